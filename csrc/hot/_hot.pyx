@@ -1,0 +1,2 @@
+# cython: language_level=3
+"""Native quota ledger and hot counters of llmspell."""

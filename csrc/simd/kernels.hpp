@@ -1,0 +1,48 @@
+// Distance kernels, one table of functions per instruction-set level. Callers pick a table once
+// per operation (active()) and never branch on the level inside a loop.
+//
+// Pointers need no alignment. `dim` counts elements, may be any value >= 1. Integer kernels are
+// exact; float kernels sum in float32. Thread-safe: tables are immutable.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace llmspell::simd {
+
+// Ordered: a level implies those before it on the same architecture.
+enum class Level : std::uint8_t { scalar, neon, avx2, avx512, avx512vnni };
+
+enum class ElementType : std::uint8_t { f32, f16, i8 };
+
+std::size_t element_size(ElementType type) noexcept;
+
+// Pair: one query against one row.  f32 query with f32 or f16 rows; i8 query with i8 rows.
+using Pair = float (*)(const void* query, const void* row, std::size_t dim);
+
+// Batch: one query against `count` rows; row i starts at base + rows[i] * stride bytes, or at
+// base + i * stride where rows is null. Prefetches ahead.
+using Batch = void (*)(const void* query, const void* base, std::size_t stride,
+                       const std::uint32_t* rows, std::size_t count, std::size_t dim, float* out);
+
+struct Metric {
+    Pair pair;
+    Batch batch;
+};
+
+// Indexed by ElementType of the stored rows.
+struct Kernels {
+    Level level;
+    Metric ip[3];      // inner product, higher is nearer
+    Metric l2[3];      // squared Euclidean distance, lower is nearer
+    Metric cosine[3];  // cosine similarity in [-1, 1]; 0 where either vector is zero
+    void (*f32_to_f16)(const float* in, std::uint16_t* out, std::size_t count);
+    void (*f16_to_f32)(const std::uint16_t* in, float* out, std::size_t count);
+};
+
+const Kernels* table(Level level) noexcept;  // null where the CPU or the build lacks it
+const Kernels& active() noexcept;  // best level, or the one that LLMSPELL_SIMD names; probed once
+std::string_view name(Level level) noexcept;
+
+}  // namespace llmspell::simd

@@ -1,0 +1,1 @@
+"""Embeddable, multi-tenant retrieval and tool runtime."""

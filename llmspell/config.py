@@ -1,0 +1,171 @@
+"""Settings: frozen, keyword-only, validated when they are made, printable."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, fields
+from typing import Literal, Self
+
+from llmspell.errors import ConfigError
+
+__all__ = ["ElementType", "IndexParams", "IsolationLevel", "Metric", "QuotaLimits", "TenantConfig"]
+
+Metric = Literal["ip", "cosine", "l2"]
+ElementType = Literal["float32", "float16", "int8"]
+
+MAX_TENANT_ID_CHARS = 128
+MAX_DIM = 16_384
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexParams:
+    """How a vector index is built and searched.
+
+    Args:
+        m: links a node gets per upper layer of the graph, 2 to 100 (Malkov and Yashunin 2018,
+            arXiv:1603.09320, call it M).
+        ef_construction: candidates kept while a vector is linked in, at least ``m``.
+        ef_search: candidates kept while searching, where a search doesn't say.
+        max_neighbors: links per node on the bottom layer, ``m`` to ``4 * m``; None means ``2 * m``.
+        graph_threshold: an index of fewer vectors answers exactly, by a sweep over all of them.
+        seed: of the level generator; equal seeds and one thread build equal graphs.
+    """
+
+    m: int = 16
+    ef_construction: int = 200
+    ef_search: int = 100
+    max_neighbors: int | None = None
+    graph_threshold: int = 2_000
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        _require_int("m", self.m, 2, 100)
+        _require_int("ef_construction", self.ef_construction, self.m, 1 << 20)
+        _require_int("ef_search", self.ef_search, 1, 1 << 20)
+        if self.max_neighbors is not None:
+            _require_int("max_neighbors", self.max_neighbors, self.m, 4 * self.m)
+        _require_int("graph_threshold", self.graph_threshold, 0, 1 << 32)
+        _require_int("seed", self.seed, 0, (1 << 63) - 1)
+
+    @classmethod
+    def memory_optimized(cls) -> Self:
+        """Few links, fast build: up to about 10 thousand vectors."""
+        return cls(m=8, ef_construction=100, ef_search=50, max_neighbors=16)
+
+    @classmethod
+    def balanced(cls) -> Self:
+        """The default: about 10 to 100 thousand vectors."""
+        return cls(m=16, ef_construction=200, ef_search=100, max_neighbors=32)
+
+    @classmethod
+    def performance(cls) -> Self:
+        """More links, better graph: about 100 thousand to a million vectors."""
+        return cls(m=32, ef_construction=400, ef_search=200, max_neighbors=64)
+
+    @classmethod
+    def distributed(cls) -> Self:
+        """The best graph, for one shard of a set of more than a million vectors."""
+        return cls(m=48, ef_construction=500, ef_search=300, max_neighbors=96)
+
+    @classmethod
+    def for_scale(cls, n: int) -> Self:
+        """The preset for ``n`` vectors: up to 10K, 100K, 1M, and beyond."""
+        _require_int("n", n, 0, 1 << 32)
+        if n <= 10_000:
+            return cls.memory_optimized()
+        if n <= 100_000:
+            return cls.balanced()
+        if n <= 1_000_000:
+            return cls.performance()
+        return cls.distributed()
+
+
+class IsolationLevel(enum.Enum):
+    """How far a tenant's data is kept from others in one process.
+
+    Every tenant has its own directory, database and index at every level.
+    """
+
+    STRICT = "strict"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuotaLimits:
+    """What a tenant may use. None means unlimited; the defaults are the production guide's.
+
+    Args:
+        max_documents: ingested documents held at one time.
+        max_vectors: vectors held at one time.
+        max_storage_mb: vectors, texts and metadata held at one time, in MiB.
+        max_api_calls_per_minute: operations on the handle; a rate with a burst of one minute's
+            worth (GCRA).
+        max_embeddings_per_day: texts embedded, per calendar day in UTC.
+    """
+
+    max_documents: int | None = 10_000
+    max_vectors: int | None = 1_000_000
+    max_storage_mb: int | None = 1_024
+    max_api_calls_per_minute: int | None = 100
+    max_embeddings_per_day: int | None = 50_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                _require_int(field.name, value, 0, 1 << 40)
+
+    @classmethod
+    def unlimited(cls) -> Self:
+        """No limit on anything; use is still counted."""
+        return cls(
+            max_documents=None,
+            max_vectors=None,
+            max_storage_mb=None,
+            max_api_calls_per_minute=None,
+            max_embeddings_per_day=None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TenantConfig:
+    """What a tenant is created with.
+
+    Args:
+        id: 1 to 128 characters of any script; it never becomes a path.
+        name: for people; the id where empty.
+        quotas: what the tenant may use.
+        dim: dimension of its vectors; None takes that of the first vectors written.
+        metric: how vectors are compared.
+        index: parameters of its vector index.
+        isolation_level: see :class:`IsolationLevel`.
+    """
+
+    id: str
+    name: str = ""
+    quotas: QuotaLimits = QuotaLimits()
+    dim: int | None = None
+    metric: Metric = "cosine"
+    index: IndexParams = IndexParams()
+    isolation_level: IsolationLevel = IsolationLevel.STRICT
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.id, str) or not 1 <= len(self.id) <= MAX_TENANT_ID_CHARS:
+            raise ConfigError(
+                f"id must be a str of 1 to {MAX_TENANT_ID_CHARS} characters, got {self.id!r}"
+            )
+        if "\0" in self.id or any(0xD800 <= ord(c) <= 0xDFFF for c in self.id):
+            raise ConfigError(f"id must not hold NUL or unpaired surrogates, got {self.id!r}")
+        if self.dim is not None:
+            _require_int("dim", self.dim, 1, MAX_DIM)
+        require_metric(self.metric)
+
+
+def require_metric(metric: str) -> None:
+    """Raise :class:`ConfigError` unless ``metric`` names one."""
+    if metric not in ("ip", "cosine", "l2"):
+        raise ConfigError(f"metric must be 'ip', 'cosine' or 'l2', got {metric!r}")
+
+
+def _require_int(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigError(f"{name} must be an int from {low} to {high}, got {value!r}")

@@ -1,0 +1,212 @@
+"""Every error that llmspell raises.
+
+All descend from :class:`LlmspellError`; each also descends from the built-in exception that a
+caller would expect, so ``except ValueError`` and ``except KeyError`` do what they say::
+
+    LlmspellError
+    ├── ConfigError (ValueError)            a setting out of range, or settings that disagree
+    ├── InputError (ValueError)             data that a call can't take
+    │   ├── DtypeError (TypeError)          an array of a type that isn't accepted
+    │   ├── ShapeError                      an array with the wrong number of axes or rows
+    │   ├── DimensionMismatch               vectors of another dimension than the index
+    │   ├── NonFiniteVector                 NaN or infinity in a vector
+    │   ├── ZeroVector                      a vector of length zero under the cosine metric
+    │   ├── InvalidId                       an id that is neither str nor a 64-bit integer
+    │   └── FilterError                     a filter that can't be understood
+    ├── DuplicateId (KeyError)              add or insert of an id that is there already
+    ├── IdNotFound (KeyError)               an id that isn't there
+    ├── StorageError (OSError)              the disk, the log or a file
+    │   ├── CorruptFile                     a file or record whose checksum or bounds don't hold
+    │   ├── UnsupportedFormat               a file of a version that this release can't read
+    │   ├── DatabaseLocked                  another process writes to this tenant
+    │   ├── StorageFull                     the map or the disk has no room left
+    │   └── UseAfterFork                    a handle from before fork() used in the child
+    ├── ClosedError (RuntimeError)          a handle used after close()
+    ├── TenantNotFound (KeyError)
+    ├── TenantExists (KeyError)
+    ├── QuotaExceeded                       a quota refused the whole operation
+    ├── IngestError (ValueError)            a source that can't be read, decoded or split
+    ├── EmbeddingError (RuntimeError)       the embedding model failed
+    └── MissingDependency (ImportError)     an optional extra is not installed
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ClosedError",
+    "ConfigError",
+    "CorruptFile",
+    "DatabaseLocked",
+    "DimensionMismatch",
+    "DtypeError",
+    "DuplicateId",
+    "EmbeddingError",
+    "FilterError",
+    "IdNotFound",
+    "IngestError",
+    "InputError",
+    "InvalidId",
+    "LlmspellError",
+    "MissingDependency",
+    "NonFiniteVector",
+    "QuotaExceeded",
+    "ShapeError",
+    "StorageError",
+    "StorageFull",
+    "TenantExists",
+    "TenantNotFound",
+    "UnsupportedFormat",
+    "UseAfterFork",
+    "ZeroVector",
+]
+
+
+class LlmspellError(Exception):
+    """Base of every error raised by llmspell."""
+
+    # KeyError prints the repr of its argument; ours are sentences.
+    __str__ = Exception.__str__
+
+
+class ConfigError(LlmspellError, ValueError):
+    """A setting is out of range, or two settings disagree."""
+
+
+class InputError(LlmspellError, ValueError):
+    """Data that the call can't take."""
+
+
+class DtypeError(InputError, TypeError):
+    """An array has an element type that isn't accepted."""
+
+
+class ShapeError(InputError):
+    """An array has the wrong number of axes, or two arrays disagree in length."""
+
+
+class DimensionMismatch(InputError):
+    """Vectors have another dimension than the index.
+
+    Attributes: ``expected`` and ``actual``, both int.
+    """
+
+    def __init__(self, message: str, *, expected: int | None = None, actual: int | None = None):
+        super().__init__(message)
+        self.expected = expected
+        self.actual = actual
+
+
+class NonFiniteVector(InputError):
+    """A vector holds NaN or infinity."""
+
+
+class ZeroVector(InputError):
+    """A vector of length zero has no direction, so cosine is undefined for it."""
+
+
+class InvalidId(InputError):
+    """An id is neither a str nor an integer of 64 bits."""
+
+
+class FilterError(InputError):
+    """A metadata filter can't be understood; the message names the part."""
+
+
+class DuplicateId(LlmspellError, KeyError):
+    """An id that is to be added is there already."""
+
+
+class IdNotFound(LlmspellError, KeyError):
+    """An id that is asked for isn't there."""
+
+
+class StorageError(LlmspellError, OSError):
+    """The disk, the log or a file failed."""
+
+
+class CorruptFile(StorageError):
+    """A checksum or a bound in a file or record doesn't hold."""
+
+
+class UnsupportedFormat(StorageError):
+    """A file was written in a version that this release can't read."""
+
+
+class DatabaseLocked(StorageError):
+    """Another process holds the write lock."""
+
+
+class StorageFull(StorageError):
+    """The map or the disk has no room left; nothing of the batch was written."""
+
+
+class UseAfterFork(StorageError):
+    """A handle that was opened before ``fork()`` is used in the child; open it again there."""
+
+
+class ClosedError(LlmspellError, RuntimeError):
+    """A handle is used after it was closed."""
+
+
+class TenantNotFound(LlmspellError, KeyError):
+    """There is no tenant of that id."""
+
+
+class TenantExists(LlmspellError, KeyError):
+    """There is a tenant of that id already."""
+
+
+class QuotaExceeded(LlmspellError):
+    """A quota refused an operation as a whole; nothing of it was done.
+
+    Attributes:
+        quota: name of the quota, as in :class:`llmspell.QuotaLimits`.
+        limit: its limit, in the quota's unit.
+        used: what was in use or reserved when the operation was refused.
+        requested: what the operation asked for on top.
+        retry_after: seconds until the same request could succeed, or None where waiting
+            doesn't help (a level such as ``max_vectors``).
+    """
+
+    def __init__(
+        self, *, quota: str, limit: int, used: int, requested: int, retry_after: float | None
+    ):
+        self.quota = quota
+        self.limit = limit
+        self.used = used
+        self.requested = requested
+        self.retry_after = retry_after
+        hint = (
+            "delete data or raise the limit"
+            if retry_after is None
+            else f"retry after {retry_after:.3g} s"
+        )
+        super().__init__(f"{quota}: {requested} requested, {used} of {limit} in use; {hint}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_quota_exceeded, (self.quota, self.limit, self.used, self.requested, self.retry_after))
+
+
+def _rebuild_quota_exceeded(
+    quota: str, limit: int, used: int, requested: int, retry_after: float | None
+) -> QuotaExceeded:
+    return QuotaExceeded(
+        quota=quota, limit=limit, used=used, requested=requested, retry_after=retry_after
+    )
+
+
+class IngestError(LlmspellError, ValueError):
+    """A source can't be read, decoded or split."""
+
+
+class EmbeddingError(LlmspellError, RuntimeError):
+    """The embedding model failed."""
+
+
+class MissingDependency(LlmspellError, ImportError):
+    """An optional extra is not installed; the message gives the pip command."""
+
+    def __init__(self, extra: str, module: str):
+        self.extra = extra
+        self.module = module
+        super().__init__(f"{module} is not installed; run: pip install 'llmspell[{extra}]'")
