@@ -42,7 +42,9 @@ struct Kernels {
 };
 
 const Kernels* table(Level level) noexcept;  // null where the CPU or the build lacks it
-const Kernels& active() noexcept;  // best level, or the one that LLMSPELL_SIMD names; probed once
+// The best level, or the one that LLMSPELL_SIMD names; probed once. Throws Error(config) where that
+// names none that this machine has.
+const Kernels& active();
 std::string_view name(Level level) noexcept;
 
 }  // namespace llmspell::simd

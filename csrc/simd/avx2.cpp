@@ -1,0 +1,75 @@
+#include "simd/levels.hpp"
+
+#ifdef LLMSPELL_X86
+
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <type_traits>
+
+LLMSPELL_TARGET_BEGIN("avx2,fma,f16c")
+
+namespace llmspell::simd::avx2 {
+namespace {
+
+using V = __m256;
+constexpr std::size_t kLanes = 8;
+inline V zero() { return _mm256_setzero_ps(); }
+inline V load(const float* p) { return _mm256_loadu_ps(p); }
+inline V load(const std::uint16_t* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline V add(V a, V b) { return _mm256_add_ps(a, b); }
+inline V sub(V a, V b) { return _mm256_sub_ps(a, b); }
+inline V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+inline float sum(V v) {
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+using W = __m256i;
+using I = __m256i;
+constexpr std::size_t kWords = 16;
+inline I zero_i() { return _mm256_setzero_si256(); }
+inline W widen(const std::int8_t* p) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline W sub_w(W a, W b) { return _mm256_sub_epi16(a, b); }
+inline I dot_w(I acc, W a, W b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
+inline std::int32_t sum_i(I v) {
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
+void f32_to_f16(const float* in, std::uint16_t* out, std::size_t count) {
+    std::size_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT));
+    }
+    for (; i < count; ++i) out[i] = _cvtss_sh(in[i], _MM_FROUND_TO_NEAREST_INT);
+}
+
+void f16_to_f32(const std::uint16_t* in, float* out, std::size_t count) {
+    std::size_t i = 0;
+    for (; i + 8 <= count; i += 8) _mm256_storeu_ps(out + i, load(in + i));
+    for (; i < count; ++i) out[i] = _cvtsh_ss(in[i]);
+}
+
+#include "simd/kernels-inl.hpp"
+
+constexpr Kernels kKernels = make_kernels(Level::avx2);
+
+}  // namespace
+
+const Kernels& kernels() noexcept { return kKernels; }
+
+}  // namespace llmspell::simd::avx2
+
+LLMSPELL_TARGET_END
+
+#endif

@@ -1,0 +1,38 @@
+// What avx512 and avx512vnni share: all but dot_w. Included inside a level's anonymous namespace.
+
+using V = __m512;
+constexpr std::size_t kLanes = 16;
+inline V zero() { return _mm512_setzero_ps(); }
+inline V load(const float* p) { return _mm512_loadu_ps(p); }
+inline V load(const std::uint16_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline V add(V a, V b) { return _mm512_add_ps(a, b); }
+inline V sub(V a, V b) { return _mm512_sub_ps(a, b); }
+inline V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+inline float sum(V v) { return _mm512_reduce_add_ps(v); }
+
+using W = __m512i;
+using I = __m512i;
+constexpr std::size_t kWords = 32;
+inline I zero_i() { return _mm512_setzero_si512(); }
+inline W widen(const std::int8_t* p) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline W sub_w(W a, W b) { return _mm512_sub_epi16(a, b); }
+inline std::int32_t sum_i(I v) { return _mm512_reduce_add_epi32(v); }
+
+void f32_to_f16(const float* in, std::uint16_t* out, std::size_t count) {
+    std::size_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i),
+                            _mm512_cvtps_ph(load(in + i), _MM_FROUND_TO_NEAREST_INT));
+    }
+    for (; i < count; ++i) out[i] = _cvtss_sh(in[i], _MM_FROUND_TO_NEAREST_INT);
+}
+
+void f16_to_f32(const std::uint16_t* in, float* out, std::size_t count) {
+    std::size_t i = 0;
+    for (; i + 16 <= count; i += 16) _mm512_storeu_ps(out + i, load(in + i));
+    for (; i < count; ++i) out[i] = _cvtsh_ss(in[i]);
+}

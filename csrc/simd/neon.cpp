@@ -1,0 +1,62 @@
+#include "simd/levels.hpp"
+
+#ifdef LLMSPELL_NEON
+
+#include <arm_neon.h>
+
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <type_traits>
+
+// Advanced SIMD is part of every AArch64 CPU, half-precision conversion included, so this level
+// needs no target attribute.
+namespace llmspell::simd::neon {
+namespace {
+
+using V = float32x4_t;
+constexpr std::size_t kLanes = 4;
+inline V zero() { return vdupq_n_f32(0.0f); }
+inline V load(const float* p) { return vld1q_f32(p); }
+inline V load(const std::uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+inline V add(V a, V b) { return vaddq_f32(a, b); }
+inline V sub(V a, V b) { return vsubq_f32(a, b); }
+inline V fma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
+inline float sum(V v) { return vaddvq_f32(v); }
+
+using W = int16x8_t;
+using I = int32x4_t;
+constexpr std::size_t kWords = 8;
+inline I zero_i() { return vdupq_n_s32(0); }
+inline W widen(const std::int8_t* p) { return vmovl_s8(vld1_s8(p)); }
+inline W sub_w(W a, W b) { return vsubq_s16(a, b); }
+inline I dot_w(I acc, W a, W b) {
+    acc = vmlal_s16(acc, vget_low_s16(a), vget_low_s16(b));
+    return vmlal_high_s16(acc, a, b);
+}
+inline std::int32_t sum_i(I v) { return vaddvq_s32(v); }
+
+void f32_to_f16(const float* in, std::uint16_t* out, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+        const float16x4_t half = vcvt_f16_f32(vdupq_n_f32(in[i]));
+        out[i] = vget_lane_u16(vreinterpret_u16_f16(half), 0);
+    }
+}
+
+void f16_to_f32(const std::uint16_t* in, float* out, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+        out[i] = vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(in[i]))), 0);
+    }
+}
+
+#include "simd/kernels-inl.hpp"
+
+constexpr Kernels kKernels = make_kernels(Level::neon);
+
+}  // namespace
+
+const Kernels& kernels() noexcept { return kKernels; }
+
+}  // namespace llmspell::simd::neon
+
+#endif

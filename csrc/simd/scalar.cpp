@@ -1,0 +1,51 @@
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <type_traits>
+
+#include "simd/half.hpp"
+#include "simd/levels.hpp"
+
+#if !defined(__GNUC__) && !defined(__clang__)
+#define __builtin_prefetch(address) static_cast<void>(address)
+#endif
+
+namespace llmspell::simd::scalar {
+namespace {
+
+using V = float;
+constexpr std::size_t kLanes = 1;
+inline V zero() { return 0.0f; }
+inline V load(const float* p) { return *p; }
+inline V load(const std::uint16_t* p) { return half_to_float(*p); }
+inline V add(V a, V b) { return a + b; }
+inline V sub(V a, V b) { return a - b; }
+inline V fma(V a, V b, V c) { return a * b + c; }
+inline float sum(V v) { return v; }
+
+using W = std::int16_t;
+using I = std::int32_t;
+constexpr std::size_t kWords = 1;
+inline I zero_i() { return 0; }
+inline W widen(const std::int8_t* p) { return *p; }
+inline W sub_w(W a, W b) { return static_cast<W>(a - b); }
+inline I dot_w(I acc, W a, W b) { return acc + a * b; }
+inline std::int32_t sum_i(I v) { return v; }
+
+void f32_to_f16(const float* in, std::uint16_t* out, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) out[i] = float_to_half(in[i]);
+}
+
+void f16_to_f32(const std::uint16_t* in, float* out, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) out[i] = half_to_float(in[i]);
+}
+
+#include "simd/kernels-inl.hpp"
+
+constexpr Kernels kKernels = make_kernels(Level::scalar);
+
+}  // namespace
+
+const Kernels& kernels() noexcept { return kKernels; }
+
+}  // namespace llmspell::simd::scalar
