@@ -17,6 +17,11 @@ MAX_TENANT_ID_CHARS = 128
 MAX_DIM = 16_384
 
 
+def _require_int(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigError(f"{name} must be an int from {low} to {high}, got {value!r}")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexParams:
     """How a vector index is built and searched.
@@ -164,8 +169,3 @@ def require_metric(metric: str) -> None:
     """Raise :class:`ConfigError` unless ``metric`` names one."""
     if metric not in ("ip", "cosine", "l2"):
         raise ConfigError(f"metric must be 'ip', 'cosine' or 'l2', got {metric!r}")
-
-
-def _require_int(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigError(f"{name} must be an int from {low} to {high}, got {value!r}")

@@ -161,7 +161,7 @@ class QuotaExceeded(LlmspellError):
 
     Attributes:
         quota: name of the quota, as in :class:`llmspell.QuotaLimits`.
-        limit: its limit, in the quota's unit.
+        limit: its limit, in the quota's unit; bytes for ``max_storage_mb``.
         used: what was in use or reserved when the operation was refused.
         requested: what the operation asked for on top.
         retry_after: seconds until the same request could succeed, or None where waiting
@@ -181,7 +181,8 @@ class QuotaExceeded(LlmspellError):
             if retry_after is None
             else f"retry after {retry_after:.3g} s"
         )
-        super().__init__(f"{quota}: {requested} requested, {used} of {limit} in use; {hint}")
+        unit = " bytes" if quota == "max_storage_mb" else ""
+        super().__init__(f"{quota}: {requested} requested, {used} of {limit}{unit} in use; {hint}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild_quota_exceeded, (self.quota, self.limit, self.used, self.requested, self.retry_after))

@@ -1,2 +1,7 @@
-# cython: language_level=3
+# distutils: language = c++
+# cython: language_level=3, boundscheck=False, wraparound=False
+# cython: freethreading_compatible=True, auto_pickle=False, autotestdict=False
 """Native quota ledger and hot counters of llmspell."""
+
+include "ledger.pxi"
+include "instruments.pxi"

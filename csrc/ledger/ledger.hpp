@@ -1,0 +1,76 @@
+// A file of slots, mapped by all processes of a data directory.
+//
+// Finding a slot and charging it takes no lock. Opening, creating, releasing and sweeping hold a
+// file lock beside the file ("<path>.lock"), which the system frees when its holder dies. A file
+// whose header does not fit is rebuilt empty: the log is the truth for levels, and rates and
+// windows start again. All functions are thread-safe.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+
+#include "ledger/slot.hpp"
+#include "ledger/system.hpp"
+
+namespace llmspell::ledger {
+
+using Key = std::array<std::uint64_t, 2>;
+
+enum class Status {
+    ok,
+    system_error,  // errno in Result::error
+    in_use,        // the file must be rebuilt or grown, but another process has it mapped
+    full,          // no slot left; open it again with a larger capacity
+    unsupported,   // no shared memory mapping on this platform
+};
+
+// A slot and the generation it was found in. Once it is released or changes hands, it is stale.
+struct Handle {
+    Slot* slot = nullptr;
+    std::uint64_t generation = 0;
+
+    bool is_stale() const noexcept {
+        return slot->generation.load(std::memory_order_relaxed) != generation;
+    }
+};
+
+class Ledger {
+  public:
+    // Maps the file, made anew where it is missing or damaged, with room for `capacity` keys at
+    // least; sweeps it. `error` is the errno of a system_error.
+    static Status open(const std::filesystem::path& path, std::size_t capacity,
+                       const Environment& environment, std::unique_ptr<Ledger>& out, int& error);
+    ~Ledger();
+    Ledger(const Ledger&) = delete;
+    Ledger& operator=(const Ledger&) = delete;
+
+    // Finds the slot of a key or makes one without limits and with nothing used.
+    Status slot(const Key& key, Handle& out, int& error);
+
+    // Frees the slot of a key, so that handles of it are stale; false where there is none.
+    Status release(const Key& key, bool& released, int& error);
+
+    // Gives back what dead processes held and lets the calendar follow the wall clock by a little.
+    Status sweep(const Environment& environment, std::size_t& given_back, int& error);
+
+    Now at(std::uint64_t boot_ns) const noexcept;
+    Now now() const noexcept { return at(boot_time_ns()); }
+    std::size_t capacity() const noexcept;
+    std::size_t size() const noexcept;  // slots in use
+
+  private:
+    Ledger(std::filesystem::path path, int file, std::byte* memory, std::size_t bytes) noexcept;
+    Handle find(const Key& key) const noexcept;
+    void begin_boot(const Environment& environment) noexcept;
+    std::size_t sweep_locked(const Environment& environment) noexcept;
+
+    std::filesystem::path path_;
+    int file_;
+    std::byte* memory_;
+    std::size_t bytes_;
+};
+
+}  // namespace llmspell::ledger

@@ -1,0 +1,280 @@
+// One tenant's slot in the ledger: layout, and the charges that must cost nanoseconds.
+//
+// Every function here is lock-free, may be called from any number of threads and processes on the
+// same memory, and takes the time as an argument. A charge checks and adds in one compare-and-swap,
+// so a limit is never exceeded, not even for a moment. Amounts are never negative; a caller checks.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+
+namespace llmspell::ledger {
+
+// The first three are levels, which a crash-safe store knows best; order is part of the format.
+enum class Quota : std::uint8_t { documents, vectors, storage, embeddings, api_calls };
+
+inline constexpr std::size_t level_count = 3;
+inline constexpr std::size_t quota_count = 5;
+inline constexpr std::int64_t unlimited = std::numeric_limits<std::int64_t>::max();
+inline constexpr std::uint64_t minute_ns = 60'000'000'000;
+inline constexpr std::uint64_t day_ns = 86'400'000'000'000;
+inline constexpr std::size_t holder_count = 8;
+
+using Word = std::atomic<std::uint64_t>;
+using Amount = std::atomic<std::int64_t>;
+static_assert(
+    Word::is_always_lock_free && Amount::is_always_lock_free,
+    "processes share these words, so a lock hidden in the library would not protect them");
+
+// boot_ns counts from boot and never steps; utc_ns is the ledger's calendar, which runs with it.
+struct Now {
+    std::uint64_t boot_ns;
+    std::uint64_t utc_ns;
+};
+
+struct Item {
+    Quota quota;
+    std::int64_t amount;
+};
+
+// retry_after_ns is negative where waiting doesn't help.
+struct Refusal {
+    Quota quota;
+    std::int64_t limit;
+    std::int64_t used;
+    std::int64_t requested;
+    std::int64_t retry_after_ns;
+};
+
+struct Usage {
+    std::int64_t used;
+    std::int64_t limit;
+};
+
+struct Level {
+    Amount used;
+    Amount limit;
+};
+
+// Day number since 1970 and amount used that day, in one word so that both change at once.
+struct Window {
+    Word word;
+    Amount limit;
+};
+
+// Theoretical arrival time of the generic cell rate algorithm (ITU-T I.371), in ns since boot.
+struct Rate {
+    Word arrival;
+    Amount limit;  // a minute, and the burst
+};
+
+// What one process has reserved and not yet settled.
+struct Holder {
+    Word owner;  // see process.hpp; 0 where free
+    std::array<Amount, level_count> held;
+};
+
+enum class State : std::uint64_t { empty, live, released };
+
+struct alignas(64) Slot {
+    std::atomic<State> state;
+    Word generation;  // changes when the slot changes hands
+    std::array<Word, 2> key;
+    Word log_head;  // sequence of the newest committed record, for readers in other processes
+    alignas(64) std::array<Level, level_count> levels;
+    alignas(64) Window embeddings;
+    Rate api_calls;
+    alignas(64) std::array<Holder, holder_count> holders;
+    alignas(64) std::array<std::byte, 64> spare;
+};
+static_assert(sizeof(Slot) == 512, "the size is part of the format");
+
+namespace detail {
+
+inline constexpr unsigned used_bits = 44;
+inline constexpr std::uint64_t used_mask = (std::uint64_t{1} << used_bits) - 1;
+
+inline std::uint64_t day_of(std::uint64_t word) noexcept { return word >> used_bits; }
+
+inline std::int64_t used_of(std::uint64_t word) noexcept {
+    return static_cast<std::int64_t>(word & used_mask);
+}
+
+inline std::uint64_t pack(std::uint64_t day, std::int64_t used) noexcept {
+    return day << used_bits | static_cast<std::uint64_t>(used);
+}
+
+// Rounded up, so that a burst of `limit` is followed by no more than `limit` a minute.
+inline std::uint64_t interval_ns(std::int64_t limit) noexcept {
+    const auto per_minute = static_cast<std::uint64_t>(limit);
+    return per_minute >= minute_ns ? 1 : (minute_ns + per_minute - 1) / per_minute;
+}
+
+inline bool charge_level(Level& level, Quota quota, std::int64_t amount,
+                         Refusal& refusal) noexcept {
+    const std::int64_t limit = level.limit.load(std::memory_order_relaxed);
+    std::int64_t used = level.used.load(std::memory_order_relaxed);
+    do {
+        if (amount > limit - used && amount > 0) {
+            refusal = {quota, limit, used, amount, -1};
+            return false;
+        }
+    } while (!level.used.compare_exchange_weak(used, used + amount, std::memory_order_acq_rel,
+                                               std::memory_order_relaxed));
+    return true;
+}
+
+inline void refund_level(Level& level, std::int64_t amount) noexcept {
+    std::int64_t used = level.used.load(std::memory_order_relaxed);
+    while (!level.used.compare_exchange_weak(used, used > amount ? used - amount : 0,
+                                             std::memory_order_acq_rel,
+                                             std::memory_order_relaxed)) {
+    }
+}
+
+inline bool charge_window(Window& window, Quota quota, std::int64_t amount, Now now,
+                          Refusal& refusal) noexcept {
+    // The packed word holds 44 bits, which is more embeddings than a day can see.
+    const std::int64_t limit = window.limit.load(std::memory_order_relaxed);
+    const std::int64_t room = std::min(limit, static_cast<std::int64_t>(used_mask));
+    const std::uint64_t today = now.utc_ns / day_ns;
+    std::uint64_t word = window.word.load(std::memory_order_relaxed);
+    std::uint64_t next = 0;
+    do {
+        // A clock that reads an earlier day than the one charged last opens nothing.
+        const std::uint64_t day = std::max(today, day_of(word));
+        const std::int64_t used = day == day_of(word) ? used_of(word) : 0;
+        if (amount > room - used && amount > 0) {
+            const auto wait =
+                static_cast<std::int64_t>(day > today ? day_ns : (today + 1) * day_ns - now.utc_ns);
+            refusal = {quota, limit, used, amount, amount > limit ? -1 : wait};
+            return false;
+        }
+        next = pack(day, used + amount);
+    } while (!window.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                                std::memory_order_relaxed));
+    return true;
+}
+
+// Gives back what was charged on the day of `charged`; a later day owes nothing to it.
+inline void refund_window(Window& window, std::int64_t amount, Now charged) noexcept {
+    const std::uint64_t charged_day = charged.utc_ns / day_ns;
+    std::uint64_t word = window.word.load(std::memory_order_relaxed);
+    std::uint64_t next = 0;
+    do {
+        if (day_of(word) > charged_day) return;
+        const std::int64_t used = used_of(word);
+        next = pack(day_of(word), used > amount ? used - amount : 0);
+    } while (!window.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                                std::memory_order_relaxed));
+}
+
+inline bool charge_rate(Rate& rate, Quota quota, std::int64_t amount, Now now,
+                        Refusal& refusal) noexcept {
+    const std::int64_t limit = rate.limit.load(std::memory_order_relaxed);
+    if (limit == unlimited || amount == 0) return true;
+    if (limit == 0) {
+        refusal = {quota, limit, 0, amount, -1};
+        return false;
+    }
+    const std::uint64_t interval = interval_ns(limit);
+    const std::uint64_t burst = static_cast<std::uint64_t>(limit) * interval;
+    std::uint64_t arrival = rate.arrival.load(std::memory_order_relaxed);
+    std::uint64_t next = 0;
+    do {
+        const std::uint64_t from = std::max(arrival, now.boot_ns);
+        const std::uint64_t debt = from - now.boot_ns;
+        const std::uint64_t cost =
+            amount > limit ? 0 : static_cast<std::uint64_t>(amount) * interval;
+        if (amount > limit || debt > burst || cost > burst - debt) {
+            const auto used =
+                std::min((debt + interval - 1) / interval, static_cast<std::uint64_t>(limit));
+            refusal = {quota, limit, static_cast<std::int64_t>(used), amount,
+                       amount > limit ? -1 : static_cast<std::int64_t>(debt + cost - burst)};
+            return false;
+        }
+        next = from + cost;
+    } while (!rate.arrival.compare_exchange_weak(arrival, next, std::memory_order_acq_rel,
+                                                 std::memory_order_relaxed));
+    return true;
+}
+
+// The part of the charge that time has given back already is not given back twice.
+inline void refund_rate(Rate& rate, std::int64_t amount, Now charged, Now now) noexcept {
+    const std::int64_t limit = rate.limit.load(std::memory_order_relaxed);
+    if (limit == unlimited || limit == 0) return;
+    const std::uint64_t cost =
+        static_cast<std::uint64_t>(std::min(amount, limit)) * interval_ns(limit);
+    const std::uint64_t passed = now.boot_ns - std::min(charged.boot_ns, now.boot_ns);
+    const std::uint64_t owed = cost - std::min(cost, passed);
+    std::uint64_t arrival = rate.arrival.load(std::memory_order_relaxed);
+    while (!rate.arrival.compare_exchange_weak(arrival, arrival - std::min(arrival, owed),
+                                               std::memory_order_acq_rel,
+                                               std::memory_order_relaxed)) {
+    }
+}
+
+}  // namespace detail
+
+// Charges one quota, or leaves it as it was and says why. A zero amount is always admitted.
+[[nodiscard]] inline bool try_charge(Slot& slot, Item item, Now now, Refusal& refusal) noexcept {
+    switch (item.quota) {
+        case Quota::embeddings:
+            return detail::charge_window(slot.embeddings, item.quota, item.amount, now, refusal);
+        case Quota::api_calls:
+            return detail::charge_rate(slot.api_calls, item.quota, item.amount, now, refusal);
+        default:
+            return detail::charge_level(slot.levels[static_cast<std::size_t>(item.quota)],
+                                        item.quota, item.amount, refusal);
+    }
+}
+
+// Gives back an amount charged at `charged`; never below zero, and never more than is still owed.
+inline void refund(Slot& slot, Item item, Now charged, Now now) noexcept {
+    switch (item.quota) {
+        case Quota::embeddings:
+            detail::refund_window(slot.embeddings, item.amount, charged);
+            break;
+        case Quota::api_calls:
+            detail::refund_rate(slot.api_calls, item.amount, charged, now);
+            break;
+        default:
+            detail::refund_level(slot.levels[static_cast<std::size_t>(item.quota)], item.amount);
+    }
+}
+
+// Charges every item or none. While it rolls back, others may be refused for a moment; none is
+// admitted beyond a limit.
+[[nodiscard]] inline bool try_charge_all(Slot& slot, std::span<const Item> items, Now now,
+                                         Refusal& refusal) noexcept {
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        if (try_charge(slot, items[i], now, refusal)) continue;
+        while (i-- > 0) refund(slot, items[i], now, now);
+        return false;
+    }
+    return true;
+}
+
+Usage usage(const Slot& slot, Quota quota, Now now) noexcept;
+void set_limit(Slot& slot, Quota quota, std::int64_t limit) noexcept;
+
+// Sets a level to what the log says, plus what is reserved at the moment. Only for the process that
+// may write the tenant, while none of its own threads charges this quota.
+void set_level(Slot& slot, Quota quota, std::int64_t used) noexcept;
+
+// Reservations: charge, hold, then settle. A holder's record is written after the charge and erased
+// before the refund, so a death between the two leaves an amount charged, never one given back that
+// was not charged; the store's next set_level puts that right.
+Holder* hold(Slot& slot, std::uint64_t owner) noexcept;  // null where all entries are taken
+void add_held(Holder& holder, Item item) noexcept;       // levels only; others are not held
+void settle(Slot& slot, Holder& holder, Item item, std::int64_t kept) noexcept;
+
+// Gives back all that `holder` holds and frees its entry. Only for a dead process, by one caller.
+void give_back(Slot& slot, Holder& holder) noexcept;
+
+}  // namespace llmspell::ledger

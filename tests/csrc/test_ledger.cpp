@@ -1,0 +1,451 @@
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include <sys/wait.h>
+
+#include "check.hpp"
+#include "ledger/format.hpp"
+#include "ledger/ledger.hpp"
+
+using namespace llmspell::ledger;
+
+namespace {
+
+constexpr std::uint64_t second = 1'000'000'000;
+constexpr std::uint64_t hour = 3600 * second;
+// Noon of some day, three hours after boot.
+constexpr std::uint64_t noon_boot = 3 * hour;
+constexpr std::int64_t noon_utc = static_cast<std::int64_t>(20'000 * day_ns + 12 * hour);
+
+BootId boot_named(char name) {
+    BootId id{};
+    id[0] = name;
+    return id;
+}
+
+Environment environment(char boot, std::uint64_t boot_ns, std::int64_t utc_ns) {
+    return {boot_named(boot), boot_ns, utc_ns};
+}
+
+const Environment noon = environment('a', noon_boot, noon_utc);
+
+struct Directory {
+    std::filesystem::path path;
+    Directory() {
+        std::string name = (std::filesystem::temp_directory_path() / "ledgerXXXXXX").string();
+        path = mkdtemp(name.data());
+    }
+    ~Directory() { std::filesystem::remove_all(path); }
+    std::filesystem::path file() const { return path / "ledger"; }
+};
+
+std::unique_ptr<Ledger> open(const Directory& directory, const Environment& when = noon,
+                             std::size_t capacity = 64) {
+    std::unique_ptr<Ledger> ledger;
+    int error = 0;
+    CHECK(Ledger::open(directory.file(), capacity, when, ledger, error) == Status::ok);
+    return ledger;
+}
+
+Slot& slot_of(Ledger& ledger, std::uint64_t key = 7) {
+    Handle handle;
+    int error = 0;
+    CHECK(ledger.slot({key, key}, handle, error) == Status::ok);
+    return *handle.slot;
+}
+
+bool charge(Slot& slot, Quota quota, std::int64_t amount, Now now) {
+    Refusal refusal{};
+    return try_charge(slot, {quota, amount}, now, refusal);
+}
+
+Now at(std::uint64_t boot_ns, std::int64_t utc_ns) {
+    return {boot_ns, static_cast<std::uint64_t>(utc_ns)};
+}
+
+const Now now = at(noon_boot, noon_utc);
+
+void level_admits_exactly_its_limit() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    set_limit(slot, Quota::vectors, 10);
+    CHECK(charge(slot, Quota::vectors, 9, now));
+    Refusal refusal{};
+    CHECK(!try_charge(slot, {Quota::vectors, 2}, now, refusal));
+    CHECK(refusal.limit == 10 && refusal.used == 9 && refusal.requested == 2);
+    CHECK(refusal.retry_after_ns < 0);
+    CHECK(charge(slot, Quota::vectors, 1, now));
+    CHECK(!charge(slot, Quota::vectors, 1, now));
+    CHECK(charge(slot, Quota::vectors, 0, now));
+    refund(slot, {Quota::vectors, 100}, now, now);
+    CHECK(usage(slot, Quota::vectors, now).used == 0);
+}
+
+void largest_amounts_do_not_wrap_around() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    for (const Quota quota : {Quota::documents, Quota::embeddings, Quota::api_calls}) {
+        set_limit(slot, quota, 1000);
+        CHECK(charge(slot, quota, 1, now));
+        CHECK(!charge(slot, quota, unlimited, now));
+        CHECK(usage(slot, quota, now).used == 1);
+    }
+    CHECK(charge(slot, Quota::storage, unlimited, now));
+    CHECK(!charge(slot, Quota::storage, 1, now));
+    CHECK(usage(slot, Quota::storage, now).used == unlimited);
+}
+
+void window_rolls_over_at_midnight_and_never_back() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    set_limit(slot, Quota::embeddings, 100);
+    CHECK(charge(slot, Quota::embeddings, 100, now));
+    Refusal refusal{};
+    CHECK(!try_charge(slot, {Quota::embeddings, 1}, now, refusal));
+    CHECK(refusal.retry_after_ns == static_cast<std::int64_t>(12 * hour));
+    const auto midnight = noon_utc + static_cast<std::int64_t>(12 * hour);
+    CHECK(!charge(slot, Quota::embeddings, 1, at(noon_boot + 12 * hour - 1, midnight - 1)));
+    const Now tomorrow = at(noon_boot + 12 * hour, midnight);
+    CHECK(usage(slot, Quota::embeddings, tomorrow).used == 0);
+    CHECK(charge(slot, Quota::embeddings, 60, tomorrow));
+    CHECK(!charge(slot, Quota::embeddings, 41, now));
+    CHECK(charge(slot, Quota::embeddings, 40, now));
+    CHECK(!charge(slot, Quota::embeddings, 1, tomorrow));
+}
+
+void refund_of_yesterday_gives_nothing_today() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    set_limit(slot, Quota::embeddings, 10);
+    const Now tomorrow = at(noon_boot + 24 * hour, noon_utc + static_cast<std::int64_t>(day_ns));
+    CHECK(charge(slot, Quota::embeddings, 5, now));
+    CHECK(charge(slot, Quota::embeddings, 10, tomorrow));
+    refund(slot, {Quota::embeddings, 5}, now, tomorrow);
+    CHECK(usage(slot, Quota::embeddings, tomorrow).used == 10);
+    refund(slot, {Quota::embeddings, 4}, tomorrow, tomorrow);
+    CHECK(usage(slot, Quota::embeddings, tomorrow).used == 6);
+}
+
+void rate_admits_a_burst_then_one_each_interval() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    for (const std::int64_t limit : {1, 7, 60, 100, 1'000'003}) {
+        slot.api_calls.arrival.store(0);
+        set_limit(slot, Quota::api_calls, limit);
+        CHECK(charge(slot, Quota::api_calls, limit, now));
+        CHECK(usage(slot, Quota::api_calls, now).used == limit);
+        Refusal refusal{};
+        CHECK(!try_charge(slot, {Quota::api_calls, 1}, now, refusal));
+        CHECK(refusal.used == limit);
+        const auto wait = static_cast<std::uint64_t>(refusal.retry_after_ns);
+        CHECK(!charge(slot, Quota::api_calls, 1, at(noon_boot + wait - 1, noon_utc)));
+        CHECK(charge(slot, Quota::api_calls, 1, at(noon_boot + wait, noon_utc)));
+        CHECK(!charge(slot, Quota::api_calls, 1, at(noon_boot + wait, noon_utc)));
+        CHECK(!try_charge(slot, {Quota::api_calls, limit + 1}, now, refusal));
+        CHECK(refusal.retry_after_ns < 0);
+    }
+    set_limit(slot, Quota::api_calls, 0);
+    CHECK(!charge(slot, Quota::api_calls, 1, at(noon_boot + hour, noon_utc)));
+}
+
+void rate_refund_gives_no_more_than_is_still_owed() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    set_limit(slot, Quota::api_calls, 60);
+    CHECK(charge(slot, Quota::api_calls, 10, now));
+    refund(slot, {Quota::api_calls, 10}, now, now);
+    CHECK(usage(slot, Quota::api_calls, now).used == 0);
+    CHECK(charge(slot, Quota::api_calls, 60, now));
+    const Now later = at(noon_boot + 60 * second, noon_utc);
+    CHECK(charge(slot, Quota::api_calls, 60, later));
+    refund(slot, {Quota::api_calls, 60}, now, later);
+    CHECK(!charge(slot, Quota::api_calls, 1, later));
+}
+
+void several_quotas_are_charged_together_or_not_at_all() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    set_limit(slot, Quota::api_calls, 60);
+    set_limit(slot, Quota::storage, 100);
+    const Item items[] = {{Quota::api_calls, 1},
+                          {Quota::documents, 2},
+                          {Quota::embeddings, 3},
+                          {Quota::storage, 101}};
+    Refusal refusal{};
+    CHECK(!try_charge_all(slot, items, now, refusal));
+    CHECK(refusal.quota == Quota::storage);
+    for (std::uint8_t quota = 0; quota < quota_count; ++quota) {
+        CHECK(usage(slot, static_cast<Quota>(quota), now).used == 0);
+    }
+    CHECK(try_charge_all(slot, std::span(items).first(3), now, refusal));
+    CHECK(usage(slot, Quota::api_calls, now).used == 1);
+    CHECK(usage(slot, Quota::documents, now).used == 2);
+    CHECK(usage(slot, Quota::embeddings, now).used == 3);
+}
+
+void threads_admit_exactly_the_limit() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    constexpr std::int64_t limit = 20'000;
+    const Now tomorrow = at(noon_boot + 24 * hour, noon_utc + static_cast<std::int64_t>(day_ns));
+    std::atomic<std::int64_t> admitted[quota_count] = {};
+    for (std::uint8_t quota = 0; quota < quota_count; ++quota) {
+        set_limit(slot, static_cast<Quota>(quota), limit);
+    }
+    CHECK(charge(slot, Quota::embeddings, limit, now));
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&, t] {
+            for (int i = 0; i < 20'000; ++i) {
+                const std::uint8_t quota = static_cast<std::uint8_t>((i + t) % quota_count);
+                const std::int64_t amount = 1 + i % 3;
+                // Half of them race to roll the window over.
+                if (charge(slot, static_cast<Quota>(quota), amount, tomorrow)) {
+                    admitted[quota] += amount;
+                    if (i % 7 == 0) {
+                        refund(slot, {static_cast<Quota>(quota), amount}, tomorrow, tomorrow);
+                        admitted[quota] -= amount;
+                    }
+                }
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (std::uint8_t quota = 0; quota < quota_count; ++quota) {
+        while (charge(slot, static_cast<Quota>(quota), 1, tomorrow)) ++admitted[quota];
+        CHECK(admitted[quota] == limit);
+    }
+}
+
+void death_with_a_reservation_gives_back_on_sweep() {
+    Directory directory;
+    const Environment here = system_environment();
+    auto ledger = open(directory, here);
+    Slot& slot = slot_of(*ledger);
+    const Item item = {Quota::vectors, 10};
+    const Now today = ledger->now();
+    Refusal refusal{};
+    Holder* own = hold(slot, own_process());
+    CHECK(own != nullptr && try_charge_all(slot, std::span(&item, 1), today, refusal));
+    add_held(*own, item);
+    const pid_t child = fork();
+    if (child == 0) {
+        Holder* holder = hold(slot, own_process());
+        if (holder == nullptr || holder == own) _exit(1);
+        if (!try_charge_all(slot, std::span(&item, 1), today, refusal)) _exit(2);
+        add_held(*holder, item);
+        settle(slot, *holder, item, 4);
+        if (!try_charge_all(slot, std::span(&item, 1), today, refusal)) _exit(3);
+        add_held(*holder, item);
+        _exit(0);
+    }
+    int code = -1;
+    CHECK(waitpid(child, &code, 0) == child && code == 0);
+    CHECK(usage(slot, Quota::vectors, today).used == 24);
+    std::size_t given_back = 0;
+    int error = 0;
+    CHECK(ledger->sweep(here, given_back, error) == Status::ok);
+    CHECK(given_back == 1);
+    CHECK(usage(slot, Quota::vectors, today).used == 14);
+    set_level(slot, Quota::vectors, 100);
+    CHECK(usage(slot, Quota::vectors, today).used == 110);
+    settle(slot, *own, item, 0);
+    CHECK(usage(slot, Quota::vectors, today).used == 100);
+    CHECK(ledger->sweep(here, given_back, error) == Status::ok && given_back == 0);
+}
+
+void open_processes_share_slots_and_growth_keeps_them() {
+    Directory directory;
+    {
+        auto first = open(directory, noon, 6);
+        auto second_ledger = open(directory, noon, 1000);
+        CHECK(second_ledger->capacity() == first->capacity());
+        CHECK(charge(slot_of(*first), Quota::vectors, 5, now));
+        CHECK(usage(slot_of(*second_ledger), Quota::vectors, now).used == 5);
+        Handle handle;
+        int error = 0;
+        for (std::uint64_t key = 100; first->size() < first->capacity(); ++key) {
+            CHECK(first->slot({key, key}, handle, error) == Status::ok);
+        }
+        CHECK(first->slot({99, 99}, handle, error) == Status::full);
+    }
+    auto grown = open(directory, noon, 1000);
+    CHECK(grown->capacity() >= 1000);
+    CHECK(usage(slot_of(*grown), Quota::vectors, now).used == 5);
+}
+
+void released_slot_makes_handles_stale() {
+    Directory directory;
+    auto ledger = open(directory);
+    Handle old;
+    Handle fresh;
+    int error = 0;
+    bool released = false;
+    CHECK(ledger->slot({1, 2}, old, error) == Status::ok);
+    CHECK(charge(*old.slot, Quota::vectors, 5, now));
+    CHECK(ledger->release({1, 2}, released, error) == Status::ok && released);
+    CHECK(ledger->release({1, 2}, released, error) == Status::ok && !released);
+    CHECK(old.is_stale() && ledger->size() == 0);
+    CHECK(ledger->slot({1, 2}, fresh, error) == Status::ok);
+    CHECK(!fresh.is_stale() && old.is_stale());
+    CHECK(usage(*fresh.slot, Quota::vectors, now).used == 0);
+}
+
+void damaged_header_is_rebuilt() {
+    for (const std::streamoff where : {0, 8, 12, 16, 30, 64, 72, 80}) {
+        Directory directory;
+        CHECK(charge(slot_of(*open(directory)), Quota::vectors, 5, now));
+        {
+            std::fstream file(directory.file(), std::ios::in | std::ios::out | std::ios::binary);
+            file.seekg(where);
+            const int byte = file.get();
+            file.seekp(where);
+            file.put(static_cast<char>(byte ^ 0x10));
+        }
+        auto ledger = open(directory);
+        CHECK(ledger->size() == 0);
+        CHECK(usage(slot_of(*ledger), Quota::vectors, now).used == 0);
+    }
+    Directory directory;
+    open(directory);
+    std::filesystem::resize_file(directory.file(), 5000);
+    CHECK(open(directory)->size() == 0);
+}
+
+void damage_while_another_has_it_open_is_refused() {
+    Directory directory;
+    auto ledger = open(directory);
+    {
+        std::fstream file(directory.file(), std::ios::in | std::ios::out | std::ios::binary);
+        file.put('x');
+    }
+    std::unique_ptr<Ledger> second_ledger;
+    int error = 0;
+    CHECK(Ledger::open(directory.file(), 64, noon, second_ledger, error) == Status::in_use);
+    CHECK(second_ledger == nullptr);
+}
+
+// A restart: the clock since boot starts again, the calendar goes on by the wall clock.
+void restart_keeps_rates_and_windows() {
+    Directory directory;
+    {
+        auto ledger = open(directory);
+        Slot& slot = slot_of(*ledger);
+        set_limit(slot, Quota::api_calls, 60);
+        set_limit(slot, Quota::embeddings, 10);
+        CHECK(charge(slot, Quota::api_calls, 60, ledger->at(noon_boot)));
+        CHECK(charge(slot, Quota::embeddings, 10, ledger->at(noon_boot)));
+        CHECK(hold(slot, own_process()) != nullptr);
+    }
+    const auto later = noon_utc + static_cast<std::int64_t>(20 * second);
+    auto ledger = open(directory, environment('b', second, later));
+    Slot& slot = slot_of(*ledger);
+    const Now start = ledger->at(second);
+    CHECK(start.utc_ns == static_cast<std::uint64_t>(later));
+    CHECK(usage(slot, Quota::api_calls, start).used == 40);
+    CHECK(!charge(slot, Quota::embeddings, 1, start));
+    CHECK(slot.holders[0].owner.load() == 0);
+}
+
+void restart_with_a_wrong_clock_opens_nothing_and_blocks_one_period_at_most() {
+    for (const int days : {-400, -1, -2}) {
+        Directory directory;
+        {
+            auto ledger = open(directory);
+            Slot& slot = slot_of(*ledger);
+            set_limit(slot, Quota::api_calls, 60);
+            set_limit(slot, Quota::embeddings, 10);
+            CHECK(charge(slot, Quota::api_calls, 60, ledger->at(noon_boot)));
+            CHECK(charge(slot, Quota::embeddings, 10, ledger->at(noon_boot)));
+        }
+        const std::int64_t wrong = noon_utc + days * static_cast<std::int64_t>(day_ns);
+        auto ledger = open(directory, environment('b', second, wrong));
+        Slot& slot = slot_of(*ledger);
+        CHECK(!charge(slot, Quota::api_calls, 1, ledger->at(second)));
+        CHECK(!charge(slot, Quota::embeddings, 1, ledger->at(second)));
+        CHECK(charge(slot, Quota::api_calls, 60, ledger->at(61 * second)));
+        CHECK(charge(slot, Quota::embeddings, 10, ledger->at(second + day_ns)));
+    }
+}
+
+void step_of_the_wall_clock_opens_nothing() {
+    for (const int days : {-30, -1, 1, 30}) {
+        Directory directory;
+        auto ledger = open(directory);
+        Slot& slot = slot_of(*ledger);
+        set_limit(slot, Quota::embeddings, 10);
+        CHECK(charge(slot, Quota::embeddings, 10, ledger->at(noon_boot)));
+        const std::int64_t stepped = noon_utc + days * static_cast<std::int64_t>(day_ns);
+        std::size_t given_back = 0;
+        int error = 0;
+        for (std::uint64_t passed = 0; passed < 10 * hour; passed += hour / 2) {
+            const std::int64_t wall = stepped + static_cast<std::int64_t>(passed);
+            const Environment when = environment('a', noon_boot + passed, wall);
+            CHECK(ledger->sweep(when, given_back, error) == Status::ok);
+            CHECK(!charge(slot, Quota::embeddings, 1, ledger->at(noon_boot + passed)));
+        }
+        const std::uint64_t next_day = noon_boot + 36 * hour;
+        CHECK(charge(slot, Quota::embeddings, 10, ledger->at(next_day)));
+    }
+}
+
+void calendar_follows_the_wall_clock_in_the_end() {
+    Directory directory;
+    auto ledger = open(directory);
+    const auto ahead = static_cast<std::int64_t>(hour);
+    std::size_t given_back = 0;
+    int error = 0;
+    std::uint64_t passed = 0;
+    for (; passed <= 9 * hour; passed += hour) {
+        const std::int64_t wall = noon_utc + ahead + static_cast<std::int64_t>(passed);
+        const Environment when = environment('a', noon_boot + passed, wall);
+        CHECK(ledger->sweep(when, given_back, error) == Status::ok);
+    }
+    CHECK(ledger->at(noon_boot).utc_ns == static_cast<std::uint64_t>(noon_utc + ahead));
+}
+
+void own_process_is_alive_and_a_reused_pid_is_not() {
+    CHECK(is_alive(own_process()));
+    constexpr std::uint64_t another_start = std::uint64_t{1} << 50;
+    CHECK(!is_alive(own_process() ^ another_start));
+    constexpr std::uint64_t another_container = std::uint64_t{1} << 30;
+    CHECK(is_alive(own_process() ^ another_container));
+}
+
+}  // namespace
+
+int main() {
+    level_admits_exactly_its_limit();
+    largest_amounts_do_not_wrap_around();
+    window_rolls_over_at_midnight_and_never_back();
+    refund_of_yesterday_gives_nothing_today();
+    rate_admits_a_burst_then_one_each_interval();
+    rate_refund_gives_no_more_than_is_still_owed();
+    several_quotas_are_charged_together_or_not_at_all();
+    threads_admit_exactly_the_limit();
+    death_with_a_reservation_gives_back_on_sweep();
+    open_processes_share_slots_and_growth_keeps_them();
+    released_slot_makes_handles_stale();
+    damaged_header_is_rebuilt();
+    damage_while_another_has_it_open_is_refused();
+    restart_keeps_rates_and_windows();
+    restart_with_a_wrong_clock_opens_nothing_and_blocks_one_period_at_most();
+    step_of_the_wall_clock_opens_nothing();
+    calendar_follows_the_wall_clock_in_the_end();
+    own_process_is_alive_and_a_reused_pid_is_not();
+    return check_result();
+}

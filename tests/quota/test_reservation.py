@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+
+from llmspell.config import QuotaLimits
+from llmspell.errors import ClosedError, InputError, QuotaExceeded
+from llmspell.quota import Quota, Slot
+
+from .conftest import KEY, MakeLedger
+
+
+def test_success_keeps_what_was_reserved(slot: Slot) -> None:
+    with slot.reserve(documents=1, vectors=10, storage=12_345):
+        assert slot.usage().vectors.used == 10
+    usage = slot.usage()
+    assert (usage.documents.used, usage.vectors.used, usage.storage.used) == (1, 10, 12_345)
+
+
+def test_exception_gives_everything_back(slot: Slot) -> None:
+    slot.set_limits(QuotaLimits())
+    before = slot.usage()
+    with (
+        pytest.raises(RuntimeError),
+        slot.reserve(documents=1, vectors=10, storage=5, embeddings=10, api_calls=3),
+    ):
+        raise RuntimeError("the write failed")
+    assert slot.usage() == before
+
+
+def test_settle_gives_back_what_was_not_used(slot: Slot) -> None:
+    with slot.reserve(documents=3, vectors=10, storage=100) as reservation:
+        reservation.settle(vectors=4, storage=0)
+    usage = slot.usage()
+    assert (usage.documents.used, usage.vectors.used, usage.storage.used) == (3, 4, 0)
+
+
+def test_refused_reservation_charges_nothing(slot: Slot) -> None:
+    slot.set_limit(Quota.STORAGE, 99)
+    with pytest.raises(QuotaExceeded) as refused:
+        slot.reserve(documents=1, vectors=1, storage=100)
+    assert refused.value.quota == "max_storage_mb"
+    usage = slot.usage()
+    assert (usage.documents.used, usage.vectors.used, usage.storage.used) == (0, 0, 0)
+
+
+def test_reservation_counts_against_the_limit_while_it_is_open(slot: Slot) -> None:
+    slot.set_limit(Quota.VECTORS, 10)
+    reservation = slot.reserve(vectors=8)
+    with pytest.raises(QuotaExceeded):
+        slot.reserve(vectors=3)
+    reservation.cancel()
+    slot.reserve(vectors=10).settle()
+    assert slot.read(Quota.VECTORS) == (10, 10)
+
+
+def test_settling_more_than_was_reserved_is_an_input_error(slot: Slot) -> None:
+    with slot.reserve(vectors=5) as reservation, pytest.raises(InputError, match="6 kept"):
+        reservation.settle(vectors=6)
+    assert slot.read(Quota.VECTORS)[0] == 5
+
+
+def test_a_reservation_is_settled_once(slot: Slot) -> None:
+    reservation = slot.reserve(vectors=5)
+    reservation.settle()
+    with pytest.raises(ClosedError):
+        reservation.settle()
+    reservation.cancel()
+    assert slot.read(Quota.VECTORS)[0] == 5
+
+
+def test_forgotten_reservation_is_given_back(slot: Slot) -> None:
+    reservation = slot.reserve(vectors=5)
+    del reservation
+    assert slot.read(Quota.VECTORS)[0] == 0
+
+
+def test_level_set_while_reserved_keeps_the_reservation(slot: Slot) -> None:
+    reservation = slot.reserve(vectors=5)
+    slot.set_level(Quota.VECTORS, 100)
+    assert slot.read(Quota.VECTORS)[0] == 105
+    reservation.cancel()
+    assert slot.read(Quota.VECTORS)[0] == 100
+
+
+def test_reservation_of_a_released_slot_touches_nobody_else(make_ledger: MakeLedger) -> None:
+    ledger = make_ledger()
+    reservation = ledger.slot(KEY).reserve(vectors=5)
+    ledger.release(KEY)
+    fresh = ledger.slot(KEY)
+    fresh.charge(Quota.VECTORS, 7)
+    reservation.cancel()
+    assert fresh.read(Quota.VECTORS)[0] == 7

@@ -1,0 +1,204 @@
+"""What only the native ledger promises: one file, many processes, damage and death."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmspell import _hot
+from llmspell.config import QuotaLimits
+from llmspell.errors import QuotaExceeded, StorageError, StorageFull
+from llmspell.quota import Quota, _native
+
+KEY = b"k" * 16
+
+HAMMER = """
+import sys, threading
+from llmspell.errors import QuotaExceeded
+from llmspell.quota._native import Ledger
+slot = Ledger(sys.argv[1]).slot(b"k" * 16)
+counts = [[0] * 5 for _ in range(4)]
+def hammer(mine):
+    for i in range(4000):
+        quota = i % 5
+        try:
+            slot.charge(quota, 1 + i % 2)
+        except QuotaExceeded:
+            continue
+        if i % 3:
+            mine[quota] += 1 + i % 2
+        elif quota != 4:
+            slot.refund(quota, 1 + i % 2)
+        else:
+            mine[quota] += 1 + i % 2
+print("ready", flush=True)
+sys.stdin.readline()
+threads = [threading.Thread(target=hammer, args=(mine,)) for mine in counts]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(*(sum(column) for column in zip(*counts)))
+"""
+
+RESERVE = """
+import sys
+from llmspell.quota._native import Ledger
+reservation = Ledger(sys.argv[1]).slot(b"k" * 16).reserve(documents=1, vectors=10, storage=1000)
+print("reserved", flush=True)
+sys.stdin.readline()
+"""
+
+
+def start(code: str, path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_names_of_quotas_agree_with_the_native_ones() -> None:
+    assert tuple(quota.limit_name for quota in Quota) == _hot.QUOTA_NAMES
+
+
+def test_processes_and_threads_admit_exactly_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    limit = 2_000
+    slot = _native.Ledger(path).slot(KEY)
+    for quota in Quota:
+        slot.set_limit(quota, limit)
+    # A rate of its own: flowing back would admit more while the processes run.
+    slot.set_limit(Quota.API_CALLS, None)
+    processes = [start(HAMMER, path) for _ in range(4)]
+    for process in processes:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    admitted = [0] * 5
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        out, _ = process.communicate(timeout=60)
+        admitted = [a + int(b) for a, b in zip(admitted, out.split(), strict=True)]
+    for quota in list(Quota)[:4]:
+        while True:
+            try:
+                slot.charge(quota)
+            except QuotaExceeded:
+                break
+            admitted[quota] += 1
+        assert admitted[quota] == limit == slot.read(quota)[0]
+
+
+def test_killed_process_gives_back_what_it_had_reserved(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger = _native.Ledger(path)
+    slot = ledger.slot(KEY)
+    slot.charge(Quota.VECTORS, 3)
+    process = start(RESERVE, path)
+    assert process.stdout is not None and process.stdout.readline() == "reserved\n"
+    assert slot.read(Quota.VECTORS)[0] == 13
+    assert ledger.sweep() == 0
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert _native.Ledger(path).slot(KEY).usage().vectors.used == 3
+    usage = slot.usage()
+    assert (usage.documents.used, usage.storage.used) == (0, 0)
+    assert ledger.sweep() == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
+def test_forked_child_reserves_in_its_own_name(tmp_path: Path) -> None:
+    ledger = _native.Ledger(tmp_path / "ledger")
+    slot = ledger.slot(KEY)
+    mine = slot.reserve(vectors=1)
+    child = os.fork()
+    if child == 0:
+        held = slot.reserve(vectors=10)
+        os._exit(0 if held is not None else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert slot.read(Quota.VECTORS)[0] == 11
+    assert ledger.sweep() == 1
+    assert slot.read(Quota.VECTORS)[0] == 1
+    mine.cancel()
+    assert slot.read(Quota.VECTORS)[0] == 0
+
+
+def test_counts_outlive_the_process_that_made_them(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    slot = _native.Ledger(path).slot(KEY)
+    slot.set_limits(QuotaLimits(max_embeddings_per_day=10))
+    slot.charge(Quota.EMBEDDINGS, 10)
+    del slot
+    again = _native.Ledger(path).slot(KEY)
+    with pytest.raises(QuotaExceeded):
+        again.charge(Quota.EMBEDDINGS)
+
+
+@pytest.mark.parametrize("where", [0, 8, 12, 16, 24, 64, 72, 80])
+def test_damaged_header_is_rebuilt(tmp_path: Path, where: int) -> None:
+    path = tmp_path / "ledger"
+    _native.Ledger(path).slot(KEY).charge(Quota.VECTORS, 5)
+    content = bytearray(path.read_bytes())
+    content[where] ^= 0x10
+    path.write_bytes(content)
+    ledger = _native.Ledger(path)
+    assert len(ledger) == 0
+    assert ledger.slot(KEY).read(Quota.VECTORS) == (0, None)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"x" * 5000, bytes(1 << 20)])
+def test_foreign_file_is_rebuilt(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "ledger"
+    path.write_bytes(content)
+    slot = _native.Ledger(path).slot(KEY)
+    slot.charge(Quota.VECTORS, 5)
+    assert slot.read(Quota.VECTORS) == (5, None)
+
+
+def test_damage_under_an_open_ledger_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger = _native.Ledger(path)
+    with path.open("r+b") as file:
+        file.write(b"damaged!")
+    with pytest.raises(StorageError, match="other processes"):
+        _native.Ledger(path)
+    del ledger
+    assert len(_native.Ledger(path)) == 0
+
+
+def test_full_ledger_names_the_remedy_and_grows_when_reopened(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger = _native.Ledger(path, 6)
+    keys = [i.to_bytes(16, "little") for i in range(ledger.capacity)]
+    for i, key in enumerate(keys):
+        ledger.slot(key).charge(Quota.VECTORS, i)
+    with pytest.raises(StorageFull, match="capacity"):
+        ledger.slot(KEY)
+    del ledger
+    grown = _native.Ledger(path, 1000)
+    assert grown.capacity >= 1000
+    assert [grown.slot(key).read(Quota.VECTORS)[0] for key in keys] == list(range(len(keys)))
+    assert grown.slot(KEY).read(Quota.VECTORS) == (0, None)
+
+
+def test_missing_directory_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="No such file"):
+        _native.Ledger(tmp_path / "missing" / "ledger")
+
+
+def test_environment_variable_chooses_the_pure_twin() -> None:
+    code = "from llmspell.quota import Ledger; print(Ledger.__module__)"
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "LLMSPELL_PURE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert out.stdout == "llmspell.quota._pure\n"

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from llmspell.config import QuotaLimits
+from llmspell.errors import ClosedError, InputError, QuotaExceeded
+from llmspell.quota import Quota, QuotaUsage, Slot
+
+from .conftest import KEY, MakeLedger
+
+SECOND = 1_000_000_000
+DAY = 86_400 * SECOND
+LEVELS = [Quota.DOCUMENTS, Quota.VECTORS, Quota.STORAGE]
+
+
+def days_ahead(slot: Slot, now: int) -> Iterator[int]:
+    """Times since boot a full day apart."""
+    while True:
+        now += DAY
+        yield now
+
+
+@pytest.mark.parametrize("quota", Quota)
+def test_charge_admits_exactly_the_limit(slot: Slot, quota: Quota, now: int) -> None:
+    slot.set_limit(quota, 10)
+    slot.charge_at(quota, 7, now)
+    with pytest.raises(QuotaExceeded) as refused:
+        slot.charge_at(quota, 4, now)
+    assert refused.value.quota == quota.limit_name
+    assert (refused.value.limit, refused.value.used, refused.value.requested) == (10, 7, 4)
+    slot.charge_at(quota, 3, now)
+    with pytest.raises(QuotaExceeded):
+        slot.charge_at(quota, 1, now)
+    assert slot.read_at(quota, now) == (10, 10)
+
+
+@pytest.mark.parametrize("quota", LEVELS)
+def test_waiting_does_not_help_a_full_level(slot: Slot, quota: Quota) -> None:
+    slot.set_limit(quota, 0)
+    with pytest.raises(QuotaExceeded) as refused:
+        slot.charge(quota)
+    assert refused.value.retry_after is None
+
+
+@pytest.mark.parametrize("quota", Quota)
+def test_amount_beyond_the_limit_can_never_succeed(slot: Slot, quota: Quota) -> None:
+    slot.set_limit(quota, 10)
+    with pytest.raises(QuotaExceeded) as refused:
+        slot.charge(quota, 11)
+    assert refused.value.retry_after is None
+
+
+@pytest.mark.parametrize("quota", Quota)
+def test_zero_amount_is_always_admitted(slot: Slot, quota: Quota) -> None:
+    slot.set_limit(quota, 0)
+    slot.charge(quota, 0)
+    assert slot.read(quota) == (0, 0)
+
+
+@pytest.mark.parametrize("quota", Quota)
+def test_largest_amount_does_not_wrap_around(slot: Slot, quota: Quota, now: int) -> None:
+    slot.set_limit(quota, 1000)
+    slot.charge_at(quota, 1, now)
+    with pytest.raises(QuotaExceeded):
+        slot.charge_at(quota, 2**63 - 1, now)
+    assert slot.read_at(quota, now) == (1, 1000)
+
+
+@pytest.mark.parametrize("amount", [-1, 2**63, -(2**70)])
+@pytest.mark.parametrize("quota", Quota)
+def test_amount_outside_63_bits_is_an_input_error(slot: Slot, quota: Quota, amount: int) -> None:
+    with pytest.raises(InputError, match="2\\*\\*63"):
+        slot.charge(quota, amount)
+    with pytest.raises(InputError):
+        slot.refund(quota, amount)
+    with pytest.raises(InputError):
+        slot.set_limit(quota, amount)
+    assert slot.read(quota)[0] == 0
+
+
+@pytest.mark.parametrize("quota", [-1, 5])
+def test_unknown_quota_is_an_input_error(slot: Slot, quota: int) -> None:
+    with pytest.raises(InputError, match="quota"):
+        slot.charge(quota)
+    with pytest.raises(InputError, match="quota"):
+        slot.read(quota)
+
+
+@pytest.mark.parametrize("quota", [Quota.DOCUMENTS, Quota.VECTORS, Quota.STORAGE, Quota.EMBEDDINGS])
+def test_refund_never_goes_below_zero(slot: Slot, quota: Quota) -> None:
+    slot.charge(quota, 5)
+    slot.refund(quota, 2)
+    assert slot.read(quota)[0] == 3
+    slot.refund(quota, 100)
+    assert slot.read(quota)[0] == 0
+
+
+def test_refund_of_calls_frees_the_burst(slot: Slot) -> None:
+    slot.set_limit(Quota.API_CALLS, 1)
+    slot.charge(Quota.API_CALLS)
+    slot.refund(Quota.API_CALLS, 1)
+    slot.charge(Quota.API_CALLS)
+    with pytest.raises(QuotaExceeded):
+        slot.charge(Quota.API_CALLS)
+
+
+def test_embeddings_start_again_each_day(slot: Slot, now: int) -> None:
+    slot.set_limit(Quota.EMBEDDINGS, 10)
+    for time_ns, _ in zip(days_ahead(slot, now), range(3), strict=False):
+        slot.charge_at(Quota.EMBEDDINGS, 10, time_ns)
+        with pytest.raises(QuotaExceeded) as refused:
+            slot.charge_at(Quota.EMBEDDINGS, 1, time_ns)
+        wait = refused.value.retry_after
+        assert wait is not None and 0 < wait <= 86_400
+        with pytest.raises(QuotaExceeded):
+            slot.charge_at(Quota.EMBEDDINGS, 1, time_ns + int(wait * 1e9) - SECOND)
+
+
+def test_midnight_is_utc(slot: Slot, now: int) -> None:
+    slot.set_limit(Quota.EMBEDDINGS, 1)
+    slot.charge_at(Quota.EMBEDDINGS, 1, now)
+    with pytest.raises(QuotaExceeded) as refused:
+        slot.charge_at(Quota.EMBEDDINGS, 1, now)
+    until_midnight = 86_400 - time.time() % 86_400
+    wait = refused.value.retry_after
+    assert wait is not None
+    assert (wait - until_midnight + 43_200) % 86_400 == pytest.approx(43_200, abs=60)
+
+
+def test_time_that_steps_back_opens_nothing(slot: Slot, now: int) -> None:
+    for quota in (Quota.EMBEDDINGS, Quota.API_CALLS):
+        slot.set_limit(quota, 10)
+        slot.charge_at(quota, 10, now + DAY)
+        for step in (0, DAY // 2, DAY - SECOND):
+            with pytest.raises(QuotaExceeded):
+                slot.charge_at(quota, 1, now + step)
+
+
+def test_calls_flow_back_one_by_one_within_a_minute(slot: Slot, now: int) -> None:
+    slot.set_limit(Quota.API_CALLS, 60)
+    slot.charge_at(Quota.API_CALLS, 60, now)
+    with pytest.raises(QuotaExceeded) as refused:
+        slot.charge_at(Quota.API_CALLS, 3, now)
+    assert refused.value.retry_after == 3.0
+    with pytest.raises(QuotaExceeded):
+        slot.charge_at(Quota.API_CALLS, 1, now + SECOND - 1)
+    slot.charge_at(Quota.API_CALLS, 1, now + SECOND)
+    assert slot.read_at(Quota.API_CALLS, now + 31 * SECOND) == (30, 60)
+    slot.charge_at(Quota.API_CALLS, 60, now + 61 * SECOND)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 100, 1_000_003, 2**40])
+def test_a_minute_admits_the_burst_and_no_more_than_the_limit_after_it(
+    slot: Slot, now: int, limit: int
+) -> None:
+    slot.set_limit(Quota.API_CALLS, limit)
+    slot.charge_at(Quota.API_CALLS, limit, now)
+    with pytest.raises(QuotaExceeded):
+        slot.charge_at(Quota.API_CALLS, limit, now + 60 * SECOND - 1)
+
+
+def test_unlimited_quotas_admit_everything_and_count(slot: Slot) -> None:
+    slot.set_limits(QuotaLimits.unlimited())
+    for quota in Quota:
+        slot.charge(quota, 10**9)
+        assert slot.read(quota) == (0 if quota is Quota.API_CALLS else 10**9, None)
+
+
+def test_limits_are_taken_in_their_own_units(slot: Slot) -> None:
+    slot.set_limits(QuotaLimits(max_documents=1, max_vectors=2, max_storage_mb=3))
+    usage = slot.usage()
+    assert usage.documents == QuotaUsage(0, 1)
+    assert usage.vectors == QuotaUsage(0, 2)
+    assert usage.storage == QuotaUsage(0, 3 * 1024 * 1024)
+    assert usage.embeddings == QuotaUsage(0, 50_000)
+    assert usage.api_calls == QuotaUsage(0, 100)
+    assert usage.of(Quota.STORAGE).remaining == 3 * 1024 * 1024
+
+
+def test_largest_storage_limit_fits(slot: Slot) -> None:
+    slot.set_limits(QuotaLimits(max_storage_mb=1 << 40))
+    slot.charge(Quota.STORAGE, 1 << 60)
+    with pytest.raises(QuotaExceeded):
+        slot.charge(Quota.STORAGE, 1)
+
+
+def test_lowered_limit_keeps_use_and_admits_nothing_more(slot: Slot) -> None:
+    slot.charge(Quota.VECTORS, 10)
+    slot.set_limit(Quota.VECTORS, 5)
+    with pytest.raises(QuotaExceeded):
+        slot.charge(Quota.VECTORS)
+    assert slot.read(Quota.VECTORS) == (10, 5)
+    assert slot.usage().vectors.remaining == 0
+
+
+def test_several_quotas_are_charged_together_or_not_at_all(slot: Slot) -> None:
+    slot.set_limits(QuotaLimits(max_vectors=10, max_api_calls_per_minute=5))
+    before = slot.usage()
+    with pytest.raises(QuotaExceeded) as refused:
+        slot.charge_all(
+            (Quota.API_CALLS, 1), (Quota.EMBEDDINGS, 7), (Quota.DOCUMENTS, 1), (Quota.VECTORS, 11)
+        )
+    assert refused.value.quota == "max_vectors"
+    assert slot.usage() == before
+    slot.charge_all((Quota.API_CALLS, 1), (Quota.VECTORS, 10))
+    assert slot.usage().vectors.used == 10
+    assert slot.usage().api_calls.used == 1
+
+
+def test_level_is_set_from_outside(slot: Slot) -> None:
+    slot.set_level(Quota.VECTORS, 42)
+    assert slot.read(Quota.VECTORS) == (42, None)
+    with pytest.raises(InputError, match="levels"):
+        slot.set_level(Quota.EMBEDDINGS, 1)
+
+
+def test_slots_of_two_keys_share_nothing(make_ledger: MakeLedger) -> None:
+    ledger = make_ledger()
+    first, second = ledger.slot(KEY), ledger.slot(b"j" * 16)
+    first.set_limit(Quota.VECTORS, 5)
+    first.charge(Quota.VECTORS, 5)
+    assert second.read(Quota.VECTORS) == (0, None)
+    assert ledger.slot(KEY).read(Quota.VECTORS) == (5, 5)
+    assert len(ledger) == 2
+
+
+def test_released_slot_refuses_old_handles_and_starts_again(make_ledger: MakeLedger) -> None:
+    ledger = make_ledger()
+    old = ledger.slot(KEY)
+    old.charge(Quota.VECTORS, 5)
+    assert ledger.release(KEY)
+    assert not ledger.release(KEY)
+    fresh = ledger.slot(KEY)
+    for use in (lambda: old.charge(Quota.VECTORS), lambda: old.usage(), old.reserve):
+        with pytest.raises(ClosedError):
+            use()
+    assert fresh.read(Quota.VECTORS) == (0, None)
+
+
+def test_key_of_another_length_is_an_input_error(make_ledger: MakeLedger) -> None:
+    with pytest.raises(InputError, match="16 bytes"):
+        make_ledger().slot(b"short")
+
+
+def test_threads_admit_exactly_the_limit(slot: Slot) -> None:
+    slot.set_limit(Quota.VECTORS, 5_000)
+    admitted = [0] * 4
+
+    def hammer(thread: int) -> None:
+        for i in range(3_000):
+            try:
+                slot.charge(Quota.VECTORS, 1)
+            except QuotaExceeded:
+                continue
+            if i % 5:
+                admitted[thread] += 1
+            else:
+                slot.refund(Quota.VECTORS, 1)
+
+    threads = [threading.Thread(target=hammer, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(admitted) == slot.read(Quota.VECTORS)[0] == 5_000
