@@ -1,0 +1,46 @@
+"""What the pipeline asks of an embedding model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Embedder"]
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors. Implementations are thread-safe.
+
+    Attributes:
+        model_id: names weights, precision and pooling; vectors of different ids don't compare.
+        dim: length of a vector.
+        max_tokens: the longest text that is embedded whole, the model's own marks included.
+    """
+
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def max_tokens(self) -> int: ...
+
+    def embed(self, texts: Sequence[str], *, truncate: bool = False) -> NDArray[np.float32]:
+        """Embed texts.
+
+        Args:
+            texts: any number of them; an empty text gives the vector of nothing but the marks.
+            truncate: cut texts of more than ``max_tokens`` at the end instead of refusing them.
+
+        Returns:
+            A (len(texts), dim) float32 array of unit rows, in the order of ``texts``.
+
+        Raises:
+            InputError: a text is too long and ``truncate`` is False; nothing was embedded.
+            EmbeddingError: the model failed.
+        """
+        ...
