@@ -1,5 +1,7 @@
 # Binds csrc/base/instruments.hpp.
 
+cimport cython
+
 from native cimport CCounter, CHistogram, bound_of, bucket_count
 
 
@@ -8,6 +10,7 @@ def now_ns():
     return boot_time_ns()
 
 
+@cython.final
 cdef class Counter:
     """A number that only grows. Thread-safe; an increment is one atomic addition."""
 
@@ -23,6 +26,7 @@ cdef class Counter:
         return self._counter.value()
 
 
+@cython.final
 cdef class Histogram:
     """How often an operation took how long, in buckets from 1 µs to 34 s.
 
@@ -89,3 +93,60 @@ cdef class Histogram:
             if total and total >= q * all_of_them:
                 return bound_of(i) or None
         return None
+
+
+@cython.final
+cdef class Operation:
+    """One kind of operation: how often it went well, was refused or failed, and how long it took.
+
+    Args:
+        refusals: counters by quota name, shared by all operations of a database.
+
+    Thread-safe.
+    """
+
+    cdef readonly Counter ok
+    cdef readonly Counter refused
+    cdef readonly Counter failed
+    cdef readonly Histogram duration
+    cdef readonly dict refusals
+
+    def __cinit__(self, dict refusals not None):
+        self.ok = Counter()
+        self.refused = Counter()
+        self.failed = Counter()
+        self.duration = Histogram()
+        self.refusals = refusals
+
+    def timed(self):
+        """Return a context manager that counts its block once; the block's exception passes."""
+        return Timer.__new__(Timer, self)
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Timer:
+    """Counts one run of an :class:`Operation` by outcome and duration; from its ``timed()``."""
+
+    cdef Operation _operation
+    cdef uint64_t _started
+
+    def __cinit__(self, Operation operation not None):
+        self._operation = operation
+
+    def __enter__(self):
+        self._started = boot_time_ns()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        cdef uint64_t now = boot_time_ns()
+        cdef Counter outcome = self._operation.failed
+        self._operation.duration._histogram.record(
+            now - self._started if now > self._started else 0
+        )
+        if kind is None:
+            outcome = self._operation.ok
+        elif isinstance(error, QuotaExceeded):
+            outcome = self._operation.refused
+            (<Counter?>self._operation.refusals[error.quota])._counter.add(1)
+        outcome._counter.add(1)

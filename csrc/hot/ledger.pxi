@@ -3,6 +3,8 @@
 import errno
 import os
 
+cimport cython
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int64_t, uint64_t
@@ -259,6 +261,7 @@ cdef class Slot:
         return now.used, None if now.limit == unlimited else now.limit
 
 
+@cython.final
 cdef class Reservation:
     """Amounts charged to a slot but not yet settled, from :meth:`Slot.reserve`.
 

@@ -259,7 +259,9 @@ class Reservation:
     def __init__(self, slot: Slot, *amounts: int) -> None:
         self._open = False
         self.slot = slot
-        self._items = [(quota, _to_amount(amount)) for quota, amount in zip(Quota, amounts, strict=True)]
+        self._items = [
+            (quota, _to_amount(amount)) for quota, amount in zip(Quota, amounts, strict=True)
+        ]
         self._charged = slot._charge_all(self._items)
         with slot._counters.lock:
             for level in LEVELS:

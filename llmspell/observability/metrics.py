@@ -1,0 +1,82 @@
+"""The instruments of one database: native counters and histograms, grouped by what they count.
+
+All are thread-safe. They know no tenant: what a tenant uses is read from the ledger when it is
+asked for, so a label never multiplies the cost of counting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from llmspell._hot import Counter, Histogram, Operation
+from llmspell.config import QuotaLimits
+
+__all__ = ["Ingestion", "Instruments", "Operation", "Stages"]
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Stages:
+    """Time spent in the parts of a search by text.
+
+    Args:
+        embed: from text to vectors.
+        search: in the vector index.
+        fetch: of texts and metadata of the hits.
+    """
+
+    embed: Histogram
+    search: Histogram
+    fetch: Histogram
+
+    def __init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, Histogram())
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Ingestion:
+    """What became of ingested documents.
+
+    Args:
+        written: documents that were new or changed.
+        unchanged: documents whose content was there already.
+        failed: documents that could not be read, split or embedded.
+        chunks: chunks written.
+    """
+
+    written: Counter
+    unchanged: Counter
+    failed: Counter
+    chunks: Counter
+
+    def __init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, Counter())
+
+
+class Instruments:
+    """All instruments of one database; made with it and read by the collector.
+
+    Attributes:
+        upsert, get, delete, search, ingest: an :class:`Operation` each; use it as
+            ``with instruments.search.timed(): ...``.
+        stages: :class:`Stages` of a search.
+        ingestion: :class:`Ingestion`.
+        refusals: counters by quota name.
+    """
+
+    OPERATIONS = ("upsert", "get", "delete", "search", "ingest")
+
+    def __init__(self) -> None:
+        self.refusals = {field.name: Counter() for field in fields(QuotaLimits)}
+        self.upsert = Operation(self.refusals)
+        self.get = Operation(self.refusals)
+        self.delete = Operation(self.refusals)
+        self.search = Operation(self.refusals)
+        self.ingest = Operation(self.refusals)
+        self.stages = Stages()
+        self.ingestion = Ingestion()
+
+    def operations(self) -> dict[str, Operation]:
+        """The operations by name."""
+        return {name: getattr(self, name) for name in self.OPERATIONS}

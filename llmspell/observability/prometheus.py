@@ -1,0 +1,209 @@
+"""Prometheus text from the instruments of a database and the ledger's usage of its tenants.
+
+Uses the official client (extra ``metrics``), which is imported when it is used. Names begin with
+``llmspell_``; units are seconds and bytes; counters end in ``_total``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Protocol
+
+from llmspell.errors import MissingDependency
+from llmspell.observability.metrics import Ingestion, Instruments, Stages
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+    from llmspell._hot import Histogram
+
+__all__ = ["OTHER_TENANTS", "PrometheusCollector", "QuotaState", "TenantState", "render"]
+
+#: Value of the ``tenant`` label that stands for all tenants beyond the cap.
+OTHER_TENANTS = "_other"
+
+DEFAULT_MAX_TENANTS = 100
+
+
+class QuotaState(Protocol):
+    """Use of one quota; ``limit`` is None where unlimited."""
+
+    @property
+    def used(self) -> int: ...
+    @property
+    def limit(self) -> int | None: ...
+
+
+class TenantState(Protocol):
+    """Use of all quotas of one tenant, as :class:`llmspell.quota.Usage` gives it."""
+
+    @property
+    def documents(self) -> QuotaState: ...
+    @property
+    def vectors(self) -> QuotaState: ...
+    @property
+    def storage(self) -> QuotaState: ...
+    @property
+    def embeddings(self) -> QuotaState: ...
+    @property
+    def api_calls(self) -> QuotaState: ...
+
+
+# Attribute, metric name, unit suffix, what it is.
+_TENANT_GAUGES = (
+    ("documents", "documents", "", "Documents held"),
+    ("vectors", "vectors", "", "Vectors held"),
+    ("storage", "storage", "_bytes", "Vectors, texts and metadata held, in bytes"),
+    ("embeddings", "embeddings_today", "", "Texts embedded since midnight UTC"),
+    ("api_calls", "api_calls_in_burst", "", "API calls that the rate has not given back yet"),
+)
+
+
+class PrometheusCollector:
+    """Reads instruments and usage when Prometheus asks; register it in any ``CollectorRegistry``.
+
+    Args:
+        instruments: of the database.
+        tenants: gives ``(tenant id, usage)`` pairs, always in the same order, so that a tenant
+            keeps its series.
+        max_tenants: the first so many tenants get a ``tenant`` label of their own; the rest are
+            summed up under :data:`OTHER_TENANTS`, and so is a tenant of that very name. Bounds the
+            number of series, however many tenants there are.
+
+    Thread-safe if ``tenants`` is.
+    """
+
+    def __init__(
+        self,
+        instruments: Instruments,
+        tenants: Callable[[], Iterable[tuple[str, TenantState]]] = tuple,
+        *,
+        max_tenants: int = DEFAULT_MAX_TENANTS,
+    ) -> None:
+        self._instruments = instruments
+        self._tenants = tenants
+        self._max_tenants = max_tenants
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metric families.
+
+        Raises:
+            MissingDependency: the extra ``metrics`` is not installed.
+        """
+        core = _client_core()
+        yield from self._collect_operations(core)
+        yield from self._collect_tenants(core)
+
+    def _collect_operations(self, core: Any) -> Iterator[Metric]:
+        instruments = self._instruments
+        runs = core.CounterMetricFamily(
+            "llmspell_operations", "Operations by kind and outcome", labels=["operation", "outcome"]
+        )
+        seconds = core.HistogramMetricFamily(
+            "llmspell_operation_duration_seconds", "Duration of operations", labels=["operation"]
+        )
+        for name, operation in instruments.operations().items():
+            runs.add_metric([name, "ok"], operation.ok.value)
+            runs.add_metric([name, "refused"], operation.refused.value)
+            runs.add_metric([name, "error"], operation.failed.value)
+            _add_histogram(seconds, name, operation.duration)
+        yield runs
+        yield seconds
+
+        stages = core.HistogramMetricFamily(
+            "llmspell_search_stage_duration_seconds", "Parts of a search", labels=["stage"]
+        )
+        for field in fields(Stages):
+            _add_histogram(stages, field.name, getattr(instruments.stages, field.name))
+        yield stages
+
+        documents = core.CounterMetricFamily(
+            "llmspell_ingested_documents", "Ingested documents by outcome", labels=["outcome"]
+        )
+        for field in fields(Ingestion):
+            if field.name != "chunks":
+                count = getattr(instruments.ingestion, field.name).value
+                documents.add_metric([field.name], count)
+        yield documents
+        yield core.CounterMetricFamily(
+            "llmspell_ingested_chunks", "Chunks written", value=instruments.ingestion.chunks.value
+        )
+
+        refusals = core.CounterMetricFamily(
+            "llmspell_quota_refusals", "Operations refused, by quota", labels=["quota"]
+        )
+        for quota, counter in instruments.refusals.items():
+            refusals.add_metric([quota], counter.value)
+        yield refusals
+
+    def _collect_tenants(self, core: Any) -> Iterator[Metric]:
+        number, labelled = _bound(self._tenants(), self._max_tenants)
+        yield core.GaugeMetricFamily("llmspell_tenants", "Tenants of the database", value=number)
+        for attribute, name, unit, meaning in _TENANT_GAUGES:
+            used = core.GaugeMetricFamily(
+                f"llmspell_tenant_{name}{unit}", meaning, labels=["tenant"]
+            )
+            limit = core.GaugeMetricFamily(
+                f"llmspell_tenant_{name}_limit{unit}",
+                f"Limit of llmspell_tenant_{name}{unit}; +Inf where unlimited",
+                labels=["tenant"],
+            )
+            for tenant, states in labelled.items():
+                parts: list[QuotaState] = [getattr(state, attribute) for state in states]
+                used.add_metric([tenant], sum(part.used for part in parts))
+                limit.add_metric(
+                    [tenant], sum(math.inf if p.limit is None else p.limit for p in parts)
+                )
+            yield used
+            yield limit
+
+
+def render(
+    instruments: Instruments,
+    tenants: Callable[[], Iterable[tuple[str, TenantState]]] = tuple,
+    *,
+    max_tenants: int = DEFAULT_MAX_TENANTS,
+) -> str:
+    """Prometheus text of a database; arguments as in :class:`PrometheusCollector`.
+
+    Raises:
+        MissingDependency: the extra ``metrics`` is not installed.
+    """
+    try:
+        import prometheus_client
+    except ImportError as error:
+        raise MissingDependency("metrics", "prometheus_client") from error
+    registry = prometheus_client.CollectorRegistry(auto_describe=False)
+    collector = PrometheusCollector(instruments, tenants, max_tenants=max_tenants)
+    registry.register(collector)
+    return prometheus_client.generate_latest(registry).decode("utf-8")
+
+
+def _client_core() -> Any:
+    try:
+        from prometheus_client import core
+    except ImportError as error:
+        raise MissingDependency("metrics", "prometheus_client") from error
+    return core
+
+
+def _bound(
+    tenants: Iterable[tuple[str, TenantState]], most: int
+) -> tuple[int, dict[str, list[TenantState]]]:
+    number = 0
+    labelled: dict[str, list[TenantState]] = {}
+    for tenant, state in tenants:
+        number += 1
+        has_own = number <= most and tenant != OTHER_TENANTS
+        labelled.setdefault(tenant if has_own else OTHER_TENANTS, []).append(state)
+    return number, labelled
+
+
+def _add_histogram(family: Any, label: str, histogram: Histogram) -> None:
+    buckets = [
+        ("+Inf" if bound is None else repr(bound / 1e9), count)
+        for bound, count in histogram.buckets()
+    ]
+    family.add_metric([label], buckets=buckets, sum_value=histogram.sum_ns / 1e9)
