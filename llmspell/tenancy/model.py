@@ -1,0 +1,173 @@
+"""What goes into a tenant and comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmspell.config import TenantConfig
+
+__all__ = [
+    "Chunk",
+    "Document",
+    "IngestProgress",
+    "IngestReport",
+    "Metadata",
+    "PreparedDocument",
+    "Progress",
+    "Record",
+    "RecordId",
+    "TenantInfo",
+]
+
+RecordId: TypeAlias = str | int
+"""A str of at most 510 UTF-8 bytes, or an integer that fits 64 bits with a sign."""
+
+MetadataValue: TypeAlias = (
+    "str | int | float | bool | None | Sequence[MetadataValue] | Mapping[str, MetadataValue]"
+)
+Metadata: TypeAlias = Mapping[str, MetadataValue]
+"""JSON-like: string keys; values are str, int, float, bool, None, lists and mappings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text to ingest.
+
+    Args:
+        id: identifies it within its tenant; ingesting the same id again replaces it.
+        text: its whole content.
+        metadata: copied to every chunk of it.
+        media_type: says how to read ``text``: "text/plain", "text/markdown", "text/html" or
+            "text/x-python".
+    """
+
+    id: str
+    text: str
+    metadata: Metadata = field(default_factory=dict)
+    media_type: str = "text/plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a document: ``text`` is what stands from ``start`` to ``end``, in characters."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedDocument:
+    """A document that is split and embedded, ready to be written.
+
+    Args:
+        id: of the document.
+        content_hash: equal for equal content, metadata and way of splitting; not empty.
+        metadata: of the document.
+        chunks: in order.
+        vectors: (len(chunks), dim) float32.
+    """
+
+    id: str
+    content_hash: bytes
+    metadata: Metadata
+    chunks: Sequence[Chunk]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestProgress:
+    """How far an ingest has come.
+
+    Args:
+        documents: done so far, the unchanged ones included.
+        total: documents there are; None where the source can't say before its end.
+        chunks: written so far.
+        current: id of the document at hand.
+    """
+
+    documents: int
+    total: int | None
+    chunks: int
+    current: str
+
+
+Progress: TypeAlias = Callable[[IngestProgress], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestReport:
+    """What an ingest did.
+
+    Args:
+        added: documents that were new.
+        replaced: documents that were there with other content.
+        unchanged: documents that were there just so; nothing was embedded or written for them.
+        chunks: chunks written.
+        seconds: wall-clock time.
+        skipped: sources that were passed over, such as files of a kind that no loader takes.
+    """
+
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    chunks: int = 0
+    seconds: float = 0.0
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def documents(self) -> int:
+        """Documents seen."""
+        return self.added + self.replaced + self.unchanged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A record as it is stored.
+
+    Args:
+        id: as it was given.
+        vector: (dim,) float32, as it was given; read-only.
+        text: None where none was given.
+        metadata: a dict of its own; changing it changes nothing in the store.
+        created_at: when a record of this id was first written, UTC.
+        updated_at: when this one was written, UTC.
+    """
+
+    id: RecordId
+    vector: NDArray[np.float32]
+    text: str | None
+    metadata: dict[str, object]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantInfo:
+    """A line in the list of tenants.
+
+    Args:
+        config: what the tenant was created with.
+        generation: grows with every tenant created; one made again under an old id has a new one.
+        created_at: UTC.
+    """
+
+    config: TenantConfig
+    generation: int
+    created_at: datetime
+
+    @property
+    def id(self) -> str:
+        """Id of the tenant."""
+        return self.config.id
+
+    @property
+    def name(self) -> str:
+        """Name for people; the id where none was given."""
+        return self.config.name or self.config.id
