@@ -4,4 +4,5 @@
 """Native quota ledger and hot counters of llmspell."""
 
 include "ledger.pxi"
+include "reservation.pxi"
 include "instruments.pxi"

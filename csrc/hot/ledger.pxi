@@ -1,4 +1,5 @@
-# Binds csrc/ledger. A charge takes no lock and keeps the GIL, which costs more to drop than to keep.
+# Binds csrc/ledger. What may wait for a file lock drops the GIL; a charge takes no lock and keeps it,
+# because dropping it costs more than the charge.
 
 import errno
 import os
@@ -102,10 +103,12 @@ cdef class Ledger:
         cdef int error = 0
         self.path = os.fspath(path)
         cdef Path native_path = Path(<bytes>os.fsencode(path))
-        check(
-            CLedger.open(native_path, capacity, system_environment(), self._ledger, error),
-            error, self.path,
-        )
+        cdef Status status
+        with nogil:
+            status = CLedger.open(
+                native_path, capacity, system_environment(), self._ledger, error
+            )
+        check(status, error, self.path)
 
     def slot(self, bytes key):
         """Find or make the slot of a key of 16 bytes.
@@ -120,16 +123,21 @@ cdef class Ledger:
         """Free the slot of a key; its handles raise ClosedError from now on. False if none."""
         cdef cbool released = False
         cdef int error = 0
-        check(self._ledger.get().release(to_key(key), released, error), error, self.path)
+        cdef Key native_key = to_key(key)
+        cdef Status status
+        with nogil:
+            status = self._ledger.get().release(native_key, released, error)
+        check(status, error, self.path)
         return released
 
     def sweep(self):
         """Give back what dead processes had reserved; returns how many such records there were."""
         cdef size_t given_back = 0
         cdef int error = 0
-        check(
-            self._ledger.get().sweep(system_environment(), given_back, error), error, self.path
-        )
+        cdef Status status
+        with nogil:
+            status = self._ledger.get().sweep(system_environment(), given_back, error)
+        check(status, error, self.path)
         return given_back
 
     @property
@@ -153,8 +161,12 @@ cdef class Slot:
 
     def __cinit__(self, Ledger ledger not None, bytes key not None):
         cdef int error = 0
+        cdef Key native_key = to_key(key)
+        cdef Status status
         self.ledger = ledger
-        check(ledger._ledger.get().slot(to_key(key), self._handle, error), error, ledger.path)
+        with nogil:
+            status = ledger._ledger.get().slot(native_key, self._handle, error)
+        check(status, error, ledger.path)
 
     cdef inline CSlot* live(self) except NULL:
         if self._handle.is_stale():
@@ -259,88 +271,3 @@ cdef class Slot:
         cdef Now at = self.ledger._ledger.get().at(boot_ns)
         cdef CUsage now = usage(self.live()[0], to_quota(quota), at)
         return now.used, None if now.limit == unlimited else now.limit
-
-
-@cython.final
-cdef class Reservation:
-    """Amounts charged to a slot but not yet settled, from :meth:`Slot.reserve`.
-
-    If the process dies first, the levels among them are given back when another one opens or
-    sweeps the ledger. Use it from one thread at a time.
-    """
-
-    cdef readonly Slot slot
-    cdef Item[quota_count] _items
-    cdef Now _charged
-    cdef Holder* _holder
-    cdef cbool _open
-
-    def __cinit__(self, Slot slot not None, *amounts):
-        cdef size_t i
-        cdef Refusal refusal
-        self.slot = slot
-        for i in range(quota_count):
-            self._items[i].quota = <Quota>i
-            self._items[i].amount = to_amount(amounts[i])
-        cdef CSlot* native = slot.live()
-        self._charged = slot.ledger._ledger.get().now()
-        self._holder = hold(native[0], own_process())
-        if self._holder == NULL:
-            raise StorageError("eight other processes hold reservations of this tenant")
-        if not try_charge_all(native[0], Items(self._items, quota_count), self._charged, refusal):
-            raise_refusal(refusal)
-        for i in range(level_count):
-            add_held(self._holder[0], self._items[i])
-        self._open = True
-
-    def __dealloc__(self):
-        if self._open:
-            self.finish(NULL)
-
-    cdef void finish(self, const int64_t* kept) noexcept:
-        cdef size_t i
-        cdef CSlot* native = self.slot._handle.slot
-        self._open = False
-        if self.slot._handle.is_stale():
-            return
-        cdef Now now = self.slot.ledger._ledger.get().now()
-        for i in range(quota_count):
-            if i < level_count:
-                settle(native[0], self._holder[0], self._items[i], kept[i] if kept else 0)
-            elif not kept:
-                refund(native[0], self._items[i], self._charged, now)
-
-    def settle(self, *, documents=None, vectors=None, storage=None):
-        """Keep what was used and give the rest back; None keeps all that was reserved.
-
-        Raises:
-            InputError: more is to be kept than was reserved.
-            ClosedError: it was settled or cancelled before.
-        """
-        cdef int64_t[level_count] kept
-        cdef size_t i
-        if not self._open:
-            raise ClosedError("the reservation has been settled or cancelled")
-        for i, amount in enumerate((documents, vectors, storage)):
-            kept[i] = self._items[i].amount if amount is None else to_amount(amount)
-            if kept[i] > self._items[i].amount:
-                raise InputError(
-                    f"{QUOTA_NAMES[i]}: {kept[i]} kept, but {self._items[i].amount} reserved"
-                )
-        self.finish(kept)
-
-    def cancel(self):
-        """Give everything back; does nothing after :meth:`settle` or :meth:`cancel`."""
-        if self._open:
-            self.finish(NULL)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if not self._open:
-            return
-        if kind is None:
-            self.settle()
-        else:
-            self.cancel()

@@ -11,9 +11,9 @@ int open_file(const std::filesystem::path& path, int& file) noexcept;
 void close_file(int file) noexcept;
 int size_of(int file, std::size_t& bytes) noexcept;
 
-// Empties the file and gives it `bytes` zeros that are allocated, where the system can: a store
-// into a hole of a full disk would be a SIGBUS.
-int make_zeros(int file, std::size_t bytes) noexcept;
+// Where the system can, all of the file is allocated: a store into a hole of a full disk would be a
+// SIGBUS. A failure leaves what was in it.
+int set_size(int file, std::size_t bytes) noexcept;
 
 int map(int file, std::size_t bytes, std::byte*& memory) noexcept;
 void unmap(std::byte* memory, std::size_t bytes) noexcept;

@@ -35,13 +35,13 @@ int size_of(int file, std::size_t& bytes) noexcept {
     return 0;
 }
 
-int make_zeros(int file, std::size_t bytes) noexcept {
-    if (ftruncate(file, 0) != 0 || ftruncate(file, static_cast<off_t>(bytes)) != 0) return errno;
+int set_size(int file, std::size_t bytes) noexcept {
 #if defined(__linux__)
-    return posix_fallocate(file, 0, static_cast<off_t>(bytes));
-#else
-    return 0;
+    if (const int error = posix_fallocate(file, 0, static_cast<off_t>(bytes)); error != 0) {
+        return error;
+    }
 #endif
+    return ftruncate(file, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
 }
 
 int map(int file, std::size_t bytes, std::byte*& memory) noexcept {

@@ -1,5 +1,5 @@
 // What lies in the ledger's file: one page of header, then a table of slots whose size is a power
-// of two. Private to ledger.cpp and its tests.
+// of two. Private to the ledger and its tests.
 #pragma once
 
 #include <algorithm>
@@ -8,8 +8,10 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/checksum.hpp"
+#include "ledger/ledger.hpp"
 #include "ledger/slot.hpp"
 #include "ledger/system.hpp"
 
@@ -57,5 +59,47 @@ inline std::size_t table_size_for(std::size_t capacity) noexcept {
 }
 
 inline std::size_t capacity_of(std::size_t table_size) noexcept { return table_size / 4 * 3; }
+
+inline Header& header_in(std::byte* memory) noexcept { return *reinterpret_cast<Header*>(memory); }
+
+// By the size of the mapping and not by the header, which someone may damage meanwhile.
+inline std::span<Slot> slots_in(std::byte* memory, std::size_t bytes) noexcept {
+    return {reinterpret_cast<Slot*>(memory + header_bytes), (bytes - header_bytes) / sizeof(Slot)};
+}
+
+inline void set_offset(Header& header, std::int64_t offset, std::uint64_t boot_ns) noexcept {
+    header.utc_offset = offset;
+    header.adjusted_at = boot_ns;
+    header.checksum = checksum_of(header);
+    header.calendar.store(offset, std::memory_order_release);
+}
+
+inline std::int64_t offset_of(const Environment& environment) noexcept {
+    return environment.utc_ns - static_cast<std::int64_t>(environment.boot_ns);
+}
+
+inline bool is_live(const Slot& slot) noexcept {
+    return slot.state.load(std::memory_order_acquire) == State::live;
+}
+
+// Walks the slots where a key may lie until `visit` returns true or nothing can follow.
+template <typename Visit>
+void probe(std::span<Slot> slots, const Key& key, Visit visit) {
+    const std::size_t mask = slots.size() - 1;
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+        // Keys are digests, so any of their bits are as good as a hash.
+        Slot& slot = slots[(key[0] + i) & mask];
+        if (visit(slot) || slot.state.load(std::memory_order_acquire) == State::empty) return;
+    }
+}
+
+inline Slot* find_free(std::span<Slot> slots, const Key& key) noexcept {
+    Slot* free = nullptr;
+    probe(slots, key, [&](Slot& slot) {
+        if (!is_live(slot)) free = &slot;
+        return free != nullptr;
+    });
+    return free;
+}
 
 }  // namespace llmspell::ledger

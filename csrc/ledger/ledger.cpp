@@ -1,13 +1,12 @@
 #include "ledger/ledger.hpp"
 
 #include <cerrno>
-#include <cstring>
 #include <new>
 #include <utility>
-#include <vector>
 
 #include "ledger/file.hpp"
 #include "ledger/format.hpp"
+#include "ledger/prepare.hpp"
 
 namespace llmspell::ledger {
 
@@ -21,48 +20,6 @@ constexpr std::uint64_t catch_up_window_ns = 3'600'000'000'000;
 std::filesystem::path lock_path(const std::filesystem::path& path) {
     std::filesystem::path name = path;
     return name += ".lock";
-}
-
-Header& header_in(std::byte* memory) noexcept { return *reinterpret_cast<Header*>(memory); }
-
-// By the size of the mapping and not by the header, which someone may damage meanwhile.
-std::span<Slot> slots_in(std::byte* memory, std::size_t bytes) noexcept {
-    return {reinterpret_cast<Slot*>(memory + header_bytes), (bytes - header_bytes) / sizeof(Slot)};
-}
-
-void set_offset(Header& header, std::int64_t offset, std::uint64_t boot_ns) noexcept {
-    header.utc_offset = offset;
-    header.adjusted_at = boot_ns;
-    header.checksum = checksum_of(header);
-    header.calendar.store(offset, std::memory_order_release);
-}
-
-std::int64_t offset_of(const Environment& environment) noexcept {
-    return environment.utc_ns - static_cast<std::int64_t>(environment.boot_ns);
-}
-
-bool is_live(const Slot& slot) noexcept {
-    return slot.state.load(std::memory_order_acquire) == State::live;
-}
-
-// Walks the slots where a key may lie until `visit` returns true or nothing can follow.
-template <typename Visit>
-void probe(std::span<Slot> slots, const Key& key, Visit visit) {
-    const std::size_t mask = slots.size() - 1;
-    for (std::size_t i = 0; i < slots.size(); ++i) {
-        // Keys are digests, so any of their bits are as good as a hash.
-        Slot& slot = slots[(key[0] + i) & mask];
-        if (visit(slot) || slot.state.load(std::memory_order_acquire) == State::empty) return;
-    }
-}
-
-Slot* find_free(std::span<Slot> slots, const Key& key) noexcept {
-    Slot* free = nullptr;
-    probe(slots, key, [&](Slot& slot) {
-        if (!is_live(slot)) free = &slot;
-        return free != nullptr;
-    });
-    return free;
 }
 
 void start_slot(Slot& slot, const Key& key) noexcept {
@@ -95,70 +52,6 @@ void limit_debt(Rate& rate, std::uint64_t boot_ns) noexcept {
         rate.arrival.compare_exchange_strong(arrival, boot_ns + minute_ns,
                                              std::memory_order_acq_rel);
     }
-}
-
-using SlotImage = std::array<std::byte, sizeof(Slot)>;
-
-// What survives when a file is made anew: nothing, or all live slots and the header.
-struct Contents {
-    std::array<std::byte, sizeof(Header)> header{};
-    std::vector<SlotImage> slots;
-};
-
-Contents read_contents(std::byte* memory, std::size_t bytes) {
-    Contents contents;
-    std::memcpy(contents.header.data(), memory, sizeof(Header));
-    for (const Slot& slot : slots_in(memory, bytes)) {
-        if (!is_live(slot)) continue;
-        std::memcpy(contents.slots.emplace_back().data(), static_cast<const void*>(&slot),
-                    sizeof(Slot));
-    }
-    return contents;
-}
-
-// For the only one who has the file open. The checksum comes last, so that a death on the way
-// leaves a file that the next one to open it makes anew.
-void write_contents(std::byte* memory, std::size_t bytes, const Contents& contents) noexcept {
-    const std::span<Slot> slots = slots_in(memory, bytes);
-    for (const SlotImage& image : contents.slots) {
-        Key key;
-        std::memcpy(key.data(), image.data() + offsetof(Slot, key), sizeof key);
-        std::memcpy(static_cast<void*>(find_free(slots, key)), image.data(), image.size());
-    }
-    std::memcpy(memory, contents.header.data(), offsetof(Header, checksum));
-    Header& header = header_in(memory);
-    header.magic = file_magic;
-    header.version = file_version;
-    header.slot_size = sizeof(Slot);
-    header.table_size = slots.size();
-    set_offset(header, header.utc_offset, header.adjusted_at);
-}
-
-// Checks the file, makes it anew where it must, and leaves it mapped.
-Status prepare(int file, std::size_t table_size, const Environment& environment, std::byte*& memory,
-               std::size_t& bytes, int& error) {
-    const bool alone = try_become_exclusive(file);
-    Contents contents;
-    Header fresh{};
-    fresh.boot_id = environment.boot_id;
-    fresh.utc_offset = offset_of(environment);
-    fresh.adjusted_at = environment.boot_ns;
-    std::memcpy(contents.header.data(), static_cast<const void*>(&fresh), sizeof fresh);
-
-    if ((error = size_of(file, bytes)) != 0) return Status::system_error;
-    if (bytes >= header_bytes) {
-        if ((error = map(file, bytes, memory)) != 0) return Status::system_error;
-        const bool good = fits(header_in(memory), bytes);
-        if (good && (!alone || header_in(memory).table_size >= table_size)) return Status::ok;
-        if (good) contents = read_contents(memory, bytes);
-        unmap(std::exchange(memory, nullptr), bytes);
-    }
-    if (!alone) return Status::in_use;
-    bytes = file_bytes_of(table_size);
-    if ((error = make_zeros(file, bytes)) != 0) return Status::system_error;
-    if ((error = map(file, bytes, memory)) != 0) return Status::system_error;
-    write_contents(memory, bytes, contents);
-    return Status::ok;
 }
 
 }  // namespace

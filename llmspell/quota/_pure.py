@@ -12,91 +12,21 @@ import threading
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Self
 
 from llmspell.config import QuotaLimits
 from llmspell.errors import ClosedError, InputError, QuotaExceeded, StorageFull
+from llmspell.quota._pure_counters import LEVELS, MAX_AMOUNT, Counters
 from llmspell.quota.model import Quota, Usage, limits_in_units
 
 __all__ = ["Ledger", "Reservation", "Slot"]
 
-MINUTE_NS = 60_000_000_000
-DAY_NS = 86_400_000_000_000
 KEY_BYTES = 16
-LEVELS = (Quota.DOCUMENTS, Quota.VECTORS, Quota.STORAGE)
-MAX_AMOUNT = (1 << 63) - 1
 
 
 def now_ns() -> int:
     """Nanoseconds since boot, on a clock that never steps."""
     return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-class _Counters:
-    """State of one slot; its lock is held around every use."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.released = False
-        self.levels = dict.fromkeys(LEVELS, 0)
-        self.held = dict.fromkeys(LEVELS, 0)
-        self.limits: dict[Quota, int | None] = dict.fromkeys(Quota)
-        self.day = 0
-        self.day_used = 0
-        self.arrival = 0
-
-    def charge(self, quota: Quota, amount: int, boot_ns: int, utc_ns: int) -> None:
-        limit = self.limits[quota]
-        if amount == 0:
-            return
-        if quota is Quota.EMBEDDINGS:
-            # A clock that reads an earlier day than the one charged last opens nothing.
-            day = max(utc_ns // DAY_NS, self.day)
-            used = self.day_used if day == self.day else 0
-            if limit is not None and used + amount > limit:
-                wait = DAY_NS if day > utc_ns // DAY_NS else DAY_NS - utc_ns % DAY_NS
-                _refuse(quota, limit, used, amount, wait if amount <= limit else None)
-            self.day, self.day_used = day, used + amount
-        elif quota is Quota.API_CALLS:
-            if limit is None:
-                return
-            if amount > limit:
-                _refuse(quota, limit, self.calls_used(boot_ns), amount, None)
-            start = max(self.arrival, boot_ns)
-            arrival = start + amount * _interval_ns(limit)
-            excess = arrival - boot_ns - limit * _interval_ns(limit)
-            if excess > 0:
-                _refuse(quota, limit, self.calls_used(boot_ns), amount, excess)
-            self.arrival = arrival
-        else:
-            used = self.levels[quota]
-            if used + amount > (MAX_AMOUNT if limit is None else limit):
-                _refuse(quota, MAX_AMOUNT if limit is None else limit, used, amount, None)
-            self.levels[quota] = used + amount
-
-    def refund(self, quota: Quota, amount: int, charged: tuple[int, int], boot_ns: int) -> None:
-        if quota is Quota.EMBEDDINGS:
-            if self.day <= charged[1] // DAY_NS:
-                self.day_used = max(self.day_used - amount, 0)
-        elif quota is Quota.API_CALLS:
-            limit = self.limits[quota]
-            if limit:
-                passed = max(boot_ns - charged[0], 0)
-                owed = max(min(amount, limit) * _interval_ns(limit) - passed, 0)
-                self.arrival = max(self.arrival - owed, 0)
-        else:
-            self.levels[quota] = max(self.levels[quota] - amount, 0)
-
-    def calls_used(self, boot_ns: int) -> int:
-        limit = self.limits[Quota.API_CALLS]
-        if not limit or self.arrival <= boot_ns:
-            return 0
-        return min((self.arrival - boot_ns - 1) // _interval_ns(limit) + 1, limit)
-
-    def used(self, quota: Quota, boot_ns: int, utc_ns: int) -> int:
-        if quota is Quota.EMBEDDINGS:
-            return self.day_used if self.day >= utc_ns // DAY_NS else 0
-        return self.calls_used(boot_ns) if quota is Quota.API_CALLS else self.levels[quota]
 
 
 class _Table:
@@ -105,7 +35,7 @@ class _Table:
     def __init__(self, capacity: int) -> None:
         self.lock = threading.Lock()
         self.capacity = capacity
-        self.counters: dict[bytes, _Counters] = {}
+        self.counters: dict[bytes, Counters] = {}
         self.utc_offset = time.time_ns() - now_ns()
 
 
@@ -160,7 +90,7 @@ class Slot:
             counters = ledger._table.counters
             if key not in counters and len(counters) >= ledger.capacity:
                 raise StorageFull(f"{ledger.path}: no slot left; open it with a larger capacity")
-            self._counters = counters.setdefault(key, _Counters())
+            self._counters = counters.setdefault(key, Counters())
 
     def charge(self, quota: int, amount: int = 1) -> None:
         """Charge ``amount`` of a quota, or raise QuotaExceeded and charge nothing."""
@@ -247,7 +177,7 @@ class Slot:
         """Use and limit of every quota, read without walking data."""
         return Usage.read(self.read)
 
-    def _live(self) -> _Counters:
+    def _live(self) -> Counters:
         if self._counters.released:
             raise ClosedError("the quota slot of this tenant has been released")
         return self._counters
@@ -320,11 +250,6 @@ class Reservation:
             self.cancel()
 
 
-def _interval_ns(limit: int) -> int:
-    # Rounded up, so that a burst of `limit` is followed by no more than `limit` a minute.
-    return -(-MINUTE_NS // limit)
-
-
 def _to_amount(value: int) -> int:
     if not 0 <= value <= MAX_AMOUNT:
         raise InputError(f"an amount must be an int from 0 to 2**63 - 1, got {value!r}")
@@ -335,13 +260,3 @@ def _to_quota(quota: int) -> Quota:
     if not 0 <= quota < len(Quota):
         raise InputError(f"a quota must be an int from 0 to {len(Quota) - 1}, got {quota}")
     return Quota(quota)
-
-
-def _refuse(quota: Quota, limit: int, used: int, requested: int, retry_ns: int | None) -> NoReturn:
-    raise QuotaExceeded(
-        quota=quota.limit_name,
-        limit=limit,
-        used=used,
-        requested=requested,
-        retry_after=None if retry_ns is None else retry_ns / 1e9,
-    )

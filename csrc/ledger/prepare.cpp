@@ -1,0 +1,81 @@
+#include "ledger/prepare.hpp"
+
+#include <array>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "ledger/file.hpp"
+#include "ledger/format.hpp"
+
+namespace llmspell::ledger {
+
+namespace {
+
+using SlotImage = std::array<std::byte, sizeof(Slot)>;
+
+// What survives when a file is made anew: nothing, or all live slots and the header.
+struct Contents {
+    std::array<std::byte, sizeof(Header)> header{};
+    std::vector<SlotImage> slots;
+};
+
+Contents read_contents(std::byte* memory, std::size_t bytes) {
+    Contents contents;
+    std::memcpy(contents.header.data(), memory, sizeof(Header));
+    for (const Slot& slot : slots_in(memory, bytes)) {
+        if (!is_live(slot)) continue;
+        std::memcpy(contents.slots.emplace_back().data(), static_cast<const void*>(&slot),
+                    sizeof(Slot));
+    }
+    return contents;
+}
+
+// For the only one who has the file open. The checksum comes last, so that a death on the way
+// leaves a file that the next one to open it makes anew.
+void write_contents(std::byte* memory, std::size_t bytes, const Contents& contents) noexcept {
+    const std::span<Slot> slots = slots_in(memory, bytes);
+    std::memset(memory, 0, bytes);
+    for (const SlotImage& image : contents.slots) {
+        Key key;
+        std::memcpy(key.data(), image.data() + offsetof(Slot, key), sizeof key);
+        std::memcpy(static_cast<void*>(find_free(slots, key)), image.data(), image.size());
+    }
+    std::memcpy(memory, contents.header.data(), offsetof(Header, checksum));
+    Header& header = header_in(memory);
+    header.magic = file_magic;
+    header.version = file_version;
+    header.slot_size = sizeof(Slot);
+    header.table_size = slots.size();
+    set_offset(header, header.utc_offset, header.adjusted_at);
+}
+
+}  // namespace
+
+Status prepare(int file, std::size_t table_size, const Environment& environment, std::byte*& memory,
+               std::size_t& bytes, int& error) {
+    const bool alone = try_become_exclusive(file);
+    Contents contents;
+    Header fresh{};
+    fresh.boot_id = environment.boot_id;
+    fresh.utc_offset = offset_of(environment);
+    fresh.adjusted_at = environment.boot_ns;
+    std::memcpy(contents.header.data(), static_cast<const void*>(&fresh), sizeof fresh);
+
+    if ((error = size_of(file, bytes)) != 0) return Status::system_error;
+    if (bytes >= header_bytes) {
+        if ((error = map(file, bytes, memory)) != 0) return Status::system_error;
+        const bool good = fits(header_in(memory), bytes);
+        if (good && (!alone || header_in(memory).table_size >= table_size)) return Status::ok;
+        if (good) contents = read_contents(memory, bytes);
+        unmap(std::exchange(memory, nullptr), bytes);
+    }
+    if (!alone) return Status::in_use;
+    bytes = file_bytes_of(table_size);
+    if ((error = set_size(file, bytes)) != 0) return Status::system_error;
+    if ((error = map(file, bytes, memory)) != 0) return Status::system_error;
+    write_contents(memory, bytes, contents);
+    return Status::ok;
+}
+
+}  // namespace llmspell::ledger
