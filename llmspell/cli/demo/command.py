@@ -1,0 +1,92 @@
+"""The command ``llmspell demo``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmspell.cli.options import DataOption, JsonOption
+from llmspell.cli.output import Output
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llmspell.cli.demo.payload import DemoPayload
+    from llmspell.tenancy import IngestReport
+
+__all__ = ["demo", "run"]
+
+# As many short passages are embedded in one to two minutes on two cores.
+PASSAGES = 4_000
+
+
+def demo(
+    data: DataOption,
+    passages: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Documents of each tenant, at most; fewer make the first run quicker."
+        ),
+    ] = PASSAGES,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the main job, end to end: no key, no network.
+
+    It works on text that every machine with Python has.
+    The first run embeds a part of the standard library's documentation in a minute or two; later
+    runs start from disk.
+    """
+    out = Output(as_json=as_json)
+    out.result(run(out, data, passages))
+
+
+def run(out: Output, data: Path, passages: int = PASSAGES) -> DemoPayload:
+    """Run the demo, showing each step on ``out`` as it is done."""
+    from importlib.metadata import version
+    from time import perf_counter
+
+    import llmspell
+    from llmspell.cli.demo import loading, steps, view
+    from llmspell.cli.demo.questions import QUESTIONS
+    from llmspell.cli.ingest import progress_bar
+
+    def ingest(room: llmspell.Tenant, documents: list[llmspell.Document]) -> IngestReport:
+        with progress_bar(out, f"embedding for {room.config.id}") as progress:
+            return room.ingest(documents, progress=progress)
+
+    out.show(view.opening(version("llmspell"), data))
+    start = perf_counter()
+    with llmspell.open(data) as database:
+        open_seconds = perf_counter() - start
+        corpora = []
+        for corpus in loading.corpora(passages):
+            corpora.append(loading.load(database, data, corpus, ingest))
+            out.show(view.corpus(corpora[-1]))
+        model_seconds = steps.load_model(database)
+        out.show(view.questions(open_seconds, model_seconds))
+        answers = []
+        for question in QUESTIONS:
+            answers.append(steps.answer(database, question))
+            out.show(view.answer(answers[-1]))
+        latency = steps.latencies(answers)
+        out.show(view.latency(latency))
+        refused = steps.refusals(database)
+        out.show(view.refusals(refused))
+        isolation = steps.check_isolation(database, answers)
+        out.show(view.isolation(isolation))
+    commands = steps.next_commands(data)
+    out.show(view.next_commands(commands))
+    return {
+        "version": version("llmspell"),
+        "data": str(data),
+        "first_run": any(corpus["embedded"] for corpus in corpora),
+        "open_seconds": open_seconds,
+        "model_seconds": model_seconds,
+        "corpora": corpora,
+        "answers": answers,
+        "latency": latency,
+        "refusals": refused,
+        "isolation": isolation,
+        "next": commands,
+    }

@@ -1,0 +1,31 @@
+"""The ten questions of the demo; the passages hold a good answer to each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["OWN", "PYTHON", "QUESTIONS", "Question"]
+
+PYTHON = "python"
+OWN = "llmspell"
+
+
+class Question(NamedTuple):
+    """A question, and the tenant that it is put to."""
+
+    tenant: str
+    text: str
+
+
+QUESTIONS = (
+    Question(PYTHON, "How do I call a function later, after some seconds, in the background?"),
+    Question(PYTHON, "compress data with gzip"),
+    Question(PYTHON, "make an unguessable token for a password reset link"),
+    Question(PYTHON, "copy a whole directory tree"),
+    Question(PYTHON, "cache the results of a function so that it isn't computed twice"),
+    Question(PYTHON, "What is the middle value of a list of numbers?"),
+    Question(PYTHON, "read settings from a TOML file"),
+    Question(PYTHON, "show the differences between two texts line by line"),
+    Question(OWN, "What happens when a tenant goes over its quota?"),
+    Question(OWN, "Is a higher score better or worse?"),
+)

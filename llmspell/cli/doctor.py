@@ -1,0 +1,130 @@
+"""``llmspell doctor``: what is installed, what the machine offers, whether the data opens."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from llmspell.cli.exits import ExitCode
+from llmspell.cli.options import DataOption, JsonOption
+from llmspell.cli.output import Output
+
+if TYPE_CHECKING:
+    from llmspell.cli.payloads import CheckPayload, DoctorPayload
+
+__all__ = ["doctor"]
+
+OK, WARNING, BROKEN = "ok", "warning", "broken"
+
+# LMDB needs coherent memory maps and working locks, which these don't promise (lmdb.h, caveats).
+_REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
+_FLEETING = {"tmpfs", "ramfs"}
+_EXTRAS = ("local", "rag", "cli", "metrics")
+
+
+def doctor(data: DataOption, as_json: JsonOption = False) -> None:
+    """Check the installation, the machine and the data directory."""
+    checks = [*_installation(), *_machine(), *_directory(data)]
+    healthy = all(check["status"] != BROKEN for check in checks)
+    payload: DoctorPayload = {"healthy": healthy, "checks": checks}
+    out = Output(as_json=as_json)
+    out.result(payload)
+    if not as_json:
+        from llmspell.cli.render import doctor_view
+
+        out.show(doctor_view(payload))
+    if not healthy:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _check(name: str, status: str, detail: str) -> CheckPayload:
+    return {"name": name, "status": status, "detail": detail}
+
+
+def _installation() -> Iterator[CheckPayload]:
+    from importlib import metadata
+
+    import lmdb
+
+    yield _check("llmspell", OK, metadata.version("llmspell"))
+    yield _check("python", OK, f"{platform.python_version()} ({platform.platform()})")
+    yield _check("numpy", OK, metadata.version("numpy"))
+    library = ".".join(str(part) for part in lmdb.version())
+    yield _check("lmdb", OK, f"library {library}, binding {metadata.version('lmdb')}")
+    for extra in _EXTRAS:
+        yield _extra(extra)
+
+
+def _extra(extra: str) -> CheckPayload:
+    from importlib import metadata
+
+    found, missing = [], []
+    for requirement in metadata.requires("llmspell") or []:
+        match = re.match(r"([\w.-]+).*extra == ['\"](\w+)['\"]", requirement)
+        if match is None or match[2] != extra:
+            continue
+        try:
+            found.append(f"{match[1]} {metadata.version(match[1])}")
+        except metadata.PackageNotFoundError:
+            missing.append(match[1])
+    name = f"extra {extra}"
+    if missing:
+        lacking = ", ".join(missing)
+        return _check(name, WARNING, f"without {lacking}: pip install 'llmspell[{extra}]'")
+    return _check(name, OK, ", ".join(found))
+
+
+def _machine() -> Iterator[CheckPayload]:
+    from llmspell import _core
+    from llmspell.cli.machine import cpu_name, huge_pages
+
+    yield _check("cpu", OK, cpu_name())
+    level = _core.simd_level()
+    if level == "scalar":
+        yield _check("simd", WARNING, "scalar: searches are several times slower than with AVX2")
+    else:
+        yield _check("simd", OK, level)
+    pages = huge_pages()
+    if pages == "never":
+        yield _check("huge pages", WARNING, "never: 'madvise' makes large indexes faster")
+    else:
+        yield _check("huge pages", OK, pages or "not known on this system")
+
+
+def _directory(data: Path) -> Iterator[CheckPayload]:
+    from llmspell.cli.machine import file_system
+
+    kind = file_system(data)
+    if kind in _REMOTE:
+        yield _check("file system", WARNING, f"{kind}: LMDB wants a local disk")
+    elif kind in _FLEETING:
+        yield _check("file system", WARNING, f"{kind}: the data is gone after a restart")
+    else:
+        yield _check("file system", OK, kind or "not known on this system")
+    if not data.is_dir():
+        yield _check("data", OK, f"nothing at {data} yet")
+        return
+    yield from _tenants(data)
+
+
+def _tenants(data: Path) -> Iterator[CheckPayload]:
+    import llmspell
+    from llmspell import errors
+
+    try:
+        with llmspell.open(data) as database:
+            infos = list(database.tenants())
+            yield _check("data", OK, f"{data}: {len(infos)} tenants")
+            for info in infos:
+                name = f"tenant {info.id}"
+                try:
+                    yield _check(name, OK, _describe(database.tenant(info.id)))
+                except (errors.LlmspellError, OSError) as error:
+                    yield _check(name, BROKEN, f"{type(error).__name__}: {error}")
+    except (errors.LlmspellError, OSError) as error:
+        yield _check("data", BROKEN, f"{data}: {type(error).__name__}: {error}")

@@ -1,0 +1,89 @@
+"""``llmspell ingest``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmspell.cli.exits import Interrupted
+from llmspell.cli.options import DataOption, JsonOption, TenantArgument
+from llmspell.cli.output import Output
+from llmspell.cli.paths import existing
+
+if TYPE_CHECKING:
+    from llmspell.cli.payloads import IngestPayload
+    from llmspell.tenancy import IngestProgress
+
+__all__ = ["ingest", "progress_bar"]
+
+
+def ingest(
+    tenant: TenantArgument,
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", exists=True, help="Files and folders."),
+    ],
+    data: DataOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Put files and folders into a tenant.
+
+    Documents are written in batches. What is there already, unchanged, is passed over, so running
+    it again after an interruption goes on where it was.
+    """
+    import llmspell
+    from llmspell.cli.payloads import ingest_payload
+
+    out = Output(as_json=as_json)
+    with llmspell.open(existing(data)) as database:
+        room = database.tenant(tenant)
+        with progress_bar(out, f"ingesting into {tenant}") as progress:
+            report = room.ingest(sources, progress=progress)
+    payload: IngestPayload = ingest_payload(tenant, report)
+    out.result(payload)
+    if not as_json:
+        from llmspell.cli.render import ingest_view
+
+        out.show(ingest_view(payload))
+
+
+@contextmanager
+def progress_bar(out: Output, label: str) -> Iterator[Callable[[IngestProgress], None]]:
+    """A bar on stderr while an ingest runs; gives the callback that moves it.
+
+    Raises:
+        Interrupted: Ctrl-C; the message says how to go on.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("documents"),
+        TimeRemainingColumn(),
+        console=out.progress_console,
+        transient=True,
+    )
+    task = bar.add_task(label, total=None)
+
+    def move(state: IngestProgress) -> None:
+        bar.update(task, completed=state.documents, total=state.total)
+
+    try:
+        with bar:
+            yield move
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "stopped; what is written stays, and the same command goes on from there"
+        ) from None

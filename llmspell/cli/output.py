@@ -1,0 +1,103 @@
+"""What a command prints: JSON or rich text on stdout, progress and errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from llmspell import errors
+from llmspell.cli.exits import ExitCode, exit_code_for
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+__all__ = ["DEBUG_VARIABLE", "Output", "describe_error", "print_error"]
+
+DEBUG_VARIABLE = "LLMSPELL_DEBUG"
+
+
+class Output:
+    """Where one command writes.
+
+    In JSON mode stdout carries exactly one JSON document, written by :meth:`result`, and
+    :meth:`show` prints nothing. Not thread-safe.
+
+    Args:
+        as_json: print the result as JSON and nothing else.
+        console: console for stdout; made when first used, so that JSON never imports rich.
+    """
+
+    def __init__(self, *, as_json: bool, console: Console | None = None) -> None:
+        self.as_json = as_json
+        self._console = console
+        self._progress: Console | None = None
+
+    @property
+    def console(self) -> Console:
+        """Console on stdout: no colour where stdout isn't a terminal or NO_COLOR is set."""
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(highlight=False)
+        return self._console
+
+    @property
+    def progress_console(self) -> Console:
+        """Console on stderr, for progress bars; silent where stderr isn't a terminal."""
+        if self._progress is None:
+            from rich.console import Console
+
+            self._progress = Console(stderr=True, highlight=False)
+            self._progress.quiet = not self._progress.is_terminal
+        return self._progress
+
+    def show(self, *renderables: RenderableType) -> None:
+        """Print for people; nothing in JSON mode."""
+        if not self.as_json:
+            self.console.print(*renderables, sep="\n")
+
+    def result(self, payload: Mapping[str, Any]) -> None:
+        """Print ``payload`` in JSON mode; nothing otherwise."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(payload, indent=2, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """The ``error`` object of JSON mode: type, message, exit code, and what the error carries."""
+    described: dict[str, Any] = {
+        "type": type(error).__name__,
+        "message": _message(error),
+        "exit_code": int(exit_code_for(error)),
+    }
+    if isinstance(error, errors.QuotaExceeded):
+        described |= {
+            "quota": error.quota,
+            "limit": error.limit,
+            "used": error.used,
+            "requested": error.requested,
+            "retry_after": error.retry_after,
+        }
+    return described
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, errors.LlmspellError | OSError):
+        return str(error) or type(error).__name__
+    return (
+        f"internal error, {type(error).__name__}: {error} "
+        f"({DEBUG_VARIABLE}=1 shows where it comes from)"
+    )
+
+
+def print_error(error: BaseException, *, as_json: bool) -> ExitCode:
+    """Write one line (or a JSON object) on stderr and return the exit code."""
+    described = describe_error(error)
+    if as_json:
+        sys.stderr.write(json.dumps({"error": described}, ensure_ascii=False) + "\n")
+    else:
+        message = " ".join(str(described["message"]).split())
+        sys.stderr.write(f"llmspell: {message}\n")
+    return ExitCode(described["exit_code"])

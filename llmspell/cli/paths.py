@@ -1,0 +1,45 @@
+"""Where the data directory is when nobody says."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from llmspell.cli.exits import NothingHere
+
+__all__ = ["DATA_VARIABLE", "default_data_directory", "existing"]
+
+DATA_VARIABLE = "LLMSPELL_DATA"
+
+
+def default_data_directory() -> Path:
+    """The per-user data directory of the platform.
+
+    ``$XDG_DATA_HOME/llmspell`` or ``~/.local/share/llmspell`` (XDG base directory
+    specification), ``~/Library/Application Support/llmspell`` on macOS,
+    ``%LOCALAPPDATA%\\llmspell`` on Windows.
+    """
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        configured = os.environ.get("XDG_DATA_HOME", "")
+        # The specification tells readers to ignore a relative path.
+        base = Path(configured) if os.path.isabs(configured) else Path.home() / ".local" / "share"
+    return base / "llmspell"
+
+
+def existing(path: Path) -> Path:
+    """``path``, which a command that only reads must not create.
+
+    Raises:
+        NothingHere: there is no such directory.
+    """
+    if not path.is_dir():
+        raise NothingHere(
+            f"no data at {path}; run `llmspell demo` or `llmspell tenant create ID`, "
+            f"or point --data (or {DATA_VARIABLE}) at a data directory"
+        )
+    return path

@@ -1,0 +1,194 @@
+"""The JSON documents that commands print with ``--json``.
+
+Keys are stable: later releases may add some, and neither rename nor remove any. Times are in
+seconds, sizes in bytes, unless a key says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from llmspell import Hit, Tenant
+    from llmspell.quota import QuotaUsage
+    from llmspell.tenancy import IngestReport
+
+__all__ = [
+    "BenchPayload",
+    "CheckPayload",
+    "DoctorPayload",
+    "DroppedPayload",
+    "HitPayload",
+    "IngestPayload",
+    "QuotaPayload",
+    "SearchPayload",
+    "StatsPayload",
+    "TenantListPayload",
+    "TenantPayload",
+    "UsagePayload",
+    "hit_payload",
+    "ingest_payload",
+    "tenant_payload",
+]
+
+
+class HitPayload(TypedDict):
+    """One hit; ``text`` and ``metadata`` are as stored."""
+
+    id: str | int
+    score: float
+    distance: float
+    text: str | None
+    metadata: dict[str, Any]
+
+
+class SearchPayload(TypedDict):
+    """``llmspell search``."""
+
+    tenant: str
+    query: str
+    k: int
+    seconds: float
+    hits: list[HitPayload]
+
+
+class QuotaPayload(TypedDict):
+    """Use of one quota; ``limit`` is null where there is none."""
+
+    used: int
+    limit: int | None
+
+
+class UsagePayload(TypedDict):
+    """Use of every quota; ``storage`` is in bytes."""
+
+    documents: QuotaPayload
+    vectors: QuotaPayload
+    storage: QuotaPayload
+    embeddings: QuotaPayload
+    api_calls: QuotaPayload
+
+
+class TenantPayload(TypedDict):
+    """``llmspell tenant show`` and ``tenant create``; ``dim`` is null until it is settled."""
+
+    id: str
+    name: str
+    dim: int | None
+    metric: str
+    usage: UsagePayload
+
+
+class TenantListPayload(TypedDict):
+    """``llmspell tenant list``."""
+
+    data: str
+    tenants: list[TenantPayload]
+
+
+class DroppedPayload(TypedDict):
+    """``llmspell tenant drop``."""
+
+    id: str
+    dropped: bool
+
+
+class IngestPayload(TypedDict):
+    """``llmspell ingest``: documents added, replaced, left as they were; sources passed over."""
+
+    tenant: str
+    added: int
+    replaced: int
+    unchanged: int
+    chunks: int
+    skipped: list[str]
+    seconds: float
+
+
+class StatsPayload(TypedDict):
+    """``llmspell stats``."""
+
+    data: str
+    version: str
+    bytes_on_disk: int
+    tenants: list[TenantPayload]
+
+
+class CheckPayload(TypedDict):
+    """One line of ``llmspell doctor``; ``status`` is "ok", "warning" or "broken"."""
+
+    name: str
+    status: str
+    detail: str
+
+
+class DoctorPayload(TypedDict):
+    """``llmspell doctor``; ``healthy`` is false where a check is "broken"."""
+
+    healthy: bool
+    checks: list[CheckPayload]
+
+
+class BenchPayload(TypedDict):
+    """``llmspell bench``; ``recall`` is the share of the exact top k that was found."""
+
+    source: str
+    vectors: int
+    dim: int
+    metric: str
+    queries: int
+    k: int
+    ef_search: int
+    simd_level: str
+    cpu: str
+    build_seconds: float
+    search_p50_us: float
+    search_p99_us: float
+    exact_p50_us: float
+    recall: float
+
+
+def hit_payload(hit: Hit) -> HitPayload:
+    """``hit`` as it appears in JSON."""
+    return {
+        "id": hit.id,
+        "score": float(hit.score),
+        "distance": float(hit.distance),
+        "text": hit.text,
+        "metadata": dict(hit.metadata),
+    }
+
+
+def ingest_payload(tenant: str, report: IngestReport) -> IngestPayload:
+    """``report`` as it appears in JSON."""
+    return {
+        "tenant": tenant,
+        "added": report.added,
+        "replaced": report.replaced,
+        "unchanged": report.unchanged,
+        "chunks": report.chunks,
+        "skipped": list(report.skipped),
+        "seconds": report.seconds,
+    }
+
+
+def tenant_payload(room: Tenant) -> TenantPayload:
+    """The tenant behind ``room``, with its use of every quota."""
+    usage = room.usage()
+    return {
+        "id": room.config.id,
+        "name": room.config.name,
+        "dim": room.config.dim,
+        "metric": room.config.metric,
+        "usage": {
+            "documents": _quota(usage.documents),
+            "vectors": _quota(usage.vectors),
+            "storage": _quota(usage.storage),
+            "embeddings": _quota(usage.embeddings),
+            "api_calls": _quota(usage.api_calls),
+        },
+    }
+
+
+def _quota(part: QuotaUsage) -> QuotaPayload:
+    return {"used": part.used, "limit": part.limit}

@@ -1,0 +1,76 @@
+"""``llmspell search``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmspell.cli.exits import WrongUsage
+from llmspell.cli.options import DataOption, JsonOption, TenantArgument
+from llmspell.cli.output import Output
+from llmspell.cli.paths import existing
+
+if TYPE_CHECKING:
+    from llmspell.cli.payloads import SearchPayload
+
+__all__ = ["search"]
+
+
+def search(
+    tenant: TenantArgument,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for, in words.")],
+    data: DataOption,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", metavar="JSON", help='Metadata that hits must have: \'{"lang": "en"}\'.'
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least score of a hit; higher is better.")
+    ] = None,
+    ef_search: Annotated[
+        int | None, typer.Option(min=1, help="Candidates kept in the graph search.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search a tenant's texts by meaning."""
+    from time import perf_counter
+
+    import llmspell
+    from llmspell.cli.payloads import hit_payload
+
+    out = Output(as_json=as_json)
+    wanted = _parse_filter(where)
+    with llmspell.open(existing(data)) as database:
+        room = database.tenant(tenant)
+        start = perf_counter()
+        hits = room.search(query, k, filter=wanted, threshold=threshold, ef_search=ef_search)
+        seconds = perf_counter() - start
+    payload: SearchPayload = {
+        "tenant": tenant,
+        "query": query,
+        "k": k,
+        "seconds": seconds,
+        "hits": [hit_payload(hit) for hit in hits],
+    }
+    out.result(payload)
+    if not as_json:
+        from llmspell.cli.render import hits_view
+
+        out.show(hits_view(payload["hits"]))
+
+
+def _parse_filter(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise WrongUsage(f"--filter must be JSON, got {text!r}: {error}") from None
+    if not isinstance(parsed, dict):
+        raise WrongUsage(f"--filter must be a JSON object, got {text!r}")
+    return parsed

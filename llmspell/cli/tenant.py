@@ -1,0 +1,161 @@
+"""``llmspell tenant``: create, list, show and drop tenants."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmspell.cli.exits import WrongUsage
+from llmspell.cli.options import DataOption, JsonOption, TenantArgument
+from llmspell.cli.output import Output
+from llmspell.cli.paths import existing
+
+if TYPE_CHECKING:
+    from llmspell import QuotaLimits
+    from llmspell.cli.payloads import DroppedPayload, TenantListPayload
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Create, list, show and drop tenants.")
+
+_LIMIT = "N|unlimited"
+
+
+class _Metric(enum.StrEnum):
+    COSINE = "cosine"
+    IP = "ip"
+    L2 = "l2"
+
+
+class _Preset(enum.StrEnum):
+    MEMORY_OPTIMIZED = "memory_optimized"
+    BALANCED = "balanced"
+    PERFORMANCE = "performance"
+    DISTRIBUTED = "distributed"
+
+
+@app.command("create")
+def create(
+    tenant: TenantArgument,
+    data: DataOption,
+    name: Annotated[str, typer.Option(help="Name for people; the id where empty.")] = "",
+    dim: Annotated[
+        int | None, typer.Option(min=1, help="Dimension; that of the first vectors otherwise.")
+    ] = None,
+    metric: Annotated[_Metric, typer.Option(help="How vectors are compared.")] = _Metric.COSINE,
+    preset: Annotated[
+        _Preset, typer.Option(help="Index parameters, by the number of vectors to come.")
+    ] = _Preset.BALANCED,
+    max_documents: Annotated[str | None, typer.Option(metavar=_LIMIT)] = None,
+    max_vectors: Annotated[str | None, typer.Option(metavar=_LIMIT)] = None,
+    max_storage_mb: Annotated[str | None, typer.Option(metavar=_LIMIT, help="In MiB.")] = None,
+    max_api_calls_per_minute: Annotated[str | None, typer.Option(metavar=_LIMIT)] = None,
+    max_embeddings_per_day: Annotated[str | None, typer.Option(metavar=_LIMIT)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a tenant. Quotas that aren't given have the defaults of QuotaLimits."""
+    import llmspell
+    from llmspell.cli.payloads import tenant_payload
+
+    config = llmspell.TenantConfig(
+        id=tenant,
+        name=name,
+        dim=dim,
+        metric=metric.value,
+        index=getattr(llmspell.IndexParams, preset.value)(),
+        quotas=_quotas(
+            max_documents=max_documents,
+            max_vectors=max_vectors,
+            max_storage_mb=max_storage_mb,
+            max_api_calls_per_minute=max_api_calls_per_minute,
+            max_embeddings_per_day=max_embeddings_per_day,
+        ),
+    )
+    out = Output(as_json=as_json)
+    with llmspell.open(data) as database:
+        payload = tenant_payload(database.create_tenant(config))
+    out.result(payload)
+    if not as_json:
+        out.show(f"Created tenant {tenant!r} in {data}. Next: llmspell ingest {tenant} FOLDER")
+
+
+@app.command("list")
+def list_tenants(data: DataOption, as_json: JsonOption = False) -> None:
+    """List the tenants of a data directory."""
+    import llmspell
+    from llmspell.cli.payloads import tenant_payload
+
+    out = Output(as_json=as_json)
+    with llmspell.open(existing(data)) as database:
+        payload: TenantListPayload = {
+            "data": str(data),
+            "tenants": [tenant_payload(database.tenant(info.id)) for info in database.tenants()],
+        }
+    out.result(payload)
+    if not as_json:
+        from llmspell.cli.render import tenants_view
+
+        out.show(tenants_view(payload["tenants"]))
+
+
+@app.command("show")
+def show(tenant: TenantArgument, data: DataOption, as_json: JsonOption = False) -> None:
+    """Show one tenant: its settings and its use of every quota."""
+    import llmspell
+    from llmspell.cli.payloads import tenant_payload
+
+    out = Output(as_json=as_json)
+    with llmspell.open(existing(data)) as database:
+        payload = tenant_payload(database.tenant(tenant))
+    out.result(payload)
+    if not as_json:
+        from llmspell.cli.render import tenant_view
+
+        out.show(tenant_view(payload))
+
+
+@app.command("drop")
+def drop(
+    tenant: TenantArgument,
+    data: DataOption,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a tenant and everything that it holds."""
+    import llmspell
+
+    out = Output(as_json=as_json)
+    with llmspell.open(existing(data)) as database:
+        database.tenant(tenant)
+        if not yes and not _confirmed(tenant, can_ask=sys.stdin.isatty() and not as_json):
+            raise typer.Exit(1)
+        database.drop_tenant(tenant)
+    payload: DroppedPayload = {"id": tenant, "dropped": True}
+    out.result(payload)
+    out.show(f"Dropped tenant {tenant!r} and all of its data.")
+
+
+def _confirmed(tenant: str, *, can_ask: bool) -> bool:
+    if not can_ask:
+        raise WrongUsage(f"dropping {tenant!r} deletes its data; say --yes")
+    return typer.confirm(f"Delete tenant {tenant!r} and all of its data?")
+
+
+def _quotas(**given: str | None) -> QuotaLimits:
+    from llmspell import QuotaLimits
+
+    return QuotaLimits(
+        **{key: _limit(key, text) for key, text in given.items() if text is not None}
+    )
+
+
+def _limit(quota: str, text: str) -> int | None:
+    if text == "unlimited":
+        return None
+    if not text.isdecimal():
+        option = "--" + quota.replace("_", "-")
+        raise WrongUsage(f"{option} takes a number or 'unlimited', got {text!r}")
+    return int(text)
