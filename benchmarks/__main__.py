@@ -1,0 +1,23 @@
+"""Command line: ``python -m benchmarks recall|import|…``."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks import recall
+
+
+def main() -> None:
+    """Parse the command line and run one benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="BENCHMARK")
+    for name, module in (("recall", recall),):
+        command = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
+        module.add_arguments(command)
+        command.set_defaults(main=module.main)
+    options = parser.parse_args()
+    options.main(options)
+
+
+if __name__ == "__main__":
+    main()

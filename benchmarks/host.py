@@ -1,0 +1,107 @@
+"""What a benchmark ran on: every result file carries it, for figures mean nothing without."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+__all__ = ["THREAD_VARIABLES", "describe_host", "versions_of", "write_result"]
+
+# Libraries read these once, when they are loaded.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "LLMSPELL_SIMD",
+)
+_VECTOR_FLAGS = (
+    *("avx", "f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512vl"),
+    *("avx512_vnni", "avx512_bf16", "avx512_fp16"),
+)
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def describe_host() -> dict[str, Any]:
+    """Machine, software, commit, thread settings and load, as JSON values."""
+    return {
+        "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "cpu": _cpu_model(),
+        "cpus": len(psutil.Process().cpu_affinity()) if _has_affinity() else psutil.cpu_count(),
+        "simd": _simd_features(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "commit": _commit(),
+        "threads": {name: os.environ.get(name) for name in THREAD_VARIABLES},
+        "load_1min": round(psutil.getloadavg()[0], 2),
+    }
+
+
+def versions_of(distributions: Iterable[str]) -> dict[str, str | None]:
+    """Installed version of each distribution, None where it isn't installed."""
+    found: dict[str, str | None] = {}
+    for name in distributions:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def write_result(result: Mapping[str, Any], out: Path | None) -> None:
+    """Write ``result`` to ``out``, with the command that made it; a no-op without ``out``."""
+    if out is None:
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1, sort_keys=False) + "\n", encoding="utf-8")
+    print(f"wrote {out}", file=sys.stderr)
+
+
+def _has_affinity() -> bool:
+    return hasattr(psutil.Process, "cpu_affinity")
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _simd_features() -> list[str]:
+    """The CPU's vector extensions that index libraries dispatch on (Linux on x86 only)."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return []
+    for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("flags"):
+            flags = set(line.split())
+            return [flag for flag in _VECTOR_FLAGS if flag in flags]
+    return []
+
+
+def _commit() -> str:
+    """Short hash of the checked-out commit, with ``-dirty`` where files differ from it."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "unknown"
