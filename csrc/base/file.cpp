@@ -1,0 +1,88 @@
+#include "base/file.hpp"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+#include "base/error.hpp"
+
+#ifndef _WIN32
+#include <fcntl.h>
+#include <unistd.h>
+#endif
+
+namespace llmspell {
+namespace {
+
+[[noreturn]] void fail(const std::string& what, const std::string& path) {
+    throw Error(ErrorCode::storage, what + " " + path + ": " + std::strerror(errno));
+}
+
+struct Closer {
+    void operator()(std::FILE* file) const noexcept { std::fclose(file); }
+};
+using File = std::unique_ptr<std::FILE, Closer>;
+
+void sync(std::FILE* file, const std::string& path) {
+    if (std::fflush(file) != 0) fail("can't write", path);
+#ifndef _WIN32
+    if (::fsync(::fileno(file)) != 0) fail("can't sync", path);
+#endif
+}
+
+void sync_directory(const std::string& path) {
+#ifndef _WIN32
+    std::string directory = std::filesystem::path(path).parent_path().string();
+    if (directory.empty()) directory.assign(1, '.');
+    const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0) fail("can't open", directory);
+    const int result = ::fsync(descriptor);
+    ::close(descriptor);
+    if (result != 0) fail("can't sync", directory);
+#else
+    static_cast<void>(path);
+#endif
+}
+
+}  // namespace
+
+std::vector<std::byte> read_file(const std::string& path) {
+    const File file(std::fopen(path.c_str(), "rb"));
+    if (!file) fail("can't open", path);
+    std::error_code error;
+    const std::uintmax_t size = std::filesystem::file_size(path, error);
+    if (error) throw Error(ErrorCode::storage, "can't read " + path + ": " + error.message());
+    std::vector<std::byte> bytes(size);
+    if (std::fread(bytes.data(), 1, size, file.get()) != size) fail("can't read", path);
+    return bytes;
+}
+
+void write_file_atomically(const std::string& path,
+                           std::span<const std::span<const std::byte>> parts) {
+    const std::string beside = path + ".tmp";
+    try {
+        const File file(std::fopen(beside.c_str(), "wb"));
+        if (!file) fail("can't create", beside);
+        for (const std::span<const std::byte> part : parts) {
+            if (std::fwrite(part.data(), 1, part.size(), file.get()) != part.size()) {
+                fail("can't write", beside);
+            }
+        }
+        sync(file.get(), beside);
+    } catch (...) {
+        std::remove(beside.c_str());
+        throw;
+    }
+    std::error_code error;
+    std::filesystem::rename(beside, path, error);
+    if (error) {
+        std::remove(beside.c_str());
+        throw Error(ErrorCode::storage, "can't rename to " + path + ": " + error.message());
+    }
+    sync_directory(path);
+}
+
+}  // namespace llmspell

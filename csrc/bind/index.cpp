@@ -1,0 +1,207 @@
+#include "index/index.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "bind/bind.hpp"
+
+namespace py = pybind11;
+
+namespace llmspell::bind {
+namespace {
+
+using index::Index;
+using index::Label;
+using Vectors = py::array_t<float, py::array::c_style>;
+using Labels = py::array_t<Label, py::array::c_style>;
+using Bits = py::array_t<std::uint8_t, py::array::c_style>;
+
+template <class Enum>
+struct Named {
+    const char* name;
+    Enum value;
+};
+constexpr Named<index::Metric> kMetrics[] = {{"ip", index::Metric::ip},
+                                             {"cosine", index::Metric::cosine},
+                                             {"l2", index::Metric::l2}};
+constexpr Named<simd::ElementType> kTypes[] = {{"float32", simd::ElementType::f32},
+                                               {"float16", simd::ElementType::f16},
+                                               {"int8", simd::ElementType::i8}};
+
+template <class Enum, std::size_t N>
+Enum parse(const Named<Enum> (&table)[N], const std::string& name, const char* what) {
+    for (const Named<Enum>& entry : table) {
+        if (name == entry.name) return entry.value;
+    }
+    throw Error(ErrorCode::config, std::string("unknown ") + what + " '" + name + "'");
+}
+
+template <class Enum, std::size_t N>
+const char* name_of(const Named<Enum> (&table)[N], Enum value) {
+    for (const Named<Enum>& entry : table) {
+        if (value == entry.value) return entry.name;
+    }
+    return "";
+}
+
+std::size_t rows_of(const Index& self, const Vectors& vectors) {
+    const auto last = vectors.ndim() - 1;
+    if (vectors.ndim() != 1 && vectors.ndim() != 2) {
+        throw Error(ErrorCode::shape, "expected an array of shape (dim,) or (n, dim), got " +
+                                          std::to_string(vectors.ndim()) + " axes");
+    }
+    if (static_cast<std::size_t>(vectors.shape(last)) != self.dim()) {
+        throw Error(ErrorCode::dimension_mismatch,
+                    "expected vectors of dimension " + std::to_string(self.dim()) + ", got " +
+                        std::to_string(vectors.shape(last)),
+                    static_cast<std::int64_t>(self.dim()), vectors.shape(last));
+    }
+    return vectors.ndim() == 1 ? 1 : static_cast<std::size_t>(vectors.shape(0));
+}
+
+void add(Index& self, const Labels& labels, const Vectors& vectors, bool replace,
+         unsigned threads) {
+    const std::size_t count = rows_of(self, vectors);
+    if (static_cast<std::size_t>(labels.size()) != count) {
+        throw Error(ErrorCode::shape, "expected as many ids as vectors, got " +
+                                          std::to_string(labels.size()) + " ids and " +
+                                          std::to_string(count) + " vectors");
+    }
+    const Label* label_data = labels.data();
+    const float* vector_data = vectors.data();
+    const py::gil_scoped_release unlocked;  // linking takes up to milliseconds a vector
+    self.add(label_data, vector_data, count, replace, threads);
+}
+
+std::size_t remove(Index& self, const Labels& labels) {
+    const Label* data = labels.data();
+    const auto count = static_cast<std::size_t>(labels.size());
+    const py::gil_scoped_release unlocked;  // may repair the graph
+    return self.remove(data, count);
+}
+
+Vectors get(const Index& self, const Labels& labels) {
+    const auto count = static_cast<std::size_t>(labels.size());
+    Vectors out({count, self.dim()});
+    self.get(labels.data(), count, out.mutable_data());
+    return out;
+}
+
+py::tuple search(const Index& self, const Vectors& queries, std::size_t k, std::size_t ef,
+                 std::optional<float> threshold, const std::optional<Labels>& ids,
+                 const std::optional<Bits>& bits, unsigned threads) {
+    const std::size_t count = rows_of(self, queries);
+    index::Filter filter;
+    if (ids) {
+        filter.ids = ids->data();
+        filter.id_count = static_cast<std::size_t>(ids->size());
+    } else if (bits) {
+        filter.bits = bits->data();
+        filter.bit_count = static_cast<std::size_t>(bits->size()) * 8;
+    }
+    index::SearchOptions options;
+    // No answer is longer than the index, so a huge k takes no huge memory.
+    options.k = k == 0 ? 0 : std::min(k, std::max<std::size_t>(self.size(), 1));
+    options.ef = ef;
+    options.threshold = threshold;
+    options.threads = threads;
+    if (ids || bits) options.filter = &filter;
+
+    const bool one = queries.ndim() == 1;
+    py::array_t<std::int64_t> labels(one ? std::vector<std::size_t>{options.k}
+                                         : std::vector<std::size_t>{count, options.k});
+    py::array_t<float> scores(one ? std::vector<std::size_t>{options.k}
+                                  : std::vector<std::size_t>{count, options.k});
+    auto* label_data = reinterpret_cast<Label*>(labels.mutable_data());
+    float* score_data = scores.mutable_data();
+    const float* query_data = queries.data();
+    std::vector<std::size_t> found(count);
+    {
+        const py::gil_scoped_release unlocked;  // tens of microseconds a query
+        self.search(query_data, count, options, label_data, score_data, found.data());
+        for (std::size_t i = 0; !one && i < count; ++i) {
+            for (std::size_t j = found[i]; j < options.k; ++j) {
+                label_data[i * options.k + j] = ~Label{0};  // -1 as int64
+                score_data[i * options.k + j] = -std::numeric_limits<float>::infinity();
+            }
+        }
+    }
+    if (one && found[0] < options.k) {
+        labels.resize({found[0]});
+        scores.resize({found[0]});
+    }
+    return py::make_tuple(std::move(labels), std::move(scores));
+}
+
+py::dict stats(const Index& self) {
+    const index::Stats s = self.stats();
+    py::dict out;
+    out["live"] = s.live;
+    out["deleted"] = s.deleted;
+    out["slots"] = s.slots;
+    out["graph_nodes"] = s.graph_nodes;
+    out["edges"] = s.edges;
+    out["max_level"] = s.max_level;
+    out["vector_bytes"] = s.vector_bytes;
+    out["graph_bytes"] = s.graph_bytes;
+    return out;
+}
+
+py::tuple load(const std::string& path) {
+    std::uint64_t tag = 0;
+    std::unique_ptr<Index> loaded;
+    {
+        const py::gil_scoped_release unlocked;  // reads a whole file
+        loaded = Index::load(path, &tag);
+    }
+    return py::make_tuple(std::move(loaded), tag);
+}
+
+}  // namespace
+
+void register_index(py::module_& module) {
+    using namespace py::literals;
+    py::class_<Index>(module, "Index", "Native index; llmspell.Index checks and converts for it.")
+        .def(py::init([](std::size_t dim, const std::string& metric, const std::string& dtype,
+                         std::uint32_t m, std::uint32_t max_neighbors,
+                         std::uint32_t ef_construction, std::uint32_t ef_search,
+                         std::uint64_t graph_threshold, std::uint64_t seed) {
+                 return std::make_unique<Index>(
+                     dim, parse(kMetrics, metric, "metric"), parse(kTypes, dtype, "dtype"),
+                     index::Params{m, max_neighbors, ef_construction, ef_search, graph_threshold,
+                                   seed});
+             }),
+             py::kw_only(), "dim"_a, "metric"_a, "dtype"_a, "m"_a, "max_neighbors"_a,
+             "ef_construction"_a, "ef_search"_a, "graph_threshold"_a, "seed"_a)
+        .def("add", &add, "labels"_a.noconvert(), "vectors"_a.noconvert(), "replace"_a, "threads"_a)
+        .def("remove", &remove, "labels"_a.noconvert())
+        .def("get", &get, "labels"_a.noconvert())
+        .def("search", &search, "queries"_a.noconvert(), "k"_a, "ef"_a, "threshold"_a, "ids"_a,
+             "bits"_a, "threads"_a)
+        .def("save", &Index::save, "path"_a, "tag"_a, py::call_guard<py::gil_scoped_release>())
+        .def_static("load", &load, "path"_a)
+        .def("stats", &stats)
+        .def("__len__", &Index::size)
+        .def("__contains__", &Index::contains, "label"_a)
+        .def_property_readonly("dim", &Index::dim)
+        .def_property_readonly("metric",
+                               [](const Index& self) { return name_of(kMetrics, self.metric()); })
+        .def_property_readonly("dtype",
+                               [](const Index& self) { return name_of(kTypes, self.type()); })
+        .def_property_readonly("params", [](const Index& self) {
+            const index::Params& p = self.params();
+            py::dict out;
+            out["m"] = p.m;
+            out["ef_construction"] = p.ef_construction;
+            out["ef_search"] = p.ef_search;
+            out["max_neighbors"] = p.max_neighbors;
+            out["graph_threshold"] = p.graph_threshold;
+            out["seed"] = p.seed;
+            return out;
+        });
+}
+
+}  // namespace llmspell::bind

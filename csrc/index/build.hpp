@@ -1,0 +1,31 @@
+// Linking vectors into the graph: algorithms 1 and 4 of the HNSW paper.
+#pragma once
+
+#include <span>
+
+#include "index/graph.hpp"
+#include "index/search.hpp"
+#include "index/storage.hpp"
+
+namespace llmspell::index {
+
+// The level of a label under a seed: geometric with ratio 1 / m, independent of the order of
+// insertion and of the number of threads.
+int level_of(Label label, const Params& params) noexcept;
+
+// Links every slot into the graph by `threads` threads. The caller holds the index for itself.
+// With one thread the result depends on the order of `slots` alone.
+void link_all(const Storage& storage, Graph& graph, const Params& params,
+              std::span<const Slot> slots, unsigned threads);
+
+// Links a node that is in the graph again, and lets its nearest neighbour link to it whatever
+// else that neighbour would prefer: for nodes that can't be reached.
+void relink(const Storage& storage, Graph& graph, const Params& params, Slot slot,
+            SearchContext& context);
+
+// Keeps of `candidates`, sorted by key, those nearer to the node than to any kept before, at most
+// `limit` (algorithm 4).
+void select_neighbours(const Storage& storage, std::vector<Candidate>& candidates,
+                       std::size_t limit, std::vector<Slot>& selected, SearchContext& context);
+
+}  // namespace llmspell::index

@@ -1,0 +1,110 @@
+// The links of a hierarchical navigable small world graph (Malkov and Yashunin 2018,
+// arXiv:1603.09320) and nothing else: no vectors, no distances.
+//
+// Layer 0 is one array of fixed-degree rows: a count, then max_neighbors slots. A node of level
+// L > 0 has L rows of a count and m slots for the layers above. Readers may run beside each other;
+// writers need either the whole graph to themselves or the node's lock.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/aligned.hpp"
+#include "index/params.hpp"
+
+namespace llmspell::index {
+
+class Graph {
+  public:
+    Graph(std::uint32_t m, std::uint32_t max_neighbors) : m_(m), max_neighbors_(max_neighbors) {}
+
+    void resize(std::size_t slots);
+    void clear();
+    std::size_t slots() const noexcept { return levels_.size(); }
+    std::size_t bytes() const noexcept;
+
+    bool empty() const noexcept { return entry_ == kNoSlot; }
+    Slot entry() const noexcept { return entry_; }
+    int max_level() const noexcept { return max_level_; }
+    void set_entry(Slot slot, int level) noexcept {
+        entry_ = slot;
+        max_level_ = level;
+    }
+
+    bool contains(Slot slot) const noexcept { return levels_[slot] >= 0; }
+    int level(Slot slot) const noexcept { return levels_[slot]; }
+    void add_node(Slot slot, int level);
+    void remove_node(Slot slot);  // takes its outgoing links back; incoming ones are the caller's
+
+    std::uint32_t degree_limit(int level) const noexcept { return level == 0 ? max_neighbors_ : m_; }
+    std::span<const Slot> links(Slot slot, int level) const noexcept {
+        const Slot* row = row_of(slot, level);
+        return {row + 1, row[0]};
+    }
+    void prefetch_links(Slot slot) const noexcept { __builtin_prefetch(row_of(slot, 0)); }
+
+    void set_links(Slot slot, int level, std::span<const Slot> links);
+    // The same, but on layer 0 a node that would lose its last incoming link keeps it, if another
+    // of `links` can spare its own. Changes `links` to what was set.
+    void set_links_keeping(Slot slot, int level, std::vector<Slot>& links);
+    std::uint32_t in_degree(Slot slot) const noexcept;  // on layer 0
+
+    // Renumbers after Storage::compact: moved[old] is the new slot, or kNoSlot.
+    void renumber(const std::vector<Slot>& moved, std::size_t live);
+
+  private:
+    const Slot* row_of(Slot slot, int level) const noexcept {
+        if (level == 0) return bottom_.data() + std::size_t{slot} * (max_neighbors_ + 1);
+        return upper_[slot].get() + std::size_t(level - 1) * (m_ + 1);
+    }
+    Slot* row_of(Slot slot, int level) noexcept {
+        return const_cast<Slot*>(std::as_const(*this).row_of(slot, level));
+    }
+    std::uint32_t count_link(Slot slot, std::int32_t change) noexcept;
+
+    std::uint32_t m_;
+    std::uint32_t max_neighbors_;
+    AlignedArray<Slot> bottom_;
+    std::vector<std::int8_t> levels_;  // -1: not in the graph
+    std::vector<std::unique_ptr<Slot[]>> upper_;
+    AlignedArray<std::uint32_t> in_degree_;
+    Slot entry_ = kNoSlot;
+    int max_level_ = -1;
+};
+
+// One lock for many nodes; held for a copy or a rewrite of one row, never two at a time.
+class NodeLocks {
+  public:
+    NodeLocks() : flags_(kStripes) {}
+
+  private:
+    friend class NodeLock;
+    static constexpr std::size_t kStripes = 4096;
+    std::vector<std::atomic_flag> flags_;
+};
+
+class NodeLock {
+  public:
+    // Without locks (one thread) it does nothing.
+    NodeLock(NodeLocks* locks, Slot slot) noexcept
+        : flag_(locks == nullptr ? nullptr : &locks->flags_[slot % NodeLocks::kStripes]) {
+        while (flag_ != nullptr && flag_->test_and_set(std::memory_order_acquire)) {
+            while (flag_->test(std::memory_order_relaxed)) {
+            }
+        }
+    }
+    ~NodeLock() {
+        if (flag_ != nullptr) flag_->clear(std::memory_order_release);
+    }
+    NodeLock(const NodeLock&) = delete;
+    NodeLock& operator=(const NodeLock&) = delete;
+
+  private:
+    std::atomic_flag* flag_;
+};
+
+}  // namespace llmspell::index

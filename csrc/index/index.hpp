@@ -1,0 +1,101 @@
+// The index that the bindings see: labels in, labels out, thread-safe.
+//
+// Below params.graph_threshold vectors it answers by an exact sweep and holds no graph; above, it
+// builds one. Any number of searches run beside each other; a change waits for them, holds the
+// index for itself while it lasts, and is not starved by searches that come later.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "index/graph.hpp"
+#include "index/search.hpp"
+#include "index/storage.hpp"
+
+namespace llmspell::index {
+
+// Which labels a search may return. The memory is the caller's.
+struct Filter {
+    const Label* ids = nullptr;           // a list of labels, in any order
+    std::size_t id_count = 0;
+    const std::uint8_t* bits = nullptr;   // or a bitmap: bit i, lowest first, allows label i
+    std::size_t bit_count = 0;
+};
+
+struct SearchOptions {
+    std::size_t k = 10;
+    std::size_t ef = 0;  // 0: the index's ef_search
+    const Filter* filter = nullptr;
+    std::optional<float> threshold;  // the lowest score wanted
+    unsigned threads = 1;
+};
+
+struct Stats {
+    std::size_t live, deleted, slots, graph_nodes, edges;
+    int max_level;
+    std::size_t vector_bytes, graph_bytes;
+};
+
+class Index {
+  public:
+    Index(std::size_t dim, Metric metric, simd::ElementType type, const Params& params);
+
+    std::size_t dim() const noexcept { return dim_; }
+    Metric metric() const noexcept { return metric_; }
+    simd::ElementType type() const noexcept { return type_; }
+    const Params& params() const noexcept { return params_; }
+    std::size_t size() const;
+    bool contains(Label label) const;
+    Stats stats() const;
+
+    // All or nothing. `vectors` is (count, dim). Without `replace` a label that is there is an error.
+    void add(const Label* labels, const float* vectors, std::size_t count, bool replace,
+             unsigned threads);
+    std::size_t remove(const Label* labels, std::size_t count);
+    void get(const Label* labels, std::size_t count, float* out) const;
+
+    // Query i gets found[i] <= k results at labels + i * k and scores + i * k, best first.
+    void search(const float* queries, std::size_t count, const SearchOptions& options,
+                Label* labels, float* scores, std::size_t* found) const;
+
+    void save(const std::string& path, std::uint64_t tag);
+    static std::unique_ptr<Index> load(const std::string& path, std::uint64_t* tag);
+
+  private:
+    struct Allowed;
+    class SharedLock;
+    class ExclusiveLock;
+
+    void check_batch(const Label* labels, const float* vectors, std::size_t count,
+                     bool replace) const;
+    void forget(Slot slot);
+    void tidy();
+    void grow_graph(unsigned threads);
+    Allowed allow(const Filter& filter) const;
+    bool sweep_is_cheaper(std::size_t allowed, std::size_t ef) const;
+    const CandidatePool& nearest(const Query& query, const SearchOptions& options,
+                                 const Allowed* allowed, SearchContext& context) const;
+    std::unique_ptr<SearchContext> borrow_context() const;
+    void return_context(std::unique_ptr<SearchContext> context) const;
+
+    std::size_t dim_;
+    Metric metric_;
+    simd::ElementType type_;
+    Params params_;
+    Storage storage_;
+    Graph graph_;
+    bool has_graph_ = false;
+
+    mutable std::mutex turnstile_;  // a waiting change keeps later searches out
+    mutable std::shared_mutex mutex_;
+    mutable std::mutex contexts_mutex_;
+    mutable std::vector<std::unique_ptr<SearchContext>> contexts_;
+};
+
+}  // namespace llmspell::index

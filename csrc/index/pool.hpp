@@ -1,0 +1,110 @@
+// What a search keeps: the best candidates so far, in order, and the nodes it has seen.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "index/params.hpp"
+
+namespace llmspell::index {
+
+struct Candidate {
+    float key;
+    Slot slot;
+};
+
+// A sorted array of bounded length. Insertion moves the tail, which for the few hundred entries of
+// a beam is cheaper than two heaps: one predictable memmove and no pops.
+class CandidatePool {
+  public:
+    void reset(std::size_t limit) {
+        limit_ = limit;
+        size_ = 0;
+        first_open_ = 0;
+        // Memory follows what is inserted, so that a huge limit costs nothing by itself.
+        if (entries_.size() < std::min(limit + 1, kInitial)) {
+            entries_.resize(std::min(limit + 1, kInitial));
+            open_.resize(entries_.size());
+        }
+    }
+
+    std::size_t size() const noexcept { return size_; }
+    const Candidate& operator[](std::size_t i) const noexcept { return entries_[i]; }
+    // What a newcomer must be below.
+    float bound() const noexcept {
+        return size_ < limit_ ? std::numeric_limits<float>::infinity() : entries_[size_ - 1].key;
+    }
+
+    void insert(float key, Slot slot) {
+        if (size_ == limit_ && !(key < entries_[size_ - 1].key)) return;
+        if (size_ + 1 >= entries_.size()) grow();
+        const Candidate* begin = entries_.data();
+        const std::size_t at =
+            std::upper_bound(begin, begin + size_, key,
+                             [](float k, const Candidate& c) { return k < c.key; }) -
+            begin;
+        const std::size_t moved = size_ - at;
+        std::memmove(entries_.data() + at + 1, entries_.data() + at, moved * sizeof(Candidate));
+        std::memmove(open_.data() + at + 1, open_.data() + at, moved);
+        entries_[at] = {key, slot};
+        open_[at] = 1;
+        if (size_ < limit_) ++size_;
+        first_open_ = std::min(first_open_, at);
+    }
+
+    // The nearest candidate that has not been taken, or kNoSlot.
+    Slot take_nearest() noexcept {
+        while (first_open_ < size_ && open_[first_open_] == 0) ++first_open_;
+        if (first_open_ == size_) return kNoSlot;
+        open_[first_open_] = 0;
+        return entries_[first_open_++].slot;
+    }
+    // The one that take_nearest would give next, as things stand.
+    Slot peek_nearest() const noexcept {
+        for (std::size_t i = first_open_; i < size_; ++i) {
+            if (open_[i] != 0) return entries_[i].slot;
+        }
+        return kNoSlot;
+    }
+
+  private:
+    static constexpr std::size_t kInitial = 1024;
+
+    void grow() {
+        entries_.resize(std::min(limit_ + 1, entries_.size() * 2));
+        open_.resize(entries_.size());
+    }
+
+    std::vector<Candidate> entries_;
+    std::vector<std::uint8_t> open_;
+    std::size_t limit_ = 0;
+    std::size_t size_ = 0;
+    std::size_t first_open_ = 0;
+};
+
+// Generation stamps: clearing is one increment, and a full wipe every 65,535 searches.
+class VisitedSet {
+  public:
+    void reset(std::size_t slots) {
+        if (stamps_.size() < slots) stamps_.resize(slots, 0);
+        if (++generation_ == 0) {
+            std::fill(stamps_.begin(), stamps_.end(), std::uint16_t{0});
+            generation_ = 1;
+        }
+    }
+    bool insert(Slot slot) noexcept {
+        if (stamps_[slot] == generation_) return false;
+        stamps_[slot] = generation_;
+        return true;
+    }
+
+  private:
+    std::vector<std::uint16_t> stamps_;
+    std::uint16_t generation_ = 0;
+};
+
+}  // namespace llmspell::index

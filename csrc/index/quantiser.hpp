@@ -1,0 +1,65 @@
+// How vectors become rows, and how near two of them are.
+//
+// A key is what searches order by, lower is nearer: minus the inner product for ip and cosine
+// (cosine vectors are normalised on the way in), the squared distance for l2.
+//
+// int8 rows hold round(x / scale) with scale = max|x| / 127 of that row, or the values themselves
+// where all are whole numbers from -127 to 127; scale and squared norm follow the codes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "index/params.hpp"
+#include "simd/kernels.hpp"
+
+namespace llmspell::index {
+
+struct Query {
+    const void* data = nullptr;  // float32, or int8 codes for int8 rows
+    float scale = 1.0f;          // int8 only
+    float norm2 = 0.0f;          // int8 under l2 only
+};
+
+class Quantiser {
+  public:
+    Quantiser(std::size_t dim, Metric metric, simd::ElementType type);
+
+    std::size_t dim() const noexcept { return dim_; }
+    Metric metric() const noexcept { return metric_; }
+    simd::ElementType type() const noexcept { return type_; }
+    std::size_t row_bytes() const noexcept { return row_bytes_; }  // a multiple of 16
+
+    // Checks for NaN, infinity and, under cosine, zero. `position` is for the message.
+    void check(const float* vector, std::size_t position) const;
+
+    void encode(const float* vector, std::byte* row) const;
+    void decode(const std::byte* row, float* vector) const;  // what is stored, normalised for cosine
+
+    // `scratch` is kept alive by the caller as long as the query is used.
+    Query query(const float* vector, std::vector<std::byte>& scratch) const;
+    Query query_of_row(const std::byte* row, std::vector<std::byte>& scratch) const;
+
+    // Keys of rows base + slots[i] * row_bytes(), or of consecutive rows where slots is null.
+    void keys(const Query& query, const std::byte* base, const Slot* slots, std::size_t count,
+              float* out) const;
+
+    float score_of(float key) const noexcept { return -key; }
+    float key_of(float score) const noexcept { return -score; }
+
+  private:
+    void normalised(const float* vector, float* out) const;
+    void encode_bytes(const float* vector, std::byte* row) const;
+    float tail(const std::byte* row, std::size_t which) const noexcept;  // 0: scale, 1: norm2
+
+    std::size_t dim_;
+    Metric metric_;
+    simd::ElementType type_;
+    std::size_t code_bytes_;  // int8 codes rounded up to four bytes
+    std::size_t row_bytes_;
+    const simd::Kernels* kernels_;
+    simd::Metric kernel_;
+};
+
+}  // namespace llmspell::index

@@ -1,0 +1,102 @@
+#include "index/repair.hpp"
+
+#include <algorithm>
+
+namespace llmspell::index {
+namespace {
+
+bool touches_deleted(const Storage& storage, std::span<const Slot> links) {
+    return std::any_of(links.begin(), links.end(), [&](Slot s) { return !storage.is_live(s); });
+}
+
+void bridge(const Storage& storage, Graph& graph, Slot slot, int level, SearchContext& context) {
+    context.visited.reset(graph.slots());
+    context.visited.insert(slot);
+    std::vector<Slot> reachable;
+    const auto offer = [&](Slot other) {
+        if (storage.is_live(other) && context.visited.insert(other)) reachable.push_back(other);
+    };
+    for (const Slot neighbour : graph.links(slot, level)) {
+        if (storage.is_live(neighbour)) {
+            offer(neighbour);
+        } else {
+            for (const Slot second : graph.links(neighbour, level)) offer(second);
+        }
+    }
+    std::vector<float> keys(reachable.size());
+    const Query query = storage.quantiser().query_of_row(storage.row(slot), context.row_query);
+    storage.keys(query, reachable.data(), reachable.size(), keys.data());
+    std::vector<Candidate>& candidates = context.candidates;
+    candidates.clear();
+    for (std::size_t i = 0; i < keys.size(); ++i) candidates.push_back({keys[i], reachable[i]});
+    std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+        return a.key < b.key || (a.key == b.key && a.slot < b.slot);
+    });
+    std::vector<Slot> selected;
+    select_neighbours(storage, candidates, graph.degree_limit(level), selected, context);
+    graph.set_links(slot, level, selected);
+}
+
+void choose_entry(const Storage& storage, Graph& graph) {
+    Slot best = kNoSlot;
+    int top = -1;
+    for (Slot slot = 0; slot < graph.slots(); ++slot) {
+        if (graph.contains(slot) && storage.is_live(slot) && graph.level(slot) > top) {
+            best = slot;
+            top = graph.level(slot);
+        }
+    }
+    graph.set_entry(best, top);
+}
+
+}  // namespace
+
+std::vector<Slot> unreachable(const Storage& storage, const Graph& graph) {
+    std::vector<Slot> lost;
+    if (graph.empty()) return lost;
+    std::vector<bool> seen(graph.slots());
+    std::vector<Slot> stack{graph.entry()};
+    seen[graph.entry()] = true;
+    while (!stack.empty()) {
+        const Slot slot = stack.back();
+        stack.pop_back();
+        for (const Slot next : graph.links(slot, 0)) {
+            if (!seen[next]) {
+                seen[next] = true;
+                stack.push_back(next);
+            }
+        }
+    }
+    for (Slot slot = 0; slot < graph.slots(); ++slot) {
+        if (storage.is_live(slot) && graph.contains(slot) && !seen[slot]) lost.push_back(slot);
+    }
+    return lost;
+}
+
+void remove_deleted(Storage& storage, Graph& graph, const Params& params) {
+    if (storage.deleted() == 0) return;
+    SearchContext context;
+    for (Slot slot = 0; slot < graph.slots(); ++slot) {
+        if (!graph.contains(slot) || !storage.is_live(slot)) continue;
+        for (int level = 0; level <= graph.level(slot); ++level) {
+            if (touches_deleted(storage, graph.links(slot, level))) {
+                bridge(storage, graph, slot, level, context);
+            }
+        }
+    }
+    for (Slot slot = 0; slot < storage.slots(); ++slot) {
+        if (storage.state(slot) != SlotState::deleted) continue;
+        graph.remove_node(slot);
+        storage.release(slot);
+    }
+    choose_entry(storage, graph);
+    // A forced link can cost another node its last one, so look again; each round leaves fewer.
+    constexpr int kRounds = 8;
+    for (int round = 0; round < kRounds; ++round) {
+        const std::vector<Slot> lost = unreachable(storage, graph);
+        if (lost.empty()) return;
+        for (const Slot slot : lost) relink(storage, graph, params, slot, context);
+    }
+}
+
+}  // namespace llmspell::index

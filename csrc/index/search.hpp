@@ -1,0 +1,118 @@
+// Algorithms 2 and 5 of the HNSW paper: a greedy descent through the upper layers, then a beam of
+// width ef on one layer.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "index/graph.hpp"
+#include "index/pool.hpp"
+#include "index/storage.hpp"
+
+namespace llmspell::index {
+
+// Scratch of one search at a time; kept and reused so that a search allocates nothing.
+struct SearchContext {
+    VisitedSet visited;
+    CandidatePool beam;
+    CandidatePool accepted;  // the nearest that the caller accepts
+    std::vector<Slot> todo;
+    std::vector<float> keys;
+    std::vector<std::byte> query;
+    std::vector<std::byte> row_query;
+    std::vector<std::byte> pair_query;
+    std::vector<Candidate> candidates;
+
+    void prepare(std::size_t slots, std::uint32_t degree) {
+        visited.reset(slots);
+        if (todo.size() < degree) {
+            todo.resize(degree);
+            keys.resize(degree);
+        }
+    }
+};
+
+// Copies a node's links; under its lock where other threads may be rewriting them.
+inline std::size_t copy_links(const Graph& graph, Slot node, int level, NodeLocks* locks,
+                              Slot* out) {
+    const NodeLock lock(locks, node);
+    const std::span<const Slot> links = graph.links(node, level);
+    std::memcpy(out, links.data(), links.size_bytes());
+    return links.size();
+}
+
+// Steps to the nearest neighbour until none is nearer, on each layer from `from` down to `to` + 1.
+inline Candidate descend(const Storage& storage, const Graph& graph, const Query& query,
+                         Candidate at, int from, int to, SearchContext& context,
+                         NodeLocks* locks) {
+    for (int level = from; level > to; --level) {
+        for (bool moved = true; moved;) {
+            moved = false;
+            const std::size_t count =
+                copy_links(graph, at.slot, level, locks, context.todo.data());
+            storage.keys(query, context.todo.data(), count, context.keys.data());
+            for (std::size_t i = 0; i < count; ++i) {
+                if (context.keys[i] < at.key) {
+                    at = {context.keys[i], context.todo[i]};
+                    moved = true;
+                }
+            }
+        }
+    }
+    return at;
+}
+
+// Leaves in context.accepted the nearest nodes for which accept(slot) holds, found by a beam of
+// width `ef` that passes through all nodes, accepted or not. Without a filter the beam itself is
+// the answer, and `accept` is the type AcceptAll.
+struct AcceptAll {};
+
+template <class Accept>
+void beam_search(const Storage& storage, const Graph& graph, const Query& query, Candidate start,
+                 int level, std::size_t ef, std::size_t wanted, const Accept& accept,
+                 SearchContext& context, NodeLocks* locks) {
+    constexpr bool kFiltered = !std::is_same_v<Accept, AcceptAll>;
+    CandidatePool& beam = context.beam;
+    beam.reset(ef);
+    beam.insert(start.key, start.slot);
+    context.visited.insert(start.slot);
+    if constexpr (kFiltered) {
+        context.accepted.reset(wanted);
+        if (accept(start.slot)) context.accepted.insert(start.key, start.slot);
+    }
+    Slot* todo = context.todo.data();
+    float* keys = context.keys.data();
+    const std::size_t row_bytes = storage.quantiser().row_bytes();
+    for (Slot node = beam.take_nearest(); node != kNoSlot; node = beam.take_nearest()) {
+        std::size_t count = copy_links(graph, node, level, locks, todo);
+        std::size_t fresh = 0;
+        for (std::size_t i = 0; i < count; ++i) {
+            const Slot slot = todo[i];
+            if (!context.visited.insert(slot)) continue;
+            todo[fresh++] = slot;
+            if (fresh <= 4) {  // the batch kernel asks for the later ones itself
+                const std::byte* row = storage.row(slot);
+                for (std::size_t at = 0; at < row_bytes && at < 512; at += 64) {
+                    __builtin_prefetch(row + at);
+                }
+            }
+        }
+        if (level == 0) {
+            if (const Slot next = beam.peek_nearest(); next != kNoSlot) graph.prefetch_links(next);
+        }
+        storage.keys(query, todo, fresh, keys);
+        for (std::size_t i = 0; i < fresh; ++i) {
+            if constexpr (kFiltered) {
+                if (keys[i] < context.accepted.bound() && accept(todo[i])) {
+                    context.accepted.insert(keys[i], todo[i]);
+                }
+            }
+            if (keys[i] < beam.bound()) beam.insert(keys[i], todo[i]);
+        }
+    }
+}
+
+}  // namespace llmspell::index

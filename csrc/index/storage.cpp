@@ -1,0 +1,112 @@
+#include "index/storage.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace llmspell::index {
+
+std::size_t Storage::bytes() const noexcept {
+    // A node of the map: key, value, next pointer and the allocator's header.
+    constexpr std::size_t kMapNode = 40;
+    return rows_.bytes() + states_.capacity() * sizeof(SlotState) +
+           labels_.capacity() * sizeof(Label) + free_.capacity() * sizeof(Slot) +
+           slot_of_.size() * kMapNode + slot_of_.bucket_count() * sizeof(void*);
+}
+
+Slot Storage::find(Label label) const noexcept {
+    const auto found = slot_of_.find(label);
+    return found == slot_of_.end() ? kNoSlot : found->second;
+}
+
+void Storage::set_capacity(std::size_t capacity) {
+    rows_.resize(capacity * quantiser_.row_bytes());
+    capacity_ = capacity;
+}
+
+void Storage::reserve(std::size_t more) {
+    const std::size_t fresh = more > free_.size() ? more - free_.size() : 0;
+    const std::size_t needed = states_.size() + fresh;
+    if (needed >= kNoSlot) throw Error(ErrorCode::input, "an index holds at most 2^32 - 2 vectors");
+    free_.reserve(free_.size() + deleted_);
+    states_.reserve(needed);
+    labels_.reserve(needed);
+    slot_of_.reserve(live() + more);
+    // Half as much again: growing one by one stays linear, and little is left unused.
+    if (needed > capacity_) set_capacity(std::max(needed, capacity_ + capacity_ / 2));
+}
+
+Slot Storage::insert(Label label, const float* vector) {
+    Slot slot;
+    if (free_.empty()) {
+        slot = static_cast<Slot>(states_.size());
+        states_.push_back(SlotState::live);
+        labels_.push_back(label);
+    } else {
+        slot = free_.back();
+        free_.pop_back();
+        states_[slot] = SlotState::live;
+        labels_[slot] = label;
+    }
+    quantiser_.encode(vector, rows_.data() + slot * quantiser_.row_bytes());
+    slot_of_.emplace(label, slot);
+    return slot;
+}
+
+void Storage::mark_deleted(Slot slot) {
+    slot_of_.erase(labels_[slot]);
+    states_[slot] = SlotState::deleted;
+    ++deleted_;
+}
+
+void Storage::release(Slot slot) {
+    states_[slot] = SlotState::free;
+    free_.push_back(slot);
+    --deleted_;
+}
+
+std::vector<Slot> Storage::compact() {
+    std::vector<Slot> moved(states_.size(), kNoSlot);
+    const std::size_t row_bytes = quantiser_.row_bytes();
+    Slot next = 0;
+    for (Slot slot = 0; slot < states_.size(); ++slot) {
+        if (states_[slot] != SlotState::live) continue;
+        moved[slot] = next;
+        if (next != slot) {
+            std::memcpy(rows_.data() + next * row_bytes, row(slot), row_bytes);
+            labels_[next] = labels_[slot];
+            slot_of_[labels_[slot]] = next;
+        }
+        ++next;
+    }
+    states_.assign(next, SlotState::live);
+    states_.shrink_to_fit();
+    labels_.resize(next);
+    labels_.shrink_to_fit();
+    free_ = {};
+    deleted_ = 0;
+    slot_of_.rehash(0);
+    set_capacity(next);
+    return moved;
+}
+
+void Storage::restore(std::vector<Label> labels, const std::vector<bool>& live,
+                      const std::byte* rows) {
+    const std::size_t count = labels.size();
+    set_capacity(count);
+    std::memcpy(rows_.data(), rows, count * quantiser_.row_bytes());
+    labels_ = std::move(labels);
+    states_.assign(count, SlotState::free);
+    slot_of_.reserve(count);
+    for (Slot slot = 0; slot < count; ++slot) {
+        if (!live[slot]) {
+            free_.push_back(slot);
+            continue;
+        }
+        states_[slot] = SlotState::live;
+        if (!slot_of_.emplace(labels_[slot], slot).second) {
+            throw Error(ErrorCode::corrupt_file, "snapshot names one id twice");
+        }
+    }
+}
+
+}  // namespace llmspell::index

@@ -1,0 +1,67 @@
+// The vectors of an index: rows in slots, and the map between slots and the caller's labels.
+// Not thread-safe; Index guards it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "base/aligned.hpp"
+#include "index/quantiser.hpp"
+
+namespace llmspell::index {
+
+enum class SlotState : std::uint8_t { free, live, deleted };  // deleted: still linked in the graph
+
+class Storage {
+  public:
+    explicit Storage(Quantiser quantiser) : quantiser_(quantiser) {}
+
+    const Quantiser& quantiser() const noexcept { return quantiser_; }
+    std::size_t slots() const noexcept { return states_.size(); }  // live, deleted and free
+    std::size_t live() const noexcept { return slot_of_.size(); }
+    std::size_t deleted() const noexcept { return deleted_; }
+    std::size_t capacity() const noexcept { return capacity_; }
+    std::size_t bytes() const noexcept;
+
+    const std::byte* rows() const noexcept { return rows_.data(); }
+    const std::byte* row(Slot slot) const noexcept {
+        return rows_.data() + slot * quantiser_.row_bytes();
+    }
+    SlotState state(Slot slot) const noexcept { return states_[slot]; }
+    bool is_live(Slot slot) const noexcept { return states_[slot] == SlotState::live; }
+    Label label(Slot slot) const noexcept { return labels_[slot]; }
+    Slot find(Label label) const noexcept;
+
+    void keys(const Query& query, const Slot* slots, std::size_t count, float* out) const {
+        quantiser_.keys(query, rows_.data(), slots, count, out);
+    }
+    void keys_from(const Query& query, Slot first, std::size_t count, float* out) const {
+        quantiser_.keys(query, row(first), nullptr, count, out);
+    }
+
+    void reserve(std::size_t more);  // room for `more` further inserts; may throw, then no change
+    Slot insert(Label label, const float* vector);
+    void mark_deleted(Slot slot);  // the label is forgotten, the row stays until release
+    void release(Slot slot);       // the slot may be used again
+    // Moves live rows to the front and gives memory back; returns the new slot of each old one.
+    std::vector<Slot> compact();
+
+    // Snapshot: rows in slot order; free and deleted slots are both free after restore.
+    void restore(std::vector<Label> labels, const std::vector<bool>& live, const std::byte* rows);
+
+  private:
+    void set_capacity(std::size_t capacity);
+
+    Quantiser quantiser_;
+    AlignedArray<std::byte> rows_;
+    std::size_t capacity_ = 0;
+    std::vector<SlotState> states_;
+    std::vector<Label> labels_;
+    std::vector<Slot> free_;
+    std::unordered_map<Label, Slot> slot_of_;
+    std::size_t deleted_ = 0;
+};
+
+}  // namespace llmspell::index

@@ -1,0 +1,46 @@
+import numpy as np
+from numpy.typing import NDArray
+
+class Index:
+    def __init__(
+        self,
+        *,
+        dim: int,
+        metric: str,
+        dtype: str,
+        m: int,
+        max_neighbors: int,
+        ef_construction: int,
+        ef_search: int,
+        graph_threshold: int,
+        seed: int,
+    ) -> None: ...
+    def add(
+        self, labels: NDArray[np.uint64], vectors: NDArray[np.float32], replace: bool, threads: int
+    ) -> None: ...
+    def remove(self, labels: NDArray[np.uint64]) -> int: ...
+    def get(self, labels: NDArray[np.uint64]) -> NDArray[np.float32]: ...
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        ef: int,
+        threshold: float | None,
+        ids: NDArray[np.uint64] | None,
+        bits: NDArray[np.uint8] | None,
+        threads: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+    def save(self, path: str, tag: int) -> None: ...
+    @staticmethod
+    def load(path: str) -> tuple[Index, int]: ...
+    def stats(self) -> dict[str, int]: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, label: int) -> bool: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def metric(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def params(self) -> dict[str, int]: ...

@@ -1,0 +1,109 @@
+"""From what callers pass to the arrays that the native index takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from llmspell.errors import DtypeError, InputError, InvalidId, ShapeError
+
+__all__ = ["IdBitmap", "as_filter", "as_ids", "as_vectors", "require_count"]
+
+
+class IdBitmap:
+    """Allowed ids as bits: bit ``i % 8``, lowest first, of byte ``i // 8`` allows id ``i``.
+
+    Args:
+        bits: (n,) uint8, for example from ``np.packbits(mask, bitorder="little")``; not copied.
+
+    Raises:
+        DtypeError, ShapeError: ``bits`` is something else.
+    """
+
+    __slots__ = ("bits",)
+
+    def __init__(self, bits: NDArray[np.uint8]) -> None:
+        if not isinstance(bits, np.ndarray) or bits.dtype != np.uint8:
+            raise DtypeError(f"expected a uint8 array of bits, got {_kind(bits)}")
+        if bits.ndim != 1:
+            raise ShapeError(f"expected bits of shape (n,), got {bits.shape}")
+        self.bits: NDArray[np.uint8] = np.ascontiguousarray(bits)
+
+
+def as_ids(ids: ArrayLike) -> NDArray[np.uint64]:
+    """Return ids as (n,) contiguous uint64.
+
+    Raises:
+        InvalidId: an id is no integer, or negative, or above 2**63 - 1.
+        ShapeError: ``ids`` has more than one axis.
+    """
+    array = np.asarray(ids)
+    if array.size == 0:
+        array = array.astype(np.uint64)
+    if array.dtype.kind not in "iu":
+        raise InvalidId(f"expected integer ids, got {_kind(ids)}")
+    if array.ndim > 1:
+        raise ShapeError(f"expected ids of shape (n,), got {array.shape}")
+    array = np.atleast_1d(array)
+    if array.size and (array.min() < 0 or array.max() > np.iinfo(np.int64).max):
+        raise InvalidId(
+            f"ids must be from 0 to 2**63 - 1, got {array.min()} to {array.max()}"
+        )
+    return np.ascontiguousarray(array, dtype=np.uint64)
+
+
+def as_vectors(vectors: ArrayLike, dtype: str) -> NDArray[np.float32]:
+    """Return vectors as contiguous float32 of their own shape; no copy where they are that already.
+
+    float16 and float64 are converted; integers are taken only by an index of ``dtype`` int8.
+
+    Raises:
+        DtypeError: complex, text, or integers for a float index.
+        ShapeError: rows of unequal length.
+    """
+    try:
+        array = np.asarray(vectors)
+    except ValueError as error:
+        raise ShapeError(f"expected rows of equal length: {error}") from error
+    allowed = "fiu" if dtype == "int8" else "f"
+    # Whole numbers in a list are no statement about a type; those in an array are.
+    if array.dtype.kind not in allowed and (
+        isinstance(vectors, np.ndarray) or array.dtype.kind not in "iu"
+    ):
+        raise DtypeError(f"expected float vectors, got {_kind(vectors)}")
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def as_filter(
+    allowed: IdBitmap | ArrayLike | None,
+) -> tuple[NDArray[np.uint64] | None, NDArray[np.uint8] | None]:
+    """Return (ids, bits) of a filter, one of them or both None."""
+    if allowed is None:
+        return None, None
+    if isinstance(allowed, IdBitmap):
+        return None, allowed.bits
+    array = np.asarray(allowed)
+    if array.dtype == np.bool_ and array.size:
+        if array.ndim != 1:
+            raise ShapeError(f"expected a mask of shape (n,), got {array.shape}")
+        return None, np.packbits(array, bitorder="little")
+    return as_ids(array), None
+
+
+def require_count(name: str, value: int) -> int:
+    """Return ``value`` if it is an integer of at least 1.
+
+    Raises:
+        InputError: it isn't.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InputError(f"{name} must be an integer of at least 1, got {value!r}")
+    return int(value)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype}"
+    return type(value).__name__

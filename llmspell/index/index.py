@@ -1,0 +1,216 @@
+"""`Index`: vectors in, nearest ids out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Self, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from llmspell import _core
+from llmspell.config import ElementType, IndexParams, Metric
+from llmspell.index.arrays import IdBitmap, as_filter, as_ids, as_vectors, require_count
+from llmspell.index.neighbors import Neighbors, neighbors_type
+
+__all__ = ["Index"]
+
+
+class Index:
+    """A vector index in memory: exact while small, an HNSW graph from ``graph_threshold`` on.
+
+    Thread-safe: searches run beside each other and without the GIL; a change waits for them and
+    holds them off while it lasts.
+
+    Args:
+        dim: dimension of the vectors, 1 to 16,384.
+        metric: ``"ip"`` (inner product), ``"cosine"`` or ``"l2"``.
+        dtype: how vectors are held: ``"float32"``, ``"float16"`` (half the memory) or ``"int8"``
+            (a quarter; each vector scaled by its own largest component).
+        params: see :class:`llmspell.IndexParams`.
+
+    Raises:
+        ConfigError: a setting is out of range.
+    """
+
+    __slots__ = ("_core", "_dtype", "_neighbors", "_tag")
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        metric: Metric = "cosine",
+        dtype: ElementType = "float32",
+        params: IndexParams | None = None,
+    ) -> None:
+        p = IndexParams() if params is None else params
+        self._attach(
+            _core.Index(
+                dim=require_count("dim", dim),
+                metric=metric,
+                dtype=dtype,
+                m=p.m,
+                max_neighbors=2 * p.m if p.max_neighbors is None else p.max_neighbors,
+                ef_construction=p.ef_construction,
+                ef_search=p.ef_search,
+                graph_threshold=p.graph_threshold,
+                seed=p.seed,
+            ),
+            tag=0,
+        )
+
+    def _attach(self, core: _core.Index, tag: int) -> None:
+        self._core = core
+        self._dtype = core.dtype
+        self._neighbors = neighbors_type(core.metric)
+        self._tag = tag
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors."""
+        return self._core.dim
+
+    @property
+    def metric(self) -> Metric:
+        """How vectors are compared."""
+        return cast(Metric, self._core.metric)
+
+    @property
+    def dtype(self) -> ElementType:
+        """How vectors are held."""
+        return cast(ElementType, self._dtype)
+
+    @property
+    def params(self) -> IndexParams:
+        """What the index was made with."""
+        return IndexParams(**self._core.params)
+
+    @property
+    def tag(self) -> int:
+        """The number that the file it was loaded from was saved with; 0 for a new index."""
+        return self._tag
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    def __contains__(self, id: int) -> bool:
+        return id >= 0 and id in self._core
+
+    def __repr__(self) -> str:
+        return (
+            f"Index(dim={self.dim}, metric={self.metric!r}, dtype={self.dtype!r}, "
+            f"len={len(self)})"
+        )
+
+    def add(self, ids: ArrayLike, vectors: ArrayLike, *, threads: int | None = None) -> None:
+        """Add vectors under new ids, all of them or, on any error, none.
+
+        Args:
+            ids: (n,) integers from 0 to 2**63 - 1, or one of them.
+            vectors: (n, dim) or (dim,) floats; whole numbers too where ``dtype`` is int8.
+            threads: to link with; all processors where None. One thread builds the same graph
+                each time.
+
+        Raises:
+            DuplicateId: an id is in the index, or twice in ``ids``.
+            InvalidId, DtypeError, ShapeError, DimensionMismatch, NonFiniteVector, ZeroVector: see
+                :mod:`llmspell.errors`.
+        """
+        self._insert(ids, vectors, replace=False, threads=threads)
+
+    def upsert(self, ids: ArrayLike, vectors: ArrayLike, *, threads: int | None = None) -> None:
+        """Add vectors, in place of those that have the same ids. Else as :meth:`add`."""
+        self._insert(ids, vectors, replace=True, threads=threads)
+
+    def _insert(
+        self, ids: ArrayLike, vectors: ArrayLike, *, replace: bool, threads: int | None
+    ) -> None:
+        self._core.add(
+            as_ids(ids), as_vectors(vectors, self._dtype), replace, _thread_count(threads)
+        )
+
+    def delete(self, ids: ArrayLike) -> int:
+        """Remove vectors and return how many there were; ids that aren't there are passed over."""
+        return self._core.remove(as_ids(ids))
+
+    def get(self, ids: ArrayLike) -> NDArray[np.float32]:
+        """Return vectors as they are held, (n, dim) float32: normalised under cosine, rounded
+        where ``dtype`` is float16 or int8.
+
+        Raises:
+            IdNotFound: an id isn't in the index.
+        """
+        return self._core.get(as_ids(ids))
+
+    def search(
+        self,
+        query: ArrayLike,
+        k: int = 10,
+        *,
+        ef_search: int | None = None,
+        filter: IdBitmap | ArrayLike | None = None,
+        threshold: float | None = None,
+        threads: int = 1,
+    ) -> Neighbors:
+        """Return the k nearest vectors of one query or of each of several.
+
+        Args:
+            query: (dim,) or (q, dim) floats.
+            k: how many; fewer come back only where fewer are there and allowed.
+            ef_search: width of the graph walk; ``params.ef_search`` where None.
+            filter: allowed ids: an array of integers, a bool array indexed by id, or an
+                :class:`IdBitmap`. It acts inside the search: k allowed ones come back.
+            threshold: lowest score wanted.
+            threads: for a batch of queries.
+
+        Raises:
+            InputError: k, ef_search or threads is below 1.
+            DtypeError, ShapeError, DimensionMismatch, NonFiniteVector, ZeroVector: see
+                :mod:`llmspell.errors`.
+        """
+        if type(k) is not int or k < 1:
+            k = require_count("k", k)
+        ef = 0 if ef_search is None else require_count("ef_search", ef_search)
+        if type(query) is not np.ndarray or query.dtype != np.float32 or not query.flags.c_contiguous:
+            query = as_vectors(query, self._dtype)
+        ids, bits = (None, None) if filter is None else as_filter(filter)
+        if threads != 1:
+            threads = require_count("threads", threads)
+        return self._neighbors(self._core.search(query, k, ef, threshold, ids, bits, threads))
+
+    def save(self, path: str | os.PathLike[str], *, tag: int = 0) -> None:
+        """Write the index to one file, checksummed; an old file is replaced in one step.
+
+        Args:
+            path: where to.
+            tag: a number of 64 bits of the caller's own, given back by :attr:`tag` after a load.
+
+        Raises:
+            StorageError: the file can't be written; an old one is untouched.
+        """
+        self._core.save(os.fspath(Path(path)), tag)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read an index that :meth:`save` wrote.
+
+        Raises:
+            StorageError: the file can't be read.
+            CorruptFile: a checksum, a length or a link in it does not hold.
+            UnsupportedFormat: another version wrote it.
+        """
+        core, tag = _core.Index.load(os.fspath(Path(path)))
+        index = cls.__new__(cls)
+        index._attach(core, tag)
+        return index
+
+    def stats(self) -> dict[str, int]:
+        """Return counts and bytes: live, deleted, slots, graph_nodes, edges, max_level,
+        vector_bytes, graph_bytes.
+        """
+        return self._core.stats()
+
+
+def _thread_count(threads: int | None) -> int:
+    return (os.cpu_count() or 1) if threads is None else require_count("threads", threads)
