@@ -1,8 +1,9 @@
 // Distance kernels, one table of functions per instruction-set level. Callers pick a table once
 // per operation (active()) and never branch on the level inside a loop.
 //
-// Pointers need no alignment. `dim` counts elements, may be any value >= 1. Integer kernels are
-// exact; float kernels sum in float32. Thread-safe: tables are immutable.
+// Pointers need the alignment of their element only. `dim` counts elements, any value >= 1. Integer
+// sums are exact in int32 up to 16,384 dimensions, then rounded once to float; float kernels sum in
+// float32, so the squared length of a vector must fit one. Thread-safe: tables are immutable.
 #pragma once
 
 #include <cstddef>
