@@ -7,5 +7,6 @@ namespace llmspell::bind {
 
 void register_errors(pybind11::module_& module);
 void register_index(pybind11::module_& module);
+void register_kernels(pybind11::module_& module);
 
 }  // namespace llmspell::bind
