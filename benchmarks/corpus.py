@@ -26,7 +26,7 @@ def standard_library() -> Iterator[str]:
     for file in sorted(root.rglob("*.py")):
         relative = file.relative_to(root)
         if _LEFT_OUT.isdisjoint(relative.parts):
-            module = ".".join(relative.with_suffix("").parts)
+            module = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
             try:
                 source = file.read_text(encoding="utf-8")
                 tree = ast.parse(source)

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import platform
 import random
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +48,7 @@ def build(
     """
     if (out / "queries.f16.npy").exists():
         raise FileExistsError(f"{out} holds a dataset; name another folder")
-    texts = _passages(source)
+    texts = list(_passages(source))
     if size + queries > len(texts):
         raise ValueError(
             f"{source} has {len(texts):,} passages, {size:,} + {queries:,} were asked for"
@@ -79,7 +81,8 @@ def build(
     np.save(out / "queries.f16.npy", vectors[:queries])
 
 
-def _passages(source: str) -> list[str]:
+@functools.cache
+def _passages(source: str) -> tuple[str, ...]:
     """Different passages in the source's order."""
     if source == "stdlib":
         found = corpus.standard_library()
@@ -88,10 +91,10 @@ def _passages(source: str) -> list[str]:
         if folder is None:
             raise ValueError("WordNet is not installed; on Debian: apt install wordnet-base")
         found = corpus.wordnet(folder)
-    return list(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))
 
 
-def _readme(out: Path, meta: dict[str, object]) -> str:
+def _readme(out: Path, meta: Mapping[str, object]) -> str:
     origin = (
         f"documentation strings and function sources of Python {meta['python']}'s standard library"
         if meta["source"] == "stdlib"

@@ -94,7 +94,7 @@ def peer_names() -> list[str]:
 
 
 def load_peer(name: str) -> PeerModule:
-    """The module of a peer; importing it doesn't import the library."""
+    """The module of a peer; importing it imports no foreign library."""
     return cast(PeerModule, importlib.import_module(f"benchmarks.peers.{name}"))
 
 

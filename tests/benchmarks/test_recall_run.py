@@ -14,7 +14,23 @@ from benchmarks.peers.base import PeerSpec, peer_names
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_each_installed_peer_reaches_high_recall_on_one_thread(folder: Path) -> None:
+def test_every_element_type_of_ours_reaches_high_recall(folder: Path) -> None:
+    result = recall.run(
+        folder,
+        peers=[PeerSpec.parse(name) for name in recall.OURS],
+        ef_search=(10, 100),
+        rounds=2,
+        seconds=0.0,
+        warmup=5,
+    )
+    assert [peer["error"] for peer in result["peers"]] == [None] * len(recall.OURS)
+    for peer in result["peers"]:
+        assert peer["points"][-1]["recall"] > 0.95
+        assert peer["parameters"]["element_type"] == peer["variant"]
+        assert peer["ratio_to_hnswlib"] == {}
+
+
+def test_each_installed_peer_reaches_high_recall(folder: Path) -> None:
     libraries = [name for name in ("hnswlib", "usearch", "faiss") if _installed(name)]
     if not libraries:
         pytest.skip("no peer is installed; pip install 'llmspell[bench]'")
@@ -37,12 +53,11 @@ def test_each_installed_peer_reaches_high_recall_on_one_thread(folder: Path) -> 
 
 
 def test_command_writes_what_it_ran_on(folder: Path, tmp_path: Path) -> None:
-    pytest.importorskip("hnswlib", reason="pip install 'llmspell[bench]'")
     out = tmp_path / "deep" / "recall.json"
     done = subprocess.run(
         [
             *(sys.executable, "-m", "benchmarks", "recall", "--data", str(folder)),
-            *("--peers", "hnswlib", "--ours", "", "--rounds", "1", "--seconds", "0"),
+            *("--peers", "", "--ours", "llmspell:int8", "--rounds", "1", "--seconds", "0"),
             *("--limit", "200", "--out", str(out), "--cache", str(tmp_path / "cache")),
         ],
         cwd=ROOT,
@@ -51,7 +66,7 @@ def test_command_writes_what_it_ran_on(folder: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "hnswlib:float32" in done.stdout
+    assert "llmspell:int8" in done.stdout
     result = json.loads(out.read_text())
     assert result["dataset"]["vectors"] == 200
     assert result["settings"]["search_threads"] == 1
@@ -62,14 +77,13 @@ def test_command_writes_what_it_ran_on(folder: Path, tmp_path: Path) -> None:
 def test_a_peer_that_crashes_is_reported_and_the_others_go_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("hnswlib", reason="pip install 'llmspell[bench]'")
     broken = tmp_path / "faiss"
     broken.mkdir()
     (broken / "__init__.py").write_text("import os; os.abort()")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     result = recall.run(
         folder,
-        peers=[PeerSpec.parse("faiss"), PeerSpec.parse("hnswlib")],
+        peers=[PeerSpec.parse("faiss"), PeerSpec.parse("llmspell")],
         ef_search=(100,),
         rounds=1,
         seconds=0.0,

@@ -1,0 +1,50 @@
+"""This repository's own index, by element type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from benchmarks.peers.base import FloatMatrix, Peer, Search, Setup
+from llmspell.config import ElementType, IndexParams, Metric
+from llmspell.index import Index
+
+DISTRIBUTION = "llmspell"
+VARIANTS = ("float32", "float16", "int8")
+
+
+def make(setup: Setup, variant: str) -> Peer:
+    """:class:`llmspell.Index` with ``variant`` as its element type."""
+    return _Llmspell(setup, variant)
+
+
+class _Llmspell:
+    def __init__(self, setup: Setup, variant: str) -> None:
+        self._setup = setup
+        self._index = Index(
+            dim=setup.dim,
+            metric=cast(Metric, setup.metric),
+            dtype=cast(ElementType, variant),
+            params=IndexParams(m=setup.m, ef_construction=setup.ef_construction, seed=setup.seed),
+        )
+
+    def parameters(self) -> Mapping[str, str | int | float | bool]:
+        params = self._index.params
+        return {
+            "m": params.m,
+            "degree_layer0": params.max_neighbors or 2 * params.m,
+            "ef_construction": params.ef_construction,
+            "element_type": self._index.dtype,
+        }
+
+    def build(self, vectors: FloatMatrix) -> None:
+        self._index.add(np.arange(len(vectors)), vectors, threads=self._setup.build_threads)
+
+    def prepare(self, queries: FloatMatrix) -> Sequence[Any]:
+        return list(queries)
+
+    def searcher(self, k: int, ef_search: int) -> Search:
+        search = self._index.search
+        return lambda vector: search(vector, k, ef_search=ef_search).ids
