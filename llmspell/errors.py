@@ -12,6 +12,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── NonFiniteVector                 NaN or infinity in a vector
     │   ├── ZeroVector                      a vector of length zero under the cosine metric
     │   ├── InvalidId                       an id that is neither str nor a 64-bit integer
+    │   ├── MetadataError                   metadata that isn't JSON-like
     │   └── FilterError                     a filter that can't be understood
     ├── DuplicateId (KeyError)              add or insert of an id that is there already
     ├── IdNotFound (KeyError)               an id that isn't there
@@ -47,6 +48,7 @@ __all__ = [
     "InputError",
     "InvalidId",
     "LlmspellError",
+    "MetadataError",
     "MissingDependency",
     "NonFiniteVector",
     "QuotaExceeded",
@@ -106,6 +108,10 @@ class ZeroVector(InputError):
 
 class InvalidId(InputError):
     """An id is neither a str nor an integer of 64 bits."""
+
+
+class MetadataError(InputError):
+    """Metadata isn't a mapping of JSON-like values; the message names the part."""
 
 
 class FilterError(InputError):
@@ -185,7 +191,10 @@ class QuotaExceeded(LlmspellError):
         super().__init__(f"{quota}: {requested} requested, {used} of {limit}{unit} in use; {hint}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_quota_exceeded, (self.quota, self.limit, self.used, self.requested, self.retry_after))
+        return (
+            _rebuild_quota_exceeded,
+            (self.quota, self.limit, self.used, self.requested, self.retry_after),
+        )
 
 
 def _rebuild_quota_exceeded(

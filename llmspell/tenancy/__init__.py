@@ -1,5 +1,7 @@
 """Tenants: handles to rooms that share nothing."""
 
+from llmspell.tenancy.aio import AsyncTenant
+from llmspell.tenancy.hit import Hit
 from llmspell.tenancy.model import (
     Chunk,
     Document,
@@ -13,10 +15,14 @@ from llmspell.tenancy.model import (
     TenantInfo,
 )
 from llmspell.tenancy.ports import IngestSource, IngestTarget, TextServices
+from llmspell.tenancy.residence import Residence
+from llmspell.tenancy.tenant import Tenant
 
 __all__ = [
+    "AsyncTenant",
     "Chunk",
     "Document",
+    "Hit",
     "IngestProgress",
     "IngestReport",
     "IngestSource",
@@ -26,6 +32,8 @@ __all__ = [
     "Progress",
     "Record",
     "RecordId",
+    "Residence",
+    "Tenant",
     "TenantInfo",
     "TextServices",
 ]

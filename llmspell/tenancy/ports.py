@@ -16,7 +16,9 @@ from llmspell.tenancy.model import Document, IngestReport, PreparedDocument, Pro
 
 __all__ = ["IngestSource", "IngestTarget", "TextServices"]
 
-IngestSource: TypeAlias = "str | PathLike[str] | Document | Iterable[str | PathLike[str] | Document]"
+IngestSource: TypeAlias = (
+    "str | PathLike[str] | Document | Iterable[str | PathLike[str] | Document]"
+)
 """A file or folder, a document, or any number of either."""
 
 
@@ -53,9 +55,9 @@ class TextServices(Protocol):
         """
 
     def ingest(
-        self, target: IngestTarget, source: IngestSource, *, progress: Progress | None
+        self, room: IngestTarget, source: IngestSource, *, progress: Progress | None
     ) -> IngestReport:
-        """Load, split and embed a source, and write it to ``target``.
+        """Load, split and embed a source, and write it to ``room``.
 
         Args:
             progress: called after every document.

@@ -1,0 +1,248 @@
+"""A data directory of tenants, open in this process; here the layers are put together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from llmspell.aio import AsyncDatabase
+from llmspell.config import TenantConfig
+from llmspell.errors import ClosedError, ConfigError, TenantNotFound
+from llmspell.observability import Instruments, render
+from llmspell.quota import Ledger
+from llmspell.storage import DEFAULT_MAP_SIZE, Catalog, CatalogEntry, FileLock, Room
+from llmspell.tenancy import Residence, Tenant, TenantInfo, TextServices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llmspell.quota import Usage
+
+__all__ = ["Database", "open"]
+
+MIN_LEDGER_SLOTS: Final = 4_096
+
+
+def open(
+    path: str | os.PathLike[str],
+    *,
+    texts: TextServices | None = None,
+    map_size: int = DEFAULT_MAP_SIZE,
+    lock_timeout: float = 5.0,
+) -> Database:
+    """Open a data directory, or make one.
+
+    Tenants open when they are first used. Several processes may have the directory open, each
+    tenant by one of them at a time.
+
+    Args:
+        path: the directory.
+        texts: turns texts into vectors; None means the embedded default model, loaded when a
+            text is first ingested or searched.
+        map_size: bytes of address space for each open tenant, and so the most that a tenant can
+            hold; neither memory nor disk is taken for it.
+        lock_timeout: seconds to wait for a tenant that another process has open.
+
+    Raises:
+        ConfigError: ``map_size`` or ``lock_timeout`` is out of range.
+        CorruptFile: the catalog is damaged.
+        DatabaseLocked: this process has the directory open already; use that database.
+        UnsupportedFormat: a later release made it.
+    """
+    return Database(path, texts=texts, map_size=map_size, lock_timeout=lock_timeout)
+
+
+class Database:
+    """Tenants in one data directory. Thread-safe.
+
+    Use it in ``with``; in ``async with`` it gives an :class:`llmspell.AsyncDatabase`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        texts: TextServices | None = None,
+        map_size: int = DEFAULT_MAP_SIZE,
+        lock_timeout: float = 5.0,
+    ) -> None:
+        """See :func:`llmspell.open`."""
+        if not isinstance(map_size, int) or map_size < 1 << 20:
+            raise ConfigError(f"map_size must be an int of at least 1 MiB, got {map_size!r}")
+        if not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
+            raise ConfigError(f"lock_timeout must be 0 or more seconds, got {lock_timeout!r}")
+        self._path = Path(path)
+        self._texts = texts
+        self._map_size = map_size
+        self._lock_timeout = float(lock_timeout)
+        self._lock = threading.RLock()
+        self._texts_lock = threading.Lock()
+        self._residences: dict[bytes, Residence] = {}
+        self._async: AsyncDatabase | None = None
+        self._pid = os.getpid()
+        self._is_closed = False
+        self._instruments = Instruments()
+        self._catalog = Catalog(self._path)
+        try:
+            entries = self._catalog.entries()
+            self._ledger = Ledger(self._path / "ledger", max(MIN_LEDGER_SLOTS, 2 * len(entries)))
+            for entry in self._catalog.dropped():
+                self._erase(entry)
+        except BaseException:
+            self._catalog.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"Database({str(self._path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The data directory."""
+        return self._path
+
+    @property
+    def instruments(self) -> Instruments:
+        """Counters and latency histograms of all operations since it was opened."""
+        return self._instruments
+
+    def create_tenant(self, config: TenantConfig) -> Tenant:
+        """Make a tenant, durably.
+
+        Raises:
+            TenantExists: there is one of that id.
+        """
+        entry = self._catalog.create(config, lambda new: Room.create(self._path / new.directory))
+        return Tenant(self._residence(entry))
+
+    def tenant(self, tenant_id: str) -> Tenant:
+        """Give a handle to a tenant; its data is opened when the handle first needs it.
+
+        Raises:
+            TenantNotFound: there is none of that id.
+        """
+        return Tenant(self._residence(self._catalog.get(tenant_id)))
+
+    def tenants(self) -> list[TenantInfo]:
+        """List the tenants, ordered by id, without opening any."""
+        return [
+            TenantInfo(
+                config=entry.config,
+                generation=entry.generation,
+                created_at=datetime.fromtimestamp(entry.created_us / 1e6, UTC),
+            )
+            for entry in self._catalog.entries()
+        ]
+
+    def drop_tenant(self, tenant_id: str) -> None:
+        """Delete a tenant with everything that it holds; handles to it raise TenantNotFound.
+
+        Raises:
+            DatabaseLocked: another process has it open.
+            TenantNotFound: there is none of that id.
+        """
+        entry = self._catalog.get(tenant_id)
+        with self._lock:
+            residence = self._residences.pop(entry.key, None)
+            if residence is not None:
+                residence.drop()
+            lock = FileLock(
+                self._path / entry.directory / "writer.lock",
+                timeout=self._lock_timeout,
+                holder=f"tenant {tenant_id!r}",
+            )
+            try:
+                self._erase(self._catalog.drop(tenant_id))
+            finally:
+                lock.release()
+
+    def metrics(self) -> str:
+        """Counters, latencies and the tenants' use of their quotas, as Prometheus text.
+
+        Raises:
+            MissingDependency: the extra ``metrics`` is not installed.
+        """
+        return render(self._instruments, self._usages)
+
+    def close(self) -> None:
+        """Close all tenants, with snapshots to open from; does nothing the second time."""
+        if self._is_closed or os.getpid() != self._pid:
+            return
+        with self._lock:
+            self._is_closed = True
+            for residence in self._residences.values():
+                residence.close()
+            self._residences.clear()
+            self._catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> AsyncDatabase:
+        self._async = AsyncDatabase(self)
+        return self._async
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._async is not None:
+            await self._async.close()
+
+    def _residence(self, entry: CatalogEntry) -> Residence:
+        with self._lock:
+            if self._is_closed:
+                raise ClosedError(f"{self._path}: the database is closed")
+            residence = self._residences.get(entry.key)
+            if residence is None:
+                slot = self._ledger.slot(entry.key)
+                slot.set_limits(entry.config.quotas)
+                residence = self._residences[entry.key] = Residence(
+                    self._path,
+                    entry,
+                    slot,
+                    instruments=self._instruments,
+                    texts=self._text_services,
+                    is_listed=self._is_listed,
+                    map_size=self._map_size,
+                    lock_timeout=self._lock_timeout,
+                )
+            return residence
+
+    def _is_listed(self, entry: CatalogEntry) -> bool:
+        try:
+            return self._catalog.get(entry.config.id).key == entry.key
+        except TenantNotFound:
+            return False
+
+    def _text_services(self) -> TextServices:
+        with self._texts_lock:
+            if self._texts is None:
+                from llmspell.rag import Pipeline
+
+                self._texts = Pipeline()
+            return self._texts
+
+    def _usages(self) -> Iterator[tuple[str, Usage]]:
+        for entry in self._catalog.entries():
+            yield entry.config.id, self._residence(entry).usage()
+
+    def _erase(self, entry: CatalogEntry) -> None:
+        """Remove what is left of a dropped tenant; may be done again after a crash."""
+        shutil.rmtree(self._path / entry.directory, ignore_errors=True)
+        self._ledger.release(entry.key)
+        self._catalog.forget(entry)

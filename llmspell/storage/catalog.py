@@ -1,0 +1,192 @@
+"""The catalog of a data directory: which tenants there are and where their data lies."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from llmspell.config import IndexParams, IsolationLevel, QuotaLimits, TenantConfig
+from llmspell.errors import TenantExists, TenantNotFound, UnsupportedFormat
+from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
+from llmspell.storage.environment import Environment, Transaction
+from llmspell.storage.files import FileLock, make_directory
+
+__all__ = ["Catalog", "CatalogEntry"]
+
+MAP_SIZE: Final = 4 << 30
+CREATE_TIMEOUT: Final = 30.0
+
+_TENANTS: Final = b"tenants"
+_DROPPED: Final = b"dropped"
+_META: Final = b"meta"
+_DATABASES: Final = (_TENANTS, _DROPPED, _META)
+_STATE: Final = b"state"
+
+
+class CatalogEntry(NamedTuple):
+    """A tenant in the catalog.
+
+    Args:
+        config: what it was created with.
+        generation: never used twice in a data directory.
+        key: 16 bytes that name its directory and its ledger slot.
+        created_us: microseconds since 1970, UTC.
+    """
+
+    config: TenantConfig
+    generation: int
+    key: bytes
+    created_us: int
+
+    @property
+    def directory(self) -> Path:
+        """Where its data lies, relative to the data directory."""
+        digest = self.key.hex()
+        return Path("tenants", digest[:2], digest)
+
+
+class Catalog:
+    """Tenants of a data directory, shared by all processes that have it open. Thread-safe."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the catalog, or make it where there is none.
+
+        Raises:
+            CorruptFile: it is damaged.
+            DatabaseLocked: this process has the directory open already.
+            UnsupportedFormat: a later release made it.
+        """
+        path = root / "catalog"
+        make_directory(root)
+        if not path.exists():
+            lock = FileLock(root / "catalog.lock", timeout=CREATE_TIMEOUT, holder=str(root))
+            try:
+                if not path.exists():
+                    Environment.create(path, _DATABASES, _fill)
+            finally:
+                lock.release()
+        self._env = Environment(path, _DATABASES, map_size=MAP_SIZE)
+        with self._env.read() as txn:
+            found = self._state(txn)["format"]
+        if found != FORMAT:
+            self._env.close()
+            raise UnsupportedFormat(f"{path}: version {found}, expected {FORMAT}")
+
+    def create(self, config: TenantConfig, make: Callable[[CatalogEntry], None]) -> CatalogEntry:
+        """Add a tenant.
+
+        Args:
+            config: of the new tenant.
+            make: makes its directory; the tenant is listed only when this has returned.
+
+        Raises:
+            TenantExists: there is one of that id.
+        """
+        slot = _key(config.id)
+        with self._env.write() as txn:
+            if txn.get(slot, db=self._env.databases[_TENANTS]) is not None:
+                raise TenantExists(f"tenant {config.id!r} exists; drop it first, or open it")
+            state = self._state(txn)
+            generation = state["next_generation"]
+            entry = CatalogEntry(
+                config, generation, _digest(config.id, generation), time.time_ns() // 1_000
+            )
+            make(entry)
+            txn.put(slot, _encode(entry), db=self._env.databases[_TENANTS])
+            state["next_generation"] = generation + 1
+            txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
+        return entry
+
+    def get(self, tenant_id: str) -> CatalogEntry:
+        """Look a tenant up; raises TenantNotFound."""
+        key = _key(tenant_id)
+        raw = self._env.get_many(self._env.databases[_TENANTS], (key,))[0]
+        if raw is None:
+            raise TenantNotFound(f"no tenant {tenant_id!r}; create_tenant makes one")
+        return _decode(raw)
+
+    def entries(self) -> list[CatalogEntry]:
+        """All tenants, ordered by id."""
+        return sorted(self._all(_TENANTS), key=lambda entry: entry.config.id)
+
+    def drop(self, tenant_id: str) -> CatalogEntry:
+        """Take a tenant off the list; its data stays until :meth:`forget`.
+
+        Raises:
+            TenantNotFound: there is none of that id.
+        """
+        slot = _key(tenant_id)
+        with self._env.write() as txn:
+            raw = txn.pop(slot, db=self._env.databases[_TENANTS])
+            if raw is None:
+                raise TenantNotFound(f"no tenant {tenant_id!r}")
+            entry = _decode(raw)
+            txn.put(entry.key, raw, db=self._env.databases[_DROPPED])
+        return entry
+
+    def dropped(self) -> list[CatalogEntry]:
+        """Tenants that were dropped and whose data may be there still."""
+        return self._all(_DROPPED)
+
+    def forget(self, entry: CatalogEntry) -> None:
+        """Note that the data of a dropped tenant is gone."""
+        with self._env.write() as txn:
+            txn.delete(entry.key, db=self._env.databases[_DROPPED])
+
+    def close(self) -> None:
+        """Close it; does nothing the second time."""
+        self._env.close()
+
+    def _all(self, database: bytes) -> list[CatalogEntry]:
+        with self._env.read() as txn, txn.cursor(self._env.databases[database]) as cursor:
+            return [_decode(raw) for _, raw in cursor.iternext()]
+
+    def _state(self, txn: Transaction) -> dict[str, Any]:
+        return unpack_checked("catalog", txn.get(_STATE, db=self._env.databases[_META]))
+
+
+def _fill(txn: Transaction, databases: Mapping[bytes, Any]) -> None:
+    state = pack_checked({"format": FORMAT, "next_generation": 1})
+    txn.put(_STATE, state, db=databases[_META])
+
+
+def _key(tenant_id: str) -> bytes:
+    # A digest, because 128 characters can have more bytes than a key of LMDB.
+    return hashlib.blake2b(tenant_id.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+
+
+def _digest(tenant_id: str, generation: int) -> bytes:
+    return hashlib.blake2b(
+        tenant_id.encode(), digest_size=16, salt=generation.to_bytes(16, "little")
+    ).digest()
+
+
+def _encode(entry: CatalogEntry) -> bytes:
+    config = asdict(entry.config)
+    config["isolation_level"] = entry.config.isolation_level.value
+    return pack_checked(
+        {
+            "format": FORMAT,
+            "config": config,
+            "generation": entry.generation,
+            "key": entry.key,
+            "created_us": entry.created_us,
+        }
+    )
+
+
+def _decode(raw: bytes) -> CatalogEntry:
+    fields = unpack_checked("catalog entry", raw)
+    if fields["format"] != FORMAT:
+        raise UnsupportedFormat(f"catalog entry: version {fields['format']}, expected {FORMAT}")
+    given = fields["config"]
+    given["quotas"] = QuotaLimits(**given["quotas"])
+    given["index"] = IndexParams(**given["index"])
+    given["isolation_level"] = IsolationLevel(given["isolation_level"])
+    return CatalogEntry(
+        TenantConfig(**given), fields["generation"], fields["key"], fields["created_us"]
+    )

@@ -1,0 +1,262 @@
+"""One LMDB environment: opened once a process, closed when no reader is inside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol, Self, cast
+
+import lmdb
+
+from llmspell.errors import ClosedError, CorruptFile, DatabaseLocked, UseAfterFork
+from llmspell.storage.errors import storage_errors
+from llmspell.storage.files import make_directory, sync_directory
+
+__all__ = ["DEFAULT_MAP_SIZE", "Cursor", "Environment", "Transaction"]
+
+# Virtual and sparse: it costs address space, not memory or disk, and is never resized under load.
+DEFAULT_MAP_SIZE: Final = 64 << 30
+
+# LMDB's own default of 126 is shared by all threads of all processes.
+MAX_READERS: Final = 1_024
+
+# Read transactions kept for reuse: beginning one anew costs a lock, taking a spare 0.3 us.
+MAX_SPARE_TXNS: Final = 16
+
+CLOSE_POLL_SECONDS: Final = 0.001
+
+
+class Cursor(Protocol):
+    """What we use of ``lmdb.Cursor``; values are always copied out of the map, as bytes."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+    def first(self) -> bool: ...
+    def set_range(self, key: bytes) -> bool: ...
+    def key(self) -> bytes: ...
+    def delete(self) -> bool: ...
+    def iternext(self) -> Iterator[tuple[bytes, bytes]]: ...
+    def putmulti(
+        self, items: Iterable[tuple[bytes, bytes]], *, append: bool = False
+    ) -> tuple[int, int]: ...
+
+
+class Transaction(Protocol):
+    """What we use of ``lmdb.Transaction``; values are always copied out of the map, as bytes."""
+
+    def get(self, key: bytes, *, db: Any) -> bytes | None: ...
+    def pop(self, key: bytes, *, db: Any) -> bytes | None: ...
+    def put(self, key: bytes, value: bytes, *, db: Any, append: bool = False) -> bool: ...
+    def delete(self, key: bytes, *, db: Any) -> bool: ...
+    def cursor(self, db: Any) -> Cursor: ...
+
+
+# Reentrant: the collector may close a forgotten environment while this is held.
+_LOCK = threading.RLock()
+_OPEN: weakref.WeakValueDictionary[str, Environment] = weakref.WeakValueDictionary()
+# What a forked child inherits is kept as it is: freeing it there could touch the parent's locks.
+_INHERITED: list[object] = []
+
+
+class Environment:
+    """An LMDB environment and its named databases. Thread-safe.
+
+    Commits are synchronous, the map is written through the file and never in place (WRITEMAP),
+    and read transactions aren't bound to threads (NOTLS).
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_created",
+        "_env",
+        "_key",
+        "_permits",
+        "_state",
+        "databases",
+        "path",
+    )
+
+    def __init__(self, path: Path, databases: Iterable[bytes], *, map_size: int) -> None:
+        """Open an environment that :meth:`create` made.
+
+        Raises:
+            CorruptFile: it isn't there, lacks a database, or LMDB refuses it.
+            DatabaseLocked: this process has it open already.
+        """
+        self.path = path
+        self._permits: deque[None] = deque()
+        self._created = 0
+        self._state: type[Exception] | None = None
+        self._key = os.path.realpath(path)
+        with _LOCK:
+            if self._key in _OPEN:
+                raise DatabaseLocked(f"{path}: open in this process already; use that handle")
+            if not (path / "data.mdb").is_file():
+                raise CorruptFile(f"{path}: data.mdb is missing")
+            with storage_errors(path, "opening"):
+                names = list(databases)
+                env = _open(path, names, map_size=map_size)
+                try:
+                    self.databases = {name: env.open_db(name, create=False) for name in names}
+                except lmdb.NotFoundError as error:
+                    env.close()
+                    raise CorruptFile(f"{path}: a database is missing: {error}") from error
+            self._env: lmdb.Environment = env
+            _OPEN[self._key] = self
+
+    @staticmethod
+    def create(
+        path: Path,
+        databases: Iterable[bytes],
+        fill: Callable[[Transaction, dict[bytes, Any]], None],
+    ) -> None:
+        """Make an environment that is complete and durable before it has its name.
+
+        Args:
+            path: directory to be; what is there under this name is replaced.
+            databases: names of its databases.
+            fill: writes the first content.
+        """
+        beside = path.with_name(path.name + ".new")
+        with storage_errors(path, "creating"):
+            shutil.rmtree(beside, ignore_errors=True)
+            make_directory(beside)
+            names = list(databases)
+            env = _open(beside, names, map_size=16 << 20)
+            try:
+                opened = {name: env.open_db(name) for name in names}
+                with env.begin(write=True) as txn:
+                    fill(cast(Transaction, txn), opened)
+                env.sync(True)
+            finally:
+                env.close()
+            sync_directory(beside)
+            shutil.rmtree(path, ignore_errors=True)
+            beside.rename(path)
+            sync_directory(path.parent)
+
+    def get_many(self, database: Any, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Read the values of some keys at one moment; None where a key isn't there."""
+        try:
+            self._permits.pop()
+        except IndexError:
+            self._admit()
+        try:
+            txn = self._env.begin(db=database)
+            try:
+                return list(map(txn.get, keys))
+            finally:
+                txn.abort()
+        except lmdb.Error:
+            with storage_errors(self.path, "reading"):
+                raise
+        finally:
+            self._permits.append(None)
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A read transaction: everything in it is seen at one moment."""
+        try:
+            self._permits.pop()
+        except IndexError:
+            self._admit()
+        try:
+            with storage_errors(self.path, "reading"), self._env.begin() as txn:
+                yield cast(Transaction, txn)
+        finally:
+            self._permits.append(None)
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A write transaction: durable when it ends, undone where the body raises.
+
+        Use it from one thread. Of several writers, in any process, the later ones wait.
+        """
+        try:
+            self._permits.pop()
+        except IndexError:
+            self._admit()
+        try:
+            with storage_errors(self.path, "writing"), self._env.begin(write=True) as txn:
+                yield cast(Transaction, txn)
+        finally:
+            self._permits.append(None)
+
+    def stat_bytes(self) -> int:
+        """Bytes that the data file takes on disk."""
+        return (self.path / "data.mdb").stat().st_blocks * 512
+
+    def close(self) -> None:
+        """Close when the last transaction has ended; new ones are refused from now on."""
+        with _LOCK:
+            if self._state is not None:
+                return
+            self._state = ClosedError
+            if _OPEN.get(self._key) is self:
+                del _OPEN[self._key]
+        # A transaction holds a permit; unmapping under one would crash the process.
+        while self._created:
+            try:
+                self._permits.pop()
+                self._created -= 1
+            except IndexError:
+                time.sleep(CLOSE_POLL_SECONDS)
+        self._env.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_env", None) is not None:
+            self.close()
+
+    def _admit(self) -> None:
+        """Make one more permit and take it: all others are in use."""
+        with _LOCK:
+            if self._state is not None:
+                raise self._refusal()
+            self._created += 1
+
+    def _refusal(self) -> Exception:
+        if self._state is UseAfterFork:
+            return UseAfterFork(f"{self.path}: opened before fork(); open it again in the child")
+        return ClosedError(f"{self.path}: closed")
+
+    def _abandon(self) -> None:
+        """Leave the environment to the parent process, of which this is a child."""
+        self._state = UseAfterFork
+        self._permits = deque()
+
+
+def _open(path: Path, names: Sequence[bytes], *, map_size: int) -> lmdb.Environment:
+    env = lmdb.open(
+        str(path),
+        map_size=map_size,
+        max_dbs=len(names),
+        max_readers=MAX_READERS,
+        max_spare_txns=MAX_SPARE_TXNS,
+        create=True,
+        readahead=False,
+        sync=True,
+        metasync=True,
+        writemap=False,
+        lock=True,
+    )
+    env.reader_check()
+    return env
+
+
+def _abandon_all() -> None:
+    global _LOCK
+    _LOCK = threading.RLock()
+    for environment in list(_OPEN.values()):
+        environment._abandon()
+        _INHERITED.append(environment)
+    _OPEN.clear()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

@@ -1,0 +1,114 @@
+"""Directories that survive power loss, and a lock that a killed process can't keep."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+import weakref
+from pathlib import Path
+from typing import Final
+
+from llmspell.errors import DatabaseLocked
+from llmspell.storage.errors import storage_errors
+
+__all__ = ["FileLock", "make_directory", "sync_directory"]
+
+RETRY_SECONDS: Final = 0.01
+
+
+def sync_directory(path: Path) -> None:
+    """Make the entries of a directory durable: a rename or a new file in it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and its parents, each durable in the one above it."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for directory in reversed(missing):
+        directory.mkdir(exist_ok=True)
+        sync_directory(directory.parent)
+
+
+class FileLock:
+    """An exclusive lock on a file, held by this process until released or dead.
+
+    It is flock's: the kernel drops it with the process, and another handle of the same process
+    is refused like a stranger. A child made by fork gives up its copy, so that it can't keep the
+    lock alive after the parent.
+    """
+
+    __slots__ = ("__weakref__", "_descriptor", "path")
+
+    def __init__(self, path: Path, *, timeout: float, holder: str) -> None:
+        """Take the lock.
+
+        Args:
+            path: made where missing; its content is the holder's process id, for people.
+            timeout: seconds to wait for another holder.
+            holder: what is locked, for the error.
+
+        Raises:
+            DatabaseLocked: another holder kept it for longer than ``timeout``.
+        """
+        self.path = path
+        self._descriptor = -1
+        deadline = time.monotonic() + timeout
+        with storage_errors(path, "locking"):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                while not _try_lock(descriptor):
+                    if time.monotonic() >= deadline:
+                        raise DatabaseLocked(
+                            f"{holder} is written by process {_holder(descriptor)}; "
+                            f"waited {timeout:g} s. Close it there, or wait longer (lock_timeout)"
+                        )
+                    time.sleep(RETRY_SECONDS)
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        self._descriptor = descriptor
+        _HELD.add(self)
+
+    def release(self) -> None:
+        """Give the lock up; does nothing where it is given up already."""
+        descriptor, self._descriptor = self._descriptor, -1
+        _HELD.discard(self)
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            self.release()
+
+
+_HELD: weakref.WeakSet[FileLock] = weakref.WeakSet()
+
+
+def _release_in_child() -> None:
+    for lock in list(_HELD):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_release_in_child)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"

@@ -1,0 +1,241 @@
+"""A tenant's room while it is open: the store, its views, and the lock that keeps writers out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmspell._hot import now_ns
+from llmspell.config import TenantConfig
+from llmspell.errors import ClosedError, CorruptFile, DimensionMismatch, StorageError
+from llmspell.index import Index
+from llmspell.observability import Stages
+from llmspell.quota import Slot
+from llmspell.storage.files import FileLock
+from llmspell.storage.filters import Filter
+from llmspell.storage.payload import PayloadIndex
+from llmspell.storage.store import Applied, Put, StoredDocument, TenantStore
+from llmspell.storage.view import VectorView
+
+__all__ = ["Room"]
+
+
+class Room:
+    """Everything of one tenant, open for reading and writing by this process. Thread-safe.
+
+    Writers wait for each other; readers wait for nobody. A write is in the log before it is in
+    the views, so a search may find a row whose record has just gone: see :meth:`fetch`.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_closed",
+        "_file_lock",
+        "_payload",
+        "_stages",
+        "_view",
+        "_write_lock",
+        "fetch",
+        "store",
+    )
+
+    def __init__(
+        self,
+        path: Path,
+        config: TenantConfig,
+        slot: Slot,
+        *,
+        stages: Stages,
+        map_size: int,
+        lock_timeout: float,
+    ) -> None:
+        """Open a room that :meth:`create` made.
+
+        Raises:
+            CorruptFile: the directory is missing, or the data in it is damaged.
+            DatabaseLocked: another process has the room open.
+        """
+        if not path.is_dir():
+            raise CorruptFile(f"{path}: the data of tenant {config.id!r} is missing")
+        self._write_lock = threading.Lock()
+        self._payload: PayloadIndex | None = None
+        self._broken = ""
+        self._closed = False
+        self._file_lock = FileLock(
+            path / "writer.lock", timeout=lock_timeout, holder=f"tenant {config.id!r}"
+        )
+        try:
+            self.store = TenantStore(path, slot, map_size=map_size)
+            try:
+                self._view = VectorView(path, self.store, config)
+            except BaseException:
+                self.store.close()
+                raise
+        except BaseException:
+            self._file_lock.release()
+            raise
+        self.fetch = self.store.fetch
+        self._stages = stages
+
+    @staticmethod
+    def create(path: Path) -> None:
+        """Make an empty room, durable before it has its name."""
+        TenantStore.create(path)
+
+    @property
+    def index(self) -> Index | None:
+        """The vector index; None until the first vectors are written."""
+        return self._view.index
+
+    @property
+    def dim(self) -> int | None:
+        """Dimension of the vectors; None until the first ones are written."""
+        return self.store.counters.dim or None
+
+    def write(
+        self,
+        *,
+        puts: Sequence[Put] = (),
+        vectors: NDArray[np.float32] | None = None,
+        removes: Sequence[bytes] = (),
+        documents: Mapping[str, StoredDocument | None] | None = None,
+    ) -> Applied:
+        """Write a batch durably and bring the views in step; see :meth:`TenantStore.apply`.
+
+        Args:
+            vectors: (len(puts), dim), the vectors of ``puts``; checked by the caller.
+
+        Raises:
+            StorageError: an earlier write left the views behind; open the tenant again.
+        """
+        with self._write_lock:
+            if self._closed:
+                raise ClosedError("the tenant is closed")
+            if self._broken:
+                raise StorageError(f"an earlier write failed half-way ({self._broken}); reopen")
+            if vectors is not None and self.dim not in (None, vectors.shape[1]):
+                raise DimensionMismatch(
+                    f"vectors of dimension {self.dim} expected, got {vectors.shape[1]}",
+                    expected=self.dim,
+                    actual=vectors.shape[1],
+                )
+            applied = self.store.apply(
+                puts=puts,
+                removes=removes,
+                documents=documents,
+                dim=0 if vectors is None else vectors.shape[1],
+            )
+            try:
+                self._view.apply(applied.change, vectors)
+                self._apply_payload(applied, puts)
+            except BaseException as error:
+                self._broken = repr(error)
+                raise
+            return applied
+
+    def matching(self, condition: Filter) -> NDArray[np.int64]:
+        """Rows that a filter keeps, ascending."""
+        payload = self._payload or self._build_payload()
+        return np.frombuffer(payload.matching(condition).to_array(), dtype=np.int64)
+
+    def search(
+        self,
+        index: Index,
+        query: NDArray[np.float32],
+        k: int,
+        ef_search: int | None,
+        allowed: NDArray[np.int64] | None,
+        threshold: float | None,
+    ) -> tuple[list[bytes], list[int], list[float]]:
+        """Search with one vector; returns records, rows and scores, best first.
+
+        A row whose record has gone since it was found is made up for by the next best.
+        """
+        wanted = k
+        stages = self._stages
+        while True:
+            started = now_ns()
+            ids, found = index.search(
+                query, wanted, ef_search=ef_search, filter=allowed, threshold=threshold
+            )
+            stages.search.record_since(started)
+            started = now_ns()
+            rows: list[int] = ids.tolist()
+            scores: list[float] = found.tolist()
+            records = self.fetch(rows)
+            stages.fetch.record_since(started)
+            if all(records):
+                return cast(list[bytes], records), rows, scores
+            live = [i for i, record in enumerate(records) if record is not None]
+            if len(live) >= k or len(rows) < wanted:
+                chosen = live[:k]
+                return (
+                    [cast(bytes, records[i]) for i in chosen],
+                    [rows[i] for i in chosen],
+                    [scores[i] for i in chosen],
+                )
+            wanted += k - len(live)
+
+    def search_many(
+        self,
+        index: Index,
+        queries: NDArray[np.float32],
+        k: int,
+        ef_search: int | None,
+        allowed: NDArray[np.int64] | None,
+        threshold: float | None,
+    ) -> list[tuple[list[bytes], list[int], list[float]]]:
+        """Search with each row of ``queries`` (q, dim); see :meth:`search`."""
+        started = now_ns()
+        ids, scores = index.search(
+            queries, k, ef_search=ef_search, filter=allowed, threshold=threshold
+        )
+        self._stages.search.record_since(started)
+        started = now_ns()
+        counts = (ids >= 0).sum(axis=1).tolist()
+        records = iter(self.fetch(ids[ids >= 0].tolist()))
+        self._stages.fetch.record_since(started)
+        found: list[tuple[list[bytes], list[int], list[float]]] = []
+        for i, count in enumerate(counts):
+            raws = list(islice(records, count))
+            if all(raws):
+                rows, best = ids[i, :count].tolist(), scores[i, :count].tolist()
+                found.append((cast(list[bytes], raws), rows, best))
+            else:
+                found.append(self.search(index, queries[i], k, ef_search, allowed, threshold))
+        return found
+
+    def close(self, *, snapshot: bool = True) -> None:
+        """Close, with a snapshot to open from; does nothing the second time."""
+        with self._write_lock:
+            if self._closed:
+                return
+            self._closed = True
+            if snapshot and not self._broken:
+                self._view.snapshot()
+            self.store.close()
+            self._file_lock.release()
+
+    def _build_payload(self) -> PayloadIndex:
+        # Not at open: a tenant that never filters pays nothing for it.
+        with self._write_lock:
+            if self._payload is None:
+                payload = PayloadIndex()
+                for record in self.store.records():
+                    payload.add(record.rowid, record.metadata)
+                self._payload = payload
+            return self._payload
+
+    def _apply_payload(self, applied: Applied, puts: Sequence[Put]) -> None:
+        if self._payload is None:
+            return
+        for i, put in enumerate(puts):
+            self._payload.add(applied.change.first + i, put.plain_metadata)
+        for record in applied.removed:
+            self._payload.remove(record.rowid, record.metadata)

@@ -1,0 +1,197 @@
+"""The vector index of a tenant as a view of its log, and the snapshots that it opens from.
+
+A snapshot holds the index and, as its tag, the sequence number of the log that it has reached.
+Opening takes the newest one that holds, replays the log behind it, and builds the index from the
+records where there is none: a damaged snapshot costs time and never data.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmspell.config import TenantConfig
+from llmspell.errors import CorruptFile, LlmspellError, StorageError
+from llmspell.index import Index
+from llmspell.storage.codec import Change, StoredRecord
+from llmspell.storage.store import TenantStore
+
+__all__ = ["VectorView"]
+
+_LOG = logging.getLogger("llmspell")
+
+#: A snapshot is due when so many rows changed behind the last one, and a fifth of the index did.
+SNAPSHOT_ROWS: Final = 20_000
+SNAPSHOT_SHARE: Final = 0.2
+
+SNAPSHOTS_KEPT: Final = 2
+BATCH_ROWS: Final = 4_096
+
+
+class VectorView:
+    """Keeps an :class:`Index` in step with a store.
+
+    ``index`` may be searched from any thread; the methods are for one thread at a time.
+    """
+
+    __slots__ = ("_config", "_directory", "_pending", "_store", "index", "sequence")
+
+    def __init__(self, directory: Path, store: TenantStore, config: TenantConfig) -> None:
+        """Open the view at the state of the store.
+
+        Raises:
+            CorruptFile: a record that the index needs is damaged.
+        """
+        self._directory = directory
+        self._store = store
+        self._config = config
+        self._pending = 0
+        self.sequence = 0
+        self.index: Index | None = None
+        if store.counters.dim:
+            self._open(store.counters.dim)
+
+    def apply(self, change: Change, vectors: NDArray[np.float32] | None) -> None:
+        """Follow a write that the store has committed.
+
+        Args:
+            change: the entry of the log.
+            vectors: (added, dim), where rows were added.
+        """
+        if vectors is not None and len(vectors):
+            if self.index is None:
+                self.index = self._empty(vectors.shape[1])
+            self.index.add(np.arange(change.first, change.first + change.added), vectors)
+        # After the adding, so that a replaced record is never missing from a search.
+        if self.index is not None and len(change.removed):
+            self.index.delete(change.removed.astype(np.int64))
+        self.sequence = self._store.counters.sequence
+        self._pending += change.added + len(change.removed)
+        if self._pending >= max(SNAPSHOT_ROWS, SNAPSHOT_SHARE * self._store.counters.vectors):
+            self.snapshot()
+
+    def snapshot(self) -> None:
+        """Save the index, keep the snapshot before it, and trim the log behind that.
+
+        A failure is a warning: the data is safe without a snapshot.
+        """
+        if self.index is None or not self._pending:
+            return
+        try:
+            self.index.save(self._path(self.sequence), tag=self.sequence)
+            kept = self._snapshots()
+            for old in kept[SNAPSHOTS_KEPT:]:
+                self._path(old).unlink(missing_ok=True)
+            if len(kept) >= SNAPSHOTS_KEPT:
+                self._store.trim(kept[SNAPSHOTS_KEPT - 1])
+        except (StorageError, OSError) as error:
+            _LOG.warning("snapshot of %s failed: %s", self._directory, error)
+        self._pending = 0
+
+    def _open(self, dim: int) -> None:
+        for sequence in self._snapshots():
+            path = self._path(sequence)
+            try:
+                self.index = self._load(path, sequence, dim)
+                self._replay(sequence)
+                return
+            except (LlmspellError, OSError) as error:
+                _LOG.warning("snapshot %s is not used: %s", path, error)
+        self._rebuild(dim)
+
+    def _load(self, path: Path, sequence: int, dim: int) -> Index:
+        index = Index.load(path)
+        if index.tag != sequence:
+            raise CorruptFile(f"it is of entry {index.tag}, its name says {sequence}")
+        if sequence > self._store.counters.sequence:
+            raise CorruptFile(
+                f"it is ahead of the log, which ends at {self._store.counters.sequence}"
+            )
+        wanted = self._empty(dim)
+        if (index.dim, index.metric, index.params) != (dim, wanted.metric, wanted.params):
+            raise CorruptFile("it has another dimension, metric or parameters than the tenant")
+        return index
+
+    def _replay(self, sequence: int) -> None:
+        """Follow the log from a snapshot on; only what is left in the end is added."""
+        assert self.index is not None
+        removed: list[NDArray[np.uint64]] = []
+        added: list[range] = []
+        for change in self._store.changes(sequence):
+            removed.append(change.removed)
+            added.append(range(change.first, change.first + change.added))
+        if removed:
+            gone = np.concatenate(removed).astype(np.int64)
+            self.index.delete(gone)
+            dead = set(gone.tolist())
+            self._add(row for rows in added for row in rows if row not in dead)
+            self._pending = len(gone) + sum(map(len, added))
+        if len(self.index) != self._store.counters.vectors:
+            raise CorruptFile(
+                f"with the log it gives {len(self.index)} vectors, "
+                f"there are {self._store.counters.vectors}"
+            )
+        self.sequence = self._store.counters.sequence
+
+    def _add(self, rows: Iterable[int]) -> None:
+        for batch in _batches(rows):
+            records = zip(batch, self._store.fetch(batch), strict=True)
+            self._add_records(StoredRecord(row, raw) for row, raw in records if raw is not None)
+
+    def _rebuild(self, dim: int) -> None:
+        self.index = self._empty(dim)
+        if self._store.counters.vectors:
+            _LOG.warning(
+                "building the index of %s from its %d records",
+                self._directory,
+                self._store.counters.vectors,
+            )
+        self._pending = self._store.counters.vectors
+        for batch in _batches(self._store.records()):
+            self._add_records(batch)
+        if len(self.index) != self._store.counters.vectors:
+            raise CorruptFile(
+                f"{self._directory}: {len(self.index)} records, "
+                f"the counters say {self._store.counters.vectors}"
+            )
+        self.sequence = self._store.counters.sequence
+
+    def _add_records(self, records: Iterable[StoredRecord]) -> None:
+        assert self.index is not None
+        rows, vectors = [], []
+        for record in records:
+            rows.append(record.rowid)
+            vectors.append(record.vector)
+        if rows:
+            self.index.add(np.array(rows, dtype=np.int64), np.stack(vectors))
+
+    def _empty(self, dim: int) -> Index:
+        return Index(dim=dim, metric=self._config.metric, params=self._config.index)
+
+    def _path(self, sequence: int) -> Path:
+        return self._directory / f"index-{sequence:016x}.snap"
+
+    def _snapshots(self) -> list[int]:
+        """Sequence numbers of the snapshots that are there, newest first."""
+        found = []
+        for path in self._directory.glob("index-*.snap"):
+            try:
+                found.append(int(path.stem.removeprefix("index-"), 16))
+            except ValueError:
+                _LOG.warning("%s is not a snapshot of this release", path)
+        return sorted(found, reverse=True)
+
+
+_T = TypeVar("_T")
+
+
+def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, BATCH_ROWS)):
+        yield batch

@@ -1,0 +1,150 @@
+"""The async handle to a tenant: the same operations, run in worker threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from llmspell.config import TenantConfig
+from llmspell.quota import Usage
+from llmspell.tenancy.hit import Hit
+from llmspell.tenancy.model import IngestReport, Metadata, Progress, Record, RecordId
+from llmspell.tenancy.ports import IngestSource
+from llmspell.tenancy.tenant import Tenant
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+__all__ = ["AsyncTenant", "run_in"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+async def run_in(
+    executor: Executor, call: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs
+) -> _R:
+    """Await a call that runs in a thread of ``executor``.
+
+    A caller that is cancelled goes on at once; the call itself runs to its end.
+    """
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(executor, partial(call, *args, **kwargs))
+
+
+class AsyncTenant:
+    """The awaitable form of :class:`llmspell.Tenant`; see there for arguments and errors."""
+
+    __slots__ = ("_executor", "_tenant")
+
+    def __init__(self, tenant: Tenant, executor: Executor) -> None:
+        self._tenant = tenant
+        self._executor = executor
+
+    def __repr__(self) -> str:
+        return f"AsyncTenant(id={self.id!r})"
+
+    @property
+    def id(self) -> str:
+        """Id of the tenant."""
+        return self._tenant.id
+
+    @property
+    def config(self) -> TenantConfig:
+        """What the tenant was created with."""
+        return self._tenant.config
+
+    @property
+    def generation(self) -> int:
+        """Tells it from former tenants of the same id."""
+        return self._tenant.generation
+
+    async def dim(self) -> int | None:
+        """As :attr:`Tenant.dim`; a method, because it may open the room."""
+        return await run_in(self._executor, lambda: self._tenant.dim)
+
+    async def upsert(
+        self,
+        ids: RecordId | Sequence[RecordId] | NDArray[np.integer[Any]],
+        vectors: ArrayLike,
+        metadata: Metadata | Sequence[Metadata | None] | None = None,
+        texts: str | Sequence[str | None] | None = None,
+    ) -> None:
+        """As :meth:`Tenant.upsert`."""
+        await run_in(self._executor, self._tenant.upsert, ids, vectors, metadata, texts)
+
+    @overload
+    async def get(self, ids: RecordId) -> Record: ...  # type: ignore[overload-overlap]
+    @overload
+    async def get(self, ids: Sequence[RecordId]) -> list[Record]: ...
+    async def get(self, ids: RecordId | Sequence[RecordId]) -> Record | list[Record]:
+        """As :meth:`Tenant.get`."""
+        return await run_in(self._executor, partial(self._tenant.get, ids))
+
+    async def delete(self, ids: RecordId | Sequence[RecordId]) -> int:
+        """As :meth:`Tenant.delete`."""
+        return await run_in(self._executor, self._tenant.delete, ids)
+
+    @overload
+    async def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        threshold: float | None = None,
+        ef_search: int | None = None,
+    ) -> list[Hit]: ...
+    @overload
+    async def search(
+        self,
+        query: ArrayLike | Sequence[str],
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        threshold: float | None = None,
+        ef_search: int | None = None,
+    ) -> list[Any]: ...
+    async def search(
+        self,
+        query: str | ArrayLike | Sequence[str],
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        threshold: float | None = None,
+        ef_search: int | None = None,
+    ) -> list[Any]:
+        """As :meth:`Tenant.search`."""
+        call = partial(
+            self._tenant.search,
+            query,
+            k,
+            filter=filter,
+            threshold=threshold,
+            ef_search=ef_search,
+        )
+        return await run_in(self._executor, call)
+
+    async def ingest(
+        self, source: IngestSource, *, progress: Progress | None = None
+    ) -> IngestReport:
+        """As :meth:`Tenant.ingest`; ``progress`` is called in a worker thread."""
+        return await run_in(self._executor, self._tenant.ingest, source, progress=progress)
+
+    async def count(self) -> int:
+        """As :meth:`Tenant.count`."""
+        return await run_in(self._executor, self._tenant.count)
+
+    async def usage(self) -> Usage:
+        """As :meth:`Tenant.usage`."""
+        return await run_in(self._executor, self._tenant.usage)
+
+    async def close(self) -> None:
+        """As :meth:`Tenant.close`."""
+        await run_in(self._executor, self._tenant.close)

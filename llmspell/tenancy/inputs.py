@@ -1,0 +1,202 @@
+"""From what callers pass to what is stored, with named errors for the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from llmspell.config import Metric
+from llmspell.errors import (
+    DimensionMismatch,
+    DtypeError,
+    InputError,
+    MetadataError,
+    NonFiniteVector,
+    ShapeError,
+    ZeroVector,
+)
+from llmspell.storage import Put, encode_id, pack
+
+__all__ = ["as_keys", "as_puts", "as_vectors", "check_vectors", "pack_metadata", "pack_text"]
+
+MAX_DEPTH: Final = 32
+
+
+def as_keys(ids: object) -> list[bytes]:
+    """Keys of one id or of several.
+
+    Raises:
+        InvalidId: one of them is neither str nor int, or too large.
+        InputError: ``ids`` is neither an id nor an iterable of ids.
+    """
+    if isinstance(ids, (str, int, np.integer)):
+        return [encode_id(ids)]
+    if isinstance(ids, np.ndarray):
+        ids = ids.tolist()
+    if isinstance(ids, (bytes, Mapping)) or not isinstance(ids, Iterable):
+        raise InputError(f"ids must be a str, an int or a sequence of them, got {_kind(ids)}")
+    return [encode_id(identity) for identity in ids]
+
+
+def as_vectors(vectors: ArrayLike) -> NDArray[np.float32]:
+    """Contiguous float32 of the same shape; no copy where it is that already.
+
+    Raises:
+        DtypeError: not floats; whole numbers are taken from lists only.
+        ShapeError: rows of unequal length.
+    """
+    try:
+        array = np.asarray(vectors)
+    except ValueError as error:
+        raise ShapeError(f"vectors must have rows of equal length: {error}") from None
+    kinds = "f" if isinstance(vectors, np.ndarray) else "fiu"
+    if array.dtype.kind not in kinds:
+        raise DtypeError(f"vectors must be floats, got {_kind(vectors)} of {array.dtype}")
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def check_vectors(vectors: NDArray[np.float32], metric: Metric, dim: int | None) -> None:
+    """Refuse what the index would refuse, before anything is written.
+
+    Args:
+        vectors: (n, dim).
+        dim: expected; None takes any.
+
+    Raises:
+        DimensionMismatch, NonFiniteVector, ShapeError, ZeroVector: the message names the row.
+    """
+    if vectors.ndim != 2 or not vectors.shape[1]:
+        raise ShapeError(f"vectors must have shape (n, dim), got {vectors.shape}")
+    if dim is not None and vectors.shape[1] != dim:
+        raise DimensionMismatch(
+            f"vectors of dimension {dim} expected, got {vectors.shape[1]}",
+            expected=dim,
+            actual=vectors.shape[1],
+        )
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise NonFiniteVector(
+            f"vector {int(finite.argmin())} holds NaN, infinity or more than float32 can"
+        )
+    if metric == "cosine":
+        pointing = vectors.any(axis=1)
+        if not pointing.all():
+            raise ZeroVector(
+                f"vector {int(pointing.argmin())} has length zero, and so no cosine with others"
+            )
+
+
+def as_puts(
+    keys: Sequence[bytes],
+    vectors: NDArray[np.float32],
+    metadata: object,
+    texts: object,
+) -> tuple[list[Put], NDArray[np.float32]]:
+    """Records to write; of several with one id the last counts.
+
+    Args:
+        keys: n keys.
+        vectors: (n, dim).
+        metadata: None, or n mappings or Nones; a single mapping where n is 1.
+        texts: None, or n strings or Nones; a single string where n is 1.
+
+    Returns:
+        The records, and their vectors (len(records), dim).
+    """
+    count = len(keys)
+    if len(vectors) != count:
+        raise ShapeError(f"{count} ids, but {len(vectors)} vectors")
+    packed = [pack_metadata(one) for one in _column("metadata", metadata, count, Mapping)]
+    encoded = [pack_text(one) for one in _column("texts", texts, count, str)]
+    last = {key: i for i, key in enumerate(keys)}
+    if len(last) < count:
+        chosen = sorted(last.values())
+        vectors = vectors[chosen]
+    else:
+        chosen = list(range(count))
+    raw = vectors.astype("<f4", copy=False)
+    puts = [Put(keys[i], packed[i], encoded[i], raw[row].tobytes()) for row, i in enumerate(chosen)]
+    return puts, vectors
+
+
+def pack_metadata(metadata: object) -> bytes:
+    """Metadata as msgpack.
+
+    Raises:
+        MetadataError: not a mapping of JSON-like values; the message names the part.
+    """
+    if metadata is None:
+        return _NO_METADATA
+    if not isinstance(metadata, Mapping):
+        raise MetadataError(f"metadata: expected a mapping, got {_kind(metadata)}")
+    return pack(_plain(metadata, "metadata", 0))
+
+
+def pack_text(text: object) -> bytes | None:
+    """Text in UTF-8; raises InputError for anything but a valid str or None."""
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise InputError(f"a text must be a str or None, got {_kind(text)}")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"a text must be valid Unicode: {error}") from None
+
+
+_NO_METADATA: Final = pack({})
+
+
+def _plain(value: object, where: str, depth: int) -> Any:
+    if value is None or isinstance(value, (bool, np.bool_)):
+        return None if value is None else bool(value)
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise MetadataError(f"{where}: invalid Unicode: {error}") from None
+        return str(value)
+    if isinstance(value, (int, np.integer)):
+        if not -(1 << 63) <= value < 1 << 63:
+            raise MetadataError(f"{where}: {value} does not fit 64 bits with a sign")
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        if not math.isfinite(value):
+            raise MetadataError(f"{where}: {value} is no JSON number")
+        return float(value)
+    if depth > MAX_DEPTH:
+        raise MetadataError(f"{where}: nested more than {MAX_DEPTH} deep")
+    if isinstance(value, Mapping):
+        plain = {}
+        for key, inner in value.items():
+            if not isinstance(key, str) or not key:
+                raise MetadataError(f"{where}: a key must be a str that isn't empty, got {key!r}")
+            plain[_plain(key, where, depth)] = _plain(inner, f"{where}[{key!r}]", depth + 1)
+        return plain
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner, f"{where}[{i}]", depth + 1) for i, inner in enumerate(value)]
+    raise MetadataError(
+        f"{where}: expected str, int, float, bool, None, a list or a mapping, got {_kind(value)}"
+    )
+
+
+def _column(name: str, values: object, count: int, one: type) -> Sequence[object]:
+    if values is None:
+        return [None] * count
+    if isinstance(values, one):
+        values = [values]
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise InputError(f"{name}: expected a sequence with one for each id, got {_kind(values)}")
+    column = list(values)
+    if len(column) != count:
+        raise ShapeError(f"{count} ids, but {len(column)} {name}")
+    return column
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

@@ -1,0 +1,169 @@
+"""What all handles to one tenant share: whether it is there, and its room while it is open."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmspell.errors import ClosedError, CorruptFile, TenantNotFound, UseAfterFork
+from llmspell.observability import Instruments
+from llmspell.quota import Slot, Usage
+from llmspell.storage import CatalogEntry, Room
+from llmspell.tenancy.ports import TextServices
+
+if TYPE_CHECKING:
+    from llmspell.tenancy.tenant import Tenant
+
+__all__ = ["Residence"]
+
+
+class Residence:
+    """One tenant in one database of this process. Thread-safe.
+
+    The room opens when a handle first needs data, and closes with the last handle.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        entry: CatalogEntry,
+        slot: Slot,
+        *,
+        instruments: Instruments,
+        texts: Callable[[], TextServices],
+        is_listed: Callable[[CatalogEntry], bool],
+        map_size: int,
+        lock_timeout: float,
+    ) -> None:
+        """Describe a tenant; nothing of it is opened.
+
+        Args:
+            root: the data directory.
+            entry: of the catalog.
+            slot: of the ledger.
+            instruments: of the database.
+            texts: gives the text services when they are first needed.
+            is_listed: whether the catalog still has the entry.
+            map_size: bytes of address space of its LMDB environment.
+            lock_timeout: seconds to wait for another process that has the room open.
+        """
+        self.entry = entry
+        self.slot = slot
+        self.instruments = instruments
+        self.texts = texts
+        self._path = root / entry.directory
+        self._is_listed = is_listed
+        self._map_size = map_size
+        self._lock_timeout = lock_timeout
+        self._lock = threading.RLock()
+        self._room: Room | None = None
+        self._end: Exception | None = None
+        self._handles: weakref.WeakSet[Tenant] = weakref.WeakSet()
+        _ALL.add(self)
+
+    def admit(self, handle: Tenant) -> None:
+        """Take a new handle; raises what ended the tenant, if anything did."""
+        with self._lock:
+            self._check()
+            self._handles.add(handle)
+
+    def open(self, handle: Tenant) -> Room:
+        """Open the room, or give the open one, and let the handle keep it.
+
+        Raises:
+            ClosedError, TenantNotFound, UseAfterFork: it is there no more.
+            CorruptFile, DatabaseLocked: see :class:`Room`.
+        """
+        self._check()
+        with self._lock:
+            self._check()
+            if handle not in self._handles:
+                raise ClosedError(f"this handle to tenant {self.entry.config.id!r} is closed")
+            if self._room is None:
+                self._room = self._open()
+            handle._room = self._room
+            return self._room
+
+    def usage(self) -> Usage:
+        """Use and limit of every quota, as the ledger has them."""
+        self._check()
+        return self.slot.usage()
+
+    def leave(self, handle: Tenant) -> None:
+        """Let a handle go; the last one closes the room."""
+        if isinstance(self._end, UseAfterFork):
+            return
+        with self._lock:
+            handle._room = None
+            self._handles.discard(handle)
+            if not self._handles:
+                self._close_room(snapshot=True)
+
+    def close(self) -> None:
+        """Close the room and all handles, with the database."""
+        self._finish(ClosedError(f"the database of tenant {self.entry.config.id!r} is closed"))
+
+    def drop(self) -> None:
+        """Close the room and all handles, because the tenant is dropped."""
+        self._finish(TenantNotFound(f"tenant {self.entry.config.id!r} was dropped"), snapshot=False)
+
+    def _open(self) -> Room:
+        try:
+            return Room(
+                self._path,
+                self.entry.config,
+                self.slot,
+                stages=self.instruments.stages,
+                map_size=self._map_size,
+                lock_timeout=self._lock_timeout,
+            )
+        except CorruptFile:
+            if not self._is_listed(self.entry):
+                raise TenantNotFound(f"tenant {self.entry.config.id!r} was dropped") from None
+            raise
+
+    def _check(self) -> None:
+        if self._end is not None:
+            raise type(self._end)(*self._end.args)
+
+    def _finish(self, end: Exception, *, snapshot: bool = True) -> None:
+        if self._end is not None:
+            return
+        with self._lock:
+            self._end = end
+            for handle in list(self._handles):
+                handle._room = None
+            self._close_room(snapshot=snapshot)
+
+    def _close_room(self, *, snapshot: bool) -> None:
+        room, self._room = self._room, None
+        if room is not None:
+            room.close(snapshot=snapshot)
+
+    def _abandon(self) -> None:
+        """Leave the room to the parent process, of which this is a child."""
+        if self._end is None:
+            self._end = UseAfterFork(
+                f"tenant {self.entry.config.id!r} was opened before fork(); "
+                "open the database again in the child"
+            )
+        _INHERITED.append(self._room)
+        for handle in list(self._handles):
+            handle._room = None
+
+
+_ALL: weakref.WeakSet[Residence] = weakref.WeakSet()
+# Freeing the parent's index in a child could touch locks that its threads held.
+_INHERITED: list[Room | None] = []
+
+
+def _abandon_all() -> None:
+    for residence in list(_ALL):
+        residence._abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

@@ -1,0 +1,284 @@
+"""The handle to a tenant: the only way to its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from llmspell._hot import now_ns
+from llmspell.config import TenantConfig
+from llmspell.errors import IdNotFound, ShapeError
+from llmspell.quota import Quota, Usage
+from llmspell.storage import Room, StoredRecord, decode_id, parse_filter
+from llmspell.tenancy.hit import Hit, hit_type
+from llmspell.tenancy.inputs import as_keys, as_puts, as_vectors, check_vectors
+from llmspell.tenancy.model import IngestReport, Metadata, Progress, Record, RecordId
+from llmspell.tenancy.ports import IngestSource
+from llmspell.tenancy.residence import Residence
+from llmspell.tenancy.target import Target
+
+__all__ = ["Tenant"]
+
+_API_CALLS = int(Quota.API_CALLS)
+_EMBEDDINGS = int(Quota.EMBEDDINGS)
+
+
+class Tenant:
+    """A handle to one tenant's room, made by :class:`llmspell.Database`. Thread-safe.
+
+    Every operation on data is charged as one API call, a batch search as one for each query,
+    before anything else is done. The room opens with the first of them.
+
+    All operations raise:
+        ClosedError: this handle or its database is closed.
+        DatabaseLocked: another process has the tenant open.
+        QuotaExceeded: nothing was done.
+        StorageError: see :mod:`llmspell.errors`.
+        TenantNotFound: the tenant was dropped, also where one of the same id was made since.
+        UseAfterFork: the handle was made before ``fork()``.
+    """
+
+    __slots__ = ("__weakref__", "_charge", "_hit", "_instruments", "_residence", "_room")
+
+    def __init__(self, residence: Residence) -> None:
+        self._residence = residence
+        self._room: Room | None = None
+        self._charge = residence.slot.charge
+        self._hit = hit_type(residence.entry.config.metric)
+        self._instruments = residence.instruments
+        residence.admit(self)
+
+    def __repr__(self) -> str:
+        return f"Tenant(id={self.id!r})"
+
+    @property
+    def id(self) -> str:
+        """Id of the tenant."""
+        return self._residence.entry.config.id
+
+    @property
+    def config(self) -> TenantConfig:
+        """What the tenant was created with."""
+        return self._residence.entry.config
+
+    @property
+    def generation(self) -> int:
+        """Tells it from former tenants of the same id."""
+        return self._residence.entry.generation
+
+    @property
+    def dim(self) -> int | None:
+        """Dimension of its vectors; None until the first ones are written. Opens the room."""
+        return self._enter().dim or self.config.dim
+
+    def upsert(
+        self,
+        ids: RecordId | Sequence[RecordId] | NDArray[np.integer[Any]],
+        vectors: ArrayLike,
+        metadata: Metadata | Sequence[Metadata | None] | None = None,
+        texts: str | Sequence[str | None] | None = None,
+    ) -> None:
+        """Write records, all of them durably or none; each replaces what has its id.
+
+        Args:
+            ids: n ids, str or 64-bit int, or one; of several equal ones the last counts.
+            vectors: (n, dim) floats, kept as float32; (dim,) with one id.
+            metadata: n mappings of JSON-like values, or Nones.
+            texts: n strings, or Nones.
+
+        Raises:
+            DimensionMismatch, DtypeError, InvalidId, MetadataError, NonFiniteVector, ShapeError,
+            ZeroVector: nothing was written.
+        """
+        with self._instruments.upsert.timed():
+            room = self._room or self._enter()
+            self._charge(_API_CALLS, 1)
+            keys = as_keys(ids)
+            matrix = as_vectors(vectors)
+            if matrix.ndim == 1 and len(keys) == 1:
+                matrix = matrix[np.newaxis]
+            if not keys and not matrix.size:
+                return
+            check_vectors(matrix, self.config.metric, room.dim or self.config.dim)
+            puts, matrix = as_puts(keys, matrix, metadata, texts)
+            room.write(puts=puts, vectors=matrix)
+
+    @overload
+    def get(self, ids: RecordId) -> Record: ...  # type: ignore[overload-overlap]
+    @overload
+    def get(self, ids: Sequence[RecordId]) -> list[Record]: ...
+    def get(self, ids: RecordId | Sequence[RecordId]) -> Record | list[Record]:
+        """Read one record, or several as one moment shows them.
+
+        Raises:
+            IdNotFound: the message names the ids that aren't there.
+            InvalidId: neither str nor int.
+        """
+        with self._instruments.get.timed():
+            room = self._room or self._enter()
+            self._charge(_API_CALLS, 1)
+            keys = as_keys(ids)
+            stored = room.store.get(keys)
+            missing = [decode_id(key) for key, one in zip(keys, stored, strict=True) if one is None]
+            if missing:
+                more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+                raise IdNotFound(f"no record {', '.join(map(repr, missing[:5]))}{more}")
+            records = [_record(one) for one in stored if one is not None]
+            return records[0] if isinstance(ids, (str, int, np.integer)) else records
+
+    def delete(self, ids: RecordId | Sequence[RecordId]) -> int:
+        """Remove records, and ingested documents with all of their chunks, by id.
+
+        Ids that aren't there are passed over.
+
+        Returns:
+            How many records are gone.
+        """
+        with self._instruments.delete.timed():
+            room = self._room or self._enter()
+            self._charge(_API_CALLS, 1)
+            keys = as_keys(ids)
+            documents = {str(name): None for name in map(decode_id, keys) if isinstance(name, str)}
+            return len(room.write(removes=keys, documents=documents).removed)
+
+    @overload
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        threshold: float | None = None,
+        ef_search: int | None = None,
+    ) -> list[Hit]: ...
+    @overload
+    def search(
+        self,
+        query: ArrayLike | Sequence[str],
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        threshold: float | None = None,
+        ef_search: int | None = None,
+    ) -> list[Any]: ...
+    def search(
+        self,
+        query: str | ArrayLike | Sequence[str],
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        threshold: float | None = None,
+        ef_search: int | None = None,
+    ) -> list[Any]:
+        """Find the k nearest records, best first.
+
+        Args:
+            query: a text or a (dim,) vector; a list of texts or a (q, dim) array for a batch.
+            k: fewer come back only where fewer match.
+            filter: metadata that hits must have, such as ``{"lang": "en", "year": {"$gte": 2020}}``.
+            threshold: least score of a hit.
+            ef_search: candidates kept in the walk over the graph; the tenant's where None.
+
+        Returns:
+            list[Hit]; for a batch a list of q such lists.
+
+        Raises:
+            DimensionMismatch, DtypeError, NonFiniteVector, ShapeError, ZeroVector: the query.
+            EmbeddingError, MissingDependency: a text can't be embedded.
+            FilterError: the message names the bad part.
+            InputError: k or ef_search is below 1.
+        """
+        with self._instruments.search.timed():
+            room = self._room or self._enter()
+            vectors: NDArray[np.float32] | None = None
+            if isinstance(query, str):
+                texts = [query]
+            elif isinstance(query, (list, tuple)) and query and isinstance(query[0], str):
+                texts = list(query)
+            else:
+                vectors = as_vectors(query)
+                if not 1 <= vectors.ndim <= 2:
+                    raise ShapeError(
+                        f"a query must have shape (dim,) or (q, dim), got {vectors.shape}"
+                    )
+                texts = []
+            is_one = isinstance(query, str) or (vectors is not None and vectors.ndim == 1)
+            count = 1 if is_one else len(texts) if vectors is None else len(vectors)
+            self._charge(_API_CALLS, count)
+            condition = None if filter is None else parse_filter(filter)
+            index = room.index
+            if index is None:
+                return [] if is_one else [[] for _ in range(count)]
+            if vectors is None:
+                vectors = self._embed(texts)
+                if is_one:
+                    vectors = vectors[0]
+            allowed = None if condition is None else room.matching(condition)
+            if vectors.ndim == 1:
+                found = room.search(index, vectors, k, ef_search, allowed, threshold)
+                return list(map(self._hit, *found))
+            return [
+                list(map(self._hit, *found))
+                for found in room.search_many(index, vectors, k, ef_search, allowed, threshold)
+            ]
+
+    def ingest(self, source: IngestSource, *, progress: Progress | None = None) -> IngestReport:
+        """Split, embed and write documents; those that haven't changed cost nothing.
+
+        Args:
+            source: a file, a folder, a :class:`llmspell.Document`, or an iterable of those.
+            progress: called after every document.
+
+        Raises:
+            IngestError: a source can't be read.
+            EmbeddingError, MissingDependency: texts can't be embedded.
+        """
+        with self._instruments.ingest.timed():
+            self._enter()
+            self._charge(_API_CALLS, 1)
+            target = Target(self._residence, self._enter)
+            report = self._residence.texts().ingest(target, source, progress=progress)
+            counts = self._instruments.ingestion
+            counts.written.inc(report.added + report.replaced)
+            counts.unchanged.inc(report.unchanged)
+            counts.chunks.inc(report.chunks)
+            return report
+
+    def count(self) -> int:
+        """Records held."""
+        room = self._room or self._enter()
+        self._charge(_API_CALLS, 1)
+        return room.store.counters.vectors
+
+    def usage(self) -> Usage:
+        """Use and limit of every quota; free of charge, and without opening the room."""
+        return self._residence.usage()
+
+    def close(self) -> None:
+        """Close this handle, and the room with the last one; does nothing the second time."""
+        self._residence.leave(self)
+
+    def _enter(self) -> Room:
+        return self._room or self._residence.open(self)
+
+    def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self._charge(_EMBEDDINGS, len(texts))
+        started = now_ns()
+        vectors = self._residence.texts().embed_query(texts)
+        self._instruments.stages.embed.record_since(started)
+        return as_vectors(vectors)
+
+
+def _record(stored: StoredRecord) -> Record:
+    return Record(
+        id=decode_id(stored.key),
+        vector=stored.vector,
+        text=stored.text,
+        metadata=stored.metadata,
+        created_at=datetime.fromtimestamp(stored.created_us / 1e6, UTC),
+        updated_at=datetime.fromtimestamp(stored.updated_us / 1e6, UTC),
+    )
