@@ -1,8 +1,8 @@
 """Documents in, chunks and vectors out: loading, splitting, embedding."""
 
-from __future__ import annotations
-
+from llmspell.rag.chunker import Chunker
 from llmspell.rag.embedder import Embedder
 from llmspell.rag.local import LocalEmbedder
+from llmspell.rag.pipeline import Pipeline
 
-__all__ = ["Embedder", "LocalEmbedder"]
+__all__ = ["Chunker", "Embedder", "LocalEmbedder", "Pipeline"]

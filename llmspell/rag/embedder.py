@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ class Embedder(Protocol):
     Attributes:
         model_id: names weights, precision and pooling; vectors of different ids don't compare.
         dim: length of a vector.
+        tokenizer: a ``tokenizers.Tokenizer`` that counts as the model does, without truncation or
+            padding.
         max_tokens: the longest text that is embedded whole, the model's own marks included.
     """
 
@@ -25,6 +27,9 @@ class Embedder(Protocol):
 
     @property
     def dim(self) -> int: ...
+
+    @property
+    def tokenizer(self) -> Any: ...
 
     @property
     def max_tokens(self) -> int: ...

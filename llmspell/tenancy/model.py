@@ -111,7 +111,8 @@ class IngestReport:
         unchanged: documents that were there just so; nothing was embedded or written for them.
         chunks: chunks written.
         seconds: wall-clock time.
-        skipped: sources that were passed over, such as files of a kind that no loader takes.
+        stages: seconds of it by stage: "load", "split", "embed", "write".
+        skipped: sources that were passed over, each with the reason, such as a binary file.
     """
 
     added: int = 0
@@ -119,12 +120,21 @@ class IngestReport:
     unchanged: int = 0
     chunks: int = 0
     seconds: float = 0.0
+    stages: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
 
     @property
     def documents(self) -> int:
         """Documents seen."""
         return self.added + self.replaced + self.unchanged
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self.stages.items())
+        return (
+            f"{self.documents:,} documents ({self.added:,} added, {self.replaced:,} replaced, "
+            f"{self.unchanged:,} unchanged), {len(self.skipped):,} skipped; {self.chunks:,} chunks "
+            f"in {self.seconds:.2f} s ({parts})"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,201 @@
+"""Files and folders to documents.
+
+Nothing is passed over in silence: what can't be taken comes out as :class:`Skipped`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import re
+import stat
+import tokenize
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Final
+
+from llmspell.errors import IngestError
+from llmspell.tenancy.model import Document, MetadataValue
+from llmspell.tenancy.ports import IngestSource
+
+__all__ = ["MAX_FILE_BYTES", "Pending", "Skipped", "find", "load"]
+
+MAX_FILE_BYTES: Final = 16 << 20
+
+_MEDIA_TYPES: Final = {
+    ".txt": "text/plain",
+    ".text": "text/plain",
+    ".rst": "text/plain",
+    ".md": "text/markdown",
+    ".markdown": "text/markdown",
+    ".html": "text/html",
+    ".htm": "text/html",
+    ".xhtml": "text/html",
+    ".py": "text/x-python",
+    ".pyi": "text/x-python",
+    ".pyw": "text/x-python",
+}
+_SNIFFED_BYTES: Final = 8_192
+_BOMS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark begins it
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# What the encoding standard for the web reads bytes as that declare nothing and aren't UTF-8.
+_FALLBACK_ENCODING: Final = "cp1252"
+_HTML_CHARSET: Final = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]+)""", re.I)
+_HTML_START: Final = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype\s+html|html)\b", re.I)
+_PYTHON_SHEBANG: Final = re.compile(r"#!.*\bpython")
+_CONTROL_BYTES: Final = bytes(set(range(32)) - set(b"\t\n\r\f\x1b"))
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A source that gives no document, and why."""
+
+    source: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A regular file that is to be read; ``id`` is its path as given, with forward slashes."""
+
+    id: str
+    path: Path
+
+
+def find(source: IngestSource) -> Iterable[Document | Pending | Skipped]:
+    """What there is in a source, in a fixed order; no file is opened.
+
+    Folders are searched to the bottom, by name. Hidden entries, symbolic links, ``__pycache__``
+    and what is not a regular file are skipped.
+
+    Returns:
+        A list, or a lazy iterator where ``source`` is an iterator itself.
+
+    Raises:
+        IngestError: a path that doesn't exist.
+    """
+    if isinstance(source, str | PathLike | Document):
+        return list(_find_one(source))
+    found = (item for one in source for item in _find_one(one))
+    return list(found) if isinstance(source, Collection) else found
+
+
+def load(pending: Pending, *, max_bytes: int = MAX_FILE_BYTES) -> Document | Skipped:
+    """Read a file: its type by extension, else by content; its encoding by byte order mark, by
+    what it declares, as UTF-8, else as Windows-1252.
+
+    Line ends become ``\\n``. The metadata holds ``media_type``, and ``encoding`` unless UTF-8.
+    """
+    try:
+        with pending.path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        return Skipped(pending.id, error.strerror or str(error))
+    if len(data) > max_bytes:
+        return Skipped(pending.id, f"larger than {max_bytes:,} bytes")
+    if _is_binary(data):
+        return Skipped(pending.id, "binary")
+    media_type = _MEDIA_TYPES.get(pending.path.suffix.lower())
+    text, encoding = _decode(data, media_type)
+    metadata: dict[str, MetadataValue] = {"media_type": media_type or _sniff(text)}
+    if encoding != "utf-8":
+        metadata["encoding"] = encoding
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return Document(pending.id, text, metadata, str(metadata["media_type"]))
+
+
+def _find_one(source: str | PathLike[str] | Document) -> Iterator[Document | Pending | Skipped]:
+    if isinstance(source, Document):
+        yield source
+        return
+    if not isinstance(source, str | PathLike):
+        raise IngestError(
+            f"a source must be a path, a Document or an iterable of either, got "
+            f"{type(source).__name__}"
+        )
+    path = Path(source)
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise IngestError(f"{os.fspath(source)!r} can't be read: {error}") from error
+    if stat.S_ISDIR(mode):
+        yield from _walk(path)
+    elif stat.S_ISREG(mode):
+        yield Pending(path.as_posix(), path)
+    else:
+        yield Skipped(path.as_posix(), "not a regular file")
+
+
+def _walk(folder: Path) -> Iterator[Pending | Skipped]:
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        yield Skipped(folder.as_posix(), error.strerror or str(error))
+        return
+    for entry in entries:
+        path = folder / entry.name
+        if entry.name.startswith("."):
+            yield Skipped(path.as_posix(), "hidden")
+        elif entry.is_symlink():
+            yield Skipped(path.as_posix(), "symbolic link; give its target as a source of its own")
+        elif entry.name == "__pycache__":
+            yield Skipped(path.as_posix(), "compiled Python")
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _walk(path)
+        elif entry.is_file(follow_symlinks=False):
+            yield Pending(path.as_posix(), path)
+        else:
+            yield Skipped(path.as_posix(), "not a regular file")
+
+
+def _is_binary(data: bytes) -> bool:
+    if data.startswith(tuple(bom for bom, _ in _BOMS)):
+        return False
+    head = data[:_SNIFFED_BYTES]
+    control = len(head) - len(head.translate(None, _CONTROL_BYTES))
+    return b"\0" in head or head.startswith(b"%PDF-") or control * 20 > len(head)
+
+
+def _decode(data: bytes, media_type: str | None) -> tuple[str, str]:
+    for encoding in (*_declared_encodings(data, media_type), "utf-8"):
+        try:
+            return data.decode(encoding), "utf-8" if encoding == "utf-8-sig" else encoding
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return data.decode(_FALLBACK_ENCODING, errors="replace"), _FALLBACK_ENCODING
+
+
+def _declared_encodings(data: bytes, media_type: str | None) -> Iterator[str]:
+    for bom, encoding in _BOMS:
+        if data.startswith(bom):
+            yield encoding
+            return
+    if media_type == "text/x-python":
+        try:
+            yield tokenize.detect_encoding(io.BytesIO(data).readline)[0]
+        except SyntaxError:  # an encoding that Python doesn't know
+            return
+    elif media_type == "text/html" and (match := _HTML_CHARSET.search(data[:1_024])):
+        name = match[1].decode("ascii", errors="replace").lower()
+        # The same standard: whoever says Latin-1 means Windows-1252.
+        yield _FALLBACK_ENCODING if name in ("iso-8859-1", "latin-1", "latin1", "ascii") else name
+
+
+def _sniff(text: str) -> str:
+    if _HTML_START.match(text):
+        return "text/html"
+    if _PYTHON_SHEBANG.match(text):
+        return "text/x-python"
+    return "text/plain"

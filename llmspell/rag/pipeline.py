@@ -1,0 +1,282 @@
+"""From sources to searchable chunks: load, split, charge, embed, write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmspell.errors import ConfigError, IngestError, InputError
+from llmspell.rag.chunker import Chunker
+from llmspell.rag.embedder import Embedder
+from llmspell.rag.html import html_to_markdown
+from llmspell.rag.loaders import MAX_FILE_BYTES, Pending, Skipped, find, load
+from llmspell.rag.local import LocalEmbedder
+from llmspell.rag.progress import progress_bar
+from llmspell.tenancy.model import (
+    Chunk,
+    Document,
+    IngestProgress,
+    IngestReport,
+    Metadata,
+    PreparedDocument,
+    Progress,
+)
+from llmspell.tenancy.ports import IngestSource, IngestTarget
+
+__all__ = ["Pipeline"]
+
+# Raised when the same text would give other chunks, so that unchanged documents are done anew.
+_FORMAT: Final = 1
+# Written at once: about 8 s of embedding on 2 cores, which is what a killed ingest loses at most,
+# unless one document alone has more.
+_BATCH_CHUNKS: Final = 64
+_STAGES: Final = ("load", "split", "embed", "write")
+
+
+@dataclass(slots=True)
+class _Split:
+    """A document that waits for its vectors."""
+
+    id: str
+    content_hash: bytes
+    metadata: Metadata
+    chunks: list[Chunk]
+    replaces: bool
+
+
+@dataclass(slots=True)
+class _Run:
+    """The tally of one ingest."""
+
+    target: IngestTarget
+    progress: Progress | None
+    total: int | None
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    chunks: int = 0
+    done: int = 0
+    skipped: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGES, 0.0))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
+
+    def finished(self, document_id: str) -> None:
+        """One more item of the source is settled."""
+        self.done += 1
+        if self.progress is not None:
+            state = IngestProgress(
+                documents=self.done, total=self.total, chunks=self.chunks, current=document_id
+            )
+            self.progress(state)
+
+
+class Pipeline:
+    """The text services of a database; one serves all tenants. Thread-safe.
+
+    Args:
+        embedder: the embedded default model where None. Nothing is loaded before the first use.
+        chunk_tokens: size of a chunk at most.
+        chunk_overlap: tokens at most that a chunk repeats of the one before.
+        max_file_bytes: larger files are skipped.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder | None = None,
+        *,
+        chunk_tokens: int = 512,
+        chunk_overlap: int = 64,
+        max_file_bytes: int = MAX_FILE_BYTES,
+    ) -> None:
+        self._embedder: Embedder = LocalEmbedder() if embedder is None else embedder
+        if chunk_tokens > self._embedder.max_tokens:
+            raise ConfigError(
+                f"chunk_tokens must be at most {self._embedder.max_tokens}, the longest text that "
+                f"{self._embedder.model_id} takes, got {chunk_tokens}"
+            )
+        self._chunk_tokens = chunk_tokens
+        self._chunk_overlap = chunk_overlap
+        self._max_file_bytes = max_file_bytes
+        self._lock = threading.Lock()
+        self._lazy_chunker: Chunker | None = None
+
+    def embed_query(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts to search with; one that is too long for the model is cut at its end.
+
+        Returns:
+            A (len(texts), dim) float32 array of unit rows.
+
+        Raises:
+            InputError: a blank text: it would find anything.
+        """
+        for position, text in enumerate(texts):
+            if not text.strip():
+                raise InputError(f"query {position} is blank; give a text to search with")
+        return self._embedder.embed(texts, truncate=True)
+
+    def ingest(
+        self,
+        target: IngestTarget,
+        source: IngestSource,
+        *,
+        progress: Progress | bool | None = None,
+    ) -> IngestReport:
+        """Load, split and embed a source, and write it to ``target``.
+
+        A document that is there with the same text, metadata and settings costs nothing. All
+        others are written with all of their chunks in one transaction, several small ones
+        together. What was written before an error or a kill stays; ingesting the same again goes
+        on from there.
+
+        Args:
+            target: the tenant.
+            source: a file, a folder, a :class:`Document`, or an iterable of these.
+            progress: called after every document; True draws a bar on standard error.
+
+        Raises:
+            IngestError: a path that doesn't exist, or a text that isn't valid Unicode.
+            InputError: metadata that isn't like JSON.
+            QuotaExceeded: the batch at hand is refused as a whole.
+            MissingDependency: an extra isn't installed.
+        """
+        started = time.perf_counter()
+        with ExitStack() as stack:
+            if progress is True:
+                callback: Progress | None = stack.enter_context(progress_bar())
+            else:
+                callback = progress or None
+            items = find(source)
+            run = _Run(target, callback, len(items) if isinstance(items, Sized) else None)
+            self._ingest(run, items)
+        return IngestReport(
+            added=run.added,
+            replaced=run.replaced,
+            unchanged=run.unchanged,
+            chunks=run.chunks,
+            seconds=time.perf_counter() - started,
+            stages=run.seconds,
+            skipped=tuple(run.skipped),
+        )
+
+    def _ingest(self, run: _Run, items: Iterable[Document | Pending | Skipped]) -> None:
+        batch: list[_Split] = []
+        waiting = 0
+        for item in items:
+            document = self._load(run, item)
+            split = None if document is None else self._split(run, document)
+            if split is None:
+                continue
+            if batch and waiting + len(split.chunks) > _BATCH_CHUNKS:
+                self._write(run, batch)
+                batch, waiting = [], 0
+            batch.append(split)
+            waiting += len(split.chunks)
+        if batch:
+            self._write(run, batch)
+
+    def _load(self, run: _Run, item: Document | Pending | Skipped) -> Document | None:
+        """The document of an item; None where it is settled without one."""
+        if isinstance(item, Pending):
+            with run.stage("load"):
+                item = load(item, max_bytes=self._max_file_bytes)
+        if isinstance(item, Document) and item.id in run.seen:
+            item = Skipped(item.id, "the same id came before in this ingest")
+        if isinstance(item, Skipped):
+            run.skipped.append(str(item))
+            run.finished(item.source)
+            return None
+        run.seen.add(item.id)
+        return item
+
+    def _split(self, run: _Run, document: Document) -> _Split | None:
+        """What is to be embedded; None where the document is unchanged or has no text."""
+        content_hash = self._hash(document)
+        known = run.target.document_hash(document.id)
+        if known == content_hash:
+            run.unchanged += 1
+            run.finished(document.id)
+            return None
+        with run.stage("split"):
+            metadata, chunks = self._chunks(document)
+        if not chunks and known is None:
+            run.skipped.append(str(Skipped(document.id, "no text in it")))
+            run.finished(document.id)
+            return None
+        return _Split(document.id, content_hash, metadata, chunks, replaces=known is not None)
+
+    def _chunks(self, document: Document) -> tuple[Metadata, list[Chunk]]:
+        if document.media_type != "text/html":
+            return document.metadata, self._chunker().split(document.text, document.media_type)
+        text, title = html_to_markdown(document.text)
+        metadata = {"title": title, **document.metadata} if title else document.metadata
+        return metadata, self._chunker().split(text, "text/markdown")
+
+    def _write(self, run: _Run, batch: Sequence[_Split]) -> None:
+        texts = [chunk.text for split in batch for chunk in split.chunks]
+        with run.stage("embed"):
+            if texts:
+                run.target.charge_embeddings(len(texts))
+            vectors = self._embedder.embed(texts)
+        prepared = []
+        row = 0
+        for split in batch:
+            rows = vectors[row : row + len(split.chunks)]
+            row += len(split.chunks)
+            prepared.append(
+                PreparedDocument(split.id, split.content_hash, split.metadata, split.chunks, rows)
+            )
+        with run.stage("write"):
+            run.target.put_documents(prepared)
+        for split in batch:
+            run.added += not split.replaces
+            run.replaced += split.replaces
+            run.chunks += len(split.chunks)
+            run.finished(split.id)
+
+    def _hash(self, document: Document) -> bytes:
+        """Of all that decides what is written for a document."""
+        settings = (_FORMAT, self._embedder.model_id, self._chunk_tokens, self._chunk_overlap)
+        try:
+            metadata = json.dumps(document.metadata, sort_keys=True, default=_as_dict)
+            parts = (repr(settings), document.media_type, metadata, document.text)
+            encoded = [part.encode() for part in parts]
+        except UnicodeEncodeError as error:
+            raise IngestError(f"document {document.id!r} isn't valid Unicode: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise InputError(f"metadata of document {document.id!r}: {error}") from error
+        digest = hashlib.blake2b(digest_size=16)
+        for part in encoded:
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+        return digest.digest()
+
+    def _chunker(self) -> Chunker:
+        with self._lock:
+            if self._lazy_chunker is None:
+                self._lazy_chunker = Chunker(
+                    self._embedder.tokenizer, size=self._chunk_tokens, overlap=self._chunk_overlap
+                )
+            return self._lazy_chunker
+
+
+def _as_dict(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not str, int, float, bool, None, list or mapping")

@@ -1,0 +1,46 @@
+"""A progress bar for ingests started from a terminal."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from llmspell.errors import MissingDependency
+from llmspell.tenancy.model import IngestProgress, Progress
+
+__all__ = ["progress_bar"]
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Draw a bar on standard error while the block runs; gives the callback that moves it.
+
+    Raises:
+        MissingDependency: the extra ``cli`` isn't installed.
+    """
+    try:
+        rich_console = importlib.import_module("rich.console")
+        rich_progress = importlib.import_module("rich.progress")
+    except ImportError as error:
+        raise MissingDependency("cli", "rich") from error
+    with rich_progress.Progress(
+        rich_progress.TextColumn("{task.fields[current]}", markup=False),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TextColumn("{task.fields[chunks]:,} chunks"),
+        rich_progress.TimeRemainingColumn(),
+        console=rich_console.Console(stderr=True),
+    ) as bar:
+        task = bar.add_task("", total=None, chunks=0, current="")
+
+        def move(state: IngestProgress) -> None:
+            bar.update(
+                task,
+                completed=state.documents,
+                total=state.total,
+                chunks=state.chunks,
+                current=state.current[-40:],
+            )
+
+        yield move

@@ -1,0 +1,155 @@
+"""Chunks are exact slices, fit the model, lose nothing and keep together what belongs together."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmspell import errors
+from llmspell.rag.chunker import Chunker
+from llmspell.rag.local import LocalEmbedder
+from llmspell.tenancy.model import Chunk
+
+MEDIA_TYPES = ["text/plain", "text/markdown", "text/x-python"]
+
+# What a reader sees as one character, though it is several code points.
+GRAPHEMES = [
+    "e\u0301",
+    "👩\u200d👩\u200d👧\u200d👦",
+    "🇩🇪",
+    "한",
+    "ก\u0e33",
+    "\r\n",
+    "👍🏽",
+    "a\u0308\u0323",
+]
+
+PROSE = " ".join(f"Sentence number {n} tells about the weather in spring." for n in range(200))
+
+
+@pytest.fixture(scope="module")
+def chunker(embedder: LocalEmbedder) -> Chunker:
+    return Chunker(embedder.tokenizer)
+
+
+@pytest.fixture(scope="module")
+def small_chunker(embedder: LocalEmbedder) -> Chunker:
+    return Chunker(embedder.tokenizer, size=40, overlap=12)
+
+
+def assert_covers(text: str, chunks: list[Chunk]) -> None:
+    covered = 0
+    for chunk in chunks:
+        assert text[chunk.start : chunk.end] == chunk.text
+        assert chunk.text.strip()
+        assert not text[covered : chunk.start].strip(), "text was dropped"
+        covered = max(covered, chunk.end)
+    assert not text[covered:].strip(), "text was dropped"
+    starts = [chunk.start for chunk in chunks]
+    assert starts == sorted(starts)
+
+
+texts = st.lists(
+    st.one_of(
+        st.text(max_size=60),
+        st.sampled_from(["# Heading\n\n", "\n\n", "def f(x):\n    return x\n", "- item\n", "    "]),
+        st.sampled_from(GRAPHEMES),
+        st.integers(1, 400).map("word ".__mul__),
+        st.integers(1, 4000).map("x".__mul__),
+        st.integers(1, 2000).map(" ".__mul__),
+    ),
+    max_size=12,
+).map("".join)
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@settings(max_examples=60, deadline=None)
+@given(text=texts)
+def test_chunks_are_slices_that_fit_and_drop_nothing(
+    small_chunker: Chunker, embedder: LocalEmbedder, media_type: str, text: str
+) -> None:
+    chunks = small_chunker.split(text, media_type)
+    assert_covers(text, chunks)
+    assert all(count <= 40 for count in embedder.count_tokens([chunk.text for chunk in chunks]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(pieces=st.lists(st.sampled_from([*GRAPHEMES, "word ", "x", ". ", "\n"]), max_size=400))
+def test_no_grapheme_is_cut(small_chunker: Chunker, pieces: list[str]) -> None:
+    text = "".join(pieces)
+    boundaries = {0, *itertools.accumulate(map(len, pieces))}
+    # Beside white space a boundary is moved when the chunk is trimmed.
+    boundaries |= {n for n in range(len(text)) if text[n - 1].isspace() or text[n].isspace()}
+    for chunk in small_chunker.split(text):
+        assert {chunk.start, chunk.end} <= boundaries
+
+
+def test_default_is_512_tokens_with_marks_and_64_of_overlap(
+    chunker: Chunker, embedder: LocalEmbedder
+) -> None:
+    chunks = chunker.split(PROSE)
+    counts = embedder.count_tokens([chunk.text for chunk in chunks])
+    assert max(counts) <= 512
+    assert min(counts[:-1]) > 512 - 64
+    for before, after in itertools.pairwise(chunks):
+        repeated = PROSE[after.start : before.end]
+        assert 0 < embedder.count_tokens([repeated])[0] - 2 <= 64
+        assert repeated.startswith("Sentence number"), "overlap is made of whole sentences"
+
+
+def test_short_text_is_one_chunk_without_outer_white_space(chunker: Chunker) -> None:
+    assert chunker.split("  \n just this \n") == [Chunk("just this", 4, 13)]
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+@pytest.mark.parametrize("blank", ["", " \n\t ", " " * 5_000])
+def test_blank_text_has_no_chunks(chunker: Chunker, media_type: str, blank: str) -> None:
+    assert chunker.split(blank, media_type) == []
+
+
+def test_markdown_is_split_at_headings(chunker: Chunker) -> None:
+    body = "Some words about the matter at hand. " * 40
+    text = "".join(f"## Part {n}\n\n{body}\n\n" for n in range(6))
+    chunks = Chunker(chunker._tokenizer, overlap=0).split(text, "text/markdown")
+    assert [chunk.text[:9] for chunk in chunks] == [f"## Part {n}" for n in range(6)]
+
+
+def test_function_keeps_its_docstring_decorator_and_comment(chunker: Chunker) -> None:
+    body = "".join(f"    total += compute_step({n}, total)\n" for n in range(24))
+    functions = [
+        f'# About step {n}.\n@cached\ndef step_{n}(x: int) -> int:\n    """Do step {n}."""\n{body}'
+        for n in range(5)
+    ]
+    chunks = chunker.split("import os\n\n\n" + "\n\n".join(functions), "text/x-python")
+    held = [chunk for chunk in chunks if "def step_" in chunk.text]
+    assert len(held) == 5
+    for n, chunk in enumerate(held):
+        start = (
+            f'# About step {n}.\n@cached\ndef step_{n}(x: int) -> int:\n    """Do step {n}."""\n'
+        )
+        assert start in chunk.text
+        assert chunk.text.count("def step_") == 1
+
+
+def test_source_that_is_not_python_is_split_as_text(chunker: Chunker) -> None:
+    text = "def broken(:\n  '''never closed\n" + PROSE
+    assert_covers(text, chunker.split(text, "text/x-python"))
+
+
+def test_word_without_end_is_cut_to_a_bounded_length(
+    chunker: Chunker, embedder: LocalEmbedder
+) -> None:
+    text = "before " + "QUJD" * 30_000 + " after"
+    chunks = chunker.split(text)
+    assert_covers(text, chunks)
+    assert max(len(chunk.text) for chunk in chunks) <= 512 * 16
+    assert max(embedder.count_tokens([chunk.text for chunk in chunks])) <= 512
+
+
+@pytest.mark.parametrize("bad", [{"size": 31}, {"overlap": -1}, {"size": 64, "overlap": 32}])
+def test_settings_out_of_range_are_refused(embedder: LocalEmbedder, bad: dict[str, int]) -> None:
+    with pytest.raises(errors.ConfigError):
+        Chunker(embedder.tokenizer, **bad)

@@ -1,0 +1,45 @@
+"""Pages as their readers see them."""
+
+from __future__ import annotations
+
+from llmspell.rag.html import html_to_markdown
+
+PAGE = """<!doctype html>
+<html><head><title> Leave
+  policy </title><style>p { color: red }</style></head>
+<body><script>evil()</script>
+<h1>Days <em>off</em></h1>
+<p>You have <b>thir</b>ty days &amp; more,<br>each   year.</p>
+<ul><li>one</li><li><a href="/x">two</a></li></ul>
+<pre>
+def f():
+    return 1
+</pre>
+<table><tr><th>Year</th><th>Days</th></tr><tr><td>1</td><td>30</td></tr></table>
+<noscript>Turn it on</noscript>
+</body></html>"""
+
+
+def test_page_becomes_structured_text_and_title() -> None:
+    text, title = html_to_markdown(PAGE)
+    assert title == "Leave policy"
+    assert text == (
+        "# Days off\n\n"
+        "You have thirty days & more,\neach year.\n\n"
+        "- one\n- two\n\n"
+        "```\ndef f():\n    return 1\n```\n\n"
+        "| Year | Days\n| 1 | 30"
+    )
+
+
+def test_fragment_without_a_title_is_read() -> None:
+    assert html_to_markdown("<p>one<p>two") == ("one\n\ntwo", "")
+
+
+def test_nothing_gives_nothing() -> None:
+    assert html_to_markdown("") == ("", "")
+
+
+def test_nesting_beyond_the_stack_is_read() -> None:
+    depth = 3_000
+    assert html_to_markdown("<div>" * depth + "x" + "</div>" * depth) == ("x", "")

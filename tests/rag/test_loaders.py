@@ -1,0 +1,151 @@
+"""Files to documents: types, encodings, and nothing passed over in silence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from llmspell import errors
+from llmspell.rag.loaders import Pending, Skipped, find, load
+from llmspell.tenancy.model import Document
+
+
+def load_bytes(folder: Path, name: str, data: bytes) -> Document | Skipped:
+    path = folder / name
+    path.write_bytes(data)
+    return load(Pending(path.as_posix(), path))
+
+
+def test_folder_is_searched_in_a_fixed_order_and_every_omission_is_told(tmp_path: Path) -> None:
+    for name in ("b.md", "a/z.txt", "a/b/c.py", ".hidden/x.md", ".env", "__pycache__/x.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("text")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    found = list(find(tmp_path))
+    base = tmp_path.as_posix()
+    assert [item.id for item in found if isinstance(item, Pending)] == [
+        f"{base}/a/b/c.py",
+        f"{base}/a/z.txt",
+        f"{base}/b.md",
+    ]
+    reasons = {item.source: item.reason for item in found if isinstance(item, Skipped)}
+    assert reasons == {
+        f"{base}/.env": "hidden",
+        f"{base}/.hidden": "hidden",
+        f"{base}/__pycache__": "compiled Python",
+        f"{base}/a/loop": "symbolic link; give its target as a source of its own",
+        f"{base}/pipe": "not a regular file",
+    }
+
+
+def test_id_of_a_file_is_its_path_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "handbook").mkdir()
+    (tmp_path / "handbook" / "leave.md").write_text("# Leave")
+    monkeypatch.chdir(tmp_path)
+    (found,) = find("handbook/")
+    assert isinstance(found, Pending)
+    assert found.id == "handbook/leave.md"
+
+
+def test_iterables_mix_paths_and_documents(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    document = Document("own", "text")
+    assert list(find([document, tmp_path])) == [
+        document,
+        Pending(f"{tmp_path.as_posix()}/a.txt", tmp_path / "a.txt"),
+    ]
+
+
+def test_iterator_is_read_lazily() -> None:
+    asked = []
+
+    def stream() -> object:
+        for n in range(3):
+            asked.append(n)
+            yield Document(str(n), "text")
+
+    found = iter(find(stream()))  # type: ignore[arg-type]
+    next(found)
+    assert asked == [0]
+
+
+def test_path_that_does_not_exist_raises(tmp_path: Path) -> None:
+    with pytest.raises(errors.IngestError, match="nowhere"):
+        find(tmp_path / "nowhere")
+    with pytest.raises(errors.IngestError, match="got int"):
+        find([1])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "media_type"),
+    [
+        ("a.md", b"# x", "text/markdown"),
+        ("A.HTML", b"<p>x", "text/html"),
+        ("a.py", b"x = 1", "text/x-python"),
+        ("a.rst", b"x", "text/plain"),
+        ("README", b"words", "text/plain"),
+        ("page", b" <!DOCTYPE html><p>x", "text/html"),
+        ("script", b"#!/usr/bin/env python3\nprint()", "text/x-python"),
+        ("settings.toml", b"[a]\nb = 1", "text/plain"),
+    ],
+)
+def test_type_comes_from_extension_else_from_content(
+    tmp_path: Path, name: str, data: bytes, media_type: str
+) -> None:
+    document = load_bytes(tmp_path, name, data)
+    assert isinstance(document, Document)
+    assert document.media_type == media_type
+    assert document.metadata == {"media_type": media_type}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "encoding"),
+    [
+        ("a.txt", "naïve €".encode(), None),
+        ("a.txt", "naïve €".encode("utf-8-sig"), None),
+        ("a.txt", "naïve €".encode("utf-16"), "utf-16"),
+        ("a.txt", "naïve €".encode("utf-32"), "utf-32"),
+        ("a.txt", "naïve €".encode("cp1252"), "cp1252"),
+        ("a.html", b"<meta charset=iso-8859-15>" + "naïve €".encode("iso-8859-15"), "iso-8859-15"),
+        ("a.html", b'<meta charset="latin-1">' + "naïve €".encode("cp1252"), "cp1252"),
+        ("a.py", b"# coding: iso-8859-15\n#" + "naïve €".encode("iso-8859-15"), "iso-8859-15"),
+        ("a.py", b"# coding: no-such-thing\n#" + "naïve €".encode(), None),
+    ],
+)
+def test_encoding_comes_from_mark_declaration_or_fallback(
+    tmp_path: Path, name: str, data: bytes, encoding: str | None
+) -> None:
+    document = load_bytes(tmp_path, name, data)
+    assert isinstance(document, Document)
+    assert document.text.endswith("naïve €")
+    assert not document.text.startswith("\ufeff")
+    assert document.metadata.get("encoding") == encoding
+
+
+def test_line_ends_become_newlines(tmp_path: Path) -> None:
+    document = load_bytes(tmp_path, "a.txt", b"a\r\nb\rc\n")
+    assert isinstance(document, Document)
+    assert document.text == "a\nb\nc\n"
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x7fELF\0\0", b"%PDF-1.7\n%\xe2\xe3", b"text\0text", bytes(range(1, 9)) * 4]
+)
+def test_binary_file_is_skipped_whatever_its_name(tmp_path: Path, data: bytes) -> None:
+    skipped = load_bytes(tmp_path, "a.txt", data)
+    assert skipped == Skipped((tmp_path / "a.txt").as_posix(), "binary")
+
+
+def test_large_file_is_skipped_with_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("x" * 2_000)
+    assert isinstance(load(Pending("a", path), max_bytes=2_000), Document)
+    assert load(Pending("a", path), max_bytes=1_999) == Skipped("a", "larger than 1,999 bytes")
+
+
+def test_file_that_vanished_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    skipped = load(Pending("gone", tmp_path / "gone"))
+    assert skipped == Skipped("gone", "No such file or directory")

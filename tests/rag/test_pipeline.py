@@ -1,0 +1,259 @@
+"""Ingesting and embedding through the pipeline, with the real model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llmspell import errors
+from llmspell.rag.local import LocalEmbedder
+from llmspell.rag.pipeline import Pipeline
+from llmspell.tenancy.model import Document, IngestProgress, PreparedDocument
+
+
+class Room:
+    """An ingest target in memory, with an optional limit on embeddings."""
+
+    def __init__(self, limit: int = 1 << 40) -> None:
+        self.limit = limit
+        self.charged: list[int] = []
+        self.batches: list[list[str]] = []
+        self.documents: dict[str, PreparedDocument] = {}
+
+    def document_hash(self, document_id: str) -> bytes | None:
+        document = self.documents.get(document_id)
+        return document.content_hash if document else None
+
+    def charge_embeddings(self, count: int) -> None:
+        used = sum(self.charged)
+        if used + count > self.limit:
+            raise errors.QuotaExceeded(
+                quota="max_embeddings_per_day",
+                limit=self.limit,
+                used=used,
+                requested=count,
+                retry_after=1.0,
+            )
+        self.charged.append(count)
+
+    def put_documents(self, batch: Sequence[PreparedDocument]) -> None:
+        self.batches.append([document.id for document in batch])
+        self.documents |= {document.id: document for document in batch}
+
+
+DOCUMENTS = [
+    Document("leave", "Every employee has thirty days of paid holiday in a year.", {"lang": "en"}),
+    Document("travel", "Train tickets are booked in second class.", {"lang": "en"}),
+    Document("coffee", "The espresso machine is cleaned on Fridays.", {"lang": "en"}),
+]
+
+
+@pytest.fixture(scope="module")
+def pipeline(embedder: LocalEmbedder) -> Pipeline:
+    return Pipeline(embedder)
+
+
+def many(count: int) -> Iterator[Document]:
+    for n in range(count):
+        yield Document(f"doc-{n}", f"This is the short text of document {n}.")
+
+
+def test_ingested_text_is_found_by_meaning(pipeline: Pipeline) -> None:
+    room = Room()
+    report = pipeline.ingest(room, DOCUMENTS)
+    assert (report.added, report.replaced, report.unchanged, report.chunks) == (3, 0, 0, 3)
+    query = pipeline.embed_query(["How long may I be on vacation?"])[0]
+    scores = {id: float((doc.vectors @ query)[0]) for id, doc in room.documents.items()}
+    assert max(scores, key=lambda id: scores[id]) == "leave"
+    assert room.documents["leave"].metadata == {"lang": "en"}
+
+
+def test_ingesting_the_same_again_changes_nothing(pipeline: Pipeline) -> None:
+    room = Room()
+    pipeline.ingest(room, DOCUMENTS)
+    batches, charged = list(room.batches), list(room.charged)
+    report = pipeline.ingest(room, DOCUMENTS)
+    assert (report.added, report.replaced, report.unchanged, report.chunks) == (0, 0, 3, 0)
+    assert (room.batches, room.charged) == (batches, charged)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Document("leave", "Every employee has thirty-one days of paid holiday.", {"lang": "en"}),
+        Document("leave", DOCUMENTS[0].text, {"lang": "de"}),
+        Document("leave", DOCUMENTS[0].text, {"lang": "en"}, "text/markdown"),
+    ],
+)
+def test_changed_text_metadata_or_type_replaces_the_document(
+    pipeline: Pipeline, changed: Document
+) -> None:
+    room = Room()
+    pipeline.ingest(room, DOCUMENTS)
+    report = pipeline.ingest(room, [*DOCUMENTS[1:], changed])
+    assert (report.added, report.replaced, report.unchanged) == (0, 1, 2)
+    assert room.documents["leave"].metadata == changed.metadata
+
+
+def test_changed_settings_replace_the_document(pipeline: Pipeline, embedder: LocalEmbedder) -> None:
+    room = Room()
+    pipeline.ingest(room, DOCUMENTS)
+    smaller = Pipeline(embedder, chunk_tokens=128, chunk_overlap=16)
+    assert smaller.ingest(room, DOCUMENTS).replaced == 3
+
+
+def test_hash_does_not_depend_on_the_order_of_metadata(pipeline: Pipeline) -> None:
+    room = Room()
+    pipeline.ingest(room, Document("a", "text", {"x": 1, "y": [1, {"z": None}]}))
+    again = pipeline.ingest(room, Document("a", "text", {"y": [1, {"z": None}], "x": 1}))
+    assert again.unchanged == 1
+
+
+def test_file_spans_point_into_the_file(pipeline: Pipeline, tmp_path: Path) -> None:
+    text = "".join(f"## Part {n}\n\n{'Words about it. ' * 60}\n\n" for n in range(5))
+    (tmp_path / "handbook.md").write_text(text)
+    room = Room()
+    report = pipeline.ingest(room, tmp_path)
+    (document,) = room.documents.values()
+    assert document.id == f"{tmp_path.as_posix()}/handbook.md"
+    assert report.chunks == len(document.chunks) == len(document.vectors) > 1
+    for chunk in document.chunks:
+        assert text[chunk.start : chunk.end] == chunk.text
+
+
+def test_html_is_read_as_text_with_its_title(pipeline: Pipeline) -> None:
+    page = "<title>Rules</title><script>no()</script><h1>Leave</h1><p>Thirty days.</p>"
+    room = Room()
+    pipeline.ingest(room, Document("rules", page, media_type="text/html"))
+    document = room.documents["rules"]
+    assert document.metadata == {"title": "Rules"}
+    assert [chunk.text for chunk in document.chunks] == ["# Leave\n\nThirty days."]
+
+
+def test_what_is_skipped_is_reported_with_the_reason(pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Some text.")
+    (tmp_path / "b.bin").write_bytes(b"\0\1\2")
+    (tmp_path / "c.txt").write_text(" \n")
+    report = pipeline.ingest(Room(), [tmp_path, tmp_path / "a.txt"])
+    base = tmp_path.as_posix()
+    assert report.added == 1
+    assert report.skipped == (
+        f"{base}/b.bin: binary",
+        f"{base}/c.txt: no text in it",
+        f"{base}/a.txt: the same id came before in this ingest",
+    )
+    assert "1 added" in str(report)
+    assert "3 skipped" in str(report)
+
+
+def test_document_that_became_blank_loses_its_chunks(pipeline: Pipeline) -> None:
+    room = Room()
+    pipeline.ingest(room, Document("a", "text"))
+    report = pipeline.ingest(room, Document("a", " "))
+    assert report.replaced == 1
+    assert len(room.documents["a"].chunks) == 0
+    assert room.documents["a"].vectors.shape == (0, 384)
+
+
+def test_each_batch_is_charged_before_it_is_embedded_and_written_at_once(
+    pipeline: Pipeline,
+) -> None:
+    room = Room()
+    pipeline.ingest(room, many(150))
+    assert room.charged == [64, 64, 22]
+    assert [len(batch) for batch in room.batches] == [64, 64, 22]
+
+
+def test_refused_batch_leaves_what_came_before_and_is_continued(pipeline: Pipeline) -> None:
+    room = Room(limit=100)
+    with pytest.raises(errors.QuotaExceeded) as refusal:
+        pipeline.ingest(room, many(150))
+    assert (refusal.value.used, refusal.value.requested) == (64, 64)
+    assert len(room.documents) == 64
+    room.limit = 1_000
+    report = pipeline.ingest(room, many(150))
+    assert (report.unchanged, report.added) == (64, 86)
+    assert sum(room.charged) == 150
+
+
+def test_large_document_is_written_in_one_batch(embedder: LocalEmbedder) -> None:
+    room = Room()
+    text = "\n\n".join(f"Paragraph {n} has a few words in it." * 2 for n in range(140))
+    Pipeline(embedder, chunk_tokens=32, chunk_overlap=0).ingest(room, Document("big", text))
+    assert len(room.documents["big"].chunks) > 64
+    assert room.batches == [["big"]]
+
+
+def test_progress_is_told_after_every_document(pipeline: Pipeline) -> None:
+    told: list[IngestProgress] = []
+    report = pipeline.ingest(Room(), [*DOCUMENTS, Document("x", "")], progress=told.append)
+    assert [state.documents for state in told] == [1, 2, 3, 4]
+    assert {state.total for state in told} == {4}
+    assert max(state.chunks for state in told) == report.chunks == 3
+    told.clear()
+    pipeline.ingest(Room(), many(2), progress=told.append)
+    assert [state.total for state in told] == [None, None]
+
+
+def test_progress_bar_is_drawn_when_asked(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("rich")
+    pipeline.ingest(Room(), DOCUMENTS, progress=True)
+    captured = capsys.readouterr()
+    assert "3/3" in captured.err
+    assert captured.out == ""
+
+
+def test_report_names_the_seconds_of_each_stage(pipeline: Pipeline) -> None:
+    report = pipeline.ingest(Room(), DOCUMENTS)
+    assert set(report.stages) == {"load", "split", "embed", "write"}
+    assert 0 < sum(report.stages.values()) <= report.seconds
+
+
+@pytest.mark.parametrize("blank", ["", " \n"])
+def test_blank_query_is_refused(pipeline: Pipeline, blank: str) -> None:
+    with pytest.raises(errors.InputError, match="query 1 is blank"):
+        pipeline.embed_query(["fine", blank])
+
+
+def test_query_longer_than_the_model_takes_is_cut(pipeline: Pipeline) -> None:
+    vectors = pipeline.embed_query(["word " * 2_000])
+    assert np.linalg.norm(vectors[0]) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        (Document("a", "lone \ud800 surrogate"), errors.IngestError),
+        (Document("a", "text", {"x": object()}), errors.InputError),  # type: ignore[dict-item]
+    ],
+)
+def test_document_that_cannot_be_stored_is_refused(
+    pipeline: Pipeline, document: Document, error: type[Exception]
+) -> None:
+    room = Room()
+    with pytest.raises(error, match="'a'"):
+        pipeline.ingest(room, document)
+    assert room.charged == []
+
+
+def test_chunks_longer_than_the_model_takes_are_refused(
+    embedder: LocalEmbedder, pipeline: Pipeline
+) -> None:
+    with pytest.raises(errors.ConfigError, match="at most 512"):
+        Pipeline(embedder, chunk_tokens=513)
+
+
+def test_nothing_is_loaded_before_the_first_use(run_python: Callable[[str], str]) -> None:
+    code = """
+import sys
+from llmspell.rag import Pipeline
+Pipeline()
+heavy = {"onnxruntime", "tokenizers", "semantic_text_splitter", "selectolax", "rich"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    assert run_python(code) == "[]\n"
