@@ -24,7 +24,9 @@ __all__ = [
     "Counters",
     "StoredRecord",
     "decode_id",
+    "decode_vector",
     "encode_id",
+    "encode_vector",
     "pack",
     "pack_checked",
     "pack_rowid",
@@ -46,6 +48,10 @@ _INT = struct.Struct(">Q")
 _SIGN: Final = 1 << 63
 _CHECKSUM = struct.Struct("<I")
 _CHANGE = struct.Struct("<BQII")
+_HEADER = struct.Struct("<IBBHqqIIII")
+_HEADER_BYTES: Final = _HEADER.size
+_HAS_TEXT: Final = 1
+_IS_CHUNK: Final = 2
 
 
 def encode_id(identity: object) -> bytes:
@@ -81,123 +87,111 @@ def decode_id(key: bytes) -> str | int:
 
 
 class StoredRecord:
-    """A record in bytes, decoded on demand.
+    """A record in bytes, without its vector, decoded on demand.
 
-    Layout: CRC-32 of all that follows up to the vector, seeded with the row id; CRC-32 of the
-    vector; version and flags; times; lengths; then id, metadata, text, vector. The two checksums
-    let a search read a hit's text without touching its vector.
+    Layout: CRC-32 of all that follows, seeded with the row id; version and flags; times; lengths
+    of the parts and of the vector; then the key of the id, metadata, text. The vector is kept
+    apart: a search reads texts, and building an index reads vectors, each without the other.
     """
 
     __slots__ = ("_fields", "_raw", "rowid")
 
-    HEADER: Final = struct.Struct("<IIBBHqqIII")
-    HAS_TEXT: Final = 1
-    IS_CHUNK: Final = 2
-
     def __init__(self, rowid: int, raw: bytes) -> None:
-        """Check the parts but the vector.
+        """Check all of it.
 
         Raises:
-            CorruptFile: a checksum or a bound doesn't hold, or it belongs to another row.
+            CorruptFile: the checksum or a length doesn't hold, or it belongs to another row.
             UnsupportedFormat: a later release wrote it.
         """
-        size = self.HEADER.size
-        if len(raw) < size:
-            raise CorruptFile(f"record {rowid}: {len(raw)} bytes, expected at least {size}")
-        fields = self.HEADER.unpack_from(raw)
-        end = size + fields[7] + fields[8] + fields[9]
-        if end > len(raw) or zlib.crc32(memoryview(raw)[4:end], rowid & 0xFFFFFFFF) != fields[0]:
+        if len(raw) < _HEADER_BYTES:
+            raise CorruptFile(f"record {rowid}: {len(raw)} bytes, expected {_HEADER_BYTES} or more")
+        self._fields = fields = _HEADER.unpack_from(raw)
+        if zlib.crc32(memoryview(raw)[4:], rowid & 0xFFFFFFFF) != fields[0]:
             raise CorruptFile(f"record {rowid}: its checksum does not match")
-        if fields[2] != FORMAT:
-            raise UnsupportedFormat(f"record {rowid}: version {fields[2]}, expected {FORMAT}")
+        if fields[1] != FORMAT:
+            raise UnsupportedFormat(f"record {rowid}: version {fields[1]}, expected {FORMAT}")
+        if len(raw) != _HEADER_BYTES + fields[6] + fields[7] + fields[8]:
+            raise CorruptFile(f"record {rowid}: its lengths do not add up")
         self.rowid = rowid
         self._raw = raw
-        self._fields = fields
 
-    @classmethod
+    @staticmethod
     def encode(
-        cls,
         rowid: int,
         *,
         key: bytes,
         metadata: bytes,
         text: bytes | None,
-        vector: bytes,
+        vector_bytes: int,
         created_us: int,
         updated_us: int,
         is_chunk: bool,
     ) -> bytes:
         """Bytes of a record; ``key`` and ``metadata`` are encoded already."""
-        flags = (0 if text is None else cls.HAS_TEXT) | (cls.IS_CHUNK if is_chunk else 0)
+        flags = (0 if text is None else _HAS_TEXT) | (_IS_CHUNK if is_chunk else 0)
         text = text or b""
-        header = cls.HEADER.pack(
-            0,
-            zlib.crc32(vector),
-            FORMAT,
-            flags,
-            0,
-            created_us,
-            updated_us,
-            len(key),
-            len(metadata),
-            len(text),
-        )
+        sizes = len(key), len(metadata), len(text), vector_bytes
+        header = _HEADER.pack(0, FORMAT, flags, 0, created_us, updated_us, *sizes)
         checked = b"".join((header[4:], key, metadata, text))
-        checksum = _CHECKSUM.pack(zlib.crc32(checked, rowid & 0xFFFFFFFF))
-        return b"".join((checksum, checked, vector))
+        return _CHECKSUM.pack(zlib.crc32(checked, rowid & 0xFFFFFFFF)) + checked
 
     @property
     def key(self) -> bytes:
         """Key of the external id, see :func:`encode_id`."""
-        start = self.HEADER.size
-        return self._raw[start : start + self._fields[7]]
+        return self._raw[_HEADER_BYTES : _HEADER_BYTES + self._fields[6]]
 
     @property
     def metadata(self) -> dict[str, Any]:
         """A dict of its own."""
-        start = self.HEADER.size + self._fields[7]
-        decoded: dict[str, Any] = unpack(self._raw[start : start + self._fields[8]])
+        start = _HEADER_BYTES + self._fields[6]
+        decoded: dict[str, Any] = unpack(self._raw[start : start + self._fields[7]])
         return decoded
 
     @property
     def text(self) -> str | None:
         """None where the record has none."""
-        if not self._fields[3] & self.HAS_TEXT:
+        if not self._fields[2] & _HAS_TEXT:
             return None
-        start = self.HEADER.size + self._fields[7] + self._fields[8]
-        return self._raw[start : start + self._fields[9]].decode()
-
-    @property
-    def vector(self) -> NDArray[np.float32]:
-        """(dim,) float32, read-only.
-
-        Raises:
-            CorruptFile: its checksum doesn't match.
-        """
-        raw = memoryview(self._raw)[self.HEADER.size + sum(self._fields[7:10]) :]
-        if len(raw) % 4 or zlib.crc32(raw) != self._fields[1]:
-            raise CorruptFile(f"record {self.rowid}: the checksum of its vector does not match")
-        return np.frombuffer(raw, dtype="<f4")
+        return self._raw[_HEADER_BYTES + self._fields[6] + self._fields[7] :].decode()
 
     @property
     def created_us(self) -> int:
         """Microseconds since 1970, UTC."""
-        return int(self._fields[5])
+        return int(self._fields[4])
 
     @property
     def updated_us(self) -> int:
         """Microseconds since 1970, UTC."""
-        return int(self._fields[6])
+        return int(self._fields[5])
 
     @property
     def is_chunk(self) -> bool:
         """Whether it is a piece of an ingested document."""
-        return bool(self._fields[3] & self.IS_CHUNK)
+        return bool(self._fields[2] & _IS_CHUNK)
 
     @property
     def storage(self) -> int:
         """Bytes that the storage quota counts: id, metadata, text and vector."""
-        return len(self._raw) - self.HEADER.size
+        return sum(self._fields[6:10])
+
+
+def encode_vector(rowid: int, vector: bytes) -> bytes:
+    """Bytes of a vector: CRC-32 seeded with the row id, then little-endian float32."""
+    return _CHECKSUM.pack(zlib.crc32(vector, rowid & 0xFFFFFFFF)) + vector
+
+
+def decode_vector(rowid: int, raw: bytes | None) -> NDArray[np.float32]:
+    """The (dim,) vector that :func:`encode_vector` encoded, read-only; raises CorruptFile."""
+    if raw is None:
+        raise CorruptFile(f"vector {rowid}: missing")
+    body = memoryview(raw)[4:]
+    if (
+        not len(body)
+        or len(body) % 4
+        or zlib.crc32(body, rowid & 0xFFFFFFFF) != _CHECKSUM.unpack_from(raw)[0]
+    ):
+        raise CorruptFile(f"vector {rowid}: its checksum does not match")
+    return np.frombuffer(body, dtype="<f4")
 
 
 class Change(NamedTuple):

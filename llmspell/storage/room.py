@@ -171,7 +171,7 @@ class Room:
             records = self.fetch(rows)
             stages.fetch.record_since(started)
             if all(records):
-                return cast(list[bytes], records), rows, scores
+                return cast("list[bytes]", records), rows, scores
             live = [i for i, record in enumerate(records) if record is not None]
             if len(live) >= k or len(rows) < wanted:
                 chosen = live[:k]
@@ -206,7 +206,7 @@ class Room:
             raws = list(islice(records, count))
             if all(raws):
                 rows, best = ids[i, :count].tolist(), scores[i, :count].tolist()
-                found.append((cast(list[bytes], raws), rows, best))
+                found.append((cast("list[bytes]", raws), rows, best))
             else:
                 found.append(self.search(index, queries[i], k, ef_search, allowed, threshold))
         return found

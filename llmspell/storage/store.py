@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llmspell.errors import ClosedError, CorruptFile, UnsupportedFormat
 from llmspell.quota import Quota, Reservation, Slot
@@ -17,6 +18,8 @@ from llmspell.storage.codec import (
     Change,
     Counters,
     StoredRecord,
+    decode_vector,
+    encode_vector,
     pack_checked,
     pack_rowid,
     unpack,
@@ -29,10 +32,11 @@ __all__ = ["Applied", "Put", "StoredDocument", "TenantStore"]
 
 _LOG: Final = b"log"
 _RECORDS: Final = b"records"
+_VECTORS: Final = b"vectors"
 _IDS: Final = b"ids"
 _DOCUMENTS: Final = b"documents"
 _META: Final = b"meta"
-_DATABASES: Final = (_LOG, _RECORDS, _IDS, _DOCUMENTS, _META)
+_DATABASES: Final = (_LOG, _RECORDS, _VECTORS, _IDS, _DOCUMENTS, _META)
 _COUNTERS: Final = b"counters"
 _ABOUT: Final = b"about"
 
@@ -102,6 +106,7 @@ class TenantStore:
         self._env = Environment(path, _DATABASES, map_size=map_size)
         self._slot = slot
         self._records = self._env.databases[_RECORDS]
+        self._vectors = self._env.databases[_VECTORS]
         try:
             with self._env.read() as txn:
                 about = unpack_checked("store", self._get(txn, _META, _ABOUT))
@@ -131,11 +136,19 @@ class TenantStore:
         """Records of some rows, as one moment shows them; None where a row is gone."""
         return self._env.get_many(self._records, list(map(pack_rowid, rowids)))
 
-    def get(self, keys: Sequence[bytes]) -> list[StoredRecord | None]:
-        """Records of some ids, as one moment shows them."""
+    def get(self, keys: Sequence[bytes]) -> list[tuple[StoredRecord, NDArray[np.float32]] | None]:
+        """Records and vectors of some ids, as one moment shows them; None for a missing id."""
         with self._env.read() as txn:
             rows = [self._get(txn, _IDS, key) for key in keys]
-            return [None if row is None else self._record(txn, row) for row in rows]
+            return [None if row is None else self._whole(txn, row) for row in rows]
+
+    def vectors(self, rowids: Sequence[int]) -> list[NDArray[np.float32] | None]:
+        """Vectors of some rows, as one moment shows them; None where a row is gone."""
+        raws = self._env.get_many(self._vectors, list(map(pack_rowid, rowids)))
+        return [
+            None if raw is None else decode_vector(rowid, raw)
+            for rowid, raw in zip(rowids, raws, strict=True)
+        ]
 
     def document(self, document_id: str) -> StoredDocument | None:
         """An ingested document."""
@@ -147,6 +160,13 @@ class TenantStore:
         with self._env.read() as txn, txn.cursor(self._records) as cursor:
             for key, raw in cursor.iternext():
                 yield StoredRecord(unpack_rowid(key)[0], raw)
+
+    def all_vectors(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """All rows with their vectors in the order of the rows, as one moment shows them."""
+        with self._env.read() as txn, txn.cursor(self._vectors) as cursor:
+            for key, raw in cursor.iternext():
+                rowid = unpack_rowid(key)[0]
+                yield rowid, decode_vector(rowid, raw)
 
     def changes(self, after: int) -> Iterator[Change]:
         """Entries of the log behind a sequence number.
@@ -233,11 +253,12 @@ class TenantStore:
     def _get(self, txn: Transaction, database: bytes, key: bytes) -> bytes | None:
         return txn.get(key, db=self._env.databases[database])
 
-    def _record(self, txn: Transaction, row: bytes) -> StoredRecord:
+    def _whole(self, txn: Transaction, row: bytes) -> tuple[StoredRecord, NDArray[np.float32]]:
+        rowid = unpack_rowid(row)[0]
         raw = txn.get(row, db=self._records)
         if raw is None:
-            raise CorruptFile(f"record {unpack_rowid(row)[0]}: its id is there, but it is not")
-        return StoredRecord(unpack_rowid(row)[0], raw)
+            raise CorruptFile(f"record {rowid}: its id is there, but it is not")
+        return StoredRecord(rowid, raw), decode_vector(rowid, txn.get(row, db=self._vectors))
 
 
 class _Batch:
@@ -267,9 +288,8 @@ class _Batch:
             for rowid in range(old.first, old.first + old.length):
                 record = self._txn.pop(pack_rowid(rowid), db=self._dbs[_RECORDS])
                 if record is not None:
-                    stored = StoredRecord(rowid, record)
+                    stored = self._take(rowid, record)
                     self._txn.delete(stored.key, db=self._dbs[_IDS])
-                    self._removed.append(stored)
 
     def remove_keys(self, keys: Iterable[bytes]) -> dict[bytes, int]:
         """Remove records by key; returns when those that were there had been created."""
@@ -281,12 +301,17 @@ class _Batch:
             raw = self._txn.pop(row, db=self._dbs[_RECORDS])
             if raw is None:
                 raise CorruptFile(f"record {unpack_rowid(row)[0]}: its id is there, but it is not")
-            stored = StoredRecord(unpack_rowid(row)[0], raw)
+            stored = self._take(unpack_rowid(row)[0], raw)
             created[key] = stored.created_us
-            self._removed.append(stored)
             if stored.is_chunk:
                 self._touched.add(stored.metadata["document"])
         return created
+
+    def _take(self, rowid: int, raw: bytes) -> StoredRecord:
+        self._txn.delete(pack_rowid(rowid), db=self._dbs[_VECTORS])
+        stored = StoredRecord(rowid, raw)
+        self._removed.append(stored)
+        return stored
 
     def counted(
         self, puts: Sequence[Put], documents: Mapping[str, StoredDocument | None], dim: int
@@ -322,7 +347,7 @@ class _Batch:
                 key=put.key,
                 metadata=put.metadata,
                 text=put.text,
-                vector=put.vector,
+                vector_bytes=len(put.vector),
                 created_us=created.get(put.key, now),
                 updated_us=now,
                 is_chunk=put.is_chunk,
@@ -331,6 +356,9 @@ class _Batch:
         )
         with self._txn.cursor(self._dbs[_RECORDS]) as cursor:
             cursor.putmulti(zip(rows, records, strict=True), append=True)
+        vectors = (encode_vector(first + i, put.vector) for i, put in enumerate(puts))
+        with self._txn.cursor(self._dbs[_VECTORS]) as cursor:
+            cursor.putmulti(zip(rows, vectors, strict=True), append=True)
         with self._txn.cursor(self._dbs[_IDS]) as cursor:
             cursor.putmulti(zip((put.key for put in puts), rows, strict=True))
         self._write_documents(documents, first)

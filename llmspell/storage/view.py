@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from llmspell.config import TenantConfig
 from llmspell.errors import CorruptFile, LlmspellError, StorageError
 from llmspell.index import Index
-from llmspell.storage.codec import Change, StoredRecord
+from llmspell.storage.codec import Change
 from llmspell.storage.store import TenantStore
 
 __all__ = ["VectorView"]
@@ -141,8 +141,8 @@ class VectorView:
 
     def _add(self, rows: Iterable[int]) -> None:
         for batch in _batches(rows):
-            records = zip(batch, self._store.fetch(batch), strict=True)
-            self._add_records(StoredRecord(row, raw) for row, raw in records if raw is not None)
+            found = zip(batch, self._store.vectors(batch), strict=True)
+            self._add_vectors((row, vector) for row, vector in found if vector is not None)
 
     def _rebuild(self, dim: int) -> None:
         self.index = self._empty(dim)
@@ -153,8 +153,8 @@ class VectorView:
                 self._store.counters.vectors,
             )
         self._pending = self._store.counters.vectors
-        for batch in _batches(self._store.records()):
-            self._add_records(batch)
+        for batch in _batches(self._store.all_vectors()):
+            self._add_vectors(batch)
         if len(self.index) != self._store.counters.vectors:
             raise CorruptFile(
                 f"{self._directory}: {len(self.index)} records, "
@@ -162,14 +162,12 @@ class VectorView:
             )
         self.sequence = self._store.counters.sequence
 
-    def _add_records(self, records: Iterable[StoredRecord]) -> None:
+    def _add_vectors(self, found: Iterable[tuple[int, NDArray[np.float32]]]) -> None:
         assert self.index is not None
-        rows, vectors = [], []
-        for record in records:
-            rows.append(record.rowid)
-            vectors.append(record.vector)
-        if rows:
-            self.index.add(np.array(rows, dtype=np.int64), np.stack(vectors))
+        pairs = list(found)
+        if pairs:
+            rows = np.array([row for row, _ in pairs], dtype=np.int64)
+            self.index.add(rows, np.stack([vector for _, vector in pairs]))
 
     def _empty(self, dim: int) -> Index:
         return Index(dim=dim, metric=self._config.metric, params=self._config.index)

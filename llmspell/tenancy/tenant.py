@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmspell._hot import now_ns
 from llmspell.config import TenantConfig
-from llmspell.errors import IdNotFound, ShapeError
+from llmspell.errors import IdNotFound, InputError, ShapeError
 from llmspell.quota import Quota, Usage
 from llmspell.storage import Room, StoredRecord, decode_id, parse_filter
 from llmspell.tenancy.hit import Hit, hit_type
@@ -127,7 +127,7 @@ class Tenant:
             if missing:
                 more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
                 raise IdNotFound(f"no record {', '.join(map(repr, missing[:5]))}{more}")
-            records = [_record(one) for one in stored if one is not None]
+            records = [_record(*one) for one in stored if one is not None]
             return records[0] if isinstance(ids, (str, int, np.integer)) else records
 
     def delete(self, ids: RecordId | Sequence[RecordId]) -> int:
@@ -194,31 +194,24 @@ class Tenant:
         """
         with self._instruments.search.timed():
             room = self._room or self._enter()
-            vectors: NDArray[np.float32] | None = None
-            if isinstance(query, str):
-                texts = [query]
-            elif isinstance(query, (list, tuple)) and query and isinstance(query[0], str):
-                texts = list(query)
-            else:
-                vectors = as_vectors(query)
-                if not 1 <= vectors.ndim <= 2:
-                    raise ShapeError(
-                        f"a query must have shape (dim,) or (q, dim), got {vectors.shape}"
-                    )
-                texts = []
-            is_one = isinstance(query, str) or (vectors is not None and vectors.ndim == 1)
-            count = 1 if is_one else len(texts) if vectors is None else len(vectors)
-            self._charge(_API_CALLS, count)
+            # Arrays first: what the index checks itself isn't looked at twice.
+            vectors = query if type(query) is np.ndarray else _to_vectors(query)
+            shape = (1,) if vectors is None else vectors.shape
+            if vectors is None and not isinstance(query, str):
+                shape = (len(query), 1)  # type: ignore[arg-type]
+            if not 1 <= len(shape) <= 2:
+                raise ShapeError(f"a query must have shape (dim,) or (q, dim), got {shape}")
+            is_one = len(shape) == 1
+            self._charge(_API_CALLS, 1 if is_one else shape[0])
             condition = None if filter is None else parse_filter(filter)
             index = room.index
             if index is None:
-                return [] if is_one else [[] for _ in range(count)]
+                return [] if is_one else [[] for _ in range(shape[0])]
             if vectors is None:
-                vectors = self._embed(texts)
-                if is_one:
-                    vectors = vectors[0]
+                vectors = self._embed([query] if is_one else query)  # type: ignore[list-item,arg-type]
+                vectors = vectors[0] if is_one else vectors
             allowed = None if condition is None else room.matching(condition)
-            if vectors.ndim == 1:
+            if is_one:
                 found = room.search(index, vectors, k, ef_search, allowed, threshold)
                 return list(map(self._hit, *found))
             return [
@@ -273,10 +266,21 @@ class Tenant:
         return as_vectors(vectors)
 
 
-def _record(stored: StoredRecord) -> Record:
+def _to_vectors(query: object) -> NDArray[np.float32] | None:
+    """Vectors of a query that isn't an array; None for texts."""
+    if isinstance(query, str):
+        return None
+    if isinstance(query, (list, tuple)) and query and isinstance(query[0], str):
+        if not all(isinstance(text, str) for text in query):
+            raise InputError("a batch of texts must hold nothing but str")
+        return None
+    return as_vectors(query)  # type: ignore[arg-type]
+
+
+def _record(stored: StoredRecord, vector: NDArray[np.float32]) -> Record:
     return Record(
         id=decode_id(stored.key),
-        vector=stored.vector,
+        vector=vector,
         text=stored.text,
         metadata=stored.metadata,
         created_at=datetime.fromtimestamp(stored.created_us / 1e6, UTC),
