@@ -1,0 +1,174 @@
+"""Draw tables and pictures from results: ``python -m benchmarks.report``.
+
+Reads every JSON file in benchmarks/results and writes docs/benchmarks. With ``--readme``, also
+puts the short table between the two marker lines of that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import figures
+
+__all__ = ["BEGIN", "END", "main", "render", "splice", "summary"]
+
+BEGIN = "<!-- benchmarks: begin; written by python -m benchmarks.report -->"
+END = "<!-- benchmarks: end -->"
+_ROOT = Path(__file__).resolve().parent.parent
+_COMMANDS = {
+    "recall": "python -m benchmarks recall --data FOLDER",
+    "tenant": "python -m benchmarks tenant --data FOLDER",
+    "import": "python -m benchmarks import",
+    "ingest": "python -m benchmarks ingest",
+}
+
+
+def render(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
+    """Write one Markdown fragment a result, and the pictures of recall, into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for result in results:
+        kind = result["benchmark"]
+        if kind == "recall":
+            name = f"recall-{result['dataset']['name']}"
+            written += figures.draw_recall(result, folder)
+        else:
+            name = kind
+        text = "\n".join([*_TABLES[kind](result), "", *_ran_on(result)]) + "\n"
+        path = folder / f"{name}.md"
+        path.write_text(text, encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def summary(results: Sequence[dict[str, Any]]) -> list[str]:
+    """The short table: one line a claim, with the command that measures it again."""
+    rows = []
+    for result in results:
+        command = f"`{_COMMANDS[result['benchmark']]}`"
+        rows += [(*line, command) for line in _SUMMARIES[result["benchmark"]](result)]
+    return _markdown(("what", "measured", "command"), rows)
+
+
+def splice(text: str, lines: Iterable[str]) -> str:
+    """``text`` with what lies between the marker lines replaced.
+
+    Raises:
+        ValueError: the markers aren't there, once each and in order.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"the file needs the lines {BEGIN!r} and {END!r}, in this order")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    return "\n".join([before + BEGIN, "", *lines, "", END + after])
+
+
+def _recall_table(result: dict[str, Any]) -> list[str]:
+    reference = result["reference"]
+    targets = list(result["peers"][0]["at_recall"])
+    head = ["index"]
+    for target in targets:
+        head += [f"QPS @{target}", f"× {reference}"]
+    head += ["p50 / p99 µs @0.95", "build s (CPU s)", "memory MiB"]
+    rows = []
+    for peer in result["peers"]:
+        label = f"{peer['name']} {peer['variant']}"
+        if peer["error"] is not None:
+            rows.append((f"{label} (failed)", *["—"] * (len(head) - 1)))
+            continue
+        row = [f"{label}, {peer['version']}"]
+        for target in targets:
+            reading = peer["at_recall"][target]
+            ratio = peer[f"ratio_to_{reference}"].get(target)
+            row.append("—" if reading is None else f"{reading['qps']:,.0f}")
+            row.append("—" if ratio is None else f"{ratio:.2f}")
+        reading = peer["at_recall"].get("0.95")
+        row.append(
+            "—" if reading is None else f"{reading['p50_us']:.0f} / {reading['p99_us']:.0f}"
+        )
+        row.append(f"{peer['build']['wall_s']:.0f} ({peer['build']['cpu_s']:.0f})")
+        row.append(f"{peer['rss_growth_mib']:.0f}")
+        rows.append(tuple(row))
+    return _markdown(head, rows)
+
+
+def _recall_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = []
+    reference = result["reference"]
+    dataset = result["dataset"]
+    for peer in result["peers"]:
+        reading = peer["at_recall"].get("0.95")
+        ratio = peer[f"ratio_to_{reference}"].get("0.95")
+        if peer["name"] != "llmspell" or reading is None:
+            continue
+        beside = "" if ratio is None else f", {ratio:.2f} × {reference}"
+        lines.append(
+            (
+                f"queries per second at recall@{result['settings']['k']} = 0.95, one thread, "
+                f"{peer['variant']}, {dataset['vectors']:,} × {dataset['dim']}",
+                f"{reading['qps']:,.0f}{beside}; p50 {reading['p50_us']:.0f} µs, "
+                f"p99 {reading['p99_us']:.0f} µs",
+            )
+        )
+    return lines
+
+
+def _import_table(result: dict[str, Any]) -> list[str]:
+    spent = result["beyond_numpy_ms"]
+    rows = [("all", f"{spent['median']:.1f}")]
+    rows += [(name, f"{own:.1f}") for name, own in result["own_ms_by_package"].items()]
+    return _markdown(("package", "ms"), rows)
+
+
+def _import_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
+    spent = result["beyond_numpy_ms"]
+    return [("`import llmspell`, beyond NumPy", f"{spent['median']:.0f} ms")]
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return ["| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)]
+
+
+def _ran_on(result: dict[str, Any]) -> list[str]:
+    host = result["host"]
+    settings = result.get("settings", {})
+    stated = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
+    lines = [
+        f"{host['cpu']}, {host['cpus']} CPUs, {host['system']}, Python {host['python']}, "
+        f"NumPy {host['numpy']}; commit {host['commit']}, {host['time_utc']}; load before "
+        f"{host['load_1min']}."
+    ]
+    if stated:
+        lines.append(f"Settings: {stated}.")
+    return lines
+
+
+_TABLES = {"recall": _recall_table, "import": _import_table}
+_SUMMARIES = {"recall": _recall_summary, "import": _import_summary}
+
+
+def main() -> None:
+    """Parse the command line, read the results, write what is drawn from them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("--results", type=Path, default=_ROOT / "benchmarks" / "results")
+    parser.add_argument("--out", type=Path, default=_ROOT / "docs" / "benchmarks")
+    parser.add_argument("--readme", type=Path, help="file with the marker lines")
+    options = parser.parse_args()
+    files = sorted(options.results.glob("*.json"))
+    if not files:
+        parser.error(f"no results in {options.results}; run a benchmark with --out first")
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    for path in render(results, options.out):
+        print(path)
+    if options.readme is not None:
+        text = options.readme.read_text(encoding="utf-8")
+        options.readme.write_text(splice(text, summary(results)), encoding="utf-8")
+        print(options.readme)
+
+
+if __name__ == "__main__":
+    main()
