@@ -71,7 +71,7 @@ def _recall_table(result: dict[str, Any]) -> list[str]:
     targets = list(result["peers"][0]["at_recall"])
     head = ["index"]
     for target in targets:
-        head += [f"QPS @{target}", f"× {reference}"]
+        head += [f"QPS @{target}", f"/ {reference}"]
     head += ["p50 / p99 µs @0.95", "build s (CPU s)", "memory MiB"]
     rows = []
     for peer in result["peers"]:
@@ -86,9 +86,7 @@ def _recall_table(result: dict[str, Any]) -> list[str]:
             row.append("—" if reading is None else f"{reading['qps']:,.0f}")
             row.append("—" if ratio is None else f"{ratio:.2f}")
         reading = peer["at_recall"].get("0.95")
-        row.append(
-            "—" if reading is None else f"{reading['p50_us']:.0f} / {reading['p99_us']:.0f}"
-        )
+        row.append("—" if reading is None else f"{reading['p50_us']:.0f} / {reading['p99_us']:.0f}")
         row.append(f"{peer['build']['wall_s']:.0f} ({peer['build']['cpu_s']:.0f})")
         row.append(f"{peer['rss_growth_mib']:.0f}")
         rows.append(tuple(row))
@@ -104,16 +102,64 @@ def _recall_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
         ratio = peer[f"ratio_to_{reference}"].get("0.95")
         if peer["name"] != "llmspell" or reading is None:
             continue
-        beside = "" if ratio is None else f", {ratio:.2f} × {reference}"
+        beside = "" if ratio is None else f", {ratio:.2f} times {reference}"
         lines.append(
             (
                 f"queries per second at recall@{result['settings']['k']} = 0.95, one thread, "
-                f"{peer['variant']}, {dataset['vectors']:,} × {dataset['dim']}",
+                f"{peer['variant']}, {_size(dataset)}",
                 f"{reading['qps']:,.0f}{beside}; p50 {reading['p50_us']:.0f} µs, "
                 f"p99 {reading['p99_us']:.0f} µs",
             )
         )
     return lines
+
+
+def _tenant_table(result: dict[str, Any]) -> list[str]:
+    rows = []
+    for search in result["searches"]:
+        for name in ("p50", "p99", "mean"):
+            rows.append(
+                (
+                    f"ef_search {search['ef_search']}, {name}",
+                    f"{search['index_us'][name]:.1f}",
+                    f"{search['tenant_us'][name]:.1f}",
+                    f"{search['overhead_us'][name]:.1f}",
+                    f"{search['overhead_percent'][name]:.1f} %",
+                )
+            )
+    head = ("", "`Index.search` µs", "`Tenant.search` µs", "overhead µs", "overhead")
+    shares = [
+        (f"ef_search {s['ef_search']}", *(f"{s['in_place_us'][n]:.1f}" for n in _IN_PLACE))
+        for s in result["searches"]
+    ]
+    pieces = [(name, f"{spent:.2f}") for name, spent in result["pieces_us"].items()]
+    return [
+        *_markdown(head, rows),
+        "",
+        "Where the mean of `Tenant.search` goes, by the database's own instruments:",
+        "",
+        *_markdown(("", *(f"{name} µs" for name in _IN_PLACE)), shares),
+        "",
+        "Each step alone and warm; hits are read after the search:",
+        "",
+        *_markdown(("step", "µs"), pieces),
+    ]
+
+
+_IN_PLACE = ("search", "fetch", "rest")
+
+
+def _tenant_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
+    search = result["searches"][0]
+    dataset = result["dataset"]
+    return [
+        (
+            f"`Tenant.search` beyond `Index.search`, p50, ef_search {search['ef_search']}, "
+            f"{_size(dataset)}",
+            f"{search['overhead_us']['p50']:.1f} µs on {search['index_us']['p50']:.1f} µs "
+            f"({search['overhead_percent']['p50']:.1f} %)",
+        )
+    ]
 
 
 def _import_table(result: dict[str, Any]) -> list[str]:
@@ -126,6 +172,10 @@ def _import_table(result: dict[str, Any]) -> list[str]:
 def _import_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
     spent = result["beyond_numpy_ms"]
     return [("`import llmspell`, beyond NumPy", f"{spent['median']:.0f} ms")]
+
+
+def _size(dataset: dict[str, Any]) -> str:
+    return f"{dataset['vectors']:,} vectors of {dataset['dim']} dimensions"
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -147,8 +197,8 @@ def _ran_on(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-_TABLES = {"recall": _recall_table, "import": _import_table}
-_SUMMARIES = {"recall": _recall_summary, "import": _import_summary}
+_TABLES = {"recall": _recall_table, "tenant": _tenant_table, "import": _import_table}
+_SUMMARIES = {"recall": _recall_summary, "tenant": _tenant_summary, "import": _import_summary}
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from benchmarks.peers.base import FloatMatrix, Peer, Search, Setup
+from llmspell import _core
 from llmspell.config import ElementType, IndexParams, Metric
 from llmspell.index import Index
 
@@ -37,6 +38,7 @@ class _Llmspell:
             "degree_layer0": params.max_neighbors or 2 * params.m,
             "ef_construction": params.ef_construction,
             "element_type": self._index.dtype,
+            "simd": _core.simd_level(),
         }
 
     def build(self, vectors: FloatMatrix) -> None:

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import imports, recall, report
+from benchmarks.peers.base import PeerSpec
+
+pytest.importorskip("matplotlib", reason="pip install 'llmspell[bench]'")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def measured(folder: Path) -> dict[str, Any]:
+    return recall.run(
+        folder,
+        peers=[PeerSpec.parse("llmspell"), PeerSpec.parse("llmspell:int8")],
+        ef_search=(10, 100),
+        rounds=1,
+        seconds=0.0,
+    )
+
+
+def test_each_number_of_the_table_is_the_result_s(measured: dict[str, Any], tmp_path: Path) -> None:
+    report.render([measured], tmp_path)
+    table = (tmp_path / "recall-clusters-24.md").read_text()
+    for peer in measured["peers"]:
+        assert f"llmspell {peer['variant']}" in table
+        assert f"{peer['at_recall']['0.95']['qps']:,.0f}" in table
+    assert measured["host"]["commit"] in table
+    assert "m 16" in table
+
+
+def test_pictures_are_well_formed_and_the_same_each_time(
+    measured: dict[str, Any], tmp_path: Path
+) -> None:
+    first = {path.name: path.read_bytes() for path in report.render([measured], tmp_path)}
+    again = {path.name: path.read_bytes() for path in report.render([measured], tmp_path)}
+    assert first == again
+    for name in ("recall-clusters-24-light.svg", "recall-clusters-24-dark.svg"):
+        assert ElementTree.fromstring(first[name]).tag.endswith("svg")
+
+
+def test_a_failed_peer_keeps_its_row(measured: dict[str, Any], tmp_path: Path) -> None:
+    peers = json.loads(json.dumps(measured["peers"]))
+    peers[1] = {
+        **{"name": "llmspell", "variant": "int8", "error": "exit status -11", "points": []},
+        "at_recall": dict.fromkeys(peers[0]["at_recall"]),
+        "ratio_to_hnswlib": {},
+    }
+    report.render([{**measured, "peers": peers}], tmp_path)
+    assert "| llmspell int8 (failed) |" in (tmp_path / "recall-clusters-24.md").read_text()
+
+
+def test_command_puts_the_short_table_between_the_markers(
+    measured: dict[str, Any], tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "recall.json").write_text(json.dumps(measured))
+    (results / "import.json").write_text(json.dumps(imports.run(repeats=3)))
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks.report", "--results", str(results)),
+            *("--out", str(tmp_path / "docs"), "--readme", str(readme)),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    text = readme.read_text()
+    assert text.startswith("# before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "`python -m benchmarks import`" in text
+    assert (tmp_path / "docs" / "import.md").exists()
+
+
+def test_a_file_without_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs the lines"):
+        report.splice("nothing here", ["x"])
