@@ -1,17 +1,19 @@
-"""Command line: ``python -m benchmarks recall|import|…``."""
+"""Command line: ``python -m benchmarks recall|tenant|import|ingest``."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import imports, recall, tenant
+from benchmarks import imports, ingest, recall, tenant
+
+_BENCHMARKS = {"recall": recall, "tenant": tenant, "import": imports, "ingest": ingest}
 
 
 def main() -> None:
     """Parse the command line and run one benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="BENCHMARK")
-    for name, module in (("recall", recall), ("tenant", tenant), ("import", imports)):
+    for name, module in _BENCHMARKS.items():
         command = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
         module.add_arguments(command)
         command.set_defaults(main=module.main)

@@ -7,7 +7,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["standard_library", "wordnet", "wordnet_folder"]
+__all__ = ["library_files", "standard_library", "wordnet", "wordnet_folder"]
 
 # What embedding costs grows with length; this many characters are about 150 tokens.
 MAX_CHARS = 600
@@ -23,18 +23,24 @@ def standard_library() -> Iterator[str]:
     Each passage is ``"module.name: text"``, cut at 600 characters.
     """
     root = Path(sysconfig.get_path("stdlib"))
+    for file in library_files():
+        module = ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        try:
+            source = file.read_text(encoding="utf-8")
+            tree = ast.parse(source)
+        except (SyntaxError, UnicodeDecodeError):
+            continue
+        for name, text in _passages(tree, source, module):
+            if len(text) >= MIN_CHARS:
+                yield f"{name}: {text}"[:MAX_CHARS]
+
+
+def library_files() -> Iterator[Path]:
+    """Python's own source files, without its tests, in a fixed order."""
+    root = Path(sysconfig.get_path("stdlib"))
     for file in sorted(root.rglob("*.py")):
-        relative = file.relative_to(root)
-        if _LEFT_OUT.isdisjoint(relative.parts):
-            module = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
-            try:
-                source = file.read_text(encoding="utf-8")
-                tree = ast.parse(source)
-            except (SyntaxError, UnicodeDecodeError):
-                continue
-            for name, text in _passages(tree, source, module):
-                if len(text) >= MIN_CHARS:
-                    yield f"{name}: {text}"[:MAX_CHARS]
+        if _LEFT_OUT.isdisjoint(file.relative_to(root).parts):
+            yield file
 
 
 def wordnet(folder: Path) -> Iterator[str]:

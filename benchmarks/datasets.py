@@ -12,21 +12,35 @@ import platform
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import corpus
-from llmspell.rag import Embedder, LocalEmbedder
+from llmspell.rag import LocalEmbedder
 
 __all__ = ["build"]
 
 _BATCH = 512
 
 
+class TextEmbedder(Protocol):
+    """As much of :class:`llmspell.rag.Embedder` as a dataset needs."""
+
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    def embed(self, texts: Sequence[str], *, truncate: bool = False) -> NDArray[np.float32]: ...
+
+
 def build(
-    out: Path, *, embedder: Embedder, source: str, size: int, queries: int, seed: int
+    out: Path, *, embedder: TextEmbedder, source: str, size: int, queries: int, seed: int
 ) -> None:
     """Write ``base.f16.npy``, ``queries.f16.npy``, ``meta.json`` and ``README.md``.
 

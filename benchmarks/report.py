@@ -174,6 +174,25 @@ def _import_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
     return [("`import llmspell`, beyond NumPy", f"{spent['median']:.0f} ms")]
 
 
+def _ingest_table(result: dict[str, Any]) -> list[str]:
+    stages = [
+        (name, f"{stage['seconds']:.2f}", _rate(stage["passages_per_s"]))
+        for name, stage in result["stages"].items()
+    ]
+    total = ("all", f"{result['seconds']:.2f}", _rate(result["passages_per_s"]))
+    again = (f"again, {result['unchanged_again']} unchanged", f"{result['again_seconds']:.2f}", "")
+    return _markdown(("stage", "seconds", "passages/s"), [*stages, total, again])
+
+
+def _ingest_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
+    what = f"ingest of {result['documents']} source files, {result['passages']:,} passages"
+    return [(what, f"{_rate(result['passages_per_s'])} passages a second")]
+
+
+def _rate(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
 def _size(dataset: dict[str, Any]) -> str:
     return f"{dataset['vectors']:,} vectors of {dataset['dim']} dimensions"
 
@@ -197,8 +216,18 @@ def _ran_on(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-_TABLES = {"recall": _recall_table, "tenant": _tenant_table, "import": _import_table}
-_SUMMARIES = {"recall": _recall_summary, "tenant": _tenant_summary, "import": _import_summary}
+_TABLES = {
+    "recall": _recall_table,
+    "tenant": _tenant_table,
+    "import": _import_table,
+    "ingest": _ingest_table,
+}
+_SUMMARIES = {
+    "recall": _recall_summary,
+    "tenant": _tenant_summary,
+    "import": _import_summary,
+    "ingest": _ingest_summary,
+}
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ class LetterEmbedder:
 
     model_id = "letters"
     dim = 26
-    max_tokens = 512
 
     def embed(self, texts: Sequence[str], *, truncate: bool = False) -> NDArray[np.float32]:
         counts = [[text.lower().count(chr(97 + i)) + 0.01 for i in range(26)] for text in texts]
