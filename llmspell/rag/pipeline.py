@@ -57,7 +57,7 @@ class _Split:
 class _Run:
     """The tally of one ingest."""
 
-    target: IngestTarget
+    room: IngestTarget
     progress: Progress | None
     total: int | None
     added: int = 0
@@ -133,12 +133,12 @@ class Pipeline:
 
     def ingest(
         self,
-        target: IngestTarget,
+        room: IngestTarget,
         source: IngestSource,
         *,
         progress: Progress | bool | None = None,
     ) -> IngestReport:
-        """Load, split and embed a source, and write it to ``target``.
+        """Load, split and embed a source, and write it to ``room``.
 
         A document that is there with the same text, metadata and settings costs nothing. All
         others are written with all of their chunks in one transaction, several small ones
@@ -146,7 +146,7 @@ class Pipeline:
         on from there.
 
         Args:
-            target: the tenant.
+            room: the tenant.
             source: a file, a folder, a :class:`Document`, or an iterable of these.
             progress: called after every document; True draws a bar on standard error.
 
@@ -163,7 +163,7 @@ class Pipeline:
             else:
                 callback = progress or None
             items = find(source)
-            run = _Run(target, callback, len(items) if isinstance(items, Sized) else None)
+            run = _Run(room, callback, len(items) if isinstance(items, Sized) else None)
             self._ingest(run, items)
         return IngestReport(
             added=run.added,
@@ -208,7 +208,7 @@ class Pipeline:
     def _split(self, run: _Run, document: Document) -> _Split | None:
         """What is to be embedded; None where the document is unchanged or has no text."""
         content_hash = self._hash(document)
-        known = run.target.document_hash(document.id)
+        known = run.room.document_hash(document.id)
         if known == content_hash:
             run.unchanged += 1
             run.finished(document.id)
@@ -232,7 +232,7 @@ class Pipeline:
         texts = [chunk.text for split in batch for chunk in split.chunks]
         with run.stage("embed"):
             if texts:
-                run.target.charge_embeddings(len(texts))
+                run.room.charge_embeddings(len(texts))
             vectors = self._embedder.embed(texts)
         prepared = []
         row = 0
@@ -243,7 +243,7 @@ class Pipeline:
                 PreparedDocument(split.id, split.content_hash, split.metadata, split.chunks, rows)
             )
         with run.stage("write"):
-            run.target.put_documents(prepared)
+            run.room.put_documents(prepared)
         for split in batch:
             run.added += not split.replaces
             run.replaced += split.replaces
