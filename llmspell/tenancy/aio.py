@@ -132,7 +132,7 @@ class AsyncTenant:
         return await run_in(self._executor, call)
 
     async def ingest(
-        self, source: IngestSource, *, progress: Progress | None = None
+        self, source: IngestSource, *, progress: Progress | bool | None = None
     ) -> IngestReport:
         """As :meth:`Tenant.ingest`; ``progress`` is called in a worker thread."""
         return await run_in(self._executor, self._tenant.ingest, source, progress=progress)

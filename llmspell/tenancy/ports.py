@@ -55,10 +55,10 @@ class TextServices(Protocol):
         """
 
     def ingest(
-        self, room: IngestTarget, source: IngestSource, *, progress: Progress | None
+        self, room: IngestTarget, source: IngestSource, *, progress: Progress | bool | None
     ) -> IngestReport:
         """Load, split and embed a source, and write it to ``room``.
 
         Args:
-            progress: called after every document.
+            progress: called after every document; True draws a bar on standard error.
         """

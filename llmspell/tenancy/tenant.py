@@ -219,12 +219,15 @@ class Tenant:
                 for found in room.search_many(index, vectors, k, ef_search, allowed, threshold)
             ]
 
-    def ingest(self, source: IngestSource, *, progress: Progress | None = None) -> IngestReport:
+    def ingest(
+        self, source: IngestSource, *, progress: Progress | bool | None = None
+    ) -> IngestReport:
         """Split, embed and write documents; those that haven't changed cost nothing.
 
         Args:
             source: a file, a folder, a :class:`llmspell.Document`, or an iterable of those.
-            progress: called after every document.
+            progress: called after every document; True draws a bar on standard error, by the extra
+                ``cli``.
 
         Raises:
             IngestError: a source can't be read.

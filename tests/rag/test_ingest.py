@@ -1,0 +1,100 @@
+"""Ingesting into a real tenant on disk."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import llmspell
+from llmspell import QuotaLimits, TenantConfig, errors
+
+PAGES = {
+    "leave.md": "# Leave\n\nEvery employee has thirty days of paid holiday in a year.",
+    "travel.html": "<title>Travel</title><h1>Trains</h1><p>Tickets are for second class.",
+    "coffee.txt": "The espresso machine is cleaned on Fridays.",
+    "tools.py": 'def reset_password(user):\n    """Send the user a link to choose a new password."""\n',
+}
+
+INGEST_AND_DIE = """
+import os, signal, sys
+import llmspell
+from llmspell import Document
+
+def die(state):
+    if state.documents == 100:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with llmspell.open(sys.argv[1]) as db:
+    documents = [Document(f"doc-{n}", f"Text number {n}.") for n in range(150)]
+    db.tenant("acme").ingest(documents, progress=die)
+"""
+
+
+@pytest.fixture
+def handbook(tmp_path: Path) -> Path:
+    folder = tmp_path / "handbook"
+    folder.mkdir()
+    for name, text in PAGES.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("How long may I be on vacation?", "leave.md"),
+        ("Which class may I ride in on the railway?", "travel.html"),
+        ("When is the coffee maker serviced?", "coffee.txt"),
+        ("I can't log in any more", "tools.py"),
+    ],
+)
+def test_folder_of_every_kind_of_file_is_searched_by_meaning(
+    tmp_path: Path, handbook: Path, question: str, answer: str
+) -> None:
+    with llmspell.open(tmp_path / "data") as db:
+        acme = db.create_tenant(TenantConfig(id="acme"))
+        assert acme.ingest(handbook).added == len(PAGES)
+        (hit,) = acme.search(question, k=1)
+        assert hit.id == f"{handbook.as_posix()}/{answer}#0"
+        assert hit.metadata["document"] == f"{handbook.as_posix()}/{answer}"
+
+
+def test_ingesting_again_after_reopening_changes_nothing(tmp_path: Path, handbook: Path) -> None:
+    with llmspell.open(tmp_path / "data") as db:
+        db.create_tenant(TenantConfig(id="acme")).ingest(handbook)
+        used = db.tenant("acme").usage()
+    with llmspell.open(tmp_path / "data") as db:
+        report = db.tenant("acme").ingest(handbook)
+        assert (report.unchanged, report.chunks) == (len(PAGES), 0)
+        assert db.tenant("acme").usage().embeddings.used == used.embeddings.used == len(PAGES)
+
+
+def test_embedding_quota_refuses_a_whole_batch_before_it_is_embedded(tmp_path: Path) -> None:
+    with llmspell.open(tmp_path / "data") as db:
+        quotas = QuotaLimits(max_embeddings_per_day=2)
+        acme = db.create_tenant(TenantConfig(id="acme", quotas=quotas))
+        documents = [llmspell.Document(str(n), f"Text {n}.") for n in range(3)]
+        with pytest.raises(errors.QuotaExceeded) as refusal:
+            acme.ingest(documents)
+        assert refusal.value.quota == "max_embeddings_per_day"
+        assert acme.count() == 0
+        assert acme.ingest(documents[:2]).added == 2
+
+
+def test_killed_ingest_goes_on_where_it_was(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with llmspell.open(data) as db:
+        db.create_tenant(TenantConfig(id="acme"))
+    command = [sys.executable, "-c", INGEST_AND_DIE, str(data)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    with llmspell.open(data) as db:
+        acme = db.tenant("acme")
+        documents = [llmspell.Document(f"doc-{n}", f"Text number {n}.") for n in range(150)]
+        report = acme.ingest(documents)
+        assert (report.unchanged, report.added) == (128, 22)
+        assert acme.count() == 150
+        assert acme.ingest(documents).unchanged == 150
