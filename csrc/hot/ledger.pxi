@@ -16,9 +16,10 @@ from libcpp.memory cimport unique_ptr
 from llmspell.errors import ClosedError, InputError, QuotaExceeded, StorageError, StorageFull
 
 from native cimport (
-    CLedger, CSlot, CUsage, Environment, Handle, Holder, Item, Items, Key, Now, Path, Quota,
-    Refusal, Status, add_held, boot_time_ns, hold, level_count, own_process, quota_count, refund,
-    set_level, set_limit, settle, system_environment, try_charge, try_charge_all, unlimited, usage,
+    CLedger, CSlot, CUsage, Environment, Handle, Item, Items, Key, Levels, Now, Path, Quota,
+    Refusal, Status, boot_time_ns, level_count, no_hold, open_hold, own_process, quota_count,
+    refund, reserve, set_level, set_limit, settle, system_environment, try_charge, try_charge_all,
+    unlimited, usage,
 )
 
 # Names of the fields of QuotaLimits, in the order of the C++ enum.
@@ -234,7 +235,7 @@ cdef class Slot:
 
         Raises:
             QuotaExceeded: an amount doesn't fit under its limit.
-            StorageError: eight other live processes hold reservations of this tenant.
+            StorageError: 32 reservations of this tenant are open, and none ended for ten seconds.
         """
         return Reservation(self, documents, vectors, storage, embeddings, api_calls)
 
@@ -250,7 +251,8 @@ cdef class Slot:
         """Set a level (documents, vectors, storage) to what the log says.
 
         What is reserved at the moment is kept on top. Only for the process that may write the
-        tenant, before its first charge.
+        tenant, and not between a commit and the settlement of its reservation, which would be
+        counted twice.
         """
         if <unsigned int>quota >= level_count:
             raise InputError(f"only documents, vectors and storage have levels, got {quota}")

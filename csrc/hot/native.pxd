@@ -57,17 +57,21 @@ cdef extern from "ledger/slot.hpp" namespace "llmspell::ledger" nogil:
         int64_t limit
     cdef cppclass CSlot "llmspell::ledger::Slot":
         pass
-    cdef cppclass Holder:
-        pass
     cbool try_charge(CSlot&, Item, Now, Refusal&)
     cbool try_charge_all(CSlot&, Items, Now, Refusal&)
     void refund(CSlot&, Item, Now, Now)
     CUsage usage(const CSlot&, Quota, Now)
     void set_limit(CSlot&, Quota, int64_t)
+
+
+cdef extern from "ledger/reservation.hpp" namespace "llmspell::ledger" nogil:
+    cdef cppclass Levels:
+        int64_t& operator[](size_t)
+    const size_t no_hold
+    size_t open_hold(CSlot&, uint64_t)
+    cbool reserve(CSlot&, size_t, Items, Now, Refusal&)
+    void settle(CSlot&, size_t, const Levels&)
     void set_level(CSlot&, Quota, int64_t)
-    Holder* hold(CSlot&, uint64_t)
-    void add_held(Holder&, Item)
-    void settle(CSlot&, Holder&, Item, int64_t)
 
 
 cdef extern from "ledger/ledger.hpp" namespace "llmspell::ledger" nogil:

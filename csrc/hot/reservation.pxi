@@ -1,4 +1,8 @@
-# Binds the reservations of csrc/ledger; included after ledger.pxi.
+# Binds csrc/ledger/reservation.hpp; included after ledger.pxi.
+
+import time
+
+cdef double HOLD_TIMEOUT_S = 10.0
 
 
 @cython.final
@@ -12,7 +16,7 @@ cdef class Reservation:
     cdef readonly Slot slot
     cdef Item[quota_count] _items
     cdef Now _charged
-    cdef Holder* _holder
+    cdef size_t _hold
     cdef cbool _open
 
     def __cinit__(self, Slot slot not None, *amounts):
@@ -23,32 +27,42 @@ cdef class Reservation:
             self._items[i].quota = <Quota>i
             self._items[i].amount = to_amount(amounts[i])
         cdef CSlot* native = slot.live()
+        self._hold = open_hold(native[0], own_process())
+        if self._hold == no_hold:
+            self.wait_for_hold()
         self._charged = slot.ledger._ledger.get().now()
-        self._holder = hold(native[0], own_process())
-        if self._holder == NULL:
-            raise StorageError("eight other processes hold reservations of this tenant")
-        if not try_charge_all(native[0], Items(self._items, quota_count), self._charged, refusal):
+        if not reserve(native[0], self._hold, Items(self._items, quota_count), self._charged, refusal):
             raise_refusal(refusal)
-        for i in range(level_count):
-            add_held(self._holder[0], self._items[i])
         self._open = True
 
     def __dealloc__(self):
         if self._open:
-            self.finish(NULL)
+            self.cancel_now()
 
-    cdef void finish(self, const int64_t* kept) noexcept:
+    cdef int wait_for_hold(self) except -1:
+        deadline = time.monotonic() + HOLD_TIMEOUT_S
+        while self._hold == no_hold:
+            if time.monotonic() > deadline:
+                raise StorageError(
+                    "32 reservations of this tenant are open and none ends; settle or cancel them"
+                )
+            time.sleep(0.001)
+            self._hold = open_hold(self.slot.live()[0], own_process())
+
+    cdef void cancel_now(self) noexcept:
         cdef size_t i
-        cdef CSlot* native = self.slot._handle.slot
+        cdef Levels kept
         self._open = False
+        # Whoever has the slot now owes nothing to this tenant.
         if self.slot._handle.is_stale():
             return
+        cdef CSlot* native = self.slot._handle.slot
         cdef Now now = self.slot.ledger._ledger.get().now()
-        for i in range(quota_count):
-            if i < level_count:
-                settle(native[0], self._holder[0], self._items[i], kept[i] if kept else 0)
-            elif not kept:
-                refund(native[0], self._items[i], self._charged, now)
+        for i in range(level_count):
+            kept[i] = 0
+        settle(native[0], self._hold, kept)
+        for i in range(level_count, quota_count):
+            refund(native[0], self._items[i], self._charged, now)
 
     def settle(self, *, documents=None, vectors=None, storage=None):
         """Keep what was used and give the rest back; None keeps all that was reserved.
@@ -57,7 +71,7 @@ cdef class Reservation:
             InputError: more is to be kept than was reserved.
             ClosedError: it was settled or cancelled before.
         """
-        cdef int64_t[level_count] kept
+        cdef Levels kept
         cdef size_t i
         if not self._open:
             raise ClosedError("the reservation has been settled or cancelled")
@@ -67,12 +81,14 @@ cdef class Reservation:
                 raise InputError(
                     f"{QUOTA_NAMES[i]}: {kept[i]} kept, but {self._items[i].amount} reserved"
                 )
-        self.finish(kept)
+        self._open = False
+        if not self.slot._handle.is_stale():
+            settle(self.slot._handle.slot[0], self._hold, kept)
 
     def cancel(self):
         """Give everything back; does nothing after :meth:`settle` or :meth:`cancel`."""
         if self._open:
-            self.finish(NULL)
+            self.cancel_now()
 
     def __enter__(self):
         return self

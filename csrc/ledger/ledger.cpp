@@ -7,6 +7,7 @@
 #include "ledger/file.hpp"
 #include "ledger/format.hpp"
 #include "ledger/prepare.hpp"
+#include "ledger/reservation.hpp"
 
 namespace llmspell::ledger {
 
@@ -24,7 +25,7 @@ std::filesystem::path lock_path(const std::filesystem::path& path) {
 
 void start_slot(Slot& slot, const Key& key) noexcept {
     for (Level& level : slot.levels) {
-        level.used.store(0, std::memory_order_relaxed);
+        level.word.store(0, std::memory_order_relaxed);
         level.limit.store(unlimited, std::memory_order_relaxed);
     }
     slot.embeddings.word.store(0, std::memory_order_relaxed);
@@ -32,9 +33,9 @@ void start_slot(Slot& slot, const Key& key) noexcept {
     slot.api_calls.arrival.store(0, std::memory_order_relaxed);
     slot.api_calls.limit.store(unlimited, std::memory_order_relaxed);
     slot.log_head.store(0, std::memory_order_relaxed);
-    for (Holder& holder : slot.holders) {
-        holder.owner.store(0, std::memory_order_relaxed);
-        for (Amount& held : holder.held) held.store(0, std::memory_order_relaxed);
+    for (Hold& hold : slot.holds) {
+        hold.owner.store(0, std::memory_order_relaxed);
+        for (Word& part : hold.parts) part.store(0, std::memory_order_relaxed);
     }
     slot.key[0].store(key[0], std::memory_order_relaxed);
     slot.key[1].store(key[1], std::memory_order_relaxed);
@@ -114,7 +115,7 @@ void Ledger::begin_boot(const Environment& environment) noexcept {
         if (detail::day_of(word) > today) {
             slot.embeddings.word.store(detail::pack(today, detail::used_of(word)));
         }
-        for (Holder& holder : slot.holders) give_back(slot, holder);
+        for (std::size_t i = 0; i < hold_count; ++i) give_back(slot, i);
     }
     header.boot_id = environment.boot_id;
     set_offset(header, offset, environment.boot_ns);
@@ -129,12 +130,12 @@ std::size_t Ledger::sweep_locked(const Environment& environment) noexcept {
         if (!is_live(slot)) continue;
         ++live;
         limit_debt(slot.api_calls, environment.boot_ns);
-        for (Holder& holder : slot.holders) {
-            const std::uint64_t owner = holder.owner.load(std::memory_order_acquire);
+        for (std::size_t i = 0; i < hold_count; ++i) {
+            const std::uint64_t owner = slot.holds[i].owner.load(std::memory_order_acquire);
             if (owner == 0) continue;
             if (owner != last_owner) last_alive = is_alive(last_owner = owner);
             if (last_alive) continue;
-            give_back(slot, holder);
+            give_back(slot, i);
             ++given_back;
         }
     }

