@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -13,10 +14,11 @@ from typer.core import TyperGroup
 from llmspell.cli import bench, doctor, ingest, search, stats, tenant
 from llmspell.cli.demo import command as demo
 from llmspell.cli.exits import EXIT_TABLE, ExitCode, Interrupted, WrongUsage
-from llmspell.cli.output import DEBUG_VARIABLE, print_error
+from llmspell.cli.output import DEBUG_VARIABLE, WarningLines, print_error
 
 __all__ = ["app", "run"]
 
+_LOG = logging.getLogger("llmspell")
 _EPILOG = "Exit codes: " + ", ".join(
     f"{row.code.value} {row.code.name.lower().replace('_', ' ')}"
     for row in sorted(EXIT_TABLE, key=lambda row: row.code)
@@ -37,6 +39,8 @@ class _Boundary(TyperGroup):
     ) -> Any:
         arguments = sys.argv[1:] if args is None else list(args)
         as_json = "--json" in arguments
+        warnings = WarningLines(as_json=as_json)
+        _LOG.addHandler(warnings)
         try:
             # Commands return nothing, so a number here is the code of a typer.Exit.
             code = super().main(
@@ -48,11 +52,13 @@ class _Boundary(TyperGroup):
             if os.environ.get(DEBUG_VARIABLE):
                 raise
             code = print_error(error, as_json=as_json)
+        finally:
+            _LOG.removeHandler(warnings)
         if standalone_mode:
             sys.exit(code)
         return code
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

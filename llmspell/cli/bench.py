@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
-QUERIES = 200
+QUERIES = 200  # at most; a fifth of a tenant's vectors where that is less
+LEAST = 25
 SEED = 7
 
 
@@ -77,13 +78,16 @@ def _from_tenant(data: Path, tenant: str) -> tuple[NDArray[Any], NDArray[Any]]:
     with llmspell.open(data) as database:
         room = database.tenant(tenant)
         count = room.usage().vectors.used
-        if count <= QUERIES:
-            raise NothingHere(f"tenant {tenant!r} has {count} vectors; run `llmspell demo` first")
-        some = np.ones(room.config.dim or 384, dtype=np.float32)
-        hits = room.search(some, count)
-        vectors = np.stack([room.get(hit.id).vector for hit in hits])
-    chosen = np.random.default_rng(SEED).permutation(len(vectors))
-    return vectors[chosen[QUERIES:]], vectors[chosen[:QUERIES]]
+        if count < LEAST:
+            raise NothingHere(
+                f"tenant {tenant!r} has {count} vectors, a benchmark takes at least {LEAST}"
+            )
+        # A search for as many as there are gives every id.
+        everything = room.search(np.ones(room.dim or 1, dtype=np.float32), count)
+        vectors = np.stack([record.vector for record in room.get([hit.id for hit in everything])])
+    chosen = np.random.default_rng(SEED).permutation(count)
+    held_out = min(QUERIES, count // 5)
+    return vectors[chosen[held_out:]], vectors[chosen[:held_out]]
 
 
 def _measure(

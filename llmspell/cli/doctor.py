@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from time import perf_counter
+from typing import TYPE_CHECKING, Self
 
 import typer
 
@@ -15,6 +18,7 @@ from llmspell.cli.options import DataOption, JsonOption
 from llmspell.cli.output import Output
 
 if TYPE_CHECKING:
+    from llmspell import Database
     from llmspell.cli.payloads import CheckPayload, DoctorPayload
 
 __all__ = ["doctor"]
@@ -121,10 +125,44 @@ def _tenants(data: Path) -> Iterator[CheckPayload]:
             infos = list(database.tenants())
             yield _check("data", OK, f"{data}: {len(infos)} tenants")
             for info in infos:
-                name = f"tenant {info.id}"
-                try:
-                    yield _check(name, OK, _describe(database.tenant(info.id)))
-                except (errors.LlmspellError, OSError) as error:
-                    yield _check(name, BROKEN, f"{type(error).__name__}: {error}")
+                yield _tenant(database, info.id)
     except (errors.LlmspellError, OSError) as error:
         yield _check("data", BROKEN, f"{data}: {type(error).__name__}: {error}")
+
+
+def _tenant(database: Database, tenant: str) -> CheckPayload:
+    """Open one tenant; what is logged on the way says whether its snapshot was of use."""
+    from llmspell import errors
+    from llmspell.cli.render import duration
+
+    name = f"tenant {tenant}"
+    start = perf_counter()
+    try:
+        with _LogLines() as logged, closing(database.tenant(tenant)) as room:
+            count = room.count()
+    except errors.DatabaseLocked as error:
+        return _check(name, WARNING, str(error))
+    except (errors.LlmspellError, OSError) as error:
+        return _check(name, BROKEN, f"{type(error).__name__}: {error}")
+    if logged.lines:
+        return _check(name, WARNING, "; ".join(logged.lines))
+    return _check(name, OK, f"{count:,} vectors, open in {duration(perf_counter() - start)}")
+
+
+class _LogLines(logging.Handler):
+    """Takes what llmspell logs in place of the usual handlers, while in a ``with``."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+        self._logger = logging.getLogger("llmspell")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+    def __enter__(self) -> Self:
+        self._usual, self._logger.handlers = self._logger.handlers, [self]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.handlers = self._usual

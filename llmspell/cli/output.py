@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,23 @@ from llmspell.cli.exits import ExitCode, exit_code_for
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["DEBUG_VARIABLE", "Output", "describe_error", "print_error"]
+__all__ = ["DEBUG_VARIABLE", "Output", "WarningLines", "describe_error", "print_error"]
 
 DEBUG_VARIABLE = "LLMSPELL_DEBUG"
+
+
+class WarningLines(logging.Handler):
+    """Shows what llmspell logs as lines on stderr, in JSON mode as objects with ``warning``."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__(logging.WARNING)
+        self._as_json = as_json
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        message = record.getMessage()
+        line = json.dumps({"warning": message}) if self._as_json else f"llmspell: {message}"
+        sys.stderr.write(line + "\n")
 
 
 class Output:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmspell.cli.exits import NothingHere
 
-__all__ = ["DATA_VARIABLE", "default_data_directory", "existing"]
+__all__ = ["DATA_VARIABLE", "default_data_directory", "existing", "shown"]
 
 DATA_VARIABLE = "LLMSPELL_DATA"
 
@@ -43,3 +43,9 @@ def existing(path: Path) -> Path:
             f"or point --data (or {DATA_VARIABLE}) at a data directory"
         )
     return path
+
+
+def shown(path: Path) -> str:
+    """``path`` for people, with the home directory as ``~``."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

@@ -70,7 +70,7 @@ class UsagePayload(TypedDict):
 
 
 class TenantPayload(TypedDict):
-    """``llmspell tenant show`` and ``tenant create``; ``dim`` is null until it is settled."""
+    """``llmspell tenant show`` and ``tenant create``; ``dim`` is null where the first vectors settle it."""
 
     id: str
     name: str
@@ -177,7 +177,7 @@ def tenant_payload(room: Tenant) -> TenantPayload:
     usage = room.usage()
     return {
         "id": room.config.id,
-        "name": room.config.name,
+        "name": room.config.name or room.config.id,
         "dim": room.config.dim,
         "metric": room.config.metric,
         "usage": {

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bench_view",
-    "duration",
     "doctor_view",
+    "duration",
     "hits_view",
     "ingest_view",
     "plain_table",
     "size",
-    "stats_view",
     "snippet",
+    "stats_view",
     "tenant_view",
     "tenants_view",
 ]
@@ -42,7 +42,9 @@ FAINT = "dim"
 
 def plain_table(*columns: str | tuple[str, dict[str, Any]], title: str | None = None) -> Table:
     """A table with a rule under its heading and no frame."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title=title, title_justify="left"
+    )
     for column in columns:
         name, options = (column, {}) if isinstance(column, str) else column
         table.add_column(name, **options)
@@ -102,7 +104,7 @@ def tenants_view(tenants: Sequence[TenantPayload]) -> RenderableType:
 
 def tenant_view(tenant: TenantPayload) -> RenderableType:
     """One tenant: a heading line, then the use of every quota."""
-    dim = "not settled yet" if tenant["dim"] is None else str(tenant["dim"])
+    dim = "that of its first vectors" if tenant["dim"] is None else str(tenant["dim"])
     heading = Text.assemble(
         (tenant["id"], ACCENT), f" {tenant['name']}\n", f"metric {tenant['metric']}, dim {dim}"
     )

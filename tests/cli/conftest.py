@@ -1,4 +1,4 @@
-"""Running the real command in a real process."""
+"""Running the command: in this process where that is enough, in one of its own otherwise."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+pytest.importorskip("typer", reason="needs the extra cli")
+
+from typer.testing import CliRunner
+
+from llmspell.cli.app import app
+
 COMMAND = (sys.executable, "-m", "llmspell.cli")
+
+# What must not come in from outside: a stray one changes what is shown or where data is.
+UNSET = ("LLMSPELL_DEBUG", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "XDG_DATA_HOME")
 
 
 @dataclass(frozen=True)
@@ -36,11 +45,31 @@ class Run:
 Cli = Callable[..., Run]
 
 
-def environment(data: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """An environment that touches nothing of the user's, and shows no colour by accident."""
-    dropped = {"LLMSPELL_DEBUG", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "XDG_DATA_HOME"}
-    kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return kept | {"LLMSPELL_DATA": str(data), "HOME": str(data.parent)} | dict(extra or {})
+def environment(data: Path, **extra: str) -> dict[str, str]:
+    """An environment in which the command touches nothing of the user's."""
+    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
+    return kept | {"LLMSPELL_DATA": str(data), "HOME": str(data.parent)} | extra
+
+
+def run_process(data: Path, *arguments: str, **extra: str) -> Run:
+    """Run ``llmspell ARGUMENTS`` in a process of its own."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(data, **extra),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout, done.stderr)
+
+
+def run_here(data: Path, *arguments: str, **extra: str) -> Run:
+    """Run ``llmspell ARGUMENTS`` in this process."""
+    settings: dict[str, str | None] = dict.fromkeys(UNSET)
+    settings |= {"LLMSPELL_DATA": str(data), "HOME": str(data.parent)}
+    done = CliRunner().invoke(app, arguments, env=settings | extra, prog_name="llmspell")
+    return Run(done.exit_code, done.stdout, done.stderr)
 
 
 @pytest.fixture
@@ -51,17 +80,11 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cli(data: Path) -> Cli:
-    """Run ``llmspell ARGUMENTS`` in a process of its own, with ``data`` as data directory."""
+    """Run commands in this process, on ``data``."""
+    return lambda *arguments, **extra: run_here(data, *arguments, **extra)
 
-    def run(*arguments: str, **extra: str) -> Run:
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            env=environment(data, extra),
-            capture_output=True,
-            encoding="utf-8",
-            timeout=300,
-            check=False,
-        )
-        return Run(done.returncode, done.stdout, done.stderr)
 
-    return run
+@pytest.fixture
+def process(data: Path) -> Cli:
+    """Run commands in processes of their own, on ``data``."""
+    return lambda *arguments, **extra: run_process(data, *arguments, **extra)

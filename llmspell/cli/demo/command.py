@@ -48,7 +48,7 @@ def run(out: Output, data: Path, passages: int = PASSAGES) -> DemoPayload:
 
     import llmspell
     from llmspell.cli.demo import loading, steps, view
-    from llmspell.cli.demo.questions import QUESTIONS
+    from llmspell.cli.demo.questions import PYTHON, QUESTIONS
     from llmspell.cli.ingest import progress_bar
 
     def ingest(room: llmspell.Tenant, documents: list[llmspell.Document]) -> IngestReport:
@@ -60,20 +60,23 @@ def run(out: Output, data: Path, passages: int = PASSAGES) -> DemoPayload:
     with llmspell.open(data) as database:
         open_seconds = perf_counter() - start
         corpora = []
+        rooms = {}
         for corpus in loading.corpora(passages):
-            corpora.append(loading.load(database, data, corpus, ingest))
-            out.show(view.corpus(corpora[-1]))
-        model_seconds = steps.load_model(database)
+            rooms[corpus.tenant], loaded = loading.load(database, corpus, ingest)
+            corpora.append(loaded)
+            out.show(view.corpus(loaded))
+        model_seconds = steps.load_model(rooms[PYTHON])
         out.show(view.questions(open_seconds, model_seconds))
         answers = []
         for question in QUESTIONS:
-            answers.append(steps.answer(database, question))
+            room = rooms[question.tenant]
+            answers.append(steps.answer(question, room, database.instruments.stages))
             out.show(view.answer(answers[-1]))
         latency = steps.latencies(answers)
         out.show(view.latency(latency))
         refused = steps.refusals(database)
         out.show(view.refusals(refused))
-        isolation = steps.check_isolation(database, answers)
+        isolation = steps.check_isolation(rooms, answers)
         out.show(view.isolation(isolation))
     commands = steps.next_commands(data)
     out.show(view.next_commands(commands))

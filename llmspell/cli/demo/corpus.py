@@ -24,8 +24,7 @@ __all__ = ["COMPILED", "MODULES", "own_documents", "python_documents"]
 
 # What people ask about, rather than all of it: no tkinter, no turtle, no debugger internals,
 # nothing deprecated. Names that a version of Python doesn't have are passed over.
-MODULES = tuple(
-    """
+_MODULES = """
     abc argparse ast asyncio base64 bisect bz2 calendar codecs collections concurrent.futures
     configparser contextlib copy csv dataclasses datetime decimal difflib email enum filecmp
     fileinput fnmatch fractions ftplib functools getpass gettext glob graphlib gzip hashlib heapq
@@ -35,9 +34,10 @@ MODULES = tuple(
     sqlite3 ssl statistics string subprocess sysconfig tarfile tempfile textwrap threading timeit
     tomllib traceback tracemalloc types typing unittest urllib uuid venv warnings wave weakref
     webbrowser xml zipfile zoneinfo
-    """.split()
-)
-COMPILED = tuple("builtins collections itertools math os socket sqlite3 struct time zlib".split())
+"""
+_COMPILED = "builtins collections itertools math os socket sqlite3 struct time zlib"
+MODULES = tuple(_MODULES.split())
+COMPILED = tuple(_COMPILED.split())
 
 # Public modules whose Python source lies under another name.
 _SOURCE_OF = {"os.path": ("posixpath", "genericpath"), "datetime": ("_pydatetime", "datetime")}
@@ -77,7 +77,7 @@ def python_documents(limit: int) -> list[Document]:
 
 
 def own_documents(limit: int) -> list[Document]:
-    """llmspell's README and the docstrings of its sources, at most ``limit``, README first.
+    """llmspell's README and the docstrings of its library, at most ``limit``, README first.
 
     The README is read from the metadata of the installed distribution, where every wheel
     carries it; the docstrings come from the package's sources.
@@ -86,7 +86,7 @@ def own_documents(limit: int) -> list[Document]:
 
 
 def _readme() -> Iterator[Document]:
-    readme = metadata.metadata("llmspell").get_payload()
+    readme = metadata.metadata("llmspell").json.get("description")
     if isinstance(readme, str) and readme.strip():
         yield Document(id="README.md", text=readme, media_type="text/markdown")
 
@@ -95,8 +95,10 @@ def _own_docstrings() -> Iterator[Document]:
     root = Path(llmspell.__file__).parent
     seen: set[str] = set()
     for path in sorted(root.rglob("*.py")):
-        module = _module_name("llmspell", root, path)
-        for entry in _entries_of(path, module):
+        # How the demo draws its own output isn't what anyone asks about.
+        if path.is_relative_to(root / "cli"):
+            continue
+        for entry in _entries_of(path, module := _module_name("llmspell", root, path)):
             if entry.name not in seen:
                 seen.add(entry.name)
                 yield entry.document(module)

@@ -58,14 +58,14 @@ def corpora(passages: int) -> tuple[Corpus, ...]:
         Corpus(
             PYTHON,
             "Python's standard library (llmspell demo)",
-            f"docstrings of {modules} modules of Python {python}: a chosen part, not all of it",
+            f"docstrings of {modules} modules of Python {python}: a chosen part",
             f"python {python}, at most {passages}",
             lambda: python_documents(passages),
         ),
         Corpus(
             OWN,
             "llmspell's own docs (llmspell demo)",
-            "llmspell's README and the docstrings of its sources",
+            "llmspell's README and the docstrings of its library",
             f"llmspell {version('llmspell')}, at most {passages}",
             lambda: own_documents(passages),
         ),
@@ -73,16 +73,12 @@ def corpora(passages: int) -> tuple[Corpus, ...]:
 
 
 def load(
-    database: Database,
-    data: Path,
-    corpus: Corpus,
-    ingest: Callable[[Tenant, list[Document]], IngestReport],
-) -> CorpusPayload:
+    database: Database, corpus: Corpus, ingest: Callable[[Tenant, list[Document]], IngestReport]
+) -> tuple[Tenant, CorpusPayload]:
     """Make sure that the tenant of ``corpus`` holds its documents, all of them and no others.
 
     Args:
-        database: open on ``data``.
-        data: the data directory.
+        database: where the tenant is.
         corpus: what to load.
         ingest: puts documents into a tenant; not called where all of them are there.
 
@@ -90,7 +86,7 @@ def load(
         TenantExists: there is a tenant of that id that the demo didn't make.
     """
     start = perf_counter()
-    marks = _Marks(data / MARKER)
+    marks = _Marks(database.path / MARKER)
     room = _room(database, corpus, keep=marks.selection(corpus.tenant) == corpus.selection)
     report = None
     if marks.documents(corpus.tenant) != room.usage().documents.used:
@@ -98,12 +94,12 @@ def load(
         documents = [_tagged(document, corpus.tenant) for document in corpus.read()]
         report = ingest(room, documents)
         marks.write(corpus.tenant, corpus.selection, room.usage().documents.used)
-    usage = room.usage()
-    return {
+    return room, {
         "tenant": corpus.tenant,
         "description": corpus.description,
-        "documents": usage.documents.used,
-        "passages": usage.vectors.used,
+        # Counting opens the room, so that the time includes its index.
+        "passages": room.count(),
+        "documents": room.usage().documents.used,
         "embedded": report.chunks if report else 0,
         "seconds": perf_counter() - start,
     }

@@ -18,11 +18,11 @@ class Question(NamedTuple):
 
 
 QUESTIONS = (
-    Question(PYTHON, "How do I call a function later, after some seconds, in the background?"),
+    Question(PYTHON, "call a function in the background after a few seconds"),
     Question(PYTHON, "compress data with gzip"),
     Question(PYTHON, "make an unguessable token for a password reset link"),
-    Question(PYTHON, "copy a whole directory tree"),
-    Question(PYTHON, "cache the results of a function so that it isn't computed twice"),
+    Question(PYTHON, "make a temporary folder that is removed afterwards"),
+    Question(PYTHON, "cache a function's results so that it isn't computed twice"),
     Question(PYTHON, "What is the middle value of a list of numbers?"),
     Question(PYTHON, "read settings from a TOML file"),
     Question(PYTHON, "show the differences between two texts line by line"),

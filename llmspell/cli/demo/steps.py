@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -15,13 +15,14 @@ from llmspell.cli.paths import default_data_directory
 from llmspell.cli.payloads import hit_payload
 
 if TYPE_CHECKING:
-    from llmspell import Database
+    from llmspell import Database, Tenant
     from llmspell.cli.demo.payload import (
         AnswerPayload,
         IsolationPayload,
         LatencyPayload,
         RefusalPayload,
     )
+    from llmspell.observability import Stages
 
 __all__ = [
     "answer",
@@ -38,18 +39,17 @@ TINY_DOCUMENTS = 3
 TINY_CALLS = 5
 
 
-def load_model(database: Database) -> float:
+def load_model(room: Tenant) -> float:
     """Search once, so that the embedding model is in memory; gives the seconds it took."""
     start = perf_counter()
-    database.tenant(PYTHON).search("anything", 1)
+    room.search("anything", 1)
     return perf_counter() - start
 
 
-def answer(database: Database, question: Question) -> AnswerPayload:
+def answer(question: Question, room: Tenant, stages: Stages) -> AnswerPayload:
     """Put one question to its tenant; the times are those that the database's metrics count."""
-    stages = database.instruments.stages
     before = (stages.embed.sum_ns, stages.search.sum_ns, stages.fetch.sum_ns)
-    hits = database.tenant(question.tenant).search(question.text, HITS)
+    hits = room.search(question.text, HITS)
     after = (stages.embed.sum_ns, stages.search.sum_ns, stages.fetch.sum_ns)
     embed, search, fetch = ((b - a) / 1e9 for a, b in zip(before, after, strict=True))
     return {
@@ -112,12 +112,13 @@ def _refusal(attempt: str, error: errors.QuotaExceeded) -> RefusalPayload:
     }
 
 
-def check_isolation(database: Database, answers: Sequence[AnswerPayload]) -> IsolationPayload:
+def check_isolation(
+    rooms: Mapping[str, Tenant], answers: Sequence[AnswerPayload]
+) -> IsolationPayload:
     """Ask each tenant the other's questions, and for the ids of the other's best hits.
 
     Every document of the demo names its tenant in its metadata, so a foreign hit shows.
     """
-    rooms = {tenant: database.tenant(tenant) for tenant in (PYTHON, OWN)}
     seen = [
         (tenant, hit)
         for tenant, room in rooms.items()

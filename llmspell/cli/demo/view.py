@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from llmspell.cli.paths import shown
 from llmspell.cli.render import ACCENT, FAINT, duration, plain_table, snippet
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def opening(version: str, data: Path) -> RenderableType:
     """Title, and where the data lies."""
     return Group(
         Text.assemble((f"llmspell {version}", f"bold {ACCENT}"), "  the main job, end to end"),
-        Text(f"Data directory: {data}", style=FAINT, overflow="fold"),
+        Text(f"Data directory: {shown(data)}", style=FAINT, overflow="fold"),
         _heading("1. Documents, one room per tenant"),
     )
 
@@ -54,16 +55,19 @@ def corpus(payload: CorpusPayload) -> RenderableType:
     seconds = payload["seconds"]
     if payload["embedded"]:
         rate = payload["embedded"] / seconds
-        how = f"embedded and stored in {duration(seconds)} ({rate:.0f} passages/s)"
+        how = f"Embedded and stored in {duration(seconds)}, {rate:.0f} passages a second."
     else:
-        how = f"from disk in {duration(seconds)}; nothing was embedded again"
-    return _indented(
-        Text.assemble(
-            (f"{payload['tenant']:9}", ACCENT),
-            f"{payload['documents']:,} documents, {payload['passages']:,} passages, {how}",
-        ),
-        Text(payload["description"], style=FAINT),
+        how = f"From disk in {duration(seconds)}; nothing was embedded again."
+    row = Table.grid(padding=(0, 2, 0, 0))
+    row.add_column(width=8, style=ACCENT, overflow="fold")
+    row.add_column()
+    row.add_row(
+        Text(payload["tenant"]),
+        Text(f"{payload['documents']:,} documents, {payload['passages']:,} passages"),
     )
+    row.add_row("", Text(payload["description"], style=FAINT))
+    row.add_row("", Text(how))
+    return _indented(row)
 
 
 def questions(open_seconds: float, model_seconds: float) -> RenderableType:
@@ -71,8 +75,8 @@ def questions(open_seconds: float, model_seconds: float) -> RenderableType:
     return Group(
         _indented(
             Text(
-                f"opening the database took {duration(open_seconds)}, "
-                f"loading the model {duration(model_seconds)}",
+                f"Opening the database took {duration(open_seconds)}, "
+                f"loading the embedding model {duration(model_seconds)}.",
                 style=FAINT,
             )
         ),
@@ -83,14 +87,20 @@ def questions(open_seconds: float, model_seconds: float) -> RenderableType:
 def answer(payload: AnswerPayload) -> RenderableType:
     """One question with its best hits: score, name, one line of text."""
     hits = Table.grid(padding=(0, 2, 0, 0), expand=True)
-    hits.add_column(justify="right", width=5, style=FAINT)
-    hits.add_column(width=30, overflow="ellipsis", no_wrap=True, style=ACCENT)
+    hits.add_column(justify="right", width=7, style=FAINT)
+    hits.add_column(width=28, overflow="ellipsis", no_wrap=True, style=ACCENT)
     hits.add_column(ratio=1, overflow="ellipsis", no_wrap=True)
     for hit in payload["hits"]:
         name = str(hit["metadata"]["document"])
         hits.add_row(f"{hit['score']:.3f}", Text(name), Text(snippet(hit["text"])))
-    total = sum(payload["seconds"].values())
-    asked = Text.assemble(payload["question"], (f"  {payload['tenant']}, {duration(total)}", FAINT))
+    asked = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    asked.add_column(ratio=1)
+    asked.add_column(justify="right", no_wrap=True, style=FAINT)
+    stages = payload["seconds"]
+    total = stages["embed"] + stages["search"] + stages["fetch"]
+    asked.add_row(
+        Text(payload["question"], style="bold"), f"{payload['tenant']}, {duration(total)}"
+    )
     return _indented(asked, hits)
 
 
@@ -112,21 +122,18 @@ def latency(rows: Sequence[LatencyPayload]) -> RenderableType:
 
 def refusals(rows: Sequence[RefusalPayload]) -> RenderableType:
     """Each refusal with all that its error carries."""
-    parts: list[RenderableType] = [_heading("4. Quotas refuse before anything is done")]
+    table = plain_table("quota", "limit", "used", "requested", "retry_after")
     for row in rows:
         wait = row["retry_after"]
-        parts.append(
-            _indented(
-                Text(row["attempt"]),
-                Text.assemble(
-                    ("QuotaExceeded", "red"),
-                    f"  quota {row['quota']}, limit {row['limit']}, used {row['used']}, "
-                    f"requested {row['requested']}, retry_after "
-                    + ("None" if wait is None else f"{wait:.1f} s"),
-                ),
-            )
+        table.add_row(
+            Text(row["quota"], style="red"),
+            str(row["limit"]),
+            str(row["used"]),
+            str(row["requested"]),
+            "None" if wait is None else duration(wait),
         )
-    return Group(*parts)
+    tried = [Text(f"{row['attempt']}: QuotaExceeded") for row in rows]
+    return Group(_heading("4. Quotas refuse before anything is done"), _indented(*tried, table))
 
 
 def isolation(payload: IsolationPayload) -> RenderableType:
@@ -154,4 +161,4 @@ def next_commands(commands: Sequence[str]) -> RenderableType:
 
 
 def _indented(*parts: RenderableType) -> Padding:
-    return Padding(Group(*parts), (0, 0, 0, 2))
+    return Padding(Group(*parts), (0, 0, 0, 2), expand=False)

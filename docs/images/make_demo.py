@@ -1,0 +1,45 @@
+"""Draw docs/images/demo.svg from a real run of ``llmspell demo``.
+
+    python docs/images/make_demo.py [DATA]
+
+DATA is the data directory, by default the one that ``llmspell demo`` takes. The picture leaves
+out some of the ten questions, and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+
+from llmspell.cli.demo import view
+from llmspell.cli.demo.command import run
+from llmspell.cli.output import Output
+from llmspell.cli.paths import default_data_directory
+
+TARGET = Path(__file__).with_name("demo.svg")
+QUESTIONS_SHOWN = (0, 2, 5, 6, 8)
+
+
+def main() -> None:
+    """Run the demo and write the picture."""
+    data = Path(sys.argv[1]) if len(sys.argv) > 1 else default_data_directory()
+    found = run(Output(as_json=True), data)
+    console = Console(record=True, width=80, file=io.StringIO(), highlight=False)
+    console.print(view.opening(found["version"], data))
+    for corpus in found["corpora"]:
+        console.print(view.corpus(corpus))
+    console.print(view.questions(found["open_seconds"], found["model_seconds"]))
+    for number in QUESTIONS_SHOWN:
+        console.print(view.answer(found["answers"][number]))
+    console.print(view.latency(found["latency"]))
+    console.print(view.refusals(found["refusals"]))
+    console.print(view.isolation(found["isolation"]))
+    console.save_svg(str(TARGET), title="llmspell demo", theme=MONOKAI)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""``llmspell ingest`` and ``search`` with the real model, and what an interruption leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from llmspell.cli import payloads
+from llmspell.cli.exits import ExitCode
+
+from .conforming import mismatch
+from .conftest import COMMAND, Cli, environment
+
+pytest.importorskip("onnxruntime", reason="needs the extra local")
+
+NOTES = {
+    "bread.md": "# Bread\n\nLet the dough rise overnight in the fridge, then bake it hot.",
+    "tyres.txt": "Pump the tyres of a road bicycle to seven bar before a long ride.",
+    "garden/tomato.html": "<h1>Tomatoes</h1><p>Tomato plants want sun and a stake to climb.</p>",
+}
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    folder = tmp_path / "notes"
+    for name, text in NOTES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_ingested_files_are_found_by_meaning(cli: Cli, notes: Path) -> None:
+    assert cli("tenant", "create", "acme").code == 0
+    ingested = cli("ingest", "acme", str(notes), "--json")
+    assert ingested.code == 0, ingested.err
+    assert mismatch(ingested.json, payloads.IngestPayload) is None
+    assert (ingested.json["added"], ingested.json["unchanged"]) == (3, 0)
+
+    found = cli("search", "acme", "how much air goes into a bike wheel", "-k", "2", "--json")
+    assert found.code == 0, found.err
+    assert mismatch(found.json, payloads.SearchPayload) is None
+    assert len(found.json["hits"]) == 2
+    assert "seven bar" in found.json["hits"][0]["text"]
+
+    shown = cli("search", "acme", "how much air goes into a bike wheel")
+    assert "seven bar" in shown.out
+    assert max(len(line) for line in shown.out.splitlines()) <= 80
+
+    again = cli("ingest", "acme", str(notes), "--json").json
+    assert (again["added"], again["replaced"], again["unchanged"]) == (0, 0, 3)
+    assert again["chunks"] == 0
+
+
+def test_filter_and_threshold_narrow_the_hits(cli: Cli, notes: Path) -> None:
+    cli("tenant", "create", "acme")
+    cli("ingest", "acme", str(notes))
+    everything = cli("search", "acme", "plants", "--json").json["hits"]
+    assert len(everything) == 3
+    best = everything[0]
+    wanted = f'{{"document": "{best["metadata"]["document"]}"}}'
+    only = cli("search", "acme", "plants", "--filter", wanted, "--json").json["hits"]
+    assert [hit["id"] for hit in only] == [best["id"]]
+    above = cli("search", "acme", "plants", "--threshold", str(best["score"] - 1e-4), "--json")
+    assert [hit["id"] for hit in above.json["hits"]] == [best["id"]]
+    none = cli("search", "acme", "plants", "--threshold", "0.999")
+    assert (none.code, none.out.strip()) == (0, "No hits.")
+
+
+def test_quota_refusal_gives_code_4_and_all_its_figures(cli: Cli, notes: Path) -> None:
+    cli("tenant", "create", "acme", "--max-documents", "2")
+    done = cli("ingest", "acme", str(notes), "--json")
+    assert done.code == ExitCode.QUOTA
+    assert done.out == ""
+    error = done.error
+    assert (error["type"], error["quota"], error["limit"]) == ("QuotaExceeded", "max_documents", 2)
+    assert error["used"] + error["requested"] > 2
+    assert error["retry_after"] is None
+
+
+def test_missing_source_is_wrong_usage(cli: Cli, tmp_path: Path) -> None:
+    cli("tenant", "create", "acme")
+    done = cli("ingest", "acme", str(tmp_path / "nowhere"))
+    assert done.code == ExitCode.USAGE
+    assert "nowhere" in done.err
+
+
+DOCUMENTS = 448  # seven batches
+
+
+def _many(folder: Path) -> Path:
+    folder.mkdir()
+    for number in range(DOCUMENTS):
+        (folder / f"{number:04}.txt").write_text(f"Note {number} of many.", encoding="utf-8")
+    return folder
+
+
+def _written(data: Path) -> int:
+    """Bytes of the databases; they grow while a batch is being committed."""
+    return sum(path.stat().st_size for path in data.rglob("data.mdb"))
+
+
+def _stop_midway(data: Path, folder: Path, how: signal.Signals) -> subprocess.CompletedProcess[str]:
+    """Start an ingest and send it a signal when its second batch is written, before its last."""
+    sizes = {_written(data)}
+    with subprocess.Popen(
+        [*COMMAND, "ingest", "acme", str(folder), "--json"],
+        env=environment(data),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        deadline = time.monotonic() + 120
+        while len(sizes) < 3 and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+            sizes.add(_written(data))
+        os.kill(process.pid, how)
+        out, err = process.communicate()
+    return subprocess.CompletedProcess([], process.returncode, out, err)
+
+
+def test_killed_ingest_is_finished_by_the_same_command(
+    cli: Cli, data: Path, tmp_path: Path
+) -> None:
+    folder = _many(tmp_path / "many")
+    cli("tenant", "create", "acme")
+    assert _stop_midway(data, folder, signal.SIGKILL).returncode == -signal.SIGKILL
+    done = cli("ingest", "acme", str(folder), "--json")
+    assert done.code == 0, done.err
+    assert done.json["added"] + done.json["unchanged"] == DOCUMENTS
+    assert done.json["unchanged"] > 0
+    assert done.json["added"] > 0
+    usage = cli("tenant", "show", "acme", "--json").json["usage"]
+    assert usage["documents"]["used"] == DOCUMENTS
+    assert usage["vectors"]["used"] == DOCUMENTS
+    found = cli("search", "acme", "Note 319", "-k", "1000", "--json").json["hits"]
+    assert len(found) == DOCUMENTS
+
+
+def test_interrupted_ingest_ends_with_130_and_says_how_to_go_on(
+    cli: Cli, data: Path, tmp_path: Path
+) -> None:
+    folder = _many(tmp_path / "many")
+    cli("tenant", "create", "acme")
+    stopped = _stop_midway(data, folder, signal.SIGINT)
+    assert stopped.returncode == ExitCode.INTERRUPTED
+    assert stopped.stdout == ""
+    assert "goes on from there" in stopped.stderr
+    assert len(stopped.stderr.splitlines()) == 1
+    done = cli("ingest", "acme", str(folder), "--json")
+    assert done.json["unchanged"] > 0
+    assert cli("tenant", "show", "acme", "--json").json["usage"]["documents"]["used"] == DOCUMENTS
