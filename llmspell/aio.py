@@ -7,8 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from llmspell.tenancy import AsyncTenant, TenantInfo
-from llmspell.tenancy.aio import run_in
+from llmspell.tenancy import AsyncTenant, TenantInfo, Workers
 
 if TYPE_CHECKING:
     from llmspell.config import TenantConfig
@@ -27,10 +26,8 @@ class AsyncDatabase:
     """
 
     def __init__(self, database: Database) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
         self._database = database
-        self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="llmspell")
+        self._workers = Workers(MAX_THREADS)
 
     def __repr__(self) -> str:
         return f"AsyncDatabase({str(self.path)!r})"
@@ -42,33 +39,29 @@ class AsyncDatabase:
 
     async def create_tenant(self, config: TenantConfig) -> AsyncTenant:
         """As :meth:`Database.create_tenant`."""
-        tenant = await run_in(self._executor, self._database.create_tenant, config)
-        return AsyncTenant(tenant, self._executor)
+        tenant = await self._workers.run(self._database.create_tenant, config)
+        return AsyncTenant(tenant, self._workers)
 
     async def tenant(self, tenant_id: str) -> AsyncTenant:
         """As :meth:`Database.tenant`."""
-        tenant = await run_in(self._executor, self._database.tenant, tenant_id)
-        return AsyncTenant(tenant, self._executor)
+        tenant = await self._workers.run(self._database.tenant, tenant_id)
+        return AsyncTenant(tenant, self._workers)
 
     async def tenants(self) -> list[TenantInfo]:
         """As :meth:`Database.tenants`."""
-        return await run_in(self._executor, self._database.tenants)
+        return await self._workers.run(self._database.tenants)
 
     async def drop_tenant(self, tenant_id: str) -> None:
         """As :meth:`Database.drop_tenant`."""
-        await run_in(self._executor, self._database.drop_tenant, tenant_id)
+        await self._workers.run(self._database.drop_tenant, tenant_id)
 
     async def metrics(self) -> str:
         """As :meth:`Database.metrics`."""
-        return await run_in(self._executor, self._database.metrics)
+        return await self._workers.run(self._database.metrics)
 
     async def close(self) -> None:
         """Let the calls under way end, then close the database."""
-        import asyncio
-
-        # In a thread that isn't the executor's own, which it waits for.
-        await asyncio.to_thread(self._executor.shutdown)
-        await asyncio.to_thread(self._database.close)
+        await self._workers.close(self._database.close)
 
     async def __aenter__(self) -> Self:
         return self

@@ -53,6 +53,7 @@ def open(
         CorruptFile: the catalog is damaged.
         DatabaseLocked: this process has the directory open already; use that database.
         UnsupportedFormat: a later release made it.
+        UseAfterFork: the directory was open when this process was forked.
     """
     return Database(path, texts=texts, map_size=map_size, lock_timeout=lock_timeout)
 

@@ -147,7 +147,10 @@ class StorageFull(StorageError):
 
 
 class UseAfterFork(StorageError):
-    """A handle that was opened before ``fork()`` is used in the child; open it again there."""
+    """A database that was open when this process was forked is used in it.
+
+    Start workers by spawn or forkserver, or open the database after the fork.
+    """
 
 
 class ClosedError(LlmspellError, RuntimeError):

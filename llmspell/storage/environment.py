@@ -32,6 +32,10 @@ MAX_SPARE_TXNS: Final = 16
 
 CLOSE_POLL_SECONDS: Final = 0.001
 
+_FORK_HINT: Final = (
+    "open in the process that this one was forked from; start it by spawn, or open after the fork"
+)
+
 
 class Cursor(Protocol):
     """What we use of ``lmdb.Cursor``; values are always copied out of the map, as bytes."""
@@ -61,8 +65,9 @@ class Transaction(Protocol):
 # Reentrant: the collector may close a forgotten environment while this is held.
 _LOCK = threading.RLock()
 _OPEN: weakref.WeakValueDictionary[str, Environment] = weakref.WeakValueDictionary()
-# What a forked child inherits is kept as it is: freeing it there could touch the parent's locks.
-_INHERITED: list[object] = []
+# What a forked child inherits it keeps and leaves alone: closing an environment there would clear
+# the parent's slots in the table of readers, and pages under the parent's reads could be reused.
+_INHERITED: dict[str, Environment] = {}
 
 
 class Environment:
@@ -89,6 +94,7 @@ class Environment:
         Raises:
             CorruptFile: it isn't there, lacks a database, or LMDB refuses it.
             DatabaseLocked: this process has it open already.
+            UseAfterFork: it was open when this process was forked.
         """
         self.path = path
         self._permits: deque[None] = deque()
@@ -96,6 +102,8 @@ class Environment:
         self._state: type[Exception] | None = None
         self._key = os.path.realpath(path)
         with _LOCK:
+            if self._key in _INHERITED:
+                raise UseAfterFork(f"{path}: {_FORK_HINT}")
             if self._key in _OPEN:
                 raise DatabaseLocked(f"{path}: open in this process already; use that handle")
             if not (path / "data.mdb").is_file():
@@ -129,7 +137,8 @@ class Environment:
             shutil.rmtree(beside, ignore_errors=True)
             make_directory(beside)
             names = list(databases)
-            env = _open(beside, names, map_size=16 << 20)
+            # One fsync at the end is enough, where a crash before the rename leaves nothing.
+            env = _open(beside, names, map_size=16 << 20, is_sync=False)
             try:
                 opened = {name: env.open_db(name) for name in names}
                 with env.begin(write=True) as txn:
@@ -223,7 +232,7 @@ class Environment:
 
     def _refusal(self) -> Exception:
         if self._state is UseAfterFork:
-            return UseAfterFork(f"{self.path}: opened before fork(); open it again in the child")
+            return UseAfterFork(f"{self.path}: {_FORK_HINT}")
         return ClosedError(f"{self.path}: closed")
 
     def _abandon(self) -> None:
@@ -232,7 +241,9 @@ class Environment:
         self._permits = deque()
 
 
-def _open(path: Path, names: Sequence[bytes], *, map_size: int) -> lmdb.Environment:
+def _open(
+    path: Path, names: Sequence[bytes], *, map_size: int, is_sync: bool = True
+) -> lmdb.Environment:
     env = lmdb.open(
         str(path),
         map_size=map_size,
@@ -241,8 +252,8 @@ def _open(path: Path, names: Sequence[bytes], *, map_size: int) -> lmdb.Environm
         max_spare_txns=MAX_SPARE_TXNS,
         create=True,
         readahead=False,
-        sync=True,
-        metasync=True,
+        sync=is_sync,
+        metasync=is_sync,
         writemap=False,
         lock=True,
     )
@@ -255,7 +266,7 @@ def _abandon_all() -> None:
     _LOCK = threading.RLock()
     for environment in list(_OPEN.values()):
         environment._abandon()
-        _INHERITED.append(environment)
+        _INHERITED[environment._key] = environment
     _OPEN.clear()
 
 

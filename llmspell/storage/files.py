@@ -84,7 +84,14 @@ class FileLock:
         descriptor, self._descriptor = self._descriptor, -1
         _HELD.discard(self)
         if descriptor >= 0:
+            # Closing alone would leave it locked while a child just forked still has its copy.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
+
+    def _leave_to_parent(self) -> None:
+        """Close the copy that a forked child got; unlocking it would unlock the parent's."""
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
 
     def __del__(self) -> None:
         if getattr(self, "_descriptor", -1) >= 0:
@@ -96,7 +103,8 @@ _HELD: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 def _release_in_child() -> None:
     for lock in list(_HELD):
-        lock.release()
+        lock._leave_to_parent()
+    _HELD.clear()
 
 
 os.register_at_fork(after_in_child=_release_in_child)

@@ -141,7 +141,7 @@ class Room:
 
     def matching(self, condition: Filter) -> NDArray[np.int64]:
         """Rows that a filter keeps, ascending."""
-        payload = self._payload or self._build_payload()
+        payload = self._build_payload() if self._payload is None else self._payload
         return np.frombuffer(payload.matching(condition).to_array(), dtype=np.int64)
 
     def search(
@@ -170,7 +170,7 @@ class Room:
             scores: list[float] = found.tolist()
             records = self.fetch(rows)
             stages.fetch.record_since(started)
-            if all(records):
+            if wanted == k and all(records):
                 return cast("list[bytes]", records), rows, scores
             live = [i for i, record in enumerate(records) if record is not None]
             if len(live) >= k or len(rows) < wanted:

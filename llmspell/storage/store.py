@@ -242,9 +242,10 @@ class TenantStore:
     def trim(self, upto: int) -> None:
         """Remove the log up to and with a sequence number; no snapshot needs it any more."""
         with self._env.write() as txn, txn.cursor(self._env.databases[_LOG]) as cursor:
-            more = cursor.first()
-            while more and unpack_rowid(cursor.key())[0] <= upto:
-                more = cursor.delete()
+            last = pack_rowid(upto)
+            cursor.first()
+            while (key := cursor.key()) and key <= last:
+                cursor.delete()
 
     def close(self) -> None:
         """Close it when the reads under way have ended."""

@@ -40,7 +40,7 @@ class VectorView:
     ``index`` may be searched from any thread; the methods are for one thread at a time.
     """
 
-    __slots__ = ("_config", "_directory", "_pending", "_store", "index", "sequence")
+    __slots__ = ("_config", "_directory", "_pending", "_rejected", "_store", "index", "sequence")
 
     def __init__(self, directory: Path, store: TenantStore, config: TenantConfig) -> None:
         """Open the view at the state of the store.
@@ -52,6 +52,7 @@ class VectorView:
         self._store = store
         self._config = config
         self._pending = 0
+        self._rejected: set[Path] = set()
         self.sequence = 0
         self.index: Index | None = None
         if store.counters.dim:
@@ -85,6 +86,9 @@ class VectorView:
             return
         try:
             self.index.save(self._path(self.sequence), tag=self.sequence)
+            for path in self._rejected - {self._path(self.sequence)}:
+                path.unlink(missing_ok=True)
+            self._rejected.clear()
             kept = self._snapshots()
             for old in kept[SNAPSHOTS_KEPT:]:
                 self._path(old).unlink(missing_ok=True)
@@ -103,6 +107,7 @@ class VectorView:
                 return
             except (LlmspellError, OSError) as error:
                 _LOG.warning("snapshot %s is not used: %s", path, error)
+                self._rejected.add(path)
         self._rebuild(dim)
 
     def _load(self, path: Path, sequence: int, dim: int) -> Index:

@@ -1,6 +1,6 @@
 """Tenants: handles to rooms that share nothing."""
 
-from llmspell.tenancy.aio import AsyncTenant
+from llmspell.tenancy.aio import AsyncTenant, Workers
 from llmspell.tenancy.hit import Hit
 from llmspell.tenancy.model import (
     Chunk,
@@ -36,4 +36,5 @@ __all__ = [
     "Tenant",
     "TenantInfo",
     "TextServices",
+    "Workers",
 ]

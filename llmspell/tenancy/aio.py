@@ -4,48 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from llmspell.config import TenantConfig
+from llmspell.errors import ClosedError
 from llmspell.quota import Usage
 from llmspell.tenancy.hit import Hit
 from llmspell.tenancy.model import IngestReport, Metadata, Progress, Record, RecordId
 from llmspell.tenancy.ports import IngestSource
 from llmspell.tenancy.tenant import Tenant
 
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-__all__ = ["AsyncTenant", "run_in"]
+__all__ = ["AsyncTenant", "Workers"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-async def run_in(
-    executor: Executor, call: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs
-) -> _R:
-    """Await a call that runs in a thread of ``executor``.
+class Workers:
+    """Threads that blocking calls run in; more calls than threads wait in line."""
 
-    A caller that is cancelled goes on at once; the call itself runs to its end.
-    """
-    import asyncio
+    def __init__(self, threads: int) -> None:
+        from concurrent.futures import ThreadPoolExecutor
 
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(executor, partial(call, *args, **kwargs))
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="llmspell")
+        self._is_closed = False
+
+    async def run(self, call: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Await a call that runs in a thread.
+
+        A caller that is cancelled goes on at once; the call itself runs to its end.
+
+        Raises:
+            ClosedError: the workers are closed.
+        """
+        import asyncio
+
+        if self._is_closed:
+            raise ClosedError("the database is closed")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, partial(call, *args, **kwargs))
+
+    async def close(self, last: Callable[[], None]) -> None:
+        """Refuse new calls, let those under way end, then call ``last``."""
+        import asyncio
+
+        self._is_closed = True
+        await asyncio.to_thread(self._executor.shutdown)
+        await asyncio.to_thread(last)
 
 
 class AsyncTenant:
     """The awaitable form of :class:`llmspell.Tenant`; see there for arguments and errors."""
 
-    __slots__ = ("_executor", "_tenant")
+    __slots__ = ("_tenant", "_workers")
 
-    def __init__(self, tenant: Tenant, executor: Executor) -> None:
+    def __init__(self, tenant: Tenant, workers: Workers) -> None:
         self._tenant = tenant
-        self._executor = executor
+        self._workers = workers
 
     def __repr__(self) -> str:
         return f"AsyncTenant(id={self.id!r})"
@@ -67,7 +85,7 @@ class AsyncTenant:
 
     async def dim(self) -> int | None:
         """As :attr:`Tenant.dim`; a method, because it may open the room."""
-        return await run_in(self._executor, lambda: self._tenant.dim)
+        return await self._workers.run(lambda: self._tenant.dim)
 
     async def upsert(
         self,
@@ -77,7 +95,7 @@ class AsyncTenant:
         texts: str | Sequence[str | None] | None = None,
     ) -> None:
         """As :meth:`Tenant.upsert`."""
-        await run_in(self._executor, self._tenant.upsert, ids, vectors, metadata, texts)
+        await self._workers.run(self._tenant.upsert, ids, vectors, metadata, texts)
 
     @overload
     async def get(self, ids: RecordId) -> Record: ...  # type: ignore[overload-overlap]
@@ -85,11 +103,11 @@ class AsyncTenant:
     async def get(self, ids: Sequence[RecordId]) -> list[Record]: ...
     async def get(self, ids: RecordId | Sequence[RecordId]) -> Record | list[Record]:
         """As :meth:`Tenant.get`."""
-        return await run_in(self._executor, partial(self._tenant.get, ids))
+        return await self._workers.run(partial(self._tenant.get, ids))
 
     async def delete(self, ids: RecordId | Sequence[RecordId]) -> int:
         """As :meth:`Tenant.delete`."""
-        return await run_in(self._executor, self._tenant.delete, ids)
+        return await self._workers.run(self._tenant.delete, ids)
 
     @overload
     async def search(
@@ -129,22 +147,22 @@ class AsyncTenant:
             threshold=threshold,
             ef_search=ef_search,
         )
-        return await run_in(self._executor, call)
+        return await self._workers.run(call)
 
     async def ingest(
         self, source: IngestSource, *, progress: Progress | bool | None = None
     ) -> IngestReport:
         """As :meth:`Tenant.ingest`; ``progress`` is called in a worker thread."""
-        return await run_in(self._executor, self._tenant.ingest, source, progress=progress)
+        return await self._workers.run(self._tenant.ingest, source, progress=progress)
 
     async def count(self) -> int:
         """As :meth:`Tenant.count`."""
-        return await run_in(self._executor, self._tenant.count)
+        return await self._workers.run(self._tenant.count)
 
     async def usage(self) -> Usage:
         """As :meth:`Tenant.usage`."""
-        return await run_in(self._executor, self._tenant.usage)
+        return await self._workers.run(self._tenant.usage)
 
     async def close(self) -> None:
         """As :meth:`Tenant.close`."""
-        await run_in(self._executor, self._tenant.close)
+        await self._workers.run(self._tenant.close)

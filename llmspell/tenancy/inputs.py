@@ -57,7 +57,7 @@ def as_vectors(vectors: ArrayLike) -> NDArray[np.float32]:
     if array.dtype.kind not in kinds:
         raise DtypeError(f"vectors must be floats, got {_kind(vectors)} of {array.dtype}")
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, dtype=np.float32)
+        return np.asarray(array, dtype=np.float32, order="C")
 
 
 def check_vectors(vectors: NDArray[np.float32], metric: Metric, dim: int | None) -> None:

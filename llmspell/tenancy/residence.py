@@ -148,8 +148,8 @@ class Residence:
         """Leave the room to the parent process, of which this is a child."""
         if self._end is None:
             self._end = UseAfterFork(
-                f"tenant {self.entry.config.id!r} was opened before fork(); "
-                "open the database again in the child"
+                f"tenant {self.entry.config.id!r} was open when this process was forked; "
+                "start it by spawn, or open the database after the fork"
             )
         _INHERITED.append(self._room)
         for handle in list(self._handles):

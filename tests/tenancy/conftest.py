@@ -7,11 +7,12 @@ import pytest
 
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig
+from tests.tenancy.texts import Lines
 
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    with llmspell.open(tmp_path / "data", lock_timeout=0.1) as database:
+    with llmspell.open(tmp_path / "data", lock_timeout=0.1, texts=Lines()) as database:
         yield database
 
 

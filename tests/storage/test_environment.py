@@ -1,0 +1,172 @@
+"""An LMDB environment: complete or absent, open once, closed behind the last reader."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmspell.errors import (
+    ClosedError,
+    CorruptFile,
+    DatabaseLocked,
+    StorageFull,
+    UseAfterFork,
+)
+from llmspell.storage.environment import Environment
+
+NAMES = (b"one", b"two")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    Environment.create(
+        tmp_path / "env", NAMES, lambda txn, dbs: txn.put(b"k", b"v", db=dbs[b"one"])
+    )
+    return tmp_path / "env"
+
+
+def open_env(path: Path, map_size: int = 64 << 20) -> Environment:
+    return Environment(path, NAMES, map_size=map_size)
+
+
+def in_child(call: Callable[[], bool]) -> int:
+    """Exit status of a forked child that runs ``call``."""
+    pid = os.fork()
+    if pid == 0:
+        status = 99
+        try:
+            status = int(call())
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_new_environment_holds_its_first_content(path: Path) -> None:
+    env = open_env(path)
+    assert env.get_many(env.databases[b"one"], [b"k", b"no"]) == [b"v", None]
+    env.close()
+
+
+def test_failed_creation_leaves_nothing_under_the_name(tmp_path: Path) -> None:
+    def fail(txn: object, databases: object) -> None:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        Environment.create(tmp_path / "env", NAMES, fail)
+    assert not (tmp_path / "env").exists()
+    Environment.create(tmp_path / "env", NAMES, lambda txn, dbs: None)
+    open_env(tmp_path / "env").close()
+
+
+def test_second_open_in_the_process_is_refused(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "alias").symlink_to(path)
+    env = open_env(path)
+    for same in (path, tmp_path / "alias"):
+        with pytest.raises(DatabaseLocked, match="open in this process already"):
+            open_env(same)
+    env.close()
+    open_env(path).close()
+
+
+def test_forgotten_environment_can_be_opened_again(path: Path) -> None:
+    open_env(path)
+    open_env(path).close()
+
+
+def test_missing_data_is_named(tmp_path: Path) -> None:
+    (tmp_path / "env").mkdir()
+    with pytest.raises(CorruptFile, match=r"data\.mdb is missing"):
+        open_env(tmp_path / "env")
+
+
+def test_missing_database_is_named(tmp_path: Path) -> None:
+    Environment.create(tmp_path / "env", (b"one",), lambda txn, dbs: None)
+    with pytest.raises(CorruptFile, match="a database is missing"):
+        open_env(tmp_path / "env")
+
+
+def test_file_that_is_no_lmdb_is_named(path: Path) -> None:
+    (path / "data.mdb").write_bytes(b"\xff" * 16384)
+    with pytest.raises(CorruptFile):
+        open_env(path)
+
+
+def test_write_is_undone_where_its_body_fails(path: Path) -> None:
+    env = open_env(path)
+    with pytest.raises(RuntimeError), env.write() as txn:
+        txn.put(b"k", b"changed", db=env.databases[b"one"])
+        raise RuntimeError("no")
+    assert env.get_many(env.databases[b"one"], [b"k"]) == [b"v"]
+    env.close()
+
+
+def test_full_map_is_named_and_writes_nothing(path: Path) -> None:
+    env = open_env(path, map_size=1 << 20)
+    with pytest.raises(StorageFull, match="map_size"), env.write() as txn:
+        for i in range(3000):
+            txn.put(str(i).encode(), b"x" * 1000, db=env.databases[b"two"])
+    assert env.get_many(env.databases[b"two"], [b"0"]) == [None]
+    with env.write() as txn:
+        txn.put(b"small", b"x", db=env.databases[b"two"])
+    env.close()
+
+
+def test_closed_environment_refuses(path: Path) -> None:
+    env = open_env(path)
+    env.close()
+    env.close()
+    with pytest.raises(ClosedError):
+        env.get_many(env.databases[b"one"], [b"k"])
+    with pytest.raises(ClosedError), env.read():
+        pass
+    with pytest.raises(ClosedError), env.write():
+        pass
+
+
+def test_close_waits_for_the_last_reader(path: Path) -> None:
+    env = open_env(path)
+    inside, leave = threading.Event(), threading.Event()
+    seen = []
+
+    def read() -> None:
+        with env.read() as txn:
+            inside.set()
+            leave.wait(10)
+            seen.append(txn.get(b"k", db=env.databases[b"one"]))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    inside.wait(10)
+    closer = threading.Thread(target=env.close)
+    closer.start()
+    time.sleep(0.05)
+    assert closer.is_alive()
+    leave.set()
+    closer.join(10)
+    reader.join(10)
+    assert not closer.is_alive()
+    assert seen == [b"v"]
+
+
+def test_environment_from_before_fork_is_refused_in_the_child(path: Path) -> None:
+    env = open_env(path)
+    env.get_many(env.databases[b"one"], [b"k"])
+
+    def child() -> bool:
+        refused = 0
+        for use in (lambda: env.get_many(env.databases[b"one"], [b"k"]), lambda: open_env(path)):
+            try:
+                use()
+            except UseAfterFork:
+                refused += 1
+        env.close()
+        return refused != 2
+
+    assert in_child(child) == 0
+    assert env.get_many(env.databases[b"one"], [b"k"]) == [b"v"]
+    env.close()

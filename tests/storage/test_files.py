@@ -1,0 +1,82 @@
+"""The lock that keeps a second writer out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmspell.errors import DatabaseLocked
+from llmspell.storage.files import FileLock, make_directory
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from llmspell.storage.files import FileLock
+lock = FileLock(Path(sys.argv[1]), timeout=0, holder="it")
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def hold(path: Path) -> subprocess.Popen[str]:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_second_holder_learns_who_has_the_lock(tmp_path: Path) -> None:
+    holder = hold(tmp_path / "lock")
+    with pytest.raises(DatabaseLocked, match=f"room is written by process {holder.pid}"):
+        FileLock(tmp_path / "lock", timeout=0.05, holder="room")
+    holder.kill()
+    holder.communicate()
+
+
+def test_killed_holder_leaves_nothing_locked(tmp_path: Path) -> None:
+    holder = hold(tmp_path / "lock")
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    FileLock(tmp_path / "lock", timeout=0, holder="room").release()
+
+
+def test_same_process_is_refused_like_a_stranger(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock", timeout=0, holder="room")
+    with pytest.raises(DatabaseLocked):
+        FileLock(tmp_path / "lock", timeout=0, holder="room")
+    lock.release()
+    lock.release()
+    FileLock(tmp_path / "lock", timeout=0, holder="room").release()
+
+
+def test_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock", timeout=0, holder="room")
+    stop, running = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(running)
+        os.read(stop, 1)
+        os._exit(0)
+    try:
+        with pytest.raises(DatabaseLocked):
+            FileLock(tmp_path / "lock", timeout=0.1, holder="room")
+        os.close(lock._descriptor)  # as the kernel does when the parent is killed
+        lock._descriptor = -1
+        FileLock(tmp_path / "lock", timeout=5, holder="room").release()
+    finally:
+        os.close(running)
+        os.close(stop)
+        os.waitpid(pid, 0)
+
+
+def test_directories_are_made_with_their_parents(tmp_path: Path) -> None:
+    make_directory(tmp_path / "a" / "b")
+    make_directory(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()

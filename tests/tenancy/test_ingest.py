@@ -1,0 +1,129 @@
+"""Documents in a tenant, through the port that the text layer uses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from llmspell import Document, IngestProgress, Tenant, errors
+from llmspell.tenancy import Chunk, PreparedDocument
+from llmspell.tenancy.target import Target
+from tests.tenancy.texts import DIM
+
+
+@pytest.fixture
+def target(acme: Tenant) -> Target:
+    return Target(acme._residence, acme._enter)
+
+
+def prepared(name: str, *texts: str, content: bytes = b"h") -> PreparedDocument:
+    rng = np.random.default_rng(len(texts))
+    return PreparedDocument(
+        id=name,
+        content_hash=content,
+        metadata={"lang": "en"},
+        chunks=[Chunk(text, i, i + len(text)) for i, text in enumerate(texts)],
+        vectors=rng.standard_normal((len(texts), DIM)).astype(np.float32),
+    )
+
+
+def test_chunks_are_records_with_spans(acme: Tenant) -> None:
+    report = acme.ingest(Document("doc", "one\ntwo\n\nthree", {"lang": "en"}))
+    assert (report.added, report.documents, report.chunks) == (1, 1, 3)
+    record = acme.get("doc#2")
+    assert record.text == "three"
+    assert record.metadata == {"lang": "en", "document": "doc", "start": 9, "end": 14}
+    assert acme.search("two", k=1, filter={"document": "doc"})[0].id == "doc#1"
+
+
+def test_ingesting_the_same_again_changes_nothing(acme: Tenant) -> None:
+    document = Document("doc", "one\ntwo")
+    acme.ingest(document)
+    before = acme._enter().store.counters
+    report = acme.ingest(document)
+    assert (report.unchanged, report.added, report.chunks) == (1, 0, 0)
+    assert acme._enter().store.counters == before
+
+
+def test_changed_document_replaces_all_of_its_chunks(acme: Tenant) -> None:
+    acme.ingest(Document("doc", "one\ntwo\nthree"))
+    report = acme.ingest(Document("doc", "four"))
+    assert (report.replaced, report.added) == (1, 0)
+    assert acme.count() == 1
+    assert acme.get("doc#0").text == "four"
+    with pytest.raises(errors.IdNotFound):
+        acme.get("doc#1")
+    assert acme.usage().documents.used == 1
+
+
+def test_delete_of_a_document_removes_its_chunks(acme: Tenant) -> None:
+    acme.ingest([Document("a", "one\ntwo"), Document("b", "three")])
+    assert acme.delete(["a"]) == 2
+    assert (acme.count(), acme.usage().documents.used) == (1, 1)
+    assert acme.ingest(Document("a", "one\ntwo")).added == 1
+
+
+def test_document_that_lost_a_chunk_is_ingested_again(acme: Tenant) -> None:
+    document = Document("doc", "one\ntwo")
+    acme.ingest(document)
+    acme.delete("doc#0")
+    assert acme.ingest(document).added == 1
+    assert acme.get("doc#0").text == "one"
+    acme.upsert("doc#1", np.ones((1, DIM), dtype=np.float32), texts="mine")
+    acme.ingest(document)
+    assert acme.get("doc#1").text == "two"
+    assert (acme.count(), acme.usage().documents.used) == (2, 1)
+
+
+def test_progress_is_told_after_each_document(acme: Tenant) -> None:
+    told: list[IngestProgress] = []
+    acme.ingest([Document("a", "one"), Document("b", "two")], progress=told.append)
+    assert [(p.documents, p.total, p.current) for p in told] == [(1, 2, "a"), (2, 2, "b")]
+
+
+def test_batch_of_documents_is_one_entry_of_the_log(acme: Tenant, target: Target) -> None:
+    target.put_documents([prepared("a", "x", "y"), prepared("b", "z"), prepared("empty")])
+    counters = acme._enter().store.counters
+    assert (counters.sequence, counters.documents, counters.vectors) == (1, 3, 3)
+    assert target.document_hash("empty") == b"h"
+    assert target.document_hash("nobody") is None
+    target.put_documents([prepared("a"), prepared("b", "z", "w", content=b"i")])
+    assert (acme.count(), acme.get("b#1").text) == (2, "w")
+    assert target.document_hash("b") == b"i"
+
+
+@pytest.mark.parametrize(
+    ("batch", "error"),
+    [
+        ([prepared("a", "x"), prepared("a", "y")], errors.InputError),
+        ([prepared("a", "x", content=b"")], errors.InputError),
+        ([prepared("x" * 501, "x")], errors.InvalidId),
+        ([prepared("", "x")], errors.InvalidId),
+        (
+            [PreparedDocument("a", b"h", {}, [Chunk("x", 0, 1)], np.ones((2, DIM), np.float32))],
+            errors.ShapeError,
+        ),
+        (
+            [PreparedDocument("a", b"h", {}, [Chunk("x", 0, 1)], np.zeros((1, DIM), np.float32))],
+            errors.ZeroVector,
+        ),
+        (
+            [
+                prepared("a", "x"),
+                PreparedDocument("b", b"h", {}, [Chunk("x", 0, 1)], np.ones((1, 3), np.float32)),
+            ],
+            errors.ShapeError,
+        ),
+        (
+            [PreparedDocument("a", b"h", {"k": {1}}, [], np.ones((0, DIM), np.float32))],  # type: ignore[dict-item]
+            errors.MetadataError,
+        ),
+    ],
+)
+def test_document_that_cannot_be_stored_is_refused_and_nothing_is_written(
+    acme: Tenant, target: Target, batch: list[PreparedDocument], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        target.put_documents(batch)
+    assert acme.count() == 0
+    assert acme.usage().documents.used == 0
