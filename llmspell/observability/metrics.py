@@ -40,13 +40,13 @@ class Ingestion:
     Args:
         written: documents that were new or changed.
         unchanged: documents whose content was there already.
-        failed: documents that could not be read, split or embedded.
+        skipped: sources that were passed over, such as a binary file in a folder.
         chunks: chunks written.
     """
 
     written: Counter
     unchanged: Counter
-    failed: Counter
+    skipped: Counter
     chunks: Counter
 
     def __init__(self) -> None:

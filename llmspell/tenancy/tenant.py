@@ -241,6 +241,7 @@ class Tenant:
             counts = self._instruments.ingestion
             counts.written.inc(report.added + report.replaced)
             counts.unchanged.inc(report.unchanged)
+            counts.skipped.inc(len(report.skipped))
             counts.chunks.inc(report.chunks)
             return report
 

@@ -66,7 +66,7 @@ def test_text_equals_the_counters() -> None:
     assert value(samples, "llmspell_quota_refusals_total", quota="max_documents") == 0
     assert value(samples, "llmspell_ingested_documents_total", outcome="written") == 5
     assert value(samples, "llmspell_ingested_documents_total", outcome="unchanged") == 2
-    assert value(samples, "llmspell_ingested_documents_total", outcome="failed") == 0
+    assert value(samples, "llmspell_ingested_documents_total", outcome="skipped") == 0
     assert value(samples, "llmspell_ingested_chunks_total") == 40
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,19 @@ def test_killed_process_gives_back_what_it_had_reserved(tmp_path: Path) -> None:
     usage = slot.usage()
     assert (usage.documents.used, usage.storage.used) == (0, 0)
     assert ledger.sweep() == 0
+
+
+def test_reservation_waits_while_all_entries_are_taken(tmp_path: Path) -> None:
+    slot = _native.Ledger(tmp_path / "ledger").slot(KEY)
+    open_ones = [slot.reserve(vectors=1) for _ in range(32)]
+    late: list[_hot.Reservation] = []
+    waiting = threading.Thread(target=lambda: late.append(slot.reserve(vectors=5)))
+    waiting.start()
+    assert slot.read(Quota.VECTORS)[0] == 32
+    open_ones.pop().cancel()
+    waiting.join()
+    assert slot.read(Quota.VECTORS)[0] == 36
+    late[0].settle()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
