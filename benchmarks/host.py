@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
-__all__ = ["THREAD_VARIABLES", "describe_host", "versions_of", "write_result"]
+from llmspell import _core
 
-# Libraries read these once, when they are loaded.
-THREAD_VARIABLES = (
+__all__ = ["VARIABLES", "describe_host", "versions_of", "write_result"]
+
+# Read once, when a library is loaded: how many threads it starts, which kernels it uses.
+VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -34,19 +35,23 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 
 def describe_host() -> dict[str, Any]:
-    """Machine, software, commit, thread settings and load, as JSON values."""
+    """Machine, software, commit, environment and load, as JSON values.
+
+    ``simd`` is the level that llmspell's kernels run at, which ``LLMSPELL_SIMD`` may have forced.
+    """
     return {
         "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cpu": _cpu_model(),
-        "cpus": len(psutil.Process().cpu_affinity()) if _has_affinity() else psutil.cpu_count(),
-        "simd": _simd_features(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "cpus": _usable_cpus(),
+        "cpu_features": _vector_extensions(),
+        "simd": _core.simd_level(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "numpy": np.__version__,
         "commit": _commit(),
-        "threads": {name: os.environ.get(name) for name in THREAD_VARIABLES},
-        "load_1min": round(psutil.getloadavg()[0], 2),
+        "environment": {name: os.environ.get(name) for name in VARIABLES},
+        "load_1min": round(os.getloadavg()[0], 2),
     }
 
 
@@ -70,8 +75,10 @@ def write_result(result: Mapping[str, Any], out: Path | None) -> None:
     print(f"wrote {out}", file=sys.stderr)
 
 
-def _has_affinity() -> bool:
-    return hasattr(psutil.Process, "cpu_affinity")
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _cpu_model() -> str:
@@ -83,7 +90,7 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _simd_features() -> list[str]:
+def _vector_extensions() -> list[str]:
     """The CPU's vector extensions that index libraries dispatch on (Linux on x86 only)."""
     info = Path("/proc/cpuinfo")
     if not info.exists():

@@ -75,7 +75,7 @@ def _is_third_party(package: str) -> bool:
 
 
 def _own_times() -> dict[str, float]:
-    """Milliseconds spent in each package's own modules while llmspell is imported."""
+    """Milliseconds spent in each package's own modules, ours by layer, while llmspell is imported."""
     _, report = _python("-X", "importtime", "-c", "import numpy; import llmspell")
     totals: dict[str, float] = defaultdict(float)
     after_numpy = False
@@ -85,10 +85,16 @@ def _own_times() -> dict[str, float]:
             continue
         own, module = int(found[1]), found[4]
         if after_numpy:
-            totals[module.partition(".")[0]] += own / 1e3
+            totals[_group(module)] += own / 1e3
         elif module == "numpy":
             after_numpy = True
     return totals
+
+
+def _group(module: str) -> str:
+    """The package of a module; for our own modules the layer."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "llmspell" else parts[0]
 
 
 def _python(*arguments: str) -> tuple[str, str]:

@@ -317,5 +317,6 @@ def _table(result: dict[str, Any]) -> str:
         for name in ("p50_us", "p99_us"):
             line += f"{'-' if reading is None else format(reading[name], '.0f'):>9}"
         line += f"{peer['build']['wall_s']:>9.1f}{peer['build']['cpu_s']:>8.1f}"
-        lines.append(line + f"{peer['rss_growth_mib']:>7.0f}")
+        memory = peer["rss_growth_mib"]
+        lines.append(line + f"{'-' if memory is None else format(memory, '.0f'):>7}")
     return "\n".join(lines)

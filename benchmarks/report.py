@@ -88,7 +88,8 @@ def _recall_table(result: dict[str, Any]) -> list[str]:
         reading = peer["at_recall"].get("0.95")
         row.append("—" if reading is None else f"{reading['p50_us']:.0f} / {reading['p99_us']:.0f}")
         row.append(f"{peer['build']['wall_s']:.0f} ({peer['build']['cpu_s']:.0f})")
-        row.append(f"{peer['rss_growth_mib']:.0f}")
+        memory = peer["rss_growth_mib"]
+        row.append("—" if memory is None else f"{memory:.0f}")
         rows.append(tuple(row))
     return _markdown(head, rows)
 
@@ -207,8 +208,8 @@ def _ran_on(result: dict[str, Any]) -> list[str]:
     settings = result.get("settings", {})
     stated = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
     lines = [
-        f"{host['cpu']}, {host['cpus']} CPUs, {host['system']}, Python {host['python']}, "
-        f"NumPy {host['numpy']}; commit {host['commit']}, {host['time_utc']}; load before "
+        f"{host['cpu']} ({host['simd']}), {host['cpus']} CPUs, {host['system']}, "
+        f"Python {host['python']}, NumPy {host['numpy']}; commit {host['commit']}, {host['time_utc']}; load before "
         f"{host['load_1min']}."
     ]
     if stated:

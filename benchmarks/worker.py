@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from benchmarks import folders
 from benchmarks.host import versions_of
@@ -53,7 +52,10 @@ class Worker:
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         queries = dataset.queries
         del dataset
-        grown = _resident_bytes() - before - queries.nbytes
+        after = _resident_bytes()
+        grown = None
+        if before is not None and after is not None:
+            grown = round((after - before - queries.nbytes) / MIB, 1)
         self._queries = peer.prepare(queries)
         return {
             "version": versions_of([self._module.DISTRIBUTION])[self._module.DISTRIBUTION],
@@ -63,7 +65,7 @@ class Worker:
                 "cpu_s": round(cpu, 3),
                 "threads": setup.build_threads,
             },
-            "rss_growth_mib": round(grown / MIB, 1),
+            "rss_growth_mib": grown,
         }
 
     def measure(self, ef_search: int) -> dict[str, Any]:
@@ -107,14 +109,17 @@ def _timed_pass(search: Search, queries: Sequence[Any]) -> tuple[list[int], list
     return latencies, answers
 
 
-def _resident_bytes() -> int:
+def _resident_bytes() -> int | None:
+    """Resident set of this process; None where the system doesn't show it in /proc."""
     gc.collect()
-    if sys.platform == "linux":
-        # Freed blocks that the allocator keeps would count as the index's.
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
-    return int(psutil.Process().memory_info().rss)
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return None
+    # Freed blocks that the allocator keeps would count as the index's.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:

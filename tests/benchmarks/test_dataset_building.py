@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,11 +70,11 @@ def test_asking_for_more_passages_than_there_are_is_refused(tmp_path: Path) -> N
 
 
 def test_standard_library_gives_documentation_and_sources() -> None:
-    passages = list(corpus.standard_library())
-    assert len(passages) > 5_000
-    assert any(text.startswith("json.dumps: Serialize") for text in passages)
-    assert any("    def " in text for text in passages)
-    assert max(map(len, passages)) <= corpus.MAX_CHARS
+    first = list(itertools.islice(corpus.standard_library(), 500))
+    assert all(": " in text for text in first)
+    assert any("def " in text for text in first)
+    assert any("def " not in text for text in first)
+    assert max(map(len, first)) <= corpus.MAX_CHARS
 
 
 def test_wordnet_senses_read_as_words_and_gloss(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_command_writes_what_it_ran_on(folder: Path, tmp_path: Path) -> None:
     result = json.loads(out.read_text())
     assert result["dataset"]["vectors"] == 200
     assert result["settings"]["search_threads"] == 1
-    assert {"cpu", "simd", "commit", "python", "numpy", "threads"} <= result["host"].keys()
+    assert {"cpu", "simd", "commit", "python", "numpy", "environment"} <= result["host"].keys()
     assert str(tmp_path) not in out.read_text()
 
 

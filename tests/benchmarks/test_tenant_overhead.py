@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 from benchmarks import tenant
@@ -17,3 +20,20 @@ def test_tenant_overhead_is_stated_with_where_it_goes(folder: Path) -> None:
     assert result["pieces_us"]["fetch the records"] > 0
     assert "charge the quota" in result["pieces_us"]
     assert result["dataset"]["vectors"] == 300
+
+
+def test_command_prints_and_writes_the_overhead(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tenant.json"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks", "tenant", "--data", str(folder)),
+            *("--limit", "100", "--rounds", "1", "--ef-search", "20", "--out", str(out)),
+        ],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "charge the quota" in done.stdout
+    assert json.loads(out.read_text())["host"]["simd"]
