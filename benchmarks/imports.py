@@ -75,7 +75,7 @@ def _is_third_party(package: str) -> bool:
 
 
 def _own_times() -> dict[str, float]:
-    """Milliseconds spent in each package's own modules, ours by layer, while llmspell is imported."""
+    """Milliseconds that each package's own modules take to import, ours by layer."""
     _, report = _python("-X", "importtime", "-c", "import numpy; import llmspell")
     totals: dict[str, float] = defaultdict(float)
     after_numpy = False

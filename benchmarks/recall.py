@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from benchmarks import curve, folders
 from benchmarks.host import describe_host, write_result
 from benchmarks.peers.base import PeerSpec, Setup
+from benchmarks.process import PeerError, PeerProcess
 
 __all__ = ["REFERENCE", "add_arguments", "main", "run"]
 
@@ -28,43 +26,6 @@ OURS = ("llmspell:float32", "llmspell:float16", "llmspell:int8")
 EF_SEARCH = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512)
 # A curve ends at the first setting that reaches this: nobody asks for the points beyond.
 ENOUGH_RECALL = 0.997
-
-
-class PeerError(RuntimeError):
-    """The process of a peer ended, or answered nothing."""
-
-
-@dataclass
-class _Running:
-    """A peer's process and what it has answered so far; ``error`` once it has failed."""
-
-    spec: PeerSpec
-    process: subprocess.Popen[str]
-    messages: Path
-    built: dict[str, Any] = field(default_factory=dict)
-    rounds: dict[int, list[dict[str, float]]] = field(default_factory=dict)
-    finished_at: int | None = None
-    error: str | None = None
-
-    def ask(self, **request: object) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            code = self.process.wait()
-            said = self.messages.read_text(encoding="utf-8", errors="replace")
-            raise PeerError(f"exit status {code}: {said[-2000:].strip()}")
-        return cast(dict[str, Any], json.loads(line))
-
-    def wants(self, ef_search: int) -> bool:
-        if self.error is not None:
-            return False
-        return self.finished_at is None or ef_search <= self.finished_at
 
 
 def run(
@@ -115,14 +76,14 @@ def run(
             "warmup": warmup,
             "setup": asdict(setup),
         }
-        running = [_start(spec, job, Path(scratch)) for spec in peers]
+        running = [PeerProcess.start(spec, job, Path(scratch)) for spec in peers]
         try:
             _build_all(running)
             for number in range(rounds):
                 _sweep(running, sorted(ef_search), k, number)
         finally:
             for peer in running:
-                _stop(peer)
+                peer.stop()
     result = {
         "benchmark": "recall",
         "host": host,
@@ -146,22 +107,7 @@ def run(
     return result
 
 
-def _start(spec: PeerSpec, job: dict[str, Any], scratch: Path) -> _Running:
-    request = json.dumps({**job, "name": spec.name, "variant": spec.variant})
-    messages = scratch / f"{spec.name}-{spec.variant}.txt"
-    with messages.open("w") as sink:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", request],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=sink,
-            text=True,
-            cwd=Path(__file__).resolve().parent.parent,
-        )
-    return _Running(spec, process, messages)
-
-
-def _build_all(running: Sequence[_Running]) -> None:
+def _build_all(running: Sequence[PeerProcess]) -> None:
     for peer in running:
         _say(f"build {peer.spec}")
         try:
@@ -173,7 +119,7 @@ def _build_all(running: Sequence[_Running]) -> None:
             _say(f"  {peer.built['build']}, {peer.built['rss_growth_mib']} MiB")
 
 
-def _sweep(running: Sequence[_Running], settings: Sequence[int], k: int, number: int) -> None:
+def _sweep(running: Sequence[PeerProcess], settings: Sequence[int], k: int, number: int) -> None:
     for step, ef_search in enumerate(settings):
         if ef_search < k:
             continue
@@ -196,18 +142,7 @@ def _sweep(running: Sequence[_Running], settings: Sequence[int], k: int, number:
             )
 
 
-def _stop(peer: _Running) -> None:
-    assert peer.process.stdin is not None
-    assert peer.process.stdout is not None
-    # Nothing of it is needed any more, and some libraries crash or hang when they are torn down.
-    peer.process.kill()
-    peer.process.wait()
-    peer.process.stdout.close()
-    with contextlib.suppress(BrokenPipeError):
-        peer.process.stdin.close()
-
-
-def _summary(peer: _Running) -> dict[str, Any]:
+def _summary(peer: PeerProcess) -> dict[str, Any]:
     points = [_point(ef_search, rounds) for ef_search, rounds in peer.rounds.items()]
     readings = {f"{target:.2f}": curve.at_recall(points, target) for target in curve.TARGETS}
     return {

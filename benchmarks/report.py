@@ -207,11 +207,9 @@ def _ran_on(result: dict[str, Any]) -> list[str]:
     host = result["host"]
     settings = result.get("settings", {})
     stated = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
-    lines = [
-        f"{host['cpu']} ({host['simd']}), {host['cpus']} CPUs, {host['system']}, "
-        f"Python {host['python']}, NumPy {host['numpy']}; commit {host['commit']}, {host['time_utc']}; load before "
-        f"{host['load_1min']}."
-    ]
+    machine = f"{host['cpu']} ({host['simd']}), {host['cpus']} CPUs, {host['system']}"
+    software = f"Python {host['python']}, NumPy {host['numpy']}, commit {host['commit']}"
+    lines = [f"{machine}; {software}; {host['time_utc']}, load before {host['load_1min']}."]
     if stated:
         lines.append(f"Settings: {stated}.")
     return lines
