@@ -155,6 +155,8 @@ def _fill(txn: Transaction, databases: Mapping[bytes, Any]) -> None:
 
 
 def _key(tenant_id: str) -> bytes:
+    if not isinstance(tenant_id, str):
+        raise TenantNotFound(f"a tenant's id is a str, got {type(tenant_id).__name__}")
     # A digest, because 128 characters can have more bytes than a key of LMDB.
     return hashlib.blake2b(tenant_id.encode("utf-8", "surrogatepass"), digest_size=32).digest()
 
