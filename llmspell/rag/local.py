@@ -70,8 +70,8 @@ class LocalEmbedder:
         """Embed texts; see :meth:`llmspell.rag.embedder.Embedder.embed`.
 
         Texts run one by one, side by side on the cores: without padding, and each vector is the
-        same to the last bit whatever the other texts are. Batches of equal length would be 20 %
-        faster for texts of 15 tokens, no faster for 128, and 40 % slower for 512.
+        same to the last bit whatever the other texts are. Batches of four equally long texts would
+        take 30 % less of a core's time at 16 tokens, 6 % less at 64 and 128, and 4 % more at 512.
         """
         encoded = self._encode(texts)
         for position, ids in enumerate(encoded):

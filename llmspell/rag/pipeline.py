@@ -77,6 +77,10 @@ class _Run:
         finally:
             self.seconds[name] += time.perf_counter() - start
 
+    def skip(self, item: Skipped) -> None:
+        self.skipped.append(str(item))
+        self.finished(item.source)
+
     def finished(self, document_id: str) -> None:
         """One more item of the source is settled."""
         self.done += 1
@@ -199,8 +203,7 @@ class Pipeline:
         if isinstance(item, Document) and item.id in run.seen:
             item = Skipped(item.id, "the same id came before in this ingest")
         if isinstance(item, Skipped):
-            run.skipped.append(str(item))
-            run.finished(item.source)
+            run.skip(item)
             return None
         run.seen.add(item.id)
         return item
@@ -214,10 +217,13 @@ class Pipeline:
             run.finished(document.id)
             return None
         with run.stage("split"):
-            metadata, chunks = self._chunks(document)
+            try:
+                metadata, chunks = self._chunks(document)
+            except IngestError as error:
+                run.skip(Skipped(document.id, str(error)))
+                return None
         if not chunks and known is None:
-            run.skipped.append(str(Skipped(document.id, "no text in it")))
-            run.finished(document.id)
+            run.skip(Skipped(document.id, "no text in it"))
             return None
         return _Split(document.id, content_hash, metadata, chunks, replaces=known is not None)
 

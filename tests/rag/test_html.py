@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from llmspell import errors
 from llmspell.rag.html import html_to_markdown
 
 PAGE = """<!doctype html>
@@ -40,6 +43,16 @@ def test_nothing_gives_nothing() -> None:
     assert html_to_markdown("") == ("", "")
 
 
-def test_nesting_beyond_the_stack_is_read() -> None:
-    depth = 3_000
+def test_deep_nesting_is_read() -> None:
+    depth = 1_900
     assert html_to_markdown("<div>" * depth + "x" + "</div>" * depth) == ("x", "")
+
+
+def test_long_page_whose_elements_have_no_end_is_read() -> None:
+    text, _ = html_to_markdown("<ul>" + "<li>one<p>two<br>" * 3_000)
+    assert text.count("- one") == 3_000
+
+
+def test_nesting_that_would_take_the_parser_minutes_is_refused() -> None:
+    with pytest.raises(errors.IngestError, match="2,000 deep"):
+        html_to_markdown("<div>" * 200_000)

@@ -16,7 +16,7 @@ PAGES = {
     "leave.md": "# Leave\n\nEvery employee has thirty days of paid holiday in a year.",
     "travel.html": "<title>Travel</title><h1>Trains</h1><p>Tickets are for second class.",
     "coffee.txt": "The espresso machine is cleaned on Fridays.",
-    "tools.py": 'def reset_password(user):\n    """Send the user a link to choose a new password."""\n',
+    "tools.py": 'def reset(user):\n    """Send the user a link to choose a new password."""\n',
 }
 
 INGEST_AND_DIE = """

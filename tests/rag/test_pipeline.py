@@ -137,16 +137,18 @@ def test_what_is_skipped_is_reported_with_the_reason(pipeline: Pipeline, tmp_pat
     (tmp_path / "a.txt").write_text("Some text.")
     (tmp_path / "b.bin").write_bytes(b"\0\1\2")
     (tmp_path / "c.txt").write_text(" \n")
+    (tmp_path / "d.html").write_text("<div>" * 9_000)
     report = pipeline.ingest(Room(), [tmp_path, tmp_path / "a.txt"])
     base = tmp_path.as_posix()
     assert report.added == 1
     assert report.skipped == (
         f"{base}/b.bin: binary",
         f"{base}/c.txt: no text in it",
+        f"{base}/d.html: HTML nested more than 2,000 deep",
         f"{base}/a.txt: the same id came before in this ingest",
     )
     assert "1 added" in str(report)
-    assert "3 skipped" in str(report)
+    assert "4 skipped" in str(report)
 
 
 def test_document_that_became_blank_loses_its_chunks(pipeline: Pipeline) -> None:
