@@ -21,7 +21,7 @@ from llmspell.cli.output import Output
 from llmspell.cli.paths import default_data_directory
 
 TARGET = Path(__file__).with_name("demo.svg")
-QUESTIONS_SHOWN = (0, 2, 5, 6, 8)
+QUESTIONS_SHOWN = (2, 3, 5, 6, 8)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,9 +16,9 @@ from llmspell.cli.paths import existing
 
 if TYPE_CHECKING:
     from llmspell.cli.payloads import IngestPayload
-    from llmspell.tenancy import IngestProgress
+    from llmspell.tenancy import Progress
 
-__all__ = ["ingest", "progress_bar"]
+__all__ = ["ingest", "shown_progress"]
 
 
 def ingest(
@@ -41,7 +41,7 @@ def ingest(
     out = Output(as_json=as_json)
     with llmspell.open(existing(data)) as database:
         room = database.tenant(tenant)
-        with progress_bar(out, f"ingesting into {tenant}") as progress:
+        with shown_progress(out) as progress:
             report = room.ingest(sources, progress=progress)
     payload: IngestPayload = ingest_payload(tenant, report)
     out.result(payload)
@@ -52,37 +52,17 @@ def ingest(
 
 
 @contextmanager
-def progress_bar(out: Output, label: str) -> Iterator[Callable[[IngestProgress], None]]:
+def shown_progress(out: Output) -> Iterator[Progress]:
     """A bar on stderr while an ingest runs; gives the callback that moves it.
 
     Raises:
         Interrupted: Ctrl-C; the message says how to go on.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("documents"),
-        TimeRemainingColumn(),
-        console=out.progress_console,
-        transient=True,
-    )
-    task = bar.add_task(label, total=None)
-
-    def move(state: IngestProgress) -> None:
-        bar.update(task, completed=state.documents, total=state.total)
+    from llmspell.rag import progress_bar
 
     try:
-        with bar:
-            yield move
+        with progress_bar(out.progress_console, transient=True) as progress:
+            yield progress
     except KeyboardInterrupt:
         raise Interrupted(
             "stopped; what is written stays, and the same command goes on from there"

@@ -38,6 +38,7 @@ __all__ = [
 
 ACCENT = "cyan"
 FAINT = "dim"
+ID_WIDTH = 36
 
 
 def plain_table(*columns: str | tuple[str, dict[str, Any]], title: str | None = None) -> Table:
@@ -56,13 +57,20 @@ def hits_view(hits: Sequence[HitPayload]) -> RenderableType:
     if not hits:
         return Text("No hits.", style=FAINT)
     table = plain_table(
-        ("score", {"justify": "right"}),
-        ("id", {"overflow": "fold", "max_width": 34, "style": ACCENT}),
+        ("score", {"justify": "right", "min_width": 6}),
+        ("id", {"no_wrap": True, "style": ACCENT, "min_width": 8}),
         ("text", {"overflow": "ellipsis", "no_wrap": True, "ratio": 1}),
     )
+    table.expand = True
     for hit in hits:
-        table.add_row(f"{hit['score']:.3f}", Text(str(hit["id"])), Text(snippet(hit["text"])))
+        table.add_row(f"{hit['score']:.3f}", Text(_id(hit)), Text(snippet(hit["text"])))
     return table
+
+
+def _id(hit: HitPayload) -> str:
+    """The end of the id, which says more of a path than its beginning."""
+    whole = str(hit["id"])
+    return whole if len(whole) <= ID_WIDTH else f"…{whole[1 - ID_WIDTH :]}"
 
 
 def snippet(text: str | None, *, after: str = "") -> str:

@@ -4,5 +4,6 @@ from llmspell.rag.chunker import Chunker
 from llmspell.rag.embedder import Embedder
 from llmspell.rag.local import LocalEmbedder
 from llmspell.rag.pipeline import Pipeline
+from llmspell.rag.progress import progress_bar
 
-__all__ = ["Chunker", "Embedder", "LocalEmbedder", "Pipeline"]
+__all__ = ["Chunker", "Embedder", "LocalEmbedder", "Pipeline", "progress_bar"]

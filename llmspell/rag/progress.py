@@ -5,16 +5,24 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from llmspell.errors import MissingDependency
 from llmspell.tenancy.model import IngestProgress, Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["progress_bar"]
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """Draw a bar on standard error while the block runs; gives the callback that moves it.
+def progress_bar(console: Console | None = None, *, transient: bool = False) -> Iterator[Progress]:
+    """Draw a bar while the block runs; gives the callback that moves it.
+
+    Args:
+        console: where; standard error otherwise.
+        transient: wipe it out in the end.
 
     Raises:
         MissingDependency: the extra ``cli`` isn't installed.
@@ -30,7 +38,8 @@ def progress_bar() -> Iterator[Progress]:
         rich_progress.MofNCompleteColumn(),
         rich_progress.TextColumn("{task.fields[chunks]:,} chunks"),
         rich_progress.TimeRemainingColumn(),
-        console=rich_console.Console(stderr=True),
+        console=console or rich_console.Console(stderr=True),
+        transient=transient,
     ) as bar:
         task = bar.add_task("", total=None, chunks=0, current="")
 

@@ -48,7 +48,10 @@ def test_ingested_files_are_found_by_meaning(cli: Cli, notes: Path) -> None:
     assert "seven bar" in found.json["hits"][0]["text"]
 
     shown = cli("search", "acme", "how much air goes into a bike wheel")
-    assert "seven bar" in shown.out
+    best = found.json["hits"][0]
+    (row,) = (line for line in shown.out.splitlines() if "tyres.txt#0" in line)
+    assert row.split()[0] == f"{best['score']:.3f}"
+    assert "Pump the tyres" in row
     assert max(len(line) for line in shown.out.splitlines()) <= 80
 
     again = cli("ingest", "acme", str(notes), "--json").json

@@ -23,9 +23,9 @@ QUESTIONS = (
     Question(PYTHON, "make an unguessable token for a password reset link"),
     Question(PYTHON, "make a temporary folder that is removed afterwards"),
     Question(PYTHON, "cache a function's results so that it isn't computed twice"),
-    Question(PYTHON, "What is the middle value of a list of numbers?"),
+    Question(PYTHON, "What is the middle value of a data set?"),
     Question(PYTHON, "read settings from a TOML file"),
     Question(PYTHON, "show the differences between two texts line by line"),
-    Question(OWN, "What happens when a tenant goes over its quota?"),
-    Question(OWN, "Is a higher score better or worse?"),
+    Question(OWN, "What does the error say when a quota refuses?"),
+    Question(OWN, "Which index preset fits a million vectors?"),
 )

@@ -88,7 +88,7 @@ def answer(payload: AnswerPayload) -> RenderableType:
     """One question with its best hits: score, name, one line of text."""
     hits = Table.grid(padding=(0, 2, 0, 0), expand=True)
     hits.add_column(justify="right", width=7, style=FAINT)
-    hits.add_column(width=28, overflow="ellipsis", no_wrap=True, style=ACCENT)
+    hits.add_column(width=30, overflow="ellipsis", no_wrap=True, style=ACCENT)
     hits.add_column(ratio=1, overflow="ellipsis", no_wrap=True)
     for hit in payload["hits"]:
         name = str(hit["metadata"]["document"])
