@@ -49,11 +49,6 @@ class LocalEmbedder:
         self._session: Any = None
 
     @property
-    def threads(self) -> int:
-        """Cores that a call uses at most."""
-        return self._threads
-
-    @property
     def tokenizer(self) -> Any:
         """The model's ``tokenizers.Tokenizer``, without truncation or padding; don't change it."""
         if self._tokenizer is None:
