@@ -48,8 +48,12 @@ _BOMS: Final = (
 )
 # What the encoding standard for the web reads bytes as that declare nothing and aren't UTF-8.
 _FALLBACK_ENCODING: Final = "cp1252"
-_HTML_CHARSET: Final = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]+)""", re.I)
-_HTML_START: Final = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype\s+html|html)\b", re.I)
+_HTML_CHARSET: Final = re.compile(
+    rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
+)
+_HTML_START: Final = re.compile(
+    r"\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype\s+html|html)\b", re.IGNORECASE
+)
 _PYTHON_SHEBANG: Final = re.compile(r"#!.*\bpython")
 _CONTROL_BYTES: Final = bytes(set(range(32)) - set(b"\t\n\r\f\x1b"))
 
