@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from llmspell.tenancy import AsyncTenant, TenantInfo, Workers
 
@@ -62,14 +61,3 @@ class AsyncDatabase:
     async def close(self) -> None:
         """Let the calls under way end, then close the database."""
         await self._workers.close(self._database.close)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()

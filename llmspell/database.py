@@ -21,7 +21,7 @@ from llmspell.tenancy import Residence, Tenant, TenantInfo, TextServices
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llmspell.quota import Usage
+    from llmspell.quota import Slot, Usage
 
 __all__ = ["Database", "open"]
 
@@ -210,12 +210,10 @@ class Database:
                 raise ClosedError(f"{self._path}: the database is closed")
             residence = self._residences.get(entry.key)
             if residence is None:
-                slot = self._ledger.slot(entry.key)
-                slot.set_limits(entry.config.quotas)
                 residence = self._residences[entry.key] = Residence(
                     self._path,
                     entry,
-                    slot,
+                    self._slot(entry),
                     instruments=self._instruments,
                     texts=self._text_services,
                     is_listed=self._is_listed,
@@ -240,7 +238,12 @@ class Database:
 
     def _usages(self) -> Iterator[tuple[str, Usage]]:
         for entry in self._catalog.entries():
-            yield entry.config.id, self._residence(entry).usage()
+            yield entry.config.id, self._slot(entry).usage()
+
+    def _slot(self, entry: CatalogEntry) -> Slot:
+        slot = self._ledger.slot(entry.key)
+        slot.set_limits(entry.config.quotas)
+        return slot
 
     def _erase(self, entry: CatalogEntry) -> None:
         """Remove what is left of a dropped tenant; may be done again after a crash."""

@@ -55,6 +55,8 @@ class VectorView:
         self._rejected: set[Path] = set()
         self.sequence = 0
         self.index: Index | None = None
+        for unfinished in directory.glob("*.snap.tmp"):
+            unfinished.unlink()
         if store.counters.dim:
             self._open(store.counters.dim)
 

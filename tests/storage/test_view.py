@@ -254,6 +254,14 @@ def test_failing_snapshot_is_a_warning_and_not_a_failed_write(
     reopen(root, expected)
 
 
+def test_snapshot_cut_off_by_a_crash_is_cleared_away(root: Path, expected: Expected) -> None:
+    write_two_snapshots(root, expected)
+    unfinished = snapshots(root)[-1].with_suffix(".snap.tmp")
+    unfinished.write_bytes(b"half")
+    reopen(root, expected)
+    assert not unfinished.exists()
+
+
 def test_missing_room_is_named(root: Path) -> None:
     with llmspell.open(root) as db:
         db.create_tenant(CONFIG)
