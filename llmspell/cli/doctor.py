@@ -102,6 +102,7 @@ def _machine() -> Iterator[CheckPayload]:
 
 def _directory(data: Path) -> Iterator[CheckPayload]:
     from llmspell.cli.machine import file_system
+    from llmspell.storage import Catalog
 
     kind = file_system(data)
     if kind in _REMOTE:
@@ -110,10 +111,10 @@ def _directory(data: Path) -> Iterator[CheckPayload]:
         yield _check("file system", WARNING, f"{kind}: the data is gone after a restart")
     else:
         yield _check("file system", OK, kind or "not known on this system")
-    if not data.is_dir():
-        yield _check("data", OK, f"nothing at {data} yet")
-        return
-    yield from _tenants(data)
+    if Catalog.is_at(data):
+        yield from _tenants(data)
+    else:
+        yield _check("data", OK, f"no data at {data} yet")
 
 
 def _tenants(data: Path) -> Iterator[CheckPayload]:

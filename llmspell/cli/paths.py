@@ -32,12 +32,14 @@ def default_data_directory() -> Path:
 
 
 def existing(path: Path) -> Path:
-    """``path``, which a command that only reads must not create.
+    """``path``, where a command that only reads must not make a database.
 
     Raises:
-        NothingHere: there is no such directory.
+        NothingHere: it isn't a data directory.
     """
-    if not path.is_dir():
+    from llmspell.storage import Catalog
+
+    if not Catalog.is_at(path):
         raise NothingHere(
             f"no data at {path}; run `llmspell demo` or `llmspell tenant create ID`, "
             f"or point --data (or {DATA_VARIABLE}) at a data directory"

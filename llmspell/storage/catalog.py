@@ -20,6 +20,7 @@ __all__ = ["Catalog", "CatalogEntry"]
 MAP_SIZE: Final = 4 << 30
 CREATE_TIMEOUT: Final = 30.0
 
+_NAME: Final = "catalog"
 _TENANTS: Final = b"tenants"
 _DROPPED: Final = b"dropped"
 _META: Final = b"meta"
@@ -60,7 +61,7 @@ class Catalog:
             DatabaseLocked: this process has the directory open already.
             UnsupportedFormat: a later release made it.
         """
-        path = root / "catalog"
+        path = root / _NAME
         make_directory(root)
         if not path.exists():
             lock = FileLock(root / "catalog.lock", timeout=CREATE_TIMEOUT, holder=str(root))
@@ -75,6 +76,11 @@ class Catalog:
         if found != FORMAT:
             self._env.close()
             raise UnsupportedFormat(f"{path}: version {found}, expected {FORMAT}")
+
+    @staticmethod
+    def is_at(root: Path) -> bool:
+        """Whether a data directory is there; makes nothing."""
+        return (root / _NAME).is_dir()
 
     def create(self, config: TenantConfig, make: Callable[[CatalogEntry], None]) -> CatalogEntry:
         """Add a tenant.

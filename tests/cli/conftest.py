@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("typer", reason="needs the extra cli")
-
 from typer.testing import CliRunner
 
 from llmspell.cli.app import app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,6 @@ from llmspell.cli.exits import ExitCode
 
 from .conforming import mismatch
 from .conftest import Run, run_process
-
-pytest.importorskip("onnxruntime", reason="needs the extra local")
 
 PASSAGES = 48
 
@@ -82,6 +81,20 @@ def test_second_run_starts_from_disk(first: Any, shared: Path) -> None:
     assert [corpus["embedded"] for corpus in done.json["corpora"]] == [0, 0]
     told = [(a["question"], [hit["id"] for hit in a["hits"]]) for a in done.json["answers"]]
     assert told == [(a["question"], [hit["id"] for hit in a["hits"]]) for a in first["answers"]]
+
+
+def test_demo_that_was_cut_short_is_completed(first: Any, shared: Path) -> None:
+    marker = shared / "demo.json"
+    marks = json.loads(marker.read_text(encoding="utf-8"))
+    marks["python"]["documents"] = None  # as it is while documents are being embedded
+    marker.write_text(json.dumps(marks), encoding="utf-8")
+    lost = first["answers"][0]["hits"][0]["metadata"]["document"]
+    with llmspell.open(shared) as database:
+        assert database.tenant("python").delete(lost) > 0
+    corpora = run_process(shared, "demo", "--passages", str(PASSAGES), "--json").json["corpora"]
+    assert [corpus["documents"] for corpus in corpora] == [PASSAGES, PASSAGES]
+    assert 0 < corpora[0]["embedded"] < 10
+    assert corpora[1]["embedded"] == 0
 
 
 def test_shown_text_fits_80_columns_and_ends_with_commands_that_work(

@@ -16,8 +16,6 @@ from llmspell.cli.exits import ExitCode
 from .conforming import mismatch
 from .conftest import COMMAND, Cli, environment
 
-pytest.importorskip("onnxruntime", reason="needs the extra local")
-
 NOTES = {
     "bread.md": "# Bread\n\nLet the dough rise overnight in the fridge, then bake it hot.",
     "tyres.txt": "Pump the tyres of a road bicycle to seven bar before a long ride.",

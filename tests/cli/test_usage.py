@@ -125,6 +125,14 @@ def test_reading_where_no_data_is_gives_code_3_and_makes_nothing(cli: Cli, data:
     assert not data.exists()
 
 
+def test_directory_that_holds_something_else_is_left_alone(cli: Cli, data: Path) -> None:
+    data.mkdir()
+    (data / "letter.txt").write_text("Dear all", encoding="utf-8")
+    assert cli("tenant", "list").code == ExitCode.NOT_FOUND
+    assert cli("doctor").code == ExitCode.OK
+    assert [path.name for path in data.iterdir()] == ["letter.txt"]
+
+
 def test_debug_variable_shows_the_traceback(process: Cli) -> None:
     done = process("stats", LLMSPELL_DEBUG="1")
     assert done.code == 1

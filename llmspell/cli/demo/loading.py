@@ -138,7 +138,7 @@ class _Marks:
         try:
             self._marks: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            # Without it the sources are read again, and the ingest finds what is there already.
+            # Nobody knows then which documents the demo's tenants hold, so they are made anew.
             self._marks = {}
 
     def selection(self, tenant: str) -> str | None:
