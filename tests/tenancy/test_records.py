@@ -137,13 +137,32 @@ def test_bad_input_is_refused_by_name_and_writes_nothing(
         ([{"a": float("nan")}], "nan"),
         ([{"a": 1 << 64}], "64 bits"),
         (["x"], "expected a mapping"),
+        ([{"a": "\ud800"}], "invalid Unicode"),
+        ([{"": 1}], "a str that isn't empty"),
+        ("x", "expected a sequence"),
     ],
 )
 def test_metadata_that_is_not_json_like_is_refused(
     acme: Tenant, metadata: object, match: str
 ) -> None:
-    with pytest.raises(errors.MetadataError, match=match):
+    with pytest.raises((errors.MetadataError, errors.InputError), match=match):
         acme.upsert(["a"], vectors(1), metadata)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("texts", [["\ud800"], [b"x"], 7, ["a", "b"]])
+def test_texts_that_are_none_are_refused(acme: Tenant, texts: object) -> None:
+    with pytest.raises(errors.InputError):
+        acme.upsert(["a"], vectors(1), texts=texts)  # type: ignore[arg-type]
+    assert acme.count() == 0
+
+
+def test_numbers_of_numpy_in_metadata_become_plain_ones(acme: Tenant) -> None:
+    given = {"i": np.int32(3), "f": np.float32(0.5), "b": np.bool_(True), "t": (1, 2)}
+    acme.upsert("a", vectors(1), given)  # type: ignore[arg-type]
+    found = acme.get("a").metadata
+    assert found == {"i": 3, "f": 0.5, "b": True, "t": [1, 2]}
+    assert [type(value) for value in found.values()] == [int, float, bool, list]
+    assert acme.search(vectors(1)[0], filter={"b": True, "f": {"$lt": 1}})[0].id == "a"
 
 
 def test_second_dimension_is_refused_with_both_numbers(acme: Tenant) -> None:
