@@ -15,19 +15,32 @@ from typing import Final, TypeAlias
 
 from llmspell.errors import FilterError
 
-__all__ = ["AllOf", "AnyOf", "Exists", "Filter", "In", "Not", "Range", "Scalar", "parse"]
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "Exists",
+    "Filter",
+    "In",
+    "Not",
+    "Range",
+    "Scalar",
+    "Tagged",
+    "parse",
+    "tag",
+]
 
 Scalar: TypeAlias = str | int | float | bool | None
+Tagged: TypeAlias = tuple[str, Scalar]
 
 MAX_DEPTH: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class In:
-    """The field has one of the values."""
+    """The field has one of the values, each with its kind as :func:`tag` gives it."""
 
     field: str
-    values: tuple[Scalar, ...]
+    values: tuple[Tagged, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,15 @@ _COMBINERS: Final = ("$and", "$or", "$not")
 _OPERATORS: Final = ("$eq", "$ne", "$in", "$nin", "$gt", "$gte", "$lt", "$lte", "$exists", "$not")
 
 
+def tag(value: Scalar) -> Tagged:
+    """A value with its kind: equal numbers are one value, as in Python, but True is not 1."""
+    if isinstance(value, bool):
+        return "b", value
+    if isinstance(value, (int, float)):
+        return "n", value
+    return ("s", value) if isinstance(value, str) else ("0", None)
+
+
 def parse(source: object) -> Filter:
     """Turn a filter mapping into a tree.
 
@@ -111,7 +133,7 @@ def _parse_mapping(source: object, where: str, depth: int) -> Filter:
 
 def _parse_condition(field: str, condition: object, where: str, depth: int) -> Filter:
     if not isinstance(condition, Mapping):
-        return In(field, (_scalar(condition, where),))
+        return In(field, (tag(_scalar(condition, where)),))
     if not condition:
         raise FilterError(f"{where}: no operator; expected some of {', '.join(_OPERATORS)}")
     if depth > MAX_DEPTH:
@@ -126,9 +148,9 @@ def _parse_condition(field: str, condition: object, where: str, depth: int) -> F
 def _parse_operator(field: str, name: object, operand: object, where: str, depth: int) -> Filter:
     match name:
         case "$eq":
-            return In(field, (_scalar(operand, where),))
+            return In(field, (tag(_scalar(operand, where)),))
         case "$ne":
-            return Not(In(field, (_scalar(operand, where),)))
+            return Not(In(field, (tag(_scalar(operand, where)),)))
         case "$in":
             return In(field, _scalars(operand, where))
         case "$nin":
@@ -152,10 +174,10 @@ def _scalar(value: object, where: str) -> Scalar:
     raise FilterError(f"{where}: expected a str, number, bool or None, got {_show(value)}")
 
 
-def _scalars(values: object, where: str) -> tuple[Scalar, ...]:
+def _scalars(values: object, where: str) -> tuple[Tagged, ...]:
     if isinstance(values, str) or not isinstance(values, (Sequence, set, frozenset)):
         raise FilterError(f"{where}: expected a list of values, got {_show(values)}")
-    return tuple(_scalar(value, f"{where}[{i}]") for i, value in enumerate(values))
+    return tuple(tag(_scalar(value, f"{where}[{i}]")) for i, value in enumerate(values))
 
 
 def _bound(value: object, where: str) -> str | int | float:

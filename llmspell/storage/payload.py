@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from pyroaring import BitMap64
 
 from llmspell.storage.filters import (
@@ -17,13 +19,18 @@ from llmspell.storage.filters import (
     In,
     Not,
     Range,
-    Scalar,
+    Tagged,
+    tag,
 )
 
 __all__ = ["PayloadIndex"]
 
-# Equal numbers are one value, as in Python, but True is not 1.
-_Value: TypeAlias = tuple[str, Any]
+MAX_MATCHES: Final = 64
+NONE: Final = tag(None)
+EMPTY: Final = BitMap64()
+
+# Most values of a field such as a time belong to one row: a bitmap for each would cost 200 bytes.
+_Rows: TypeAlias = int | BitMap64
 
 
 class _Field:
@@ -32,23 +39,26 @@ class _Field:
     __slots__ = ("_order", "rows")
 
     def __init__(self) -> None:
-        self.rows: dict[_Value, BitMap64] = {}
+        self.rows: dict[Tagged, _Rows] = {}
         self._order: dict[str, list[Any]] = {}
 
-    def add(self, value: _Value, row: int) -> None:
+    def add(self, value: Tagged, row: int) -> None:
         rows = self.rows.get(value)
         if rows is None:
-            rows = self.rows[value] = BitMap64()
+            self.rows[value] = row
             self._order.pop(value[0], None)
-        rows.add(row)
+        elif isinstance(rows, BitMap64):
+            rows.add(row)
+        elif rows != row:
+            self.rows[value] = BitMap64((rows, row))
 
-    def remove(self, value: _Value, row: int) -> None:
+    def remove(self, value: Tagged, row: int) -> None:
         rows = self.rows.get(value)
-        if rows is not None:
+        if isinstance(rows, BitMap64):
             rows.discard(row)
-            if not rows:
-                del self.rows[value]
-                self._order.pop(value[0], None)
+        if rows == row or rows == EMPTY:
+            del self.rows[value]
+            self._order.pop(value[0], None)
 
     def between(self, operator: str, bound: str | float) -> BitMap64:
         kind = "s" if isinstance(bound, str) else "n"
@@ -75,6 +85,7 @@ class PayloadIndex:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._matches: dict[Filter, NDArray[np.int64]] = {}
         self._all = BitMap64()
         self._fields: dict[str, _Field] = {}
 
@@ -84,6 +95,7 @@ class PayloadIndex:
     def add(self, row: int, metadata: Mapping[str, Any]) -> None:
         """Add a row."""
         with self._lock:
+            self._matches.clear()
             self._all.add(row)
             for path, value in _flatten(metadata):
                 self._fields.setdefault(path, _Field()).add(value, row)
@@ -91,6 +103,7 @@ class PayloadIndex:
     def remove(self, row: int, metadata: Mapping[str, Any]) -> None:
         """Remove a row that was added with this metadata."""
         with self._lock:
+            self._matches.clear()
             self._all.discard(row)
             for path, value in _flatten(metadata):
                 field = self._fields.get(path)
@@ -99,17 +112,24 @@ class PayloadIndex:
                     if not field.rows:
                         del self._fields[path]
 
-    def matching(self, condition: Filter) -> BitMap64:
-        """Rows that a filter keeps; the bitmap is the caller's own."""
+    def matching(self, condition: Filter) -> NDArray[np.int64]:
+        """Rows that a filter keeps, ascending; read-only. Kept for the next call until a write."""
         with self._lock:
-            return self._evaluate(condition)
+            rows = self._matches.get(condition)
+            if rows is None:
+                rows = np.frombuffer(self._evaluate(condition).to_array(), dtype=np.int64)
+                rows.flags.writeable = False
+                if len(self._matches) >= MAX_MATCHES:
+                    self._matches.clear()
+                self._matches[condition] = rows
+            return rows
 
     def _evaluate(self, condition: Filter) -> BitMap64:
         match condition:
             case In(name, values):
                 rows = self._fields[name].rows if name in self._fields else {}
-                found = _union(rows[v] for v in {_tag(v) for v in values} if v in rows)
-                return found | (self._all - self._having(name)) if None in values else found
+                found = _union(rows[value] for value in set(values) if value in rows)
+                return found | (self._all - self._having(name)) if NONE in values else found
             case Range(name, operator, bound):
                 field = self._fields.get(name)
                 return BitMap64() if field is None else field.between(operator, bound)
@@ -127,13 +147,13 @@ class PayloadIndex:
         return BitMap64() if field is None else _union(field.rows.values())
 
 
-def _flatten(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, _Value]]:
+def _flatten(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Tagged]]:
     """Yield each dotted path with each of its values; a list counts as all of its elements."""
     for name, value in metadata.items():
         yield from _flatten_value(prefix + name, value)
 
 
-def _flatten_value(path: str, value: Any) -> Iterator[tuple[str, _Value]]:
+def _flatten_value(path: str, value: Any) -> Iterator[tuple[str, Tagged]]:
     if isinstance(value, dict):
         # Present, but equal to nothing.
         yield path, ("{", None)
@@ -143,17 +163,16 @@ def _flatten_value(path: str, value: Any) -> Iterator[tuple[str, _Value]]:
         for element in value:
             yield from _flatten_value(path, element)
     else:
-        yield path, _tag(value)
+        yield path, tag(value)
 
 
-def _tag(value: Scalar) -> _Value:
-    if isinstance(value, bool):
-        return "b", value
-    if isinstance(value, (int, float)):
-        return "n", value
-    return ("s", value) if isinstance(value, str) else ("0", None)
-
-
-def _union(bitmaps: Iterable[BitMap64]) -> BitMap64:
-    found = list(bitmaps)
-    return BitMap64.union(*found) if found else BitMap64()
+def _union(found: Iterable[_Rows]) -> BitMap64:
+    single: list[int] = []
+    several: list[BitMap64] = []
+    for rows in found:
+        if isinstance(rows, BitMap64):
+            several.append(rows)
+        else:
+            single.append(rows)
+    union = BitMap64(single)
+    return BitMap64.union(union, *several) if several else union

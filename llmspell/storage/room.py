@@ -142,7 +142,7 @@ class Room:
     def matching(self, condition: Filter) -> NDArray[np.int64]:
         """Rows that a filter keeps, ascending."""
         payload = self._build_payload() if self._payload is None else self._payload
-        return np.frombuffer(payload.matching(condition).to_array(), dtype=np.int64)
+        return payload.matching(condition)
 
     def search(
         self,

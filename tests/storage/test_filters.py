@@ -120,6 +120,32 @@ def test_removed_rows_are_forgotten() -> None:
     assert list(index.matching(parse({"year": {"$gt": 0}}))) == [9]
 
 
+def test_answer_is_kept_only_until_the_next_write() -> None:
+    index = PayloadIndex()
+    index.add(1, {"n": 1})
+    assert index.matching(parse({"n": 1})) is index.matching(parse({"n": 1}))
+    index.add(2, {"n": 1})
+    assert list(index.matching(parse({"n": 1}))) == [1, 2]
+    index.remove(1, {"n": 1})
+    assert list(index.matching(parse({"n": 1}))) == [2]
+
+
+def test_kept_answers_tell_true_from_one() -> None:
+    index = PayloadIndex()
+    index.add(1, {"x": 1})
+    index.add(2, {"x": True})
+    assert list(index.matching(parse({"x": 1}))) == [1]
+    assert list(index.matching(parse({"x": True}))) == [2]
+    assert list(index.matching(parse({"x": 1.0}))) == [1]
+
+
+def test_many_filters_are_answered_beyond_what_is_kept() -> None:
+    index = PayloadIndex()
+    for row in range(200):
+        index.add(row, {"n": row})
+    assert all(list(index.matching(parse({"n": row}))) == [row] for row in range(200))
+
+
 def test_row_that_repeats_a_value_is_found_and_removed() -> None:
     index = PayloadIndex()
     index.add(1, {"tags": ["a", "a"]})
