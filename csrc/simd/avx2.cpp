@@ -21,6 +21,12 @@ inline V load(const float* p) { return _mm256_loadu_ps(p); }
 inline V load(const std::uint16_t* p) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
+constexpr std::int32_t kLastLanes[2 * kLanes] = {0,  0,  0,  0,  0,  0,  0,  0,
+                                                 -1, -1, -1, -1, -1, -1, -1, -1};
+inline V keep_last(V v, std::size_t count) {
+    const auto* mask = reinterpret_cast<const __m256i*>(kLastLanes + count);
+    return _mm256_and_ps(v, _mm256_castsi256_ps(_mm256_loadu_si256(mask)));
+}
 inline V add(V a, V b) { return _mm256_add_ps(a, b); }
 inline V sub(V a, V b) { return _mm256_sub_ps(a, b); }
 inline V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
@@ -36,6 +42,13 @@ constexpr std::size_t kWords = 16;
 inline I zero_i() { return _mm256_setzero_si256(); }
 inline W widen(const std::int8_t* p) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+constexpr std::int16_t kLastWords[2 * kWords] = {0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+                                                 0,  0,  0,  0,  0,  -1, -1, -1, -1, -1, -1,
+                                                 -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+inline W keep_last_w(W w, std::size_t count) {
+    const auto* mask = reinterpret_cast<const __m256i*>(kLastWords + count);
+    return _mm256_and_si256(w, _mm256_loadu_si256(mask));
 }
 inline W sub_w(W a, W b) { return _mm256_sub_epi16(a, b); }
 inline I dot_w(I acc, W a, W b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
@@ -59,6 +72,8 @@ void f16_to_f32(const std::uint16_t* in, float* out, std::size_t count) {
     for (; i + 8 <= count; i += 8) _mm256_storeu_ps(out + i, load(in + i));
     for (; i < count; ++i) out[i] = _cvtsh_ss(in[i]);
 }
+
+using ByteDot = void;
 
 #include "simd/kernels-inl.hpp"
 

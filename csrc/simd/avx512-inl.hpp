@@ -7,6 +7,12 @@ inline V load(const float* p) { return _mm512_loadu_ps(p); }
 inline V load(const std::uint16_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
+inline V load_part(const float* p, std::size_t count, std::size_t) {
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+}
+inline V load_part(const std::uint16_t* p, std::size_t count, std::size_t) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << count) - 1), p));
+}
 inline V add(V a, V b) { return _mm512_add_ps(a, b); }
 inline V sub(V a, V b) { return _mm512_sub_ps(a, b); }
 inline V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
@@ -18,6 +24,9 @@ constexpr std::size_t kWords = 32;
 inline I zero_i() { return _mm512_setzero_si512(); }
 inline W widen(const std::int8_t* p) {
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline W widen_part(const std::int8_t* p, std::size_t count, std::size_t) {
+    return _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8((1u << count) - 1, p));
 }
 inline W sub_w(W a, W b) { return _mm512_sub_epi16(a, b); }
 inline std::int32_t sum_i(I v) { return _mm512_reduce_add_epi32(v); }

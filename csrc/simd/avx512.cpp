@@ -18,6 +18,8 @@ namespace {
 
 inline I dot_w(I acc, W a, W b) { return _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)); }
 
+using ByteDot = void;
+
 #include "simd/kernels-inl.hpp"
 
 constexpr Kernels kKernels = make_kernels(Level::avx512);

@@ -19,6 +19,11 @@ constexpr std::size_t kLanes = 4;
 inline V zero() { return vdupq_n_f32(0.0f); }
 inline V load(const float* p) { return vld1q_f32(p); }
 inline V load(const std::uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+constexpr std::uint32_t kLastLanes[2 * kLanes] = {0, 0, 0, 0, ~0u, ~0u, ~0u, ~0u};
+inline V keep_last(V v, std::size_t count) {
+    return vreinterpretq_f32_u32(
+        vandq_u32(vreinterpretq_u32_f32(v), vld1q_u32(kLastLanes + count)));
+}
 inline V add(V a, V b) { return vaddq_f32(a, b); }
 inline V sub(V a, V b) { return vsubq_f32(a, b); }
 inline V fma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
@@ -29,6 +34,9 @@ using I = int32x4_t;
 constexpr std::size_t kWords = 8;
 inline I zero_i() { return vdupq_n_s32(0); }
 inline W widen(const std::int8_t* p) { return vmovl_s8(vld1_s8(p)); }
+constexpr std::int16_t kLastWords[2 * kWords] = {0,  0,  0,  0,  0,  0,  0,  0,
+                                                 -1, -1, -1, -1, -1, -1, -1, -1};
+inline W keep_last_w(W w, std::size_t count) { return vandq_s16(w, vld1q_s16(kLastWords + count)); }
 inline W sub_w(W a, W b) { return vsubq_s16(a, b); }
 inline I dot_w(I acc, W a, W b) {
     acc = vmlal_s16(acc, vget_low_s16(a), vget_low_s16(b));
@@ -48,6 +56,8 @@ void f16_to_f32(const std::uint16_t* in, float* out, std::size_t count) {
         out[i] = vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(in[i]))), 0);
     }
 }
+
+using ByteDot = void;
 
 #include "simd/kernels-inl.hpp"
 

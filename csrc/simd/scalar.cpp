@@ -40,6 +40,8 @@ void f16_to_f32(const std::uint16_t* in, float* out, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) out[i] = half_to_float(in[i]);
 }
 
+using ByteDot = void;
+
 #include "simd/kernels-inl.hpp"
 
 constexpr Kernels kKernels = make_kernels(Level::scalar);
