@@ -1,9 +1,9 @@
-"""Draw docs/images/demo.svg from a real run of ``llmspell demo``.
+"""Draw docs/images/demo.svg from a real first run of ``llmspell demo``.
 
     python docs/images/make_demo.py [DATA]
 
-DATA is the data directory, by default the one that ``llmspell demo`` takes. The picture leaves
-out some of the ten questions, and nothing else.
+DATA is the data directory, by default the one that ``llmspell demo`` takes; empty, so that the run
+is a first one. The picture leaves out some of the ten questions and what to type next.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from llmspell.cli.demo import view
 from llmspell.cli.demo.command import run
 from llmspell.cli.output import Output
 from llmspell.cli.paths import default_data_directory
+from llmspell.cli.render import FAINT
 
 TARGET = Path(__file__).with_name("demo.svg")
 QUESTIONS_SHOWN = (2, 3, 5, 6, 8)
@@ -32,9 +33,17 @@ def main() -> None:
     console.print(view.opening(found["version"], data))
     for corpus in found["corpora"]:
         console.print(view.corpus(corpus))
-    console.print(view.questions(found["open_seconds"], found["model_seconds"]))
+    console.print(
+        view.questions(
+            found["open_seconds"],
+            found["first_search_seconds"],
+            loads_model=not found["first_run"],
+        )
+    )
     for number in QUESTIONS_SHOWN:
         console.print(view.answer(found["answers"][number]))
+    left_out = len(found["answers"]) - len(QUESTIONS_SHOWN)
+    console.print(f"  … and {left_out} more", style=FAINT)
     console.print(view.latency(found["latency"]))
     console.print(view.refusals(found["refusals"]))
     console.print(view.isolation(found["isolation"]))

@@ -79,14 +79,15 @@ class DemoPayload(TypedDict):
     """The whole demo.
 
     ``first_run`` is false where nothing had to be embedded. ``open_seconds`` is for the database,
-    ``model_seconds`` for loading the embedding model.
+    ``first_search_seconds`` for a first search, which loads the embedding model where nothing was
+    embedded before.
     """
 
     version: str
     data: str
     first_run: bool
     open_seconds: float
-    model_seconds: float
+    first_search_seconds: float
     corpora: list[CorpusPayload]
     answers: list[AnswerPayload]
     latency: list[LatencyPayload]

@@ -70,13 +70,14 @@ def corpus(payload: CorpusPayload) -> RenderableType:
     return _indented(row)
 
 
-def questions(open_seconds: float, model_seconds: float) -> RenderableType:
+def questions(open_seconds: float, search_seconds: float, *, loads_model: bool) -> RenderableType:
     """Heading of the answers."""
+    included = ", loading the model included" if loads_model else ""
     return Group(
         _indented(
             Text(
                 f"Opening the database took {duration(open_seconds)}, "
-                f"loading the embedding model {duration(model_seconds)}.",
+                f"the first search {duration(search_seconds)}{included}.",
                 style=FAINT,
             )
         ),
