@@ -87,14 +87,14 @@ def check_index(tenant: Tenant, model: Model, rng: np.random.Generator) -> None:
     matrix = np.stack([vector for _, vector in model.records.values()])
     for query in rng.standard_normal((3, DIM)).astype(np.float32):
         best = np.sort(matrix @ query)[::-1][:10]
-        hits = tenant.search(query, k=10, ef_search=400)
+        hits = tenant.search(query, k=10)
         np.testing.assert_allclose([hit.score for hit in hits], best, rtol=1e-4, atol=1e-5)
     for i in rng.choice(len(keys), min(5, len(keys)), replace=False):
         stored = tenant.get(keys[i])
         assert np.array_equal(stored.vector, matrix[i])
-        hits = tenant.search(matrix[i], k=len(keys), ef_search=400)
+        hits = tenant.search(matrix[i], k=len(keys))
         assert len(hits) == len(keys)
-        assert keys[i] in {hit.id for hit in hits}
+        assert {hit.id for hit in hits} == set(keys)
 
 
 def test_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from llmspell.errors import CorruptFile
 from llmspell.storage import Room
 
 DIM = 8
-CONFIG = TenantConfig(
-    id="acme", quotas=QuotaLimits.unlimited(), index=IndexParams(graph_threshold=40)
-)
+# Below the graph's threshold answers are exact, and can be compared to a sweep.
+CONFIG = TenantConfig(id="acme", quotas=QuotaLimits.unlimited())
+GRAPH = replace(CONFIG, index=IndexParams(graph_threshold=40))
 VECTORS = np.random.default_rng(3).standard_normal((400, DIM)).astype(np.float32)
 
 
@@ -42,7 +43,7 @@ class Expected(dict[int, np.ndarray]):
         for query in VECTORS[:5]:
             scores = unit @ (query / np.linalg.norm(query))
             best = [ids[i] for i in np.argsort(-scores)[:10]]
-            assert [hit.id for hit in tenant.search(query, k=10, ef_search=200)] == best
+            assert [hit.id for hit in tenant.search(query, k=10)] == best
 
 
 @pytest.fixture
@@ -64,9 +65,9 @@ def snapshots(root: Path) -> list[Path]:
     return sorted(room_of(root).glob("*.snap"))
 
 
-def write_two_snapshots(root: Path, expected: Expected) -> None:
+def write_two_snapshots(root: Path, expected: Expected, config: TenantConfig = CONFIG) -> None:
     with llmspell.open(root) as db:
-        tenant = db.create_tenant(CONFIG)
+        tenant = db.create_tenant(config)
         expected.upsert(tenant, range(100))
         expected.delete(tenant, range(10, 20))
     with llmspell.open(root) as db:
@@ -88,6 +89,24 @@ def test_second_opening_builds_nothing(
     reopen(root, expected)
     assert {path: path.stat().st_mtime_ns for path in snapshots(root)} == before
     assert not caplog.records
+
+
+def test_graph_is_opened_and_replayed_like_the_flat_index(
+    root: Path, expected: Expected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_two_snapshots(root, expected, GRAPH)
+    monkeypatch.setattr("llmspell.storage.view.VectorView.snapshot", lambda self: None)
+    with llmspell.open(root) as db:
+        tenant = db.tenant("acme")
+        assert tenant._enter().index.stats()["graph_nodes"] == len(expected)  # type: ignore[union-attr]
+        expected.upsert(tenant, range(150, 200))
+        expected.delete(tenant, range(60, 90))
+    with llmspell.open(root) as db:
+        tenant = db.tenant("acme")
+        hits = tenant.search(VECTORS[0], k=1000)
+        assert {hit.id for hit in hits} == expected.keys()
+        for hit in hits:
+            assert np.array_equal(tenant.get(hit.id).vector, expected[hit.id])
 
 
 def test_two_snapshots_are_kept_and_the_log_is_trimmed_behind_them(
