@@ -69,7 +69,8 @@ class AlignedArray {
         const std::size_t wanted = count * sizeof(T);
         const std::size_t alignment = wanted >= kHugePage ? kHugePage : kCacheLine;
         allocated = (wanted + kCacheLine - 1) / kCacheLine * kCacheLine;
-        void* memory = ::operator new(allocated, std::align_val_t{kCacheLine > alignment ? kCacheLine : alignment});
+        void* memory = ::operator new(
+            allocated, std::align_val_t{kCacheLine > alignment ? kCacheLine : alignment});
 #ifdef __linux__
         if (alignment == kHugePage) ::madvise(memory, allocated, MADV_HUGEPAGE);  // best effort
 #endif

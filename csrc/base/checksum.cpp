@@ -7,6 +7,12 @@
 #include <immintrin.h>
 #define LLMSPELL_CRC_SSE42 1
 #endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <arm_acle.h>
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#define LLMSPELL_CRC_ARM 1
+#endif
 
 namespace llmspell {
 namespace {
@@ -33,10 +39,9 @@ constexpr Tables kTables = make_tables();
 
 std::uint32_t crc_table(const unsigned char* p, std::size_t n, std::uint32_t crc) noexcept {
     for (; n >= 8; p += 8, n -= 8) {  // slicing by 8 (Kounavis and Berry 2005)
-        const std::uint32_t low = crc ^ (static_cast<std::uint32_t>(p[0]) |
-                                         static_cast<std::uint32_t>(p[1]) << 8 |
-                                         static_cast<std::uint32_t>(p[2]) << 16 |
-                                         static_cast<std::uint32_t>(p[3]) << 24);
+        const std::uint32_t low =
+            crc ^ (static_cast<std::uint32_t>(p[0]) | static_cast<std::uint32_t>(p[1]) << 8 |
+                   static_cast<std::uint32_t>(p[2]) << 16 | static_cast<std::uint32_t>(p[3]) << 24);
         crc = kTables[7][low & 0xff] ^ kTables[6][(low >> 8) & 0xff] ^
               kTables[5][(low >> 16) & 0xff] ^ kTables[4][low >> 24] ^ kTables[3][p[4]] ^
               kTables[2][p[5]] ^ kTables[1][p[6]] ^ kTables[0][p[7]];
@@ -47,7 +52,7 @@ std::uint32_t crc_table(const unsigned char* p, std::size_t n, std::uint32_t crc
 
 #ifdef LLMSPELL_CRC_SSE42
 __attribute__((target("sse4.2"))) std::uint32_t crc_sse42(const unsigned char* p, std::size_t n,
-                                                           std::uint32_t crc) noexcept {
+                                                          std::uint32_t crc) noexcept {
     std::uint64_t wide = crc;
     for (; n >= 8; p += 8, n -= 8) {
         std::uint64_t word;
@@ -60,15 +65,36 @@ __attribute__((target("sse4.2"))) std::uint32_t crc_sse42(const unsigned char* p
 }
 #endif
 
+#ifdef LLMSPELL_CRC_ARM
+__attribute__((target("+crc"))) std::uint32_t crc_arm(const unsigned char* p, std::size_t n,
+                                                      std::uint32_t crc) noexcept {
+    for (; n >= 8; p += 8, n -= 8) {
+        std::uint64_t word;
+        std::memcpy(&word, p, 8);
+        crc = __crc32cd(crc, word);
+    }
+    for (; n > 0; ++p, --n) crc = __crc32cb(crc, *p);
+    return crc;
+}
+#endif
+
 }  // namespace
 
+std::uint32_t crc32c_by_table(const void* data, std::size_t size, std::uint32_t seed) noexcept {
+    return ~crc_table(static_cast<const unsigned char*>(data), size, ~seed);
+}
+
 std::uint32_t crc32c(const void* data, std::size_t size, std::uint32_t seed) noexcept {
-    const auto* p = static_cast<const unsigned char*>(data);
+    [[maybe_unused]] const auto* p = static_cast<const unsigned char*>(data);
 #ifdef LLMSPELL_CRC_SSE42
     static const bool hardware = __builtin_cpu_supports("sse4.2");
     if (hardware) return ~crc_sse42(p, size, ~seed);
 #endif
-    return ~crc_table(p, size, ~seed);
+#ifdef LLMSPELL_CRC_ARM
+    static const bool hardware = (::getauxval(AT_HWCAP) & HWCAP_CRC32) != 0;
+    if (hardware) return ~crc_arm(p, size, ~seed);
+#endif
+    return crc32c_by_table(data, size, seed);
 }
 
 }  // namespace llmspell
