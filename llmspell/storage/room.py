@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,11 @@ from llmspell.observability import Stages
 from llmspell.quota import Slot
 from llmspell.storage.files import FileLock
 from llmspell.storage.filters import Filter
-from llmspell.storage.payload import PayloadIndex
 from llmspell.storage.store import Applied, Put, StoredDocument, TenantStore
 from llmspell.storage.view import VectorView
+
+if TYPE_CHECKING:
+    from llmspell.storage.payload import PayloadIndex
 
 __all__ = ["Room"]
 
@@ -226,6 +228,8 @@ class Room:
         # Not at open: a tenant that never filters pays nothing for it.
         with self._write_lock:
             if self._payload is None:
+                from llmspell.storage.payload import PayloadIndex
+
                 payload = PayloadIndex()
                 for record in self.store.records():
                     payload.add(record.rowid, record.metadata)
