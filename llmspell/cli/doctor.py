@@ -28,6 +28,7 @@ OK, WARNING, BROKEN = "ok", "warning", "broken"
 # LMDB needs coherent memory maps and working locks, which these don't promise (lmdb.h, caveats).
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
 _FLEETING = {"tmpfs", "ramfs"}
+# Those that make it do more; the others are for its development.
 _EXTRAS = ("local", "rag", "cli", "metrics")
 
 
@@ -60,8 +61,10 @@ def _installation() -> Iterator[CheckPayload]:
     yield _check("numpy", OK, metadata.version("numpy"))
     library = ".".join(str(part) for part in lmdb.version())
     yield _check("lmdb", OK, f"library {library}, binding {metadata.version('lmdb')}")
-    for extra in _EXTRAS:
-        yield _extra(extra)
+    declared = metadata.metadata("llmspell").get_all("Provides-Extra") or []
+    for extra in declared:
+        if extra in _EXTRAS:
+            yield _extra(extra)
 
 
 def _extra(extra: str) -> CheckPayload:

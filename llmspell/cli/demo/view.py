@@ -76,8 +76,8 @@ def questions(open_seconds: float, search_seconds: float, *, loads_model: bool) 
     return Group(
         _indented(
             Text(
-                f"Opening the database took {duration(open_seconds)}, "
-                f"the first search {duration(search_seconds)}{included}.",
+                f"Database open in {duration(open_seconds)}; "
+                f"first search {duration(search_seconds)}{included}.",
                 style=FAINT,
             )
         ),
