@@ -7,7 +7,7 @@ thousand calls; the benchmark ``nothing`` is the loop alone.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,11 @@ CALLS = 1_000
 
 
 @pytest.fixture
-def slot(tmp_path: Path) -> Iterator[Slot]:
+def slot(tmp_path: Path) -> Slot:
     slot = Ledger(tmp_path / "ledger").slot(b"k" * 16)
     for quota in Quota:
         slot.set_limit(quota, LIMIT)
-    yield slot
+    return slot
 
 
 def repeat(call: Callable[[], object]) -> Callable[[], None]:

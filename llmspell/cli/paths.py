@@ -14,11 +14,11 @@ DATA_VARIABLE = "LLMSPELL_DATA"
 
 
 def default_data_directory() -> Path:
-    """The per-user data directory of the platform.
+    r"""The per-user data directory of the platform.
 
     ``$XDG_DATA_HOME/llmspell`` or ``~/.local/share/llmspell`` (XDG base directory
     specification), ``~/Library/Application Support/llmspell`` on macOS,
-    ``%LOCALAPPDATA%\\llmspell`` on Windows.
+    ``%LOCALAPPDATA%\llmspell`` on Windows.
     """
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")

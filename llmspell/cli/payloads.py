@@ -70,7 +70,7 @@ class UsagePayload(TypedDict):
 
 
 class TenantPayload(TypedDict):
-    """``llmspell tenant show`` and ``tenant create``; ``dim`` is null where the first vectors settle it."""
+    """``tenant show`` and ``tenant create``; ``dim`` is null until the first vectors settle it."""
 
     id: str
     name: str

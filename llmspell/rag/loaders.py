@@ -96,10 +96,11 @@ def find(source: IngestSource) -> Iterable[Document | Pending | Skipped]:
 
 
 def load(pending: Pending, *, max_bytes: int = MAX_FILE_BYTES) -> Document | Skipped:
-    """Read a file: its type by extension, else by content; its encoding by byte order mark, by
-    what it declares, as UTF-8, else as Windows-1252.
+    """Read a file as text.
 
-    Line ends become ``\\n``. The metadata holds ``media_type``, and ``encoding`` unless UTF-8.
+    Its type goes by extension, else by content; its encoding by byte order mark, by what it
+    declares, as UTF-8, else as Windows-1252. Line ends become line
+    feeds. The metadata holds ``media_type``, and ``encoding`` unless UTF-8.
     """
     try:
         with pending.path.open("rb") as file:

@@ -56,7 +56,7 @@ class _Field:
         rows = self.rows.get(value)
         if isinstance(rows, BitMap64):
             rows.discard(row)
-        if rows == row or rows == EMPTY:
+        if rows in (row, EMPTY):
             del self.rows[value]
             self._order.pop(value[0], None)
 

@@ -179,7 +179,7 @@ class Tenant:
         Args:
             query: a text or a (dim,) vector; a list of texts or a (q, dim) array for a batch.
             k: fewer come back only where fewer match.
-            filter: metadata that hits must have, such as ``{"lang": "en", "year": {"$gte": 2020}}``.
+            filter: metadata that hits must have, as ``{"lang": "en", "year": {"$gte": 2020}}``.
             threshold: least score of a hit.
             ef_search: candidates kept in the walk over the graph; the tenant's where None.
 

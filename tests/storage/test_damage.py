@@ -1,4 +1,4 @@
-"""Files that are damaged, of a later release, or on a disk that is full: named errors, no guesses."""
+"""Damaged files, files of a later release, full disks: named errors, no guesses."""
 
 from __future__ import annotations
 

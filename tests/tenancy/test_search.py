@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,10 +218,21 @@ def test_searches_beside_writes_always_see_whole_records(acme: Tenant) -> None:
     assert not failures
 
 
-def test_default_text_services_are_not_loaded_for_vectors(acme: Tenant) -> None:
-    import sys
-
-    fill(acme, 3)
-    acme.search(VECTORS[0])
-    assert isinstance(acme._residence.texts(), Lines)
-    assert "onnxruntime" not in sys.modules
+def test_searching_by_vector_loads_no_embedding_model(tmp_path: Path) -> None:
+    program = """
+import sys
+import numpy as np
+import llmspell
+with llmspell.open(sys.argv[1]) as db:
+    acme = db.create_tenant(llmspell.TenantConfig(id="acme"))
+    acme.upsert(["a"], np.ones((1, 3), np.float32))
+    assert acme.search(np.ones(3, np.float32))[0].id == "a"
+print(*sorted({"onnxruntime", "tokenizers"} & sys.modules.keys()))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.strip() == ""

@@ -1,4 +1,4 @@
-"""Text services without a model: what the embedded default does, in a form that tests can predict."""
+"""Text services without a model: the embedded default's part, in a form tests can predict."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def python_documents(limit: int) -> list[Document]:
 
 
 def own_documents(limit: int) -> list[Document]:
-    """llmspell's README and the docstrings of its library, at most ``limit``, README first.
+    """Llmspell's README and the docstrings of its library, at most ``limit``, README first.
 
     The README is read from the metadata of the installed distribution, where every wheel
     carries it; the docstrings come from the package's sources.
