@@ -1,6 +1,6 @@
 """Counters and latency histograms of a database, and their export as Prometheus text."""
 
-from llmspell.observability.metrics import Ingestion, Instruments, Operation, Stages
+from llmspell.observability.metrics import Ingestion, Instruments, Operation, Stages, now_ns
 from llmspell.observability.prometheus import (
     OTHER_TENANTS,
     PrometheusCollector,
@@ -18,5 +18,6 @@ __all__ = [
     "QuotaState",
     "Stages",
     "TenantState",
+    "now_ns",
     "render",
 ]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from llmspell._hot import Counter, Histogram, Operation
+from llmspell._hot import Counter, Histogram, Operation, now_ns
 from llmspell.config import QuotaLimits
 
-__all__ = ["Ingestion", "Instruments", "Operation", "Stages"]
+__all__ = ["Ingestion", "Instruments", "Operation", "Stages", "now_ns"]
 
 
 @dataclass(frozen=True, slots=True, init=False)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell._hot import now_ns
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError, CorruptFile, DimensionMismatch, StorageError
 from llmspell.index import Index
-from llmspell.observability import Stages
+from llmspell.observability import Stages, now_ns
 from llmspell.quota import Slot
 from llmspell.storage.files import FileLock
 from llmspell.storage.filters import Filter

@@ -9,9 +9,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from llmspell._hot import now_ns
 from llmspell.config import TenantConfig
 from llmspell.errors import IdNotFound, InputError, ShapeError
+from llmspell.observability import now_ns
 from llmspell.quota import Quota, Usage
 from llmspell.storage import Room, StoredRecord, decode_id, parse_filter
 from llmspell.tenancy.hit import Hit, hit_type

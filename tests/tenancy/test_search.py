@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from llmspell import Database, Hit, QuotaLimits, Tenant, TenantConfig, errors
-from tests.tenancy.texts import Lines, embed
+from tests.tenancy.texts import embed
 
 DIM = 8
 VECTORS = np.random.default_rng(5).standard_normal((300, DIM)).astype(np.float32)

@@ -1,0 +1,93 @@
+"""The public names: what they are, that each is described, and what importing them costs."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+
+import llmspell
+from llmspell import errors
+
+SURFACE = {
+    "AsyncDatabase",
+    "AsyncTenant",
+    "Database",
+    "Document",
+    "ElementType",
+    "Hit",
+    "IdBitmap",
+    "Index",
+    "IndexParams",
+    "IngestProgress",
+    "IngestReport",
+    "IsolationLevel",
+    "Metric",
+    "Neighbors",
+    "QuotaLimits",
+    "QuotaUsage",
+    "Record",
+    "Tenant",
+    "TenantConfig",
+    "TenantInfo",
+    "Usage",
+    "errors",
+    "open",
+}
+
+
+def test_the_surface_is_the_documented_one() -> None:
+    assert {name for name in llmspell.__all__ if not name.startswith("__")} == SURFACE
+    for name in SURFACE:
+        assert getattr(llmspell, name) is not None
+
+
+def test_every_public_name_and_method_is_described() -> None:
+    undescribed = []
+    for name in sorted(SURFACE):
+        value = getattr(llmspell, name)
+        if not inspect.getdoc(value):
+            undescribed.append(name)
+        if not inspect.isclass(value):
+            continue
+        for member, attribute in vars(value).items():
+            function = getattr(attribute, "__func__", getattr(attribute, "fget", attribute))
+            if not member.startswith("_") and inspect.isfunction(function):
+                if not inspect.getdoc(function):
+                    undescribed.append(f"{name}.{member}")
+    assert undescribed == []
+
+
+def test_the_drawn_error_tree_is_the_real_one() -> None:
+    drawn: dict[str, str] = {}
+    parents = ["LlmspellError"]
+    for line in (errors.__doc__ or "").splitlines():
+        match = re.search(r"[├└]── (\w+)", line)
+        if match is None:
+            continue
+        depth = (match.start(1) - len("    ")) // len("├── ")
+        del parents[depth:]
+        drawn[match.group(1)] = parents[-1]
+        parents.append(match.group(1))
+    real = {
+        name: next(
+            base.__name__ for base in value.__bases__ if issubclass(base, errors.LlmspellError)
+        )
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and name != "LlmspellError"
+    }
+    assert drawn == real
+    assert set(errors.__all__) == {*real, "LlmspellError"}
+
+
+def test_importing_llmspell_pulls_in_no_optional_dependency() -> None:
+    optional = {
+        "onnxruntime", "tokenizers", "selectolax", "semantic_text_splitter", "typer", "rich",
+        "prometheus_client", "asyncio.base_events", "hypothesis", "pytest",
+    }  # fmt: skip
+    program = "import sys, llmspell; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert optional & set(result.stdout.split()) == set()
