@@ -156,7 +156,7 @@ def _value(name: str, tensor_type: bytes) -> bytes:
     return _text(1, name) + _bytes(2, _bytes(1, tensor_type))
 
 
-def _attribute(name: str, value: float | list[int]) -> bytes:
+def _attribute(name: str, value: int | float | list[int]) -> bytes:
     message = _text(1, name)
     if isinstance(value, float):
         return (

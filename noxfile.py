@@ -1,0 +1,82 @@
+"""Every check that .ci/run makes, for people: `nox` runs all, `nox -s lint` one.
+
+`nox --no-venv` runs them in the environment that is active, as .ci/run does.
+"""
+
+from __future__ import annotations
+
+import nox
+from nox.virtualenv import PassthroughEnv
+
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["tests", "lint", "types", "cpp", "docs"]
+
+
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install into the environment that nox made; leave one that was there as it is."""
+    if not isinstance(session.virtualenv, PassthroughEnv):
+        session.install(*requirements)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The Python tests, with the lines they cover."""
+    install(session, "-e", ".[test]")
+    session.run("pytest", "--cov", "--cov-report=term:skip-covered", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and format of Python and C++."""
+    install(session, "-e", ".[dev]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    sources = session.run(
+        "git", "ls-files", "*.cpp", "*.hpp", external=True, silent=True, log=False
+    )
+    session.run("clang-format", "--dry-run", "-Werror", *str(sources).split())
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types of the package and the benchmarks; stubs against the compiled modules."""
+    install(session, "-e", ".[dev]")
+    session.run("mypy")
+    modules = ("llmspell._core", "llmspell._hot")
+    session.run("python", "-m", "mypy.stubtest", "--allowlist", ".ci/stubtest-allowlist", *modules)
+
+
+@nox.session
+@nox.parametrize("preset", ["default", "asan", "tsan"])
+def cpp(session: nox.Session, preset: str) -> None:
+    """The C++ tests of one preset, warnings as errors."""
+    install(session, "cmake>=3.24")
+    session.run("cmake", "--preset", preset, external=True)
+    session.run("cmake", "--build", "--preset", preset, "--parallel", external=True)
+    session.run("ctest", "--preset", preset, external=True)
+
+
+@nox.session
+def cpp_coverage(session: nox.Session) -> None:
+    """Lines of C++ that the C++ and the Python tests run together (gcc and gcovr)."""
+    install(session, "gcovr>=8", "cmake>=3.24", "ninja")
+    flags = "-DCMAKE_CXX_FLAGS=--coverage -O0 -g"
+    session.run("cmake", "--preset", "default", "-B", "build/coverage", flags, external=True)
+    session.run("cmake", "--build", "build/coverage", "--parallel", external=True)
+    session.run("ctest", "--test-dir", "build/coverage", "--output-on-failure", external=True)
+    session.install(
+        "-v",
+        "-Ccmake.define.CMAKE_CXX_FLAGS=--coverage -O0 -g",
+        "-Cbuild-dir=build/coverage-python",
+        "-Cinstall.strip=false",
+        ".[test]",
+    )
+    session.run("pytest", "-q", "--import-mode=append", "tests/index", "tests/quota", "tests/simd")
+    session.run("gcovr", "--root", ".", "--filter", "csrc/", "build", "--txt", external=True)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, warnings as errors."""
+    install(session, "-e", ".[docs]")
+    session.run("sphinx-build", "-W", "-q", "-b", "html", "docs", "docs/_build")
