@@ -12,12 +12,14 @@ from sybil.parsers.myst import PythonCodeBlockParser
 
 
 def enter_empty_folder(namespace: dict[str, Any]) -> None:
+    """Let a page's examples write where nothing is in their way."""
     namespace["_home"] = Path.cwd()
     namespace["_folder"] = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     os.chdir(namespace["_folder"].name)
 
 
 def leave_folder(namespace: dict[str, Any]) -> None:
+    """Go back, and remove what they wrote."""
     os.chdir(namespace["_home"])
     namespace["_folder"].cleanup()
 

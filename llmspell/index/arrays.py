@@ -48,9 +48,7 @@ def as_ids(ids: ArrayLike) -> NDArray[np.uint64]:
         raise ShapeError(f"expected ids of shape (n,), got {array.shape}")
     array = np.atleast_1d(array)
     if array.size and (array.min() < 0 or array.max() > np.iinfo(np.int64).max):
-        raise InvalidId(
-            f"ids must be from 0 to 2**63 - 1, got {array.min()} to {array.max()}"
-        )
+        raise InvalidId(f"ids must be from 0 to 2**63 - 1, got {array.min()} to {array.max()}")
     return np.ascontiguousarray(array, dtype=np.uint64)
 
 

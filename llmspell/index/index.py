@@ -99,8 +99,7 @@ class Index:
 
     def __repr__(self) -> str:
         return (
-            f"Index(dim={self.dim}, metric={self.metric!r}, dtype={self.dtype!r}, "
-            f"len={len(self)})"
+            f"Index(dim={self.dim}, metric={self.metric!r}, dtype={self.dtype!r}, len={len(self)})"
         )
 
     def add(self, ids: ArrayLike, vectors: ArrayLike, *, threads: int | None = None) -> None:
@@ -135,8 +134,9 @@ class Index:
         return self._core.remove(as_ids(ids))
 
     def get(self, ids: ArrayLike) -> NDArray[np.float32]:
-        """Return vectors as they are held, (n, dim) float32: normalised under cosine, rounded
-        where ``dtype`` is float16 or int8.
+        """Return vectors as they are held, (n, dim) float32.
+
+        They are normalised under cosine, and rounded where ``dtype`` is float16 or int8.
 
         Raises:
             IdNotFound: an id isn't in the index.
@@ -172,7 +172,11 @@ class Index:
         if type(k) is not int or k < 1:
             k = require_count("k", k)
         ef = 0 if ef_search is None else require_count("ef_search", ef_search)
-        if type(query) is not np.ndarray or query.dtype != np.float32 or not query.flags.c_contiguous:
+        if (
+            type(query) is not np.ndarray
+            or query.dtype != np.float32
+            or not query.flags.c_contiguous
+        ):
             query = as_vectors(query, self._dtype)
         ids, bits = (None, None) if filter is None else as_filter(filter)
         if threads != 1:
@@ -206,8 +210,9 @@ class Index:
         return index
 
     def stats(self) -> dict[str, int]:
-        """Return counts and bytes: live, deleted, slots, graph_nodes, edges, max_level,
-        vector_bytes, graph_bytes.
+        """Return counts and bytes.
+
+        Their names: live, deleted, slots, graph_nodes, edges, max_level, vector_bytes, graph_bytes.
         """
         return self._core.stats()
 
