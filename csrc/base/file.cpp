@@ -21,6 +21,14 @@ namespace {
     throw Error(ErrorCode::storage, what + " " + path + ": " + std::strerror(errno));
 }
 
+// A C string ends at a NUL, so another file than the one named would be opened.
+void check_path(const std::string& path) {
+    if (path.find('\0') != std::string::npos) {
+        throw Error(ErrorCode::storage,
+                    "a path must not hold NUL, got " + path.substr(0, path.find('\0')) + "\\0...");
+    }
+}
+
 struct Closer {
     void operator()(std::FILE* file) const noexcept { std::fclose(file); }
 };
@@ -50,6 +58,7 @@ void sync_directory(const std::string& path) {
 }  // namespace
 
 std::vector<std::byte> read_file(const std::string& path) {
+    check_path(path);
     const File file(std::fopen(path.c_str(), "rb"));
     if (!file) fail("can't open", path);
     std::error_code error;
@@ -62,16 +71,18 @@ std::vector<std::byte> read_file(const std::string& path) {
 
 void write_file_atomically(const std::string& path,
                            std::span<const std::span<const std::byte>> parts) {
+    check_path(path);
     const std::string beside = path + ".tmp";
+    File file(std::fopen(beside.c_str(), "wb"));
+    if (!file) fail("can't create", beside);
     try {
-        const File file(std::fopen(beside.c_str(), "wb"));
-        if (!file) fail("can't create", beside);
         for (const std::span<const std::byte> part : parts) {
             if (std::fwrite(part.data(), 1, part.size(), file.get()) != part.size()) {
                 fail("can't write", beside);
             }
         }
         sync(file.get(), beside);
+        file.reset();
     } catch (...) {
         std::remove(beside.c_str());
         throw;

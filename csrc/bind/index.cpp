@@ -24,9 +24,8 @@ struct Named {
     const char* name;
     Enum value;
 };
-constexpr Named<index::Metric> kMetrics[] = {{"ip", index::Metric::ip},
-                                             {"cosine", index::Metric::cosine},
-                                             {"l2", index::Metric::l2}};
+constexpr Named<index::Metric> kMetrics[] = {
+    {"ip", index::Metric::ip}, {"cosine", index::Metric::cosine}, {"l2", index::Metric::l2}};
 constexpr Named<simd::ElementType> kTypes[] = {{"float32", simd::ElementType::f32},
                                                {"float16", simd::ElementType::f16},
                                                {"int8", simd::ElementType::i8}};
@@ -86,7 +85,10 @@ std::size_t remove(Index& self, const Labels& labels) {
 Vectors get(const Index& self, const Labels& labels) {
     const auto count = static_cast<std::size_t>(labels.size());
     Vectors out({count, self.dim()});
-    self.get(labels.data(), count, out.mutable_data());
+    const Label* data = labels.data();
+    float* vectors = out.mutable_data();
+    const py::gil_scoped_release unlocked;  // waits for a change in progress
+    self.get(data, count, vectors);
     return out;
 }
 
@@ -103,14 +105,14 @@ py::tuple search(const Index& self, const Vectors& queries, std::size_t k, std::
         filter.bit_count = static_cast<std::size_t>(bits->size()) * 8;
     }
     index::SearchOptions options;
-    // No answer is longer than the index, so a huge k takes no huge memory.
-    options.k = k == 0 ? 0 : std::min(k, std::max<std::size_t>(self.size(), 1));
     options.ef = ef;
     options.threshold = threshold;
     options.threads = threads;
     if (ids || bits) options.filter = &filter;
 
     const bool one = queries.ndim() == 1;
+    // One answer is no longer than the index, so that a huge k takes no huge memory.
+    options.k = one && k > 0 ? std::min(k, std::max<std::size_t>(self.size(), 1)) : k;
     py::array_t<std::int64_t> labels(one ? std::vector<std::size_t>{options.k}
                                          : std::vector<std::size_t>{count, options.k});
     py::array_t<float> scores(one ? std::vector<std::size_t>{options.k}
@@ -137,7 +139,10 @@ py::tuple search(const Index& self, const Vectors& queries, std::size_t k, std::
 }
 
 py::dict stats(const Index& self) {
-    const index::Stats s = self.stats();
+    const index::Stats s = [&] {
+        const py::gil_scoped_release unlocked;  // walks over all nodes
+        return self.stats();
+    }();
     py::dict out;
     out["live"] = s.live;
     out["deleted"] = s.deleted;
@@ -169,10 +174,10 @@ void register_index(py::module_& module) {
                          std::uint32_t m, std::uint32_t max_neighbors,
                          std::uint32_t ef_construction, std::uint32_t ef_search,
                          std::uint64_t graph_threshold, std::uint64_t seed) {
-                 return std::make_unique<Index>(
-                     dim, parse(kMetrics, metric, "metric"), parse(kTypes, dtype, "dtype"),
-                     index::Params{m, max_neighbors, ef_construction, ef_search, graph_threshold,
-                                   seed});
+                 return std::make_unique<Index>(dim, parse(kMetrics, metric, "metric"),
+                                                parse(kTypes, dtype, "dtype"),
+                                                index::Params{m, max_neighbors, ef_construction,
+                                                              ef_search, graph_threshold, seed});
              }),
              py::kw_only(), "dim"_a, "metric"_a, "dtype"_a, "m"_a, "max_neighbors"_a,
              "ef_construction"_a, "ef_search"_a, "graph_threshold"_a, "seed"_a)
@@ -185,7 +190,8 @@ void register_index(py::module_& module) {
         .def_static("load", &load, "path"_a)
         .def("stats", &stats)
         .def("__len__", &Index::size)
-        .def("__contains__", &Index::contains, "label"_a)
+        .def("__contains__", &Index::contains, "label"_a,
+             py::call_guard<py::gil_scoped_release>())  // waits for a change in progress
         .def_property_readonly("dim", &Index::dim)
         .def_property_readonly("metric",
                                [](const Index& self) { return name_of(kMetrics, self.metric()); })

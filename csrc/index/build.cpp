@@ -1,12 +1,11 @@
 #include "index/build.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <exception>
+#include <cstring>
 #include <mutex>
-#include <thread>
 
+#include "base/parallel.hpp"
 #include "base/random.hpp"
 
 namespace llmspell::index {
@@ -18,13 +17,20 @@ void sort_by_key(std::vector<Candidate>& candidates) {
     });
 }
 
+// Rows have at least 16 bytes, and the first eight tell nearly all of them apart.
+bool same_row(const Storage& storage, Slot a, Slot b) {
+    const std::byte* x = storage.row(a);
+    const std::byte* y = storage.row(b);
+    return std::memcmp(x, y, 8) == 0 && std::memcmp(x, y, storage.quantiser().row_bytes()) == 0;
+}
+
 // One build over one graph: what the threads share.
 class Linker {
   public:
     Linker(const Storage& storage, Graph& graph, const Params& params, NodeLocks* locks)
         : storage_(storage), graph_(graph), params_(params), locks_(locks) {}
 
-    void link(Slot slot, SearchContext& context, bool forced) {
+    void link(Slot slot, SearchContext& context) {
         const int level = graph_.level(slot);
         // A node above all others becomes the entry: nobody else may read the entry meanwhile.
         std::unique_lock<std::mutex> entry_lock(entry_mutex_);
@@ -32,6 +38,7 @@ class Linker {
         const Slot entry = graph_.entry();
         if (entry == kNoSlot) {
             graph_.set_entry(slot, level);
+            graph_.plant_tree(slot);
             return;
         }
         if (level <= top) entry_lock.unlock();
@@ -41,61 +48,114 @@ class Linker {
         Candidate at{0.0f, entry};
         storage_.keys(query, &at.slot, 1, &at.key);
         at = descend(storage_, graph_, query, at, top, level, context, locks_);
+        std::vector<std::vector<Slot>> chosen(static_cast<std::size_t>(std::min(level, top)) + 1);
         for (int l = std::min(level, top); l >= 0; --l) {
-            at = link_on_level(slot, query, at, l, context, forced && l == 0);
+            choose(slot, query, at, l, context);
+            if (!context.candidates.empty()) at = context.candidates.front();
+            select_neighbours(storage_, context.candidates, params_.m, chosen[l], context);
+        }
+        // From below: whoever comes to the node by an upper layer finds it linked on the lower
+        // ones.
+        for (int l = 0; l < static_cast<int>(chosen.size()); ++l) {
+            attach(slot, chosen[l], l, context);
         }
         if (level > top) graph_.set_entry(slot, level);
     }
 
-  private:
-    Candidate link_on_level(Slot slot, const Query& query, Candidate start, int level,
-                            SearchContext& context, bool forced) {
-        const std::size_t ef = params_.ef_construction;
-        context.visited.reset(graph_.slots());
-        beam_search(storage_, graph_, query, start, level, ef, ef,
-                    [&](Slot s) { return s != slot && storage_.is_live(s); }, context, locks_);
-        std::vector<Candidate>& candidates = context.candidates;
-        candidates.clear();
-        for (std::size_t i = 0; i < context.accepted.size(); ++i) {
-            candidates.push_back(context.accepted[i]);
-        }
-        const Candidate next = candidates.empty() ? start : candidates.front();
-        std::vector<Slot> selected;
-        select_neighbours(storage_, candidates, params_.m, selected, context);
-        const std::vector<Slot> back = selected;
-        {
-            const NodeLock lock(locks_, slot);
-            graph_.set_links_keeping(slot, level, selected);
-        }
-        for (std::size_t i = 0; i < back.size(); ++i) {
-            link_back(back[i], slot, level, context, forced && i == 0);
-        }
-        return next;
+    // Links a node of the graph on layer 0 anew, from the entry, so that all it meets has a parent.
+    void relink(Slot slot, SearchContext& context) {
+        context.prepare(graph_.slots(), params_.max_neighbors);
+        const Query query = storage_.quantiser().query_of_row(storage_.row(slot), context.query);
+        Candidate entry{0.0f, graph_.entry()};
+        storage_.keys(query, &entry.slot, 1, &entry.key);
+        choose(slot, query, entry, 0, context);
+        std::vector<Slot> chosen;
+        select_neighbours(storage_, context.candidates, params_.m, chosen, context);
+        attach(slot, chosen, 0, context);
     }
 
-    // Adds `to` to the links of `from`; where they are full, the best of all are kept.
-    void link_back(Slot from, Slot to, int level, SearchContext& context, bool forced) {
-        const std::uint32_t limit = graph_.degree_limit(level);
+  private:
+    static constexpr std::size_t kMaxDetour = 4;  // nodes looked at for each wanted, among deleted
+
+    // Leaves in context.candidates the nodes near `slot` on a level, nearest first.
+    void choose(Slot slot, const Query& query, Candidate start, int level, SearchContext& context) {
+        const std::size_t ef = params_.ef_construction;
+        context.visited.reset(graph_.slots());
+        const CandidatePool* found = &context.beam;
+        if (storage_.deleted() == 0) {
+            beam_search(storage_, graph_, query, start, level, ef, 0, AcceptAll{}, context, locks_);
+        } else {
+            beam_search(
+                storage_, graph_, query, start, level, ef, kMaxDetour * ef,
+                [this](Slot s) { return storage_.is_live(s); }, context, locks_);
+            // Where a whole region was deleted, what is left of it still leads to the rest.
+            if (context.accepted.size() >= params_.m) found = &context.accepted;
+        }
+        context.candidates.clear();
+        for (std::size_t i = 0; i < std::min(found->size(), ef); ++i) {
+            if ((*found)[i].slot != slot) context.candidates.push_back((*found)[i]);
+        }
+    }
+
+    // Gives a node its links on a level, and links to it from there.
+    void attach(Slot slot, const std::vector<Slot>& chosen, int level, SearchContext& context) {
+        {
+            const NodeLock lock(locks_, slot);
+            graph_.set_links(slot, level, chosen);
+        }
+        // First of all a parent: whatever can be found can then be a parent itself.
+        if (level == 0) find_parent(slot, context);
+        for (const Slot neighbour : chosen) link_back(neighbour, slot, level, context);
+    }
+
+    void find_parent(Slot slot, SearchContext& context) {
+        for (const Candidate& candidate : context.candidates) {
+            if (adopt(candidate.slot, slot, context)) return;
+        }
+        // Each of a few hundred has its share of children: somewhere below the nearest is room.
+        Slot at = context.candidates.front().slot;
+        while (!adopt(at, slot, context)) at = first_child(at);
+    }
+
+    bool adopt(Slot parent, Slot child, SearchContext& context) {
+        const NodeLock lock(locks_, parent);
+        if (!graph_.adopt(parent, child)) return false;
+        add_link(parent, child, 0, context);
+        return true;
+    }
+
+    Slot first_child(Slot slot) {
+        const NodeLock lock(locks_, slot);
+        const std::span<const Slot> links = graph_.links(slot, 0);
+        return *std::find_if(links.begin(), links.end(),
+                             [&](Slot s) { return graph_.is_child(s, slot); });
+    }
+
+    void link_back(Slot from, Slot to, int level, SearchContext& context) {
         const NodeLock lock(locks_, from);
+        add_link(from, to, level, context);
+    }
+
+    // Adds `to` to the links of `from`, whose lock is held; where they are full, the best are kept.
+    void add_link(Slot from, Slot to, int level, SearchContext& context) {
         const std::span<const Slot> links = graph_.links(from, level);
         if (std::find(links.begin(), links.end(), to) != links.end()) return;
         std::vector<Slot> kept(links.begin(), links.end());
         kept.push_back(to);
+        const std::uint32_t limit = graph_.degree_limit(level);
         if (kept.size() > limit) {
-            std::vector<float> keys(kept.size());
-            const Query query = storage_.quantiser().query_of_row(storage_.row(from), context.row_query);
-            storage_.keys(query, kept.data(), kept.size(), keys.data());
-            std::vector<Candidate> candidates(kept.size());
-            for (std::size_t i = 0; i < kept.size(); ++i) candidates[i] = {keys[i], kept[i]};
+            const std::vector<Slot> offered = kept;
+            std::vector<float> keys(offered.size());
+            const Query query =
+                storage_.quantiser().query_of_row(storage_.row(from), context.row_query);
+            storage_.keys(query, offered.data(), offered.size(), keys.data());
+            std::vector<Candidate> candidates(offered.size());
+            for (std::size_t i = 0; i < keys.size(); ++i) candidates[i] = {keys[i], offered[i]};
             sort_by_key(candidates);
             select_neighbours(storage_, candidates, limit, kept, context);
-            const bool held = std::find(kept.begin(), kept.end(), to) != kept.end();
-            if (forced && !held) {
-                if (kept.size() == limit) kept.pop_back();
-                kept.push_back(to);
-            }
+            if (level == 0) graph_.keep_children(from, offered, kept);
         }
-        graph_.set_links_keeping(from, level, kept);
+        graph_.set_links(from, level, kept);
     }
 
     const Storage& storage_;
@@ -126,7 +186,10 @@ void select_neighbours(const Storage& storage, std::vector<Candidate>& candidate
         for (std::size_t i = 0; i < selected.size() && kept; i += kAtOnce) {
             const std::size_t count = std::min(kAtOnce, selected.size() - i);
             storage.keys(query, selected.data() + i, count, keys);
-            for (std::size_t j = 0; j < count; ++j) kept = kept && !(keys[j] < candidate.key);
+            for (std::size_t j = 0; j < count; ++j) {
+                kept = kept && !(keys[j] < candidate.key) &&
+                       !same_row(storage, candidate.slot, selected[i + j]);
+            }
         }
         if (kept) selected.push_back(candidate.slot);
     }
@@ -139,36 +202,22 @@ void link_all(const Storage& storage, Graph& graph, const Params& params,
     threads = static_cast<unsigned>(std::clamp<std::size_t>(slots.size() / 64, 1, threads));
     NodeLocks locks;
     Linker linker(storage, graph, params, threads > 1 ? &locks : nullptr);
-    if (threads == 1) {
-        SearchContext context;
-        for (const Slot slot : slots) linker.link(slot, context, false);
-        return;
-    }
-    std::atomic<std::size_t> next{0};
-    std::mutex failure_mutex;
-    std::exception_ptr failure;
-    const auto work = [&] {
-        try {
-            SearchContext context;
-            for (std::size_t i = next.fetch_add(1); i < slots.size(); i = next.fetch_add(1)) {
-                linker.link(slots[i], context, false);
-            }
-        } catch (...) {
-            const std::lock_guard<std::mutex> guard(failure_mutex);
-            failure = std::current_exception();
-            next = slots.size();
-        }
-    };
-    std::vector<std::thread> workers;
-    for (unsigned t = 1; t < threads; ++t) workers.emplace_back(work);
-    work();
-    for (std::thread& worker : workers) worker.join();
-    if (failure) std::rethrow_exception(failure);
+    parallel_for(
+        slots.size(), threads, [] { return SearchContext{}; },
+        [&](std::size_t i, SearchContext& context) { linker.link(slots[i], context); });
 }
 
-void relink(const Storage& storage, Graph& graph, const Params& params, Slot slot,
-            SearchContext& context) {
-    Linker(storage, graph, params, nullptr).link(slot, context, true);
+void reconnect(const Storage& storage, Graph& graph, const Params& params) {
+    if (graph.empty()) return;
+    graph.plant_tree(graph.entry());
+    graph.grow_tree(graph.entry());
+    Linker linker(storage, graph, params, nullptr);
+    SearchContext context;
+    for (Slot slot = 0; slot < graph.slots(); ++slot) {
+        if (!graph.contains(slot) || graph.rooted(slot)) continue;
+        linker.relink(slot, context);
+        graph.grow_tree(slot);
+    }
 }
 
 }  // namespace llmspell::index

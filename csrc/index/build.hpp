@@ -18,13 +18,13 @@ int level_of(Label label, const Params& params) noexcept;
 void link_all(const Storage& storage, Graph& graph, const Params& params,
               std::span<const Slot> slots, unsigned threads);
 
-// Links a node that is in the graph again, and lets its nearest neighbour link to it whatever
-// else that neighbour would prefer: for nodes that can't be reached.
-void relink(const Storage& storage, Graph& graph, const Params& params, Slot slot,
-            SearchContext& context);
+// Makes the tree of the graph anew, and links the nodes again that no walk from the entry on layer
+// 0 comes to. The caller holds the index for itself.
+void reconnect(const Storage& storage, Graph& graph, const Params& params);
 
 // Keeps of `candidates`, sorted by key, those nearer to the node than to any kept before, at most
-// `limit` (algorithm 4).
+// `limit` (algorithm 4). Of equal vectors it keeps one: else a node with many copies would link to
+// nothing but copies.
 void select_neighbours(const Storage& storage, std::vector<Candidate>& candidates,
                        std::size_t limit, std::vector<Slot>& selected, SearchContext& context);
 

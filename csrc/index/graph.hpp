@@ -38,20 +38,33 @@ class Graph {
     bool contains(Slot slot) const noexcept { return levels_[slot] >= 0; }
     int level(Slot slot) const noexcept { return levels_[slot]; }
     void add_node(Slot slot, int level);
-    void remove_node(Slot slot);  // takes its outgoing links back; incoming ones are the caller's
+    void remove_node(Slot slot) noexcept;  // links that lead to it are the caller's to remove
 
-    std::uint32_t degree_limit(int level) const noexcept { return level == 0 ? max_neighbors_ : m_; }
+    std::uint32_t degree_limit(int level) const noexcept {
+        return level == 0 ? max_neighbors_ : m_;
+    }
     std::span<const Slot> links(Slot slot, int level) const noexcept {
         const Slot* row = row_of(slot, level);
         return {row + 1, row[0]};
     }
     void prefetch_links(Slot slot) const noexcept { __builtin_prefetch(row_of(slot, 0)); }
 
-    void set_links(Slot slot, int level, std::span<const Slot> links);
-    // The same, but on layer 0 a node that would lose its last incoming link keeps it, if another
-    // of `links` can spare its own. Changes `links` to what was set.
-    void set_links_keeping(Slot slot, int level, std::vector<Slot>& links);
-    std::uint32_t in_degree(Slot slot) const noexcept;  // on layer 0
+    void set_links(Slot slot, int level, std::span<const Slot> links) noexcept;
+
+    // A tree over the links of layer 0: every node but the root has a parent, which always links
+    // to it, so that a walk from the root comes to every node whatever the choice of links drops.
+    bool rooted(Slot slot) const noexcept { return parent(slot) != kNoSlot; }
+    bool is_child(Slot slot, Slot of) const noexcept { return parent(slot) == of && slot != of; }
+    // Makes `slot` the parent of `child`, which it is about to link to. False where it has no
+    // parent itself, or so many children that they would leave it few links of its own choice.
+    bool adopt(Slot slot, Slot child) noexcept;
+    // Puts those of `offered` that are children of `slot` into `links`, in place of the last ones
+    // that aren't where there is no room.
+    void keep_children(Slot slot, std::span<const Slot> offered, std::vector<Slot>& links) const;
+    // Forgets the tree and makes `root` the root of a new one.
+    void plant_tree(Slot root) noexcept;
+    // Takes into the tree all that can be reached from `slot`, which is in it.
+    void grow_tree(Slot slot);
 
     // Renumbers after Storage::compact: moved[old] is the new slot, or kNoSlot.
     void renumber(const std::vector<Slot>& moved, std::size_t live);
@@ -64,14 +77,20 @@ class Graph {
     Slot* row_of(Slot slot, int level) noexcept {
         return const_cast<Slot*>(std::as_const(*this).row_of(slot, level));
     }
-    std::uint32_t count_link(Slot slot, std::int32_t change) noexcept;
+    Slot parent(Slot slot) const noexcept {
+        return std::atomic_ref<Slot>(const_cast<Slot&>(parents_[slot]))
+            .load(std::memory_order_relaxed);
+    }
+    void set_parent(Slot slot, Slot parent) noexcept {
+        std::atomic_ref<Slot>(parents_[slot]).store(parent, std::memory_order_relaxed);
+    }
 
     std::uint32_t m_;
     std::uint32_t max_neighbors_;
     AlignedArray<Slot> bottom_;
     std::vector<std::int8_t> levels_;  // -1: not in the graph
     std::vector<std::unique_ptr<Slot[]>> upper_;
-    AlignedArray<std::uint32_t> in_degree_;
+    std::vector<Slot> parents_;  // the root is its own; kNoSlot: none
     Slot entry_ = kNoSlot;
     int max_level_ = -1;
 };

@@ -1,12 +1,10 @@
 #include "index/index.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <bit>
-#include <exception>
-#include <thread>
+#include <limits>
 #include <unordered_set>
 
+#include "base/parallel.hpp"
 #include "index/build.hpp"
 #include "index/flat.hpp"
 #include "index/repair.hpp"
@@ -35,6 +33,31 @@ class Index::ExclusiveLock {
     std::unique_lock<std::shared_mutex> lock_;
 };
 
+// A search's scratch, given back for the next one.
+class Index::Borrowed {
+  public:
+    explicit Borrowed(const Index& index) : index_(&index) {
+        const std::lock_guard<std::mutex> guard(index.contexts_mutex_);
+        if (index.contexts_.empty()) {
+            context_ = std::make_unique<SearchContext>();
+        } else {
+            context_ = std::move(index.contexts_.back());
+            index.contexts_.pop_back();
+        }
+    }
+    Borrowed(Borrowed&&) = default;
+    ~Borrowed() {
+        if (context_ == nullptr) return;
+        const std::lock_guard<std::mutex> guard(index_->contexts_mutex_);
+        index_->contexts_.push_back(std::move(context_));
+    }
+    SearchContext& operator*() const noexcept { return *context_; }
+
+  private:
+    const Index* index_;
+    std::unique_ptr<SearchContext> context_;
+};
+
 // The slots that a filter lets through, as a list and, for walks, as bits.
 struct Index::Allowed {
     std::vector<Slot> slots;
@@ -51,11 +74,6 @@ Index::Index(std::size_t dim, Metric metric, simd::ElementType type, const Param
       storage_(Quantiser(dim, metric, type)),
       graph_(params.m, params.max_neighbors) {}
 
-std::size_t Index::size() const {
-    const SharedLock lock(*this);
-    return storage_.live();
-}
-
 bool Index::contains(Label label) const {
     const SharedLock lock(*this);
     return storage_.find(label) != kNoSlot;
@@ -63,8 +81,8 @@ bool Index::contains(Label label) const {
 
 Stats Index::stats() const {
     const SharedLock lock(*this);
-    Stats stats{storage_.live(), storage_.deleted(), storage_.slots(), 0, 0,
-                graph_.max_level(), storage_.bytes(), graph_.bytes()};
+    Stats stats{storage_.live(),    storage_.deleted(), storage_.slots(), 0, 0,
+                graph_.max_level(), storage_.bytes(),   graph_.bytes()};
     for (Slot slot = 0; slot < graph_.slots(); ++slot) {
         if (!graph_.contains(slot)) continue;
         ++stats.graph_nodes;
@@ -75,7 +93,13 @@ Stats Index::stats() const {
 
 void Index::check_batch(const Label* labels, const float* vectors, std::size_t count,
                         bool replace) const {
-    for (std::size_t i = 0; i < count; ++i) storage_.quantiser().check(vectors + i * dim_, i);
+    for (std::size_t i = 0; i < count; ++i) {
+        storage_.quantiser().check(vectors + i * dim_, i);
+        if (labels[i] > kMaxLabel) {
+            throw Error(ErrorCode::invalid_id,
+                        "ids must be from 0 to 2^63 - 1, got " + std::to_string(labels[i]));
+        }
+    }
     if (count > 1) {
         std::unordered_set<Label> seen;
         seen.reserve(count);
@@ -89,37 +113,40 @@ void Index::check_batch(const Label* labels, const float* vectors, std::size_t c
     if (replace) return;
     for (std::size_t i = 0; i < count; ++i) {
         if (storage_.find(labels[i]) != kNoSlot) {
-            throw Error(ErrorCode::duplicate_id, "id " + std::to_string(labels[i]) +
-                                                     " is in the index already; use upsert");
+            throw Error(ErrorCode::duplicate_id,
+                        "id " + std::to_string(labels[i]) + " is in the index already; use upsert");
         }
     }
 }
 
 void Index::add(const Label* labels, const float* vectors, std::size_t count, bool replace,
                 unsigned threads) {
+    const std::lock_guard<std::mutex> change(changes_);
     const ExclusiveLock lock(*this);
     check_batch(labels, vectors, count, replace);
     storage_.reserve(count);
-    if (has_graph_) graph_.resize(storage_.slots() + count);
     if (replace) {
         for (std::size_t i = 0; i < count; ++i) {
             if (const Slot old = storage_.find(labels[i]); old != kNoSlot) forget(old);
         }
+        repair();
         storage_.reserve(count);
     }
     std::vector<Slot> slots(count);
     for (std::size_t i = 0; i < count; ++i) {
         slots[i] = storage_.insert(labels[i], vectors + i * dim_);
     }
+    size_ = storage_.live();
     if (has_graph_) {
-        link_all(storage_, graph_, params_, slots, threads);
-        tidy();
+        link(slots, threads);
     } else {
         grow_graph(threads);
     }
+    shrink();
 }
 
 std::size_t Index::remove(const Label* labels, std::size_t count) {
+    const std::lock_guard<std::mutex> change(changes_);
     const ExclusiveLock lock(*this);
     std::size_t removed = 0;
     for (std::size_t i = 0; i < count; ++i) {
@@ -128,13 +155,33 @@ std::size_t Index::remove(const Label* labels, std::size_t count) {
         forget(slot);
         ++removed;
     }
-    tidy();
+    size_ = storage_.live();
+    repair();
+    shrink();
     return removed;
 }
 
 void Index::forget(Slot slot) {
     storage_.mark_deleted(slot);
     if (!has_graph_) storage_.release(slot);
+}
+
+void Index::drop_graph() {
+    graph_.clear();
+    has_graph_ = false;
+    for (Slot slot = 0; slot < storage_.slots(); ++slot) {
+        if (storage_.state(slot) == SlotState::deleted) storage_.release(slot);
+    }
+}
+
+void Index::link(std::span<const Slot> slots, unsigned threads) {
+    try {
+        link_all(storage_, graph_, params_, slots, threads);
+    } catch (...) {
+        // Half linked is no graph; what is stored is found by a sweep until the next change.
+        drop_graph();
+        throw;
+    }
 }
 
 void Index::grow_graph(unsigned threads) {
@@ -144,28 +191,32 @@ void Index::grow_graph(unsigned threads) {
         if (storage_.is_live(slot)) slots.push_back(slot);
     }
     has_graph_ = true;
-    link_all(storage_, graph_, params_, slots, threads);
+    link(slots, threads);
 }
 
 // Deleted nodes are bridged once they are one in fifty, so that a pass over the graph is shared by
-// many deletes; rows move together once half of them are unused.
-void Index::tidy() {
-    constexpr std::size_t kMinDeleted = 32, kDeletedShare = 50, kMinSlots = 64;
-    if (has_graph_ && storage_.live() < params_.graph_threshold / 2) {
-        graph_.clear();
-        has_graph_ = false;
-        for (Slot slot = 0; slot < storage_.slots(); ++slot) {
-            if (storage_.state(slot) == SlotState::deleted) storage_.release(slot);
-        }
-    }
-    if (storage_.deleted() > std::max(kMinDeleted, storage_.live() / kDeletedShare)) {
+// many deletes.
+void Index::repair() {
+    constexpr std::size_t kMinDeleted = 32, kDeletedShare = 50;
+    if (!has_graph_) return;
+    if (storage_.live() < std::max<std::size_t>(params_.graph_threshold / 2, 1)) {
+        drop_graph();
+    } else if (storage_.deleted() > std::max(kMinDeleted, storage_.live() / kDeletedShare)) {
         remove_deleted(storage_, graph_, params_);
     }
-    if (storage_.deleted() == 0 && storage_.capacity() > kMinSlots &&
-        storage_.live() < storage_.capacity() / 2) {
-        const std::vector<Slot> moved = storage_.compact();
-        if (has_graph_) graph_.renumber(moved, storage_.live());
+}
+
+// Rows move together once half of them are unused.
+void Index::shrink() {
+    constexpr std::size_t kMinSlots = 64;
+    if (storage_.deleted() > 0 || storage_.capacity() <= kMinSlots ||
+        storage_.live() >= storage_.capacity() / 2) {
+        return;
     }
+    const std::vector<Slot> moved = storage_.compact();
+    if (has_graph_) graph_.renumber(moved, storage_.live());
+    const std::lock_guard<std::mutex> guard(contexts_mutex_);
+    contexts_.clear();  // their size is that of the largest index they have seen
 }
 
 void Index::get(const Label* labels, std::size_t count, float* out) const {
@@ -206,54 +257,57 @@ Index::Allowed Index::allow(const Filter& filter) const {
     return allowed;
 }
 
+// A step of a walk computes some 15 distances, to random rows.
+constexpr std::size_t kDistancesPerStep = 15;
+
 // A walk that passes through everything must be 1 / selectivity times wider to see as many allowed
-// nodes. It computes some 15 distances a step, to random rows; a sweep over the list one for each.
+// nodes; a sweep over the list computes one distance for each.
 bool Index::sweep_is_cheaper(std::size_t allowed, std::size_t ef) const {
-    constexpr std::size_t kDistancesPerStep = 15;
-    return allowed * allowed <= kDistancesPerStep * ef * storage_.live();
+    return allowed * allowed / std::max<std::size_t>(storage_.live(), 1) <= kDistancesPerStep * ef;
 }
 
 const CandidatePool& Index::nearest(const Query& query, const SearchOptions& options,
                                     const Allowed* allowed, SearchContext& context) const {
-    const std::size_t k = std::min(options.k, storage_.live());
-    const std::size_t ef = std::max(k, options.ef == 0 ? params_.ef_search : options.ef);
-    const bool filtered = allowed != nullptr;
-    const std::size_t wanted = filtered ? std::min(k, allowed->slots.size()) : k;
-    if (filtered && (!has_graph_ || sweep_is_cheaper(allowed->slots.size(), ef))) {
-        sweep(storage_, query, allowed->slots, wanted, context.accepted);
+    const std::size_t live = storage_.live();
+    const std::size_t eligible = allowed == nullptr ? live : allowed->slots.size();
+    const std::size_t wanted = std::min(options.k, eligible);
+    const std::size_t ef =
+        std::min(live, std::max(wanted, options.ef == 0 ? params_.ef_search : options.ef));
+    const auto exactly = [&]() -> const CandidatePool& {
+        if (allowed != nullptr) {
+            sweep(storage_, query, allowed->slots, wanted, context.accepted);
+        } else {
+            sweep(storage_, query, wanted, context.accepted);
+        }
+        return context.accepted;
+    };
+    if (wanted == 0) {
+        context.accepted.reset(1);
         return context.accepted;
     }
     // Asked for a good part of all there is, a walk would touch the rest as well.
-    if (!has_graph_ || k > storage_.live() / 4) {
-        if (filtered) {
-            sweep(storage_, query, allowed->slots, wanted, context.accepted);
-        } else {
-            sweep(storage_, query, k, context.accepted);
-        }
-        return context.accepted;
+    if (!has_graph_ || wanted > eligible / 4 ||
+        (allowed != nullptr && sweep_is_cheaper(eligible, ef))) {
+        return exactly();
     }
     context.prepare(graph_.slots(), params_.max_neighbors);
     Candidate start{0.0f, graph_.entry()};
     storage_.keys(query, &start.slot, 1, &start.key);
     start = descend(storage_, graph_, query, start, graph_.max_level(), 0, context, nullptr);
-    const CandidatePool* result = &context.accepted;
-    if (filtered) {
-        const std::size_t wide = ef * storage_.live() / allowed->slots.size();
-        beam_search(storage_, graph_, query, start, 0, wide, wanted, *allowed, context, nullptr);
-    } else if (storage_.deleted() > 0) {
-        beam_search(storage_, graph_, query, start, 0, ef, wanted,
-                    [this](Slot slot) { return storage_.is_live(slot); }, context, nullptr);
-    } else {
-        beam_search(storage_, graph_, query, start, 0, ef, wanted, AcceptAll{}, context, nullptr);
-        result = &context.beam;
+    if (allowed == nullptr && storage_.deleted() == 0) {
+        beam_search(storage_, graph_, query, start, 0, ef, 0, AcceptAll{}, context, nullptr);
+        return context.beam.size() < wanted ? exactly() : context.beam;
     }
-    if (result->size() >= wanted) return *result;
-    if (filtered) {
-        sweep(storage_, query, allowed->slots, wanted, context.accepted);
-    } else {
-        sweep(storage_, query, k, context.accepted);
-    }
-    return context.accepted;
+    // A walk that has cost as much as a sweep and hasn't ended would not end soon.
+    const std::size_t max_steps = std::max(ef, eligible / kDistancesPerStep);
+    const bool settled =
+        allowed != nullptr
+            ? beam_search(storage_, graph_, query, start, 0, ef, max_steps, *allowed, context,
+                          nullptr)
+            : beam_search(
+                  storage_, graph_, query, start, 0, ef, max_steps,
+                  [this](Slot slot) { return storage_.is_live(slot); }, context, nullptr);
+    return settled && context.accepted.size() >= wanted ? context.accepted : exactly();
 }
 
 void Index::search(const float* queries, std::size_t count, const SearchOptions& options,
@@ -263,7 +317,8 @@ void Index::search(const float* queries, std::size_t count, const SearchOptions&
     const SharedLock lock(*this);
     std::optional<Allowed> allowed;
     if (options.filter != nullptr) allowed = allow(*options.filter);
-    const auto one = [&](std::size_t i, SearchContext& context) {
+    const auto one = [&](std::size_t i, Borrowed& borrowed) {
+        SearchContext& context = *borrowed;
         const Query query = storage_.quantiser().query(queries + i * dim_, context.query);
         const CandidatePool& pool = nearest(query, options, allowed ? &*allowed : nullptr, context);
         std::size_t n = 0;
@@ -275,61 +330,32 @@ void Index::search(const float* queries, std::size_t count, const SearchOptions&
         }
         found[i] = n;
     };
-    const auto threads =
-        static_cast<unsigned>(std::clamp<std::size_t>(count / 4, 1, std::max(1u, options.threads)));
-    if (threads == 1) {
-        std::unique_ptr<SearchContext> context = borrow_context();
-        for (std::size_t i = 0; i < count; ++i) one(i, *context);
-        return_context(std::move(context));
-        return;
-    }
-    std::atomic<std::size_t> next{0};
-    std::mutex failure_mutex;
-    std::exception_ptr failure;
-    const auto work = [&] {
-        try {
-            std::unique_ptr<SearchContext> context = borrow_context();
-            for (std::size_t i = next++; i < count; i = next++) one(i, *context);
-            return_context(std::move(context));
-        } catch (...) {
-            const std::lock_guard<std::mutex> guard(failure_mutex);
-            failure = std::current_exception();
-            next = count;
-        }
-    };
-    std::vector<std::thread> workers;
-    for (unsigned t = 1; t < threads; ++t) workers.emplace_back(work);
-    work();
-    for (std::thread& worker : workers) worker.join();
-    if (failure) std::rethrow_exception(failure);
-}
-
-std::unique_ptr<SearchContext> Index::borrow_context() const {
-    const std::lock_guard<std::mutex> guard(contexts_mutex_);
-    if (contexts_.empty()) return std::make_unique<SearchContext>();
-    std::unique_ptr<SearchContext> context = std::move(contexts_.back());
-    contexts_.pop_back();
-    return context;
-}
-
-void Index::return_context(std::unique_ptr<SearchContext> context) const {
-    const std::lock_guard<std::mutex> guard(contexts_mutex_);
-    contexts_.push_back(std::move(context));
+    constexpr std::size_t kQueriesPerThread = 4;
+    parallel_for(
+        count,
+        std::min<std::size_t>(options.threads, std::max<std::size_t>(count / kQueriesPerThread, 1)),
+        [this] { return Borrowed(*this); }, one);
 }
 
 void Index::save(const std::string& path, std::uint64_t tag) {
-    const ExclusiveLock lock(*this);
-    if (has_graph_) remove_deleted(storage_, graph_, params_);
+    const std::lock_guard<std::mutex> change(changes_);
+    {
+        const ExclusiveLock lock(*this);
+        if (has_graph_) remove_deleted(storage_, graph_, params_);
+        if (graph_.empty()) drop_graph();
+    }
+    const SharedLock lock(*this);
     write_snapshot(path, {dim_, metric_, type_, params_, tag, has_graph_}, storage_, graph_);
 }
 
 std::unique_ptr<Index> Index::load(const std::string& path, std::uint64_t* tag) {
     const SnapshotReader reader(path);
     const SnapshotHeader& header = reader.header();
-    auto index =
-        std::make_unique<Index>(header.dim, header.metric, header.type, header.params);
+    auto index = std::make_unique<Index>(header.dim, header.metric, header.type, header.params);
     reader.read_into(index->storage_, index->graph_);
     index->has_graph_ = header.has_graph;
+    index->size_ = index->storage_.live();
+    reconnect(index->storage_, index->graph_, index->params_);
     if (tag != nullptr) *tag = header.tag;
     return index;
 }

@@ -2,15 +2,18 @@
 //
 // Below params.graph_threshold vectors it answers by an exact sweep and holds no graph; above, it
 // builds one. Any number of searches run beside each other; a change waits for them, holds the
-// index for itself while it lasts, and is not starved by searches that come later.
+// index for itself while it lasts, and is not starved by searches that come later. Saving holds off
+// changes, but no searches.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,9 +25,9 @@ namespace llmspell::index {
 
 // Which labels a search may return. The memory is the caller's.
 struct Filter {
-    const Label* ids = nullptr;           // a list of labels, in any order
+    const Label* ids = nullptr;  // a list of labels, in any order
     std::size_t id_count = 0;
-    const std::uint8_t* bits = nullptr;   // or a bitmap: bit i, lowest first, allows label i
+    const std::uint8_t* bits = nullptr;  // or a bitmap: bit i, lowest first, allows label i
     std::size_t bit_count = 0;
 };
 
@@ -50,11 +53,12 @@ class Index {
     Metric metric() const noexcept { return metric_; }
     simd::ElementType type() const noexcept { return type_; }
     const Params& params() const noexcept { return params_; }
-    std::size_t size() const;
+    std::size_t size() const noexcept { return size_.load(std::memory_order_relaxed); }
     bool contains(Label label) const;
     Stats stats() const;
 
-    // All or nothing. `vectors` is (count, dim). Without `replace` a label that is there is an error.
+    // All or nothing. `vectors` is (count, dim). Without `replace` a label that is there is an
+    // error.
     void add(const Label* labels, const float* vectors, std::size_t count, bool replace,
              unsigned threads);
     std::size_t remove(const Label* labels, std::size_t count);
@@ -71,18 +75,20 @@ class Index {
     struct Allowed;
     class SharedLock;
     class ExclusiveLock;
+    class Borrowed;
 
     void check_batch(const Label* labels, const float* vectors, std::size_t count,
                      bool replace) const;
     void forget(Slot slot);
-    void tidy();
+    void drop_graph();
+    void repair();
+    void shrink();
     void grow_graph(unsigned threads);
+    void link(std::span<const Slot> slots, unsigned threads);
     Allowed allow(const Filter& filter) const;
     bool sweep_is_cheaper(std::size_t allowed, std::size_t ef) const;
     const CandidatePool& nearest(const Query& query, const SearchOptions& options,
                                  const Allowed* allowed, SearchContext& context) const;
-    std::unique_ptr<SearchContext> borrow_context() const;
-    void return_context(std::unique_ptr<SearchContext> context) const;
 
     std::size_t dim_;
     Metric metric_;
@@ -92,6 +98,9 @@ class Index {
     Graph graph_;
     bool has_graph_ = false;
 
+    std::atomic<std::size_t> size_{0};  // read without a lock, so that nobody waits for a build
+
+    std::mutex changes_;            // one change or save at a time
     mutable std::mutex turnstile_;  // a waiting change keeps later searches out
     mutable std::shared_mutex mutex_;
     mutable std::mutex contexts_mutex_;

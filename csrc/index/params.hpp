@@ -16,14 +16,15 @@ inline constexpr Slot kNoSlot = ~Slot{0};
 enum class Metric : std::uint8_t { ip, cosine, l2 };
 
 struct Params {
-    std::uint32_t m = 16;                // links per node on the upper layers
-    std::uint32_t max_neighbors = 32;    // links per node on layer 0
+    std::uint32_t m = 16;              // links per node on the upper layers
+    std::uint32_t max_neighbors = 32;  // links per node on layer 0
     std::uint32_t ef_construction = 200;
     std::uint32_t ef_search = 100;
     std::uint64_t graph_threshold = 2000;  // fewer vectors are searched exactly
     std::uint64_t seed = 42;
 };
 
+inline constexpr Label kMaxLabel = ~Label{0} >> 1;  // results are signed, -1 means none
 inline constexpr std::size_t kMaxDim = 16384;
 inline constexpr int kMaxLevel = 30;
 
@@ -31,8 +32,7 @@ inline void check_params(const Params& p, std::size_t dim) {
     const auto require = [](bool ok, const std::string& message) {
         if (!ok) throw Error(ErrorCode::config, message);
     };
-    require(dim >= 1 && dim <= kMaxDim,
-            "dim must be from 1 to 16384, got " + std::to_string(dim));
+    require(dim >= 1 && dim <= kMaxDim, "dim must be from 1 to 16384, got " + std::to_string(dim));
     require(p.m >= 2 && p.m <= 100, "m must be from 2 to 100, got " + std::to_string(p.m));
     require(p.max_neighbors >= p.m && p.max_neighbors <= 4 * p.m,
             "max_neighbors must be from m to 4 * m, got " + std::to_string(p.max_neighbors));
@@ -40,6 +40,9 @@ inline void check_params(const Params& p, std::size_t dim) {
             "ef_construction must be from m to 1048576, got " + std::to_string(p.ef_construction));
     require(p.ef_search >= 1 && p.ef_search <= (1u << 20),
             "ef_search must be from 1 to 1048576, got " + std::to_string(p.ef_search));
+    require(p.graph_threshold <= std::uint64_t{1} << 32,
+            "graph_threshold must be from 0 to 2^32, got " + std::to_string(p.graph_threshold));
+    require(p.seed <= kMaxLabel, "seed must be from 0 to 2^63 - 1, got " + std::to_string(p.seed));
 }
 
 }  // namespace llmspell::index

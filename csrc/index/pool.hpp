@@ -21,6 +21,7 @@ struct Candidate {
 // a beam is cheaper than two heaps: one predictable memmove and no pops.
 class CandidatePool {
   public:
+    // `limit` is at least 1.
     void reset(std::size_t limit) {
         limit_ = limit;
         size_ = 0;
@@ -56,12 +57,12 @@ class CandidatePool {
         first_open_ = std::min(first_open_, at);
     }
 
-    // The nearest candidate that has not been taken, or kNoSlot.
-    Slot take_nearest() noexcept {
+    // The nearest candidate that has not been taken; its slot is kNoSlot where there is none.
+    Candidate take_nearest() noexcept {
         while (first_open_ < size_ && open_[first_open_] == 0) ++first_open_;
-        if (first_open_ == size_) return kNoSlot;
+        if (first_open_ == size_) return {std::numeric_limits<float>::infinity(), kNoSlot};
         open_[first_open_] = 0;
-        return entries_[first_open_++].slot;
+        return entries_[first_open_++];
     }
     // The one that take_nearest would give next, as things stand.
     Slot peek_nearest() const noexcept {

@@ -1,6 +1,7 @@
 #include "index/quantiser.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -10,10 +11,30 @@ namespace {
 
 using simd::ElementType;
 
-std::size_t round_up(std::size_t value, std::size_t unit) { return (value + unit - 1) / unit * unit; }
+std::size_t round_up(std::size_t value, std::size_t unit) {
+    return (value + unit - 1) / unit * unit;
+}
 
 // Rows that span cache lines begin on one.
 std::size_t padded(std::size_t bytes) { return round_up(bytes, bytes >= 64 ? 64 : 16); }
+
+// The largest absolute value; NaN or infinity where there is one. Without their sign, floats order
+// as the integers of the same bits do, and a maximum of integers is a loop that vectorises.
+float largest_of(const float* vector, std::size_t dim) {
+    std::uint32_t largest = 0;
+    for (std::size_t i = 0; i < dim; ++i) {
+        largest = std::max(largest, std::bit_cast<std::uint32_t>(vector[i]) & 0x7fffffffu);
+    }
+    return std::bit_cast<float>(largest);
+}
+
+// A squared distance is at most four times the square of the longer vector's length.
+float max_component(std::size_t dim, ElementType type) {
+    constexpr float kMaxHalf = 65504.0f;
+    const float sums =
+        std::sqrt(std::numeric_limits<float>::max() / (8.0f * static_cast<float>(dim)));
+    return type == ElementType::f16 ? std::min(kMaxHalf, sums) : sums;
+}
 
 }  // namespace
 
@@ -24,36 +45,44 @@ Quantiser::Quantiser(std::size_t dim, Metric metric, ElementType type)
       code_bytes_(round_up(dim, 4)),
       row_bytes_(padded(type == ElementType::i8 ? code_bytes_ + 2 * sizeof(float)
                                                 : dim * simd::element_size(type))),
+      max_component_(max_component(dim, type)),
       kernels_(&simd::active()),
-      kernel_((metric == Metric::l2 && type != ElementType::i8 ? kernels_->l2 : kernels_->ip)
-                  [static_cast<std::size_t>(type)]) {}
+      kernel_((metric == Metric::l2 && type != ElementType::i8
+                   ? kernels_->l2
+                   : kernels_->ip)[static_cast<std::size_t>(type)]) {}
 
 void Quantiser::check(const float* vector, std::size_t position) const {
-    // NaN and infinity both make x - x differ from zero, and a sum of zeros is zero.
-    float finite = 0.0f;
-    float largest = 0.0f;
-    for (std::size_t i = 0; i < dim_; ++i) {
-        finite += vector[i] - vector[i];
-        largest = std::max(largest, std::fabs(vector[i]));
+    const float largest = largest_of(vector, dim_);
+    const auto refuse = [&](ErrorCode code, const std::string& what) {
+        throw Error(code, "vector " + std::to_string(position) + " " + what);
+    };
+    if (!std::isfinite(largest)) refuse(ErrorCode::non_finite_vector, "holds NaN or infinity");
+    if (metric_ == Metric::cosine) {
+        if (largest == 0.0f) refuse(ErrorCode::zero_vector, "is zero; cosine is undefined for it");
+        return;
     }
-    if (finite != 0.0f) {
-        throw Error(ErrorCode::non_finite_vector,
-                    "vector " + std::to_string(position) + " holds NaN or infinity");
+    if (largest > max_component_) {
+        refuse(ErrorCode::non_finite_vector, "holds " + std::to_string(largest) + "; above " +
+                                                 std::to_string(max_component_) +
+                                                 " products or rows overflow");
     }
-    if (type_ == ElementType::f16 && metric_ != Metric::cosine && largest > 65504.0f) {
-        throw Error(ErrorCode::non_finite_vector, "vector " + std::to_string(position) +
-                                                      " holds a value beyond float16's 65504");
-    }
-    if (metric_ == Metric::cosine && largest == 0.0f) {
-        throw Error(ErrorCode::zero_vector, "vector " + std::to_string(position) +
-                                                " is zero; cosine is undefined for it");
-    }
+}
+
+bool Quantiser::sound(const std::byte* row) const {
+    std::vector<float> vector(dim_);
+    decode(row, vector.data());
+    const float largest = largest_of(vector.data(), dim_);
+    // Half as much again for what rounding adds to a normalised vector.
+    const bool fits =
+        metric_ == Metric::cosine ? largest <= 1.5f : largest <= 1.5f * max_component_;
+    if (type_ != ElementType::i8) return fits;
+    const float norm2 = tail(row, 1);
+    return fits && tail(row, 0) > 0.0f && norm2 >= 0.0f && std::isfinite(norm2);
 }
 
 void Quantiser::normalised(const float* vector, float* out) const {
     // Scaled by the largest component first, so that squares neither overflow nor vanish.
-    float largest = 0.0f;
-    for (std::size_t i = 0; i < dim_; ++i) largest = std::max(largest, std::fabs(vector[i]));
+    const float largest = largest_of(vector, dim_);
     double sum = 0.0;
     for (std::size_t i = 0; i < dim_; ++i) {
         const double x = static_cast<double>(vector[i]) / largest;
@@ -84,13 +113,12 @@ void Quantiser::encode(const float* vector, std::byte* row) const {
 }
 
 void Quantiser::encode_bytes(const float* vector, std::byte* row) const {
-    float largest = 0.0f;
-    bool whole = true;
-    for (std::size_t i = 0; i < dim_; ++i) {
-        largest = std::max(largest, std::fabs(vector[i]));
-        whole = whole && vector[i] == std::nearbyint(vector[i]);
-    }
-    const float scale = (whole && largest <= 127.0f) || largest == 0.0f ? 1.0f : largest / 127.0f;
+    const float largest = largest_of(vector, dim_);
+    bool whole = largest <= 127.0f;
+    for (std::size_t i = 0; whole && i < dim_; ++i) whole = vector[i] == std::nearbyint(vector[i]);
+    // Not below the smallest normal number: a quotient by less could overflow.
+    const float scale =
+        whole ? 1.0f : std::max(largest / 127.0f, std::numeric_limits<float>::min());
     auto* codes = reinterpret_cast<std::int8_t*>(row);
     double norm2 = 0.0;
     for (std::size_t i = 0; i < dim_; ++i) {

@@ -31,11 +31,14 @@ class Quantiser {
     simd::ElementType type() const noexcept { return type_; }
     std::size_t row_bytes() const noexcept { return row_bytes_; }  // a multiple of 16
 
-    // Checks for NaN, infinity and, under cosine, zero. `position` is for the message.
+    // Refuses NaN, infinity, what is too large for the products or the rows and, under cosine,
+    // zero. `position` is for the message.
     void check(const float* vector, std::size_t position) const;
+    bool sound(const std::byte* row) const;  // whether it could come from a vector that was checked
 
     void encode(const float* vector, std::byte* row) const;
-    void decode(const std::byte* row, float* vector) const;  // what is stored, normalised for cosine
+    void decode(const std::byte* row,
+                float* vector) const;  // what is stored, normalised for cosine
 
     // `scratch` is kept alive by the caller as long as the query is used.
     Query query(const float* vector, std::vector<std::byte>& scratch) const;
@@ -45,8 +48,7 @@ class Quantiser {
     void keys(const Query& query, const std::byte* base, const Slot* slots, std::size_t count,
               float* out) const;
 
-    float score_of(float key) const noexcept { return -key; }
-    float key_of(float score) const noexcept { return -score; }
+    float score_of(float key) const noexcept { return 0.0f - key; }  // never -0
 
   private:
     void normalised(const float* vector, float* out) const;
@@ -58,6 +60,7 @@ class Quantiser {
     simd::ElementType type_;
     std::size_t code_bytes_;  // int8 codes rounded up to four bytes
     std::size_t row_bytes_;
+    float max_component_;
     const simd::Kernels* kernels_;
     simd::Metric kernel_;
 };

@@ -51,28 +51,6 @@ void choose_entry(const Storage& storage, Graph& graph) {
 
 }  // namespace
 
-std::vector<Slot> unreachable(const Storage& storage, const Graph& graph) {
-    std::vector<Slot> lost;
-    if (graph.empty()) return lost;
-    std::vector<bool> seen(graph.slots());
-    std::vector<Slot> stack{graph.entry()};
-    seen[graph.entry()] = true;
-    while (!stack.empty()) {
-        const Slot slot = stack.back();
-        stack.pop_back();
-        for (const Slot next : graph.links(slot, 0)) {
-            if (!seen[next]) {
-                seen[next] = true;
-                stack.push_back(next);
-            }
-        }
-    }
-    for (Slot slot = 0; slot < graph.slots(); ++slot) {
-        if (storage.is_live(slot) && graph.contains(slot) && !seen[slot]) lost.push_back(slot);
-    }
-    return lost;
-}
-
 void remove_deleted(Storage& storage, Graph& graph, const Params& params) {
     if (storage.deleted() == 0) return;
     SearchContext context;
@@ -90,13 +68,7 @@ void remove_deleted(Storage& storage, Graph& graph, const Params& params) {
         storage.release(slot);
     }
     choose_entry(storage, graph);
-    // A forced link can cost another node its last one, so look again; each round leaves fewer.
-    constexpr int kRounds = 8;
-    for (int round = 0; round < kRounds; ++round) {
-        const std::vector<Slot> lost = unreachable(storage, graph);
-        if (lost.empty()) return;
-        for (const Slot slot : lost) relink(storage, graph, params, slot, context);
-    }
+    reconnect(storage, graph, params);
 }
 
 }  // namespace llmspell::index

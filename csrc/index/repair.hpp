@@ -7,10 +7,8 @@
 namespace llmspell::index {
 
 // Removes every deleted slot from the graph and releases it. Afterwards every live node can be
-// reached from the entry on layer 0. One pass over the graph; the caller holds the index for itself.
+// reached from the entry on layer 0. One pass over the graph; the caller holds the index for
+// itself.
 void remove_deleted(Storage& storage, Graph& graph, const Params& params);
-
-// Live nodes that no walk from the entry on layer 0 comes to, in slot order.
-std::vector<Slot> unreachable(const Storage& storage, const Graph& graph);
 
 }  // namespace llmspell::index

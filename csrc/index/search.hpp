@@ -46,13 +46,11 @@ inline std::size_t copy_links(const Graph& graph, Slot node, int level, NodeLock
 
 // Steps to the nearest neighbour until none is nearer, on each layer from `from` down to `to` + 1.
 inline Candidate descend(const Storage& storage, const Graph& graph, const Query& query,
-                         Candidate at, int from, int to, SearchContext& context,
-                         NodeLocks* locks) {
+                         Candidate at, int from, int to, SearchContext& context, NodeLocks* locks) {
     for (int level = from; level > to; --level) {
         for (bool moved = true; moved;) {
             moved = false;
-            const std::size_t count =
-                copy_links(graph, at.slot, level, locks, context.todo.data());
+            const std::size_t count = copy_links(graph, at.slot, level, locks, context.todo.data());
             storage.keys(query, context.todo.data(), count, context.keys.data());
             for (std::size_t i = 0; i < count; ++i) {
                 if (context.keys[i] < at.key) {
@@ -65,29 +63,38 @@ inline Candidate descend(const Storage& storage, const Graph& graph, const Query
     return at;
 }
 
-// Leaves in context.accepted the nearest nodes for which accept(slot) holds, found by a beam of
-// width `ef` that passes through all nodes, accepted or not. Without a filter the beam itself is
-// the answer, and `accept` is the type AcceptAll.
+// The filter of a search without one.
 struct AcceptAll {};
 
+// Leaves in context.beam the `ef` nearest nodes that a walk along the links finds (algorithm 2).
+//
+// With a filter it leaves in context.accepted the `ef` nearest for which accept(slot) holds. The
+// walk passes through the others too, and goes on until nothing nearer than those accepted is left
+// to look at, however few they are of all: a beam of fixed width would fill up with the rest where
+// those lie together. It gives up after `max_steps` nodes, and returns false.
 template <class Accept>
-void beam_search(const Storage& storage, const Graph& graph, const Query& query, Candidate start,
-                 int level, std::size_t ef, std::size_t wanted, const Accept& accept,
+bool beam_search(const Storage& storage, const Graph& graph, const Query& query, Candidate start,
+                 int level, std::size_t ef, std::size_t max_steps, const Accept& accept,
                  SearchContext& context, NodeLocks* locks) {
     constexpr bool kFiltered = !std::is_same_v<Accept, AcceptAll>;
     CandidatePool& beam = context.beam;
-    beam.reset(ef);
+    CandidatePool& accepted = context.accepted;
+    beam.reset(kFiltered ? graph.slots() : ef);
     beam.insert(start.key, start.slot);
     context.visited.insert(start.slot);
     if constexpr (kFiltered) {
-        context.accepted.reset(wanted);
-        if (accept(start.slot)) context.accepted.insert(start.key, start.slot);
+        accepted.reset(ef);
+        if (accept(start.slot)) accepted.insert(start.key, start.slot);
     }
     Slot* todo = context.todo.data();
     float* keys = context.keys.data();
     const std::size_t row_bytes = storage.quantiser().row_bytes();
-    for (Slot node = beam.take_nearest(); node != kNoSlot; node = beam.take_nearest()) {
-        std::size_t count = copy_links(graph, node, level, locks, todo);
+    for (Candidate node = beam.take_nearest(); node.slot != kNoSlot; node = beam.take_nearest()) {
+        if constexpr (kFiltered) {
+            if (node.key > accepted.bound()) break;
+            if (max_steps-- == 0) return false;
+        }
+        std::size_t count = copy_links(graph, node.slot, level, locks, todo);
         std::size_t fresh = 0;
         for (std::size_t i = 0; i < count; ++i) {
             const Slot slot = todo[i];
@@ -106,13 +113,15 @@ void beam_search(const Storage& storage, const Graph& graph, const Query& query,
         storage.keys(query, todo, fresh, keys);
         for (std::size_t i = 0; i < fresh; ++i) {
             if constexpr (kFiltered) {
-                if (keys[i] < context.accepted.bound() && accept(todo[i])) {
-                    context.accepted.insert(keys[i], todo[i]);
-                }
+                if (keys[i] > accepted.bound()) continue;
+                if (accept(todo[i])) accepted.insert(keys[i], todo[i]);
+                beam.insert(keys[i], todo[i]);
+            } else {
+                if (keys[i] < beam.bound()) beam.insert(keys[i], todo[i]);
             }
-            if (keys[i] < beam.bound()) beam.insert(keys[i], todo[i]);
         }
     }
+    return true;
 }
 
 }  // namespace llmspell::index

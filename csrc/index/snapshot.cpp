@@ -182,15 +182,23 @@ void SnapshotReader::read_into(Storage& storage, Graph& graph) const {
     }
     const auto* levels =
         reinterpret_cast<const std::int8_t*>(bytes_.data() + file.sections[kLevels].offset);
+    const std::byte* rows = bytes_.data() + file.sections[kRows].offset;
     std::vector<bool> live(count);
+    std::uint64_t link_rows = 0;
     for (std::size_t i = 0; i < count; ++i) {
         live[i] = levels[i] != kFreeSlot;
-        const bool plausible = levels[i] == kFreeSlot ||
-                               (header_.has_graph ? levels[i] >= 0 && levels[i] <= kMaxLevel
-                                                  : levels[i] == -1);
+        const bool plausible =
+            levels[i] == kFreeSlot ||
+            (header_.has_graph ? levels[i] >= 0 && levels[i] <= kMaxLevel : levels[i] == -1);
         check(plausible, "a node's level is out of range");
+        link_rows += static_cast<std::uint64_t>(std::max(levels[i] + 1, 0));
+        if (!live[i]) continue;
+        check(labels[i] <= kMaxLabel, "an id is out of range");
+        check(storage.quantiser().sound(rows + i * storage.quantiser().row_bytes()),
+              "a vector is not finite, or out of range");
     }
-    storage.restore(std::move(labels), live, bytes_.data() + file.sections[kRows].offset);
+    check(link_rows <= file.sections[kLinks].length / sizeof(Slot), "the links end early");
+    storage.restore(std::move(labels), live, rows);
     if (!header_.has_graph) {
         check(file.sections[kLinks].length == 0, "links without a graph");
         return;
@@ -203,9 +211,8 @@ void SnapshotReader::read_into(Storage& storage, Graph& graph) const {
         graph.add_node(slot, levels[slot]);
         top = std::max<int>(top, levels[slot]);
     }
-    check(file.max_level == top, "the top level does not match the nodes");
-    check(top < 0 ? file.entry == kNoSlot
-                  : file.entry < count && live[file.entry] && graph.level(file.entry) == top,
+    check(top >= 0 && file.max_level == top, "the top level does not match the nodes");
+    check(file.entry < count && live[file.entry] && graph.level(file.entry) == top,
           "the entry point is not a node of the top level");
     const std::byte* at = bytes_.data() + file.sections[kLinks].offset;
     std::uint64_t left = file.sections[kLinks].length / sizeof(Slot);
@@ -218,15 +225,20 @@ void SnapshotReader::read_into(Storage& storage, Graph& graph) const {
         return value;
     };
     std::vector<Slot> links;
+    std::vector<std::uint64_t> last_row(count);  // that linked to a slot
+    std::uint64_t row = 0;
     for (Slot slot = 0; slot < count; ++slot) {
         for (int level = 0; live[slot] && level <= levels[slot]; ++level) {
             const Slot degree = next();
             check(degree <= graph.degree_limit(level), "a node has too many links");
             links.clear();
+            ++row;
             for (Slot i = 0; i < degree; ++i) {
                 const Slot target = next();
                 check(target < count && live[target] && levels[target] >= level,
                       "a link leads to no node of its level");
+                check(target != slot && last_row[target] != row, "a link stands twice");
+                last_row[target] = row;
                 links.push_back(target);
             }
             graph.set_links(slot, level, links);

@@ -27,12 +27,13 @@ void Storage::reserve(std::size_t more) {
     const std::size_t fresh = more > free_.size() ? more - free_.size() : 0;
     const std::size_t needed = states_.size() + fresh;
     if (needed >= kNoSlot) throw Error(ErrorCode::input, "an index holds at most 2^32 - 2 vectors");
-    free_.reserve(free_.size() + deleted_);
-    states_.reserve(needed);
-    labels_.reserve(needed);
-    slot_of_.reserve(live() + more);
+    if (needed <= capacity_) return;
     // Half as much again: growing one by one stays linear, and little is left unused.
-    if (needed > capacity_) set_capacity(std::max(needed, capacity_ + capacity_ / 2));
+    const std::size_t grown = std::max(needed, capacity_ + capacity_ / 2);
+    states_.reserve(grown);
+    labels_.reserve(grown);
+    slot_of_.reserve(grown);
+    set_capacity(grown);
 }
 
 Slot Storage::insert(Label label, const float* vector) {

@@ -9,7 +9,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmspell.errors import DtypeError, InputError, InvalidId, ShapeError
 
-__all__ = ["IdBitmap", "as_filter", "as_ids", "as_vectors", "require_count"]
+__all__ = [
+    "MAX_ID",
+    "MAX_THREADS",
+    "IdBitmap",
+    "as_filter",
+    "as_ids",
+    "as_threshold",
+    "as_vectors",
+    "require_count",
+]
+
+MAX_ID = 2**63 - 1
+MAX_THREADS = 256  # the core uses no more
 
 
 class IdBitmap:
@@ -47,7 +59,7 @@ def as_ids(ids: ArrayLike) -> NDArray[np.uint64]:
     if array.ndim > 1:
         raise ShapeError(f"expected ids of shape (n,), got {array.shape}")
     array = np.atleast_1d(array)
-    if array.size and (array.min() < 0 or array.max() > np.iinfo(np.int64).max):
+    if array.size and (array.min() < 0 or array.max() > MAX_ID):
         raise InvalidId(f"ids must be from 0 to 2**63 - 1, got {array.min()} to {array.max()}")
     return np.ascontiguousarray(array, dtype=np.uint64)
 
@@ -71,7 +83,8 @@ def as_vectors(vectors: ArrayLike, dtype: str) -> NDArray[np.float32]:
         isinstance(vectors, np.ndarray) or array.dtype.kind not in "iu"
     ):
         raise DtypeError(f"expected float vectors, got {_kind(vectors)}")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused by the index
+        return np.asarray(array, dtype=np.float32, order="C")
 
 
 def as_filter(
@@ -91,14 +104,31 @@ def as_filter(
 
 
 def require_count(name: str, value: int) -> int:
-    """Return ``value`` if it is an integer of at least 1.
+    """Return ``value`` if it is an integer from 1 to ``MAX_ID``.
 
     Raises:
         InputError: it isn't.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, np.integer))
+        or not 1 <= value <= MAX_ID
+    ):
         raise InputError(f"{name} must be an integer of at least 1, got {value!r}")
     return int(value)
+
+
+def as_threshold(value: float | None) -> float | None:
+    """Return a score to compare with, or None.
+
+    Raises:
+        InputError: it is NaN or no number.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, (int, float, np.integer, np.floating)) or value != value:
+        raise InputError(f"threshold must be a number, got {value!r}")
+    return float(value)
 
 
 def _kind(value: Any) -> str:

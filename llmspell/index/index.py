@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Self, cast
 
 import numpy as np
@@ -11,7 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmspell import _core
 from llmspell.config import ElementType, IndexParams, Metric
-from llmspell.index.arrays import IdBitmap, as_filter, as_ids, as_vectors, require_count
+from llmspell.errors import InputError
+from llmspell.index.arrays import (
+    MAX_ID,
+    MAX_THREADS,
+    IdBitmap,
+    as_filter,
+    as_ids,
+    as_threshold,
+    as_vectors,
+    require_count,
+)
 from llmspell.index.neighbors import Neighbors, neighbors_type
 
 __all__ = ["Index"]
@@ -83,7 +92,7 @@ class Index:
 
     @property
     def params(self) -> IndexParams:
-        """What the index was made with."""
+        """What the index was made with, ``max_neighbors`` filled in."""
         return IndexParams(**self._core.params)
 
     @property
@@ -94,8 +103,8 @@ class Index:
     def __len__(self) -> int:
         return len(self._core)
 
-    def __contains__(self, id: int) -> bool:
-        return id >= 0 and id in self._core
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, (int, np.integer)) and 0 <= id <= MAX_ID and int(id) in self._core
 
     def __repr__(self) -> str:
         return (
@@ -108,8 +117,8 @@ class Index:
         Args:
             ids: (n,) integers from 0 to 2**63 - 1, or one of them.
             vectors: (n, dim) or (dim,) floats; whole numbers too where ``dtype`` is int8.
-            threads: to link with; all processors where None. One thread builds the same graph
-                each time.
+            threads: to link with, at most 256; all processors where None. One thread builds the
+                same graph each time.
 
         Raises:
             DuplicateId: an id is in the index, or twice in ``ids``.
@@ -162,14 +171,14 @@ class Index:
             filter: allowed ids: an array of integers, a bool array indexed by id, or an
                 :class:`IdBitmap`. It acts inside the search: k allowed ones come back.
             threshold: lowest score wanted.
-            threads: for a batch of queries.
+            threads: for a batch of queries; at most 256 are used.
 
         Raises:
-            InputError: k, ef_search or threads is below 1.
+            InputError: k, ef_search or threads is below 1, or threshold is NaN.
             DtypeError, ShapeError, DimensionMismatch, NonFiniteVector, ZeroVector: see
                 :mod:`llmspell.errors`.
         """
-        if type(k) is not int or k < 1:
+        if type(k) is not int or not 1 <= k <= MAX_ID:
             k = require_count("k", k)
         ef = 0 if ef_search is None else require_count("ef_search", ef_search)
         if (
@@ -178,9 +187,11 @@ class Index:
             or not query.flags.c_contiguous
         ):
             query = as_vectors(query, self._dtype)
+        if threshold is not None:
+            threshold = as_threshold(threshold)
         ids, bits = (None, None) if filter is None else as_filter(filter)
-        if threads != 1:
-            threads = require_count("threads", threads)
+        if type(threads) is not int or threads != 1:
+            threads = _thread_count(threads)
         return self._neighbors(self._core.search(query, k, ef, threshold, ids, bits, threads))
 
     def save(self, path: str | os.PathLike[str], *, tag: int = 0) -> None:
@@ -192,8 +203,11 @@ class Index:
 
         Raises:
             StorageError: the file can't be written; an old one is untouched.
+            InputError: ``tag`` is negative or has more than 64 bits.
         """
-        self._core.save(os.fspath(Path(path)), tag)
+        if not 0 <= tag < 1 << 64:
+            raise InputError(f"tag must be from 0 to 2**64 - 1, got {tag!r}")
+        self._core.save(os.fsencode(path), tag)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -204,7 +218,7 @@ class Index:
             CorruptFile: a checksum, a length or a link in it does not hold.
             UnsupportedFormat: another version wrote it.
         """
-        core, tag = _core.Index.load(os.fspath(Path(path)))
+        core, tag = _core.Index.load(os.fsencode(path))
         index = cls.__new__(cls)
         index._attach(core, tag)
         return index
@@ -218,4 +232,6 @@ class Index:
 
 
 def _thread_count(threads: int | None) -> int:
-    return (os.cpu_count() or 1) if threads is None else require_count("threads", threads)
+    if threads is None:
+        return os.cpu_count() or 1
+    return min(require_count("threads", threads), MAX_THREADS)

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llmspell import Index, IndexParams, errors
+from llmspell.config import ElementType, Metric
+from tests.index.vectors import METRICS, TYPES, clustered
+
+HEADER = 176
+VERSION_AT = 8
+
+
+def _index(n: int = 300, threshold: int = 0) -> Index:
+    params = IndexParams(m=5, ef_construction=40, graph_threshold=threshold, seed=3)
+    index = Index(dim=12, metric="ip", params=params)
+    if n:
+        index.add(np.arange(n), clustered(n, 12, 1), threads=1)
+    return index
+
+
+@pytest.mark.parametrize("threshold", [0, 10_000], ids=["graph", "flat"])
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("metric", METRICS)
+def test_loaded_index_answers_as_the_saved_one(
+    tmp_path: Path, metric: Metric, dtype: ElementType, threshold: int
+) -> None:
+    params = IndexParams(m=5, ef_construction=40, ef_search=30, graph_threshold=threshold)
+    index = Index(dim=12, metric=metric, dtype=dtype, params=params)
+    index.add(np.arange(0, 900, 3), clustered(300, 12, 1))
+    index.delete(np.arange(0, 900, 9))
+    index.save(tmp_path / "index")
+    loaded = Index.load(tmp_path / "index")
+    assert (loaded.dim, loaded.metric, loaded.dtype) == (12, metric, dtype)
+    assert loaded.params == index.params
+    assert len(loaded) == len(index) == 200
+    assert loaded.stats()["graph_nodes"] == index.stats()["graph_nodes"]
+    queries = clustered(20, 12, 2)
+    before, after = index.search(queries, 10), loaded.search(queries, 10)
+    np.testing.assert_array_equal(after.ids, before.ids)
+    np.testing.assert_array_equal(after.scores, before.scores)
+    kept = np.setdiff1d(np.arange(0, 900, 3), np.arange(0, 900, 9))
+    np.testing.assert_array_equal(loaded.get(kept), index.get(kept))
+
+
+def test_loaded_index_can_be_changed(tmp_path: Path) -> None:
+    _index().save(tmp_path / "index")
+    loaded = Index.load(tmp_path / "index")
+    loaded.delete(np.arange(0, 300, 2))
+    loaded.upsert(np.arange(1_000, 1_200), clustered(200, 12, 5))
+    assert loaded.search(clustered(200, 12, 5), 1).ids[:, 0].tolist() == list(range(1_000, 1_200))
+    loaded.save(tmp_path / "index")
+    assert len(Index.load(tmp_path / "index")) == 350
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_empty_and_tiny_indexes_are_saved(tmp_path: Path, n: int) -> None:
+    index = _index(n)
+    index.save(tmp_path / "index")
+    assert len(Index.load(tmp_path / "index")) == n
+
+
+def test_index_emptied_by_deletes_is_saved(tmp_path: Path) -> None:
+    index = _index(20)
+    index.delete(np.arange(20))
+    index.save(tmp_path / "index")
+    loaded = Index.load(tmp_path / "index")
+    loaded.add([1], clustered(1, 12))
+    assert loaded.search(clustered(1, 12)[0]).ids.tolist() == [1]
+
+
+def test_tag_comes_back(tmp_path: Path) -> None:
+    index = _index(5)
+    index.save(tmp_path / "index", tag=2**64 - 1)
+    assert Index.load(tmp_path / "index").tag == 2**64 - 1
+    assert index.tag == 0
+    index.save(tmp_path / "index")
+    assert Index.load(tmp_path / "index").tag == 0
+    for tag in (-1, 2**64):
+        with pytest.raises(errors.InputError, match="tag must be"):
+            index.save(tmp_path / "index", tag=tag)
+
+
+def test_same_index_gives_the_same_file(tmp_path: Path) -> None:
+    index = _index()
+    index.save(tmp_path / "a")
+    index.save(tmp_path / "b")
+    Index.load(tmp_path / "a").save(tmp_path / "c")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "c").read_bytes()
+
+
+def test_any_path_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in ("plain", "ünï çødé", os.fsdecode(b"not-utf8-\xff")):
+        _index(5).save(path)
+        assert len(Index.load(path)) == 5
+    with pytest.raises(errors.StorageError, match="NUL"):
+        _index(5).save("a\0b")
+    with pytest.raises(errors.StorageError, match="NUL"):
+        Index.load("plain\0b")
+
+
+def test_failed_save_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    target = tmp_path / "index"
+    _index(5).save(target)
+    old = target.read_bytes()
+    (tmp_path / "index.tmp").mkdir()
+    with pytest.raises(errors.StorageError, match="can't create"):
+        _index(50).save(target)
+    assert target.read_bytes() == old
+    (tmp_path / "index.tmp").rmdir()
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(errors.StorageError, match="can't rename"):
+        _index(50).save(tmp_path / "taken")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "taken"]
+
+
+def test_missing_file_and_folder_are_storage_errors(tmp_path: Path) -> None:
+    with pytest.raises(errors.StorageError, match="can't open"):
+        Index.load(tmp_path / "none")
+    with pytest.raises(errors.StorageError, match="can't"):
+        Index.load(tmp_path)
+    with pytest.raises(errors.StorageError, match="can't create"):
+        _index(5).save(tmp_path / "none" / "index")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"x", b"LLSPIDX\n", b"\0" * HEADER, b"not an index, but a long text\n" * 20]
+)
+def test_file_of_another_kind_is_corrupt(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "index").write_bytes(content)
+    with pytest.raises(errors.CorruptFile, match="index"):
+        Index.load(tmp_path / "index")
+
+
+@pytest.mark.parametrize("version", [0, 2, 2**32 - 1])
+def test_other_versions_are_named(tmp_path: Path, version: int) -> None:
+    _index(5).save(tmp_path / "index")
+    content = bytearray((tmp_path / "index").read_bytes())
+    struct.pack_into("<I", content, VERSION_AT, version)
+    (tmp_path / "index").write_bytes(content)
+    with pytest.raises(errors.UnsupportedFormat, match=f"version {version}; this release reads"):
+        Index.load(tmp_path / "index")
+
+
+def test_every_truncation_is_detected(tmp_path: Path) -> None:
+    _index(30).save(tmp_path / "index")
+    content = (tmp_path / "index").read_bytes()
+    for length in range(0, len(content), 7):
+        (tmp_path / "cut").write_bytes(content[:length])
+        with pytest.raises(errors.CorruptFile):
+            Index.load(tmp_path / "cut")
+    (tmp_path / "cut").write_bytes(content + b"\0")
+    with pytest.raises(errors.CorruptFile, match="longer than its sections"):
+        Index.load(tmp_path / "cut")
+
+
+def test_searches_go_on_while_an_index_is_saved(tmp_path: Path) -> None:
+    """The file of a named pipe takes no byte until somebody reads: the save hangs half-way."""
+    index = _index(2_000)
+    pipe = tmp_path / "index.tmp"
+    os.mkfifo(pipe)
+
+    def save() -> None:
+        with pytest.raises(errors.StorageError, match="can't sync"):  # a pipe can't be
+            index.save(tmp_path / "index")
+
+    saver = threading.Thread(target=save)
+    saver.start()
+    reader = os.open(pipe, os.O_RDONLY)
+    try:
+        assert os.read(reader, 8) == b"LLSPIDX\n"
+        assert index.search(clustered(2_000, 12, 1)[5], 1).ids.tolist() == [5]
+        assert saver.is_alive()
+    finally:
+        while os.read(reader, 1 << 20):
+            pass
+        os.close(reader)
+        saver.join()

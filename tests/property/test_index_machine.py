@@ -1,0 +1,199 @@
+"""`Index` against a dict and NumPy: any sequence of changes, searches, saves and loads.
+
+What holds: no deleted id is returned; min(k, live allowed) results come back, best first, with the
+scores that the model computes from the vectors as held; every live vector finds itself, a copy of
+it or, where rounding makes them equal, another as near; a flat index gives the model's answer
+exactly, up to the order of ties. The graphs here are small enough to be exact as well.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from numpy.typing import ArrayLike, NDArray
+
+from llmspell import Index, IndexParams, errors
+from llmspell.config import ElementType, Metric
+from tests.index.vectors import METRICS, TYPES, scores_of
+
+DIM = 5
+IDS = st.integers(0, 60)
+BATCHES = st.lists(IDS, min_size=1, max_size=20, unique=True)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+class IndexMachine(RuleBasedStateMachine):
+    metric: ClassVar[Metric]
+    dtype: ClassVar[ElementType]
+    graph: ClassVar[bool]
+
+    @initialize()
+    def start(self) -> None:
+        params = IndexParams(m=4, ef_construction=64, graph_threshold=0 if self.graph else 1 << 30)
+        self.index = Index(dim=DIM, metric=self.metric, dtype=self.dtype, params=params)
+        self.model: dict[int, NDArray[np.float32]] = {}
+        self.folder = Path(tempfile.mkdtemp())
+        self.tag = 0
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            shutil.rmtree(self.folder)
+
+    def _vectors(self, n: int, seed: int) -> NDArray[np.float32]:
+        # Few values, so that copies, ties and, under int8, equal codes of unequal vectors occur.
+        random = np.random.default_rng(seed)
+        vectors = random.integers(-3, 4, (n, DIM)) + random.choice([0.0, 0.25], (n, 1))
+        vectors[np.abs(vectors).max(axis=1) == 0, 0] = 1.0
+        return vectors.astype(np.float32)
+
+    @rule(ids=BATCHES, seed=SEEDS, threads=st.sampled_from([1, 3]))
+    def add(self, ids: list[int], seed: int, threads: int) -> None:
+        vectors = self._vectors(len(ids), seed)
+        if self.model.keys() & set(ids):
+            with pytest.raises(errors.DuplicateId):
+                self.index.add(ids, vectors, threads=threads)
+            return
+        self.index.add(ids, vectors, threads=threads)
+        self._put(ids)
+
+    @rule(ids=BATCHES, seed=SEEDS)
+    def upsert(self, ids: list[int], seed: int) -> None:
+        self.index.upsert(ids, self._vectors(len(ids), seed))
+        self._put(ids)
+
+    def _put(self, ids: list[int]) -> None:
+        # As held: what rounding and normalising do is for the tests of `get`.
+        self.model.update(zip(ids, self.index.get(ids), strict=True))
+
+    @rule(ids=BATCHES, seed=SEEDS)
+    def refuse_nan(self, ids: list[int], seed: int) -> None:
+        vectors = self._vectors(len(ids), seed)
+        vectors[-1, -1] = np.nan
+        with pytest.raises(errors.NonFiniteVector):
+            self.index.upsert(ids, vectors)
+
+    @rule(ids=st.lists(IDS, max_size=30))
+    def delete(self, ids: list[int]) -> None:
+        there = self.model.keys() & set(ids)
+        assert self.index.delete(ids) == len(there)
+        for id in there:
+            del self.model[id]
+
+    @rule()
+    def delete_everything(self) -> None:
+        assert self.index.delete(list(self.model)) == len(self.model)
+        self.model = {}
+
+    @rule(seed=SEEDS, k=st.integers(1, 80), ef=st.sampled_from([None, 1, 200]))
+    def search(self, seed: int, k: int, ef: int | None) -> None:
+        query = self._vectors(1, seed)[0]
+        ids, scores = self.index.search(query, k, ef_search=ef)
+        self._check(query, ids, scores, k, sorted(self.model), wide=ef != 1)
+
+    @rule(
+        seed=SEEDS, k=st.integers(1, 80), mask_seed=SEEDS, kept=st.floats(0, 1), mask=st.booleans()
+    )
+    def search_filtered(self, seed: int, k: int, mask_seed: int, kept: float, mask: bool) -> None:
+        query = self._vectors(1, seed)[0]
+        bits = np.random.default_rng(mask_seed).random(61) < kept
+        allowed = np.flatnonzero(bits)
+        ids, scores = self.index.search(query, k, filter=bits if mask else allowed)
+        self._check(query, ids, scores, k, sorted(self.model.keys() & set(allowed.tolist())))
+
+    @rule(seed=SEEDS, k=st.integers(1, 80), threshold=st.floats(-40, 40))
+    def search_above(self, seed: int, k: int, threshold: float) -> None:
+        query = self._vectors(1, seed)[0]
+        every = self.index.search(query, k)
+        above = self.index.search(query, k, threshold=threshold)
+        enough = every.scores >= np.float32(threshold)
+        assert above.ids.tolist() == every.ids[enough].tolist()
+
+    def _check(
+        self,
+        query: NDArray[np.float32],
+        ids: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        k: int,
+        allowed: list[int],
+        *,
+        wide: bool = True,
+    ) -> None:
+        assert len(set(ids.tolist())) == len(ids) == min(k, len(allowed))
+        assert set(ids.tolist()) <= set(allowed)
+        assert (np.diff(scores) <= 0).all()
+        if not allowed:
+            return
+        exact = dict(zip(allowed, self._exact(query[None], allowed)[0], strict=True))
+        self._close(scores, [exact[int(id)] for id in ids])
+        if not self.graph or wide:
+            best = sorted(exact.values(), reverse=True)[: len(ids)]
+            self._close(scores, best)
+
+    def _close(self, actual: NDArray[np.float32], desired: ArrayLike) -> None:
+        # int8 rounds the query to its own 127 steps too.
+        rtol, atol = (0.02, 0.25) if self.dtype == "int8" else (1e-5, 2e-5)
+        np.testing.assert_allclose(actual, np.asarray(desired, float), rtol=rtol, atol=atol)
+
+    def _exact(self, queries: NDArray[np.float32], ids: list[int]) -> NDArray[np.float64]:
+        rows = np.array([self.model[id] for id in ids])
+        if self.metric != "cosine":
+            return scores_of(self.metric, queries, rows)
+        # Rows were normalised before they were rounded, and are not once more.
+        return scores_of("ip", queries / np.linalg.norm(queries, axis=1, keepdims=True), rows)
+
+    @rule(change_tag=st.booleans())
+    def save_and_load(self, change_tag: bool) -> None:
+        self.tag += change_tag
+        self.index.save(self.folder / "index", tag=self.tag)
+        self.index = Index.load(self.folder / "index")
+        assert self.index.tag == self.tag
+
+    @invariant()
+    def holds_what_the_model_holds(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        ids = sorted(self.model)
+        assert len(self.index) == len(ids)
+        assert all(id in self.index for id in ids)
+        if not ids:
+            return
+        held = np.array([self.model[id] for id in ids])
+        np.testing.assert_array_equal(self.index.get(ids), held)
+        found = self.index.search(held, 1)
+        # Not always its own: under ip a longer vector may be nearer.
+        best = self._exact(held, ids).max(axis=1)
+        self._close(found.scores[:, 0], best)
+
+
+def _machine(metric_: Metric, dtype_: ElementType, graph_: bool) -> type[IndexMachine]:
+    class Machine(IndexMachine):
+        metric = metric_
+        dtype = dtype_
+        graph = graph_
+
+    return Machine
+
+
+@pytest.mark.parametrize("graph", [False, True], ids=["flat", "graph"])
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("metric", METRICS)
+def test_index_does_what_a_dict_and_numpy_do(
+    metric: Metric, dtype: ElementType, graph: bool
+) -> None:
+    case = _machine(metric, dtype, graph).TestCase
+    case.settings = settings(
+        max_examples=12,
+        derandomize=True,
+        stateful_step_count=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    case("runTest").runTest()
