@@ -12,8 +12,6 @@ import pytest
 from benchmarks import imports, recall, report
 from benchmarks.peers.base import PeerSpec
 
-pytest.importorskip("matplotlib", reason="pip install 'llmspell[bench]'")
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
