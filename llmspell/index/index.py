@@ -104,7 +104,9 @@ class Index:
         return len(self._core)
 
     def __contains__(self, id: object) -> bool:
-        return isinstance(id, (int, np.integer)) and 0 <= int(id) <= MAX_ID and int(id) in self._core
+        return (
+            isinstance(id, (int, np.integer)) and 0 <= int(id) <= MAX_ID and int(id) in self._core
+        )
 
     def __repr__(self) -> str:
         return (
