@@ -59,20 +59,24 @@ def cpp(session: nox.Session, preset: str) -> None:
 @nox.session
 def cpp_coverage(session: nox.Session) -> None:
     """Lines of C++ that the C++ and the Python tests run together (gcc and gcovr)."""
+    flags = "CMAKE_CXX_FLAGS=--coverage"
     install(session, "gcovr>=8", "cmake>=3.24", "ninja")
-    flags = "-DCMAKE_CXX_FLAGS=--coverage -O0 -g"
-    session.run("cmake", "--preset", "default", "-B", "build/coverage", flags, external=True)
-    session.run("cmake", "--build", "build/coverage", "--parallel", external=True)
-    session.run("ctest", "--test-dir", "build/coverage", "--output-on-failure", external=True)
-    session.install(
-        "-v",
-        "-Ccmake.define.CMAKE_CXX_FLAGS=--coverage -O0 -g",
+    install(
+        session,
+        f"-Ccmake.define.{flags}",
+        "-Ccmake.build-type=Debug",
         "-Cbuild-dir=build/coverage-python",
         "-Cinstall.strip=false",
+        "-e",
         ".[test]",
     )
-    session.run("pytest", "-q", "--import-mode=append", "tests/index", "tests/quota", "tests/simd")
-    session.run("gcovr", "--root", ".", "--filter", "csrc/", "build", "--txt", external=True)
+    configure = ("--preset", "default", "-B", "build/coverage", "-DCMAKE_BUILD_TYPE=Debug")
+    session.run("cmake", *configure, f"-D{flags}", external=True)
+    session.run("cmake", "--build", "build/coverage", "--parallel", external=True)
+    session.run("ctest", "--test-dir", "build/coverage", "--output-on-failure", external=True)
+    folders = ("index", "property", "quota", "simd", "storage", "observability")
+    session.run("pytest", "-q", *(f"tests/{folder}" for folder in folders))
+    session.run("gcovr", "--root", ".", "--filter", "csrc/", "build", external=True)
 
 
 @nox.session
