@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import os
+
 import nox
 from nox.virtualenv import PassthroughEnv
+
+PROCESSORS = str(os.cpu_count() or 1)  # make would start every compilation at once
 
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["tests", "lint", "types", "cpp", "docs"]
@@ -52,7 +56,7 @@ def cpp(session: nox.Session, preset: str) -> None:
     """The C++ tests of one preset, warnings as errors."""
     install(session, "cmake>=3.24")
     session.run("cmake", "--preset", preset, external=True)
-    session.run("cmake", "--build", "--preset", preset, "--parallel", external=True)
+    session.run("cmake", "--build", "--preset", preset, "--parallel", PROCESSORS, external=True)
     session.run("ctest", "--preset", preset, external=True)
 
 
@@ -72,7 +76,7 @@ def cpp_coverage(session: nox.Session) -> None:
     )
     configure = ("--preset", "default", "-B", "build/coverage", "-DCMAKE_BUILD_TYPE=Debug")
     session.run("cmake", *configure, f"-D{flags}", external=True)
-    session.run("cmake", "--build", "build/coverage", "--parallel", external=True)
+    session.run("cmake", "--build", "build/coverage", "--parallel", PROCESSORS, external=True)
     session.run("ctest", "--test-dir", "build/coverage", "--output-on-failure", external=True)
     folders = ("index", "property", "quota", "simd", "storage", "observability")
     session.run("pytest", "-q", *(f"tests/{folder}" for folder in folders))
