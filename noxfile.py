@@ -63,8 +63,7 @@ def cpp(session: nox.Session, preset: str) -> None:
 @nox.session
 def cpp_coverage(session: nox.Session) -> None:
     """Lines of C++ that the C++ and the Python tests run together (gcc and gcovr)."""
-    # Atomic, for threads that count a line at once would lose or wreck the count.
-    flags = "CMAKE_CXX_FLAGS=--coverage -fprofile-update=atomic"
+    flags = "CMAKE_CXX_FLAGS=--coverage"
     install(session, "gcovr>=8", "cmake>=3.24", "ninja")
     install(
         session,

@@ -65,7 +65,7 @@ std::vector<std::byte> read_file(const std::string& path) {
     const std::uintmax_t size = std::filesystem::file_size(path, error);
     if (error) throw Error(ErrorCode::storage, "can't read " + path + ": " + error.message());
     std::vector<std::byte> bytes(size);
-    if (std::fread(bytes.data(), 1, size, file.get()) != size) fail("can't read", path);
+    if (size > 0 && std::fread(bytes.data(), 1, size, file.get()) != size) fail("can't read", path);
     return bytes;
 }
 
@@ -77,6 +77,7 @@ void write_file_atomically(const std::string& path,
     if (!file) fail("can't create", beside);
     try {
         for (const std::span<const std::byte> part : parts) {
+            if (part.empty()) continue;  // its pointer may be null
             if (std::fwrite(part.data(), 1, part.size(), file.get()) != part.size()) {
                 fail("can't write", beside);
             }

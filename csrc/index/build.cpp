@@ -200,11 +200,13 @@ void link_all(const Storage& storage, Graph& graph, const Params& params,
     graph.resize(storage.slots());
     for (const Slot slot : slots) graph.add_node(slot, level_of(storage.label(slot), params));
     threads = static_cast<unsigned>(std::clamp<std::size_t>(slots.size() / 64, 1, threads));
+    const Slot entry = graph.entry();
     NodeLocks locks;
     Linker linker(storage, graph, params, threads > 1 ? &locks : nullptr);
     parallel_for(
         slots.size(), threads, [] { return SearchContext{}; },
         [&](std::size_t i, SearchContext& context) { linker.link(slots[i], context); });
+    if (graph.entry() != entry) reconnect(storage, graph, params);
 }
 
 void reconnect(const Storage& storage, Graph& graph, const Params& params) {

@@ -14,7 +14,8 @@ namespace llmspell::index {
 int level_of(Label label, const Params& params) noexcept;
 
 // Links every slot into the graph by `threads` threads. The caller holds the index for itself.
-// With one thread the result depends on the order of `slots` alone.
+// With one thread the result depends on the order of `slots` alone. Afterwards a walk from the
+// entry on layer 0 comes to every node. Where it throws, the graph is half linked: clear it.
 void link_all(const Storage& storage, Graph& graph, const Params& params,
               std::span<const Slot> slots, unsigned threads);
 

@@ -17,7 +17,7 @@ void Graph::resize(std::size_t slots) {
     upper_.resize(slots);
 }
 
-void Graph::clear() { *this = Graph(m_, max_neighbors_); }
+void Graph::clear() noexcept { *this = Graph(m_, max_neighbors_); }
 
 std::size_t Graph::bytes() const noexcept {
     std::size_t total = bottom_.bytes() + parents_.capacity() * sizeof(Slot) + levels_.capacity() +

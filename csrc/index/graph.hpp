@@ -20,10 +20,11 @@ namespace llmspell::index {
 
 class Graph {
   public:
-    Graph(std::uint32_t m, std::uint32_t max_neighbors) : m_(m), max_neighbors_(max_neighbors) {}
+    Graph(std::uint32_t m, std::uint32_t max_neighbors) noexcept
+        : m_(m), max_neighbors_(max_neighbors) {}
 
     void resize(std::size_t slots);
-    void clear();
+    void clear() noexcept;
     std::size_t slots() const noexcept { return levels_.size(); }
     std::size_t bytes() const noexcept;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <unordered_set>
 
 #include "base/parallel.hpp"
@@ -132,16 +133,24 @@ void Index::add(const Label* labels, const float* vectors, std::size_t count, bo
         repair();
         storage_.reserve(count);
     }
-    std::vector<Slot> slots(count);
-    for (std::size_t i = 0; i < count; ++i) {
-        slots[i] = storage_.insert(labels[i], vectors + i * dim_);
+    std::vector<Slot> slots;
+    slots.reserve(count);
+    try {
+        for (std::size_t i = 0; i < count; ++i) {
+            slots.push_back(storage_.insert(labels[i], vectors + i * dim_));
+        }
+        if (has_graph_) {
+            link_all(storage_, graph_, params_, slots, threads);
+        } else {
+            grow_graph(threads);
+        }
+    } catch (...) {
+        drop_graph();
+        for (const Slot slot : slots) forget(slot);
+        size_ = storage_.live();
+        throw;
     }
     size_ = storage_.live();
-    if (has_graph_) {
-        link(slots, threads);
-    } else {
-        grow_graph(threads);
-    }
     shrink();
 }
 
@@ -166,21 +175,12 @@ void Index::forget(Slot slot) {
     if (!has_graph_) storage_.release(slot);
 }
 
-void Index::drop_graph() {
+// A graph that is half linked is none; what is stored is found by a sweep until the next addition.
+void Index::drop_graph() noexcept {
     graph_.clear();
     has_graph_ = false;
     for (Slot slot = 0; slot < storage_.slots(); ++slot) {
         if (storage_.state(slot) == SlotState::deleted) storage_.release(slot);
-    }
-}
-
-void Index::link(std::span<const Slot> slots, unsigned threads) {
-    try {
-        link_all(storage_, graph_, params_, slots, threads);
-    } catch (...) {
-        // Half linked is no graph; what is stored is found by a sweep until the next change.
-        drop_graph();
-        throw;
     }
 }
 
@@ -191,7 +191,7 @@ void Index::grow_graph(unsigned threads) {
         if (storage_.is_live(slot)) slots.push_back(slot);
     }
     has_graph_ = true;
-    link(slots, threads);
+    link_all(storage_, graph_, params_, slots, threads);
 }
 
 // Deleted nodes are bridged once they are one in fifty, so that a pass over the graph is shared by
@@ -202,7 +202,16 @@ void Index::repair() {
     if (storage_.live() < std::max<std::size_t>(params_.graph_threshold / 2, 1)) {
         drop_graph();
     } else if (storage_.deleted() > std::max(kMinDeleted, storage_.live() / kDeletedShare)) {
+        bridge();
+    }
+}
+
+// The change that made it necessary stands, even if there is no memory for this.
+void Index::bridge() {
+    try {
         remove_deleted(storage_, graph_, params_);
+    } catch (const std::bad_alloc&) {
+        drop_graph();
     }
 }
 
@@ -213,8 +222,12 @@ void Index::shrink() {
         storage_.live() >= storage_.capacity() / 2) {
         return;
     }
-    const std::vector<Slot> moved = storage_.compact();
-    if (has_graph_) graph_.renumber(moved, storage_.live());
+    try {
+        const std::vector<Slot> moved = storage_.compact();
+        if (has_graph_) graph_.renumber(moved, storage_.live());
+    } catch (const std::bad_alloc&) {
+        drop_graph();
+    }
     const std::lock_guard<std::mutex> guard(contexts_mutex_);
     contexts_.clear();  // their size is that of the largest index they have seen
 }
@@ -341,8 +354,7 @@ void Index::save(const std::string& path, std::uint64_t tag) {
     const std::lock_guard<std::mutex> change(changes_);
     {
         const ExclusiveLock lock(*this);
-        if (has_graph_) remove_deleted(storage_, graph_, params_);
-        if (graph_.empty()) drop_graph();
+        if (has_graph_) bridge();
     }
     const SharedLock lock(*this);
     write_snapshot(path, {dim_, metric_, type_, params_, tag, has_graph_}, storage_, graph_);

@@ -13,7 +13,6 @@
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -80,11 +79,11 @@ class Index {
     void check_batch(const Label* labels, const float* vectors, std::size_t count,
                      bool replace) const;
     void forget(Slot slot);
-    void drop_graph();
+    void drop_graph() noexcept;
     void repair();
+    void bridge();
     void shrink();
     void grow_graph(unsigned threads);
-    void link(std::span<const Slot> slots, unsigned threads);
     Allowed allow(const Filter& filter) const;
     bool sweep_is_cheaper(std::size_t allowed, std::size_t ef) const;
     const CandidatePool& nearest(const Query& query, const SearchOptions& options,

@@ -9,8 +9,8 @@ std::size_t Storage::bytes() const noexcept {
     // A node of the map: key, value, next pointer and the allocator's header.
     constexpr std::size_t kMapNode = 40;
     return rows_.bytes() + states_.capacity() * sizeof(SlotState) +
-           labels_.capacity() * sizeof(Label) + free_.capacity() * sizeof(Slot) +
-           slot_of_.size() * kMapNode + slot_of_.bucket_count() * sizeof(void*);
+           labels_.capacity() * sizeof(Label) + slot_of_.size() * kMapNode +
+           slot_of_.bucket_count() * sizeof(void*);
 }
 
 Slot Storage::find(Label label) const noexcept {
@@ -24,7 +24,8 @@ void Storage::set_capacity(std::size_t capacity) {
 }
 
 void Storage::reserve(std::size_t more) {
-    const std::size_t fresh = more > free_.size() ? more - free_.size() : 0;
+    const std::size_t free = slots() - live() - deleted_;
+    const std::size_t fresh = more > free ? more - free : 0;
     const std::size_t needed = states_.size() + fresh;
     if (needed >= kNoSlot) throw Error(ErrorCode::input, "an index holds at most 2^32 - 2 vectors");
     if (needed <= capacity_) return;
@@ -37,31 +38,31 @@ void Storage::reserve(std::size_t more) {
 }
 
 Slot Storage::insert(Label label, const float* vector) {
-    Slot slot;
-    if (free_.empty()) {
-        slot = static_cast<Slot>(states_.size());
-        states_.push_back(SlotState::live);
-        labels_.push_back(label);
-    } else {
-        slot = free_.back();
-        free_.pop_back();
-        states_[slot] = SlotState::live;
-        labels_[slot] = label;
-    }
+    const bool reused = free_ != kNoSlot;
+    const Slot slot = reused ? free_ : static_cast<Slot>(states_.size());
     quantiser_.encode(vector, rows_.data() + slot * quantiser_.row_bytes());
     slot_of_.emplace(label, slot);
+    if (reused) {
+        free_ = static_cast<Slot>(labels_[slot]);
+        states_[slot] = SlotState::live;
+        labels_[slot] = label;
+    } else {
+        states_.push_back(SlotState::live);
+        labels_.push_back(label);
+    }
     return slot;
 }
 
-void Storage::mark_deleted(Slot slot) {
+void Storage::mark_deleted(Slot slot) noexcept {
     slot_of_.erase(labels_[slot]);
     states_[slot] = SlotState::deleted;
     ++deleted_;
 }
 
-void Storage::release(Slot slot) {
+void Storage::release(Slot slot) noexcept {
     states_[slot] = SlotState::free;
-    free_.push_back(slot);
+    labels_[slot] = free_;
+    free_ = slot;
     --deleted_;
 }
 
@@ -83,7 +84,7 @@ std::vector<Slot> Storage::compact() {
     states_.shrink_to_fit();
     labels_.resize(next);
     labels_.shrink_to_fit();
-    free_ = {};
+    free_ = kNoSlot;
     deleted_ = 0;
     slot_of_.rehash(0);
     set_capacity(next);
@@ -100,7 +101,8 @@ void Storage::restore(std::vector<Label> labels, const std::vector<bool>& live,
     slot_of_.reserve(count);
     for (Slot slot = 0; slot < count; ++slot) {
         if (!live[slot]) {
-            free_.push_back(slot);
+            labels_[slot] = free_;
+            free_ = slot;
             continue;
         }
         states_[slot] = SlotState::live;

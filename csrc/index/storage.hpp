@@ -41,11 +41,12 @@ class Storage {
         quantiser_.keys(query, row(first), nullptr, count, out);
     }
 
-    void reserve(std::size_t more);  // room for `more` further inserts; may throw, then no change
-    Slot insert(Label label, const float* vector);
-    void mark_deleted(Slot slot);  // the label is forgotten, the row stays until release
-    void release(Slot slot);       // the slot may be used again
+    void reserve(std::size_t more);                 // room for `more` further inserts
+    Slot insert(Label label, const float* vector);  // into reserved room; may throw, then no change
+    void mark_deleted(Slot slot) noexcept;  // the label is forgotten, the row stays until release
+    void release(Slot slot) noexcept;       // the slot may be used again
     // Moves live rows to the front and gives memory back; returns the new slot of each old one.
+    // Where it throws, rows may have moved: forget what refers to slots.
     std::vector<Slot> compact();
 
     // Snapshot: rows in slot order; free and deleted slots are both free after restore.
@@ -59,7 +60,7 @@ class Storage {
     std::size_t capacity_ = 0;
     std::vector<SlotState> states_;
     std::vector<Label> labels_;
-    std::vector<Slot> free_;
+    Slot free_ = kNoSlot;  // the first free slot; the label of each is the next one
     std::unordered_map<Label, Slot> slot_of_;
     std::size_t deleted_ = 0;
 };

@@ -24,6 +24,40 @@ def _index(n: int = 300, threshold: int = 0) -> Index:
     return index
 
 
+def test_file_is_as_the_reference_describes_it(tmp_path: Path) -> None:
+    """docs/reference/snapshot.md, read by what it says."""
+    index = _index(100)
+    index.delete([4, 5])
+    index.save(tmp_path / "index", tag=99)
+    content = (tmp_path / "index").read_bytes()
+    fields = struct.unpack_from("<8sIIIBBBB4IQQQQIi", content)
+    assert fields[0] == b"LLSPIDX\n"
+    assert fields[1] == 1
+    assert fields[3:16] == (12, 0, 0, 1, 0, 5, 10, 40, 100, 0, 3, 99, 100)
+    entry, top = fields[16:]
+    sections = [struct.unpack_from("<QQII", content, 80 + 24 * i) for i in range(4)]
+    assert sections[0][0] == HEADER
+    ends = [offset + length for offset, length, _, _ in sections]
+    assert [offset for offset, *_ in sections[1:]] + [len(content)] == ends
+    labels, levels, rows, links = (content[o : o + n] for o, n, _, _ in sections)
+    level_of = np.frombuffer(levels, np.int8)
+    assert np.flatnonzero(level_of == -2).tolist() == [4, 5]
+    assert level_of[entry] == top == level_of.max()
+    live = np.flatnonzero(level_of >= 0)
+    assert np.frombuffer(labels, "<u8")[live].tolist() == live.tolist()
+    vectors = np.frombuffer(rows, "<f4").reshape(100, 12)
+    np.testing.assert_array_equal(vectors[live], index.get(live))
+    numbers = np.frombuffer(links, "<u4").tolist()
+    for slot in live:
+        for level in range(level_of[slot] + 1):
+            count = numbers.pop(0)
+            assert count <= (10 if level == 0 else 5)
+            linked = [numbers.pop(0) for _ in range(count)]
+            assert len({*linked, slot}) == count + 1
+            assert (level_of[linked] >= level).all()
+    assert numbers == []
+
+
 @pytest.mark.parametrize("threshold", [0, 10_000], ids=["graph", "flat"])
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("metric", METRICS)

@@ -1,5 +1,5 @@
 """Several Python threads on one index. What a race does to memory is looked for by TSan, in
-tests/csrc/test_index_concurrency.cpp; here it is the GIL and what callers see."""
+tests/csrc/test_concurrency.cpp; here it is the GIL and what callers see."""
 
 from __future__ import annotations
 
