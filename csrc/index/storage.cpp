@@ -60,6 +60,7 @@ void Storage::mark_deleted(Slot slot) noexcept {
 }
 
 void Storage::release(Slot slot) noexcept {
+    std::memset(rows_.data() + slot * quantiser_.row_bytes(), 0, quantiser_.row_bytes());
     states_[slot] = SlotState::free;
     labels_[slot] = free_;
     free_ = slot;
@@ -101,6 +102,7 @@ void Storage::restore(std::vector<Label> labels, const std::vector<bool>& live,
     slot_of_.reserve(count);
     for (Slot slot = 0; slot < count; ++slot) {
         if (!live[slot]) {
+            std::memset(rows_.data() + slot * quantiser_.row_bytes(), 0, quantiser_.row_bytes());
             labels_[slot] = free_;
             free_ = slot;
             continue;

@@ -44,7 +44,7 @@ class Storage {
     void reserve(std::size_t more);                 // room for `more` further inserts
     Slot insert(Label label, const float* vector);  // into reserved room; may throw, then no change
     void mark_deleted(Slot slot) noexcept;  // the label is forgotten, the row stays until release
-    void release(Slot slot) noexcept;       // the slot may be used again
+    void release(Slot slot) noexcept;       // the row is wiped, the slot may be used again
     // Moves live rows to the front and gives memory back; returns the new slot of each old one.
     // Where it throws, rows may have moved: forget what refers to slots.
     std::vector<Slot> compact();

@@ -97,7 +97,9 @@ class VectorView:
             if len(kept) >= SNAPSHOTS_KEPT:
                 self._store.trim(kept[SNAPSHOTS_KEPT - 1])
         except (StorageError, OSError) as error:
-            _LOG.warning("snapshot of %s failed: %s", self._directory, error)
+            _LOG.warning(
+                "tenant %s: snapshot in %s failed: %s", self._config.id, self._directory, error
+            )
         self._pending = 0
 
     def _open(self, dim: int) -> None:
@@ -108,7 +110,9 @@ class VectorView:
                 self._replay(sequence)
                 return
             except (LlmspellError, OSError) as error:
-                _LOG.warning("snapshot %s is not used: %s", path, error)
+                _LOG.warning(
+                    "tenant %s: snapshot %s is not used: %s", self._config.id, path, error
+                )
                 self._rejected.add(path)
         self._rebuild(dim)
 
@@ -155,9 +159,10 @@ class VectorView:
         self.index = self._empty(dim)
         if self._store.counters.vectors:
             _LOG.warning(
-                "building the index of %s from its %d records",
-                self._directory,
+                "tenant %s: building the index from its %d records (%s)",
+                self._config.id,
                 self._store.counters.vectors,
+                self._directory,
             )
         self._pending = self._store.counters.vectors
         for batch in _batches(self._store.all_vectors()):

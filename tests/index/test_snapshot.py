@@ -47,6 +47,7 @@ def test_file_is_as_the_reference_describes_it(tmp_path: Path) -> None:
     assert np.frombuffer(labels, "<u8")[live].tolist() == live.tolist()
     vectors = np.frombuffer(rows, "<f4").reshape(100, 12)
     np.testing.assert_array_equal(vectors[live], index.get(live))
+    assert not vectors[[4, 5]].any()
     numbers = np.frombuffer(links, "<u4").tolist()
     for slot in live:
         for level in range(level_of[slot] + 1):
@@ -56,6 +57,17 @@ def test_file_is_as_the_reference_describes_it(tmp_path: Path) -> None:
             assert len({*linked, slot}) == count + 1
             assert (level_of[linked] >= level).all()
     assert numbers == []
+
+
+@pytest.mark.parametrize("threshold", [0, 10_000], ids=["graph", "flat"])
+def test_deleted_vectors_leave_no_trace(tmp_path: Path, threshold: int) -> None:
+    index = _index(300, threshold)
+    kept, gone = index.get([7, 8])
+    index.delete([8])
+    index.save(tmp_path / "index")
+    content = (tmp_path / "index").read_bytes()
+    assert kept.tobytes() in content
+    assert gone.tobytes() not in content
 
 
 @pytest.mark.parametrize("threshold", [0, 10_000], ids=["graph", "flat"])
