@@ -1,7 +1,7 @@
 """Draw tables and pictures from results: ``python -m benchmarks.report``.
 
-Reads every JSON file in benchmarks/results and writes docs/benchmarks. With ``--readme``, also
-puts the short table between the two marker lines of that file.
+Reads every JSON file in benchmarks/results and writes docs/benchmarks: one page and the pictures
+in it. With ``--readme``, also puts the short table between the two marker lines of that file.
 """
 
 from __future__ import annotations
@@ -26,23 +26,41 @@ _COMMANDS = {
     "ingest": "python -m benchmarks ingest",
 }
 
+_HEADINGS = {
+    "recall": "Recall and speed",
+    "tenant": "A tenant's search beside its index's",
+    "import": "Import, milliseconds beyond NumPy",
+    "ingest": "Ingestion",
+}
+
 
 def render(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
-    """Write one Markdown fragment a result, and the pictures of recall, into ``folder``."""
+    """Write the page of all results, and the pictures of recall, into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    pictures: list[Path] = []
+    lines = [
+        "# Measured",
+        "",
+        "Written by `python -m benchmarks.report` from the results in `benchmarks/results`.",
+        "[How to benchmark](../how-to/benchmark.md) says how to make them again. Only figures of one",
+        "table may be compared: they come from one run on one machine.",
+    ]
     for result in results:
         kind = result["benchmark"]
+        heading = _HEADINGS[kind]
         if kind == "recall":
-            name = f"recall-{result['dataset']['name']}"
-            written += figures.draw_recall(result, folder)
+            drawn = figures.draw_recall(result, folder)
+            pictures += drawn
+            name = result["dataset"]["name"]
+            heading += f", {name}: {_size(result['dataset'])}, {result['dataset']['metric']}"
+            picture = ["", f"![Recall and queries per second on {name}]({drawn[0].name})"]
         else:
-            name = kind
-        text = "\n".join([*_TABLES[kind](result), "", *_ran_on(result)]) + "\n"
-        path = folder / f"{name}.md"
-        path.write_text(text, encoding="utf-8")
-        written.append(path)
-    return written
+            picture = []
+        lines += ["", f"## {heading}", "", f"`{_COMMANDS[kind]}`", *picture, ""]
+        lines += [*_TABLES[kind](result), "", *_ran_on(result)]
+    page = folder / "index.md"
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [page, *pictures]
 
 
 def summary(results: Sequence[dict[str, Any]]) -> list[str]:

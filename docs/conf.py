@@ -9,8 +9,7 @@ author = "the llmspell authors"
 release = installed_version("llmspell")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-# Fragments that other pages include.
-exclude_patterns = ["_build", "benchmarks"]
+exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "llmspell"
 

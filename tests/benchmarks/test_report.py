@@ -28,7 +28,7 @@ def measured(folder: Path) -> dict[str, Any]:
 
 def test_each_number_of_the_table_is_the_result_s(measured: dict[str, Any], tmp_path: Path) -> None:
     report.render([measured], tmp_path)
-    table = (tmp_path / "recall-clusters-24.md").read_text()
+    table = (tmp_path / "index.md").read_text()
     for peer in measured["peers"]:
         assert f"llmspell {peer['variant']}" in table
         assert f"{peer['at_recall']['0.95']['qps']:,.0f}" in table
@@ -54,7 +54,7 @@ def test_a_failed_peer_keeps_its_row(measured: dict[str, Any], tmp_path: Path) -
         "ratio_to_hnswlib": {},
     }
     report.render([{**measured, "peers": peers}], tmp_path)
-    assert "| llmspell int8 (failed) |" in (tmp_path / "recall-clusters-24.md").read_text()
+    assert "| llmspell int8 (failed) |" in (tmp_path / "index.md").read_text()
 
 
 def test_command_puts_the_short_table_between_the_markers(
@@ -82,7 +82,7 @@ def test_command_puts_the_short_table_between_the_markers(
     assert text.endswith("after\n")
     assert "old" not in text
     assert "`python -m benchmarks import`" in text
-    assert (tmp_path / "docs" / "import.md").exists()
+    assert (tmp_path / "docs" / "index.md").exists()
 
 
 def test_a_file_without_markers_is_refused() -> None:
