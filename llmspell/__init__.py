@@ -1,28 +1,39 @@
-"""Embeddable, multi-tenant retrieval and tool runtime."""
+"""Embeddable, multi-tenant retrieval and tool runtime.
+
+Names are loaded when they are first used: a program that takes an :class:`Index` alone loads no
+database.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from llmspell import errors
-from llmspell.aio import AsyncDatabase
-from llmspell.config import (
-    ElementType,
-    IndexParams,
-    IsolationLevel,
-    Metric,
-    QuotaLimits,
-    TenantConfig,
-)
-from llmspell.database import Database, open
-from llmspell.index import IdBitmap, Index, Neighbors
-from llmspell.quota import QuotaUsage, Usage
-from llmspell.tenancy import (
-    AsyncTenant,
-    Document,
-    Hit,
-    IngestProgress,
-    IngestReport,
-    Record,
-    Tenant,
-    TenantInfo,
-)
+
+if TYPE_CHECKING:
+    from llmspell.aio import AsyncDatabase
+    from llmspell.config import (
+        ElementType,
+        IndexParams,
+        IsolationLevel,
+        Metric,
+        QuotaLimits,
+        TenantConfig,
+    )
+    from llmspell.database import Database, open
+    from llmspell.index import IdBitmap, Index, Neighbors
+    from llmspell.quota import QuotaUsage, Usage
+    from llmspell.tenancy import (
+        AsyncTenant,
+        Document,
+        Hit,
+        IngestProgress,
+        IngestReport,
+        Record,
+        Tenant,
+        TenantInfo,
+    )
 
 __all__ = [
     "AsyncDatabase",
@@ -52,3 +63,33 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_MODULES = {
+    "aio": ("AsyncDatabase",),
+    "config": (
+        *("ElementType", "IndexParams", "IsolationLevel", "Metric", "QuotaLimits"),
+        "TenantConfig",
+    ),
+    "database": ("Database", "open"),
+    "index": ("IdBitmap", "Index", "Neighbors"),
+    "quota": ("QuotaUsage", "Usage"),
+    "tenancy": (
+        *("AsyncTenant", "Document", "Hit", "IngestProgress", "IngestReport", "Record"),
+        *("Tenant", "TenantInfo"),
+    ),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name, once: it is an attribute from then on."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

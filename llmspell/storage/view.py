@@ -110,9 +110,7 @@ class VectorView:
                 self._replay(sequence)
                 return
             except (LlmspellError, OSError) as error:
-                _LOG.warning(
-                    "tenant %s: snapshot %s is not used: %s", self._config.id, path, error
-                )
+                _LOG.warning("tenant %s: snapshot %s is not used: %s", self._config.id, path, error)
                 self._rejected.add(path)
         self._rebuild(dim)
 

@@ -86,8 +86,23 @@ def test_importing_llmspell_pulls_in_no_optional_dependency() -> None:
         "onnxruntime", "tokenizers", "selectolax", "semantic_text_splitter", "typer", "rich",
         "prometheus_client", "asyncio.base_events", "hypothesis", "pytest",
     }  # fmt: skip
-    program = "import sys, llmspell; print(*sys.modules)"
+    program = "import sys; from llmspell import *; print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert optional & set(result.stdout.split()) == set()
+
+
+def test_an_index_alone_loads_no_database() -> None:
+    program = "import sys, llmspell; llmspell.Index; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = set(result.stdout.split())
+    assert "llmspell._core" in loaded
+    assert loaded.isdisjoint({"lmdb", "msgpack", "llmspell.database"})
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    assert not hasattr(llmspell, "Indexx")
+    assert set(llmspell.__all__) <= set(dir(llmspell))
