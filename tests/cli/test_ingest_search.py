@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from llmspell.cli import payloads
@@ -100,14 +101,18 @@ def _many(folder: Path) -> Path:
     return folder
 
 
-def _written(data: Path) -> int:
-    """Bytes of the databases; they grow while a batch is being committed."""
-    return sum(path.stat().st_size for path in data.rglob("data.mdb"))
+def _commits(data: Path) -> int:
+    """Transactions that the databases have seen; an ingest makes one a batch."""
+    commits = 0
+    for path in data.rglob("data.mdb"):
+        with lmdb.open(str(path.parent), readonly=True, lock=False) as opened:
+            commits += opened.info()["last_txnid"]
+    return commits
 
 
 def _stop_midway(data: Path, folder: Path, how: signal.Signals) -> subprocess.CompletedProcess[str]:
     """Start an ingest and send it a signal when its second batch is written, before its last."""
-    sizes = {_written(data)}
+    before = _commits(data)
     with subprocess.Popen(
         [*COMMAND, "ingest", "acme", str(folder), "--json"],
         env=environment(data),
@@ -116,10 +121,9 @@ def _stop_midway(data: Path, folder: Path, how: signal.Signals) -> subprocess.Co
         encoding="utf-8",
     ) as process:
         deadline = time.monotonic() + 120
-        while len(sizes) < 3 and process.poll() is None:
+        while _commits(data) < before + 2 and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.005)
-            sizes.add(_written(data))
         os.kill(process.pid, how)
         out, err = process.communicate()
     return subprocess.CompletedProcess([], process.returncode, out, err)
