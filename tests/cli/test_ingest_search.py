@@ -113,6 +113,8 @@ def _commits(data: Path) -> int:
 def _stop_midway(data: Path, folder: Path, how: signal.Signals) -> subprocess.CompletedProcess[str]:
     """Start an ingest and send it a signal when its second batch is written, before its last."""
     before = _commits(data)
+    # Started in the background by a shell, this process ignores the signal, and its children would.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         [*COMMAND, "ingest", "acme", str(folder), "--json"],
         env=environment(data),
