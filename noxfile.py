@@ -63,7 +63,8 @@ def cpp(session: nox.Session, preset: str) -> None:
 @nox.session
 def cpp_coverage(session: nox.Session) -> None:
     """Lines of C++ that the C++ and the Python tests run together (gcc and gcovr)."""
-    flags = "CMAKE_CXX_FLAGS=--coverage"
+    # Atomic, for threads that count a line at once would lose or wreck the count.
+    flags = "CMAKE_CXX_FLAGS=--coverage -fprofile-update=atomic"
     install(session, "gcovr>=8", "cmake>=3.24", "ninja")
     install(
         session,
@@ -80,7 +81,9 @@ def cpp_coverage(session: nox.Session) -> None:
     session.run("ctest", "--test-dir", "build/coverage", "--output-on-failure", external=True)
     folders = ("index", "property", "quota", "simd", "storage", "observability")
     session.run("pytest", "-q", *(f"tests/{folder}" for folder in folders))
-    session.run("gcovr", "--root", ".", "--filter", "csrc/", "build", external=True)
+    # The headers of the isolated build's own packages are gone by now, and not ours to count.
+    report = ("--root", ".", "--filter", "csrc/", "--gcov-ignore-errors=no_working_dir_found")
+    session.run("gcovr", *report, "build", external=True)
 
 
 @nox.session
