@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ class Index:
         ef_search: int,
         graph_threshold: int,
         seed: int,
+        quantization: str,
     ) -> None: ...
     def add(
         self, labels: NDArray[np.uint64], vectors: NDArray[np.float32], replace: bool, threads: int
@@ -43,7 +46,7 @@ class Index:
     @property
     def dtype(self) -> str: ...
     @property
-    def params(self) -> dict[str, int]: ...
+    def params(self) -> dict[str, Any]: ...
 
 def simd_level() -> str: ...
 def simd_levels() -> list[str]: ...

@@ -12,6 +12,7 @@ __all__ = ["ElementType", "IndexParams", "IsolationLevel", "Metric", "QuotaLimit
 
 Metric = Literal["ip", "cosine", "l2"]
 ElementType = Literal["float32", "float16", "int8"]
+Quantization = Literal["none", "rabitq"]
 
 MAX_TENANT_ID_CHARS = 128
 MAX_DIM = 16_384
@@ -34,6 +35,11 @@ class IndexParams:
         max_neighbors: links per node on the bottom layer, ``m`` to ``4 * m``; None means ``2 * m``.
         graph_threshold: an index of fewer vectors answers exactly, by a sweep over all of them.
         seed: of the level generator; equal seeds and one thread build equal graphs.
+        quantization: ``"rabitq"`` keeps one-bit codes of a node's neighbours beside its links
+            (Gao and Long 2024, arXiv:2405.12497; Gou et al. 2025, arXiv:2411.12229): searches
+            without a filter walk by estimates from these and order what they find by the vectors.
+            It takes ``dim / 8 + 8`` bytes more for each of the ``max_neighbors`` places of a
+            vector.
     """
 
     m: int = 16
@@ -42,6 +48,7 @@ class IndexParams:
     max_neighbors: int | None = None
     graph_threshold: int = 2_000
     seed: int = 42
+    quantization: Quantization = "none"
 
     def __post_init__(self) -> None:
         _require_int("m", self.m, 2, 100)
@@ -51,6 +58,8 @@ class IndexParams:
             _require_int("max_neighbors", self.max_neighbors, self.m, 4 * self.m)
         _require_int("graph_threshold", self.graph_threshold, 0, 1 << 32)
         _require_int("seed", self.seed, 0, (1 << 63) - 1)
+        if self.quantization not in ("none", "rabitq"):
+            raise ConfigError(f"quantization must be 'none' or 'rabitq', got {self.quantization!r}")
 
     @classmethod
     def memory_optimized(cls) -> Self:

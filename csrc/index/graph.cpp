@@ -1,27 +1,36 @@
 #include "index/graph.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 #include <utility>
 
 namespace llmspell::index {
 
+Graph::Graph(std::uint32_t m, std::uint32_t max_neighbors, std::size_t row_bytes) noexcept
+    : m_(m),
+      max_neighbors_(max_neighbors),
+      row_bytes_(std::max(row_bytes, max_neighbors * sizeof(Slot))) {
+    constexpr std::size_t kLine = AlignedArray<std::byte>::kCacheLine;
+    row_bytes_ = (row_bytes_ + kLine - 1) / kLine * kLine;
+}
+
 void Graph::resize(std::size_t slots) {
     // Grown by half as much again, as Storage is; levels_ holds the number of slots in use.
-    const std::size_t rows = bottom_.size() / (max_neighbors_ + 1);
-    if (slots > rows) {
-        const std::size_t grown = std::max(slots, rows + rows / 2);
-        bottom_.resize(grown * (max_neighbors_ + 1));
-    }
+    const std::size_t rows = bottom_.size() / row_bytes_;
+    if (slots > rows) bottom_.resize(std::max(slots, rows + rows / 2) * row_bytes_);
+    changed_.resize((slots + 63) / 64);
     parents_.resize(slots, kNoSlot);
     levels_.resize(slots, -1);
     upper_.resize(slots);
 }
 
-void Graph::clear() noexcept { *this = Graph(m_, max_neighbors_); }
+void Graph::clear() noexcept { *this = Graph(m_, max_neighbors_, row_bytes_); }
 
 std::size_t Graph::bytes() const noexcept {
     std::size_t total = bottom_.bytes() + parents_.capacity() * sizeof(Slot) + levels_.capacity() +
-                        upper_.capacity() * sizeof(upper_[0]);
+                        upper_.capacity() * sizeof(upper_[0]) +
+                        changed_.capacity() * sizeof(changed_[0]);
     for (const std::int8_t level : levels_) {
         if (level > 0) total += static_cast<std::size_t>(level) * (m_ + 1) * sizeof(Slot);
     }
@@ -31,20 +40,50 @@ std::size_t Graph::bytes() const noexcept {
 void Graph::add_node(Slot slot, int level) {
     if (level > 0) upper_[slot] = std::make_unique<Slot[]>(std::size_t(level) * (m_ + 1));
     levels_[slot] = static_cast<std::int8_t>(level);
-    row_of(slot, 0)[0] = 0;
+    set_links(slot, 0, {});
     set_parent(slot, kNoSlot);
 }
 
 void Graph::remove_node(Slot slot) noexcept {
     upper_[slot].reset();
     levels_[slot] = -1;
+    std::memset(bottom_row(slot), 0xff,
+                row_bytes_);  // what lay by its links told of its neighbours
     set_parent(slot, kNoSlot);
 }
 
+std::span<const Slot> Graph::links(Slot slot, int level) const noexcept {
+    if (level > 0) {
+        const Slot* row = upper_row(slot, level);
+        return {row + 1, row[0]};
+    }
+    const auto* row = reinterpret_cast<const Slot*>(bottom_row(slot));
+    const Slot* end =
+        std::partition_point(row, row + max_neighbors_, [](Slot s) { return s != kNoSlot; });
+    return {row, end};
+}
+
 void Graph::set_links(Slot slot, int level, std::span<const Slot> links) noexcept {
-    Slot* row = row_of(slot, level);
-    row[0] = static_cast<Slot>(links.size());
-    std::copy(links.begin(), links.end(), row + 1);
+    if (level > 0) {
+        Slot* row = upper_row(slot, level);
+        row[0] = static_cast<Slot>(links.size());
+        std::copy(links.begin(), links.end(), row + 1);
+        return;
+    }
+    auto* row = reinterpret_cast<Slot*>(bottom_row(slot));
+    std::fill(std::copy(links.begin(), links.end(), row), row + max_neighbors_, kNoSlot);
+    std::atomic_ref<std::uint64_t>(changed_[slot / 64])
+        .fetch_or(std::uint64_t{1} << (slot % 64), std::memory_order_relaxed);
+}
+
+std::vector<Slot> Graph::take_changed() {
+    std::vector<Slot> slots;
+    for (std::size_t i = 0; i < changed_.size(); ++i) {
+        for (std::uint64_t word = std::exchange(changed_[i], 0); word != 0; word &= word - 1) {
+            slots.push_back(static_cast<Slot>(i * 64) + static_cast<Slot>(std::countr_zero(word)));
+        }
+    }
+    return slots;
 }
 
 bool Graph::adopt(Slot slot, Slot child) noexcept {
@@ -100,7 +139,7 @@ void Graph::grow_tree(Slot slot) {
 }
 
 void Graph::renumber(const std::vector<Slot>& moved, std::size_t live) {
-    Graph fresh(m_, max_neighbors_);
+    Graph fresh(m_, max_neighbors_, row_bytes_);
     fresh.resize(live);
     std::vector<Slot> links_there;
     for (Slot slot = 0; slot < moved.size(); ++slot) {

@@ -1,9 +1,10 @@
 // The links of a hierarchical navigable small world graph (Malkov and Yashunin 2018,
 // arXiv:1603.09320) and nothing else: no vectors, no distances.
 //
-// Layer 0 is one array of fixed-degree rows: a count, then max_neighbors slots. A node of level
-// L > 0 has L rows of a count and m slots for the layers above. Readers may run beside each other;
-// writers need either the whole graph to themselves or the node's lock.
+// Layer 0 is one array of rows: max_neighbors slots, kNoSlot where there is none, and then as many
+// bytes as its owner asked for, to hold what belongs to the links. A node of level L > 0 has L rows
+// of a count and m slots for the layers above. Readers may run beside each other; writers need
+// either the whole graph to themselves or the node's lock.
 #pragma once
 
 #include <atomic>
@@ -20,8 +21,8 @@ namespace llmspell::index {
 
 class Graph {
   public:
-    Graph(std::uint32_t m, std::uint32_t max_neighbors) noexcept
-        : m_(m), max_neighbors_(max_neighbors) {}
+    // Rows of layer 0 have `row_bytes`, or what their links need.
+    Graph(std::uint32_t m, std::uint32_t max_neighbors, std::size_t row_bytes = 0) noexcept;
 
     void resize(std::size_t slots);
     void clear() noexcept;
@@ -44,13 +45,21 @@ class Graph {
     std::uint32_t degree_limit(int level) const noexcept {
         return level == 0 ? max_neighbors_ : m_;
     }
-    std::span<const Slot> links(Slot slot, int level) const noexcept {
-        const Slot* row = row_of(slot, level);
-        return {row + 1, row[0]};
+    std::span<const Slot> links(Slot slot, int level) const noexcept;
+    void prefetch_links(Slot slot) const noexcept {
+        __builtin_prefetch(bottom_row(slot));
+        __builtin_prefetch(bottom_row(slot) + 64);
     }
-    void prefetch_links(Slot slot) const noexcept { __builtin_prefetch(row_of(slot, 0)); }
 
     void set_links(Slot slot, int level, std::span<const Slot> links) noexcept;
+
+    std::size_t row_bytes() const noexcept { return row_bytes_; }
+    const std::byte* bottom_row(Slot slot) const noexcept {
+        return bottom_.data() + slot * row_bytes_;
+    }
+    std::byte* bottom_row(Slot slot) noexcept { return bottom_.data() + slot * row_bytes_; }
+    // The nodes whose links on layer 0 were set since the last call.
+    std::vector<Slot> take_changed();
 
     // A tree over the links of layer 0: every node but the root has a parent, which always links
     // to it, so that a walk from the root comes to every node whatever the choice of links drops.
@@ -71,12 +80,8 @@ class Graph {
     void renumber(const std::vector<Slot>& moved, std::size_t live);
 
   private:
-    const Slot* row_of(Slot slot, int level) const noexcept {
-        if (level == 0) return bottom_.data() + std::size_t{slot} * (max_neighbors_ + 1);
+    Slot* upper_row(Slot slot, int level) const noexcept {
         return upper_[slot].get() + std::size_t(level - 1) * (m_ + 1);
-    }
-    Slot* row_of(Slot slot, int level) noexcept {
-        return const_cast<Slot*>(std::as_const(*this).row_of(slot, level));
     }
     Slot parent(Slot slot) const noexcept {
         return std::atomic_ref<Slot>(const_cast<Slot&>(parents_[slot]))
@@ -88,8 +93,10 @@ class Graph {
 
     std::uint32_t m_;
     std::uint32_t max_neighbors_;
-    AlignedArray<Slot> bottom_;
-    std::vector<std::int8_t> levels_;  // -1: not in the graph
+    std::size_t row_bytes_;
+    AlignedArray<std::byte> bottom_;
+    std::vector<std::uint64_t> changed_;  // a bit for each slot
+    std::vector<std::int8_t> levels_;     // -1: not in the graph
     std::vector<std::unique_ptr<Slot[]>> upper_;
     std::vector<Slot> parents_;  // the root is its own; kNoSlot: none
     Slot entry_ = kNoSlot;

@@ -73,7 +73,10 @@ Index::Index(std::size_t dim, Metric metric, simd::ElementType type, const Param
       type_(type),
       params_(params),
       storage_(Quantiser(dim, metric, type)),
-      graph_(params.m, params.max_neighbors) {}
+      coded_(params.quantization == Quantization::none
+                 ? nullptr
+                 : std::make_unique<CodedGraph>(dim, metric, params.max_neighbors)),
+      graph_(params.m, params.max_neighbors, coded_ ? coded_->row_bytes() : 0) {}
 
 bool Index::contains(Label label) const {
     const SharedLock lock(*this);
@@ -141,6 +144,7 @@ void Index::add(const Label* labels, const float* vectors, std::size_t count, bo
         }
         if (has_graph_) {
             link_all(storage_, graph_, params_, slots, threads);
+            code(slots, false, threads);
         } else {
             grow_graph(threads);
         }
@@ -178,6 +182,7 @@ void Index::forget(Slot slot) {
 // A graph that is half linked is none; what is stored is found by a sweep until the next addition.
 void Index::drop_graph() noexcept {
     graph_.clear();
+    if (coded_) coded_->clear();
     has_graph_ = false;
     for (Slot slot = 0; slot < storage_.slots(); ++slot) {
         if (storage_.state(slot) == SlotState::deleted) storage_.release(slot);
@@ -186,12 +191,26 @@ void Index::drop_graph() noexcept {
 
 void Index::grow_graph(unsigned threads) {
     if (storage_.live() < std::max<std::size_t>(params_.graph_threshold, 1)) return;
+    const std::vector<Slot> slots = live_slots();
+    has_graph_ = true;
+    link_all(storage_, graph_, params_, slots, threads);
+    code(slots, true, threads);
+}
+
+std::vector<Slot> Index::live_slots() const {
     std::vector<Slot> slots;
     for (Slot slot = 0; slot < storage_.slots(); ++slot) {
         if (storage_.is_live(slot)) slots.push_back(slot);
     }
-    has_graph_ = true;
-    link_all(storage_, graph_, params_, slots, threads);
+    return slots;
+}
+
+// Gives codes to slots that have been linked; where they are all there are, trains them first.
+void Index::code(std::span<const Slot> slots, bool all, unsigned threads) {
+    if (!coded_) return;
+    if (all) coded_->train(storage_, slots);
+    coded_->encode(storage_, slots, threads);
+    coded_->pack(graph_, all, threads);
 }
 
 // Deleted nodes are bridged once they are one in fifty, so that a pass over the graph is shared by
@@ -209,7 +228,13 @@ void Index::repair() {
 // The change that made it necessary stands, even if there is no memory for this.
 void Index::bridge() {
     try {
+        if (coded_) {
+            for (Slot slot = 0; slot < storage_.slots(); ++slot) {
+                if (storage_.state(slot) == SlotState::deleted) coded_->wipe(slot);
+            }
+        }
         remove_deleted(storage_, graph_, params_);
+        if (coded_) coded_->pack(graph_, true, 1);
     } catch (const std::bad_alloc&) {
         drop_graph();
     }
@@ -225,6 +250,10 @@ void Index::shrink() {
     try {
         const std::vector<Slot> moved = storage_.compact();
         if (has_graph_) graph_.renumber(moved, storage_.live());
+        if (has_graph_ && coded_) {
+            coded_->renumber(moved, storage_.live());
+            coded_->pack(graph_, true, 1);
+        }
     } catch (const std::bad_alloc&) {
         drop_graph();
     }
@@ -279,8 +308,9 @@ bool Index::sweep_is_cheaper(std::size_t allowed, std::size_t ef) const {
     return allowed * allowed / std::max<std::size_t>(storage_.live(), 1) <= kDistancesPerStep * ef;
 }
 
-const CandidatePool& Index::nearest(const Query& query, const SearchOptions& options,
+const CandidatePool& Index::nearest(const float* vector, const SearchOptions& options,
                                     const Allowed* allowed, SearchContext& context) const {
+    const Query query = storage_.quantiser().query(vector, context.query);
     const std::size_t live = storage_.live();
     const std::size_t eligible = allowed == nullptr ? live : allowed->slots.size();
     const std::size_t wanted = std::min(options.k, eligible);
@@ -302,6 +332,11 @@ const CandidatePool& Index::nearest(const Query& query, const SearchOptions& opt
     if (!has_graph_ || wanted > eligible / 4 ||
         (allowed != nullptr && sweep_is_cheaper(eligible, ef))) {
         return exactly();
+    }
+    if (coded_ && allowed == nullptr) {
+        const float* unit = storage_.quantiser().unit(vector, context.unit);
+        coded_->search(storage_, graph_, unit, query, ef, context);
+        return context.accepted.size() < wanted ? exactly() : context.accepted;
     }
     context.prepare(graph_.slots(), params_.max_neighbors);
     Candidate start{0.0f, graph_.entry()};
@@ -332,8 +367,8 @@ void Index::search(const float* queries, std::size_t count, const SearchOptions&
     if (options.filter != nullptr) allowed = allow(*options.filter);
     const auto one = [&](std::size_t i, Borrowed& borrowed) {
         SearchContext& context = *borrowed;
-        const Query query = storage_.quantiser().query(queries + i * dim_, context.query);
-        const CandidatePool& pool = nearest(query, options, allowed ? &*allowed : nullptr, context);
+        const CandidatePool& pool =
+            nearest(queries + i * dim_, options, allowed ? &*allowed : nullptr, context);
         std::size_t n = 0;
         for (; n < std::min(pool.size(), options.k); ++n) {
             const float score = storage_.quantiser().score_of(pool[n].key);
@@ -368,6 +403,7 @@ std::unique_ptr<Index> Index::load(const std::string& path, std::uint64_t* tag) 
     index->has_graph_ = header.has_graph;
     index->size_ = index->storage_.live();
     reconnect(index->storage_, index->graph_, index->params_);
+    if (index->has_graph_) index->code(index->live_slots(), true, 1);
     if (tag != nullptr) *tag = header.tag;
     return index;
 }

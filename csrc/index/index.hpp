@@ -13,9 +13,11 @@
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "index/coded.hpp"
 #include "index/graph.hpp"
 #include "index/search.hpp"
 #include "index/storage.hpp"
@@ -79,6 +81,8 @@ class Index {
     void check_batch(const Label* labels, const float* vectors, std::size_t count,
                      bool replace) const;
     void forget(Slot slot);
+    std::vector<Slot> live_slots() const;
+    void code(std::span<const Slot> slots, bool all, unsigned threads);
     void drop_graph() noexcept;
     void repair();
     void bridge();
@@ -86,7 +90,7 @@ class Index {
     void grow_graph(unsigned threads);
     Allowed allow(const Filter& filter) const;
     bool sweep_is_cheaper(std::size_t allowed, std::size_t ef) const;
-    const CandidatePool& nearest(const Query& query, const SearchOptions& options,
+    const CandidatePool& nearest(const float* vector, const SearchOptions& options,
                                  const Allowed* allowed, SearchContext& context) const;
 
     std::size_t dim_;
@@ -94,6 +98,7 @@ class Index {
     simd::ElementType type_;
     Params params_;
     Storage storage_;
+    std::unique_ptr<CodedGraph> coded_;  // with quantization
     Graph graph_;
     bool has_graph_ = false;
 

@@ -15,6 +15,9 @@ inline constexpr Slot kNoSlot = ~Slot{0};
 
 enum class Metric : std::uint8_t { ip, cosine, l2 };
 
+// What a walk of the graph computes distances from: the stored rows, or codes beside the links.
+enum class Quantization : std::uint8_t { none, rabitq };
+
 struct Params {
     std::uint32_t m = 16;              // links per node on the upper layers
     std::uint32_t max_neighbors = 32;  // links per node on layer 0
@@ -22,6 +25,7 @@ struct Params {
     std::uint32_t ef_search = 100;
     std::uint64_t graph_threshold = 2000;  // fewer vectors are searched exactly
     std::uint64_t seed = 42;
+    Quantization quantization = Quantization::none;
 };
 
 inline constexpr Label kMaxLabel = ~Label{0} >> 1;  // results are signed, -1 means none

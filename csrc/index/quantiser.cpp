@@ -92,13 +92,16 @@ void Quantiser::normalised(const float* vector, float* out) const {
     for (std::size_t i = 0; i < dim_; ++i) out[i] = static_cast<float>(vector[i] * factor);
 }
 
+const float* Quantiser::unit(const float* vector, std::vector<float>& scratch) const {
+    if (metric_ != Metric::cosine) return vector;
+    scratch.resize(dim_);
+    normalised(vector, scratch.data());
+    return scratch.data();
+}
+
 void Quantiser::encode(const float* vector, std::byte* row) const {
-    std::vector<float> unit;
-    if (metric_ == Metric::cosine) {
-        unit.resize(dim_);
-        normalised(vector, unit.data());
-        vector = unit.data();
-    }
+    std::vector<float> scratch;
+    vector = unit(vector, scratch);
     switch (type_) {
         case ElementType::f32:
             std::memcpy(row, vector, dim_ * sizeof(float));

@@ -50,6 +50,9 @@ class Quantiser {
 
     float score_of(float key) const noexcept { return 0.0f - key; }  // never -0
 
+    // The vector that keys are about: of unit length under cosine, in `scratch` then.
+    const float* unit(const float* vector, std::vector<float>& scratch) const;
+
   private:
     void normalised(const float* vector, float* out) const;
     void encode_bytes(const float* vector, std::byte* row) const;

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "index/codes.hpp"
 #include "index/graph.hpp"
 #include "index/pool.hpp"
 #include "index/storage.hpp"
@@ -25,6 +26,9 @@ struct SearchContext {
     std::vector<std::byte> row_query;
     std::vector<std::byte> pair_query;
     std::vector<Candidate> candidates;
+    WalkPool walk;
+    CodeScratch code;
+    std::vector<float> unit;
 
     void prepare(std::size_t slots, std::uint32_t degree) {
         visited.reset(slots);

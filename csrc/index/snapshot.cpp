@@ -34,7 +34,7 @@ struct FileHeader {
     std::uint8_t metric;
     std::uint8_t type;
     std::uint8_t has_graph;
-    std::uint8_t reserved;
+    std::uint8_t quantization;  // 0 in files of releases before it
     std::uint32_t m;
     std::uint32_t max_neighbors;
     std::uint32_t ef_construction;
@@ -105,6 +105,7 @@ void write_snapshot(const std::string& path, const SnapshotHeader& header, const
     file.metric = static_cast<std::uint8_t>(header.metric);
     file.type = static_cast<std::uint8_t>(header.type);
     file.has_graph = header.has_graph ? 1 : 0;
+    file.quantization = static_cast<std::uint8_t>(header.params.quantization);
     file.m = header.params.m;
     file.max_neighbors = header.params.max_neighbors;
     file.ef_construction = header.params.ef_construction;
@@ -139,12 +140,13 @@ SnapshotReader::SnapshotReader(const std::string& path) : path_(path), bytes_(re
                                                        "; this release reads version 1");
     }
     check(file.crc == header_crc(file), "the header's checksum does not hold");
-    check(file.metric <= 2 && file.type <= 2 && file.has_graph <= 1, "unknown type or metric");
+    check(file.metric <= 2 && file.type <= 2 && file.has_graph <= 1 && file.quantization <= 1,
+          "unknown type, metric or quantization");
     header_ = {file.dim,
                static_cast<Metric>(file.metric),
                static_cast<simd::ElementType>(file.type),
                {file.m, file.max_neighbors, file.ef_construction, file.ef_search,
-                file.graph_threshold, file.seed},
+                file.graph_threshold, file.seed, static_cast<Quantization>(file.quantization)},
                file.tag,
                file.has_graph == 1};
     try {

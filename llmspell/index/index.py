@@ -65,6 +65,7 @@ class Index:
                 ef_search=p.ef_search,
                 graph_threshold=p.graph_threshold,
                 seed=p.seed,
+                quantization=p.quantization,
             ),
             tag=0,
         )

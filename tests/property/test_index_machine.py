@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from numpy.typing import ArrayLike, NDArray
 
 from llmspell import Index, IndexParams, errors
-from llmspell.config import ElementType, Metric
+from llmspell.config import ElementType, Metric, Quantization
 from tests.index.vectors import METRICS, TYPES, scores_of
 
 DIM = 5
@@ -34,10 +34,16 @@ class IndexMachine(RuleBasedStateMachine):
     metric: ClassVar[Metric]
     dtype: ClassVar[ElementType]
     graph: ClassVar[bool]
+    quantization: ClassVar[Quantization]
 
     @initialize()
     def start(self) -> None:
-        params = IndexParams(m=4, ef_construction=64, graph_threshold=0 if self.graph else 1 << 30)
+        params = IndexParams(
+            m=4,
+            ef_construction=64,
+            graph_threshold=0 if self.graph else 1 << 30,
+            quantization=self.quantization,
+        )
         self.index = Index(dim=DIM, metric=self.metric, dtype=self.dtype, params=params)
         self.model: dict[int, NDArray[np.float32]] = {}
         self.folder = Path(tempfile.mkdtemp())
@@ -173,22 +179,21 @@ class IndexMachine(RuleBasedStateMachine):
         self._close(found.scores[:, 0], best)
 
 
-def _machine(metric_: Metric, dtype_: ElementType, graph_: bool) -> type[IndexMachine]:
+def _machine(metric_: Metric, dtype_: ElementType, kind: str) -> type[IndexMachine]:
     class Machine(IndexMachine):
         metric = metric_
         dtype = dtype_
-        graph = graph_
+        graph = kind != "flat"
+        quantization = "rabitq" if kind == "coded" else "none"
 
     return Machine
 
 
-@pytest.mark.parametrize("graph", [False, True], ids=["flat", "graph"])
+@pytest.mark.parametrize("kind", ["flat", "graph", "coded"])
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("metric", METRICS)
-def test_index_does_what_a_dict_and_numpy_do(
-    metric: Metric, dtype: ElementType, graph: bool
-) -> None:
-    case = _machine(metric, dtype, graph).TestCase
+def test_index_does_what_a_dict_and_numpy_do(metric: Metric, dtype: ElementType, kind: str) -> None:
+    case = _machine(metric, dtype, kind).TestCase
     case.settings = settings(
         max_examples=12,
         derandomize=True,

@@ -1,0 +1,117 @@
+#include "index/coded.hpp"
+
+#include <algorithm>
+
+#include "base/parallel.hpp"
+
+namespace llmspell::index {
+namespace {
+
+constexpr std::size_t kMaxStarts = 512;
+constexpr std::size_t kMaxSample = std::size_t{1} << 16;
+
+RowLayout one_block(RowLayout layout) {
+    layout.blocks = 1;
+    return layout;
+}
+
+}  // namespace
+
+void CodedGraph::train(const Storage& storage, std::span<const Slot> slots) {
+    const std::size_t dim = storage.quantiser().dim();
+    std::vector<float> vector(dim);
+    std::vector<double> sum(dim);
+    const std::size_t step = std::max<std::size_t>(slots.size() / kMaxSample, 1);
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < slots.size(); i += step, ++count) {
+        storage.quantiser().decode(storage.row(slots[i]), vector.data());
+        for (std::size_t j = 0; j < dim; ++j) sum[j] += vector[j];
+    }
+    for (std::size_t j = 0; j < dim; ++j) {
+        vector[j] =
+            static_cast<float>(sum[j] / static_cast<double>(std::max<std::size_t>(count, 1)));
+    }
+    codes_.set_centroid(vector);
+}
+
+void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, unsigned threads) {
+    codes_.resize(storage.slots());
+    struct Scratch {
+        std::vector<float> vector;
+        CodeScratch code;
+    };
+    parallel_for(
+        slots.size(), slots.size() < 256 ? 1 : threads,
+        [&] { return Scratch{std::vector<float>(storage.quantiser().dim()), {}}; },
+        [&](std::size_t i, Scratch& scratch) {
+            storage.quantiser().decode(storage.row(slots[i]), scratch.vector.data());
+            codes_.set(slots[i], scratch.vector.data(), scratch.code);
+        });
+}
+
+void CodedGraph::clear() noexcept {
+    codes_.clear();
+    starts_ = {};
+    start_rows_ = nodes_ = 0;
+    root_ = kNoSlot;
+}
+
+void CodedGraph::pack(Graph& graph, bool removed, unsigned threads) {
+    const std::vector<Slot> changed = graph.take_changed();
+    struct Scratch {
+        std::vector<Slot> links;
+    };
+    parallel_for(
+        changed.size(), changed.size() < 256 ? 1 : threads, [] { return Scratch{}; },
+        [&](std::size_t i, Scratch& scratch) {
+            const Slot slot = changed[i];
+            if (!graph.contains(slot)) return;
+            const std::span<const Slot> links = graph.links(slot, 0);
+            scratch.links.assign(links.begin(), links.end());
+            codes_.pack(graph.bottom_row(slot), codes_.layout(), scratch.links);
+        });
+    if (removed || graph.slots() >= 2 * nodes_ || graph.entry() != root_) choose_starts(graph);
+}
+
+// Nodes of the upper layers are a sample of all; the table is short enough to look at as a whole.
+void CodedGraph::choose_starts(const Graph& graph) {
+    std::vector<Slot> upper;
+    for (Slot slot = 0; slot < graph.slots(); ++slot) {
+        if (graph.level(slot) > 0) upper.push_back(slot);
+    }
+    std::vector<Slot> chosen;
+    const std::size_t count = std::min(upper.size(), kMaxStarts);
+    for (std::size_t i = 0; i < count; ++i) chosen.push_back(upper[i * upper.size() / count]);
+
+    const RowLayout layout = one_block(codes_.layout());
+    root_ = graph.entry();
+    nodes_ = graph.slots();
+    start_rows_ = (count + kBlock - 1) / kBlock + 1;
+    starts_.resize(start_rows_ * layout.bytes());
+    const auto pack_row = [&](std::size_t row, std::span<const Slot> slots) {
+        codes_.pack(starts_.data() + row * layout.bytes(), layout, slots);
+    };
+    for (std::size_t first = 0; first < count; first += kBlock) {
+        pack_row(first / kBlock, std::span(chosen).subspan(first, std::min(kBlock, count - first)));
+    }
+    pack_row(start_rows_ - 1, std::span(&root_, 1));
+}
+
+void CodedGraph::search(const Storage& storage, const Graph& graph, const float* vector,
+                        const Query& query, std::size_t ef, SearchContext& context) const {
+    const RowLayout start_layout = one_block(codes_.layout());
+    const WalkRows starts{starts_.data(), start_layout.bytes(), start_layout};
+    const WalkRows rows{graph.bottom_row(0), graph.row_bytes(), codes_.layout()};
+    WalkPool& pool = context.walk;
+    pool.reset(ef);
+    codes_.kernels().walk(starts, start_rows_, rows, codes_.query(vector, context.code), pool);
+
+    if (context.keys.size() < pool.size()) context.keys.resize(pool.size());
+    storage.keys(query, pool.slots(), pool.size(), context.keys.data());
+    context.accepted.reset(ef);
+    for (std::size_t i = 0; i < pool.size(); ++i) {
+        if (storage.is_live(pool[i])) context.accepted.insert(context.keys[i], pool[i]);
+    }
+}
+
+}  // namespace llmspell::index

@@ -1,0 +1,53 @@
+// Search by codes: what an index with quantization keeps beside its graph, in step with it.
+//
+// A walk estimates keys from the codes in the graph's rows; what it finds nearest is then ordered
+// by the keys of the stored rows. Not thread-safe for changes; searches may run beside each other.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "base/aligned.hpp"
+#include "index/codes.hpp"
+#include "index/graph.hpp"
+#include "index/search.hpp"
+#include "index/storage.hpp"
+
+namespace llmspell::index {
+
+class CodedGraph {
+  public:
+    CodedGraph(std::size_t dim, Metric metric, std::uint32_t max_neighbors)
+        : codes_(dim, metric, max_neighbors) {}
+
+    std::size_t row_bytes() const noexcept { return codes_.layout().bytes(); }
+    std::size_t bytes() const noexcept { return codes_.bytes() + starts_.bytes(); }
+
+    // For all slots of a graph that is about to be built; sets the centroid to their mean.
+    void train(const Storage& storage, std::span<const Slot> slots);
+    void encode(const Storage& storage, std::span<const Slot> slots, unsigned threads);
+    void wipe(Slot slot) noexcept { codes_.wipe(slot); }
+    void renumber(const std::vector<Slot>& moved, std::size_t live) {
+        codes_.renumber(moved, live);
+    }
+    void clear() noexcept;
+
+    // Brings the rows whose links changed in step. `removed`: nodes have left the graph.
+    void pack(Graph& graph, bool removed, unsigned threads);
+
+    // Leaves in context.accepted the live ones of the `ef` nearest by estimate, by their true keys.
+    // `vector` is the query as a float vector, of unit length under cosine.
+    void search(const Storage& storage, const Graph& graph, const float* vector, const Query& query,
+                std::size_t ef, SearchContext& context) const;
+
+  private:
+    void choose_starts(const Graph& graph);
+
+    Codes codes_;
+    AlignedArray<std::byte> starts_;  // rows of one block each
+    std::size_t start_rows_ = 0;
+    std::size_t nodes_ = 0;  // in the graph when the starts were chosen
+    Slot root_ = kNoSlot;    // from which every node can be reached
+};
+
+}  // namespace llmspell::index

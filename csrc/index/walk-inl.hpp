@@ -1,0 +1,161 @@
+// The one body of the walk. Each level's file defines, in an anonymous namespace of its own,
+//   sums(codes, tables, groups, out)   32 sums of table entries, as uint16
+//   keys_of<bias>(query, sums, factors, out)  their keys
+//   below(keys, ids, bound)            bit i: keys[i] < bound, and ids[i] is a node
+//   count_below(keys, n, key)          how many of n are; up to 16 beyond n may be read
+//   make_room(keys, slots, at, end)    moves [at, end) up by one
+// and then includes this file there.
+
+inline void insert(WalkPool& pool, std::int32_t key, Slot slot) {
+    std::int32_t* keys = pool.keys();
+    Slot* slots = pool.slots();
+    constexpr std::size_t kWindow = 256;
+    std::size_t at = 0, left = pool.size_;
+    while (left > kWindow) {
+        const std::size_t half = left / 2;
+        at += keys[at + half - 1] < key ? half : 0;
+        left -= half;
+    }
+    at += count_below(keys + at, left, key);
+    for (std::size_t i = at; (keys[i] & ~WalkPool::kFlags) == key && i < pool.size_; ++i) {
+        if (slots[i] == slot) return;
+    }
+    const bool full = pool.size_ == pool.limit_;
+    make_room(keys, slots, at, full ? pool.size_ - 1 : pool.size_);
+    keys[at] = key;
+    slots[at] = slot;
+    if (!full) ++pool.size_;
+    if (pool.size_ == pool.limit_) pool.bound_ = keys[pool.size_ - 1] & ~WalkPool::kFlags;
+    if (at < pool.next_) pool.next_ = at;
+}
+
+template <bool kBias>
+inline void scan(const RowLayout& layout, const std::byte* row, const WalkQuery& query,
+                 WalkPool& pool) {
+    const auto* ids = reinterpret_cast<const Slot*>(row);
+    const std::byte* block = row + layout.ids_bytes();
+    for (std::size_t b = 0; b < layout.blocks; ++b, ids += kBlock, block += layout.block_bytes()) {
+        alignas(64) std::uint16_t totals[kBlock];
+        alignas(64) std::int32_t keys[kBlock];
+        sums(reinterpret_cast<const std::uint8_t*>(block + layout.factors_bytes()), query.tables,
+             layout.groups, totals);
+        keys_of<kBias>(query, totals, reinterpret_cast<const float*>(block), keys);
+        for (std::uint32_t near = below(keys, ids, pool.bound_); near != 0; near &= near - 1) {
+            const int i = __builtin_ctz(near);
+            if (keys[i] < pool.bound_) insert(pool, keys[i], ids[i]);
+        }
+    }
+}
+
+inline void fetch(const WalkRows& graph, Slot slot) {
+    const std::byte* row = graph.rows + slot * graph.stride;
+    for (std::size_t at = 0; at < graph.stride; at += 64) __builtin_prefetch(row + at);
+}
+
+// Asks for the rows that will be read next, as things stand.
+inline void fetch_ahead(const WalkRows& graph, WalkPool& pool) {
+    constexpr int kAhead = 3;
+    std::int32_t* keys = pool.keys();
+    int seen = 0;
+    for (std::size_t i = pool.next_; i < pool.size_ && seen < kAhead; ++i) {
+        if ((keys[i] & WalkPool::kExpanded) != 0) continue;
+        ++seen;
+        if ((keys[i] & WalkPool::kFetched) != 0) continue;
+        keys[i] |= WalkPool::kFetched;
+        fetch(graph, pool.slots()[i]);
+    }
+}
+
+template <bool kBias>
+void walk_rows(const WalkRows& starts, std::size_t start_rows, const WalkRows& graph,
+               const WalkQuery& query, WalkPool& pool) {
+    constexpr std::size_t kStarts = 3;
+    const std::size_t limit = pool.limit_;
+    pool.limit_ = limit < kStarts ? limit : kStarts;
+    for (std::size_t i = 0; i + 1 < start_rows; ++i) {
+        scan<kBias>(starts.layout, starts.rows + i * starts.stride, query, pool);
+    }
+    pool.limit_ = limit;
+    if (pool.size_ < limit) pool.bound_ = WalkPool::kNone;
+    scan<kBias>(starts.layout, starts.rows + (start_rows - 1) * starts.stride, query, pool);
+    std::int32_t* keys = pool.keys();
+    for (;;) {
+        fetch_ahead(graph, pool);
+        while (pool.next_ < pool.size_ && (keys[pool.next_] & WalkPool::kExpanded) != 0) {
+            ++pool.next_;
+        }
+        if (pool.next_ == pool.size_) return;
+        keys[pool.next_] |= WalkPool::kExpanded;
+        const Slot slot = pool.slots()[pool.next_++];
+        scan<kBias>(graph.layout, graph.rows + slot * graph.stride, query, pool);
+    }
+}
+
+void walk(const WalkRows& starts, std::size_t start_rows, const WalkRows& graph,
+          const WalkQuery& query, WalkPool& pool) {
+    if (graph.layout.has_bias) {
+        walk_rows<true>(starts, start_rows, graph, query, pool);
+    } else {
+        walk_rows<false>(starts, start_rows, graph, query, pool);
+    }
+}
+
+// Sums and differences of the two halves, interleaved.
+inline void mix(const float* __restrict from, float* __restrict to, std::size_t half) {
+    for (std::size_t i = 0; i < half; ++i) {
+        const float a = from[i], b = from[i + half];
+        to[2 * i] = a + b;
+        to[2 * i + 1] = a - b;
+    }
+}
+
+// After log2(dim) rounds each number depends on all others; for a power of two they make up a
+// Walsh-Hadamard transform.
+void rotate(float* vector, float* scratch, const float* signs, std::size_t dim) {
+    const std::size_t half = dim / 2;
+    float *from = vector, *to = scratch;
+    for (std::size_t pass = 0; pass < kRotationPasses; ++pass, signs += dim) {
+        for (std::size_t i = 0; i < dim; ++i) from[i] *= signs[i];
+        for (std::size_t reach = 1; reach < dim; reach *= 2) {
+            mix(from, to, half);
+            std::swap(from, to);
+        }
+    }
+    if (from != vector) std::memcpy(vector, from, dim * sizeof(float));
+}
+
+WalkQuery tabulate(const float* rotated, std::size_t dim, std::uint8_t* tables) {
+    const std::size_t groups = dim / kGroupDims;
+    float largest = 0.0f, total = 0.0f;
+    for (std::size_t g = 0; g < groups; ++g) {
+        const float* v = rotated + g * kGroupDims;
+        const float sum = (std::fabs(v[0]) + std::fabs(v[1])) + (std::fabs(v[2]) + std::fabs(v[3]));
+        largest = sum > largest ? sum : largest;
+        total += sum;
+    }
+    const float top = static_cast<float>(std::min<std::size_t>(255, 65535 / groups));
+    const float scale = largest > 0.0f ? top / largest : 0.0f;
+    for (std::size_t g = 0; g < groups; ++g) {
+        const float* v = rotated + g * kGroupDims;
+        float when[kGroupDims][2];  // what the dimension adds where the code's bit is 0, or 1
+        for (std::size_t j = 0; j < kGroupDims; ++j) {
+            const float x = v[j] * scale;
+            when[j][0] = x < 0.0f ? -x : 0.0f;
+            when[j][1] = x < 0.0f ? 0.0f : x;
+        }
+        const float low[4] = {when[0][0] + when[1][0], when[0][1] + when[1][0],
+                              when[0][0] + when[1][1], when[0][1] + when[1][1]};
+        const float high[4] = {when[2][0] + when[3][0], when[2][1] + when[3][0],
+                               when[2][0] + when[3][1], when[2][1] + when[3][1]};
+        std::uint8_t* table = tables + g * kGroupBytes;
+        for (std::size_t i = 0; i < 4; ++i) {
+            for (std::size_t j = 0; j < 4; ++j) {
+                table[4 * i + j] =
+                    static_cast<std::uint8_t>(static_cast<std::int32_t>(low[j] + high[i] + 0.5f));
+            }
+        }
+    }
+    return {tables, scale > 0.0f ? 1.0f / scale : 0.0f, -0.5f * total};
+}
+
+constexpr WalkKernels kWalkKernels = {rotate, tabulate, walk};

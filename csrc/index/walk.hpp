@@ -1,0 +1,98 @@
+// A best-first walk over rows that hold a node's links and, beside them, one-bit codes of the nodes
+// they lead to: one hop reads one row and estimates all its neighbours at once.
+//
+// A code has a bit for each dimension of the rotated vector, its sign. Four dimensions make a
+// group, and for each group the query has a table of 16 one-byte entries, what each of the 16
+// patterns of signs would add; a byte shuffle looks 16 of them up (André, Kermarrec and Le
+// Scouarnec 2015, "Cache locality is not enough"). The tables are of |q| where query and code agree
+// in sign, so entries are never negative.
+//
+// All is one table of functions per instruction-set level, as in simd/kernels.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/aligned.hpp"
+#include "index/params.hpp"
+#include "simd/kernels.hpp"
+
+namespace llmspell::index {
+
+inline constexpr std::size_t kBlock = 32;         // neighbours whose codes are looked up together
+inline constexpr std::size_t kCodeMultiple = 64;  // dimensions are padded with zeros to these
+inline constexpr std::size_t kGroupDims = 4;      // dimensions of a group
+inline constexpr std::size_t kGroupBytes = 16;    // of a block's codes, and of a query's table
+inline constexpr std::size_t kRotationPasses = 2;
+
+// Where things lie in a row: the ids of all blocks, kNoSlot where there is none, then block by
+// block a factor and, under l2, a bias for each neighbour, and groups * 16 bytes of codes. In a
+// group's 16 bytes neighbour i has the low half of byte 2 * (i % 8) + i / 8 % 2, or, from 16 on,
+// the high half.
+struct RowLayout {
+    std::size_t blocks = 0;
+    std::size_t groups = 0;
+    bool has_bias = false;
+
+    std::size_t ids_bytes() const noexcept { return blocks * kBlock * sizeof(Slot); }
+    std::size_t factors_bytes() const noexcept {
+        return kBlock * sizeof(float) * (has_bias ? 2 : 1);
+    }
+    std::size_t block_bytes() const noexcept { return factors_bytes() + groups * kGroupBytes; }
+    std::size_t bytes() const noexcept { return ids_bytes() + blocks * block_bytes(); }
+};
+
+struct WalkQuery {
+    const std::uint8_t* tables;
+    float step;    // of a table's entries
+    float offset;  // key = bias - factor * (step * sum of entries + offset)
+};
+
+// The nearest candidates in order. A key is a float as an integer of the same order, its last two
+// bits given to flags. A node's estimate is the same from whichever row it comes, so one that is
+// here already is found by its key, and no set of visited nodes is needed.
+class WalkPool {
+  public:
+    void reset(std::size_t limit);
+    std::size_t size() const noexcept { return size_; }
+    Slot operator[](std::size_t i) const noexcept { return slots()[i]; }
+
+    static constexpr std::int32_t kNone = INT32_MAX, kExpanded = 1, kFetched = 2, kFlags = 3;
+    static constexpr std::size_t kPad = 16;  // a vector may reach so far beyond either end
+
+    std::int32_t* keys() noexcept { return keys_.data() + kPad; }
+    Slot* slots() noexcept { return slots_.data() + kPad; }
+    const Slot* slots() const noexcept { return slots_.data() + kPad; }
+
+    std::size_t size_ = 0, limit_ = 0, next_ = 0;  // next_: none before it is left to expand
+    std::int32_t bound_ = kNone;                   // what a newcomer must be below
+
+  private:
+    AlignedArray<std::int32_t> keys_;
+    AlignedArray<Slot> slots_;
+};
+
+struct WalkRows {
+    const std::byte* rows;
+    std::size_t stride;
+    RowLayout layout;
+};
+
+struct WalkKernels {
+    // Turns `vector` of `dim` numbers, a multiple of 64, by a random rotation and makes it longer,
+    // both the same for all vectors. `scratch` has `dim` numbers, `signs` 1 or -1 for each in each
+    // pass.
+    void (*rotate)(float* vector, float* scratch, const float* signs, std::size_t dim);
+    // The tables of a rotated query; their entries add up to below 2^16.
+    WalkQuery (*tabulate)(const float* rotated, std::size_t dim, std::uint8_t* tables);
+    // Leaves in `pool`, whose limit is set, the nearest nodes by estimate that a walk comes to. It
+    // starts from the nearest of those in the rows of `starts`, of one block each, and from all of
+    // the last row.
+    void (*walk)(const WalkRows& starts, std::size_t start_rows, const WalkRows& graph,
+                 const WalkQuery& query, WalkPool& pool);
+};
+
+const WalkKernels& walk_kernels(simd::Level level) noexcept;
+
+}  // namespace llmspell::index

@@ -1,0 +1,100 @@
+#include "index/walk_levels.hpp"
+
+#ifdef LLMSPELL_X86
+
+#include <immintrin.h>
+
+LLMSPELL_TARGET_BEGIN("avx2,fma,f16c,popcnt,bmi")
+
+namespace llmspell::index::avx2 {
+namespace {
+
+inline __m128i folded(__m256i v) {
+    return _mm_add_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+}
+
+// As in walk_avx512.cpp.
+inline void sums(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
+                 std::uint16_t* out) {
+    const __m256i low_half = _mm256_set1_epi8(15);
+    __m256i both[2], odd[2];
+    both[0] = both[1] = odd[0] = odd[1] = _mm256_setzero_si256();
+    for (std::size_t at = 0; at < groups * kGroupBytes; at += 32) {
+        const __m256i code = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + at));
+        const __m256i table = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(tables + at));
+        const __m256i found[2] = {
+            _mm256_shuffle_epi8(table, _mm256_and_si256(code, low_half)),
+            _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(code, 4), low_half))};
+        for (int half = 0; half < 2; ++half) {
+            both[half] = _mm256_add_epi16(both[half], found[half]);
+            odd[half] = _mm256_add_epi16(odd[half], _mm256_srli_epi16(found[half], 8));
+        }
+    }
+    for (int half = 0; half < 2; ++half) {
+        both[half] = _mm256_sub_epi16(both[half], _mm256_slli_epi16(odd[half], 8));
+        _mm_store_si128(reinterpret_cast<__m128i*>(out + 16 * half), folded(both[half]));
+        _mm_store_si128(reinterpret_cast<__m128i*>(out + 16 * half + 8), folded(odd[half]));
+    }
+}
+
+template <bool kBias>
+inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const float* factors,
+                    std::int32_t* out) {
+    const __m256 step = _mm256_set1_ps(query.step), offset = _mm256_set1_ps(query.offset);
+    for (std::size_t i = 0; i < kBlock; i += 8) {
+        const __m256i sum =
+            _mm256_cvtepu16_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(sums + i)));
+        const __m256 product = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), step, offset);
+        __m256 bias = _mm256_setzero_ps();
+        if constexpr (kBias) bias = _mm256_loadu_ps(factors + kBlock + i);
+        const __m256i key =
+            _mm256_castps_si256(_mm256_fnmadd_ps(_mm256_loadu_ps(factors + i), product, bias));
+        const __m256i flip =
+            _mm256_and_si256(_mm256_srai_epi32(key, 31), _mm256_set1_epi32(INT32_MAX));
+        _mm256_store_si256(
+            reinterpret_cast<__m256i*>(out + i),
+            _mm256_and_si256(_mm256_xor_si256(key, flip), _mm256_set1_epi32(~WalkPool::kFlags)));
+    }
+}
+
+inline __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+
+inline unsigned lanes(__m256i mask) {
+    return static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(mask)));
+}
+
+inline std::uint32_t below(const std::int32_t* keys, const Slot* ids, std::int32_t bound) {
+    std::uint32_t mask = 0;
+    for (std::size_t i = 0; i < kBlock; i += 8) {
+        const __m256i none = _mm256_cmpeq_epi32(load(ids + i), _mm256_set1_epi32(-1));
+        const __m256i near = _mm256_cmpgt_epi32(_mm256_set1_epi32(bound), load(keys + i));
+        mask |= lanes(_mm256_andnot_si256(none, near)) << i;
+    }
+    return mask;
+}
+
+inline std::size_t count_below(const std::int32_t* keys, std::size_t n, std::int32_t key) {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < n; i += 8) {
+        count += static_cast<unsigned>(
+            __builtin_popcount(lanes(_mm256_cmpgt_epi32(_mm256_set1_epi32(key), load(keys + i)))));
+    }
+    return count;
+}
+
+inline void make_room(std::int32_t* keys, Slot* slots, std::size_t at, std::size_t end) {
+    std::memmove(keys + at + 1, keys + at, (end - at) * sizeof(*keys));
+    std::memmove(slots + at + 1, slots + at, (end - at) * sizeof(*slots));
+}
+
+#include "index/walk-inl.hpp"
+
+}  // namespace
+
+const WalkKernels& kernels() noexcept { return kWalkKernels; }
+
+}  // namespace llmspell::index::avx2
+
+LLMSPELL_TARGET_END
+
+#endif

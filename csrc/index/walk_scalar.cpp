@@ -1,0 +1,58 @@
+#include <bit>
+
+#include "index/walk_levels.hpp"
+
+#if !defined(__GNUC__) && !defined(__clang__)
+#define __builtin_prefetch(address) static_cast<void>(address)
+#endif
+
+namespace llmspell::index::scalar {
+namespace {
+
+inline void sums(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
+                 std::uint16_t* out) {
+    std::fill(out, out + kBlock, std::uint16_t{0});
+    for (std::size_t g = 0; g < groups; ++g, codes += kGroupBytes, tables += kGroupBytes) {
+        for (std::size_t i = 0; i < kBlock; ++i) {
+            const std::uint8_t pair = codes[2 * (i % 8) + i / 8 % 2];
+            const std::uint8_t pattern = i < kBlock / 2 ? pair & 15 : pair >> 4;
+            out[i] = static_cast<std::uint16_t>(out[i] + tables[pattern]);
+        }
+    }
+}
+
+template <bool kBias>
+inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const float* factors,
+                    std::int32_t* out) {
+    for (std::size_t i = 0; i < kBlock; ++i) {
+        const float bias = kBias ? factors[kBlock + i] : 0.0f;
+        const float product = static_cast<float>(sums[i]) * query.step + query.offset;
+        const auto key = std::bit_cast<std::int32_t>(bias - factors[i] * product);
+        out[i] = (key ^ ((key >> 31) & INT32_MAX)) & ~WalkPool::kFlags;
+    }
+}
+
+inline std::uint32_t below(const std::int32_t* keys, const Slot* ids, std::int32_t bound) {
+    std::uint32_t mask = 0;
+    for (std::size_t i = 0; i < kBlock; ++i) {
+        mask |= std::uint32_t{keys[i] < bound && ids[i] != kNoSlot} << i;
+    }
+    return mask;
+}
+
+inline std::size_t count_below(const std::int32_t* keys, std::size_t n, std::int32_t key) {
+    return static_cast<std::size_t>(std::lower_bound(keys, keys + n, key) - keys);
+}
+
+inline void make_room(std::int32_t* keys, Slot* slots, std::size_t at, std::size_t end) {
+    std::memmove(keys + at + 1, keys + at, (end - at) * sizeof(*keys));
+    std::memmove(slots + at + 1, slots + at, (end - at) * sizeof(*slots));
+}
+
+#include "index/walk-inl.hpp"
+
+}  // namespace
+
+const WalkKernels& kernels() noexcept { return kWalkKernels; }
+
+}  // namespace llmspell::index::scalar

@@ -1,0 +1,246 @@
+// The walk against a plain best-first search over the same rows. Factors are 1 and tables hold
+// whole numbers, so that keys are exact and every level must find the same nodes in the same order.
+#include "index/walk.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "base/random.hpp"
+#include "check.hpp"
+#include "forced_level.hpp"
+
+using namespace llmspell;
+using namespace llmspell::index;
+
+namespace {
+
+const WalkKernels& kernels() { return walk_kernels(simd::active().level); }
+
+// A graph of random links, and rows and tables as the walk reads them.
+struct Rows {
+    Rows(std::size_t nodes, std::size_t blocks, std::size_t groups, bool has_bias)
+        : layout{blocks, groups, has_bias}, random(nodes + blocks + groups), links(nodes) {
+        tables.resize(groups * kGroupBytes);
+        const auto top = static_cast<unsigned>(std::min<std::size_t>(255, 65535 / groups));
+        for (std::size_t i = 0; i < groups * kGroupBytes; ++i) {
+            tables[i] = static_cast<std::uint8_t>(random() % (top + 1));
+        }
+        codes.resize(nodes * groups);
+        for (auto& code : codes) code = static_cast<std::uint8_t>(random() % 16);
+        biases.resize(nodes);
+        for (auto& bias : biases) bias = static_cast<float>(has_bias ? random() % 5000 : 0);
+        stride = (layout.bytes() + 63) / 64 * 64;
+        bytes.resize(nodes * stride);
+        for (Slot node = 0; node < nodes; ++node) {
+            // One in three rows is full; some lead to themselves, some nowhere.
+            const std::size_t most = blocks * kBlock;
+            const std::size_t degree = random() % 3 == 0 ? most : random() % most;
+            for (std::size_t i = 0; i < degree; ++i) {
+                links[node].push_back(static_cast<Slot>(random() % nodes));
+            }
+            pack(bytes.data() + node * stride, layout, links[node]);
+        }
+    }
+
+    void pack(std::byte* row, const RowLayout& as, const std::vector<Slot>& to) const {
+        auto* ids = reinterpret_cast<Slot*>(row);
+        for (std::size_t i = 0; i < as.blocks * kBlock; ++i) {
+            ids[i] = i < to.size() ? to[i] : kNoSlot;
+            std::byte* block = row + as.ids_bytes() + i / kBlock * as.block_bytes();
+            if (i >= to.size()) continue;
+            const std::size_t at = i % kBlock;
+            auto* factors = reinterpret_cast<float*>(block);
+            factors[at] = 1.0f;
+            if (as.has_bias) factors[kBlock + at] = biases[to[i]];
+            auto* pairs = reinterpret_cast<std::uint8_t*>(block + as.factors_bytes());
+            for (std::size_t g = 0; g < as.groups; ++g) {
+                std::uint8_t& pair = pairs[g * kGroupBytes + 2 * (at % 8) + at / 8 % 2];
+                const unsigned code = codes[to[i] * as.groups + g];
+                pair = static_cast<std::uint8_t>(pair | code << (at < 16 ? 0 : 4));
+            }
+        }
+    }
+
+    // Whole numbers, rounded as the walk rounds them: the last bits of a key are flags.
+    std::int32_t key(Slot node) const {
+        float sum = 0.0f;
+        for (std::size_t g = 0; g < layout.groups; ++g) {
+            sum += tables[g * kGroupBytes + codes[node * layout.groups + g]];
+        }
+        const float value = biases[node] - (0.5f * sum - 100.0f);
+        std::int32_t bits;
+        std::memcpy(&bits, &value, sizeof(bits));
+        return (bits ^ ((bits >> 31) & INT32_MAX)) & ~WalkPool::kFlags;
+    }
+
+    // The `ef` nearest that a walk comes to from `starts`; of equal keys the latest comes first.
+    std::vector<Slot> nearest(const std::vector<Slot>& starts, std::size_t ef) const {
+        struct Entry {
+            std::int32_t key;
+            Slot node;
+            bool expanded;
+        };
+        std::vector<Entry> pool;
+        const auto offer = [&](Slot node) {
+            const std::int32_t own = key(node);
+            if (pool.size() == ef && own >= pool.back().key) return;
+            for (const Entry& entry : pool) {
+                if (entry.node == node) return;
+            }
+            const auto at = std::find_if(pool.begin(), pool.end(),
+                                         [&](const Entry& entry) { return entry.key >= own; });
+            pool.insert(at, {own, node, false});
+            if (pool.size() > ef) pool.pop_back();
+        };
+        for (const Slot start : starts) offer(start);
+        for (;;) {
+            const auto next = std::find_if(pool.begin(), pool.end(),
+                                           [](const Entry& entry) { return !entry.expanded; });
+            if (next == pool.end()) break;
+            next->expanded = true;
+            const Slot node = next->node;
+            for (const Slot to : links[node]) offer(to);
+        }
+        std::vector<Slot> nodes;
+        for (const Entry& entry : pool) nodes.push_back(entry.node);
+        return nodes;
+    }
+
+    RowLayout layout;
+    SplitMix64 random;
+    std::vector<std::vector<Slot>> links;
+    AlignedArray<std::uint8_t> tables;
+    std::vector<std::uint8_t> codes;
+    std::vector<float> biases;
+    std::size_t stride = 0;
+    AlignedArray<std::byte> bytes;
+};
+
+void walk_finds_what_a_plain_search_finds() {
+    for (const std::size_t blocks : {1u, 2u, 3u}) {
+        for (const std::size_t groups : {16u, 96u, 272u}) {
+            for (const bool has_bias : {false, true}) {
+                const Rows rows(700, blocks, groups, has_bias);
+                RowLayout one = rows.layout;
+                one.blocks = 1;
+                AlignedArray<std::byte> start;
+                start.resize(one.bytes());
+                rows.pack(start.data(), one, {3, 5, 8});
+                const WalkRows starts{start.data(), one.bytes(), one};
+                const WalkRows graph{rows.bytes.data(), rows.stride, rows.layout};
+                const WalkQuery query{rows.tables.data(), 0.5f, -100.0f};
+                WalkPool pool;  // one for all, as a search's scratch is
+                for (const std::size_t ef : {1u, 2u, 3u, 15u, 16u, 17u, 100u, 255u, 600u, 2000u}) {
+                    pool.reset(ef);
+                    kernels().walk(starts, 1, graph, query, pool);
+                    const std::vector<Slot> expected = rows.nearest({3, 5, 8}, ef);
+                    CHECK(std::vector<Slot>(pool.slots(), pool.slots() + pool.size()) == expected);
+                }
+            }
+        }
+    }
+}
+
+void only_the_nearest_starts_are_taken_but_all_of_the_last_row() {
+    Rows rows(64, 1, 16, false);
+    for (Slot node = 0; node < 64; ++node) {  // no links: what is found are the starts
+        rows.pack(rows.bytes.data() + node * rows.stride, rows.layout, {});
+    }
+    const std::size_t row_bytes = rows.layout.bytes();
+    AlignedArray<std::byte> start;
+    start.resize(3 * row_bytes);
+    std::vector<Slot> first(32), second(8);
+    for (Slot i = 0; i < 32; ++i) first[i] = i;
+    for (Slot i = 0; i < 8; ++i) second[i] = 32 + i;
+    rows.pack(start.data(), rows.layout, first);
+    rows.pack(start.data() + row_bytes, rows.layout, second);
+    rows.pack(start.data() + 2 * row_bytes, rows.layout, {50, 51});
+    WalkPool pool;
+    pool.reset(20);
+    kernels().walk({start.data(), row_bytes, rows.layout}, 3,
+                   {rows.bytes.data(), rows.stride, rows.layout}, {rows.tables.data(), 1.0f, 0.0f},
+                   pool);
+    std::vector<Slot> nearest(40);
+    for (Slot i = 0; i < 40; ++i) nearest[i] = i;
+    std::sort(nearest.begin(), nearest.end(),
+              [&](Slot a, Slot b) { return rows.key(a) < rows.key(b); });
+    std::set<Slot> found;
+    for (std::size_t i = 0; i < pool.size(); ++i) found.insert(pool[i]);
+    CHECK(found == (std::set<Slot>{nearest[0], nearest[1], nearest[2], 50, 51}));
+}
+
+void rotation_keeps_inner_products() {
+    for (const std::size_t dim : {64u, 192u, 384u, 1024u}) {
+        SplitMix64 random(dim);
+        std::vector<float> signs(kRotationPasses * dim), a(dim), b(dim), scratch(dim);
+        for (float& sign : signs) sign = random.unit() < 0.5 ? -1.0f : 1.0f;
+        for (std::size_t i = 0; i < dim; ++i) {
+            a[i] = static_cast<float>(random.unit() - 0.5);
+            b[i] = static_cast<float>(random.unit() - 0.2);
+        }
+        const auto dot = [&](const std::vector<float>& x, const std::vector<float>& y) {
+            double sum = 0;
+            for (std::size_t i = 0; i < dim; ++i) sum += double{x[i]} * y[i];
+            return sum;
+        };
+        const double before[] = {dot(a, a), dot(a, b), dot(b, b)};
+        kernels().rotate(a.data(), scratch.data(), signs.data(), dim);
+        kernels().rotate(b.data(), scratch.data(), signs.data(), dim);
+        const double after[] = {dot(a, a), dot(a, b), dot(b, b)};
+        for (const int i : {1, 2}) {
+            CHECK(std::fabs(after[i] / after[0] - before[i] / before[0]) < 1e-5);
+        }
+    }
+}
+
+void tables_hold_what_each_pattern_adds() {
+    for (const std::size_t dim : {64u, 384u, 2048u, 16384u}) {
+        SplitMix64 random(dim);
+        std::vector<float> query(dim);
+        for (float& x : query) x = static_cast<float>(random.unit() - 0.5);
+        std::vector<std::uint8_t> tables(dim / kGroupDims * kGroupBytes);
+        const WalkQuery made = kernels().tabulate(query.data(), dim, tables.data());
+        CHECK(made.tables == tables.data());
+        double total = 0;
+        std::size_t largest = 0;
+        for (std::size_t g = 0; g < dim / kGroupDims; ++g) {
+            std::uint8_t most = 0;
+            for (unsigned pattern = 0; pattern < 16; ++pattern) {
+                double expected = 0;
+                for (std::size_t j = 0; j < kGroupDims; ++j) {
+                    const double x = query[g * kGroupDims + j];
+                    if ((x >= 0) == ((pattern >> j & 1) != 0)) expected += std::fabs(x);
+                }
+                const std::uint8_t entry = tables[g * kGroupBytes + pattern];
+                CHECK(std::fabs(entry * double{made.step} - expected) < 0.501 * made.step);
+                most = std::max(most, entry);
+            }
+            largest += most;
+            for (std::size_t j = 0; j < kGroupDims; ++j) {
+                total += std::fabs(double{query[g * kGroupDims + j]});
+            }
+        }
+        CHECK(largest < 65536);
+        CHECK(std::fabs(made.offset + 0.5 * total) < 1e-3 * total);
+    }
+    std::vector<float> zero(64);
+    std::vector<std::uint8_t> tables(256, 1);
+    const WalkQuery made = kernels().tabulate(zero.data(), 64, tables.data());
+    CHECK(made.offset == 0.0f && std::isfinite(made.step));
+    CHECK(std::count(tables.begin(), tables.end(), 0) == 256);
+}
+
+}  // namespace
+
+int main() {
+    if (forced_level_is_missing()) return kSkipped;
+    walk_finds_what_a_plain_search_finds();
+    only_the_nearest_starts_are_taken_but_all_of_the_last_row();
+    rotation_keeps_inner_products();
+    tables_hold_what_each_pattern_adds();
+    return check_result();
+}

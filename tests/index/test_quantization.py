@@ -1,0 +1,114 @@
+"""An index that walks by codes: the same answers, near enough, under every kind of change."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llmspell import Index, IndexParams, errors
+from llmspell.config import ElementType, Metric
+from tests.index.vectors import METRICS, TYPES, clustered, recall, scores_of
+
+PLAIN = IndexParams(m=8, ef_construction=80, graph_threshold=0)
+CODED = replace(PLAIN, quantization="rabitq")
+
+
+@pytest.mark.parametrize("dim", [48, 130])
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("metric", METRICS)
+def test_recall_is_near_that_of_a_plain_graph(metric: Metric, dtype: ElementType, dim: int) -> None:
+    vectors, queries = clustered(4_000, dim, 1), clustered(200, dim, 2)
+    recalls = []
+    for params in (PLAIN, CODED):
+        index = Index(dim=dim, metric=metric, dtype=dtype, params=params)
+        index.add(np.arange(4_000), vectors, threads=2)
+        found = index.search(queries, 10, ef_search=150)
+        exact = scores_of(metric, queries, index.get(np.arange(4_000)))
+        recalls.append(recall(found.ids, exact, 10))
+        # What the codes estimate is not what is returned.
+        expected = np.take_along_axis(exact, found.ids, axis=1)
+        np.testing.assert_allclose(found.scores, expected, atol=0.02 if dtype == "int8" else 1e-3)
+    assert recalls[1] > recalls[0] - 0.03
+
+
+def test_recall_stays_when_all_is_replaced_again_and_again() -> None:
+    random = np.random.default_rng(0)
+    queries = clustered(100, 64, 2)
+    worn = Index(dim=64, metric="ip", params=CODED)
+    worn.add(np.arange(2_000), clustered(2_000, 64, 1))
+    for round_ in range(6):
+        ids = random.permutation(2_000)
+        worn.delete(ids[:1_000])
+        worn.upsert(ids[:1_000], clustered(1_000, 64, 10 + round_))
+    held = worn.get(np.arange(2_000))
+    fresh = Index(dim=64, metric="ip", params=CODED)
+    fresh.add(np.arange(2_000), held)
+    exact = scores_of("ip", queries, held)
+    of_worn, of_fresh = (
+        recall(index.search(queries, 10, ef_search=100).ids, exact, 10) for index in (worn, fresh)
+    )
+    assert of_worn > of_fresh - 0.02
+
+
+def test_deleted_vectors_are_not_found() -> None:
+    vectors = clustered(3_000, 32, 1)
+    index = Index(dim=32, metric="cosine", params=CODED)
+    index.add(np.arange(3_000), vectors)
+    for doomed in np.array_split(np.random.default_rng(0).permutation(3_000)[:2_600], 40):
+        index.delete(doomed)
+        found = index.search(vectors[doomed], 5).ids
+        assert not np.isin(found, doomed).any()
+        assert (found >= 0).all()
+    left = np.array([id for id in range(3_000) if id in index])
+    found = index.search(vectors[left], 400).ids
+    assert (np.sort(found, axis=1) == left).all()
+
+
+def test_a_loaded_index_answers_as_the_saved_one(tmp_path: Path) -> None:
+    index = Index(dim=70, metric="l2", dtype="float16", params=CODED)
+    index.add(np.arange(2_500), clustered(2_500, 70, 1))
+    index.delete(np.arange(0, 2_500, 3))
+    index.save(tmp_path / "index")
+    loaded = Index.load(tmp_path / "index")
+    assert loaded.params.quantization == "rabitq"
+    queries = clustered(300, 70, 2)
+    before, after = index.search(queries, 10), loaded.search(queries, 10)
+    # The codes are made anew, about the mean of what is there now.
+    same = [set(a) & set(b) for a, b in zip(before.ids.tolist(), after.ids.tolist(), strict=True)]
+    assert sum(map(len, same)) > 0.97 * before.ids.size
+    loaded.add([10_000], clustered(1, 70, 5))
+    assert loaded.search(clustered(1, 70, 5)[0], 1).ids.tolist() == [10_000]
+
+
+def test_searches_beside_changes_find_what_stays() -> None:
+    vectors = clustered(6_000, 32, 1)
+    index = Index(dim=32, metric="ip", params=CODED)
+    index.add(np.arange(2_000), vectors[:2_000])
+    stop = threading.Event()
+    missed: list[int] = []
+
+    def search() -> None:
+        while not stop.is_set():
+            for id in range(0, 500, 7):
+                if index.search(vectors[id], 1).scores[0] < 1 - 1e-3:
+                    missed.append(id)
+
+    searchers = [threading.Thread(target=search) for _ in range(2)]
+    for thread in searchers:
+        thread.start()
+    for at in range(2_000, 6_000, 200):
+        index.add(np.arange(at, at + 200), vectors[at : at + 200], threads=2)
+        index.delete(np.arange(at - 1_000, at - 900))
+    stop.set()
+    for thread in searchers:
+        thread.join()
+    assert not missed
+
+
+def test_an_unknown_quantization_is_refused() -> None:
+    with pytest.raises(errors.ConfigError, match="quantization must be 'none' or 'rabitq'"):
+        IndexParams(quantization="pq")  # type: ignore[arg-type]
