@@ -98,17 +98,27 @@ void CodedGraph::choose_starts(const Graph& graph) {
 }
 
 void CodedGraph::search(const Storage& storage, const Graph& graph, const float* vector,
-                        const Query& query, std::size_t ef, SearchContext& context) const {
+                        const Query& query, std::size_t ef, std::size_t wanted,
+                        SearchContext& context) const {
     const RowLayout start_layout = one_block(codes_.layout());
     const WalkRows starts{starts_.data(), start_layout.bytes(), start_layout};
     const WalkRows rows{graph.bottom_row(0), graph.row_bytes(), codes_.layout()};
-    WalkPool& pool = context.walk;
-    pool.reset(ef);
-    codes_.kernels().walk(starts, start_rows_, rows, codes_.query(vector, context.code), pool);
+    const WalkQuery walk_query = codes_.query(vector, context.code);
+    // Room for as many deleted ones as there are on average, twice over.
+    std::size_t width = ef + 2 * ef * storage.deleted() / (storage.live() + storage.deleted());
+    for (;; width *= 2) {
+        context.walk.reset(width);
+        codes_.kernels().walk(starts, start_rows_, rows, walk_query, context.walk);
+        order(storage, query, context);
+        if (context.accepted.size() >= wanted || context.walk.size() < width) return;
+    }
+}
 
+void CodedGraph::order(const Storage& storage, const Query& query, SearchContext& context) const {
+    const WalkPool& pool = context.walk;
     if (context.keys.size() < pool.size()) context.keys.resize(pool.size());
     storage.keys(query, pool.slots(), pool.size(), context.keys.data());
-    context.accepted.reset(ef);
+    context.accepted.reset(std::max<std::size_t>(pool.size(), 1));
     for (std::size_t i = 0; i < pool.size(); ++i) {
         if (storage.is_live(pool[i])) context.accepted.insert(context.keys[i], pool[i]);
     }

@@ -35,12 +35,14 @@ class CodedGraph {
     // Brings the rows whose links changed in step. `removed`: nodes have left the graph.
     void pack(Graph& graph, bool removed, unsigned threads);
 
-    // Leaves in context.accepted the live ones of the `ef` nearest by estimate, by their true keys.
-    // `vector` is the query as a float vector, of unit length under cosine.
+    // Leaves in context.accepted the live ones of the `ef` nearest by estimate, by their true keys;
+    // of more, where among those fewer than `wanted` are live. `vector` is the query as a float
+    // vector, of unit length under cosine.
     void search(const Storage& storage, const Graph& graph, const float* vector, const Query& query,
-                std::size_t ef, SearchContext& context) const;
+                std::size_t ef, std::size_t wanted, SearchContext& context) const;
 
   private:
+    void order(const Storage& storage, const Query& query, SearchContext& context) const;
     void choose_starts(const Graph& graph);
 
     Codes codes_;

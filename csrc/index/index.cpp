@@ -1,6 +1,7 @@
 #include "index/index.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <new>
 #include <unordered_set>
@@ -67,6 +68,29 @@ struct Index::Allowed {
     bool operator()(Slot slot) const noexcept { return (bits[slot / 64] >> (slot % 64)) & 1; }
 };
 
+// What an addition takes out of the index, to be put back if the addition fails.
+class Index::Replaced {
+  public:
+    Replaced(const Storage& storage, std::span<const Slot> slots)
+        : row_bytes_(storage.quantiser().row_bytes()), rows_(slots.size() * row_bytes_) {
+        for (std::size_t i = 0; i < slots.size(); ++i) {
+            std::memcpy(rows_.data() + i * row_bytes_, storage.row(slots[i]), row_bytes_);
+        }
+        entries_.reserve(slots.size());
+    }
+    void take(Storage::Entry entry) { entries_.push_back(std::move(entry)); }
+    void restore(Storage& storage) noexcept {
+        for (std::size_t i = 0; i < entries_.size(); ++i) {
+            storage.restore_row(std::move(entries_[i]), rows_.data() + i * row_bytes_);
+        }
+    }
+
+  private:
+    std::size_t row_bytes_;
+    std::vector<std::byte> rows_;
+    std::vector<Storage::Entry> entries_;
+};
+
 Index::Index(std::size_t dim, Metric metric, simd::ElementType type, const Params& params)
     : dim_((check_params(params, dim), dim)),
       metric_(metric),
@@ -129,16 +153,19 @@ void Index::add(const Label* labels, const float* vectors, std::size_t count, bo
     const ExclusiveLock lock(*this);
     check_batch(labels, vectors, count, replace);
     storage_.reserve(count);
-    if (replace) {
-        for (std::size_t i = 0; i < count; ++i) {
-            if (const Slot old = storage_.find(labels[i]); old != kNoSlot) forget(old);
-        }
-        repair();
-        storage_.reserve(count);
-    }
     std::vector<Slot> slots;
     slots.reserve(count);
+    std::vector<Slot> old;
+    for (std::size_t i = 0; replace && i < count; ++i) {
+        if (const Slot slot = storage_.find(labels[i]); slot != kNoSlot) old.push_back(slot);
+    }
+    Replaced replaced(storage_, old);
+    for (const Slot slot : old) replaced.take(forget(slot));
     try {
+        if (!old.empty()) {
+            repair();
+            storage_.reserve(count);
+        }
         for (std::size_t i = 0; i < count; ++i) {
             slots.push_back(storage_.insert(labels[i], vectors + i * dim_));
         }
@@ -151,6 +178,7 @@ void Index::add(const Label* labels, const float* vectors, std::size_t count, bo
     } catch (...) {
         drop_graph();
         for (const Slot slot : slots) forget(slot);
+        replaced.restore(storage_);
         size_ = storage_.live();
         throw;
     }
@@ -174,9 +202,10 @@ std::size_t Index::remove(const Label* labels, std::size_t count) {
     return removed;
 }
 
-void Index::forget(Slot slot) {
-    storage_.mark_deleted(slot);
+Storage::Entry Index::forget(Slot slot) {
+    Storage::Entry entry = storage_.mark_deleted(slot);
     if (!has_graph_) storage_.release(slot);
+    return entry;
 }
 
 // A graph that is half linked is none; what is stored is found by a sweep until the next addition.
@@ -335,7 +364,7 @@ const CandidatePool& Index::nearest(const float* vector, const SearchOptions& op
     }
     if (coded_ && allowed == nullptr) {
         const float* unit = storage_.quantiser().unit(vector, context.unit);
-        coded_->search(storage_, graph_, unit, query, ef, context);
+        coded_->search(storage_, graph_, unit, query, ef, wanted, context);
         return context.accepted.size() < wanted ? exactly() : context.accepted;
     }
     context.prepare(graph_.slots(), params_.max_neighbors);

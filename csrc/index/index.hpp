@@ -77,10 +77,11 @@ class Index {
     class SharedLock;
     class ExclusiveLock;
     class Borrowed;
+    class Replaced;
 
     void check_batch(const Label* labels, const float* vectors, std::size_t count,
                      bool replace) const;
-    void forget(Slot slot);
+    Storage::Entry forget(Slot slot);
     std::vector<Slot> live_slots() const;
     void code(std::span<const Slot> slots, bool all, unsigned threads);
     void drop_graph() noexcept;

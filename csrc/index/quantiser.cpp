@@ -47,9 +47,8 @@ Quantiser::Quantiser(std::size_t dim, Metric metric, ElementType type)
                                                 : dim * simd::element_size(type))),
       max_component_(max_component(dim, type)),
       kernels_(&simd::active()),
-      kernel_((metric == Metric::l2 && type != ElementType::i8
-                   ? kernels_->l2
-                   : kernels_->ip)[static_cast<std::size_t>(type)]) {}
+      kernel_(
+          (metric == Metric::l2 ? kernels_->l2 : kernels_->ip)[static_cast<std::size_t>(type)]) {}
 
 void Quantiser::check(const float* vector, std::size_t position) const {
     const float largest = largest_of(vector, dim_);
@@ -76,8 +75,15 @@ bool Quantiser::sound(const std::byte* row) const {
     const bool fits =
         metric_ == Metric::cosine ? largest <= 1.5f : largest <= 1.5f * max_component_;
     if (type_ != ElementType::i8) return fits;
-    const float norm2 = tail(row, 1);
-    return fits && tail(row, 0) > 0.0f && norm2 >= 0.0f && std::isfinite(norm2);
+    const float scale = tail(row, 0);
+    const float norm2 = squared_length(reinterpret_cast<const std::int8_t*>(row), scale);
+    return fits && scale > 0.0f && std::fabs(tail(row, 1) - norm2) <= 1e-5f * norm2;
+}
+
+float Quantiser::squared_length(const std::int8_t* codes, float scale) const noexcept {
+    double sum = 0.0;
+    for (std::size_t i = 0; i < dim_; ++i) sum += static_cast<double>(codes[i]) * codes[i];
+    return static_cast<float>(sum * scale * scale);
 }
 
 void Quantiser::normalised(const float* vector, float* out) const {
@@ -123,13 +129,11 @@ void Quantiser::encode_bytes(const float* vector, std::byte* row) const {
     const float scale =
         whole ? 1.0f : std::max(largest / 127.0f, std::numeric_limits<float>::min());
     auto* codes = reinterpret_cast<std::int8_t*>(row);
-    double norm2 = 0.0;
     for (std::size_t i = 0; i < dim_; ++i) {
         const float code = std::clamp(std::nearbyint(vector[i] / scale), -127.0f, 127.0f);
         codes[i] = static_cast<std::int8_t>(code);
-        norm2 += static_cast<double>(code) * code;
     }
-    const float tail[2] = {scale, static_cast<float>(norm2 * scale * scale)};
+    const float tail[2] = {scale, squared_length(codes, scale)};
     std::memcpy(row + code_bytes_, tail, sizeof(tail));
 }
 
@@ -182,9 +186,15 @@ void Quantiser::keys(const Query& query, const std::byte* base, const Slot* slot
     if (type_ == ElementType::i8) {
         for (std::size_t i = 0; i < count; ++i) {
             const std::byte* row = base + (slots ? slots[i] : i) * row_bytes_;
-            const float dot = out[i] * query.scale * tail(row, 0);
-            out[i] = metric_ == Metric::l2 ? std::max(0.0f, query.norm2 + tail(row, 1) - 2.0f * dot)
-                                           : -dot;
+            const float a = query.scale, b = tail(row, 0);
+            if (metric_ != Metric::l2) {
+                out[i] *= -a * b;
+                continue;
+            }
+            // |a x - b y|^2 from |x - y|^2 of the codes: where scales are near each other, as they
+            // are for near vectors, nothing cancels; where they are equal it is exact.
+            const float rest = (a - b) * (query.norm2 / a - tail(row, 1) / b);
+            out[i] = std::max(0.0f, a * b * out[i] + rest);
         }
     } else if (metric_ != Metric::l2) {
         for (std::size_t i = 0; i < count; ++i) out[i] = -out[i];

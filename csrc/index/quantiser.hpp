@@ -56,6 +56,7 @@ class Quantiser {
   private:
     void normalised(const float* vector, float* out) const;
     void encode_bytes(const float* vector, std::byte* row) const;
+    float squared_length(const std::int8_t* codes, float scale) const noexcept;
     float tail(const std::byte* row, std::size_t which) const noexcept;  // 0: scale, 1: norm2
 
     std::size_t dim_;

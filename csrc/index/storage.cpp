@@ -38,11 +38,28 @@ void Storage::reserve(std::size_t more) {
 }
 
 Slot Storage::insert(Label label, const float* vector) {
-    const bool reused = free_ != kNoSlot;
-    const Slot slot = reused ? free_ : static_cast<Slot>(states_.size());
+    const Slot slot = next_slot();
     quantiser_.encode(vector, rows_.data() + slot * quantiser_.row_bytes());
     slot_of_.emplace(label, slot);
-    if (reused) {
+    enrol(slot, label);
+    return slot;
+}
+
+void Storage::restore_row(Entry entry, const std::byte* row) noexcept {
+    const Slot slot = next_slot();
+    std::memcpy(rows_.data() + slot * quantiser_.row_bytes(), row, quantiser_.row_bytes());
+    enrol(slot, entry.key());
+    entry.mapped() = slot;
+    slot_of_.insert(std::move(entry));
+}
+
+Slot Storage::next_slot() const noexcept {
+    return free_ != kNoSlot ? free_ : static_cast<Slot>(states_.size());
+}
+
+// The vectors have room for one more, by reserve.
+void Storage::enrol(Slot slot, Label label) noexcept {
+    if (slot == free_) {
         free_ = static_cast<Slot>(labels_[slot]);
         states_[slot] = SlotState::live;
         labels_[slot] = label;
@@ -50,13 +67,12 @@ Slot Storage::insert(Label label, const float* vector) {
         states_.push_back(SlotState::live);
         labels_.push_back(label);
     }
-    return slot;
 }
 
-void Storage::mark_deleted(Slot slot) noexcept {
-    slot_of_.erase(labels_[slot]);
+Storage::Entry Storage::mark_deleted(Slot slot) noexcept {
     states_[slot] = SlotState::deleted;
     ++deleted_;
+    return slot_of_.extract(labels_[slot]);
 }
 
 void Storage::release(Slot slot) noexcept {

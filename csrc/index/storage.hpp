@@ -16,6 +16,8 @@ enum class SlotState : std::uint8_t { free, live, deleted };  // deleted: still 
 
 class Storage {
   public:
+    using Entry = std::unordered_map<Label, Slot>::node_type;
+
     explicit Storage(Quantiser quantiser) : quantiser_(quantiser) {}
 
     const Quantiser& quantiser() const noexcept { return quantiser_; }
@@ -43,8 +45,11 @@ class Storage {
 
     void reserve(std::size_t more);                 // room for `more` further inserts
     Slot insert(Label label, const float* vector);  // into reserved room; may throw, then no change
-    void mark_deleted(Slot slot) noexcept;  // the label is forgotten, the row stays until release
-    void release(Slot slot) noexcept;       // the row is wiped, the slot may be used again
+    // The label is forgotten, the row stays until release. What comes back is for restore_row.
+    Entry mark_deleted(Slot slot) noexcept;
+    // Into reserved room; allocates nothing.
+    void restore_row(Entry entry, const std::byte* row) noexcept;
+    void release(Slot slot) noexcept;  // the row is wiped, the slot may be used again
     // Moves live rows to the front and gives memory back; returns the new slot of each old one.
     // Where it throws, rows may have moved: forget what refers to slots.
     std::vector<Slot> compact();
@@ -53,6 +58,8 @@ class Storage {
     void restore(std::vector<Label> labels, const std::vector<bool>& live, const std::byte* rows);
 
   private:
+    Slot next_slot() const noexcept;
+    void enrol(Slot slot, Label label) noexcept;
     void set_capacity(std::size_t capacity);
 
     Quantiser quantiser_;

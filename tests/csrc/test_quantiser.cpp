@@ -83,6 +83,26 @@ void keys_are_those_of_the_vectors() {
     }
 }
 
+// Squared lengths here are far beyond 2^24, where float32 holds not every whole number.
+void small_distances_of_long_byte_vectors_are_exact() {
+    constexpr std::size_t kLong = 4096;
+    const Quantiser quantiser(kLong, Metric::l2, ElementType::i8);
+    std::vector<float> vector(kLong, 127.0f);
+    std::vector<std::byte> scratch, row(quantiser.row_bytes());
+    const std::vector<float> query = vector;
+    for (int off = 0; off < 20; ++off) {
+        vector[static_cast<std::size_t>(off) / 3] -= 1.0f;
+        double expected = 0;
+        for (std::size_t i = 0; i < kLong; ++i) {
+            expected += (double{query[i]} - vector[i]) * (double{query[i]} - vector[i]);
+        }
+        quantiser.encode(vector.data(), row.data());
+        float key;
+        quantiser.keys(quantiser.query(query.data(), scratch), row.data(), nullptr, 1, &key);
+        CHECK(key == static_cast<float>(expected));
+    }
+}
+
 void a_row_queries_as_its_vector_does() {
     for (const Metric metric : kMetrics) {
         for (const ElementType type : kTypes) {
@@ -169,6 +189,7 @@ void unsound_rows_are_told_from_sound_ones() {
 int main() {
     if (forced_level_is_missing()) return kSkipped;
     keys_are_those_of_the_vectors();
+    small_distances_of_long_byte_vectors_are_exact();
     a_row_queries_as_its_vector_does();
     what_has_no_place_is_refused();
     the_largest_accepted_have_finite_keys();
