@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import tokenize
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -48,6 +48,28 @@ _BOMS: Final = (
 )
 # What the encoding standard for the web reads bytes as that declare nothing and aren't UTF-8.
 _FALLBACK_ENCODING: Final = "cp1252"
+# Whom the same standard reads by a larger encoding than they declare, by Python's names.
+_WEB_ENCODINGS: Final = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "euc_kr": "cp949",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+}
+# Codecs that no file is written in, or that decode to what isn't valid Unicode.
+_NO_ENCODINGS: Final = {
+    "charmap",
+    "idna",
+    "punycode",
+    "raw-unicode-escape",
+    "undefined",
+    "unicode-escape",
+    "utf-7",
+}
 _HTML_CHARSET: Final = re.compile(
     rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
 )
@@ -60,10 +82,15 @@ _CONTROL_BYTES: Final = bytes(set(range(32)) - set(b"\t\n\r\f\x1b"))
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A source that gives no document, and why."""
+    """A source that gives no document, and why; what of its name isn't Unicode is escaped."""
 
     source: str
     reason: str
+
+    def __post_init__(self) -> None:
+        # The source is printed, and a name that isn't UTF-8 can't be.
+        printable = self.source.encode(errors="backslashreplace").decode()
+        object.__setattr__(self, "source", printable)
 
     def __str__(self) -> str:
         return f"{self.source}: {self.reason}"
@@ -177,7 +204,7 @@ def _decode(data: bytes, media_type: str | None) -> tuple[str, str]:
     for encoding in (*_declared_encodings(data, media_type), "utf-8"):
         try:
             return data.decode(encoding), "utf-8" if encoding == "utf-8-sig" else encoding
-        except (UnicodeDecodeError, LookupError):
+        except (UnicodeError, LookupError):
             continue
     return data.decode(_FALLBACK_ENCODING, errors="replace"), _FALLBACK_ENCODING
 
@@ -189,13 +216,23 @@ def _declared_encodings(data: bytes, media_type: str | None) -> Iterator[str]:
             return
     if media_type == "text/x-python":
         try:
-            yield tokenize.detect_encoding(io.BytesIO(data).readline)[0]
+            label = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
         except SyntaxError:  # an encoding that Python doesn't know
             return
+        larger: Mapping[str, str] = {}
     elif media_type == "text/html" and (match := _HTML_CHARSET.search(data[:1_024])):
-        name = match[1].decode("ascii", errors="replace").lower()
-        # The same standard: whoever says Latin-1 means Windows-1252.
-        yield _FALLBACK_ENCODING if name in ("iso-8859-1", "latin-1", "latin1", "ascii") else name
+        label = match[1].decode("ascii").lower()
+        larger = _WEB_ENCODINGS
+    else:
+        return
+    try:
+        codec = codecs.lookup(label).name
+    except LookupError:
+        return
+    if codec.startswith(("utf-8", "utf-16", "utf-32")):
+        yield "utf-8"  # wider units would have hidden the declaration
+    elif codec not in _NO_ENCODINGS:
+        yield larger.get(codec, label)
 
 
 def _sniff(text: str) -> str:

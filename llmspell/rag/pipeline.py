@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell.errors import ConfigError, IngestError, InputError
+from llmspell.errors import ConfigError, IngestError, InputError, InvalidId
 from llmspell.rag.chunker import Chunker
 from llmspell.rag.embedder import Embedder
 from llmspell.rag.html import html_to_markdown
@@ -155,8 +155,8 @@ class Pipeline:
             progress: called after every document; True draws a bar on standard error.
 
         Raises:
-            IngestError: a path that doesn't exist, or a text that isn't valid Unicode.
-            InputError: metadata that isn't like JSON.
+            IngestError: a path that doesn't exist, or a :class:`Document` that isn't valid Unicode.
+            InputError: its id or its metadata can't be stored.
             QuotaExceeded: the batch at hand is refused as a whole.
             MissingDependency: an extra isn't installed.
         """
@@ -183,8 +183,14 @@ class Pipeline:
         batch: list[_Split] = []
         waiting = 0
         for item in items:
-            document = self._load(run, item)
-            split = None if document is None else self._split(run, document)
+            try:
+                document = self._load(run, item)
+                split = None if document is None else self._split(run, document)
+            except (IngestError, InvalidId) as error:
+                if not isinstance(item, Pending):
+                    raise
+                run.skip(Skipped(item.id, str(error)))
+                continue
             if split is None:
                 continue
             if batch and waiting + len(split.chunks) > _BATCH_CHUNKS:

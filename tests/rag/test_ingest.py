@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -98,3 +99,25 @@ def test_killed_ingest_goes_on_where_it_was(tmp_path: Path) -> None:
         assert (report.unchanged, report.added) == (128, 22)
         assert acme.count() == 150
         assert acme.ingest(documents).unchanged == 150
+
+
+def test_file_that_cannot_be_taken_leaves_the_rest_of_its_folder(
+    tmp_path: Path, handbook: Path
+) -> None:
+    (handbook / os.fsdecode(b"a\xff.txt")).write_text("Its name is not UTF-8.")
+    deep = handbook.joinpath(*["d" * 150] * 4)
+    deep.mkdir(parents=True)
+    (deep / "a.txt").write_text("Its path is longer than an id may be.")
+    (handbook / "b.html").write_text("<meta charset=undefined><p>Rooms are booked by phone.")
+    with llmspell.open(tmp_path / "data") as db:
+        acme = db.create_tenant(TenantConfig(id="acme"))
+        report = acme.ingest(handbook)
+        assert report.added == len(PAGES) + 1
+        unnamed, long = sorted(report.skipped)
+        assert unnamed.startswith(
+            f"{handbook.as_posix()}/a\\udcff.txt: an id must be valid Unicode"
+        )
+        assert long.startswith(f"{deep.as_posix()}/a.txt: a str id must have 1 to 510")
+        assert acme.ingest(handbook).unchanged == report.added
+        with pytest.raises(errors.InvalidId):
+            acme.ingest(llmspell.Document("\udcff", "An id that the caller chose."))

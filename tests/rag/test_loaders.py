@@ -113,6 +113,11 @@ def test_type_comes_from_extension_else_from_content(
         ("a.html", b'<meta charset="latin-1">' + "naïve €".encode("cp1252"), "cp1252"),
         ("a.py", b"# coding: iso-8859-15\n#" + "naïve €".encode("iso-8859-15"), "iso-8859-15"),
         ("a.py", b"# coding: no-such-thing\n#" + "naïve €".encode(), None),
+        ("a.html", b"<meta charset=UTF8>" + "naïve €".encode(), None),
+        ("a.html", b"<meta charset=utf-16>" + "naïve €".encode(), None),
+        ("a.html", b"<meta charset=utf-32le>" + "naïve €".encode(), None),
+        ("a.html", b"<meta charset=gb2312>" + "naïve €".encode("gb18030"), "gb18030"),
+        ("a.py", b"# coding: utf-16\n#" + "naïve €".encode(), None),
     ],
 )
 def test_encoding_comes_from_mark_declaration_or_fallback(
@@ -123,6 +128,22 @@ def test_encoding_comes_from_mark_declaration_or_fallback(
     assert document.text.endswith("naïve €")
     assert not document.text.startswith("\ufeff")
     assert document.metadata.get("encoding") == encoding
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["undefined", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf-7", "hex"],
+)
+@pytest.mark.parametrize("form", ["a.html <meta charset={}>", "a.py # coding: {}\n#"])
+def test_declared_codec_that_is_no_encoding_of_files_is_passed_over(
+    tmp_path: Path, name: str, form: str
+) -> None:
+    file, _, declaration = form.partition(" ")
+    text = declaration.format(name) + r"+2AA- \ud800 naïve €"
+    document = load_bytes(tmp_path, file, text.encode())
+    assert isinstance(document, Document)
+    assert document.text == text
+    assert "encoding" not in document.metadata
 
 
 def test_line_ends_become_newlines(tmp_path: Path) -> None:
@@ -149,3 +170,9 @@ def test_large_file_is_skipped_with_the_limit(tmp_path: Path) -> None:
 def test_file_that_vanished_is_skipped_with_the_reason(tmp_path: Path) -> None:
     skipped = load(Pending("gone", tmp_path / "gone"))
     assert skipped == Skipped("gone", "No such file or directory")
+
+
+def test_skipped_file_whose_name_is_not_utf_8_can_be_printed(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b".\xff\xc3\xa4")).touch()
+    (skipped,) = find(tmp_path)
+    assert str(skipped).encode() == f"{tmp_path.as_posix()}/.\\udcffä: hidden".encode()
