@@ -26,7 +26,7 @@ class IngestTarget(Protocol):
     """The tenant that an ingest writes to."""
 
     def document_hash(self, document_id: str) -> bytes | None:
-        """Content hash of a document that is there; None where it isn't or lost chunks."""
+        """Content hash of a document; empty where it lost chunks, None where it isn't there."""
 
     def charge_embeddings(self, count: int) -> None:
         """Charge texts that are about to be embedded.

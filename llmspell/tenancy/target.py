@@ -25,9 +25,9 @@ class Target:
         self._enter = enter
 
     def document_hash(self, document_id: str) -> bytes | None:
-        """Content hash of a document that is there; None where it isn't or lost chunks."""
+        """Content hash of a document; empty where it lost chunks, None where it isn't there."""
         document = self._enter().store.document(_document_key(document_id))
-        return document.content_hash or None if document is not None else None
+        return None if document is None else document.content_hash
 
     def charge_embeddings(self, count: int) -> None:
         """Charge texts that are about to be embedded; raises QuotaExceeded."""

@@ -12,6 +12,8 @@ import pytest
 
 import llmspell
 from llmspell import QuotaLimits, TenantConfig, errors
+from llmspell.rag.local import LocalEmbedder
+from llmspell.rag.pipeline import Pipeline
 
 PAGES = {
     "leave.md": "# Leave\n\nEvery employee has thirty days of paid holiday in a year.",
@@ -121,3 +123,17 @@ def test_file_that_cannot_be_taken_leaves_the_rest_of_its_folder(
         assert acme.ingest(handbook).unchanged == report.added
         with pytest.raises(errors.InvalidId):
             acme.ingest(llmspell.Document("\udcff", "An id that the caller chose."))
+
+
+def test_document_that_lost_a_chunk_and_then_its_text_leaves_nothing(
+    tmp_path: Path, embedder: LocalEmbedder
+) -> None:
+    texts = Pipeline(embedder, chunk_tokens=32, chunk_overlap=0)
+    with llmspell.open(tmp_path / "data", texts=texts) as db:
+        acme = db.create_tenant(TenantConfig(id="acme"))
+        acme.ingest(llmspell.Document("doc", "The machine is cleaned on Fridays. " * 16))
+        assert acme.count() > 2
+        acme.delete("doc#0")
+        report = acme.ingest(llmspell.Document("doc", " "))
+        assert (report.replaced, report.skipped) == (1, ())
+        assert acme.count() == 0

@@ -67,7 +67,7 @@ def test_document_that_lost_a_chunk_is_ingested_again(acme: Tenant) -> None:
     document = Document("doc", "one\ntwo")
     acme.ingest(document)
     acme.delete("doc#0")
-    assert acme.ingest(document).added == 1
+    assert acme.ingest(document).replaced == 1
     assert acme.get("doc#0").text == "one"
     acme.upsert("doc#1", np.ones((1, DIM), dtype=np.float32), texts="mine")
     acme.ingest(document)
@@ -90,6 +90,8 @@ def test_batch_of_documents_is_one_entry_of_the_log(acme: Tenant, target: Target
     target.put_documents([prepared("a"), prepared("b", "z", "w", content=b"i")])
     assert (acme.count(), acme.get("b#1").text) == (2, "w")
     assert target.document_hash("b") == b"i"
+    acme.delete("b#0")
+    assert target.document_hash("b") == b""
 
 
 @pytest.mark.parametrize(
