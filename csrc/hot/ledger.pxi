@@ -235,7 +235,8 @@ cdef class Slot:
 
         Raises:
             QuotaExceeded: an amount doesn't fit under its limit.
-            StorageError: 32 reservations of this tenant are open, and none ended for ten seconds.
+            StorageError: 32 reservations of this tenant's levels are open, and none ended for ten
+                seconds.
         """
         return Reservation(self, documents, vectors, storage, embeddings, api_calls)
 

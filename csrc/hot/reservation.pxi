@@ -10,7 +10,8 @@ cdef class Reservation:
     """Amounts charged to a slot but not yet settled, from :meth:`Slot.reserve`.
 
     If the process dies first, the levels among them are given back when another one opens or
-    sweeps the ledger. Use it from one thread at a time.
+    sweeps the ledger. One without levels leaves nothing to give back then, so it takes no entry
+    and any number may be open. Use it from one thread at a time.
     """
 
     cdef readonly Slot slot
@@ -22,16 +23,30 @@ cdef class Reservation:
     def __cinit__(self, Slot slot not None, *amounts):
         cdef size_t i
         cdef Refusal refusal
+        cdef Item[quota_count] due
+        cdef size_t count = 0
+        cdef cbool has_levels = False
+        cdef cbool admitted
         self.slot = slot
+        self._hold = no_hold
         for i in range(quota_count):
             self._items[i].quota = <Quota>i
             self._items[i].amount = to_amount(amounts[i])
+            if self._items[i].amount:
+                due[count] = self._items[i]
+                count += 1
+                has_levels = has_levels or i < level_count
         cdef CSlot* native = slot.live()
-        self._hold = open_hold(native[0], own_process())
-        if self._hold == no_hold:
-            self.wait_for_hold()
+        if has_levels:
+            self._hold = open_hold(native[0], own_process())
+            if self._hold == no_hold:
+                self.wait_for_hold()
         self._charged = slot.ledger._ledger.get().now()
-        if not reserve(native[0], self._hold, Items(self._items, quota_count), self._charged, refusal):
+        if has_levels:
+            admitted = reserve(native[0], self._hold, Items(due, count), self._charged, refusal)
+        else:
+            admitted = try_charge_all(native[0], Items(due, count), self._charged, refusal)
+        if not admitted:
             raise_refusal(refusal)
         self._open = True
 
@@ -60,7 +75,8 @@ cdef class Reservation:
         cdef Now now = self.slot.ledger._ledger.get().now()
         for i in range(level_count):
             kept[i] = 0
-        settle(native[0], self._hold, kept)
+        if self._hold != no_hold:
+            settle(native[0], self._hold, kept)
         for i in range(level_count, quota_count):
             refund(native[0], self._items[i], self._charged, now)
 
@@ -82,7 +98,7 @@ cdef class Reservation:
                     f"{QUOTA_NAMES[i]}: {kept[i]} kept, but {self._items[i].amount} reserved"
                 )
         self._open = False
-        if not self.slot._handle.is_stale():
+        if self._hold != no_hold and not self.slot._handle.is_stale():
             settle(self.slot._handle.slot[0], self._hold, kept)
 
     def cancel(self):

@@ -74,6 +74,20 @@ def test_forgotten_reservation_is_given_back(slot: Slot) -> None:
     assert slot.read(Quota.VECTORS)[0] == 0
 
 
+def test_any_number_of_reservations_without_levels_may_be_open(slot: Slot) -> None:
+    slot.set_limit(Quota.EMBEDDINGS, 40)
+    reservations = [slot.reserve(embeddings=1) for _ in range(40)]
+    with pytest.raises(QuotaExceeded):
+        slot.reserve(embeddings=1)
+    slot.reserve(vectors=1).settle()
+    for reservation in reservations[:30]:
+        reservation.cancel()
+    for reservation in reservations[30:]:
+        reservation.settle()
+    assert slot.read(Quota.EMBEDDINGS) == (10, 40)
+    assert slot.read(Quota.VECTORS)[0] == 1
+
+
 def test_level_set_while_reserved_keeps_the_reservation(slot: Slot) -> None:
     reservation = slot.reserve(vectors=5)
     slot.set_level(Quota.VECTORS, 100)
