@@ -18,10 +18,10 @@ __all__ = [
     "IngestProgress",
     "IngestReport",
     "Metadata",
-    "PreparedDocument",
     "Progress",
     "Record",
     "RecordId",
+    "SplitDocument",
     "TenantInfo",
 ]
 
@@ -63,22 +63,20 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedDocument:
-    """A document that is split and embedded, ready to be written.
+class SplitDocument:
+    """A document that is split, ready to be embedded and written.
 
     Args:
         id: of the document.
         content_hash: equal for equal content, metadata and way of splitting; not empty.
         metadata: of the document.
         chunks: in order.
-        vectors: (len(chunks), dim) float32.
     """
 
     id: str
     content_hash: bytes
     metadata: Metadata
     chunks: Sequence[Chunk]
-    vectors: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

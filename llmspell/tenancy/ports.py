@@ -5,21 +5,24 @@ The layer of texts stands above this one and is handed in when a database is ope
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell.tenancy.model import Document, IngestReport, PreparedDocument, Progress
+from llmspell.tenancy.model import Document, IngestReport, Progress, SplitDocument
 
-__all__ = ["IngestSource", "IngestTarget", "TextServices"]
+__all__ = ["Embed", "IngestSource", "IngestTarget", "TextServices"]
 
 IngestSource: TypeAlias = (
     "str | PathLike[str] | Document | Iterable[str | PathLike[str] | Document]"
 )
 """A file or folder, a document, or any number of either."""
+
+Embed: TypeAlias = Callable[[Sequence[str]], NDArray[np.float32]]
+"""From n texts to (n, dim) float32."""
 
 
 class IngestTarget(Protocol):
@@ -28,19 +31,19 @@ class IngestTarget(Protocol):
     def document_hash(self, document_id: str) -> bytes | None:
         """Content hash of a document; empty where it lost chunks, None where it isn't there."""
 
-    def charge_embeddings(self, count: int) -> None:
-        """Charge texts that are about to be embedded.
+    def put_documents(self, batch: Sequence[SplitDocument], embed: Embed) -> None:
+        """Embed and write documents in one transaction; each replaces its former self.
 
-        Raises:
-            QuotaExceeded: nothing was charged.
-        """
+        What can be refused beforehand is refused before ``embed`` is called, and the texts are
+        charged only where the documents are written.
 
-    def put_documents(self, batch: Sequence[PreparedDocument]) -> None:
-        """Write documents in one transaction; each replaces all chunks of its former self.
+        Args:
+            batch: documents, each of another id.
+            embed: called once with the texts of all chunks, in order; not at all without any.
 
         Raises:
             InputError: a document that can't be stored.
-            QuotaExceeded: documents, vectors or storage; nothing was written.
+            QuotaExceeded: nothing was charged or written.
         """
 
 
@@ -48,7 +51,7 @@ class TextServices(Protocol):
     """Turns texts into vectors. Thread-safe."""
 
     def embed_query(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts to search with.
+        """Embed texts to search with; none of them is blank.
 
         Returns:
             (len(texts), dim) float32.

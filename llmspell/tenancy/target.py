@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import numpy as np
-
-from llmspell.errors import InputError, InvalidId, ShapeError
-from llmspell.quota import Quota
-from llmspell.storage import MAX_ID_BYTES, Put, Room, StoredDocument, encode_id, unpack
+from llmspell.errors import InputError, InvalidId, MetadataError, ShapeError
+from llmspell.storage import (
+    MAX_ID_BYTES,
+    Put,
+    Room,
+    StoredDocument,
+    encode_id,
+    unpack,
+)
 from llmspell.tenancy.inputs import as_vectors, check_vectors, pack_metadata, pack_text
-from llmspell.tenancy.model import PreparedDocument
+from llmspell.tenancy.model import SplitDocument
+from llmspell.tenancy.ports import Embed
 from llmspell.tenancy.residence import Residence
 
 __all__ = ["Target"]
@@ -29,72 +33,85 @@ class Target:
         document = self._enter().store.document(_document_key(document_id))
         return None if document is None else document.content_hash
 
-    def charge_embeddings(self, count: int) -> None:
-        """Charge texts that are about to be embedded; raises QuotaExceeded."""
-        self._residence.slot.charge(Quota.EMBEDDINGS, count)
-
-    def put_documents(self, batch: Sequence[PreparedDocument]) -> None:
-        """Write documents in one transaction; each replaces all chunks of its former self.
+    def put_documents(self, batch: Sequence[SplitDocument], embed: Embed) -> None:
+        """Embed and write documents in one transaction; each replaces its former self.
 
         Raises:
             InputError: a document that can't be stored, or two of one id.
-            QuotaExceeded: documents, vectors or storage; nothing was written.
+            QuotaExceeded: documents, vectors, embeddings or storage; nothing was charged or
+                written.
         """
-        config = self._residence.entry.config
         room = self._enter()
-        puts: list[Put] = []
-        documents: dict[str, StoredDocument | None] = {}
-        matrices = []
-        for document in batch:
-            if document.id in documents:
-                raise InputError(f"document {document.id!r} stands twice in one batch")
-            if not document.content_hash:
-                raise InputError(f"document {document.id!r} has an empty content hash")
-            documents[_document_key(document.id)] = StoredDocument(
-                document.content_hash,
-                unpack(pack_metadata(document.metadata)),
-                first=len(puts),
-                length=len(document.chunks),
-            )
-            if document.chunks:
-                vectors = as_vectors(document.vectors)
+        puts, documents = _plan(batch)
+        slot = self._residence.slot
+        # Looked at, and not held while embedding: that takes seconds, in which others may write.
+        slot.reserve(**_growth(room, puts, documents)).cancel()
+        with slot.reserve(embeddings=len(puts)):
+            vectors = None
+            if puts:
+                vectors = as_vectors(embed([chunk.text for one in batch for chunk in one.chunks]))
+                config = self._residence.entry.config
                 check_vectors(vectors, config.metric, room.dim or config.dim)
-                if len(vectors) != len(document.chunks):
-                    raise ShapeError(
-                        f"document {document.id!r}: {len(document.chunks)} chunks, "
-                        f"but {len(vectors)} vectors"
-                    )
-                matrices.append(vectors)
-                puts.extend(_chunk_puts(document, vectors))
-        widths = {matrix.shape[1] for matrix in matrices}
-        if len(widths) > 1:
-            raise ShapeError(f"vectors of several dimensions in one batch: {sorted(widths)}")
-        room.write(
-            puts=puts,
-            vectors=np.concatenate(matrices) if matrices else None,
-            documents=documents,
+                if len(vectors) != len(puts):
+                    raise ShapeError(f"{len(puts)} chunks, but {len(vectors)} vectors")
+                raw = vectors.astype("<f4", copy=False)
+                puts = [put._replace(vector=raw[i].tobytes()) for i, put in enumerate(puts)]
+            room.write(puts=puts, vectors=vectors, documents=documents)
+
+
+def _plan(batch: Sequence[SplitDocument]) -> tuple[list[Put], dict[str, StoredDocument]]:
+    """Chunks, still without their vectors, and documents to write."""
+    puts: list[Put] = []
+    documents: dict[str, StoredDocument] = {}
+    for document in batch:
+        if document.id in documents:
+            raise InputError(f"document {document.id!r} stands twice in one batch")
+        if not document.content_hash:
+            raise InputError(f"document {document.id!r} has an empty content hash")
+        key = _document_key(document.id)
+        try:
+            metadata = unpack(pack_metadata(document.metadata))
+        except MetadataError as error:
+            raise MetadataError(f"document {document.id!r}: {error}") from None
+        documents[key] = StoredDocument(
+            document.content_hash, metadata, first=len(puts), length=len(document.chunks)
         )
+        puts.extend(_chunk_puts(document))
+    return puts, documents
 
 
-def _chunk_puts(document: PreparedDocument, vectors: Any) -> list[Put]:
-    puts = []
-    for number, (chunk, vector) in enumerate(zip(document.chunks, vectors, strict=True)):
+def _growth(
+    room: Room, puts: Sequence[Put], documents: Mapping[str, StoredDocument]
+) -> dict[str, int]:
+    """By how much a batch makes documents and vectors more than they are."""
+    came = 0
+    gone: set[int] = set()
+    for document_id in documents:
+        old = room.store.document(document_id)
+        if old is None:
+            came += 1
+            continue
+        rows = range(old.first, old.first + old.length)
+        gone.update(row for row, raw in zip(rows, room.store.fetch(rows), strict=True) if raw)
+    gone.update(found[0].rowid for found in room.store.get([put.key for put in puts]) if found)
+    return {"documents": came, "vectors": max(len(puts) - len(gone), 0)}
+
+
+def _chunk_puts(document: SplitDocument) -> Iterator[Put]:
+    for number, chunk in enumerate(document.chunks):
         metadata = {
             **document.metadata,
             "document": document.id,
             "start": chunk.start,
             "end": chunk.end,
         }
-        puts.append(
-            Put(
-                encode_id(f"{document.id}#{number}"),
-                pack_metadata(metadata),
-                pack_text(chunk.text),
-                vector.astype("<f4", copy=False).tobytes(),
-                is_chunk=True,
-            )
+        yield Put(
+            encode_id(f"{document.id}#{number}"),
+            pack_metadata(metadata),
+            pack_text(chunk.text),
+            vector=b"",
+            is_chunk=True,
         )
-    return puts
 
 
 def _document_key(document_id: str) -> str:

@@ -24,7 +24,6 @@ from llmspell.tenancy.target import Target
 __all__ = ["Tenant"]
 
 _API_CALLS = int(Quota.API_CALLS)
-_EMBEDDINGS = int(Quota.EMBEDDINGS)
 
 
 class Tenant:
@@ -190,7 +189,7 @@ class Tenant:
             DimensionMismatch, DtypeError, NonFiniteVector, ShapeError, ZeroVector: the query.
             EmbeddingError, MissingDependency: a text can't be embedded.
             FilterError: the message names the bad part.
-            InputError: k or ef_search is below 1.
+            InputError: a text is blank, or k or ef_search is below 1.
         """
         with self._instruments.search.timed():
             room = self._room or self._enter()
@@ -263,11 +262,14 @@ class Tenant:
         return self._room or self._residence.open(self)
 
     def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        self._charge(_EMBEDDINGS, len(texts))
-        started = now_ns()
-        vectors = self._residence.texts().embed_query(texts)
-        self._instruments.stages.embed.record_since(started)
-        return as_vectors(vectors)
+        for position, text in enumerate(texts):
+            if not text.strip():
+                raise InputError(f"query {position} is blank; give a text to search with")
+        with self._residence.slot.reserve(embeddings=len(texts)):
+            started = now_ns()
+            vectors = as_vectors(self._residence.texts().embed_query(texts))
+            self._instruments.stages.embed.record_since(started)
+            return vectors
 
 
 def _to_vectors(query: object) -> NDArray[np.float32] | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import llmspell
 from llmspell import QuotaLimits, Tenant, TenantConfig
 from llmspell.storage import view
-from llmspell.tenancy import Chunk, PreparedDocument
+from llmspell.tenancy import Chunk, SplitDocument
 from llmspell.tenancy.target import Target
 
 DIM = 12
@@ -64,11 +64,8 @@ def perform(tenant: Tenant, one: Batch) -> None:
         name = one.ids[0].split("#")[0]
         chunks = [Chunk(one.text, i, i + 1) for i in range(len(one.ids))]
         Target(tenant._residence, tenant._enter).put_documents(
-            [
-                PreparedDocument(
-                    name, str(one.number).encode(), {"batch": one.number}, chunks, one.vectors
-                )
-            ]
+            [SplitDocument(name, str(one.number).encode(), {"batch": one.number}, chunks)],
+            lambda _: one.vectors,
         )
 
 

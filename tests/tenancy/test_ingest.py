@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from llmspell import Document, IngestProgress, Tenant, errors
-from llmspell.tenancy import Chunk, PreparedDocument
+from llmspell.tenancy import Chunk, SplitDocument
 from llmspell.tenancy.target import Target
-from tests.tenancy.texts import DIM
+from tests.tenancy.texts import DIM, embed
 
 
 @pytest.fixture
@@ -16,15 +20,13 @@ def target(acme: Tenant) -> Target:
     return Target(acme._residence, acme._enter)
 
 
-def prepared(name: str, *texts: str, content: bytes = b"h") -> PreparedDocument:
-    rng = np.random.default_rng(len(texts))
-    return PreparedDocument(
-        id=name,
-        content_hash=content,
-        metadata={"lang": "en"},
-        chunks=[Chunk(text, i, i + len(text)) for i, text in enumerate(texts)],
-        vectors=rng.standard_normal((len(texts), DIM)).astype(np.float32),
-    )
+def split(name: str, *texts: str, content: bytes = b"h", **metadata: Any) -> SplitDocument:
+    chunks = [Chunk(text, i, i + len(text)) for i, text in enumerate(texts)]
+    return SplitDocument(name, content, metadata, chunks)
+
+
+def never(texts: Sequence[str]) -> NDArray[np.float32]:
+    raise AssertionError(f"embedded: {texts}")
 
 
 def test_chunks_are_records_with_spans(acme: Tenant) -> None:
@@ -82,12 +84,12 @@ def test_progress_is_told_after_each_document(acme: Tenant) -> None:
 
 
 def test_batch_of_documents_is_one_entry_of_the_log(acme: Tenant, target: Target) -> None:
-    target.put_documents([prepared("a", "x", "y"), prepared("b", "z"), prepared("empty")])
+    target.put_documents([split("a", "x", "y"), split("b", "z"), split("empty")], embed)
     counters = acme._enter().store.counters
     assert (counters.sequence, counters.documents, counters.vectors) == (1, 3, 3)
     assert target.document_hash("empty") == b"h"
     assert target.document_hash("nobody") is None
-    target.put_documents([prepared("a"), prepared("b", "z", "w", content=b"i")])
+    target.put_documents([split("a"), split("b", "z", "w", content=b"i")], embed)
     assert (acme.count(), acme.get("b#1").text) == (2, "w")
     assert target.document_hash("b") == b"i"
     acme.delete("b#0")
@@ -97,35 +99,42 @@ def test_batch_of_documents_is_one_entry_of_the_log(acme: Tenant, target: Target
 @pytest.mark.parametrize(
     ("batch", "error"),
     [
-        ([prepared("a", "x"), prepared("a", "y")], errors.InputError),
-        ([prepared("a", "x", content=b"")], errors.InputError),
-        ([prepared("x" * 501, "x")], errors.InvalidId),
-        ([prepared("", "x")], errors.InvalidId),
-        (
-            [PreparedDocument("a", b"h", {}, [Chunk("x", 0, 1)], np.ones((2, DIM), np.float32))],
-            errors.ShapeError,
-        ),
-        (
-            [PreparedDocument("a", b"h", {}, [Chunk("x", 0, 1)], np.zeros((1, DIM), np.float32))],
-            errors.ZeroVector,
-        ),
-        (
-            [
-                prepared("a", "x"),
-                PreparedDocument("b", b"h", {}, [Chunk("x", 0, 1)], np.ones((1, 3), np.float32)),
-            ],
-            errors.ShapeError,
-        ),
-        (
-            [PreparedDocument("a", b"h", {"k": {1}}, [], np.ones((0, DIM), np.float32))],  # type: ignore[dict-item]
-            errors.MetadataError,
-        ),
+        ([split("a", "x"), split("a", "y")], errors.InputError),
+        ([split("a", "x", content=b"")], errors.InputError),
+        ([split("x" * 501, "x")], errors.InvalidId),
+        ([split("", "x")], errors.InvalidId),
+        ([split("a", "x", k={1})], errors.MetadataError),
+        ([split("a", "x"), split("b", "x", k=float("nan"))], errors.MetadataError),
+        ([split("a", "lone \ud800 surrogate")], errors.InputError),
     ],
 )
-def test_document_that_cannot_be_stored_is_refused_and_nothing_is_written(
-    acme: Tenant, target: Target, batch: list[PreparedDocument], error: type[Exception]
+def test_document_that_cannot_be_stored_is_refused_before_it_is_embedded(
+    acme: Tenant, target: Target, batch: list[SplitDocument], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        target.put_documents(batch)
+        target.put_documents(batch, never)
     assert acme.count() == 0
     assert acme.usage().documents.used == 0
+
+
+@pytest.mark.parametrize(
+    ("vectors", "error"),
+    [
+        (np.ones((2, DIM), np.float32), errors.ShapeError),
+        (np.zeros((1, DIM), np.float32), errors.ZeroVector),
+        (np.ones(DIM, np.float32), errors.ShapeError),
+    ],
+)
+def test_vectors_that_cannot_be_stored_are_refused_and_cost_nothing(
+    acme: Tenant, target: Target, vectors: NDArray[np.float32], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        target.put_documents([split("a", "x")], lambda _: vectors)
+    assert acme.count() == 0
+    usage = acme.usage()
+    assert (usage.documents.used, usage.embeddings.used) == (0, 0)
+
+
+def test_error_in_metadata_names_the_document(target: Target) -> None:
+    with pytest.raises(errors.MetadataError, match=r"document 'b': metadata\['k'\]"):
+        target.put_documents([split("a", "x"), split("b", "x", k=float("nan"))], never)

@@ -13,8 +13,8 @@ from llmspell.tenancy import (
     Chunk,
     IngestSource,
     IngestTarget,
-    PreparedDocument,
     Progress,
+    SplitDocument,
 )
 
 DIM = 16
@@ -29,7 +29,7 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
     return np.array(rows, dtype=np.float32).reshape(-1, DIM)
 
 
-def prepare(document: Document) -> PreparedDocument:
+def split(document: Document) -> SplitDocument:
     """One chunk for each line that isn't empty."""
     chunks, start = [], 0
     for line in document.text.splitlines(keepends=True):
@@ -38,12 +38,11 @@ def prepare(document: Document) -> PreparedDocument:
             chunks.append(Chunk(text, start, start + len(text)))
         start += len(line)
     content = repr((document.text, sorted(document.metadata.items()))).encode()
-    return PreparedDocument(
+    return SplitDocument(
         id=document.id,
         content_hash=hashlib.blake2b(content, digest_size=16).digest(),
         metadata=document.metadata,
         chunks=chunks,
-        vectors=embed([chunk.text for chunk in chunks]),
     )
 
 
@@ -59,16 +58,15 @@ class Lines:
         documents = [source] if isinstance(source, Document) else list(source)  # type: ignore[arg-type]
         added = replaced = unchanged = chunks = 0
         for number, document in enumerate(documents, 1):
-            prepared = prepare(document)
+            made = split(document)
             known = room.document_hash(document.id)
-            if known == prepared.content_hash:
+            if known == made.content_hash:
                 unchanged += 1
             else:
-                room.charge_embeddings(len(prepared.chunks))
-                room.put_documents([prepared])
+                room.put_documents([made], self.embed_query)
                 added += known is None
                 replaced += known is not None
-                chunks += len(prepared.chunks)
+                chunks += len(made.chunks)
             if progress is not None:
                 progress(
                     IngestProgress(
