@@ -114,6 +114,22 @@ def test_doctor_finds_a_healthy_directory_healthy(cli: Cli) -> None:
     assert "library 0." in checks["lmdb"]["detail"]
 
 
+def test_doctor_spends_no_quota_and_finds_a_tenant_at_its_limit_healthy(
+    cli: Cli, data: Path
+) -> None:
+    quotas = llmspell.QuotaLimits(max_api_calls_per_minute=1)
+    with llmspell.open(data) as database:
+        database.create_tenant(TenantConfig(id="idle", quotas=quotas))
+        room = database.create_tenant(TenantConfig(id="acme", quotas=quotas))
+        room.upsert(["a", "b"], np.eye(2, 4, dtype=np.float32))
+    done = cli("doctor", "--json")
+    assert done.code == 0, done.out
+    details = {check["name"]: check["detail"] for check in done.json["checks"]}
+    assert details["tenant acme"].startswith("2 vectors, open in ")
+    assert details["tenant idle"].startswith("0 vectors, open in ")
+    assert cli("tenant", "show", "idle", "--json").json["usage"]["api_calls"]["used"] == 0
+
+
 def test_doctor_fails_where_a_tenant_is_damaged(cli: Cli, data: Path) -> None:
     cli("tenant", "create", "acme")
     cli("tenant", "create", "other")
