@@ -70,7 +70,11 @@ class UsagePayload(TypedDict):
 
 
 class TenantPayload(TypedDict):
-    """``tenant show`` and ``tenant create``; ``dim`` is null until the first vectors settle it."""
+    """A tenant; ``dim`` is null where it was created without.
+
+    ``tenant show`` gives the dimension of the vectors then, once there are any, unless another
+    process has the tenant open.
+    """
 
     id: str
     name: str
@@ -172,13 +176,17 @@ def ingest_payload(tenant: str, report: IngestReport) -> IngestPayload:
     }
 
 
-def tenant_payload(room: Tenant) -> TenantPayload:
-    """The tenant behind ``room``, with its use of every quota."""
+def tenant_payload(room: Tenant, *, dim: int | None = None) -> TenantPayload:
+    """The tenant behind ``room``, with its use of every quota; opens nothing.
+
+    Args:
+        dim: dimension of its vectors; that of its configuration where None.
+    """
     usage = room.usage()
     return {
         "id": room.config.id,
         "name": room.config.name or room.config.id,
-        "dim": room.config.dim,
+        "dim": room.config.dim if dim is None else dim,
         "metric": room.config.metric,
         "usage": {
             "documents": _quota(usage.documents),

@@ -14,7 +14,7 @@ from llmspell.cli.output import Output
 from llmspell.cli.paths import existing
 
 if TYPE_CHECKING:
-    from llmspell import QuotaLimits
+    from llmspell import QuotaLimits, Tenant
     from llmspell.cli.payloads import DroppedPayload, TenantListPayload
 
 __all__ = ["app"]
@@ -108,8 +108,9 @@ def show(tenant: TenantArgument, data: DataOption, as_json: JsonOption = False) 
     from llmspell.cli.payloads import tenant_payload
 
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data)) as database:
-        payload = tenant_payload(database.tenant(tenant))
+    with llmspell.open(existing(data), lock_timeout=0) as database:
+        room = database.tenant(tenant)
+        payload = tenant_payload(room, dim=_settled_dim(room))
     out.result(payload)
     if not as_json:
         from llmspell.cli.render import tenant_view
@@ -136,6 +137,18 @@ def drop(
     payload: DroppedPayload = {"id": tenant, "dropped": True}
     out.result(payload)
     out.show(f"Dropped tenant {tenant!r} and all of its data.")
+
+
+def _settled_dim(room: Tenant) -> int | None:
+    """Dimension of its vectors, for which the tenant opens where it was created without."""
+    from llmspell.errors import DatabaseLocked
+
+    if room.config.dim is not None:
+        return room.config.dim
+    try:
+        return room.dim
+    except DatabaseLocked:  # by a service, say, that goes on using it
+        return None
 
 
 def _confirmed(tenant: str, *, can_ask: bool) -> bool:

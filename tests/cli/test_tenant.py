@@ -11,6 +11,7 @@ import llmspell
 from llmspell import TenantConfig
 from llmspell.cli import payloads
 from llmspell.cli.exits import ExitCode
+from llmspell.storage.files import FileLock
 
 from .conforming import mismatch
 from .conftest import Cli
@@ -63,11 +64,28 @@ def test_list_show_and_stats_give_the_same_usage(cli: Cli, data: Path) -> None:
     assert shown["usage"]["storage"]["used"] > 0
     listed = cli("tenant", "list", "--json").json
     assert mismatch(listed, payloads.TenantListPayload) is None
-    assert listed["tenants"] == [shown]
+    assert listed["tenants"] == [shown | {"dim": None}]
     stats = cli("stats", "--json").json
     assert mismatch(stats, payloads.StatsPayload) is None
-    assert stats["tenants"] == [shown]
+    assert stats["tenants"] == listed["tenants"]
     assert stats["bytes_on_disk"] > 0
+
+
+def test_show_gives_the_dimension_of_the_first_vectors_where_it_can_open_the_tenant(
+    cli: Cli, data: Path
+) -> None:
+    with llmspell.open(data) as database:
+        room = database.create_tenant(TenantConfig(id="acme"))
+        room.upsert("a", np.ones((1, 4), np.float32))
+    assert cli("tenant", "show", "acme", "--json").json["dim"] == 4
+    assert "dim 4" in cli("tenant", "show", "acme").out
+    (path,) = data.rglob("writer.lock")
+    lock = FileLock(path, timeout=0, holder="acme")
+    try:
+        shown = cli("tenant", "show", "acme", "--json").json
+    finally:
+        lock.release()
+    assert (shown["dim"], shown["usage"]["vectors"]["used"]) == (None, 1)
 
 
 @pytest.mark.parametrize("command", [("tenant", "list"), ("tenant", "show", "acme"), ("stats",)])
