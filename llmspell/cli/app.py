@@ -63,6 +63,9 @@ class _Boundary(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted("stopped") from None
+        except typer.Abort:  # Ctrl-C or the end of input at a question, whose line is still open
+            typer.echo(err=True)
+            raise Interrupted("stopped") from None
 
 
 def _as_usage(problem: typer.TyperException) -> WrongUsage:

@@ -31,7 +31,7 @@ class ExitCode(enum.IntEnum):
 
 
 class Interrupted(errors.LlmspellError):
-    """Ctrl-C; the message says what stays and how to go on."""
+    """Ctrl-C, or Ctrl-D at a question; the message says what stays and how to go on."""
 
 
 class NothingHere(errors.LlmspellError):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import signal
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +19,7 @@ from llmspell.cli.exits import ExitCode
 from llmspell.storage.files import FileLock
 
 from .conforming import mismatch
-from .conftest import Cli
+from .conftest import COMMAND, Cli, environment
 
 
 def test_created_tenant_has_the_quotas_and_settings_given(cli: Cli, data: Path) -> None:
@@ -119,6 +124,44 @@ def test_drop_asks_for_consent_and_then_the_tenant_is_gone(cli: Cli) -> None:
     done = cli("tenant", "drop", "acme", "--yes", "--json")
     assert mismatch(done.json, payloads.DroppedPayload) is None
     assert cli("tenant", "show", "acme").code == ExitCode.NOT_FOUND
+
+
+def _stopped_at_question(data: Path, stop: Callable[[int, int], object]) -> tuple[int, str]:
+    """Exit code and errors of a drop on a terminal that ``stop``, given pid and terminal, ends."""
+    # Started in the background by a shell, this process ignores the signal, and its children would.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "tenant", "drop", "acme"],
+        env=environment(data),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while b"?" not in shown:
+            shown += os.read(ours, 4096)
+        stop(process.pid, ours)
+        _, err = process.communicate()
+    os.close(ours)
+    return process.returncode, err.strip()
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        pytest.param(lambda pid, _: os.kill(pid, signal.SIGINT), id="Ctrl-C"),
+        pytest.param(lambda _, terminal: os.write(terminal, b"\x04"), id="Ctrl-D"),
+    ],
+)
+def test_drop_stopped_at_its_question_ends_with_130_and_drops_nothing(
+    cli: Cli, data: Path, stop: Callable[[int, int], object]
+) -> None:
+    cli("tenant", "create", "acme")
+    assert _stopped_at_question(data, stop) == (ExitCode.INTERRUPTED, "llmspell: stopped")
+    assert cli("tenant", "show", "acme").code == 0
 
 
 def test_doctor_finds_a_healthy_directory_healthy(cli: Cli) -> None:
