@@ -170,26 +170,37 @@ def _find_one(source: str | PathLike[str] | Document) -> Iterator[Document | Pen
 
 
 def _walk(folder: Path) -> Iterator[Pending | Skipped]:
+    waiting: list[Path | Pending | Skipped] = [folder]  # the last one is next
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Path):
+            waiting.extend(reversed(_entries(item)))
+        else:
+            yield item
+
+
+def _entries(folder: Path) -> list[Path | Pending | Skipped]:
+    """What stands in a folder, by name; a folder in it as its path."""
     try:
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
     except OSError as error:
-        yield Skipped(folder.as_posix(), error.strerror or str(error))
-        return
-    for entry in entries:
-        path = folder / entry.name
-        if entry.name.startswith("."):
-            yield Skipped(path.as_posix(), "hidden")
-        elif entry.is_symlink():
-            yield Skipped(path.as_posix(), "symbolic link; give its target as a source of its own")
-        elif entry.name == "__pycache__":
-            yield Skipped(path.as_posix(), "compiled Python")
-        elif entry.is_dir(follow_symlinks=False):
-            yield from _walk(path)
-        elif entry.is_file(follow_symlinks=False):
-            yield Pending(path.as_posix(), path)
-        else:
-            yield Skipped(path.as_posix(), "not a regular file")
+        return [Skipped(folder.as_posix(), error.strerror or str(error))]
+    return [_entry(folder / entry.name, entry) for entry in entries]
+
+
+def _entry(path: Path, entry: os.DirEntry[str]) -> Path | Pending | Skipped:
+    if entry.name.startswith("."):
+        return Skipped(path.as_posix(), "hidden")
+    if entry.is_symlink():
+        return Skipped(path.as_posix(), "symbolic link; give its target as a source of its own")
+    if entry.name == "__pycache__":
+        return Skipped(path.as_posix(), "compiled Python")
+    if entry.is_dir(follow_symlinks=False):
+        return path
+    if entry.is_file(follow_symlinks=False):
+        return Pending(path.as_posix(), path)
+    return Skipped(path.as_posix(), "not a regular file")
 
 
 def _is_binary(data: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,21 @@ def test_folder_is_searched_in_a_fixed_order_and_every_omission_is_told(tmp_path
         f"{base}/a/loop": "symbolic link; give its target as a source of its own",
         f"{base}/pipe": "not a regular file",
     }
+
+
+def test_folders_may_be_nested_deeper_than_calls(tmp_path: Path) -> None:
+    folders = [tmp_path]
+    for _ in range(sys.getrecursionlimit()):
+        folders.append(folders[-1] / "d")
+        folders[-1].mkdir()
+    skipped = folders[-1] / ".hidden"
+    skipped.touch()
+    try:
+        assert list(find(tmp_path)) == [Skipped(skipped.as_posix(), "hidden")]
+    finally:  # what removes temporary folders may recurse
+        skipped.unlink()
+        for folder in reversed(folders[1:]):
+            folder.rmdir()
 
 
 def test_id_of_a_file_is_its_path_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
