@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bind/bind.hpp"
+#include "index/quantiser.hpp"
 
 namespace py = pybind11;
 
@@ -61,6 +62,22 @@ std::size_t rows_of(const Index& self, const Vectors& vectors) {
                     static_cast<std::int64_t>(self.dim()), vectors.shape(last));
     }
     return vectors.ndim() == 1 ? 1 : static_cast<std::size_t>(vectors.shape(0));
+}
+
+void check(const Vectors& vectors, const std::string& metric, const std::string& dtype) {
+    const std::size_t dim = vectors.ndim() == 2 ? static_cast<std::size_t>(vectors.shape(1)) : 0;
+    if (dim < 1 || dim > index::kMaxDim) {
+        throw Error(ErrorCode::shape, "expected an array of shape (n, dim) with dim from 1 to " +
+                                          std::to_string(index::kMaxDim) + ", got " +
+                                          std::to_string(vectors.ndim()) + " axes, the last of " +
+                                          std::to_string(vectors.shape(vectors.ndim() - 1)));
+    }
+    const index::Quantiser rules(dim, parse(kMetrics, metric, "metric"),
+                                 parse(kTypes, dtype, "dtype"));
+    const float* data = vectors.data();
+    const auto count = static_cast<std::size_t>(vectors.shape(0));
+    const py::gil_scoped_release unlocked;  // reads all components
+    for (std::size_t i = 0; i < count; ++i) rules.check(data + i * dim, i);
 }
 
 void add(Index& self, const Labels& labels, const Vectors& vectors, bool replace,
@@ -213,6 +230,7 @@ void register_index(py::module_& module) {
             out["quantization"] = name_of(kQuantizations, p.quantization);
             return out;
         });
+    module.def("check", &check, "vectors"_a.noconvert(), "metric"_a, "dtype"_a);
 }
 
 }  // namespace llmspell::bind

@@ -23,7 +23,7 @@ from llmspell.index.arrays import (
 )
 from llmspell.index.neighbors import Neighbors, neighbors_type
 
-__all__ = ["Index"]
+__all__ = ["Index", "check_rows"]
 
 
 class Index:
@@ -232,6 +232,21 @@ class Index:
         Their names: live, deleted, slots, graph_nodes, edges, max_level, vector_bytes, graph_bytes.
         """
         return self._core.stats()
+
+
+def check_rows(
+    vectors: NDArray[np.float32], metric: Metric, dtype: ElementType = "float32"
+) -> None:
+    """Refuse what an index of this metric and type would refuse, without one.
+
+    Args:
+        vectors: (n, dim), contiguous.
+
+    Raises:
+        NonFiniteVector, ZeroVector: the message names the row.
+        ShapeError: no axis for the rows, or a dimension that no index has.
+    """
+    _core.check(vectors, metric, dtype)
 
 
 def _thread_count(threads: int | None) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError, CorruptFile, DimensionMismatch, StorageError
-from llmspell.index import Index
+from llmspell.index import Index, check_rows
 from llmspell.observability import Stages, now_ns
 from llmspell.quota import Slot
 from llmspell.storage.files import FileLock
@@ -38,6 +38,7 @@ class Room:
         "_broken",
         "_closed",
         "_file_lock",
+        "_metric",
         "_payload",
         "_stages",
         "_view",
@@ -66,6 +67,7 @@ class Room:
             raise CorruptFile(f"{path}: the data of tenant {config.id!r} is missing")
         self._write_lock = threading.Lock()
         self._payload: PayloadIndex | None = None
+        self._metric = config.metric
         self._broken = ""
         self._closed = False
         self._file_lock = FileLock(
@@ -110,9 +112,11 @@ class Room:
         """Write a batch durably and bring the views in step; see :meth:`TenantStore.apply`.
 
         Args:
-            vectors: (len(puts), dim), the vectors of ``puts``; checked by the caller.
+            vectors: (len(puts), dim), contiguous, the vectors of ``puts``.
 
         Raises:
+            DimensionMismatch, NonFiniteVector, ShapeError, ZeroVector: the index would refuse a
+                vector; nothing was written.
             StorageError: an earlier write left the views behind; open the tenant again.
         """
         with self._write_lock:
@@ -126,6 +130,9 @@ class Room:
                     expected=self.dim,
                     actual=vectors.shape[1],
                 )
+            if vectors is not None:
+                # What is committed must fit into the index at every opening to come.
+                check_rows(vectors, self._metric)
             applied = self.store.apply(
                 puts=puts,
                 removes=removes,

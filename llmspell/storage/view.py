@@ -8,7 +8,7 @@ records where there is none: a damaged snapshot costs time and never data.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -16,10 +16,10 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell.config import TenantConfig
-from llmspell.errors import CorruptFile, LlmspellError, StorageError
-from llmspell.index import Index
-from llmspell.storage.codec import Change
+from llmspell.config import MAX_DIM, TenantConfig
+from llmspell.errors import CorruptFile, LlmspellError, NonFiniteVector, StorageError, ZeroVector
+from llmspell.index import Index, check_rows
+from llmspell.storage.codec import Change, StoredRecord, decode_id
 from llmspell.storage.store import TenantStore
 
 __all__ = ["VectorView"]
@@ -32,6 +32,7 @@ SNAPSHOT_SHARE: Final = 0.2
 
 SNAPSHOTS_KEPT: Final = 2
 BATCH_ROWS: Final = 4_096
+NAMED: Final = 5
 
 
 class VectorView:
@@ -40,7 +41,16 @@ class VectorView:
     ``index`` may be searched from any thread; the methods are for one thread at a time.
     """
 
-    __slots__ = ("_config", "_directory", "_pending", "_rejected", "_store", "index", "sequence")
+    __slots__ = (
+        "_config",
+        "_directory",
+        "_pending",
+        "_refused",
+        "_rejected",
+        "_store",
+        "index",
+        "sequence",
+    )
 
     def __init__(self, directory: Path, store: TenantStore, config: TenantConfig) -> None:
         """Open the view at the state of the store.
@@ -53,6 +63,7 @@ class VectorView:
         self._config = config
         self._pending = 0
         self._rejected: set[Path] = set()
+        self._refused: set[int] = set()
         self.sequence = 0
         self.index: Index | None = None
         for unfinished in directory.glob("*.snap.tmp"):
@@ -74,6 +85,7 @@ class VectorView:
         # After the adding, so that a replaced record is never missing from a search.
         if self.index is not None and len(change.removed):
             self.index.delete(change.removed.astype(np.int64))
+        self._refused.difference_update(change.removed.tolist())
         self.sequence = self._store.counters.sequence
         self._pending += change.added + len(change.removed)
         if self._pending >= max(SNAPSHOT_ROWS, SNAPSHOT_SHARE * self._store.counters.vectors):
@@ -103,6 +115,10 @@ class VectorView:
         self._pending = 0
 
     def _open(self, dim: int) -> None:
+        if dim > MAX_DIM:
+            self._leave_out([row for row, _ in self._store.all_vectors()], f"dimension {dim}")
+            self.sequence = self._store.counters.sequence
+            return
         for sequence in self._snapshots():
             path = self._path(sequence)
             try:
@@ -141,7 +157,7 @@ class VectorView:
             dead = set(gone.tolist())
             self._add(row for rows in added for row in rows if row not in dead)
             self._pending = len(gone) + sum(map(len, added))
-        if len(self.index) != self._store.counters.vectors:
+        if len(self.index) + len(self._refused) != self._store.counters.vectors:
             raise CorruptFile(
                 f"with the log it gives {len(self.index)} vectors, "
                 f"there are {self._store.counters.vectors}"
@@ -155,6 +171,7 @@ class VectorView:
 
     def _rebuild(self, dim: int) -> None:
         self.index = self._empty(dim)
+        self._refused.clear()
         if self._store.counters.vectors:
             _LOG.warning(
                 "tenant %s: building the index from its %d records (%s)",
@@ -165,7 +182,7 @@ class VectorView:
         self._pending = self._store.counters.vectors
         for batch in _batches(self._store.all_vectors()):
             self._add_vectors(batch)
-        if len(self.index) != self._store.counters.vectors:
+        if len(self.index) + len(self._refused) != self._store.counters.vectors:
             raise CorruptFile(
                 f"{self._directory}: {len(self.index)} records, "
                 f"the counters say {self._store.counters.vectors}"
@@ -175,9 +192,37 @@ class VectorView:
     def _add_vectors(self, found: Iterable[tuple[int, NDArray[np.float32]]]) -> None:
         assert self.index is not None
         pairs = list(found)
+        if not pairs:
+            return
+        try:
+            check_rows(np.stack([vector for _, vector in pairs]), self._config.metric)
+        except (NonFiniteVector, ZeroVector):
+            # Earlier versions committed what the index refuses; the rest must be found.
+            pairs = [pair for pair in pairs if self._fits(*pair)]
         if pairs:
             rows = np.array([row for row, _ in pairs], dtype=np.int64)
             self.index.add(rows, np.stack([vector for _, vector in pairs]))
+
+    def _fits(self, row: int, vector: NDArray[np.float32]) -> bool:
+        try:
+            check_rows(vector[np.newaxis], self._config.metric)
+        except (NonFiniteVector, ZeroVector) as error:
+            self._leave_out([row], str(error))
+            return False
+        return True
+
+    def _leave_out(self, rows: Sequence[int], why: str) -> None:
+        """Keep records that no search can find, so that they can be read and deleted."""
+        self._refused.update(rows)
+        found = zip(rows[:NAMED], self._store.fetch(rows[:NAMED]), strict=True)
+        ids = [decode_id(StoredRecord(row, raw).key) for row, raw in found if raw is not None]
+        _LOG.warning(
+            "tenant %s: %d record(s) left out of the index, such as %s: %s. Replace or delete them",
+            self._config.id,
+            len(rows),
+            ", ".join(map(repr, ids)),
+            why,
+        )
 
     def _empty(self, dim: int) -> Index:
         return Index(dim=dim, metric=self._config.metric, params=self._config.index)

@@ -15,10 +15,9 @@ from llmspell.errors import (
     DtypeError,
     InputError,
     MetadataError,
-    NonFiniteVector,
     ShapeError,
-    ZeroVector,
 )
+from llmspell.index import check_rows
 from llmspell.storage import Put, encode_id, pack
 
 __all__ = ["as_keys", "as_puts", "as_vectors", "check_vectors", "pack_metadata", "pack_text"]
@@ -78,17 +77,7 @@ def check_vectors(vectors: NDArray[np.float32], metric: Metric, dim: int | None)
             expected=dim,
             actual=vectors.shape[1],
         )
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.all():
-        raise NonFiniteVector(
-            f"vector {int(finite.argmin())} holds NaN, infinity or more than float32 can"
-        )
-    if metric == "cosine":
-        pointing = vectors.any(axis=1)
-        if not pointing.all():
-            raise ZeroVector(
-                f"vector {int(pointing.argmin())} has length zero, and so no cosine with others"
-            )
+    check_rows(vectors, metric)
 
 
 def as_puts(

@@ -123,6 +123,7 @@ def test_document_that_cannot_be_stored_is_refused_before_it_is_embedded(
         (np.ones((2, DIM), np.float32), errors.ShapeError),
         (np.zeros((1, DIM), np.float32), errors.ZeroVector),
         (np.ones(DIM, np.float32), errors.ShapeError),
+        (np.ones((1, 16_385), np.float32), errors.ShapeError),
     ],
 )
 def test_vectors_that_cannot_be_stored_are_refused_and_cost_nothing(
