@@ -1,5 +1,6 @@
 """What lies on disk: the catalog of tenants, and each tenant's room."""
 
+from llmspell.storage.batch import Put, StoredDocument
 from llmspell.storage.catalog import Catalog, CatalogEntry
 from llmspell.storage.codec import (
     MAX_ID_BYTES,
@@ -13,7 +14,6 @@ from llmspell.storage.environment import DEFAULT_MAP_SIZE
 from llmspell.storage.files import FileLock
 from llmspell.storage.filters import parse as parse_filter
 from llmspell.storage.room import Room
-from llmspell.storage.store import Put, StoredDocument
 
 __all__ = [
     "DEFAULT_MAP_SIZE",

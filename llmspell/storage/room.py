@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.config import TenantConfig
-from llmspell.errors import ClosedError, CorruptFile, DimensionMismatch, StorageError
+from llmspell.errors import ClosedError, CorruptFile, DimensionMismatch, LlmspellError
 from llmspell.index import Index, check_rows
 from llmspell.observability import Stages, now_ns
 from llmspell.quota import Slot
+from llmspell.storage.batch import Applied, Put, StoredDocument
 from llmspell.storage.files import FileLock
 from llmspell.storage.filters import Filter
-from llmspell.storage.store import Applied, Put, StoredDocument, TenantStore
+from llmspell.storage.store import TenantStore
 from llmspell.storage.view import VectorView
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class Room:
     """
 
     __slots__ = (
-        "_broken",
+        "_behind",
         "_closed",
         "_file_lock",
         "_metric",
@@ -68,7 +70,7 @@ class Room:
         self._write_lock = threading.Lock()
         self._payload: PayloadIndex | None = None
         self._metric = config.metric
-        self._broken = ""
+        self._behind = False
         self._closed = False
         self._file_lock = FileLock(
             path / "writer.lock", timeout=lock_timeout, holder=f"tenant {config.id!r}"
@@ -94,6 +96,9 @@ class Room:
     @property
     def index(self) -> Index | None:
         """The vector index; None until the first vectors are written."""
+        if self._behind:
+            with self._write_lock:
+                self._catch_up()
         return self._view.index
 
     @property
@@ -117,13 +122,13 @@ class Room:
         Raises:
             DimensionMismatch, NonFiniteVector, ShapeError, ZeroVector: the index would refuse a
                 vector; nothing was written.
-            StorageError: an earlier write left the views behind; open the tenant again.
+            BaseException: from elsewhere, as KeyboardInterrupt; the batch is written or not, and
+                what was done of it is finished before the next operation.
         """
         with self._write_lock:
             if self._closed:
                 raise ClosedError("the tenant is closed")
-            if self._broken:
-                raise StorageError(f"an earlier write failed half-way ({self._broken}); reopen")
+            self._catch_up()
             if vectors is not None and self.dim not in (None, vectors.shape[1]):
                 raise DimensionMismatch(
                     f"vectors of dimension {self.dim} expected, got {vectors.shape[1]}",
@@ -133,24 +138,25 @@ class Room:
             if vectors is not None:
                 # What is committed must fit into the index at every opening to come.
                 check_rows(vectors, self._metric)
-            applied = self.store.apply(
-                puts=puts,
-                removes=removes,
-                documents=documents,
-                dim=0 if vectors is None else vectors.shape[1],
-            )
             try:
-                self._view.apply(applied.change, vectors)
-                self._apply_payload(applied, puts)
-            except BaseException as error:
-                self._broken = repr(error)
+                applied = self.store.apply(
+                    puts=puts,
+                    removes=removes,
+                    documents=documents,
+                    dim=0 if vectors is None else vectors.shape[1],
+                )
+                self._follow(applied, puts, vectors)
+            except BaseException:
+                self._behind = True
+                # Where this fails too, the next operation tries again and reports it.
+                with suppress(LlmspellError, MemoryError):
+                    self._catch_up()
                 raise
             return applied
 
     def matching(self, condition: Filter) -> NDArray[np.int64]:
         """Rows that a filter keeps, ascending."""
-        payload = self._build_payload() if self._payload is None else self._payload
-        return payload.matching(condition)
+        return (self._payload or self._build_payload()).matching(condition)
 
     def search(
         self,
@@ -225,7 +231,7 @@ class Room:
             if self._closed:
                 return
             self._closed = True
-            if snapshot and not self._broken:
+            if snapshot and not self._behind:
                 self._view.snapshot()
             self.store.close()
             self._file_lock.release()
@@ -242,10 +248,27 @@ class Room:
                 self._payload = payload
             return self._payload
 
-    def _apply_payload(self, applied: Applied, puts: Sequence[Put]) -> None:
-        if self._payload is None:
-            return
-        for i, put in enumerate(puts):
-            self._payload.add(applied.change.first + i, put.plain_metadata)
-        for record in applied.removed:
-            self._payload.remove(record.rowid, record.metadata)
+    def _follow(
+        self, applied: Applied, puts: Sequence[Put], vectors: NDArray[np.float32] | None
+    ) -> None:
+        """Bring the views in step with a write; in this order, so that no search misses a record.
+
+        A record that is replaced is in each view twice for a moment; its old row can't be fetched.
+        """
+        if vectors is not None and len(vectors):
+            self._view.add(applied.change.first, vectors)
+        if self._payload is not None:
+            for i, put in enumerate(puts):
+                self._payload.add(applied.change.first + i, put.plain_metadata)
+            for record in applied.removed:
+                self._payload.remove(record.rowid, record.metadata)
+        if self._view.sequence != self.store.counters.sequence:
+            self._view.finish(applied.change)
+
+    def _catch_up(self) -> None:
+        """Finish what an interrupted write left: hold the lock."""
+        self.store.refresh()
+        if self._view.sequence != self.store.counters.sequence:
+            self._payload = None
+            self._view.catch_up()
+        self._behind = False

@@ -71,18 +71,19 @@ class VectorView:
         if store.counters.dim:
             self._open(store.counters.dim)
 
-    def apply(self, change: Change, vectors: NDArray[np.float32] | None) -> None:
-        """Follow a write that the store has committed.
+    def add(self, first: int, vectors: NDArray[np.float32]) -> None:
+        """Add the rows of a write that the store has committed.
 
         Args:
-            change: the entry of the log.
-            vectors: (added, dim), where rows were added.
+            first: the first of the rows, which are consecutive.
+            vectors: (added, dim).
         """
-        if vectors is not None and len(vectors):
-            if self.index is None:
-                self.index = self._empty(vectors.shape[1])
-            self.index.add(np.arange(change.first, change.first + change.added), vectors)
-        # After the adding, so that a replaced record is never missing from a search.
+        if self.index is None:
+            self.index = self._empty(vectors.shape[1])
+        self.index.add(np.arange(first, first + len(vectors)), vectors)
+
+    def finish(self, change: Change) -> None:
+        """Remove what that write removed: the view has followed it then."""
         if self.index is not None and len(change.removed):
             self.index.delete(change.removed.astype(np.int64))
         self._refused.difference_update(change.removed.tolist())
@@ -90,6 +91,13 @@ class VectorView:
         self._pending += change.added + len(change.removed)
         if self._pending >= max(SNAPSHOT_ROWS, SNAPSHOT_SHARE * self._store.counters.vectors):
             self.snapshot()
+
+    def catch_up(self) -> None:
+        """Follow the log from where the view stands, also where a write was followed by halves."""
+        if self.index is not None:
+            self._replay(self.sequence)
+        elif self._store.counters.dim:
+            self._open(self._store.counters.dim)
 
     def snapshot(self) -> None:
         """Save the index, keep the snapshot before it, and trim the log behind that.
@@ -121,6 +129,8 @@ class VectorView:
             return
         for sequence in self._snapshots():
             path = self._path(sequence)
+            self._pending = 0
+            self._refused.clear()
             try:
                 self.index = self._load(path, sequence, dim)
                 self._replay(sequence)
@@ -152,11 +162,15 @@ class VectorView:
             removed.append(change.removed)
             added.append(range(change.first, change.first + change.added))
         if removed:
-            gone = np.concatenate(removed).astype(np.int64)
-            self.index.delete(gone)
+            gone = np.concatenate(removed)
             dead = set(gone.tolist())
-            self._add(row for rows in added for row in rows if row not in dead)
-            self._pending = len(gone) + sum(map(len, added))
+            # First, so that searches beside it miss no record that was replaced.
+            self._add(
+                row for rows in added for row in rows if row not in dead and row not in self.index
+            )
+            self.index.delete(gone.astype(np.int64))
+            self._refused -= dead
+            self._pending += len(gone) + sum(map(len, added))
         if len(self.index) + len(self._refused) != self._store.counters.vectors:
             raise CorruptFile(
                 f"with the log it gives {len(self.index)} vectors, "

@@ -11,7 +11,6 @@ import pytest
 
 import llmspell
 from llmspell import QuotaLimits, Tenant, TenantConfig, errors
-from llmspell.storage.view import VectorView
 
 CONFIG = TenantConfig(id="acme", quotas=QuotaLimits.unlimited())
 VECTORS = np.random.default_rng(2).standard_normal((20, 8)).astype(np.float32)
@@ -77,28 +76,6 @@ def test_damaged_catalog_is_named(root: Path) -> None:
     data.write_bytes(raw.replace(b"acme", b"acne"))
     with pytest.raises(errors.CorruptFile, match="catalog entry"):
         llmspell.open(root)
-
-
-def test_write_that_the_index_could_not_follow_is_there_after_opening_again(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(self: VectorView, change: object, vectors: object) -> None:
-        raise MemoryError
-
-    with llmspell.open(root) as db:
-        acme = db.tenant("acme")
-        acme.count()
-        monkeypatch.setattr(VectorView, "apply", fail)
-        with pytest.raises(MemoryError):
-            acme.upsert("new", VECTORS[0], texts="new")
-        monkeypatch.undo()
-        with pytest.raises(errors.StorageError, match="reopen"):
-            acme.upsert("other", VECTORS[0])
-        acme.close()
-        again = db.tenant("acme")
-        assert again.count() == again.usage().vectors.used == 21
-        assert {hit.id for hit in again.search(VECTORS[0], k=2)} == {0, "new"}
-        again.upsert("other", VECTORS[0])
 
 
 FILL = """
