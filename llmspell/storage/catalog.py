@@ -93,7 +93,8 @@ class Catalog:
             TenantExists: there is one of that id.
         """
         slot = _key(config.id)
-        with self._env.write() as txn:
+
+        def write(txn: Transaction) -> CatalogEntry:
             if txn.get(slot, db=self._env.databases[_TENANTS]) is not None:
                 raise TenantExists(f"tenant {config.id!r} exists; drop it first, or open it")
             state = self._state(txn)
@@ -105,7 +106,9 @@ class Catalog:
             txn.put(slot, _encode(entry), db=self._env.databases[_TENANTS])
             state["next_generation"] = generation + 1
             txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
-        return entry
+            return entry
+
+        return self._env.write(write)
 
     def get(self, tenant_id: str) -> CatalogEntry:
         """Look a tenant up; raises TenantNotFound."""
@@ -126,13 +129,16 @@ class Catalog:
             TenantNotFound: there is none of that id.
         """
         slot = _key(tenant_id)
-        with self._env.write() as txn:
+
+        def write(txn: Transaction) -> CatalogEntry:
             raw = txn.pop(slot, db=self._env.databases[_TENANTS])
             if raw is None:
                 raise TenantNotFound(f"no tenant {tenant_id!r}")
             entry = _decode(raw)
             txn.put(entry.key, raw, db=self._env.databases[_DROPPED])
-        return entry
+            return entry
+
+        return self._env.write(write)
 
     def dropped(self) -> list[CatalogEntry]:
         """Tenants that were dropped and whose data may be there still."""
@@ -140,8 +146,7 @@ class Catalog:
 
     def forget(self, entry: CatalogEntry) -> None:
         """Note that the data of a dropped tenant is gone."""
-        with self._env.write() as txn:
-            txn.delete(entry.key, db=self._env.databases[_DROPPED])
+        self._env.write(lambda txn: txn.delete(entry.key, db=self._env.databases[_DROPPED]))
 
     def close(self) -> None:
         """Close it; does nothing the second time."""

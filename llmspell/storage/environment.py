@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol, Self, cast
+from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 import lmdb
 
@@ -62,12 +62,20 @@ class Transaction(Protocol):
     def cursor(self, db: Any) -> Cursor: ...
 
 
+_T = TypeVar("_T")
+
 # Reentrant: the collector may close a forgotten environment while this is held.
 _LOCK = threading.RLock()
 _OPEN: weakref.WeakValueDictionary[str, Environment] = weakref.WeakValueDictionary()
 # What a forked child inherits it keeps and leaves alone: closing an environment there would clear
 # the parent's slots in the table of readers, and pages under the parent's reads could be reused.
 _INHERITED: dict[str, Environment] = {}
+
+
+class _Permit:
+    """Held by each transaction; one that an exception from elsewhere let fall counts no more."""
+
+    __slots__ = ("__weakref__",)
 
 
 class Environment:
@@ -79,7 +87,7 @@ class Environment:
 
     __slots__ = (
         "__weakref__",
-        "_created",
+        "_alive",
         "_env",
         "_key",
         "_permits",
@@ -97,8 +105,8 @@ class Environment:
             UseAfterFork: it was open when this process was forked.
         """
         self.path = path
-        self._permits: deque[None] = deque()
-        self._created = 0
+        self._permits: deque[_Permit] = deque()
+        self._alive: weakref.WeakSet[_Permit] = weakref.WeakSet()
         self._state: type[Exception] | None = None
         self._key = os.path.realpath(path)
         with _LOCK:
@@ -154,9 +162,9 @@ class Environment:
     def get_many(self, database: Any, keys: Sequence[bytes]) -> list[bytes | None]:
         """Read the values of some keys at one moment; None where a key isn't there."""
         try:
-            self._permits.pop()
+            permit = self._permits.pop()
         except IndexError:
-            self._admit()
+            permit = self._admit()
         try:
             txn = self._env.begin(db=database)
             try:
@@ -167,36 +175,37 @@ class Environment:
             with storage_errors(self.path, "reading"):
                 raise
         finally:
-            self._permits.append(None)
+            self._permits.append(permit)
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """A read transaction: everything in it is seen at one moment."""
         try:
-            self._permits.pop()
+            permit = self._permits.pop()
         except IndexError:
-            self._admit()
+            permit = self._admit()
         try:
             with storage_errors(self.path, "reading"), self._env.begin() as txn:
                 yield cast(Transaction, txn)
         finally:
-            self._permits.append(None)
+            self._permits.append(permit)
 
-    @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        """A write transaction: durable when it ends, undone where the body raises.
+    def write(self, body: Callable[[Transaction], _T]) -> _T:
+        """Run ``body`` in a write transaction: durable when this returns, undone where it raises.
 
-        Use it from one thread. Of several writers, in any process, the later ones wait.
+        Use the transaction from one thread. Of several writers, in any process, the later ones
+        wait. An exception from elsewhere, as KeyboardInterrupt, may come behind the commit; it
+        leaves no transaction open, which a context manager of our own couldn't promise.
         """
         try:
-            self._permits.pop()
+            permit = self._permits.pop()
         except IndexError:
-            self._admit()
+            permit = self._admit()
         try:
             with storage_errors(self.path, "writing"), self._env.begin(write=True) as txn:
-                yield cast(Transaction, txn)
+                return body(cast(Transaction, txn))
         finally:
-            self._permits.append(None)
+            self._permits.append(permit)
 
     def stat_bytes(self) -> int:
         """Bytes that the data file takes on disk."""
@@ -211,10 +220,10 @@ class Environment:
             if _OPEN.get(self._key) is self:
                 del _OPEN[self._key]
         # A transaction holds a permit; unmapping under one would crash the process.
-        while self._created:
+        while self._alive:
             try:
-                self._permits.pop()
-                self._created -= 1
+                # A traceback may keep one alive that was given back.
+                self._alive.discard(self._permits.pop())
             except IndexError:
                 time.sleep(CLOSE_POLL_SECONDS)
         self._env.close()
@@ -223,12 +232,14 @@ class Environment:
         if getattr(self, "_env", None) is not None:
             self.close()
 
-    def _admit(self) -> None:
+    def _admit(self) -> _Permit:
         """Make one more permit and take it: all others are in use."""
         with _LOCK:
             if self._state is not None:
                 raise self._refusal()
-            self._created += 1
+            permit = _Permit()
+            self._alive.add(permit)
+            return permit
 
     def _refusal(self) -> Exception:
         if self._state is UseAfterFork:

@@ -164,21 +164,27 @@ class TenantStore:
         """
         reservation: Reservation | None = None
         before = self.counters
+
+        def write(txn: Transaction) -> tuple[Applied, Counters]:
+            nonlocal reservation
+            batch = Batch(txn, self._env.databases, before)
+            batch.remove_documents(documents or {})
+            batch.remove_keys(removes)
+            created = batch.remove_keys(put.key for put in puts)
+            if not puts and not any((documents or {}).values()) and not batch.has_removed:
+                return Applied(Change(before.next_rowid, 0, np.empty(0, np.uint64)), []), before
+            after = batch.counted(puts, documents or {}, dim)
+            reservation = self._slot.reserve(
+                documents=max(after.documents - before.documents, 0),
+                vectors=max(after.vectors - before.vectors, 0),
+                storage=max(after.storage - before.storage, 0),
+            )
+            return batch.write(puts, created, documents or {}, after), after
+
         try:
-            with self._env.write() as txn:
-                batch = Batch(txn, self._env.databases, before)
-                batch.remove_documents(documents or {})
-                batch.remove_keys(removes)
-                created = batch.remove_keys(put.key for put in puts)
-                if not puts and not any((documents or {}).values()) and not batch.has_removed:
-                    return Applied(Change(before.next_rowid, 0, np.empty(0, np.uint64)), [])
-                after = batch.counted(puts, documents or {}, dim)
-                reservation = self._slot.reserve(
-                    documents=max(after.documents - before.documents, 0),
-                    vectors=max(after.vectors - before.vectors, 0),
-                    storage=max(after.storage - before.storage, 0),
-                )
-                applied = batch.write(puts, created, documents or {}, after)
+            applied, after = self._env.write(write)
+            if reservation is None:
+                return applied
             # The tenant may have been dropped from under the ledger; the data is what counts.
             with suppress(ClosedError):
                 reservation.settle()
@@ -203,11 +209,15 @@ class TenantStore:
 
     def trim(self, upto: int) -> None:
         """Remove the log up to and with a sequence number; no snapshot needs it any more."""
-        with self._env.write() as txn, txn.cursor(self._env.databases[LOG]) as cursor:
-            last = pack_rowid(upto)
-            cursor.first()
-            while (key := cursor.key()) and key <= last:
-                cursor.delete()
+        last = pack_rowid(upto)
+
+        def trim(txn: Transaction) -> None:
+            with txn.cursor(self._env.databases[LOG]) as cursor:
+                cursor.first()
+                while (key := cursor.key()) and key <= last:
+                    cursor.delete()
+
+        self._env.write(trim)
 
     def close(self) -> None:
         """Close it when the reads under way have ended."""

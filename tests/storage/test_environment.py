@@ -17,7 +17,7 @@ from llmspell.errors import (
     StorageFull,
     UseAfterFork,
 )
-from llmspell.storage.environment import Environment
+from llmspell.storage.environment import Environment, Transaction
 
 NAMES = (b"one", b"two")
 
@@ -98,21 +98,28 @@ def test_file_that_is_no_lmdb_is_named(path: Path) -> None:
 
 def test_write_is_undone_where_its_body_fails(path: Path) -> None:
     env = open_env(path)
-    with pytest.raises(RuntimeError), env.write() as txn:
+
+    def fail(txn: Transaction) -> None:
         txn.put(b"k", b"changed", db=env.databases[b"one"])
         raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        env.write(fail)
     assert env.get_many(env.databases[b"one"], [b"k"]) == [b"v"]
     env.close()
 
 
 def test_full_map_is_named_and_writes_nothing(path: Path) -> None:
     env = open_env(path, map_size=1 << 20)
-    with pytest.raises(StorageFull, match="map_size"), env.write() as txn:
+
+    def fill(txn: Transaction) -> None:
         for i in range(3000):
             txn.put(str(i).encode(), b"x" * 1000, db=env.databases[b"two"])
+
+    with pytest.raises(StorageFull, match="map_size"):
+        env.write(fill)
     assert env.get_many(env.databases[b"two"], [b"0"]) == [None]
-    with env.write() as txn:
-        txn.put(b"small", b"x", db=env.databases[b"two"])
+    env.write(lambda txn: txn.put(b"small", b"x", db=env.databases[b"two"]))
     env.close()
 
 
@@ -124,8 +131,15 @@ def test_closed_environment_refuses(path: Path) -> None:
         env.get_many(env.databases[b"one"], [b"k"])
     with pytest.raises(ClosedError), env.read():
         pass
-    with pytest.raises(ClosedError), env.write():
-        pass
+    with pytest.raises(ClosedError):
+        env.write(lambda txn: None)
+
+
+def test_permit_that_an_interrupt_let_fall_does_not_keep_the_environment_open(path: Path) -> None:
+    env = open_env(path)
+    assert env.get_many(env.databases[b"one"], [b"k"]) == [b"v"]
+    env._permits.pop()
+    env.close()
 
 
 def test_close_waits_for_the_last_reader(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 import llmspell
 from llmspell import Database, Index, QuotaLimits, Tenant, TenantConfig, errors
-from llmspell.storage.environment import Environment
+from llmspell.storage.environment import Environment, Transaction
 from llmspell.storage.payload import PayloadIndex
 from llmspell.storage.store import TenantStore
 from llmspell.storage.view import VectorView
@@ -58,14 +57,9 @@ def check(tenant: Tenant, shifts: dict[int, int]) -> None:
     assert sorted(hit.id for hit in even) == sorted(i for i in shifts if i % 2 == 0)
 
 
-def cut_transaction(self: Environment) -> AbstractContextManager[Any]:
-    @contextmanager
-    def write() -> Iterator[Any]:
-        with WRITE(self) as txn:
-            yield txn
-        raise KeyboardInterrupt
-
-    return write()
+def cut_transaction(self: Environment, body: Callable[[Transaction], Any]) -> None:
+    WRITE(self, body)
+    raise KeyboardInterrupt
 
 
 WRITE = Environment.write
