@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,17 +28,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Room"]
 
+ATTEMPTS: Final = 2
+
+#: Records, rows and scores, best first.
+Found: TypeAlias = tuple[list[bytes], list[int], list[float]]
+
 
 class Room:
     """Everything of one tenant, open for reading and writing by this process. Thread-safe.
 
-    Writers wait for each other; readers wait for nobody. A write is in the log before it is in
-    the views, so a search may find a row whose record has just gone: see :meth:`fetch`.
+    Writers wait for each other. Readers wait for nobody, but for a search that meets what is being
+    replaced. A write is in the log before it is in the views, so that an index may still give a row
+    whose record has just gone.
     """
 
     __slots__ = (
         "_behind",
         "_closed",
+        "_epoch",
         "_file_lock",
         "_metric",
         "_payload",
@@ -67,10 +74,12 @@ class Room:
         """
         if not path.is_dir():
             raise CorruptFile(f"{path}: the data of tenant {config.id!r} is missing")
-        self._write_lock = threading.Lock()
+        self._write_lock = threading.RLock()
         self._payload: PayloadIndex | None = None
         self._metric = config.metric
         self._behind = False
+        # Grows before rows leave the index: a filter evaluated before that may name such rows.
+        self._epoch = 0
         self._closed = False
         self._file_lock = FileLock(
             path / "writer.lock", timeout=lock_timeout, holder=f"tenant {config.id!r}"
@@ -156,7 +165,8 @@ class Room:
 
     def matching(self, condition: Filter) -> NDArray[np.int64]:
         """Rows that a filter keeps, ascending."""
-        return (self._payload or self._build_payload()).matching(condition)
+        payload = self._payload
+        return (self._build_payload() if payload is None else payload).matching(condition)
 
     def search(
         self,
@@ -164,37 +174,22 @@ class Room:
         query: NDArray[np.float32],
         k: int,
         ef_search: int | None,
-        allowed: NDArray[np.int64] | None,
+        condition: Filter | None,
         threshold: float | None,
-    ) -> tuple[list[bytes], list[int], list[float]]:
+    ) -> Found:
         """Search with one vector; returns records, rows and scores, best first.
 
-        A row whose record has gone since it was found is made up for by the next best.
+        Where a write beside it moved what is found, it searches again, the last time between
+        writes: a record that is replaced is found as it was or as it will be.
         """
-        wanted = k
-        stages = self._stages
-        while True:
-            started = now_ns()
-            ids, found = index.search(
-                query, wanted, ef_search=ef_search, filter=allowed, threshold=threshold
-            )
-            stages.search.record_since(started)
-            started = now_ns()
-            rows: list[int] = ids.tolist()
-            scores: list[float] = found.tolist()
-            records = self.fetch(rows)
-            stages.fetch.record_since(started)
-            if wanted == k and all(records):
-                return cast("list[bytes]", records), rows, scores
-            live = [i for i, record in enumerate(records) if record is not None]
-            if len(live) >= k or len(rows) < wanted:
-                chosen = live[:k]
-                return (
-                    [cast(bytes, records[i]) for i in chosen],
-                    [rows[i] for i in chosen],
-                    [scores[i] for i in chosen],
-                )
-            wanted += k - len(live)
+        for _ in range(ATTEMPTS):
+            epoch = self._epoch
+            found = self._find(index, query, k, ef_search, condition, threshold)
+            if all(found[0]) and (condition is None or epoch == self._epoch):
+                return found
+        with self._write_lock:
+            self._catch_up()
+            return self._find(index, query, k, ef_search, condition, threshold)
 
     def search_many(
         self,
@@ -202,10 +197,12 @@ class Room:
         queries: NDArray[np.float32],
         k: int,
         ef_search: int | None,
-        allowed: NDArray[np.int64] | None,
+        condition: Filter | None,
         threshold: float | None,
-    ) -> list[tuple[list[bytes], list[int], list[float]]]:
+    ) -> list[Found]:
         """Search with each row of ``queries`` (q, dim); see :meth:`search`."""
+        epoch = self._epoch
+        allowed = None if condition is None else self.matching(condition)
         started = now_ns()
         ids, scores = index.search(
             queries, k, ef_search=ef_search, filter=allowed, threshold=threshold
@@ -215,15 +212,38 @@ class Room:
         counts = (ids >= 0).sum(axis=1).tolist()
         records = iter(self.fetch(ids[ids >= 0].tolist()))
         self._stages.fetch.record_since(started)
-        found: list[tuple[list[bytes], list[int], list[float]]] = []
+        is_whole = condition is None or epoch == self._epoch
+        found: list[Found] = []
         for i, count in enumerate(counts):
             raws = list(islice(records, count))
-            if all(raws):
+            if is_whole and all(raws):
                 rows, best = ids[i, :count].tolist(), scores[i, :count].tolist()
                 found.append((cast("list[bytes]", raws), rows, best))
             else:
-                found.append(self.search(index, queries[i], k, ef_search, allowed, threshold))
+                found.append(self.search(index, queries[i], k, ef_search, condition, threshold))
         return found
+
+    def _find(
+        self,
+        index: Index,
+        query: NDArray[np.float32],
+        k: int,
+        ef_search: int | None,
+        condition: Filter | None,
+        threshold: float | None,
+    ) -> Found:
+        allowed = None if condition is None else self.matching(condition)
+        stages = self._stages
+        started = now_ns()
+        ids, found = index.search(
+            query, k, ef_search=ef_search, filter=allowed, threshold=threshold
+        )
+        stages.search.record_since(started)
+        started = now_ns()
+        rows: list[int] = ids.tolist()
+        records = self.fetch(rows)
+        stages.fetch.record_since(started)
+        return cast("list[bytes]", records), rows, found.tolist()
 
     def close(self, *, snapshot: bool = True) -> None:
         """Close, with a snapshot to open from; does nothing the second time."""
@@ -263,6 +283,7 @@ class Room:
             for record in applied.removed:
                 self._payload.remove(record.rowid, record.metadata)
         if self._view.sequence != self.store.counters.sequence:
+            self._epoch += 1
             self._view.finish(applied.change)
 
     def _catch_up(self) -> None:
@@ -270,5 +291,6 @@ class Room:
         self.store.refresh()
         if self._view.sequence != self.store.counters.sequence:
             self._payload = None
+            self._epoch += 1
             self._view.catch_up()
         self._behind = False

@@ -209,13 +209,12 @@ class Tenant:
             if vectors is None:
                 vectors = self._embed([query] if is_one else query)  # type: ignore[list-item,arg-type]
                 vectors = vectors[0] if is_one else vectors
-            allowed = None if condition is None else room.matching(condition)
             if is_one:
-                found = room.search(index, vectors, k, ef_search, allowed, threshold)
+                found = room.search(index, vectors, k, ef_search, condition, threshold)
                 return list(map(self._hit, *found))
             return [
                 list(map(self._hit, *found))
-                for found in room.search_many(index, vectors, k, ef_search, allowed, threshold)
+                for found in room.search_many(index, vectors, k, ef_search, condition, threshold)
             ]
 
     def ingest(
