@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 from llmspell.aio import AsyncDatabase
 from llmspell.config import TenantConfig
-from llmspell.errors import ClosedError, ConfigError, TenantNotFound
+from llmspell.errors import ClosedError, ConfigError, StorageError, TenantNotFound
 from llmspell.observability import Instruments, render
 from llmspell.quota import Ledger
-from llmspell.storage import DEFAULT_MAP_SIZE, Catalog, CatalogEntry, FileLock, Room
+from llmspell.storage import DEFAULT_MAP_SIZE, Catalog, CatalogEntry, Room
 from llmspell.tenancy import Residence, Tenant, TenantInfo, TextServices
 
 if TYPE_CHECKING:
@@ -115,10 +115,24 @@ class Database:
         """Make a tenant, durably.
 
         Raises:
+            StorageFull: the ledger has no slot left, or the disk no room; nothing was made.
             TenantExists: there is one of that id.
         """
-        entry = self._catalog.create(config, lambda new: Room.create(self._path / new.directory))
-        return Tenant(self._residence(entry))
+        made: list[CatalogEntry] = []
+
+        def make(new: CatalogEntry) -> None:
+            made.append(new)
+            self._slot(new)
+            Room.create(self._path / new.directory)
+
+        try:
+            return Tenant(self._residence(self._catalog.create(config, make)))
+        except BaseException:
+            # An exception from elsewhere may come behind the commit: then the tenant is there.
+            for new in made:
+                if not self._is_listed(new):
+                    self._remove(new)
+            raise
 
     def tenant(self, tenant_id: str) -> Tenant:
         """Give a handle to a tenant; its data is opened when the handle first needs it.
@@ -148,18 +162,9 @@ class Database:
         """
         entry = self._catalog.get(tenant_id)
         with self._lock:
-            residence = self._residences.pop(entry.key, None)
-            if residence is not None:
-                residence.drop()
-            lock = FileLock(
-                self._path / entry.directory / "writer.lock",
-                timeout=self._lock_timeout,
-                holder=f"tenant {tenant_id!r}",
-            )
-            try:
-                self._erase(self._catalog.drop(tenant_id))
-            finally:
-                lock.release()
+            residence = self._residence(entry)
+            residence.drop(lambda: self._catalog.drop(tenant_id), self._erase)
+            self._residences.pop(entry.key, None)
 
     def metrics(self) -> str:
         """Counters, latencies and the tenants' use of their quotas, as Prometheus text.
@@ -238,7 +243,15 @@ class Database:
 
     def _usages(self) -> Iterator[tuple[str, Usage]]:
         for entry in self._catalog.entries():
-            yield entry.config.id, self._slot(entry).usage()
+            with self._lock:
+                # One that was dropped meanwhile would get a slot that nobody frees.
+                if not self._is_listed(entry):
+                    continue
+                try:
+                    usage = self._slot(entry).usage()
+                except (ClosedError, StorageError):
+                    continue
+            yield entry.config.id, usage
 
     def _slot(self, entry: CatalogEntry) -> Slot:
         slot = self._ledger.slot(entry.key)
@@ -247,6 +260,9 @@ class Database:
 
     def _erase(self, entry: CatalogEntry) -> None:
         """Remove what is left of a dropped tenant; may be done again after a crash."""
+        self._remove(entry)
+        self._catalog.forget(entry)
+
+    def _remove(self, entry: CatalogEntry) -> None:
         shutil.rmtree(self._path / entry.directory, ignore_errors=True)
         self._ledger.release(entry.key)
-        self._catalog.forget(entry)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from llmspell.errors import ClosedError, CorruptFile, TenantNotFound, UseAfterFork
 from llmspell.observability import Instruments
 from llmspell.quota import Slot, Usage
-from llmspell.storage import CatalogEntry, Room
+from llmspell.storage import CatalogEntry, FileLock, Room
 from llmspell.tenancy.ports import TextServices
 
 if TYPE_CHECKING:
@@ -90,8 +90,12 @@ class Residence:
 
     def usage(self) -> Usage:
         """Use and limit of every quota, as the ledger has them."""
-        self._check()
-        return self.slot.usage()
+        try:
+            self._check()
+            return self.slot.usage()
+        except ClosedError:
+            self.check()
+            raise
 
     def leave(self, handle: Tenant) -> None:
         """Let a handle go; the last one closes the room."""
@@ -107,13 +111,47 @@ class Residence:
         """Close the room and all handles, with the database."""
         self._finish(ClosedError(f"the database of tenant {self.entry.config.id!r} is closed"))
 
-    def drop(self) -> None:
-        """Close the room and all handles, because the tenant is dropped."""
-        self._finish(TenantNotFound(f"tenant {self.entry.config.id!r} was dropped"), snapshot=False)
+    def drop(
+        self, commit: Callable[[], CatalogEntry], erase: Callable[[CatalogEntry], None]
+    ) -> None:
+        """Drop the tenant, and end all handles to it.
+
+        Args:
+            commit: takes it off the catalog; where it raises, nothing has ended.
+            erase: removes its data and its slot, while no other process may open it.
+
+        Raises:
+            DatabaseLocked: another process has it open; nothing has ended.
+        """
+        with self._lock:
+            lock = None
+            # The open room has the lock; where there is no directory, there is nothing to open.
+            if self._room is None and self._path.is_dir():
+                lock = FileLock(
+                    self._path / "writer.lock",
+                    timeout=self._lock_timeout,
+                    holder=f"tenant {self.entry.config.id!r}",
+                )
+            try:
+                dropped = commit()
+                self._finish(self._dropped(), snapshot=False)
+                erase(dropped)
+            finally:
+                if lock is not None:
+                    lock.release()
+
+    def check(self) -> None:
+        """Raise what ended the tenant, if anything did, here or in another process."""
+        self._check()
+        if not self._is_listed(self.entry):
+            raise self._dropped()
+
+    def _dropped(self) -> TenantNotFound:
+        return TenantNotFound(f"tenant {self.entry.config.id!r} was dropped")
 
     def _open(self) -> Room:
         try:
-            return Room(
+            room = Room(
                 self._path,
                 self.entry.config,
                 self.slot,
@@ -121,10 +159,13 @@ class Residence:
                 map_size=self._map_size,
                 lock_timeout=self._lock_timeout,
             )
-        except CorruptFile:
-            if not self._is_listed(self.entry):
-                raise TenantNotFound(f"tenant {self.entry.config.id!r} was dropped") from None
+        except (ClosedError, CorruptFile):
+            self.check()
             raise
+        if not self._is_listed(self.entry):
+            room.close(snapshot=False)
+            raise self._dropped()
+        return room
 
     def _check(self) -> None:
         if self._end is not None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from llmspell.config import TenantConfig
-from llmspell.errors import IdNotFound, InputError, ShapeError
+from llmspell.errors import ClosedError, IdNotFound, InputError, ShapeError
 from llmspell.observability import now_ns
 from llmspell.quota import Quota, Usage
 from llmspell.storage import Room, StoredRecord, decode_id, parse_filter
@@ -24,6 +25,23 @@ from llmspell.tenancy.target import Target
 __all__ = ["Tenant"]
 
 _API_CALLS = int(Quota.API_CALLS)
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _until_the_end(operation: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Report an operation that the end of its tenant broke off as that end."""
+
+    @functools.wraps(operation)
+    def run(*given: _P.args, **named: _P.kwargs) -> _R:
+        try:
+            return operation(*given, **named)
+        except ClosedError:
+            given[0]._residence.check()  # type: ignore[attr-defined]
+            raise
+
+    return run
 
 
 class Tenant:
@@ -74,6 +92,7 @@ class Tenant:
         """Dimension of its vectors; None until the first ones are written. Opens the room."""
         return self._enter().dim or self.config.dim
 
+    @_until_the_end
     def upsert(
         self,
         ids: RecordId | Sequence[RecordId] | NDArray[np.integer[Any]],
@@ -110,6 +129,7 @@ class Tenant:
     def get(self, ids: RecordId) -> Record: ...  # type: ignore[overload-overlap]
     @overload
     def get(self, ids: Sequence[RecordId]) -> list[Record]: ...
+    @_until_the_end
     def get(self, ids: RecordId | Sequence[RecordId]) -> Record | list[Record]:
         """Read one record, or several as one moment shows them.
 
@@ -129,6 +149,7 @@ class Tenant:
             records = [_record(*one) for one in stored if one is not None]
             return records[0] if isinstance(ids, (str, int, np.integer)) else records
 
+    @_until_the_end
     def delete(self, ids: RecordId | Sequence[RecordId]) -> int:
         """Remove records, and ingested documents with all of their chunks, by id.
 
@@ -164,6 +185,7 @@ class Tenant:
         threshold: float | None = None,
         ef_search: int | None = None,
     ) -> list[Any]: ...
+    @_until_the_end
     def search(
         self,
         query: str | ArrayLike | Sequence[str],
@@ -217,6 +239,7 @@ class Tenant:
                 for found in room.search_many(index, vectors, k, ef_search, condition, threshold)
             ]
 
+    @_until_the_end
     def ingest(
         self, source: IngestSource, *, progress: Progress | bool | None = None
     ) -> IngestReport:
@@ -243,6 +266,7 @@ class Tenant:
             counts.chunks.inc(report.chunks)
             return report
 
+    @_until_the_end
     def count(self) -> int:
         """Records held."""
         room = self._room or self._enter()

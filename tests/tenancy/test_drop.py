@@ -1,0 +1,110 @@
+"""Dropping a tenant beside everything else, and making one where the ledger is full."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import llmspell
+from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
+from llmspell.storage import Catalog, FileLock
+from tests.tenancy.test_lifecycle import everything_fails, in_other_process
+
+ONE = np.ones((1, 4), dtype=np.float32)
+
+
+def test_refused_drop_ends_no_handle(db: Database, acme: Tenant) -> None:
+    (room,) = db.path.glob("tenants/*/*")
+    stranger = FileLock(room / "writer.lock", timeout=0, holder="test")
+    with pytest.raises(errors.DatabaseLocked):
+        db.drop_tenant("acme")
+    stranger.release()
+    acme.upsert([1], ONE)
+    assert acme.count() == acme.usage().vectors.used == 1
+    assert db.tenant("acme").count() == 1
+
+
+def test_drop_that_the_catalog_refuses_ends_no_handle(
+    db: Database, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Catalog, tenant_id: str) -> None:
+        raise errors.StorageFull("no room")
+
+    acme.upsert([1], ONE)
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "drop", full)
+        with pytest.raises(errors.StorageFull):
+            db.drop_tenant("acme")
+    assert acme.count() == 1
+    db.drop_tenant("acme")
+    everything_fails(acme, errors.TenantNotFound)
+
+
+def test_tenant_whose_directory_is_missing_can_be_dropped(db: Database, acme: Tenant) -> None:
+    shutil.rmtree(db.path / "tenants")
+    db.drop_tenant("acme")
+    assert db.tenants() == []
+    everything_fails(acme, errors.TenantNotFound)
+    assert db.create_tenant(TenantConfig(id="acme")).count() == 0
+
+
+def test_metrics_pass_over_a_tenant_that_is_dropped_meanwhile(db: Database, acme: Tenant) -> None:
+    db.create_tenant(TenantConfig(id="b"))
+    db.create_tenant(TenantConfig(id="c"))
+    usages = db._usages()
+    assert next(usages)[0] == "acme"
+    db.drop_tenant("b")
+    assert [name for name, _ in usages] == ["c"]
+    assert len(db._ledger) == 2
+
+
+def test_usage_of_a_tenant_that_was_dropped_elsewhere_is_not_found(
+    db: Database, acme: Tenant
+) -> None:
+    assert in_other_process(db, "drop") == ["done"]
+    with pytest.raises(errors.TenantNotFound):
+        acme.usage()
+
+
+def test_operation_that_a_drop_overtakes_finds_no_tenant(
+    db: Database, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme.upsert([1], ONE)
+    room = acme._enter()
+    db.drop_tenant("acme")
+    # As for an operation that took the room just before.
+    acme._room = room
+    everything_fails(acme, errors.TenantNotFound)
+
+
+def test_full_ledger_leaves_no_half_made_tenant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmspell.database.MIN_LEDGER_SLOTS", 4)
+    with llmspell.open(tmp_path / "data") as db:
+        made = 0
+        with pytest.raises(errors.StorageFull):
+            while made < 100:
+                db.create_tenant(TenantConfig(id=f"{made}"))
+                made += 1
+        assert len(db.tenants()) == len(list(db.path.glob("tenants/*/*"))) == made
+        assert sum(1 for _ in db._usages()) == made
+        db.drop_tenant("0")
+        assert db.create_tenant(TenantConfig(id=f"{made}")).count() == 0
+
+
+def test_creation_that_fails_gives_its_slot_and_directory_back(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(entry: object) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("llmspell.storage.catalog._encode", fail)
+        with pytest.raises(KeyboardInterrupt):
+            db.create_tenant(TenantConfig(id="a", quotas=QuotaLimits.unlimited()))
+    assert (len(db._ledger), list(db.path.glob("tenants/*/*"))) == (0, [])
+    db.create_tenant(TenantConfig(id="a")).upsert([1], ONE)
