@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -175,15 +176,21 @@ class Database:
         return render(self._instruments, self._usages)
 
     def close(self) -> None:
-        """Close all tenants, with snapshots to open from; does nothing the second time."""
-        if self._is_closed or os.getpid() != self._pid:
+        """Close all tenants, with snapshots to open from; does nothing the second time.
+
+        Where an exception from elsewhere, as KeyboardInterrupt, comes between, everything is
+        closed nevertheless, the tenant that it met without a snapshot.
+        """
+        if os.getpid() != self._pid:
             return
-        with self._lock:
+        with self._lock, ExitStack() as closing:
             self._is_closed = True
+            closing.callback(self._catalog.close)
             for residence in self._residences.values():
-                residence.close()
+                closing.callback(residence.close)
+            # Kept where that fails, for a second call.
+            closing.pop_all().close()
             self._residences.clear()
-            self._catalog.close()
 
     def __enter__(self) -> Self:
         return self

@@ -212,13 +212,14 @@ class Environment:
         return (self.path / "data.mdb").stat().st_blocks * 512
 
     def close(self) -> None:
-        """Close when the last transaction has ended; new ones are refused from now on."""
+        """Close when the last transaction has ended; new ones are refused from now on.
+
+        Where an exception from elsewhere comes between, the next call goes on.
+        """
         with _LOCK:
-            if self._state is not None:
+            if self._state is UseAfterFork:
                 return
             self._state = ClosedError
-            if _OPEN.get(self._key) is self:
-                del _OPEN[self._key]
         # A transaction holds a permit; unmapping under one would crash the process.
         while self._alive:
             try:
@@ -227,6 +228,10 @@ class Environment:
             except IndexError:
                 time.sleep(CLOSE_POLL_SECONDS)
         self._env.close()
+        # Last: opened twice in a process, LMDB loses its locks.
+        with _LOCK:
+            if _OPEN.get(self._key) is self:
+                del _OPEN[self._key]
 
     def __del__(self) -> None:
         if getattr(self, "_env", None) is not None:

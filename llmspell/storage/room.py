@@ -111,6 +111,11 @@ class Room:
         return self._view.index
 
     @property
+    def is_closed(self) -> bool:
+        """Whether closing has begun."""
+        return self._closed
+
+    @property
     def dim(self) -> int | None:
         """Dimension of the vectors; None until the first ones are written."""
         return self.store.counters.dim or None
@@ -246,15 +251,17 @@ class Room:
         return cast("list[bytes]", records), rows, found.tolist()
 
     def close(self, *, snapshot: bool = True) -> None:
-        """Close, with a snapshot to open from; does nothing the second time."""
+        """Close, with a snapshot to open from; the second time what the first left undone."""
         with self._write_lock:
-            if self._closed:
-                return
-            self._closed = True
-            if snapshot and not self._behind:
-                self._view.snapshot()
-            self.store.close()
-            self._file_lock.release()
+            was_closed, self._closed = self._closed, True
+            try:
+                if snapshot and not was_closed and not self._behind:
+                    self._view.snapshot()
+            finally:
+                try:
+                    self.store.close()
+                finally:
+                    self._file_lock.release()
 
     def _build_payload(self) -> PayloadIndex:
         # Not at open: a tenant that never filters pays nothing for it.

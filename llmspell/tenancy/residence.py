@@ -83,6 +83,8 @@ class Residence:
             self._check()
             if handle not in self._handles:
                 raise ClosedError(f"this handle to tenant {self.entry.config.id!r} is closed")
+            if self._room is not None and self._room.is_closed:
+                self._close_room(snapshot=False)  # an exception from elsewhere met its closing
             if self._room is None:
                 self._room = self._open()
             handle._room = self._room
@@ -172,18 +174,19 @@ class Residence:
             raise type(self._end)(*self._end.args)
 
     def _finish(self, end: Exception, *, snapshot: bool = True) -> None:
-        if self._end is not None:
+        if isinstance(self._end, UseAfterFork):
             return
         with self._lock:
-            self._end = end
-            for handle in list(self._handles):
-                handle._room = None
+            if self._end is None:
+                self._end = end
+                for handle in list(self._handles):
+                    handle._room = None
             self._close_room(snapshot=snapshot)
 
     def _close_room(self, *, snapshot: bool) -> None:
-        room, self._room = self._room, None
-        if room is not None:
-            room.close(snapshot=snapshot)
+        if self._room is not None:
+            self._room.close(snapshot=snapshot)
+            self._room = None
 
     def _abandon(self) -> None:
         """Leave the room to the parent process, of which this is a child."""

@@ -1,0 +1,79 @@
+"""Closing that an exception from elsewhere meets, and handles that nobody closes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import llmspell
+from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
+from llmspell.storage.view import VectorView
+
+ONE = np.ones((1, 4), dtype=np.float32)
+
+
+def open_files(root: Path) -> list[str]:
+    """Files of environments and locks that this process has open."""
+    links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    paths = [os.readlink(link) for link in links if os.path.exists(link)]
+    return [path for path in paths if path.startswith(str(root)) and "ledger" not in path]
+
+
+def create(db: Database, name: str) -> Tenant:
+    tenant = db.create_tenant(TenantConfig(id=name, quotas=QuotaLimits.unlimited()))
+    tenant.upsert([1], ONE)
+    return tenant
+
+
+def interrupt(*given: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_interrupted_close_releases_everything_and_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = llmspell.open(tmp_path / "data")
+    tenants = [create(db, name) for name in "abc"]
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorView, "snapshot", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            db.close()
+    db.close()
+    assert open_files(tmp_path) == []
+    for tenant in tenants:
+        with pytest.raises(errors.ClosedError):
+            tenant.count()
+    with llmspell.open(tmp_path / "data", lock_timeout=0) as again:
+        assert [again.tenant(name).count() for name in "abc"] == [1, 1, 1]
+
+
+def test_close_interrupted_while_a_read_goes_on_is_finished_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = llmspell.open(tmp_path / "data", lock_timeout=0)
+    reading = create(db, "a")._enter().store.records()
+    next(reading)
+    with monkeypatch.context() as patch:
+        patch.setattr("llmspell.storage.environment.time.sleep", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            db.close()
+    reading.close()  # type: ignore[attr-defined]
+    db.close()
+    with llmspell.open(tmp_path / "data", lock_timeout=0) as again:
+        assert again.tenant("a").count() == 1
+
+
+def test_interrupted_close_of_a_handle_gives_the_room_back(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = create(db, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorView, "snapshot", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            tenant.close()
+    assert db.tenant("a").count() == 1
+    with pytest.raises(errors.ClosedError):
+        tenant.count()
