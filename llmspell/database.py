@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections import deque
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,6 +86,7 @@ class Database:
         self._lock = threading.RLock()
         self._texts_lock = threading.Lock()
         self._residences: dict[bytes, Residence] = {}
+        self._forgotten: deque[Residence] = deque()
         self._async: AsyncDatabase | None = None
         self._pid = os.getpid()
         self._is_closed = False
@@ -127,7 +129,7 @@ class Database:
             Room.create(self._path / new.directory)
 
         try:
-            return Tenant(self._residence(self._catalog.create(config, make)))
+            return self._handle(self._catalog.create(config, make))
         except BaseException:
             # An exception from elsewhere may come behind the commit: then the tenant is there.
             for new in made:
@@ -138,13 +140,17 @@ class Database:
     def tenant(self, tenant_id: str) -> Tenant:
         """Give a handle to a tenant; its data is opened when the handle first needs it.
 
+        Close handles that you are done with. What others left open is closed by the next call
+        here, with :meth:`create_tenant` or :meth:`tenants`.
+
         Raises:
             TenantNotFound: there is none of that id.
         """
-        return Tenant(self._residence(self._catalog.get(tenant_id)))
+        return self._handle(self._catalog.get(tenant_id))
 
     def tenants(self) -> list[TenantInfo]:
         """List the tenants, ordered by id, without opening any."""
+        self._close_forgotten()
         return [
             TenantInfo(
                 config=entry.config,
@@ -216,6 +222,20 @@ class Database:
         if self._async is not None:
             await self._async.close()
 
+    def _handle(self, entry: CatalogEntry) -> Tenant:
+        handle = Tenant(self._residence(entry))
+        # Now that it has a handle again, the tenant asked for stays open.
+        self._close_forgotten()
+        return handle
+
+    def _close_forgotten(self) -> None:
+        while True:
+            try:
+                residence = self._forgotten.popleft()
+            except IndexError:
+                return
+            residence.close_unused()
+
     def _residence(self, entry: CatalogEntry) -> Residence:
         with self._lock:
             if self._is_closed:
@@ -229,6 +249,7 @@ class Database:
                     instruments=self._instruments,
                     texts=self._text_services,
                     is_listed=self._is_listed,
+                    forgotten=self._forgotten.append,
                     map_size=self._map_size,
                     lock_timeout=self._lock_timeout,
                 )

@@ -24,7 +24,9 @@ __all__ = ["Residence"]
 class Residence:
     """One tenant in one database of this process. Thread-safe.
 
-    The room opens when a handle first needs data, and closes with the last handle.
+    The room opens when a handle first needs data, and closes with the last handle. Where that was
+    never closed but collected, it waits for :meth:`close_unused`: the collector may run while any
+    lock is held.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Residence:
         instruments: Instruments,
         texts: Callable[[], TextServices],
         is_listed: Callable[[CatalogEntry], bool],
+        forgotten: Callable[[Residence], object],
         map_size: int,
         lock_timeout: float,
     ) -> None:
@@ -48,6 +51,7 @@ class Residence:
             instruments: of the database.
             texts: gives the text services when they are first needed.
             is_listed: whether the catalog still has the entry.
+            forgotten: is told when a handle was collected; takes no lock.
             map_size: bytes of address space of its LMDB environment.
             lock_timeout: seconds to wait for another process that has the room open.
         """
@@ -57,6 +61,7 @@ class Residence:
         self.texts = texts
         self._path = root / entry.directory
         self._is_listed = is_listed
+        self._forgotten = forgotten
         self._map_size = map_size
         self._lock_timeout = lock_timeout
         self._lock = threading.RLock()
@@ -70,6 +75,7 @@ class Residence:
         with self._lock:
             self._check()
             self._handles.add(handle)
+            weakref.finalize(handle, self._forgotten, self).atexit = False
 
     def open(self, handle: Tenant) -> Room:
         """Open the room, or give the open one, and let the handle keep it.
@@ -106,6 +112,13 @@ class Residence:
         with self._lock:
             handle._room = None
             self._handles.discard(handle)
+        self.close_unused()
+
+    def close_unused(self) -> None:
+        """Close the room if no handle is left."""
+        if isinstance(self._end, UseAfterFork):
+            return
+        with self._lock:
             if not self._handles:
                 self._close_room(snapshot=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -77,3 +78,44 @@ def test_interrupted_close_of_a_handle_gives_the_room_back(
     assert db.tenant("a").count() == 1
     with pytest.raises(errors.ClosedError):
         tenant.count()
+
+
+def test_rooms_of_collected_handles_are_closed_by_the_next_call(db: Database) -> None:
+    for name in "abc":
+        create(db, name).close()
+    closed = open_files(db.path)
+    for name in "abc":
+        db.tenant(name).count()
+    gc.collect()
+    assert len(db.tenants()) == 3
+    assert open_files(db.path) == closed
+    assert [db.tenant(name).count() for name in "abc"] == [1, 1, 1]
+
+
+def test_room_stays_open_for_a_handle_beside_a_collected_one(db: Database) -> None:
+    kept = create(db, "a")
+    room = kept._enter()
+    db.tenant("a").count()
+    gc.collect()
+    assert db.tenant("a")._enter() is kept._enter() is room
+    gc.collect()
+    db.tenants()
+    assert kept.count() == 1
+    assert kept._enter() is room
+
+
+def test_handle_collected_inside_a_lock_closes_nothing_there(db: Database) -> None:
+    tenant = create(db, "a")
+    room = tenant._enter()
+    with room._write_lock, tenant._residence._lock, db._lock:
+        del tenant
+        gc.collect()
+        assert not room.is_closed
+    db.tenants()
+    assert room.is_closed
+
+
+def test_first_handle_after_a_collected_one_takes_its_room_over(db: Database) -> None:
+    room = create(db, "a")._enter()
+    gc.collect()
+    assert db.tenant("a")._enter() is room
