@@ -30,8 +30,8 @@ constexpr Named<index::Metric> kMetrics[] = {
 constexpr Named<simd::ElementType> kTypes[] = {{"float32", simd::ElementType::f32},
                                                {"float16", simd::ElementType::f16},
                                                {"int8", simd::ElementType::i8}};
-constexpr Named<index::Quantization> kQuantizations[] = {
-    {"none", index::Quantization::none}, {"rabitq", index::Quantization::rabitq}};
+constexpr Named<index::Quantization> kQuantizations[] = {{"none", index::Quantization::none},
+                                                         {"rabitq", index::Quantization::rabitq}};
 
 template <class Enum, std::size_t N>
 Enum parse(const Named<Enum> (&table)[N], const std::string& name, const char* what) {
@@ -189,19 +189,18 @@ py::tuple load(const std::string& path) {
 void register_index(py::module_& module) {
     using namespace py::literals;
     py::class_<Index>(module, "Index", "Native index; llmspell.Index checks and converts for it.")
-        .def(py::init([](std::size_t dim, const std::string& metric, const std::string& dtype,
-                         std::uint32_t m, std::uint32_t max_neighbors,
-                         std::uint32_t ef_construction, std::uint32_t ef_search,
-                         std::uint64_t graph_threshold, std::uint64_t seed,
-                         const std::string& quantization) {
-                 return std::make_unique<Index>(
-                     dim, parse(kMetrics, metric, "metric"), parse(kTypes, dtype, "dtype"),
-                     index::Params{m, max_neighbors, ef_construction, ef_search, graph_threshold,
-                                   seed, parse(kQuantizations, quantization, "quantization")});
-             }),
-             py::kw_only(), "dim"_a, "metric"_a, "dtype"_a, "m"_a, "max_neighbors"_a,
-             "ef_construction"_a, "ef_search"_a, "graph_threshold"_a, "seed"_a,
-             "quantization"_a)
+        .def(
+            py::init([](std::size_t dim, const std::string& metric, const std::string& dtype,
+                        std::uint32_t m, std::uint32_t max_neighbors, std::uint32_t ef_construction,
+                        std::uint32_t ef_search, std::uint64_t graph_threshold, std::uint64_t seed,
+                        const std::string& quantization) {
+                return std::make_unique<Index>(
+                    dim, parse(kMetrics, metric, "metric"), parse(kTypes, dtype, "dtype"),
+                    index::Params{m, max_neighbors, ef_construction, ef_search, graph_threshold,
+                                  seed, parse(kQuantizations, quantization, "quantization")});
+            }),
+            py::kw_only(), "dim"_a, "metric"_a, "dtype"_a, "m"_a, "max_neighbors"_a,
+            "ef_construction"_a, "ef_search"_a, "graph_threshold"_a, "seed"_a, "quantization"_a)
         .def("add", &add, "labels"_a.noconvert(), "vectors"_a.noconvert(), "replace"_a, "threads"_a)
         .def("remove", &remove, "labels"_a.noconvert())
         .def("get", &get, "labels"_a.noconvert())

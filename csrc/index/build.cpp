@@ -101,7 +101,9 @@ class Linker {
     void attach(Slot slot, const std::vector<Slot>& chosen, int level, SearchContext& context) {
         {
             const NodeLock lock(locks_, slot);
-            graph_.set_links(slot, level, chosen);
+            graph_.set_links(slot, level, chosen,
+                             level == 0 ? choose_extras(context.candidates, chosen, params_)
+                                        : std::vector<Slot>{});
         }
         // First of all a parent: whatever can be found can then be a parent itself.
         if (level == 0) find_parent(slot, context);
@@ -142,6 +144,12 @@ class Linker {
         if (std::find(links.begin(), links.end(), to) != links.end()) return;
         std::vector<Slot> kept(links.begin(), links.end());
         kept.push_back(to);
+        std::vector<Slot> extras;
+        if (level == 0) {
+            for (const Slot extra : graph_.extras(from)) {
+                if (extra != to) extras.push_back(extra);
+            }
+        }
         const std::uint32_t limit = graph_.degree_limit(level);
         if (kept.size() > limit) {
             const std::vector<Slot> offered = kept;
@@ -153,9 +161,12 @@ class Linker {
             for (std::size_t i = 0; i < keys.size(); ++i) candidates[i] = {keys[i], offered[i]};
             sort_by_key(candidates);
             select_neighbours(storage_, candidates, limit, kept, context);
-            if (level == 0) graph_.keep_children(from, offered, kept);
+            if (level == 0) {
+                graph_.keep_children(from, offered, kept);
+                extras = choose_extras(candidates, kept, params_);
+            }
         }
-        graph_.set_links(from, level, kept);
+        graph_.set_links(from, level, kept, extras);
     }
 
     const Storage& storage_;
@@ -193,6 +204,19 @@ void select_neighbours(const Storage& storage, std::vector<Candidate>& candidate
         }
         if (kept) selected.push_back(candidate.slot);
     }
+}
+
+std::vector<Slot> choose_extras(const std::vector<Candidate>& candidates,
+                                std::span<const Slot> links, const Params& params) {
+    std::vector<Slot> extras;
+    if (params.quantization == Quantization::none) return extras;
+    for (const Candidate& candidate : candidates) {
+        if (links.size() + extras.size() >= params.max_neighbors) break;
+        if (std::find(links.begin(), links.end(), candidate.slot) == links.end()) {
+            extras.push_back(candidate.slot);
+        }
+    }
+    return extras;
 }
 
 void link_all(const Storage& storage, Graph& graph, const Params& params,

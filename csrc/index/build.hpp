@@ -29,4 +29,9 @@ void reconnect(const Storage& storage, Graph& graph, const Params& params);
 void select_neighbours(const Storage& storage, std::vector<Candidate>& candidates,
                        std::size_t limit, std::vector<Slot>& selected, SearchContext& context);
 
+// The first of `candidates` that aren't among `links`, for the places that these leave in a row of
+// layer 0; none where walks don't read whole rows.
+std::vector<Slot> choose_extras(const std::vector<Candidate>& candidates,
+                                std::span<const Slot> links, const Params& params);
+
 }  // namespace llmspell::index

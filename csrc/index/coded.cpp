@@ -59,16 +59,17 @@ void CodedGraph::clear() noexcept {
 void CodedGraph::pack(Graph& graph, bool removed, unsigned threads) {
     const std::vector<Slot> changed = graph.take_changed();
     struct Scratch {
-        std::vector<Slot> links;
+        std::vector<Slot> places;
     };
     parallel_for(
         changed.size(), changed.size() < 256 ? 1 : threads, [] { return Scratch{}; },
         [&](std::size_t i, Scratch& scratch) {
             const Slot slot = changed[i];
             if (!graph.contains(slot)) return;
-            const std::span<const Slot> links = graph.links(slot, 0);
-            scratch.links.assign(links.begin(), links.end());
-            codes_.pack(graph.bottom_row(slot), codes_.layout(), scratch.links);
+            const std::span<const Slot> links = graph.links(slot, 0), extras = graph.extras(slot);
+            scratch.places.assign(links.begin(), links.end());
+            scratch.places.insert(scratch.places.end(), extras.begin(), extras.end());
+            codes_.pack(graph.bottom_row(slot), codes_.layout(), scratch.places);
         });
     if (removed || graph.slots() >= 2 * nodes_ || graph.entry() != root_) choose_starts(graph);
 }

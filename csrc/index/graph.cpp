@@ -19,6 +19,7 @@ void Graph::resize(std::size_t slots) {
     // Grown by half as much again, as Storage is; levels_ holds the number of slots in use.
     const std::size_t rows = bottom_.size() / row_bytes_;
     if (slots > rows) bottom_.resize(std::max(slots, rows + rows / 2) * row_bytes_);
+    counts_.resize(slots);
     changed_.resize((slots + 63) / 64);
     parents_.resize(slots, kNoSlot);
     levels_.resize(slots, -1);
@@ -30,6 +31,7 @@ void Graph::clear() noexcept { *this = Graph(m_, max_neighbors_, row_bytes_); }
 std::size_t Graph::bytes() const noexcept {
     std::size_t total = bottom_.bytes() + parents_.capacity() * sizeof(Slot) + levels_.capacity() +
                         upper_.capacity() * sizeof(upper_[0]) +
+                        counts_.capacity() * sizeof(counts_[0]) +
                         changed_.capacity() * sizeof(changed_[0]);
     for (const std::int8_t level : levels_) {
         if (level > 0) total += static_cast<std::size_t>(level) * (m_ + 1) * sizeof(Slot);
@@ -52,18 +54,13 @@ void Graph::remove_node(Slot slot) noexcept {
     set_parent(slot, kNoSlot);
 }
 
-std::span<const Slot> Graph::links(Slot slot, int level) const noexcept {
-    if (level > 0) {
-        const Slot* row = upper_row(slot, level);
-        return {row + 1, row[0]};
-    }
-    const auto* row = reinterpret_cast<const Slot*>(bottom_row(slot));
-    const Slot* end =
-        std::partition_point(row, row + max_neighbors_, [](Slot s) { return s != kNoSlot; });
-    return {row, end};
+std::span<const Slot> Graph::extras(Slot slot) const noexcept {
+    const Slot* begin = places(slot) + counts_[slot];
+    return {begin, std::find(begin, places(slot) + max_neighbors_, kNoSlot)};
 }
 
-void Graph::set_links(Slot slot, int level, std::span<const Slot> links) noexcept {
+void Graph::set_links(Slot slot, int level, std::span<const Slot> links,
+                      std::span<const Slot> extras) noexcept {
     if (level > 0) {
         Slot* row = upper_row(slot, level);
         row[0] = static_cast<Slot>(links.size());
@@ -71,7 +68,10 @@ void Graph::set_links(Slot slot, int level, std::span<const Slot> links) noexcep
         return;
     }
     auto* row = reinterpret_cast<Slot*>(bottom_row(slot));
-    std::fill(std::copy(links.begin(), links.end(), row), row + max_neighbors_, kNoSlot);
+    Slot* end = std::copy(links.begin(), links.end(), row);
+    end = std::copy_n(extras.begin(), std::min(extras.size(), max_neighbors_ - links.size()), end);
+    std::fill(end, row + max_neighbors_, kNoSlot);
+    counts_[slot] = static_cast<std::uint16_t>(links.size());
     std::atomic_ref<std::uint64_t>(changed_[slot / 64])
         .fetch_or(std::uint64_t{1} << (slot % 64), std::memory_order_relaxed);
 }
@@ -141,16 +141,18 @@ void Graph::grow_tree(Slot slot) {
 void Graph::renumber(const std::vector<Slot>& moved, std::size_t live) {
     Graph fresh(m_, max_neighbors_, row_bytes_);
     fresh.resize(live);
-    std::vector<Slot> links_there;
+    std::vector<Slot> links_there, extras_there;
     for (Slot slot = 0; slot < moved.size(); ++slot) {
         if (moved[slot] != kNoSlot) fresh.add_node(moved[slot], level(slot));
     }
     for (Slot slot = 0; slot < moved.size(); ++slot) {
         if (moved[slot] == kNoSlot) continue;
+        extras_there.clear();
+        for (const Slot target : extras(slot)) extras_there.push_back(moved[target]);
         for (int l = 0; l <= level(slot); ++l) {
             links_there.clear();
             for (const Slot target : links(slot, l)) links_there.push_back(moved[target]);
-            fresh.set_links(moved[slot], l, links_there);
+            fresh.set_links(moved[slot], l, links_there, extras_there);
         }
     }
     for (Slot slot = 0; slot < moved.size(); ++slot) {

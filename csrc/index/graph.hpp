@@ -1,9 +1,10 @@
 // The links of a hierarchical navigable small world graph (Malkov and Yashunin 2018,
 // arXiv:1603.09320) and nothing else: no vectors, no distances.
 //
-// Layer 0 is one array of rows: max_neighbors slots, kNoSlot where there is none, and then as many
-// bytes as its owner asked for, to hold what belongs to the links. A node of level L > 0 has L rows
-// of a count and m slots for the layers above. Readers may run beside each other; writers need
+// Layer 0 is one array of rows: max_neighbors places, for links and behind them extras, nodes near
+// by that a walk may look at where it reads the whole row anyway; kNoSlot where there is none. The
+// rest of a row is its owner's, to hold what belongs to the places. A node of level L > 0 has L
+// rows of a count and m slots for the layers above. Readers may run beside each other; writers need
 // either the whole graph to themselves or the node's lock.
 #pragma once
 
@@ -45,20 +46,27 @@ class Graph {
     std::uint32_t degree_limit(int level) const noexcept {
         return level == 0 ? max_neighbors_ : m_;
     }
-    std::span<const Slot> links(Slot slot, int level) const noexcept;
+    std::span<const Slot> links(Slot slot, int level) const noexcept {
+        if (level == 0) return {places(slot), counts_[slot]};
+        const Slot* row = upper_row(slot, level);
+        return {row + 1, row[0]};
+    }
+    std::span<const Slot> extras(Slot slot) const noexcept;
     void prefetch_links(Slot slot) const noexcept {
         __builtin_prefetch(bottom_row(slot));
         __builtin_prefetch(bottom_row(slot) + 64);
     }
 
-    void set_links(Slot slot, int level, std::span<const Slot> links) noexcept;
+    // Extras that find no place are left out; layers above 0 have none.
+    void set_links(Slot slot, int level, std::span<const Slot> links,
+                   std::span<const Slot> extras = {}) noexcept;
 
     std::size_t row_bytes() const noexcept { return row_bytes_; }
     const std::byte* bottom_row(Slot slot) const noexcept {
         return bottom_.data() + slot * row_bytes_;
     }
     std::byte* bottom_row(Slot slot) noexcept { return bottom_.data() + slot * row_bytes_; }
-    // The nodes whose links on layer 0 were set since the last call.
+    // The nodes whose places were set since the last call.
     std::vector<Slot> take_changed();
 
     // A tree over the links of layer 0: every node but the root has a parent, which always links
@@ -80,6 +88,9 @@ class Graph {
     void renumber(const std::vector<Slot>& moved, std::size_t live);
 
   private:
+    const Slot* places(Slot slot) const noexcept {
+        return reinterpret_cast<const Slot*>(bottom_row(slot));
+    }
     Slot* upper_row(Slot slot, int level) const noexcept {
         return upper_[slot].get() + std::size_t(level - 1) * (m_ + 1);
     }
@@ -95,6 +106,7 @@ class Graph {
     std::uint32_t max_neighbors_;
     std::size_t row_bytes_;
     AlignedArray<std::byte> bottom_;
+    std::vector<std::uint16_t> counts_;   // links on layer 0
     std::vector<std::uint64_t> changed_;  // a bit for each slot
     std::vector<std::int8_t> levels_;     // -1: not in the graph
     std::vector<std::unique_ptr<Slot[]>> upper_;

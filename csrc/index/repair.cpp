@@ -9,7 +9,8 @@ bool touches_deleted(const Storage& storage, std::span<const Slot> links) {
     return std::any_of(links.begin(), links.end(), [&](Slot s) { return !storage.is_live(s); });
 }
 
-void bridge(const Storage& storage, Graph& graph, Slot slot, int level, SearchContext& context) {
+void bridge(const Storage& storage, Graph& graph, const Params& params, Slot slot, int level,
+            SearchContext& context) {
     context.visited.reset(graph.slots());
     context.visited.insert(slot);
     std::vector<Slot> reachable;
@@ -34,7 +35,18 @@ void bridge(const Storage& storage, Graph& graph, Slot slot, int level, SearchCo
     });
     std::vector<Slot> selected;
     select_neighbours(storage, candidates, graph.degree_limit(level), selected, context);
-    graph.set_links(slot, level, selected);
+    graph.set_links(slot, level, selected, choose_extras(candidates, selected, params));
+}
+
+void drop_deleted_extras(const Storage& storage, Graph& graph, Slot slot) {
+    if (!touches_deleted(storage, graph.extras(slot))) return;
+    const std::span<const Slot> there = graph.links(slot, 0);
+    const std::vector<Slot> links(there.begin(), there.end());
+    std::vector<Slot> extras;
+    for (const Slot extra : graph.extras(slot)) {
+        if (storage.is_live(extra)) extras.push_back(extra);
+    }
+    graph.set_links(slot, 0, links, extras);
 }
 
 void choose_entry(const Storage& storage, Graph& graph) {
@@ -58,9 +70,10 @@ void remove_deleted(Storage& storage, Graph& graph, const Params& params) {
         if (!graph.contains(slot) || !storage.is_live(slot)) continue;
         for (int level = 0; level <= graph.level(slot); ++level) {
             if (touches_deleted(storage, graph.links(slot, level))) {
-                bridge(storage, graph, slot, level, context);
+                bridge(storage, graph, params, slot, level, context);
             }
         }
+        drop_deleted_extras(storage, graph, slot);
     }
     for (Slot slot = 0; slot < storage.slots(); ++slot) {
         if (storage.state(slot) != SlotState::deleted) continue;

@@ -13,9 +13,9 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "the format is little-endian");
 
 constexpr char kMagic[8] = {'L', 'L', 'S', 'P', 'I', 'D', 'X', '\n'};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 
-enum Section : std::size_t { kLabels, kLevels, kRows, kLinks, kSections };
+enum Section : std::size_t { kLabels, kLevels, kRows, kLinks, kExtras, kSections };
 
 constexpr std::int8_t kFreeSlot = -2;  // in the levels section; -1: live, but in no graph
 
@@ -34,7 +34,7 @@ struct FileHeader {
     std::uint8_t metric;
     std::uint8_t type;
     std::uint8_t has_graph;
-    std::uint8_t quantization;  // 0 in files of releases before it
+    std::uint8_t quantization;
     std::uint32_t m;
     std::uint32_t max_neighbors;
     std::uint32_t ef_construction;
@@ -47,7 +47,9 @@ struct FileHeader {
     std::int32_t max_level;
     Extent sections[kSections];
 };
-static_assert(sizeof(FileHeader) == 176 && std::is_trivially_copyable_v<FileHeader>);
+static_assert(sizeof(FileHeader) == 200 && std::is_trivially_copyable_v<FileHeader>);
+
+bool is_coded(const Params& params) { return params.quantization != Quantization::none; }
 
 std::uint32_t header_crc(FileHeader header) {
     header.crc = 0;
@@ -70,6 +72,27 @@ class Checker {
     const std::string& path_;
 };
 
+// The numbers of a section, one after the other.
+class Numbers {
+  public:
+    Numbers(const std::byte* file, const Extent& extent, const Checker& check)
+        : at_(file + extent.offset), left_(extent.length / sizeof(Slot)), check_(check) {}
+    Slot next() {
+        check_(left_ > 0, "the links end early");
+        Slot value;
+        std::memcpy(&value, at_, sizeof(value));
+        at_ += sizeof(value);
+        --left_;
+        return value;
+    }
+    bool ended() const noexcept { return left_ == 0; }
+
+  private:
+    const std::byte* at_;
+    std::uint64_t left_;
+    const Checker& check_;
+};
+
 FileHeader header_of(const std::vector<std::byte>& bytes) {
     FileHeader header;
     std::memcpy(&header, bytes.data(), sizeof(header));
@@ -83,20 +106,24 @@ void write_snapshot(const std::string& path, const SnapshotHeader& header, const
     const std::size_t slots = storage.slots();
     std::vector<Label> labels(slots);
     std::vector<std::int8_t> levels(slots, kFreeSlot);
-    std::vector<Slot> links;
+    std::vector<Slot> links, extras;
+    const auto append = [](std::vector<Slot>& to, std::span<const Slot> some) {
+        to.push_back(static_cast<Slot>(some.size()));
+        to.insert(to.end(), some.begin(), some.end());
+    };
     for (Slot slot = 0; slot < slots; ++slot) {
         if (!storage.is_live(slot)) continue;
         labels[slot] = storage.label(slot);
         levels[slot] = static_cast<std::int8_t>(header.has_graph ? graph.level(slot) : -1);
         for (int level = 0; level <= levels[slot]; ++level) {
-            const std::span<const Slot> there = graph.links(slot, level);
-            links.push_back(static_cast<Slot>(there.size()));
-            links.insert(links.end(), there.begin(), there.end());
+            append(links, graph.links(slot, level));
         }
+        if (header.has_graph && is_coded(header.params)) append(extras, graph.extras(slot));
     }
     const std::array<std::span<const std::byte>, kSections> sections = {
         bytes_of(labels), bytes_of(levels),
-        std::span(storage.rows(), slots * storage.quantiser().row_bytes()), bytes_of(links)};
+        std::span(storage.rows(), slots * storage.quantiser().row_bytes()), bytes_of(links),
+        bytes_of(extras)};
 
     FileHeader file{};
     std::memcpy(file.magic, kMagic, sizeof(kMagic));
@@ -137,7 +164,7 @@ SnapshotReader::SnapshotReader(const std::string& path) : path_(path), bytes_(re
     if (file.version != kVersion) {
         throw Error(ErrorCode::unsupported_format, "snapshot " + path_ + " has version " +
                                                        std::to_string(file.version) +
-                                                       "; this release reads version 1");
+                                                       "; this release reads version 2");
     }
     check(file.crc == header_crc(file), "the header's checksum does not hold");
     check(file.metric <= 2 && file.type <= 2 && file.has_graph <= 1 && file.quantization <= 1,
@@ -167,7 +194,8 @@ SnapshotReader::SnapshotReader(const std::string& path) : path_(path), bytes_(re
     check(expected == bytes_.size(), "longer than its sections");
     check(file.sections[kLabels].length == slots_ * sizeof(Label) &&
               file.sections[kLevels].length == slots_ &&
-              file.sections[kLinks].length % sizeof(Slot) == 0,
+              file.sections[kLinks].length % sizeof(Slot) == 0 &&
+              file.sections[kExtras].length % sizeof(Slot) == 0,
           "a section has the wrong length");
 }
 
@@ -202,7 +230,8 @@ void SnapshotReader::read_into(Storage& storage, Graph& graph) const {
     check(link_rows <= file.sections[kLinks].length / sizeof(Slot), "the links end early");
     storage.restore(std::move(labels), live, rows);
     if (!header_.has_graph) {
-        check(file.sections[kLinks].length == 0, "links without a graph");
+        check(file.sections[kLinks].length + file.sections[kExtras].length == 0,
+              "links without a graph");
         return;
     }
 
@@ -216,37 +245,35 @@ void SnapshotReader::read_into(Storage& storage, Graph& graph) const {
     check(top >= 0 && file.max_level == top, "the top level does not match the nodes");
     check(file.entry < count && live[file.entry] && graph.level(file.entry) == top,
           "the entry point is not a node of the top level");
-    const std::byte* at = bytes_.data() + file.sections[kLinks].offset;
-    std::uint64_t left = file.sections[kLinks].length / sizeof(Slot);
-    const auto next = [&] {
-        check(left > 0, "the links end early");
-        Slot value;
-        std::memcpy(&value, at, sizeof(value));
-        at += sizeof(value);
-        --left;
-        return value;
-    };
-    std::vector<Slot> links;
-    std::vector<std::uint64_t> last_row(count);  // that linked to a slot
+    Numbers links_left(bytes_.data(), file.sections[kLinks], check);
+    Numbers extras_left(bytes_.data(), file.sections[kExtras], check);
+    std::vector<Slot> links, extras;
+    std::vector<std::uint64_t> last_row(count);  // that led to a slot
     std::uint64_t row = 0;
     for (Slot slot = 0; slot < count; ++slot) {
-        for (int level = 0; live[slot] && level <= levels[slot]; ++level) {
-            const Slot degree = next();
-            check(degree <= graph.degree_limit(level), "a node has too many links");
-            links.clear();
-            ++row;
+        const auto read = [&](Numbers& from, std::size_t most, int level, std::vector<Slot>& to) {
+            const Slot degree = from.next();
+            check(degree <= most, "a node has too many links");
+            to.clear();
             for (Slot i = 0; i < degree; ++i) {
-                const Slot target = next();
+                const Slot target = from.next();
                 check(target < count && live[target] && levels[target] >= level,
                       "a link leads to no node of its level");
                 check(target != slot && last_row[target] != row, "a link stands twice");
                 last_row[target] = row;
-                links.push_back(target);
+                to.push_back(target);
             }
-            graph.set_links(slot, level, links);
+        };
+        for (int level = 0; live[slot] && level <= levels[slot]; ++level) {
+            const std::uint32_t limit = graph.degree_limit(level);
+            ++row;
+            read(links_left, limit, level, links);
+            if (level == 0 && is_coded(header_.params))
+                read(extras_left, limit - links.size(), level, extras);
+            graph.set_links(slot, level, links, extras);
         }
     }
-    check(left == 0, "more links than nodes");
+    check(links_left.ended() && extras_left.ended(), "more links than nodes");
     graph.set_entry(file.entry, top);
 }
 

@@ -23,7 +23,7 @@ using namespace llmspell::index;
 namespace {
 
 // The offsets of docs/reference/snapshot.md, not taken from the code that they check.
-constexpr std::size_t kHeader = 176, kCrcAt = 12, kSectionsAt = 80, kExtent = 24, kSections = 4;
+constexpr std::size_t kHeader = 200, kCrcAt = 12, kSectionsAt = 80, kExtent = 24, kSections = 5;
 constexpr std::size_t kDim = 4;
 
 struct Folder {
@@ -95,8 +95,10 @@ bool refused(const std::string& path) {
 }
 
 std::vector<char> a_snapshot(const std::string& path, simd::ElementType type,
-                             std::uint64_t threshold) {
+                             std::uint64_t threshold,
+                             Quantization quantization = Quantization::none) {
     Params params;
+    params.quantization = quantization;
     params.m = 3;
     params.max_neighbors = 6;
     params.ef_construction = 16;
@@ -117,7 +119,10 @@ void resealed_changes_are_refused_or_harmless(const Folder& folder) {
     for (const simd::ElementType type :
          {simd::ElementType::f32, simd::ElementType::f16, simd::ElementType::i8}) {
         for (const std::uint64_t threshold : {0u, 10'000u}) {
-            const std::vector<char> good = a_snapshot(path, type, threshold);
+            // float16 by codes as well, whose extras are a section of their own.
+            const auto quantization =
+                type == simd::ElementType::f16 ? Quantization::rabitq : Quantization::none;
+            const std::vector<char> good = a_snapshot(path, type, threshold, quantization);
             CHECK(!refused(path));
             for (int round = 0; round < 300; ++round) {
                 std::vector<char> bad = good;
@@ -141,7 +146,8 @@ void resealed_changes_are_refused_or_harmless(const Folder& folder) {
 
 void resealed_truncations_are_refused(const Folder& folder) {
     const std::string path = folder.path / "index";
-    const std::vector<char> good = a_snapshot(path, simd::ElementType::f32, 0);
+    const std::vector<char> good =
+        a_snapshot(path, simd::ElementType::f32, 0, Quantization::rabitq);
     for (std::size_t i = 0; i < kSections; ++i) {
         for (const std::int64_t change : {-8, -4, -1, 1, 4, 8, 64}) {
             std::vector<char> bad = good;
@@ -182,13 +188,16 @@ void each_check_holds(const Folder& folder) {
     };
     const std::size_t labels = section(0), levels = section(1), rows = section(2),
                       links = section(3);
-    CHECK(refuses(8, std::uint32_t{2}));   // version
+    CHECK(refuses(8, std::uint32_t{1}));  // version
+    CHECK(refuses(8, std::uint32_t{3}));
     CHECK(refuses(16, std::uint32_t{0}));  // dim
     CHECK(refuses(16, std::uint32_t{5}));
     CHECK(refuses(20, std::uint8_t{3}));  // metric
     CHECK(refuses(21, std::uint8_t{3}));  // type
     CHECK(refuses(22, std::uint8_t{0}));  // no graph, but links
     CHECK(refuses(22, std::uint8_t{2}));
+    CHECK(refuses(23, std::uint8_t{1}));  // quantization, but no extras
+    CHECK(refuses(23, std::uint8_t{2}));
     CHECK(refuses(24, std::uint32_t{101}));  // m
     CHECK(refuses(48, ~std::uint64_t{0}));   // seed
     CHECK(refuses(64, std::uint64_t{59}));   // slots
@@ -212,6 +221,29 @@ void each_check_holds(const Folder& folder) {
     CHECK(refuses(links + 4, std::uint32_t{60}));
 }
 
+void each_check_of_extras_holds(const Folder& folder) {
+    const std::string path = folder.path / "index";
+    const std::vector<char> good =
+        a_snapshot(path, simd::ElementType::f32, 0, Quantization::rabitq);
+    const auto extras =
+        static_cast<std::size_t>(get<std::uint64_t>(good, kSectionsAt + 4 * kExtent));
+    const auto links =
+        static_cast<std::size_t>(get<std::uint64_t>(good, kSectionsAt + 3 * kExtent));
+    const auto refuses = [&](std::size_t at, std::uint32_t value) {
+        std::vector<char> bad = good;
+        set(bad, at, value);
+        seal(bad);
+        write(path, bad);
+        return refused(path);
+    };
+    CHECK(get<std::uint32_t>(good, extras) > 0);  // else what follows would change nothing
+    CHECK(refuses(extras, 7));                    // more than there are places
+    CHECK(refuses(extras + 4, 0));                // the node itself
+    CHECK(refuses(extras + 4, get<std::uint32_t>(good, links + 4)));  // a link too
+    CHECK(refuses(extras + 4, 3));                                    // a free slot
+    CHECK(refuses(extras + 4, 60));
+}
+
 void unreachable_nodes_are_linked_at_load(const Folder& folder) {
     const std::string path = folder.path / "index";
     const std::vector<char> good = a_snapshot(path, simd::ElementType::f32, 0);
@@ -227,6 +259,7 @@ void unreachable_nodes_are_linked_at_load(const Folder& folder) {
     bad.resize(links);
     bad.resize(links + 4 * counts);
     set(bad, kSectionsAt + 3 * kExtent + 8, std::uint64_t{4 * counts});
+    set(bad, kSectionsAt + 4 * kExtent, std::uint64_t{links + 4 * counts});  // no extras
     seal(bad);
     write(path, bad);
     const std::unique_ptr<Index> index = Index::load(path, nullptr);
@@ -250,6 +283,7 @@ int main() {
     resealed_changes_are_refused_or_harmless(folder);
     resealed_truncations_are_refused(folder);
     each_check_holds(folder);
+    each_check_of_extras_holds(folder);
     unreachable_nodes_are_linked_at_load(folder);
     return check_result();
 }

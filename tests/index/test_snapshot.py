@@ -9,37 +9,41 @@ import numpy as np
 import pytest
 
 from llmspell import Index, IndexParams, errors
-from llmspell.config import ElementType, Metric
+from llmspell.config import ElementType, Metric, Quantization
 from tests.index.vectors import METRICS, TYPES, clustered
 
-HEADER = 176
+HEADER = 200
 VERSION_AT = 8
 
 
-def _index(n: int = 300, threshold: int = 0) -> Index:
-    params = IndexParams(m=5, ef_construction=40, graph_threshold=threshold, seed=3)
+def _index(n: int = 300, threshold: int = 0, quantization: Quantization = "none") -> Index:
+    params = IndexParams(
+        m=5, ef_construction=40, graph_threshold=threshold, seed=3, quantization=quantization
+    )
     index = Index(dim=12, metric="ip", params=params)
     if n:
         index.add(np.arange(n), clustered(n, 12, 1), threads=1)
     return index
 
 
-def test_file_is_as_the_reference_describes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("quantization", ["none", "rabitq"])
+def test_file_is_as_the_reference_describes_it(tmp_path: Path, quantization: Quantization) -> None:
     """docs/reference/snapshot.md, read by what it says."""
-    index = _index(100)
+    index = _index(100, quantization=quantization)
     index.delete([4, 5])
     index.save(tmp_path / "index", tag=99)
     content = (tmp_path / "index").read_bytes()
     fields = struct.unpack_from("<8sIIIBBBB4IQQQQIi", content)
     assert fields[0] == b"LLSPIDX\n"
-    assert fields[1] == 1
-    assert fields[3:16] == (12, 0, 0, 1, 0, 5, 10, 40, 100, 0, 3, 99, 100)
+    assert fields[1] == 2
+    coded = quantization == "rabitq"
+    assert fields[3:16] == (12, 0, 0, 1, coded, 5, 10, 40, 100, 0, 3, 99, 100)
     entry, top = fields[16:]
-    sections = [struct.unpack_from("<QQII", content, 80 + 24 * i) for i in range(4)]
+    sections = [struct.unpack_from("<QQII", content, 80 + 24 * i) for i in range(5)]
     assert sections[0][0] == HEADER
     ends = [offset + length for offset, length, _, _ in sections]
     assert [offset for offset, *_ in sections[1:]] + [len(content)] == ends
-    labels, levels, rows, links = (content[o : o + n] for o, n, _, _ in sections)
+    labels, levels, rows, links, extras = (content[o : o + n] for o, n, _, _ in sections)
     level_of = np.frombuffer(levels, np.int8)
     assert np.flatnonzero(level_of == -2).tolist() == [4, 5]
     assert level_of[entry] == top == level_of.max()
@@ -49,6 +53,7 @@ def test_file_is_as_the_reference_describes_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(vectors[live], index.get(live))
     assert not vectors[[4, 5]].any()
     numbers = np.frombuffer(links, "<u4").tolist()
+    others = np.frombuffer(extras, "<u4").tolist()
     for slot in live:
         for level in range(level_of[slot] + 1):
             count = numbers.pop(0)
@@ -56,7 +61,10 @@ def test_file_is_as_the_reference_describes_it(tmp_path: Path) -> None:
             linked = [numbers.pop(0) for _ in range(count)]
             assert len({*linked, slot}) == count + 1
             assert (level_of[linked] >= level).all()
-    assert numbers == []
+            if level == 0 and coded:
+                linked += [others.pop(0) for _ in range(others.pop(0))]
+                assert len({*linked, slot}) == len(linked) + 1 <= 11
+    assert numbers == others == []
 
 
 @pytest.mark.parametrize("threshold", [0, 10_000], ids=["graph", "flat"])
@@ -185,7 +193,7 @@ def test_file_of_another_kind_is_corrupt(tmp_path: Path, content: bytes) -> None
         Index.load(tmp_path / "index")
 
 
-@pytest.mark.parametrize("version", [0, 2, 2**32 - 1])
+@pytest.mark.parametrize("version", [0, 1, 3, 2**32 - 1])
 def test_other_versions_are_named(tmp_path: Path, version: int) -> None:
     _index(5).save(tmp_path / "index")
     content = bytearray((tmp_path / "index").read_bytes())
