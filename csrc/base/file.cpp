@@ -1,5 +1,6 @@
 #include "base/file.hpp"
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -12,6 +13,8 @@
 #ifndef _WIN32
 #include <fcntl.h>
 #include <unistd.h>
+#else
+#include <process.h>
 #endif
 
 namespace llmspell {
@@ -33,6 +36,19 @@ struct Closer {
     void operator()(std::FILE* file) const noexcept { std::fclose(file); }
 };
 using File = std::unique_ptr<std::FILE, Closer>;
+
+constexpr std::size_t kMinRead = 4096;
+
+// Of this process and call, so that two that save under one name don't write into one file.
+std::string unique_suffix() {
+    static std::atomic<unsigned> count{0};
+#ifndef _WIN32
+    const auto process = ::getpid();
+#else
+    const auto process = ::_getpid();
+#endif
+    return "." + std::to_string(process) + "-" + std::to_string(++count) + ".tmp";
+}
 
 void sync(std::FILE* file, const std::string& path) {
     if (std::fflush(file) != 0) fail("can't write", path);
@@ -61,19 +77,26 @@ std::vector<std::byte> read_file(const std::string& path) {
     check_path(path);
     const File file(std::fopen(path.c_str(), "rb"));
     if (!file) fail("can't open", path);
-    std::error_code error;
-    const std::uintmax_t size = std::filesystem::file_size(path, error);
-    if (error) throw Error(ErrorCode::storage, "can't read " + path + ": " + error.message());
-    std::vector<std::byte> bytes(size);
-    if (size > 0 && std::fread(bytes.data(), 1, size, file.get()) != size) fail("can't read", path);
+    // The size is a hint: by now another file may have taken the name of the one that is open.
+    std::error_code unknown;
+    const std::uintmax_t size = std::filesystem::file_size(path, unknown);
+    std::vector<std::byte> bytes(unknown ? kMinRead : size + kMinRead);
+    std::size_t have = 0;
+    while (const std::size_t got =
+               std::fread(bytes.data() + have, 1, bytes.size() - have, file.get())) {
+        have += got;
+        if (have == bytes.size()) bytes.resize(bytes.size() * 2);
+    }
+    if (std::ferror(file.get()) != 0) fail("can't read", path);
+    bytes.resize(have);
     return bytes;
 }
 
 void write_file_atomically(const std::string& path,
                            std::span<const std::span<const std::byte>> parts) {
     check_path(path);
-    const std::string beside = path + ".tmp";
-    File file(std::fopen(beside.c_str(), "wb"));
+    const std::string beside = path + unique_suffix();
+    File file(std::fopen(beside.c_str(), "wbx"));
     if (!file) fail("can't create", beside);
     try {
         for (const std::span<const std::byte> part : parts) {

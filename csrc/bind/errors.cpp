@@ -41,12 +41,15 @@ const char* class_name(ErrorCode code) {
 
 void raise(const Error& error) {
     const py::object type = py::module_::import("llmspell.errors").attr(class_name(error.code()));
+    // A path in the message may hold bytes that aren't UTF-8: as os.fsdecode gives them.
+    const auto message = py::reinterpret_steal<py::object>(PyUnicode_DecodeFSDefault(error.what()));
+    if (!message) throw py::error_already_set();
     py::object instance;
     if (error.code() == ErrorCode::dimension_mismatch) {
         using namespace py::literals;
-        instance = type(error.what(), "expected"_a = error.expected(), "actual"_a = error.actual());
+        instance = type(message, "expected"_a = error.expected(), "actual"_a = error.actual());
     } else {
-        instance = type(error.what());
+        instance = type(message);
     }
     PyErr_SetObject(type.ptr(), instance.ptr());
 }

@@ -66,7 +66,7 @@ class VectorView:
         self._refused: set[int] = set()
         self.sequence = 0
         self.index: Index | None = None
-        for unfinished in directory.glob("*.snap.tmp"):
+        for unfinished in directory.glob("*.snap*.tmp"):
             unfinished.unlink()
         if store.counters.dim:
             self._open(store.counters.dim)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import struct
 import threading
 from pathlib import Path
@@ -164,11 +166,17 @@ def test_failed_save_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -
     target = tmp_path / "index"
     _index(5).save(target)
     old = target.read_bytes()
-    (tmp_path / "index.tmp").mkdir()
-    with pytest.raises(errors.StorageError, match="can't create"):
-        _index(50).save(target)
+    larger = _index(50)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+    try:
+        with pytest.raises(errors.StorageError, match="can't"):
+            larger.save(target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
     assert target.read_bytes() == old
-    (tmp_path / "index.tmp").rmdir()
     (tmp_path / "taken").mkdir()
     with pytest.raises(errors.StorageError, match="can't rename"):
         _index(50).save(tmp_path / "taken")
@@ -216,24 +224,57 @@ def test_every_truncation_is_detected(tmp_path: Path) -> None:
 
 
 def test_searches_go_on_while_an_index_is_saved(tmp_path: Path) -> None:
-    """The file of a named pipe takes no byte until somebody reads: the save hangs half-way."""
+    """A search that waited for the save would end after it, each time."""
     index = _index(2_000)
-    pipe = tmp_path / "index.tmp"
-    os.mkfifo(pipe)
-
-    def save() -> None:
-        with pytest.raises(errors.StorageError, match="can't sync"):  # a pipe can't be
-            index.save(tmp_path / "index")
-
-    saver = threading.Thread(target=save)
-    saver.start()
-    reader = os.open(pipe, os.O_RDONLY)
-    try:
-        assert os.read(reader, 8) == b"LLSPIDX\n"
-        assert index.search(clustered(2_000, 12, 1)[5], 1).ids.tolist() == [5]
-        assert saver.is_alive()
-    finally:
-        while os.read(reader, 1 << 20):
-            pass
-        os.close(reader)
+    index.add(np.arange(10_000, 30_000), clustered(20_000, 12, 2), threads=2)
+    query = clustered(2_000, 12, 1)[5]
+    during = 0
+    for _ in range(20):
+        saver = threading.Thread(target=index.save, args=(tmp_path / "index",))
+        saver.start()
+        while saver.is_alive():
+            found = index.search(query, 1).ids.tolist()
+            during += saver.is_alive()
+            assert found == [5]
         saver.join()
+    assert during > 20
+
+
+def test_savers_and_loaders_of_one_path_see_whole_files(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    small, large = _index(50), _index(900)
+    small.save(path)
+    failures: list[Exception] = []
+    done = threading.Event()
+
+    def save(index: Index) -> None:
+        try:
+            for _ in range(60):
+                index.save(path)
+        except Exception as error:
+            failures.append(error)
+
+    def load() -> None:
+        try:
+            while not done.is_set():
+                assert len(Index.load(path)) in (50, 900)
+        except Exception as error:
+            failures.append(error)
+
+    savers = [threading.Thread(target=save, args=(index,)) for index in (small, large)]
+    loader = threading.Thread(target=load)
+    for thread in [*savers, loader]:
+        thread.start()
+    for thread in savers:
+        thread.join()
+    done.set()
+    loader.join()
+    assert failures == []
+    assert [entry.name for entry in tmp_path.iterdir()] == ["index"]
+
+
+def test_errors_name_paths_that_are_not_utf8(tmp_path: Path) -> None:
+    path = os.path.join(tmp_path, os.fsdecode(b"not-there\xff"))
+    with pytest.raises(errors.StorageError) as refused:
+        Index.load(path)
+    assert path in str(refused.value)
