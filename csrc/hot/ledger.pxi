@@ -16,9 +16,9 @@ from libcpp.memory cimport unique_ptr
 from llmspell.errors import ClosedError, InputError, QuotaExceeded, StorageError, StorageFull
 
 from native cimport (
-    CLedger, CSlot, CUsage, Environment, Handle, Item, Items, Key, Levels, Now, Path, Quota,
-    Refusal, Status, boot_time_ns, level_count, no_hold, open_hold, own_process, quota_count,
-    refund, reserve, set_level, set_limit, settle, system_environment, try_charge, try_charge_all,
+    CLedger, CSlot, CUsage, Handle, Item, Items, Key, Levels, Now, Path, Quota,
+    Receipt, Refusal, Status, boot_time_ns, level_count, no_hold, open_hold, own_process, quota_count,
+    receipt_at, refund, reserve, set_level, set_limit, settle, system_environment_source, try_charge, try_charge_all,
     unlimited, usage,
 )
 
@@ -107,7 +107,7 @@ cdef class Ledger:
         cdef Status status
         with nogil:
             status = CLedger.open(
-                native_path, capacity, system_environment(), self._ledger, error
+                native_path, capacity, system_environment_source(), self._ledger, error
             )
         check(status, error, self.path)
 
@@ -137,7 +137,7 @@ cdef class Ledger:
         cdef int error = 0
         cdef Status status
         with nogil:
-            status = self._ledger.get().sweep(system_environment(), given_back, error)
+            status = self._ledger.get().sweep(system_environment_source(), given_back, error)
         check(status, error, self.path)
         return given_back
 
@@ -246,7 +246,7 @@ cdef class Slot:
         item.quota = to_quota(quota)
         item.amount = to_amount(amount)
         cdef Now now = self.now(item.quota)
-        refund(self.live()[0], item, now, now)
+        refund(self.live()[0], item, receipt_at(self.live()[0], item, now), now)
 
     def set_level(self, int quota, used):
         """Set a level (documents, vectors, storage) to what the log says.

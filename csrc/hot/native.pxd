@@ -23,9 +23,9 @@ cdef extern from "<span>" namespace "std" nogil:
 
 
 cdef extern from "ledger/system.hpp" namespace "llmspell::ledger" nogil:
-    cdef cppclass Environment:
+    cdef cppclass EnvironmentSource:
         pass
-    Environment system_environment()
+    EnvironmentSource system_environment_source()
     uint64_t boot_time_ns()
     uint64_t own_process()
 
@@ -43,6 +43,8 @@ cdef extern from "ledger/slot.hpp" namespace "llmspell::ledger" nogil:
     cdef cppclass Now:
         uint64_t boot_ns
         uint64_t utc_ns
+    cdef cppclass Receipt:
+        pass
     cdef cppclass Item:
         Quota quota
         int64_t amount
@@ -59,7 +61,8 @@ cdef extern from "ledger/slot.hpp" namespace "llmspell::ledger" nogil:
         pass
     cbool try_charge(CSlot&, Item, Now, Refusal&)
     cbool try_charge_all(CSlot&, Items, Now, Refusal&)
-    void refund(CSlot&, Item, Now, Now)
+    void refund(CSlot&, Item, const Receipt&, Now)
+    Receipt receipt_at(const CSlot&, Item, Now)
     CUsage usage(const CSlot&, Quota, Now)
     void set_limit(CSlot&, Quota, int64_t)
 
@@ -69,7 +72,7 @@ cdef extern from "ledger/reservation.hpp" namespace "llmspell::ledger" nogil:
         int64_t& operator[](size_t)
     const size_t no_hold
     size_t open_hold(CSlot&, uint64_t)
-    cbool reserve(CSlot&, size_t, Items, Now, Refusal&)
+    cbool reserve(CSlot&, size_t, Items, Now, Refusal&, Receipt&)
     void settle(CSlot&, size_t, const Levels&)
     void set_level(CSlot&, Quota, int64_t)
 
@@ -86,10 +89,10 @@ cdef extern from "ledger/ledger.hpp" namespace "llmspell::ledger" nogil:
         cbool is_stale()
     cdef cppclass CLedger "llmspell::ledger::Ledger":
         @staticmethod
-        Status open(const Path&, size_t, const Environment&, unique_ptr[CLedger]&, int&) except +
+        Status open(const Path&, size_t, EnvironmentSource, unique_ptr[CLedger]&, int&) except +
         Status slot(const Key&, Handle&, int&) except +
         Status release(const Key&, cbool&, int&) except +
-        Status sweep(const Environment&, size_t&, int&) except +
+        Status sweep(EnvironmentSource, size_t&, int&) except +
         Now now()
         Now at(uint64_t)
         size_t capacity()

@@ -5,18 +5,23 @@ import time
 cdef double HOLD_TIMEOUT_S = 10.0
 
 
+# Without no_gc_clear the collector would take the slot away before __dealloc__ gives back what is
+# held in it.
 @cython.final
+@cython.no_gc_clear
 cdef class Reservation:
     """Amounts charged to a slot but not yet settled, from :meth:`Slot.reserve`.
 
     If the process dies first, the levels among them are given back when another one opens or
     sweeps the ledger. One without levels leaves nothing to give back then, so it takes no entry
-    and any number may be open. Use it from one thread at a time.
+    and any number may be open. Use it from one thread at a time. After ``fork()`` it belongs to the
+    parent: in the child, settling and cancelling it change nothing.
     """
 
     cdef readonly Slot slot
     cdef Item[quota_count] _items
-    cdef Now _charged
+    cdef Receipt _receipt
+    cdef uint64_t _owner
     cdef size_t _hold
     cdef cbool _open
 
@@ -29,6 +34,9 @@ cdef class Reservation:
         cdef cbool admitted
         self.slot = slot
         self._hold = no_hold
+        self._owner = own_process()
+        if len(amounts) != quota_count:
+            raise InputError(f"expected {quota_count} amounts, got {len(amounts)}")
         for i in range(quota_count):
             self._items[i].quota = <Quota>i
             self._items[i].amount = to_amount(amounts[i])
@@ -38,14 +46,13 @@ cdef class Reservation:
                 has_levels = has_levels or i < level_count
         cdef CSlot* native = slot.live()
         if has_levels:
-            self._hold = open_hold(native[0], own_process())
+            self._hold = open_hold(native[0], self._owner)
             if self._hold == no_hold:
                 self.wait_for_hold()
-        self._charged = slot.ledger._ledger.get().now()
-        if has_levels:
-            admitted = reserve(native[0], self._hold, Items(due, count), self._charged, refusal)
-        else:
-            admitted = try_charge_all(native[0], Items(due, count), self._charged, refusal)
+        admitted = reserve(
+            native[0], self._hold, Items(due, count), slot.ledger._ledger.get().now(), refusal,
+            self._receipt,
+        )
         if not admitted:
             raise_refusal(refusal)
         self._open = True
@@ -62,14 +69,18 @@ cdef class Reservation:
                     "32 reservations of this tenant are open and none ends; settle or cancel them"
                 )
             time.sleep(0.001)
-            self._hold = open_hold(self.slot.live()[0], own_process())
+            self._hold = open_hold(self.slot.live()[0], self._owner)
+
+    # Whoever has the slot now may owe nothing to this tenant; and a forked child owns none of its
+    # parent's reservations.
+    cdef cbool is_ours(self) noexcept:
+        return self._owner == own_process() and not self.slot._handle.is_stale()
 
     cdef void cancel_now(self) noexcept:
         cdef size_t i
         cdef Levels kept
         self._open = False
-        # Whoever has the slot now owes nothing to this tenant.
-        if self.slot._handle.is_stale():
+        if not self.is_ours():
             return
         cdef CSlot* native = self.slot._handle.slot
         cdef Now now = self.slot.ledger._ledger.get().now()
@@ -78,7 +89,7 @@ cdef class Reservation:
         if self._hold != no_hold:
             settle(native[0], self._hold, kept)
         for i in range(level_count, quota_count):
-            refund(native[0], self._items[i], self._charged, now)
+            refund(native[0], self._items[i], self._receipt, now)
 
     def settle(self, *, documents=None, vectors=None, storage=None):
         """Keep what was used and give the rest back; None keeps all that was reserved.
@@ -98,7 +109,7 @@ cdef class Reservation:
                     f"{QUOTA_NAMES[i]}: {kept[i]} kept, but {self._items[i].amount} reserved"
                 )
         self._open = False
-        if self._hold != no_hold and not self.slot._handle.is_stale():
+        if self._hold != no_hold and self.is_ours():
             settle(self.slot._handle.slot[0], self._hold, kept)
 
     def cancel(self):

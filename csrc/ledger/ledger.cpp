@@ -66,10 +66,11 @@ Ledger::~Ledger() {
 }
 
 Status Ledger::open(const std::filesystem::path& path, std::size_t capacity,
-                    const Environment& environment, std::unique_ptr<Ledger>& out, int& error) {
+                    const EnvironmentSource& source, std::unique_ptr<Ledger>& out, int& error) {
     const FileLock lock(lock_path(path));
     if ((error = lock.error()) == ENOSYS) return Status::unsupported;
     if (error != 0) return Status::system_error;
+    const Environment environment = source();
     int file = -1;
     if ((error = open_file(path, file)) != 0) return Status::system_error;
     std::byte* memory = nullptr;
@@ -150,10 +151,10 @@ std::size_t Ledger::sweep_locked(const Environment& environment) noexcept {
     return given_back;
 }
 
-Status Ledger::sweep(const Environment& environment, std::size_t& given_back, int& error) {
+Status Ledger::sweep(const EnvironmentSource& source, std::size_t& given_back, int& error) {
     const FileLock lock(lock_path(path_));
     if ((error = lock.error()) != 0) return Status::system_error;
-    given_back = sweep_locked(environment);
+    given_back = sweep_locked(source());
     return Status::ok;
 }
 

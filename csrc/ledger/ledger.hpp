@@ -42,7 +42,7 @@ class Ledger {
     // Maps the file, made anew where it is missing or damaged, with room for `capacity` keys at
     // least; sweeps it. `error` is the errno of a system_error.
     static Status open(const std::filesystem::path& path, std::size_t capacity,
-                       const Environment& environment, std::unique_ptr<Ledger>& out, int& error);
+                       const EnvironmentSource& source, std::unique_ptr<Ledger>& out, int& error);
     ~Ledger();
     Ledger(const Ledger&) = delete;
     Ledger& operator=(const Ledger&) = delete;
@@ -54,7 +54,7 @@ class Ledger {
     Status release(const Key& key, bool& released, int& error);
 
     // Gives back what dead processes held and lets the calendar follow the wall clock by a little.
-    Status sweep(const Environment& environment, std::size_t& given_back, int& error);
+    Status sweep(const EnvironmentSource& source, std::size_t& given_back, int& error);
 
     Now at(std::uint64_t boot_ns) const noexcept;
     Now now() const noexcept { return at(boot_time_ns()); }

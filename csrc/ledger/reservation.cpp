@@ -104,18 +104,18 @@ std::size_t open_hold(Slot& slot, std::uint64_t owner) noexcept {
     return no_hold;
 }
 
-bool reserve(Slot& slot, std::size_t hold, std::span<const Item> items, Now now,
-             Refusal& refusal) noexcept {
+bool reserve(Slot& slot, std::size_t hold, std::span<const Item> items, Now now, Refusal& refusal,
+             Receipt& receipt) noexcept {
     for (std::size_t i = 0; i < items.size(); ++i) {
         if (items[i].amount == 0) continue;
         if (is_level(items[i].quota) ? charge_part(slot, hold, items[i], refusal)
-                                     : try_charge(slot, items[i], now, refusal)) {
+                                     : try_charge(slot, items[i], now, refusal, receipt)) {
             continue;
         }
         while (i-- > 0) {
-            if (!is_level(items[i].quota)) refund(slot, items[i], now, now);
+            if (!is_level(items[i].quota)) refund(slot, items[i], receipt, now);
         }
-        settle(slot, hold, {});
+        if (hold != no_hold) settle(slot, hold, {});
         return false;
     }
     return true;

@@ -27,9 +27,9 @@ inline constexpr std::size_t no_hold = hold_count;
 std::size_t open_hold(Slot& slot, std::uint64_t owner) noexcept;
 
 // Charges each item or none; levels are held by the entry, which is freed on refusal. No quota may
-// be given twice.
+// be given twice. Without levels among them there need be no entry: `hold` is not looked at then.
 [[nodiscard]] bool reserve(Slot& slot, std::size_t hold, std::span<const Item> items, Now now,
-                           Refusal& refusal) noexcept;
+                           Refusal& refusal, Receipt& receipt) noexcept;
 
 // Keeps `kept` of each level, gives the rest back and frees the entry.
 void settle(Slot& slot, std::size_t hold, const Levels& kept) noexcept;

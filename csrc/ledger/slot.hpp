@@ -52,6 +52,13 @@ struct Refusal {
     std::int64_t retry_after_ns;
 };
 
+// What charges did, for their refund: when, on which day, and what they cost of the rate.
+struct Receipt {
+    std::uint64_t boot_ns = 0;
+    std::uint64_t day = 0;
+    std::uint64_t cost_ns = 0;
+};
+
 struct Usage {
     std::int64_t used;
     std::int64_t limit;
@@ -168,7 +175,7 @@ inline void refund_level(Slot& slot, Quota quota, std::int64_t amount, std::uint
 }
 
 inline bool charge_window(Window& window, Quota quota, std::int64_t amount, Now now,
-                          Refusal& refusal) noexcept {
+                          Refusal& refusal, Receipt& receipt) noexcept {
     // The packed word holds 44 bits, which is more embeddings than a day can see.
     const std::int64_t limit = window.limit.load(std::memory_order_relaxed);
     const std::int64_t room = std::min(limit, static_cast<std::int64_t>(used_mask));
@@ -186,14 +193,14 @@ inline bool charge_window(Window& window, Quota quota, std::int64_t amount, Now 
             return false;
         }
         next = pack(day, used + amount);
+        receipt.day = day;
     } while (!window.word.compare_exchange_weak(word, next, std::memory_order_acq_rel,
                                                 std::memory_order_relaxed));
     return true;
 }
 
-// Gives back what was charged on the day of `charged`; a later day owes nothing to it.
-inline void refund_window(Window& window, std::int64_t amount, Now charged) noexcept {
-    const std::uint64_t charged_day = charged.utc_ns / day_ns;
+// Gives back what was charged on a day; a later day owes nothing to it.
+inline void refund_window(Window& window, std::int64_t amount, std::uint64_t charged_day) noexcept {
     std::uint64_t word = window.word.load(std::memory_order_relaxed);
     std::uint64_t next = 0;
     do {
@@ -204,8 +211,8 @@ inline void refund_window(Window& window, std::int64_t amount, Now charged) noex
                                                 std::memory_order_relaxed));
 }
 
-inline bool charge_rate(Rate& rate, Quota quota, std::int64_t amount, Now now,
-                        Refusal& refusal) noexcept {
+inline bool charge_rate(Rate& rate, Quota quota, std::int64_t amount, Now now, Refusal& refusal,
+                        Receipt& receipt) noexcept {
     const std::int64_t limit = rate.limit.load(std::memory_order_relaxed);
     if (limit == unlimited || amount == 0) return true;
     if (limit == 0) {
@@ -229,19 +236,16 @@ inline bool charge_rate(Rate& rate, Quota quota, std::int64_t amount, Now now,
             return false;
         }
         next = from + cost;
+        receipt.cost_ns = cost;
     } while (!rate.arrival.compare_exchange_weak(arrival, next, std::memory_order_acq_rel,
                                                  std::memory_order_relaxed));
     return true;
 }
 
 // The part of the charge that time has given back already is not given back twice.
-inline void refund_rate(Rate& rate, std::int64_t amount, Now charged, Now now) noexcept {
-    const std::int64_t limit = rate.limit.load(std::memory_order_relaxed);
-    if (limit == unlimited || limit == 0) return;
-    const std::uint64_t cost =
-        static_cast<std::uint64_t>(std::min(amount, limit)) * interval_ns(limit);
-    const std::uint64_t passed = now.boot_ns - std::min(charged.boot_ns, now.boot_ns);
-    const std::uint64_t owed = cost - std::min(cost, passed);
+inline void refund_rate(Rate& rate, const Receipt& receipt, Now now) noexcept {
+    const std::uint64_t passed = now.boot_ns - std::min(receipt.boot_ns, now.boot_ns);
+    const std::uint64_t owed = receipt.cost_ns - std::min(receipt.cost_ns, passed);
     std::uint64_t arrival = rate.arrival.load(std::memory_order_relaxed);
     while (!rate.arrival.compare_exchange_weak(arrival, arrival - std::min(arrival, owed),
                                                std::memory_order_acq_rel,
@@ -251,39 +255,60 @@ inline void refund_rate(Rate& rate, std::int64_t amount, Now charged, Now now) n
 
 }  // namespace detail
 
-// Charges one quota, or leaves it as it was and says why. A zero amount is always admitted.
-[[nodiscard]] inline bool try_charge(Slot& slot, Item item, Now now, Refusal& refusal) noexcept {
+// Charges one quota, or leaves it as it was and says why. A zero amount is always admitted. The
+// receipt may be that of other quotas too.
+[[nodiscard]] inline bool try_charge(Slot& slot, Item item, Now now, Refusal& refusal,
+                                     Receipt& receipt) noexcept {
+    receipt.boot_ns = now.boot_ns;
     switch (item.quota) {
         case Quota::embeddings:
-            return detail::charge_window(slot.embeddings, item.quota, item.amount, now, refusal);
+            return detail::charge_window(slot.embeddings, item.quota, item.amount, now, refusal,
+                                         receipt);
         case Quota::api_calls:
-            return detail::charge_rate(slot.api_calls, item.quota, item.amount, now, refusal);
+            return detail::charge_rate(slot.api_calls, item.quota, item.amount, now, refusal,
+                                       receipt);
         default:
             return detail::charge_level(slot, item.quota, item.amount, 0, refusal);
     }
 }
 
-// Gives back an amount charged at `charged`; never below zero, and never more than is still owed.
-inline void refund(Slot& slot, Item item, Now charged, Now now) noexcept {
+[[nodiscard]] inline bool try_charge(Slot& slot, Item item, Now now, Refusal& refusal) noexcept {
+    Receipt receipt;
+    return try_charge(slot, item, now, refusal, receipt);
+}
+
+// The receipt of a charge that is taken to have been made at `charged`, under the present limits.
+inline Receipt receipt_at(const Slot& slot, Item item, Now charged) noexcept {
+    const std::int64_t limit = slot.api_calls.limit.load(std::memory_order_relaxed);
+    const bool costs = item.quota == Quota::api_calls && limit != unlimited && limit > 0;
+    return {charged.boot_ns, charged.utc_ns / day_ns,
+            costs ? static_cast<std::uint64_t>(std::min(item.amount, limit)) *
+                        detail::interval_ns(limit)
+                  : 0};
+}
+
+// Gives back what was charged; never below zero, and never more than is still owed.
+inline void refund(Slot& slot, Item item, const Receipt& receipt, Now now) noexcept {
     switch (item.quota) {
         case Quota::embeddings:
-            detail::refund_window(slot.embeddings, item.amount, charged);
+            detail::refund_window(slot.embeddings, item.amount, receipt.day);
             break;
         case Quota::api_calls:
-            detail::refund_rate(slot.api_calls, item.amount, charged, now);
+            detail::refund_rate(slot.api_calls, receipt, now);
             break;
         default:
             detail::refund_level(slot, item.quota, item.amount, 0);
     }
 }
 
-// Charges every item or none. While it rolls back, others may be refused for a moment; none is
-// admitted beyond a limit.
+// Charges every item, at most quota_count, or none. While it rolls back, others may be refused for
+// a moment; none is admitted beyond a limit.
 [[nodiscard]] inline bool try_charge_all(Slot& slot, std::span<const Item> items, Now now,
                                          Refusal& refusal) noexcept {
+    std::array<Receipt, quota_count> receipts;
     for (std::size_t i = 0; i < items.size(); ++i) {
-        if (try_charge(slot, items[i], now, refusal)) continue;
-        while (i-- > 0) refund(slot, items[i], now, now);
+        if (try_charge(slot, items[i], now, refusal, receipts[i])) continue;
+        while (i-- > 0) refund(slot, items[i], receipts[i], now);
         return false;
     }
     return true;

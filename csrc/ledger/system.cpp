@@ -62,7 +62,11 @@ Presence find_process(std::uint64_t pid, std::uint64_t& start) noexcept {
     char path[40];
     std::snprintf(path, sizeof path, "/proc/%llu/stat", static_cast<unsigned long long>(pid));
     std::FILE* file = std::fopen(path, "re");
-    if (file == nullptr) return errno == ENOENT ? Presence::gone : Presence::unknown;
+    if (file == nullptr) {
+        // Where /proc isn't mounted, nothing is known of anybody.
+        const bool gone = errno == ENOENT && access("/proc/self/stat", R_OK) == 0;
+        return gone ? Presence::gone : Presence::unknown;
+    }
     char text[1024];
     const std::size_t length = std::fread(text, 1, sizeof text - 1, file);
     std::fclose(file);

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <ctime>
+#include <functional>
 
 namespace llmspell::ledger {
 
@@ -18,6 +19,10 @@ struct Environment {
 };
 
 Environment system_environment() noexcept;
+
+// Asked for the environment where it is needed: what was read before a wait is of the past.
+using EnvironmentSource = std::function<Environment()>;
+inline EnvironmentSource system_environment_source() { return system_environment; }
 
 // Nanoseconds on a clock that never steps. Where the system offers it, sleep counts.
 inline std::uint64_t boot_time_ns() noexcept {

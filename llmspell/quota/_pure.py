@@ -16,7 +16,7 @@ from typing import Self
 
 from llmspell.config import QuotaLimits
 from llmspell.errors import ClosedError, InputError, QuotaExceeded, StorageFull
-from llmspell.quota._pure_counters import LEVELS, MAX_AMOUNT, Counters
+from llmspell.quota._pure_counters import LEVELS, MAX_AMOUNT, Counters, Receipt
 from llmspell.quota.model import Quota, Usage, limits_in_units
 
 __all__ = ["Ledger", "Reservation", "Slot"]
@@ -61,7 +61,7 @@ class Ledger:
             counters = self._table.counters.pop(key, None)
         if counters is None:
             return False
-        with counters.lock:
+        with counters.locked():
             counters.released = True
         return True
 
@@ -99,7 +99,7 @@ class Slot:
     def charge_at(self, quota: int, amount: int, boot_ns: int) -> None:
         """Like :meth:`charge`, at a given time in ns since boot (see :func:`now_ns`)."""
         checked = _to_quota(quota), _to_amount(amount)
-        with self._live().lock:
+        with self._live().locked():
             self._counters.charge(*checked, boot_ns, boot_ns + self._offset)
 
     def charge_all(self, *pairs: tuple[int, int]) -> None:
@@ -108,20 +108,18 @@ class Slot:
             raise InputError(f"at most {len(Quota)} quotas can be charged at once")
         self._charge_all([(_to_quota(quota), _to_amount(amount)) for quota, amount in pairs])
 
-    def _charge_all(self, items: Sequence[tuple[Quota, int]]) -> tuple[int, int]:
+    def _charge_all(self, items: Sequence[tuple[Quota, int]]) -> list[Receipt]:
         boot_ns = now_ns()
-        now = boot_ns, boot_ns + self._offset
-        done: list[tuple[Quota, int]] = []
-        with self._live().lock:
+        receipts: list[Receipt] = []
+        with self._live().locked():
             try:
                 for item in items:
-                    self._counters.charge(*item, *now)
-                    done.append(item)
+                    receipts.append(self._counters.charge(*item, boot_ns, boot_ns + self._offset))
             except QuotaExceeded:
-                for quota, amount in done:
-                    self._counters.refund(quota, amount, now, boot_ns)
+                for (quota, amount), receipt in zip(items, receipts, strict=False):
+                    self._counters.refund(quota, amount, receipt, boot_ns)
                 raise
-        return now
+        return receipts
 
     def reserve(
         self,
@@ -138,23 +136,23 @@ class Slot:
     def refund(self, quota: int, amount: int) -> None:
         """Give back what was charged just now; never below zero."""
         boot_ns = now_ns()
-        with self._live().lock:
-            self._counters.refund(
-                _to_quota(quota), _to_amount(amount), (boot_ns, boot_ns + self._offset), boot_ns
-            )
+        checked = _to_quota(quota), _to_amount(amount)
+        with self._live().locked():
+            receipt = self._counters.receipt_at(*checked, boot_ns, boot_ns + self._offset)
+            self._counters.refund(*checked, receipt, boot_ns)
 
     def set_level(self, quota: int, used: int) -> None:
         """Set a level to what the log says; what is reserved is kept on top."""
         if quota not in LEVELS:
             raise InputError(f"only documents, vectors and storage have levels, got {quota}")
         level = Quota(quota)
-        with self._live().lock:
+        with self._live().locked():
             self._counters.levels[level] = _to_amount(used) + self._counters.held[level]
 
     def set_limit(self, quota: int, limit: int | None) -> None:
         """Set one limit, in the quota's own unit (storage in bytes); None is unlimited."""
         checked = None if limit is None else _to_amount(limit)
-        with self._live().lock:
+        with self._live().locked():
             self._counters.limits[_to_quota(quota)] = checked
 
     def set_limits(self, limits: QuotaLimits) -> None:
@@ -169,7 +167,7 @@ class Slot:
     def read_at(self, quota: int, boot_ns: int) -> tuple[int, int | None]:
         """Like :meth:`read`, at a given time in ns since boot."""
         checked = _to_quota(quota)
-        with self._live().lock:
+        with self._live().locked():
             used = self._counters.used(checked, boot_ns, boot_ns + self._offset)
             return used, self._counters.limits[checked]
 
@@ -192,14 +190,21 @@ class Reservation:
         self._items = [
             (quota, _to_amount(amount)) for quota, amount in zip(Quota, amounts, strict=True)
         ]
-        self._charged = slot._charge_all(self._items)
-        with slot._counters.lock:
+        self._owner = os.getpid()
+        self._receipts = slot._charge_all(self._items)
+        with slot._counters.locked():
             for level in LEVELS:
                 slot._counters.held[level] += self._items[level][1]
         self._open = True
 
     def __del__(self) -> None:
-        self.cancel()
+        # The collector may run inside the lock that giving back would wait for.
+        if self._open:
+            self.slot._counters.abandoned.append(self._abandon)
+
+    def _abandon(self) -> None:
+        self._open = False
+        self._give_back([0] * len(self._items))
 
     def settle(
         self,
@@ -226,12 +231,19 @@ class Reservation:
 
     def _finish(self, kept: Sequence[int]) -> None:
         self._open = False
+        if self._owner != os.getpid():  # a forked child has its own copy of the counters
+            return
+        with self.slot._counters.locked():
+            self._give_back(kept)
+
+    def _give_back(self, kept: Sequence[int]) -> None:
         counters = self.slot._counters
-        with counters.lock:
-            for (quota, reserved), keep in zip(self._items, kept, strict=True):
-                if quota in LEVELS:
-                    counters.held[quota] -= reserved
-                counters.refund(quota, reserved - keep, self._charged, now_ns())
+        for (quota, reserved), keep, receipt in zip(self._items, kept, self._receipts, strict=True):
+            if quota in LEVELS:
+                counters.held[quota] -= reserved
+            # Of what is partly kept, only levels are given back.
+            if keep < reserved:
+                counters.refund(quota, reserved - keep, receipt, now_ns())
 
     def __enter__(self) -> Self:
         return self

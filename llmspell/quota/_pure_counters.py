@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import NoReturn
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, NoReturn
 
 from llmspell.errors import QuotaExceeded
 from llmspell.quota.model import Quota
 
-__all__ = ["LEVELS", "MAX_AMOUNT", "Counters"]
+__all__ = ["LEVELS", "MAX_AMOUNT", "Counters", "Receipt"]
 
 MINUTE_NS = 60_000_000_000
 DAY_NS = 86_400_000_000_000
@@ -17,11 +20,20 @@ MAX_AMOUNT = (1 << 63) - 1
 MAX_LEVEL = (1 << 48) - 1
 
 
+class Receipt(NamedTuple):
+    """What a charge did: when, on which day, and what it cost of the rate."""
+
+    boot_ns: int
+    day: int = 0
+    cost_ns: int = 0
+
+
 class Counters:
-    """State of one slot. Not thread-safe: hold its lock around every use."""
+    """State of one slot. Not thread-safe: use it within ``locked()``."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.abandoned: deque[Callable[[], None]] = deque()  # what was collected while it was open
+        self._lock = threading.Lock()
         self.released = False
         self.levels = dict.fromkeys(LEVELS, 0)
         self.held = dict.fromkeys(LEVELS, 0)
@@ -30,10 +42,19 @@ class Counters:
         self.day_used = 0
         self.arrival = 0
 
-    def charge(self, quota: Quota, amount: int, boot_ns: int, utc_ns: int) -> None:
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock, after giving back what abandoned reservations held."""
+        with self._lock:
+            while self.abandoned:
+                self.abandoned.popleft()()
+            yield
+
+    def charge(self, quota: Quota, amount: int, boot_ns: int, utc_ns: int) -> Receipt:
+        """Charge, and return what a refund has to know."""
         limit = self.limits[quota]
         if amount == 0:
-            return
+            return Receipt(boot_ns)
         if quota is Quota.EMBEDDINGS:
             # A clock that reads an earlier day than the one charged last opens nothing.
             day = max(utc_ns // DAY_NS, self.day)
@@ -42,9 +63,10 @@ class Counters:
                 wait = DAY_NS if day > utc_ns // DAY_NS else DAY_NS - utc_ns % DAY_NS
                 _refuse(quota, limit, used, amount, wait if amount <= limit else None)
             self.day, self.day_used = day, used + amount
+            return Receipt(boot_ns, day=day)
         elif quota is Quota.API_CALLS:
             if limit is None:
-                return
+                return Receipt(boot_ns)
             if amount > limit:
                 _refuse(quota, limit, self.calls_used(boot_ns), amount, None)
             start = max(self.arrival, boot_ns)
@@ -53,22 +75,27 @@ class Counters:
             if excess > 0:
                 _refuse(quota, limit, self.calls_used(boot_ns), amount, excess)
             self.arrival = arrival
+            return Receipt(boot_ns, cost_ns=amount * _interval_ns(limit))
         else:
             used = self.levels[quota]
             if used + amount > min(MAX_LEVEL, MAX_AMOUNT if limit is None else limit):
                 _refuse(quota, MAX_AMOUNT if limit is None else limit, used, amount, None)
             self.levels[quota] = used + amount
+            return Receipt(boot_ns)
 
-    def refund(self, quota: Quota, amount: int, charged: tuple[int, int], boot_ns: int) -> None:
+    def receipt_at(self, quota: Quota, amount: int, boot_ns: int, utc_ns: int) -> Receipt:
+        """Of a charge that is taken to have been made then, under the present limits."""
+        limit = self.limits[quota]
+        cost = min(amount, limit) * _interval_ns(limit) if limit else 0
+        return Receipt(boot_ns, utc_ns // DAY_NS, cost)
+
+    def refund(self, quota: Quota, amount: int, receipt: Receipt, boot_ns: int) -> None:
         if quota is Quota.EMBEDDINGS:
-            if self.day <= charged[1] // DAY_NS:
+            if self.day <= receipt.day:
                 self.day_used = max(self.day_used - amount, 0)
         elif quota is Quota.API_CALLS:
-            limit = self.limits[quota]
-            if limit:
-                passed = max(boot_ns - charged[0], 0)
-                owed = max(min(amount, limit) * _interval_ns(limit) - passed, 0)
-                self.arrival = max(self.arrival - owed, 0)
+            owed = max(receipt.cost_ns - max(boot_ns - receipt.boot_ns, 0), 0)
+            self.arrival = max(self.arrival - owed, 0)
         else:
             self.levels[quota] = max(self.levels[quota] - amount, 0)
 

@@ -1,4 +1,6 @@
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,6 +36,14 @@ Environment environment(char boot, std::uint64_t boot_ns, std::int64_t utc_ns) {
     return {boot_named(boot), boot_ns, utc_ns};
 }
 
+EnvironmentSource always(const Environment& when) {
+    return [when] { return when; };
+}
+
+void refund(Slot& slot, Item item, Now charged, Now when) {
+    refund(slot, item, receipt_at(slot, item, charged), when);
+}
+
 const Environment noon = environment('a', noon_boot, noon_utc);
 
 struct Directory {
@@ -50,7 +60,7 @@ std::unique_ptr<Ledger> open(const Directory& directory, const Environment& when
                              std::size_t capacity = 64) {
     std::unique_ptr<Ledger> ledger;
     int error = 0;
-    CHECK(Ledger::open(directory.file(), capacity, when, ledger, error) == Status::ok);
+    CHECK(Ledger::open(directory.file(), capacity, always(when), ledger, error) == Status::ok);
     return ledger;
 }
 
@@ -190,6 +200,62 @@ void rate_refund_gives_no_more_than_is_still_owed() {
     CHECK(!charge(slot, Quota::api_calls, 1, later));
 }
 
+bool reserve_vectors(Slot& slot, std::size_t hold, std::int64_t amount) {
+    const Item items[] = {{Quota::api_calls, 1}, {Quota::documents, 1}, {Quota::vectors, amount}};
+    Refusal refusal{};
+    Receipt receipt;
+    return reserve(slot, hold, items, now, refusal, receipt);
+}
+
+void a_refund_is_of_what_was_charged_whatever_has_changed_since() {
+    Directory directory;
+    auto ledger = open(directory);
+    Slot& slot = slot_of(*ledger);
+    Refusal refusal{};
+    Receipt receipt;
+    // A day ahead, as after midnight in another thread: today's charge counts on that day.
+    set_limit(slot, Quota::embeddings, 10);
+    const Now tomorrow = at(noon_boot, noon_utc + static_cast<std::int64_t>(day_ns));
+    CHECK(charge(slot, Quota::embeddings, 1, tomorrow));
+    CHECK(try_charge(slot, {Quota::embeddings, 5}, now, refusal, receipt));
+    refund(slot, {Quota::embeddings, 5}, receipt, now);
+    CHECK(usage(slot, Quota::embeddings, tomorrow).used == 1);
+    const Item too_much[] = {{Quota::embeddings, 2}, {Quota::embeddings, 8}};
+    CHECK(!try_charge_all(slot, too_much, now, refusal));
+    CHECK(usage(slot, Quota::embeddings, tomorrow).used == 1);
+    // At another limit a call costs another time.
+    set_limit(slot, Quota::api_calls, 1000);
+    CHECK(try_charge(slot, {Quota::api_calls, 10}, now, refusal, receipt));
+    set_limit(slot, Quota::api_calls, 10);
+    CHECK(charge(slot, Quota::api_calls, 9, now));
+    refund(slot, {Quota::api_calls, 10}, receipt, now);
+    CHECK(charge(slot, Quota::api_calls, 1, now));
+    CHECK(!charge(slot, Quota::api_calls, 1, now));
+}
+
+// What was read before the wait is of the past: another's look at the clock would be ahead of it,
+// which means a restart, and all that is reserved would be given back.
+void the_environment_is_read_under_the_lock() {
+    Directory directory;
+    std::size_t locked = 0;
+    const EnvironmentSource source = [&] {
+        for (const auto& entry : std::filesystem::directory_iterator(directory.path)) {
+            const int file = ::open(entry.path().c_str(), O_RDWR | O_CLOEXEC);
+            if (flock(file, LOCK_EX | LOCK_NB) != 0) ++locked;
+            close(file);
+        }
+        return noon;
+    };
+    std::unique_ptr<Ledger> ledger;
+    int error = 0;
+    CHECK(Ledger::open(directory.file(), 64, source, ledger, error) == Status::ok);
+    CHECK(locked == 1);
+    locked = 0;
+    std::size_t given_back = 0;
+    CHECK(ledger->sweep(source, given_back, error) == Status::ok);
+    CHECK(locked == 2);  // the ledger itself is held shared while it is mapped
+}
+
 void several_quotas_are_charged_together_or_not_at_all() {
     Directory directory;
     auto ledger = open(directory);
@@ -245,12 +311,6 @@ void threads_admit_exactly_the_limit() {
         while (charge(slot, static_cast<Quota>(quota), 1, tomorrow)) ++admitted[quota];
         CHECK(admitted[quota] == limit);
     }
-}
-
-bool reserve_vectors(Slot& slot, std::size_t hold, std::int64_t amount) {
-    const Item items[] = {{Quota::api_calls, 1}, {Quota::documents, 1}, {Quota::vectors, amount}};
-    Refusal refusal{};
-    return reserve(slot, hold, items, now, refusal);
 }
 
 void refused_reservation_charges_nothing_and_frees_its_entry() {
@@ -346,12 +406,12 @@ void death_with_a_reservation_gives_back_on_sweep() {
     CHECK(usage(slot, Quota::vectors, now).used == 24);
     std::size_t given_back = 0;
     int error = 0;
-    CHECK(ledger->sweep(here, given_back, error) == Status::ok);
+    CHECK(ledger->sweep(always(here), given_back, error) == Status::ok);
     CHECK(given_back == 1);
     CHECK(usage(slot, Quota::vectors, now).used == 14);
     settle(slot, own, {});
     CHECK(usage(slot, Quota::vectors, now).used == 4);
-    CHECK(ledger->sweep(here, given_back, error) == Status::ok && given_back == 0);
+    CHECK(ledger->sweep(always(here), given_back, error) == Status::ok && given_back == 0);
 }
 
 // Children that do nothing but charge and settle are killed at random, so most die inside of it,
@@ -386,7 +446,7 @@ void death_at_any_instruction_leaks_nothing() {
         CHECK(waitpid(child, &code, 0) == child && WIFSIGNALED(code));
         std::size_t given_back = 0;
         int error = 0;
-        CHECK(ledger->sweep(here, given_back, error) == Status::ok);
+        CHECK(ledger->sweep(always(here), given_back, error) == Status::ok);
     }
     done = true;
     neighbour.join();
@@ -462,7 +522,7 @@ void damage_while_another_has_it_open_is_refused() {
     }
     std::unique_ptr<Ledger> second_ledger;
     int error = 0;
-    CHECK(Ledger::open(directory.file(), 64, noon, second_ledger, error) == Status::in_use);
+    CHECK(Ledger::open(directory.file(), 64, always(noon), second_ledger, error) == Status::in_use);
     CHECK(second_ledger == nullptr);
 }
 
@@ -523,7 +583,7 @@ void step_of_the_wall_clock_opens_nothing() {
         for (std::uint64_t passed = 0; passed < 10 * hour; passed += hour / 2) {
             const std::int64_t wall = stepped + static_cast<std::int64_t>(passed);
             const Environment when = environment('a', noon_boot + passed, wall);
-            CHECK(ledger->sweep(when, given_back, error) == Status::ok);
+            CHECK(ledger->sweep(always(when), given_back, error) == Status::ok);
             CHECK(!charge(slot, Quota::embeddings, 1, ledger->at(noon_boot + passed)));
         }
         const std::uint64_t next_day = noon_boot + 36 * hour;
@@ -541,7 +601,7 @@ void calendar_follows_the_wall_clock_in_the_end() {
     for (; passed <= 9 * hour; passed += hour) {
         const std::int64_t wall = noon_utc + ahead + static_cast<std::int64_t>(passed);
         const Environment when = environment('a', noon_boot + passed, wall);
-        CHECK(ledger->sweep(when, given_back, error) == Status::ok);
+        CHECK(ledger->sweep(always(when), given_back, error) == Status::ok);
     }
     CHECK(ledger->at(noon_boot).utc_ns == static_cast<std::uint64_t>(noon_utc + ahead));
 }
@@ -564,6 +624,8 @@ int main() {
     rate_admits_a_burst_then_one_each_interval();
     rate_admits_no_more_than_its_limit_in_the_minute_after_a_burst();
     rate_refund_gives_no_more_than_is_still_owed();
+    a_refund_is_of_what_was_charged_whatever_has_changed_since();
+    the_environment_is_read_under_the_lock();
     several_quotas_are_charged_together_or_not_at_all();
     threads_admit_exactly_the_limit();
     refused_reservation_charges_nothing_and_frees_its_entry();

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import gc
+import os
+from pathlib import Path
+
 import pytest
 
 from llmspell.config import QuotaLimits
 from llmspell.errors import ClosedError, InputError, QuotaExceeded
-from llmspell.quota import Quota, Slot
+from llmspell.quota import Quota, Slot, _pure
 
 from .conftest import KEY, MakeLedger
 
@@ -104,3 +108,60 @@ def test_reservation_of_a_released_slot_touches_nobody_else(make_ledger: MakeLed
     fresh.charge(Quota.VECTORS, 7)
     reservation.cancel()
     assert fresh.read(Quota.VECTORS)[0] == 7
+
+
+def test_a_reservation_in_a_reference_cycle_is_given_back_when_collected(slot: Slot) -> None:
+    def fail() -> None:
+        reservation = slot.reserve(documents=1, embeddings=2)  # noqa: F841 - kept by the frame
+        try:
+            raise ValueError
+        except ValueError as error:
+            cycle = error  # noqa: F841 - the frame, the error and its traceback
+
+    gc.disable()
+    try:
+        fail()
+        assert slot.read(Quota.DOCUMENTS)[0] == 1
+        gc.collect()
+    finally:
+        gc.enable()
+    assert slot.read(Quota.DOCUMENTS)[0] == 0
+    assert slot.read(Quota.EMBEDDINGS)[0] == 0
+
+
+def test_a_refund_is_of_what_the_charge_cost(slot: Slot) -> None:
+    slot.set_limit(Quota.API_CALLS, 1_000)
+    reservation = slot.reserve(api_calls=10)
+    slot.set_limit(Quota.API_CALLS, 10)
+    slot.charge(Quota.API_CALLS, 9)
+    reservation.cancel()
+    slot.charge(Quota.API_CALLS, 1)
+    with pytest.raises(QuotaExceeded):
+        slot.charge(Quota.API_CALLS, 1)
+
+
+def test_a_forked_child_gives_back_nothing_of_its_parent(slot: Slot) -> None:
+    reservation = slot.reserve(documents=5)
+    child = os.fork()
+    if child == 0:
+        reservation.cancel()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert slot.read(Quota.DOCUMENTS)[0] == 5
+    reservation.settle(documents=2)
+    assert slot.read(Quota.DOCUMENTS)[0] == 2
+
+
+def test_a_collection_inside_the_lock_of_the_twin_does_not_wait_for_it(tmp_path: Path) -> None:
+    slot = _pure.Ledger(tmp_path / "ledger").slot(KEY)
+    cycle: list[object] = [slot.reserve(vectors=1)]
+    cycle.append(cycle)
+    del cycle
+    with slot._counters.locked():
+        gc.collect()
+    assert slot.read(Quota.VECTORS)[0] == 0
+
+
+def test_reservations_are_made_by_slots_alone(slot: Slot) -> None:
+    with pytest.raises((InputError, ValueError)):
+        type(slot.reserve())(slot)  # type: ignore[call-arg]
