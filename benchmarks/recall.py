@@ -22,7 +22,13 @@ from benchmarks.process import PeerError, PeerProcess
 __all__ = ["REFERENCE", "add_arguments", "main", "run"]
 
 REFERENCE = "hnswlib"
-OURS = ("llmspell:float32", "llmspell:float16", "llmspell:int8")
+PEERS = "hnswlib,usearch,faiss,rabitqlib"
+OURS = (
+    "llmspell:float32",
+    "llmspell:float16",
+    "llmspell:int8",
+    "llmspell:float16-rabitq",
+)
 EF_SEARCH = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512)
 # A curve ends at the first setting that reaches this: nobody asks for the points beyond.
 ENOUGH_RECALL = 0.997
@@ -201,7 +207,7 @@ def _say(text: str) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``python -m benchmarks recall``."""
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
-    parser.add_argument("--peers", default="hnswlib,usearch,faiss", help="name[:variant],...")
+    parser.add_argument("--peers", default=PEERS, help="name[:variant],...")
     parser.add_argument("--ours", default=",".join(OURS), help="llmspell:dtype,...")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--limit", type=int, help="only that many vectors, drawn with the seed")
@@ -235,14 +241,14 @@ def main(options: argparse.Namespace) -> None:
 
 def _table(result: dict[str, Any]) -> str:
     targets = [f"{target:.2f}" for target in curve.TARGETS]
-    head = f"{'peer':<18}" + "".join(f"{'QPS @' + t:>12}{'ratio':>7}" for t in targets)
+    head = f"{'peer':<24}" + "".join(f"{'QPS @' + t:>12}{'ratio':>7}" for t in targets)
     lines = [head + f"{'p50 µs':>9}{'p99 µs':>9}{'build s':>9}{'CPU s':>8}{'MiB':>7}"]
     for peer in result["peers"]:
         label = f"{peer['name']}:{peer['variant']}"
         if peer["error"] is not None:
-            lines.append(f"{label:<18}failed: {peer['error'].splitlines()[-1]}")
+            lines.append(f"{label:<24}failed: {peer['error'].splitlines()[-1]}")
             continue
-        line = f"{label:<18}"
+        line = f"{label:<24}"
         for target in targets:
             reading = peer["at_recall"][target]
             ratio = peer[f"ratio_to_{REFERENCE}"].get(target)

@@ -1,4 +1,4 @@
-"""This repository's own index, by element type."""
+"""This repository's own index, by element type and quantization."""
 
 from __future__ import annotations
 
@@ -9,26 +9,32 @@ import numpy as np
 
 from benchmarks.peers.base import FloatMatrix, Peer, Search, Setup
 from llmspell import _core
-from llmspell.config import ElementType, IndexParams, Metric
+from llmspell.config import ElementType, IndexParams, Metric, Quantization
 from llmspell.index import Index
 
 DISTRIBUTION = "llmspell"
-VARIANTS = ("float32", "float16", "int8")
+VARIANTS = ("float32", "float16", "int8", "float32-rabitq", "float16-rabitq", "int8-rabitq")
 
 
 def make(setup: Setup, variant: str) -> Peer:
-    """:class:`llmspell.Index` with ``variant`` as its element type."""
+    """:class:`llmspell.Index`; ``variant`` is its element type and, after ``-``, quantization."""
     return _Llmspell(setup, variant)
 
 
 class _Llmspell:
     def __init__(self, setup: Setup, variant: str) -> None:
+        dtype, _, quantization = variant.partition("-")
         self._setup = setup
         self._index = Index(
             dim=setup.dim,
             metric=cast(Metric, setup.metric),
-            dtype=cast(ElementType, variant),
-            params=IndexParams(m=setup.m, ef_construction=setup.ef_construction, seed=setup.seed),
+            dtype=cast(ElementType, dtype),
+            params=IndexParams(
+                m=setup.m,
+                ef_construction=setup.ef_construction,
+                seed=setup.seed,
+                quantization=cast(Quantization, quantization or "none"),
+            ),
         )
 
     def parameters(self) -> Mapping[str, str | int | float | bool]:
@@ -38,6 +44,7 @@ class _Llmspell:
             "degree_layer0": params.max_neighbors or 2 * params.m,
             "ef_construction": params.ef_construction,
             "element_type": self._index.dtype,
+            "quantization": params.quantization,
             "simd": _core.simd_level(),
         }
 
