@@ -111,17 +111,18 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
         context.walk.reset(width);
         codes_.kernels().walk(starts, start_rows_, rows, walk_query, context.walk);
         order(storage, query, context);
-        if (context.accepted.size() >= wanted || context.walk.size() < width) return;
+        if (context.accepted.size() >= wanted || context.walk.size < width) return;
     }
 }
 
 void CodedGraph::order(const Storage& storage, const Query& query, SearchContext& context) const {
     const WalkPool& pool = context.walk;
-    if (context.keys.size() < pool.size()) context.keys.resize(pool.size());
-    storage.keys(query, pool.slots(), pool.size(), context.keys.data());
-    context.accepted.reset(std::max<std::size_t>(pool.size(), 1));
-    for (std::size_t i = 0; i < pool.size(); ++i) {
-        if (storage.is_live(pool[i])) context.accepted.insert(context.keys[i], pool[i]);
+    if (context.keys.size() < pool.size) context.keys.resize(pool.size);
+    storage.keys(query, pool.slots(), pool.size, context.keys.data());
+    context.accepted.reset(std::max<std::size_t>(pool.size, 1));
+    for (std::size_t i = 0; i < pool.size; ++i) {
+        if (storage.is_live(pool.slots()[i]))
+            context.accepted.insert(context.keys[i], pool.slots()[i]);
     }
 }
 

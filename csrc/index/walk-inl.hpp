@@ -10,23 +10,23 @@ inline void insert(WalkPool& pool, std::int32_t key, Slot slot) {
     std::int32_t* keys = pool.keys();
     Slot* slots = pool.slots();
     constexpr std::size_t kWindow = 256;
-    std::size_t at = 0, left = pool.size_;
+    std::size_t at = 0, left = pool.size;
     while (left > kWindow) {
         const std::size_t half = left / 2;
         at += keys[at + half - 1] < key ? half : 0;
         left -= half;
     }
     at += count_below(keys + at, left, key);
-    for (std::size_t i = at; (keys[i] & ~WalkPool::kFlags) == key && i < pool.size_; ++i) {
+    for (std::size_t i = at; (keys[i] & ~WalkPool::kFlags) == key && i < pool.size; ++i) {
         if (slots[i] == slot) return;
     }
-    const bool full = pool.size_ == pool.limit_;
-    make_room(keys, slots, at, full ? pool.size_ - 1 : pool.size_);
+    const bool full = pool.size == pool.limit;
+    make_room(keys, slots, at, full ? pool.size - 1 : pool.size);
     keys[at] = key;
     slots[at] = slot;
-    if (!full) ++pool.size_;
-    if (pool.size_ == pool.limit_) pool.bound_ = keys[pool.size_ - 1] & ~WalkPool::kFlags;
-    if (at < pool.next_) pool.next_ = at;
+    if (!full) ++pool.size;
+    if (pool.size == pool.limit) pool.bound = keys[pool.size - 1] & ~WalkPool::kFlags;
+    if (at < pool.next) pool.next = at;
 }
 
 template <bool kBias>
@@ -40,9 +40,9 @@ inline void scan(const RowLayout& layout, const std::byte* row, const WalkQuery&
         sums(reinterpret_cast<const std::uint8_t*>(block + layout.factors_bytes()), query.tables,
              layout.groups, totals);
         keys_of<kBias>(query, totals, reinterpret_cast<const float*>(block), keys);
-        for (std::uint32_t near = below(keys, ids, pool.bound_); near != 0; near &= near - 1) {
+        for (std::uint32_t near = below(keys, ids, pool.bound); near != 0; near &= near - 1) {
             const int i = __builtin_ctz(near);
-            if (keys[i] < pool.bound_) insert(pool, keys[i], ids[i]);
+            if (keys[i] < pool.bound) insert(pool, keys[i], ids[i]);
         }
     }
 }
@@ -57,7 +57,7 @@ inline void fetch_ahead(const WalkRows& graph, WalkPool& pool) {
     constexpr int kAhead = 3;
     std::int32_t* keys = pool.keys();
     int seen = 0;
-    for (std::size_t i = pool.next_; i < pool.size_ && seen < kAhead; ++i) {
+    for (std::size_t i = pool.next; i < pool.size && seen < kAhead; ++i) {
         if ((keys[i] & WalkPool::kExpanded) != 0) continue;
         ++seen;
         if ((keys[i] & WalkPool::kFetched) != 0) continue;
@@ -70,23 +70,23 @@ template <bool kBias>
 void walk_rows(const WalkRows& starts, std::size_t start_rows, const WalkRows& graph,
                const WalkQuery& query, WalkPool& pool) {
     constexpr std::size_t kStarts = 3;
-    const std::size_t limit = pool.limit_;
-    pool.limit_ = limit < kStarts ? limit : kStarts;
+    const std::size_t limit = pool.limit;
+    pool.limit = limit < kStarts ? limit : kStarts;
     for (std::size_t i = 0; i + 1 < start_rows; ++i) {
         scan<kBias>(starts.layout, starts.rows + i * starts.stride, query, pool);
     }
-    pool.limit_ = limit;
-    if (pool.size_ < limit) pool.bound_ = WalkPool::kNone;
+    pool.limit = limit;
+    if (pool.size < limit) pool.bound = WalkPool::kNone;
     scan<kBias>(starts.layout, starts.rows + (start_rows - 1) * starts.stride, query, pool);
     std::int32_t* keys = pool.keys();
     for (;;) {
         fetch_ahead(graph, pool);
-        while (pool.next_ < pool.size_ && (keys[pool.next_] & WalkPool::kExpanded) != 0) {
-            ++pool.next_;
+        while (pool.next < pool.size && (keys[pool.next] & WalkPool::kExpanded) != 0) {
+            ++pool.next;
         }
-        if (pool.next_ == pool.size_) return;
-        keys[pool.next_] |= WalkPool::kExpanded;
-        const Slot slot = pool.slots()[pool.next_++];
+        if (pool.next == pool.size) return;
+        keys[pool.next] |= WalkPool::kExpanded;
+        const Slot slot = pool.slots()[pool.next++];
         scan<kBias>(graph.layout, graph.rows + slot * graph.stride, query, pool);
     }
 }

@@ -6,17 +6,17 @@
 
 namespace llmspell::index {
 
-void WalkPool::reset(std::size_t limit) {
+void WalkPool::reset(std::size_t most) {
     // One more than the limit, so that a newcomer fits before the last one falls off.
-    const std::size_t wanted = limit + 1 + 2 * kPad;
-    if (keys_.size() < wanted) {
-        keys_.resize(wanted);
-        slots_.resize(wanted);
+    const std::size_t wanted = most + 1 + 2 * kPad;
+    if (key_memory.size() < wanted) {
+        key_memory.resize(wanted);
+        slot_memory.resize(wanted);
     }
-    std::fill(keys_.data(), keys_.data() + wanted, kNone);
-    size_ = next_ = 0;
-    limit_ = limit;
-    bound_ = kNone;
+    std::fill(key_memory.data(), key_memory.data() + wanted, kNone);
+    size = next = 0;
+    limit = most;
+    bound = kNone;
 }
 
 const WalkKernels& walk_kernels(simd::Level level) noexcept {

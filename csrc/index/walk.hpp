@@ -52,25 +52,23 @@ struct WalkQuery {
 // The nearest candidates in order. A key is a float as an integer of the same order, its last two
 // bits given to flags. A node's estimate is the same from whichever row it comes, so one that is
 // here already is found by its key, and no set of visited nodes is needed.
-class WalkPool {
-  public:
-    void reset(std::size_t limit);
-    std::size_t size() const noexcept { return size_; }
-    Slot operator[](std::size_t i) const noexcept { return slots()[i]; }
-
-    static constexpr std::int32_t kNone = INT32_MAX, kExpanded = 1, kFetched = 2, kFlags = 3;
+struct WalkPool {
+    static constexpr std::int32_t kNone = INT32_MAX;
+    static constexpr std::int32_t kExpanded = 1, kFetched = 2, kFlags = 3;
     static constexpr std::size_t kPad = 16;  // a vector may reach so far beyond either end
 
-    std::int32_t* keys() noexcept { return keys_.data() + kPad; }
-    Slot* slots() noexcept { return slots_.data() + kPad; }
-    const Slot* slots() const noexcept { return slots_.data() + kPad; }
+    void reset(std::size_t most);
 
-    std::size_t size_ = 0, limit_ = 0, next_ = 0;  // next_: none before it is left to expand
-    std::int32_t bound_ = kNone;                   // what a newcomer must be below
+    std::int32_t* keys() noexcept { return key_memory.data() + kPad; }
+    Slot* slots() noexcept { return slot_memory.data() + kPad; }
+    const Slot* slots() const noexcept { return slot_memory.data() + kPad; }
 
-  private:
-    AlignedArray<std::int32_t> keys_;
-    AlignedArray<Slot> slots_;
+    std::size_t size = 0;
+    std::size_t limit = 0;
+    std::size_t next = 0;        // none before it is left to expand
+    std::int32_t bound = kNone;  // what a newcomer must be below
+    AlignedArray<std::int32_t> key_memory;
+    AlignedArray<Slot> slot_memory;
 };
 
 struct WalkRows {

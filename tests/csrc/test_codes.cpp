@@ -54,7 +54,7 @@ struct Coded {
             codes.kernels().walk({starts.data(), row_bytes, codes.layout()}, 1,
                                  {rows.data(), row_bytes, codes.layout()},
                                  codes.query(query, scratch), pool);
-            CHECK(pool.size() == 1 && pool[0] == slot);
+            CHECK(pool.size == 1 && pool.slots()[0] == slot);
             keys[slot] = as_float(pool.keys()[0] & ~WalkPool::kFlags);
         }
         return keys;

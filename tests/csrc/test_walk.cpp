@@ -138,7 +138,7 @@ void walk_finds_what_a_plain_search_finds() {
                     pool.reset(ef);
                     kernels().walk(starts, 1, graph, query, pool);
                     const std::vector<Slot> expected = rows.nearest({3, 5, 8}, ef);
-                    CHECK(std::vector<Slot>(pool.slots(), pool.slots() + pool.size()) == expected);
+                    CHECK(std::vector<Slot>(pool.slots(), pool.slots() + pool.size) == expected);
                 }
             }
         }
@@ -169,7 +169,7 @@ void only_the_nearest_starts_are_taken_but_all_of_the_last_row() {
     std::sort(nearest.begin(), nearest.end(),
               [&](Slot a, Slot b) { return rows.key(a) < rows.key(b); });
     std::set<Slot> found;
-    for (std::size_t i = 0; i < pool.size(); ++i) found.insert(pool[i]);
+    for (std::size_t i = 0; i < pool.size; ++i) found.insert(pool.slots()[i]);
     CHECK(found == (std::set<Slot>{nearest[0], nearest[1], nearest[2], 50, 51}));
 }
 
