@@ -33,6 +33,18 @@ class Index:
         bits: NDArray[np.uint8] | None,
         threads: int,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+    def search_stored(
+        self,
+        stored: NDArray[np.uint64],
+        one: bool,
+        keep_self: bool,
+        k: int,
+        ef: int,
+        threshold: float | None,
+        ids: NDArray[np.uint64] | None,
+        bits: NDArray[np.uint8] | None,
+        threads: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
     def save(self, path: str | bytes, tag: int) -> None: ...
     @staticmethod
     def load(path: str | bytes) -> tuple[Index, int]: ...

@@ -111,10 +111,7 @@ Vectors get(const Index& self, const Labels& labels) {
     return out;
 }
 
-py::tuple search(const Index& self, const Vectors& queries, std::size_t k, std::size_t ef,
-                 std::optional<float> threshold, const std::optional<Labels>& ids,
-                 const std::optional<Bits>& bits, unsigned threads) {
-    const std::size_t count = rows_of(self, queries);
+index::Filter filter_of(const std::optional<Labels>& ids, const std::optional<Bits>& bits) {
     index::Filter filter;
     if (ids) {
         filter.ids = ids->data();
@@ -123,38 +120,66 @@ py::tuple search(const Index& self, const Vectors& queries, std::size_t k, std::
         filter.bits = bits->data();
         filter.bit_count = static_cast<std::size_t>(bits->size()) * 8;
     }
-    index::SearchOptions options;
-    options.ef = ef;
-    options.threshold = threshold;
-    options.threads = threads;
-    if (ids || bits) options.filter = &filter;
+    return filter;
+}
 
-    const bool one = queries.ndim() == 1;
+// Arrays of what `call` finds: as long as that is for one query, filled up to k for several.
+template <class Call>
+py::tuple results(const Index& self, bool one, std::size_t count, index::SearchOptions& options,
+                  const Call& call) {
     // One answer is no longer than the index, so that a huge k takes no huge memory.
-    options.k = one && k > 0 ? std::min(k, std::max<std::size_t>(self.size(), 1)) : k;
-    py::array_t<std::int64_t> labels(one ? std::vector<std::size_t>{options.k}
-                                         : std::vector<std::size_t>{count, options.k});
-    py::array_t<float> scores(one ? std::vector<std::size_t>{options.k}
-                                  : std::vector<std::size_t>{count, options.k});
+    if (one && options.k > 0) {
+        options.k = std::min(options.k, std::max<std::size_t>(self.size(), 1));
+    }
+    const std::size_t k = options.k;
+    const auto shape = one ? std::vector<std::size_t>{k} : std::vector<std::size_t>{count, k};
+    py::array_t<std::int64_t> labels(shape);
+    py::array_t<float> scores(shape);
     auto* label_data = reinterpret_cast<Label*>(labels.mutable_data());
     float* score_data = scores.mutable_data();
-    const float* query_data = queries.data();
     std::vector<std::size_t> found(count);
     {
         const py::gil_scoped_release unlocked;  // tens of microseconds a query
-        self.search(query_data, count, options, label_data, score_data, found.data());
+        call(label_data, score_data, found.data());
         for (std::size_t i = 0; !one && i < count; ++i) {
-            for (std::size_t j = found[i]; j < options.k; ++j) {
-                label_data[i * options.k + j] = ~Label{0};  // -1 as int64
-                score_data[i * options.k + j] = -std::numeric_limits<float>::infinity();
+            for (std::size_t j = found[i]; j < k; ++j) {
+                label_data[i * k + j] = ~Label{0};  // -1 as int64
+                score_data[i * k + j] = -std::numeric_limits<float>::infinity();
             }
         }
     }
-    if (one && found[0] < options.k) {
+    if (one && found[0] < k) {
         labels.resize({found[0]});
         scores.resize({found[0]});
     }
     return py::make_tuple(std::move(labels), std::move(scores));
+}
+
+py::tuple search(const Index& self, const Vectors& queries, std::size_t k, std::size_t ef,
+                 std::optional<float> threshold, const std::optional<Labels>& ids,
+                 const std::optional<Bits>& bits, unsigned threads) {
+    const std::size_t count = rows_of(self, queries);
+    const index::Filter filter = filter_of(ids, bits);
+    index::SearchOptions options{k, ef, ids || bits ? &filter : nullptr, threshold, threads};
+    const float* data = queries.data();
+    return results(self, queries.ndim() == 1, count, options,
+                   [&](Label* labels, float* scores, std::size_t* found) {
+                       self.search(data, count, options, labels, scores, found);
+                   });
+}
+
+py::tuple search_stored(const Index& self, const Labels& stored, bool one, bool keep_self,
+                        std::size_t k, std::size_t ef, std::optional<float> threshold,
+                        const std::optional<Labels>& ids, const std::optional<Bits>& bits,
+                        unsigned threads) {
+    const auto count = static_cast<std::size_t>(stored.size());
+    const index::Filter filter = filter_of(ids, bits);
+    index::SearchOptions options{k, ef, ids || bits ? &filter : nullptr, threshold, threads};
+    const Label* data = stored.data();
+    return results(self, one, count, options,
+                   [&](Label* labels, float* scores, std::size_t* found) {
+                       self.search_stored(data, count, keep_self, options, labels, scores, found);
+                   });
 }
 
 py::dict stats(const Index& self) {
@@ -206,6 +231,8 @@ void register_index(py::module_& module) {
         .def("get", &get, "labels"_a.noconvert())
         .def("search", &search, "queries"_a.noconvert(), "k"_a, "ef"_a, "threshold"_a, "ids"_a,
              "bits"_a, "threads"_a)
+        .def("search_stored", &search_stored, "stored"_a.noconvert(), "one"_a, "keep_self"_a, "k"_a,
+             "ef"_a, "threshold"_a, "ids"_a, "bits"_a, "threads"_a)
         .def("save", &Index::save, "path"_a, "tag"_a, py::call_guard<py::gil_scoped_release>())
         .def_static("load", &load, "path"_a)
         .def("stats", &stats)

@@ -8,7 +8,6 @@
 
 #include "base/parallel.hpp"
 #include "index/build.hpp"
-#include "index/flat.hpp"
 #include "index/repair.hpp"
 #include "index/snapshot.hpp"
 
@@ -58,14 +57,6 @@ class Index::Borrowed {
   private:
     const Index* index_;
     std::unique_ptr<SearchContext> context_;
-};
-
-// The slots that a filter lets through, as a list and, for walks, as bits.
-struct Index::Allowed {
-    std::vector<Slot> slots;
-    std::vector<std::uint64_t> bits;
-
-    bool operator()(Slot slot) const noexcept { return (bits[slot / 64] >> (slot % 64)) & 1; }
 };
 
 // What an addition takes out of the index, to be put back if the addition fails.
@@ -290,120 +281,48 @@ void Index::shrink() {
     contexts_.clear();  // their size is that of the largest index they have seen
 }
 
-void Index::get(const Label* labels, std::size_t count, float* out) const {
-    const SharedLock lock(*this);
+std::vector<Slot> Index::find_all(const Label* labels, std::size_t count) const {
+    std::vector<Slot> slots(count);
     for (std::size_t i = 0; i < count; ++i) {
-        const Slot slot = storage_.find(labels[i]);
-        if (slot == kNoSlot) {
+        slots[i] = storage_.find(labels[i]);
+        if (slots[i] == kNoSlot) {
             throw Error(ErrorCode::id_not_found,
                         "id " + std::to_string(labels[i]) + " is not in the index");
         }
-        storage_.quantiser().decode(storage_.row(slot), out + i * dim_);
     }
+    return slots;
 }
 
-Index::Allowed Index::allow(const Filter& filter) const {
-    Allowed allowed;
-    allowed.bits.resize((storage_.slots() + 63) / 64);
-    const auto admit = [&](Slot slot) {
-        std::uint64_t& word = allowed.bits[slot / 64];
-        const std::uint64_t bit = std::uint64_t{1} << (slot % 64);
-        if ((word & bit) != 0) return;
-        word |= bit;
-        allowed.slots.push_back(slot);
-    };
-    if (filter.ids != nullptr) {
-        for (std::size_t i = 0; i < filter.id_count; ++i) {
-            if (const Slot slot = storage_.find(filter.ids[i]); slot != kNoSlot) admit(slot);
-        }
-        return allowed;
-    }
-    for (Slot slot = 0; slot < storage_.slots(); ++slot) {
-        const Label label = storage_.label(slot);
-        if (storage_.is_live(slot) && label < filter.bit_count &&
-            ((filter.bits[label / 8] >> (label % 8)) & 1) != 0) {
-            admit(slot);
-        }
-    }
-    return allowed;
-}
-
-// A step of a walk computes some 15 distances, to random rows.
-constexpr std::size_t kDistancesPerStep = 15;
-
-// A walk that passes through everything must be 1 / selectivity times wider to see as many allowed
-// nodes; a sweep over the list computes one distance for each.
-bool Index::sweep_is_cheaper(std::size_t allowed, std::size_t ef) const {
-    return allowed * allowed / std::max<std::size_t>(storage_.live(), 1) <= kDistancesPerStep * ef;
-}
-
-const CandidatePool& Index::nearest(const float* vector, const SearchOptions& options,
-                                    const Allowed* allowed, SearchContext& context) const {
-    const Query query = storage_.quantiser().query(vector, context.query);
-    const std::size_t live = storage_.live();
-    const std::size_t eligible = allowed == nullptr ? live : allowed->slots.size();
-    const std::size_t wanted = std::min(options.k, eligible);
-    const std::size_t ef =
-        std::min(live, std::max(wanted, options.ef == 0 ? params_.ef_search : options.ef));
-    const auto exactly = [&]() -> const CandidatePool& {
-        if (allowed != nullptr) {
-            sweep(storage_, query, allowed->slots, wanted, context.accepted);
-        } else {
-            sweep(storage_, query, wanted, context.accepted);
-        }
-        return context.accepted;
-    };
-    if (wanted == 0) {
-        context.accepted.reset(1);
-        return context.accepted;
-    }
-    // Asked for a good part of all there is, a walk would touch the rest as well.
-    if (!has_graph_ || wanted > eligible / 4 ||
-        (allowed != nullptr && sweep_is_cheaper(eligible, ef))) {
-        return exactly();
-    }
-    if (coded_ && allowed == nullptr) {
-        const float* unit = storage_.quantiser().unit(vector, context.unit);
-        coded_->search(storage_, graph_, unit, query, ef, wanted, context);
-        return context.accepted.size() < wanted ? exactly() : context.accepted;
-    }
-    context.prepare(graph_.slots(), params_.max_neighbors);
-    Candidate start{0.0f, graph_.entry()};
-    storage_.keys(query, &start.slot, 1, &start.key);
-    start = descend(storage_, graph_, query, start, graph_.max_level(), 0, context, nullptr);
-    if (allowed == nullptr && storage_.deleted() == 0) {
-        beam_search(storage_, graph_, query, start, 0, ef, 0, AcceptAll{}, context, nullptr);
-        return context.beam.size() < wanted ? exactly() : context.beam;
-    }
-    // A walk that has cost as much as a sweep and hasn't ended would not end soon.
-    const std::size_t max_steps = std::max(ef, eligible / kDistancesPerStep);
-    const bool settled =
-        allowed != nullptr
-            ? beam_search(storage_, graph_, query, start, 0, ef, max_steps, *allowed, context,
-                          nullptr)
-            : beam_search(
-                  storage_, graph_, query, start, 0, ef, max_steps,
-                  [this](Slot slot) { return storage_.is_live(slot); }, context, nullptr);
-    return settled && context.accepted.size() >= wanted ? context.accepted : exactly();
-}
-
-void Index::search(const float* queries, std::size_t count, const SearchOptions& options,
-                   Label* labels, float* scores, std::size_t* found) const {
-    if (options.k == 0) throw Error(ErrorCode::input, "k must be at least 1, got 0");
-    for (std::size_t i = 0; i < count; ++i) storage_.quantiser().check(queries + i * dim_, i);
+void Index::get(const Label* labels, std::size_t count, float* out) const {
     const SharedLock lock(*this);
+    const std::vector<Slot> slots = find_all(labels, count);
+    for (std::size_t i = 0; i < count; ++i) {
+        storage_.quantiser().decode(storage_.row(slots[i]), out + i * dim_);
+    }
+}
+
+// Query i is vector_of(i, context), and doesn't get the slot left_out(i).
+template <class VectorOf, class LeftOut>
+void Index::answer(std::size_t count, const SearchOptions& options, const VectorOf& vector_of,
+                   const LeftOut& left_out, Label* labels, float* scores,
+                   std::size_t* found) const {
+    const Searcher searcher = this->searcher();
     std::optional<Allowed> allowed;
-    if (options.filter != nullptr) allowed = allow(*options.filter);
+    if (options.filter != nullptr) allowed = allow(storage_, *options.filter);
     const auto one = [&](std::size_t i, Borrowed& borrowed) {
         SearchContext& context = *borrowed;
+        const Slot self = left_out(i);
         const CandidatePool& pool =
-            nearest(queries + i * dim_, options, allowed ? &*allowed : nullptr, context);
+            searcher.nearest(vector_of(i, context), options.k + (self == kNoSlot ? 0 : 1),
+                             options.ef, allowed ? &*allowed : nullptr, context);
         std::size_t n = 0;
-        for (; n < std::min(pool.size(), options.k); ++n) {
-            const float score = storage_.quantiser().score_of(pool[n].key);
+        for (std::size_t at = 0; at < pool.size() && n < options.k; ++at) {
+            const float score = storage_.quantiser().score_of(pool[at].key);
             if (options.threshold && score < *options.threshold) break;
-            labels[i * options.k + n] = storage_.label(pool[n].slot);
+            if (pool[at].slot == self) continue;
+            labels[i * options.k + n] = storage_.label(pool[at].slot);
             scores[i * options.k + n] = score;
+            ++n;
         }
         found[i] = n;
     };
@@ -412,6 +331,32 @@ void Index::search(const float* queries, std::size_t count, const SearchOptions&
         count,
         std::min<std::size_t>(options.threads, std::max<std::size_t>(count / kQueriesPerThread, 1)),
         [this] { return Borrowed(*this); }, one);
+}
+
+void Index::search(const float* queries, std::size_t count, const SearchOptions& options,
+                   Label* labels, float* scores, std::size_t* found) const {
+    if (options.k == 0) throw Error(ErrorCode::input, "k must be at least 1, got 0");
+    for (std::size_t i = 0; i < count; ++i) storage_.quantiser().check(queries + i * dim_, i);
+    const SharedLock lock(*this);
+    answer(
+        count, options, [&](std::size_t i, const SearchContext&) { return queries + i * dim_; },
+        [](std::size_t) { return kNoSlot; }, labels, scores, found);
+}
+
+void Index::search_stored(const Label* stored, std::size_t count, bool keep_self,
+                          const SearchOptions& options, Label* labels, float* scores,
+                          std::size_t* found) const {
+    if (options.k == 0) throw Error(ErrorCode::input, "k must be at least 1, got 0");
+    const SharedLock lock(*this);
+    const std::vector<Slot> slots = find_all(stored, count);
+    answer(
+        count, options,
+        [&](std::size_t i, SearchContext& context) {
+            context.stored.resize(dim_);
+            storage_.quantiser().decode(storage_.row(slots[i]), context.stored.data());
+            return context.stored.data();
+        },
+        [&](std::size_t i) { return keep_self ? kNoSlot : slots[i]; }, labels, scores, found);
 }
 
 void Index::save(const std::string& path, std::uint64_t tag) {

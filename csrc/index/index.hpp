@@ -18,19 +18,13 @@
 #include <vector>
 
 #include "index/coded.hpp"
+#include "index/filter.hpp"
 #include "index/graph.hpp"
 #include "index/search.hpp"
+#include "index/searcher.hpp"
 #include "index/storage.hpp"
 
 namespace llmspell::index {
-
-// Which labels a search may return. The memory is the caller's.
-struct Filter {
-    const Label* ids = nullptr;  // a list of labels, in any order
-    std::size_t id_count = 0;
-    const std::uint8_t* bits = nullptr;  // or a bitmap: bit i, lowest first, allows label i
-    std::size_t bit_count = 0;
-};
 
 struct SearchOptions {
     std::size_t k = 10;
@@ -68,12 +62,16 @@ class Index {
     // Query i gets found[i] <= k results at labels + i * k and scores + i * k, best first.
     void search(const float* queries, std::size_t count, const SearchOptions& options,
                 Label* labels, float* scores, std::size_t* found) const;
+    // The same for the vectors that are stored under `stored`, of which each is left out of its own
+    // results unless `keep_self`.
+    void search_stored(const Label* stored, std::size_t count, bool keep_self,
+                       const SearchOptions& options, Label* labels, float* scores,
+                       std::size_t* found) const;
 
     void save(const std::string& path, std::uint64_t tag);
     static std::unique_ptr<Index> load(const std::string& path, std::uint64_t* tag);
 
   private:
-    struct Allowed;
     class SharedLock;
     class ExclusiveLock;
     class Borrowed;
@@ -89,10 +87,13 @@ class Index {
     void bridge();
     void shrink();
     void grow_graph(unsigned threads);
-    Allowed allow(const Filter& filter) const;
-    bool sweep_is_cheaper(std::size_t allowed, std::size_t ef) const;
-    const CandidatePool& nearest(const float* vector, const SearchOptions& options,
-                                 const Allowed* allowed, SearchContext& context) const;
+    std::vector<Slot> find_all(const Label* labels, std::size_t count) const;
+    Searcher searcher() const noexcept {
+        return {storage_, has_graph_ ? &graph_ : nullptr, coded_.get(), params_};
+    }
+    template <class VectorOf, class LeftOut>
+    void answer(std::size_t count, const SearchOptions& options, const VectorOf& vector_of,
+                const LeftOut& left_out, Label* labels, float* scores, std::size_t* found) const;
 
     std::size_t dim_;
     Metric metric_;

@@ -25,6 +25,8 @@ from llmspell.index.neighbors import Neighbors, neighbors_type
 
 __all__ = ["Index", "check_rows"]
 
+_FLOAT32 = np.dtype(np.float32)  # NumPy has one; another that equals it is converted
+
 
 class Index:
     """A vector index in memory: exact while small, an HNSW graph from ``graph_threshold`` on.
@@ -186,7 +188,7 @@ class Index:
         ef = 0 if ef_search is None else require_count("ef_search", ef_search)
         if (
             type(query) is not np.ndarray
-            or query.dtype != np.float32
+            or query.dtype is not _FLOAT32
             or not query.flags.c_contiguous
         ):
             query = as_vectors(query, self._dtype)
@@ -196,6 +198,47 @@ class Index:
         if type(threads) is not int or threads != 1:
             threads = _thread_count(threads)
         return self._neighbors(self._core.search(query, k, ef, threshold, ids, bits, threads))
+
+    def search_by_id(
+        self,
+        ids: ArrayLike,
+        k: int = 10,
+        *,
+        include_self: bool = False,
+        ef_search: int | None = None,
+        filter: IdBitmap | ArrayLike | None = None,
+        threshold: float | None = None,
+        threads: int = 1,
+    ) -> Neighbors:
+        """Return the k nearest vectors of one that the index holds, or of each of several.
+
+        Args:
+            ids: one id, or (q,) of them; the queries are their vectors as :meth:`get` gives them.
+            k: how many, the vector itself not counted unless ``include_self``.
+            include_self: leave a vector in its own results. Equal vectors under other ids are
+                there always.
+            ef_search, filter, threshold, threads: as for :meth:`search`.
+
+        Raises:
+            IdNotFound: an id isn't in the index.
+            InputError, InvalidId, ShapeError: see :meth:`search`.
+        """
+        k = require_count("k", k)
+        ef = 0 if ef_search is None else require_count("ef_search", ef_search)
+        of_ids, bits = as_filter(filter)
+        return self._neighbors(
+            self._core.search_stored(
+                as_ids(ids),
+                np.ndim(ids) == 0,
+                bool(include_self),
+                k,
+                ef,
+                as_threshold(threshold),
+                of_ids,
+                bits,
+                _thread_count(threads),
+            )
+        )
 
     def save(self, path: str | os.PathLike[str], *, tag: int = 0) -> None:
         """Write the index to one file, checksummed; an old file is replaced in one step.

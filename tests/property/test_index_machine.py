@@ -114,6 +114,16 @@ class IndexMachine(RuleBasedStateMachine):
         ids, scores = self.index.search(query, k, filter=bits if mask else allowed)
         self._check(query, ids, scores, k, sorted(self.model.keys() & set(allowed.tolist())))
 
+    @rule(id=IDS, k=st.integers(1, 80), include_self=st.booleans())
+    def search_by_id(self, id: int, k: int, include_self: bool) -> None:
+        if id not in self.model:
+            with pytest.raises(errors.IdNotFound):
+                self.index.search_by_id(id, k)
+            return
+        ids, scores = self.index.search_by_id(id, k, include_self=include_self)
+        eligible = [other for other in sorted(self.model) if include_self or other != id]
+        self._check(self.model[id], ids, scores, k, eligible)
+
     @rule(seed=SEEDS, k=st.integers(1, 80), threshold=st.floats(-40, 40))
     def search_above(self, seed: int, k: int, threshold: float) -> None:
         query = self._vectors(1, seed)[0]

@@ -1,0 +1,75 @@
+#include "index/searcher.hpp"
+
+#include <algorithm>
+
+#include "index/flat.hpp"
+
+namespace llmspell::index {
+namespace {
+
+// A step of a walk computes some 15 distances, to random rows.
+constexpr std::size_t kDistancesPerStep = 15;
+
+}  // namespace
+
+// A walk that passes through everything must be 1 / selectivity times wider to see as many allowed
+// nodes; a sweep over the list computes one distance for each.
+bool Searcher::sweep_is_cheaper(std::size_t allowed, std::size_t ef) const {
+    return allowed * allowed / std::max<std::size_t>(storage_.live(), 1) <= kDistancesPerStep * ef;
+}
+
+// Where the walk of layer 0 begins.
+Candidate Searcher::approach(const Query& query, SearchContext& context) const {
+    context.prepare(graph_->slots(), params_.max_neighbors);
+    Candidate start{0.0f, graph_->entry()};
+    storage_.keys(query, &start.slot, 1, &start.key);
+    return descend(storage_, *graph_, query, start, graph_->max_level(), 0, context, nullptr);
+}
+
+const CandidatePool& Searcher::nearest(const float* vector, std::size_t k, std::size_t ef,
+                                       const Allowed* allowed, SearchContext& context) const {
+    const Query query = storage_.quantiser().query(vector, context.query);
+    const std::size_t live = storage_.live();
+    const std::size_t eligible = allowed == nullptr ? live : allowed->slots.size();
+    const std::size_t wanted = std::min(k, eligible);
+    ef = std::min(live, std::max(wanted, ef == 0 ? params_.ef_search : ef));
+    const auto exactly = [&]() -> const CandidatePool& {
+        if (allowed != nullptr) {
+            sweep(storage_, query, allowed->slots, wanted, context.accepted);
+        } else {
+            sweep(storage_, query, wanted, context.accepted);
+        }
+        return context.accepted;
+    };
+    if (wanted == 0) {
+        context.accepted.reset(1);
+        return context.accepted;
+    }
+    // Asked for a good part of all there is, a walk would touch the rest as well.
+    if (graph_ == nullptr || wanted > eligible / 4 ||
+        (allowed != nullptr && sweep_is_cheaper(eligible, ef))) {
+        return exactly();
+    }
+    if (coded_ != nullptr && allowed == nullptr) {
+        const float* unit = storage_.quantiser().unit(vector, context.unit);
+        coded_->search(storage_, *graph_, unit, query, ef, wanted, context);
+        return context.accepted.size() < wanted ? exactly() : context.accepted;
+    }
+    const Candidate start = approach(query, context);
+    if (allowed == nullptr && storage_.deleted() == 0) {
+        beam_search(storage_, *graph_, query, start, 0, ef, 0, AcceptAll{}, context, nullptr);
+        return context.beam.size() < wanted ? exactly() : context.beam;
+    }
+    // A walk that has cost as much as a sweep and hasn't ended would not end soon.
+    const std::size_t max_steps = std::max(ef, eligible / kDistancesPerStep);
+    const bool settled =
+        allowed != nullptr
+            ? beam_search(storage_, *graph_, query, start, 0, ef, max_steps, *allowed, context,
+                          nullptr)
+            : beam_search(
+                  storage_, *graph_, query, start, 0, ef, max_steps,
+                  [this](Slot slot) { return storage_.is_live(slot); }, context, nullptr);
+    return settled && context.accepted.size() >= wanted ? context.accepted : exactly();
+}
+
+}  // namespace llmspell::index
