@@ -27,7 +27,7 @@ OURS = (
     "llmspell:float32",
     "llmspell:float16",
     "llmspell:int8",
-    "llmspell:float16-rabitq",
+    "llmspell:float16-pq",
 )
 EF_SEARCH = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512)
 # A curve ends at the first setting that reaches this: nobody asks for the points beyond.

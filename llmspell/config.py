@@ -12,7 +12,7 @@ __all__ = ["ElementType", "IndexParams", "IsolationLevel", "Metric", "QuotaLimit
 
 Metric = Literal["ip", "cosine", "l2"]
 ElementType = Literal["float32", "float16", "int8"]
-Quantization = Literal["none", "rabitq"]
+Quantization = Literal["none", "pq"]
 
 MAX_TENANT_ID_CHARS = 128
 MAX_DIM = 16_384
@@ -35,11 +35,11 @@ class IndexParams:
         max_neighbors: links per node on the bottom layer, ``m`` to ``4 * m``; None means ``2 * m``.
         graph_threshold: an index of fewer vectors answers exactly, by a sweep over all of them.
         seed: of the level generator; equal seeds and one thread build equal graphs.
-        quantization: ``"rabitq"`` keeps one-bit codes of a node's neighbours beside its links
-            (Gao and Long 2024, arXiv:2405.12497; Gou et al. 2025, arXiv:2411.12229): searches
-            without a filter walk by estimates from these and order what they find by the vectors.
-            It takes ``dim / 8 + 8`` bytes more for each of the ``max_neighbors`` places of a
-            vector.
+        quantization: ``"pq"`` keeps product-quantised codes of a node's neighbours beside its
+            links (Jégou et al. 2011; Gou et al. 2025, arXiv:2411.12229): searches without a
+            filter walk by estimates from these and order what they find by the vectors. It takes
+            up to 72 bytes more for each of the ``max_neighbors`` places of a vector, fewer where
+            the vectors vary in few directions.
     """
 
     m: int = 16
@@ -58,8 +58,8 @@ class IndexParams:
             _require_int("max_neighbors", self.max_neighbors, self.m, 4 * self.m)
         _require_int("graph_threshold", self.graph_threshold, 0, 1 << 32)
         _require_int("seed", self.seed, 0, (1 << 63) - 1)
-        if self.quantization not in ("none", "rabitq"):
-            raise ConfigError(f"quantization must be 'none' or 'rabitq', got {self.quantization!r}")
+        if self.quantization not in ("none", "pq"):
+            raise ConfigError(f"quantization must be 'none' or 'pq', got {self.quantization!r}")
 
     @classmethod
     def memory_optimized(cls) -> Self:

@@ -13,7 +13,7 @@ from llmspell.config import ElementType, IndexParams, Metric, Quantization
 from llmspell.index import Index
 
 DISTRIBUTION = "llmspell"
-VARIANTS = ("float32", "float16", "int8", "float32-rabitq", "float16-rabitq", "int8-rabitq")
+VARIANTS = ("float32", "float16", "int8", "float32-pq", "float16-pq", "int8-pq")
 
 
 def make(setup: Setup, variant: str) -> Peer:

@@ -31,7 +31,7 @@ constexpr Named<simd::ElementType> kTypes[] = {{"float32", simd::ElementType::f3
                                                {"float16", simd::ElementType::f16},
                                                {"int8", simd::ElementType::i8}};
 constexpr Named<index::Quantization> kQuantizations[] = {{"none", index::Quantization::none},
-                                                         {"rabitq", index::Quantization::rabitq}};
+                                                         {"pq", index::Quantization::pq}};
 
 template <class Enum, std::size_t N>
 Enum parse(const Named<Enum> (&table)[N], const std::string& name, const char* what) {

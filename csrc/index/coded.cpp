@@ -7,8 +7,7 @@
 namespace llmspell::index {
 namespace {
 
-constexpr std::size_t kMaxStarts = 512;
-constexpr std::size_t kMaxSample = std::size_t{1} << 16;
+constexpr std::size_t kMaxStarts = 256;
 
 RowLayout one_block(RowLayout layout) {
     layout.blocks = 1;
@@ -17,21 +16,24 @@ RowLayout one_block(RowLayout layout) {
 
 }  // namespace
 
-void CodedGraph::train(const Storage& storage, std::span<const Slot> slots) {
+void CodedGraph::train(const Storage& storage, Graph& graph, std::span<const Slot> slots,
+                       unsigned threads) {
     const std::size_t dim = storage.quantiser().dim();
-    std::vector<float> vector(dim);
-    std::vector<double> sum(dim);
-    const std::size_t step = std::max<std::size_t>(slots.size() / kMaxSample, 1);
-    std::size_t count = 0;
-    for (std::size_t i = 0; i < slots.size(); i += step, ++count) {
-        storage.quantiser().decode(storage.row(slots[i]), vector.data());
-        for (std::size_t j = 0; j < dim; ++j) sum[j] += vector[j];
+    const std::size_t count = std::min(codes_.codebook().sample_size(), slots.size());
+    std::vector<float> sample(count * dim);
+    for (std::size_t i = 0; i < count; ++i) {
+        storage.quantiser().decode(storage.row(slots[i * slots.size() / count]), &sample[i * dim]);
     }
-    for (std::size_t j = 0; j < dim; ++j) {
-        vector[j] =
-            static_cast<float>(sum[j] / static_cast<double>(std::max<std::size_t>(count, 1)));
-    }
-    codes_.set_centroid(vector);
+    codes_.train(std::move(sample));
+    trained_for_ = slots.size();
+    graph.set_row_bytes(codes_.layout().bytes());
+    encode(storage, slots, threads);
+}
+
+bool CodedGraph::outgrown(const Storage& storage) const noexcept {
+    constexpr std::size_t kGrowth = 4;
+    return trained_for_ < codes_.codebook().sample_size() &&
+           storage.live() >= kGrowth * trained_for_;
 }
 
 void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, unsigned threads) {
@@ -52,7 +54,7 @@ void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, uns
 void CodedGraph::clear() noexcept {
     codes_.clear();
     starts_ = {};
-    start_rows_ = nodes_ = 0;
+    start_rows_ = nodes_ = trained_for_ = 0;
     root_ = kNoSlot;
 }
 
@@ -110,16 +112,17 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
     for (;; width *= 2) {
         context.walk.reset(width);
         codes_.kernels().walk(starts, start_rows_, rows, walk_query, context.walk);
-        order(storage, query, context);
+        order(storage, query, wanted, context);
         if (context.accepted.size() >= wanted || context.walk.size < width) return;
     }
 }
 
-void CodedGraph::order(const Storage& storage, const Query& query, SearchContext& context) const {
+void CodedGraph::order(const Storage& storage, const Query& query, std::size_t wanted,
+                       SearchContext& context) const {
     const WalkPool& pool = context.walk;
     if (context.keys.size() < pool.size) context.keys.resize(pool.size);
     storage.keys(query, pool.slots(), pool.size, context.keys.data());
-    context.accepted.reset(std::max<std::size_t>(pool.size, 1));
+    context.accepted.reset(wanted);
     for (std::size_t i = 0; i < pool.size; ++i) {
         if (storage.is_live(pool.slots()[i]))
             context.accepted.insert(context.keys[i], pool.slots()[i]);

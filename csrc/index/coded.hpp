@@ -20,11 +20,12 @@ class CodedGraph {
     CodedGraph(std::size_t dim, Metric metric, std::uint32_t max_neighbors)
         : codes_(dim, metric, max_neighbors) {}
 
-    std::size_t row_bytes() const noexcept { return codes_.layout().bytes(); }
     std::size_t bytes() const noexcept { return codes_.bytes() + starts_.bytes(); }
 
-    // For all slots of a graph that is about to be built; sets the centroid to their mean.
-    void train(const Storage& storage, std::span<const Slot> slots);
+    // Learns codes from these slots, which are all, and gives them to them.
+    void train(const Storage& storage, Graph& graph, std::span<const Slot> slots, unsigned threads);
+    // Whether there are so many more vectors now that codes should be learnt again.
+    bool outgrown(const Storage& storage) const noexcept;
     void encode(const Storage& storage, std::span<const Slot> slots, unsigned threads);
     void wipe(Slot slot) noexcept { codes_.wipe(slot); }
     void renumber(const std::vector<Slot>& moved, std::size_t live) {
@@ -32,24 +33,27 @@ class CodedGraph {
     }
     void clear() noexcept;
 
-    // Brings the rows whose links changed in step. `removed`: nodes have left the graph.
+    // Brings the rows whose links changed in step, or all after train. `removed`: nodes have left
+    // the graph.
     void pack(Graph& graph, bool removed, unsigned threads);
 
-    // Leaves in context.accepted the live ones of the `ef` nearest by estimate, by their true keys;
-    // of more, where among those fewer than `wanted` are live. `vector` is the query as a float
-    // vector, of unit length under cosine.
+    // Leaves in context.accepted of the `ef` nearest by estimate the `wanted` that are nearest by
+    // their true keys, and live; of more than `ef`, where too few of those are live. `vector` is
+    // the query as a float vector, of unit length under cosine.
     void search(const Storage& storage, const Graph& graph, const float* vector, const Query& query,
                 std::size_t ef, std::size_t wanted, SearchContext& context) const;
 
   private:
-    void order(const Storage& storage, const Query& query, SearchContext& context) const;
+    void order(const Storage& storage, const Query& query, std::size_t wanted,
+               SearchContext& context) const;
     void choose_starts(const Graph& graph);
 
     Codes codes_;
     AlignedArray<std::byte> starts_;  // rows of one block each
     std::size_t start_rows_ = 0;
-    std::size_t nodes_ = 0;  // in the graph when the starts were chosen
-    Slot root_ = kNoSlot;    // from which every node can be reached
+    std::size_t trained_for_ = 0;  // vectors
+    std::size_t nodes_ = 0;        // in the graph when the starts were chosen
+    Slot root_ = kNoSlot;          // from which every node can be reached
 };
 
 }  // namespace llmspell::index

@@ -7,12 +7,32 @@
 
 namespace llmspell::index {
 
-Graph::Graph(std::uint32_t m, std::uint32_t max_neighbors, std::size_t row_bytes) noexcept
-    : m_(m),
-      max_neighbors_(max_neighbors),
-      row_bytes_(std::max(row_bytes, max_neighbors * sizeof(Slot))) {
-    constexpr std::size_t kLine = AlignedArray<std::byte>::kCacheLine;
-    row_bytes_ = (row_bytes_ + kLine - 1) / kLine * kLine;
+namespace {
+
+constexpr std::size_t kLine = AlignedArray<std::byte>::kCacheLine;
+
+std::size_t row_size(std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
+
+}  // namespace
+
+Graph::Graph(std::uint32_t m, std::uint32_t max_neighbors) noexcept
+    : m_(m), max_neighbors_(max_neighbors), row_bytes_(row_size(max_neighbors * sizeof(Slot))) {}
+
+void Graph::set_row_bytes(std::size_t bytes) {
+    const std::size_t places = max_neighbors_ * sizeof(Slot);
+    const std::size_t fresh_bytes = row_size(std::max(bytes, places));
+    if (fresh_bytes != row_bytes_) {
+        AlignedArray<std::byte> fresh;
+        fresh.resize(slots() * fresh_bytes);
+        for (std::size_t slot = 0; slot < slots(); ++slot) {
+            std::memcpy(fresh.data() + slot * fresh_bytes, bottom_.data() + slot * row_bytes_,
+                        places);
+        }
+        bottom_ = std::move(fresh);
+        row_bytes_ = fresh_bytes;
+    }
+    std::fill(changed_.begin(), changed_.end(), ~std::uint64_t{0});
+    if (slots() % 64 != 0) changed_.back() = (std::uint64_t{1} << (slots() % 64)) - 1;
 }
 
 void Graph::resize(std::size_t slots) {
@@ -26,7 +46,7 @@ void Graph::resize(std::size_t slots) {
     upper_.resize(slots);
 }
 
-void Graph::clear() noexcept { *this = Graph(m_, max_neighbors_, row_bytes_); }
+void Graph::clear() noexcept { *this = Graph(m_, max_neighbors_); }
 
 std::size_t Graph::bytes() const noexcept {
     std::size_t total = bottom_.bytes() + parents_.capacity() * sizeof(Slot) + levels_.capacity() +
@@ -139,7 +159,8 @@ void Graph::grow_tree(Slot slot) {
 }
 
 void Graph::renumber(const std::vector<Slot>& moved, std::size_t live) {
-    Graph fresh(m_, max_neighbors_, row_bytes_);
+    Graph fresh(m_, max_neighbors_);
+    fresh.row_bytes_ = row_bytes_;
     fresh.resize(live);
     std::vector<Slot> links_there, extras_there;
     for (Slot slot = 0; slot < moved.size(); ++slot) {

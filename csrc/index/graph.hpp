@@ -22,8 +22,7 @@ namespace llmspell::index {
 
 class Graph {
   public:
-    // Rows of layer 0 have `row_bytes`, or what their links need.
-    Graph(std::uint32_t m, std::uint32_t max_neighbors, std::size_t row_bytes = 0) noexcept;
+    Graph(std::uint32_t m, std::uint32_t max_neighbors) noexcept;
 
     void resize(std::size_t slots);
     void clear() noexcept;
@@ -62,6 +61,9 @@ class Graph {
                    std::span<const Slot> extras = {}) noexcept;
 
     std::size_t row_bytes() const noexcept { return row_bytes_; }
+    // Makes rows of layer 0 so long, or as their links need. All count as changed; what lay beside
+    // the places is gone.
+    void set_row_bytes(std::size_t bytes);
     const std::byte* bottom_row(Slot slot) const noexcept {
         return bottom_.data() + slot * row_bytes_;
     }

@@ -91,7 +91,7 @@ Index::Index(std::size_t dim, Metric metric, simd::ElementType type, const Param
       coded_(params.quantization == Quantization::none
                  ? nullptr
                  : std::make_unique<CodedGraph>(dim, metric, params.max_neighbors)),
-      graph_(params.m, params.max_neighbors, coded_ ? coded_->row_bytes() : 0) {}
+      graph_(params.m, params.max_neighbors) {}
 
 bool Index::contains(Label label) const {
     const SharedLock lock(*this);
@@ -217,6 +217,14 @@ void Index::grow_graph(unsigned threads) {
     code(slots, true, threads);
 }
 
+std::vector<Slot> Index::linked_slots() const {
+    std::vector<Slot> slots;
+    for (Slot slot = 0; slot < graph_.slots(); ++slot) {
+        if (graph_.contains(slot)) slots.push_back(slot);
+    }
+    return slots;
+}
+
 std::vector<Slot> Index::live_slots() const {
     std::vector<Slot> slots;
     for (Slot slot = 0; slot < storage_.slots(); ++slot) {
@@ -225,11 +233,18 @@ std::vector<Slot> Index::live_slots() const {
     return slots;
 }
 
-// Gives codes to slots that have been linked; where they are all there are, trains them first.
+// Gives codes to slots that have been linked, learnt from all where these are all, or as many more
+// as there were when codes were learnt.
 void Index::code(std::span<const Slot> slots, bool all, unsigned threads) {
     if (!coded_) return;
-    if (all) coded_->train(storage_, slots);
-    coded_->encode(storage_, slots, threads);
+    if (all) {
+        coded_->train(storage_, graph_, slots, threads);
+    } else if (coded_->outgrown(storage_)) {
+        coded_->train(storage_, graph_, linked_slots(), threads);
+        all = true;
+    } else {
+        coded_->encode(storage_, slots, threads);
+    }
     coded_->pack(graph_, all, threads);
 }
 

@@ -81,6 +81,7 @@ class Index {
                      bool replace) const;
     Storage::Entry forget(Slot slot);
     std::vector<Slot> live_slots() const;
+    std::vector<Slot> linked_slots() const;
     void code(std::span<const Slot> slots, bool all, unsigned threads);
     void drop_graph() noexcept;
     void repair();

@@ -16,7 +16,7 @@ inline constexpr Slot kNoSlot = ~Slot{0};
 enum class Metric : std::uint8_t { ip, cosine, l2 };
 
 // What a walk of the graph computes distances from: the stored rows, or codes beside the links.
-enum class Quantization : std::uint8_t { none, rabitq };
+enum class Quantization : std::uint8_t { none, pq };
 
 struct Params {
     std::uint32_t m = 16;              // links per node on the upper layers

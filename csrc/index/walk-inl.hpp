@@ -4,6 +4,8 @@
 //   below(keys, ids, bound)            bit i: keys[i] < bound, and ids[i] is a node
 //   count_below(keys, n, key)          how many of n are; up to 16 beyond n may be read
 //   make_room(keys, slots, at, end)    moves [at, end) up by one
+//   add_up(projected, points, axes, out)  a group's 16 entries, and their range
+//   to_table(entries, low, scale, out) 16 entries, less the lowest, in steps, rounded to bytes
 // and then includes this file there.
 
 inline void insert(WalkPool& pool, std::int32_t key, Slot slot) {
@@ -100,62 +102,26 @@ void walk(const WalkRows& starts, std::size_t start_rows, const WalkRows& graph,
     }
 }
 
-// Sums and differences of the two halves, interleaved.
-inline void mix(const float* __restrict from, float* __restrict to, std::size_t half) {
-    for (std::size_t i = 0; i < half; ++i) {
-        const float a = from[i], b = from[i + half];
-        to[2 * i] = a + b;
-        to[2 * i + 1] = a - b;
-    }
-}
-
-// After log2(dim) rounds each number depends on all others; for a power of two they make up a
-// Walsh-Hadamard transform.
-void rotate(float* vector, float* scratch, const float* signs, std::size_t dim) {
-    const std::size_t half = dim / 2;
-    float *from = vector, *to = scratch;
-    for (std::size_t pass = 0; pass < kRotationPasses; ++pass, signs += dim) {
-        for (std::size_t i = 0; i < dim; ++i) from[i] *= signs[i];
-        for (std::size_t reach = 1; reach < dim; reach *= 2) {
-            mix(from, to, half);
-            std::swap(from, to);
-        }
-    }
-    if (from != vector) std::memcpy(vector, from, dim * sizeof(float));
-}
-
-WalkQuery tabulate(const float* rotated, std::size_t dim, std::uint8_t* tables) {
-    const std::size_t groups = dim / kGroupDims;
-    float largest = 0.0f, total = 0.0f;
+WalkQuery tabulate(const float* projected, const float* points, const std::uint32_t* ends,
+                   std::size_t groups, std::uint8_t* tables) {
+    alignas(64) float entries[kMaxGroups * kGroupPoints];
+    float lows[kMaxGroups];
+    float widest = 0.0f, offset = 0.0f;
+    std::uint32_t axis = 0;
     for (std::size_t g = 0; g < groups; ++g) {
-        const float* v = rotated + g * kGroupDims;
-        const float sum = (std::fabs(v[0]) + std::fabs(v[1])) + (std::fabs(v[2]) + std::fabs(v[3]));
-        largest = sum > largest ? sum : largest;
-        total += sum;
+        const std::uint32_t end = ends[g];
+        const Range range = add_up(projected + axis, points + axis * kGroupPoints, end - axis,
+                                   entries + g * kGroupPoints);
+        axis = end;
+        lows[g] = range.low;
+        widest = std::max(widest, range.high - range.low);
+        offset += range.low;
     }
-    const float top = static_cast<float>(std::min<std::size_t>(255, 65535 / groups));
-    const float scale = largest > 0.0f ? top / largest : 0.0f;
+    const float scale = widest > 0.0f ? 255.0f / widest : 0.0f;
     for (std::size_t g = 0; g < groups; ++g) {
-        const float* v = rotated + g * kGroupDims;
-        float when[kGroupDims][2];  // what the dimension adds where the code's bit is 0, or 1
-        for (std::size_t j = 0; j < kGroupDims; ++j) {
-            const float x = v[j] * scale;
-            when[j][0] = x < 0.0f ? -x : 0.0f;
-            when[j][1] = x < 0.0f ? 0.0f : x;
-        }
-        const float low[4] = {when[0][0] + when[1][0], when[0][1] + when[1][0],
-                              when[0][0] + when[1][1], when[0][1] + when[1][1]};
-        const float high[4] = {when[2][0] + when[3][0], when[2][1] + when[3][0],
-                               when[2][0] + when[3][1], when[2][1] + when[3][1]};
-        std::uint8_t* table = tables + g * kGroupBytes;
-        for (std::size_t i = 0; i < 4; ++i) {
-            for (std::size_t j = 0; j < 4; ++j) {
-                table[4 * i + j] =
-                    static_cast<std::uint8_t>(static_cast<std::int32_t>(low[j] + high[i] + 0.5f));
-            }
-        }
+        to_table(entries + g * kGroupPoints, lows[g], scale, tables + g * kGroupBytes);
     }
-    return {tables, scale > 0.0f ? 1.0f / scale : 0.0f, -0.5f * total};
+    return {tables, scale > 0.0f ? 1.0f / scale : 0.0f, offset};
 }
 
-constexpr WalkKernels kWalkKernels = {rotate, tabulate, walk};
+constexpr WalkKernels kWalkKernels = {tabulate, walk};

@@ -1,11 +1,11 @@
-// A best-first walk over rows that hold a node's links and, beside them, one-bit codes of the nodes
-// they lead to: one hop reads one row and estimates all its neighbours at once.
+// A best-first walk over rows that hold a node's links and, beside them, short codes of the nodes
+// they lead to (SymphonyQG: Gou, Gao, Xu and Long 2025, arXiv:2411.12229): one hop reads one row
+// and estimates all its neighbours at once.
 //
-// A code has a bit for each dimension of the rotated vector, its sign. Four dimensions make a
-// group, and for each group the query has a table of 16 one-byte entries, what each of the 16
-// patterns of signs would add; a byte shuffle looks 16 of them up (André, Kermarrec and Le
-// Scouarnec 2015, "Cache locality is not enough"). The tables are of |q| where query and code agree
-// in sign, so entries are never negative.
+// A code has four bits for each of its groups, and for each group the query has a table of 16
+// one-byte entries, what each of the 16 points of the group adds to the inner product; a byte
+// shuffle looks 16 of them up (André, Kermarrec and Le Scouarnec 2015, "Cache locality is not
+// enough").
 //
 // All is one table of functions per instruction-set level, as in simd/kernels.hpp.
 #pragma once
@@ -20,11 +20,11 @@
 
 namespace llmspell::index {
 
-inline constexpr std::size_t kBlock = 32;         // neighbours whose codes are looked up together
-inline constexpr std::size_t kCodeMultiple = 64;  // dimensions are padded with zeros to these
-inline constexpr std::size_t kGroupDims = 4;      // dimensions of a group
-inline constexpr std::size_t kGroupBytes = 16;    // of a block's codes, and of a query's table
-inline constexpr std::size_t kRotationPasses = 2;
+inline constexpr std::size_t kBlock = 32;        // neighbours whose codes are looked up together
+inline constexpr std::size_t kGroupPoints = 16;  // that a group's four bits tell apart
+inline constexpr std::size_t kGroupBytes = 16;   // of a block's codes, and of a query's table
+inline constexpr std::size_t kGroupsStep = 4;    // a code's groups are a multiple of this
+inline constexpr std::size_t kMaxGroups = 128;
 
 // Where things lie in a row: the ids of all blocks, kNoSlot where there is none, then block by
 // block a factor and, under l2, a bias for each neighbour, and groups * 16 bytes of codes. In a
@@ -78,12 +78,11 @@ struct WalkRows {
 };
 
 struct WalkKernels {
-    // Turns `vector` of `dim` numbers, a multiple of 64, by a random rotation and makes it longer,
-    // both the same for all vectors. `scratch` has `dim` numbers, `signs` 1 or -1 for each in each
-    // pass.
-    void (*rotate)(float* vector, float* scratch, const float* signs, std::size_t dim);
-    // The tables of a rotated query; their entries add up to below 2^16.
-    WalkQuery (*tabulate)(const float* rotated, std::size_t dim, std::uint8_t* tables);
+    // The tables of a query. `projected` has a coordinate for each axis, `points` for each axis
+    // those of its group's points; a group's axes are those before ends[group], behind those of the
+    // group before it.
+    WalkQuery (*tabulate)(const float* projected, const float* points, const std::uint32_t* ends,
+                          std::size_t groups, std::uint8_t* tables);
     // Leaves in `pool`, whose limit is set, the nearest nodes by estimate that a walk comes to. It
     // starts from the nearest of those in the rows of `starts`, of one block each, and from all of
     // the last row.

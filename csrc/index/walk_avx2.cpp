@@ -87,6 +87,38 @@ inline void make_room(std::int32_t* keys, Slot* slots, std::size_t at, std::size
     std::memmove(slots + at + 1, slots + at, (end - at) * sizeof(*slots));
 }
 
+inline float lowest(__m256 v) {
+    const __m128 four = _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    const __m128 two = _mm_min_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_min_ss(two, _mm_movehdup_ps(two)));
+}
+
+inline Range add_up(const float* projected, const float* points, std::size_t axes, float* out) {
+    __m256 left = _mm256_setzero_ps(), right = _mm256_setzero_ps();
+    for (std::size_t a = 0; a < axes; ++a) {
+        const __m256 x = _mm256_set1_ps(projected[a]);
+        left = _mm256_fmadd_ps(x, _mm256_loadu_ps(points + a * kGroupPoints), left);
+        right = _mm256_fmadd_ps(x, _mm256_loadu_ps(points + a * kGroupPoints + 8), right);
+    }
+    _mm256_store_ps(out, left);
+    _mm256_store_ps(out + 8, right);
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    return {lowest(_mm256_min_ps(left, right)),
+            -lowest(_mm256_xor_ps(_mm256_max_ps(left, right), sign))};
+}
+
+inline void to_table(const float* entries, float low, float scale, std::uint8_t* out) {
+    const __m256 base = _mm256_set1_ps(low), unit = _mm256_set1_ps(scale);
+    const auto steps = [&](const float* from) {
+        return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_sub_ps(_mm256_load_ps(from), base), unit));
+    };
+    const __m256i words =
+        _mm256_permute4x64_epi64(_mm256_packus_epi32(steps(entries), steps(entries + 8)), 0xd8);
+    const __m128i bytes =
+        _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+}
+
 #include "index/walk-inl.hpp"
 
 }  // namespace

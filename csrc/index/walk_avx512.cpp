@@ -96,6 +96,22 @@ inline void make_room(std::int32_t* keys, Slot* slots, std::size_t at, std::size
     }
 }
 
+inline Range add_up(const float* projected, const float* points, std::size_t axes, float* out) {
+    __m512 sum = _mm512_setzero_ps();
+    for (std::size_t a = 0; a < axes; ++a) {
+        sum = _mm512_fmadd_ps(_mm512_set1_ps(projected[a]),
+                              _mm512_loadu_ps(points + a * kGroupPoints), sum);
+    }
+    _mm512_store_ps(out, sum);
+    return {_mm512_reduce_min_ps(sum), _mm512_reduce_max_ps(sum)};
+}
+
+inline void to_table(const float* entries, float low, float scale, std::uint8_t* out) {
+    const __m512 above = _mm512_sub_ps(_mm512_load_ps(entries), _mm512_set1_ps(low));
+    const __m512i steps = _mm512_cvtps_epi32(_mm512_mul_ps(above, _mm512_set1_ps(scale)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(steps));
+}
+
 #include "index/walk-inl.hpp"
 
 }  // namespace

@@ -13,6 +13,10 @@
 
 namespace llmspell::index {
 
+struct Range {
+    float low, high;
+};
+
 namespace scalar {
 const WalkKernels& kernels() noexcept;
 }

@@ -49,6 +49,22 @@ inline void make_room(std::int32_t* keys, Slot* slots, std::size_t at, std::size
     std::memmove(slots + at + 1, slots + at, (end - at) * sizeof(*slots));
 }
 
+inline Range add_up(const float* projected, const float* points, std::size_t axes, float* out) {
+    std::fill(out, out + kGroupPoints, 0.0f);
+    for (std::size_t a = 0; a < axes; ++a) {
+        for (std::size_t k = 0; k < kGroupPoints; ++k) {
+            out[k] += projected[a] * points[a * kGroupPoints + k];
+        }
+    }
+    return {*std::min_element(out, out + kGroupPoints), *std::max_element(out, out + kGroupPoints)};
+}
+
+inline void to_table(const float* entries, float low, float scale, std::uint8_t* out) {
+    for (std::size_t k = 0; k < kGroupPoints; ++k) {
+        out[k] = static_cast<std::uint8_t>(std::lrint((entries[k] - low) * scale));
+    }
+}
+
 #include "index/walk-inl.hpp"
 
 }  // namespace

@@ -1,10 +1,10 @@
-// Estimates from codes against the vectors they came from: right on average, and no further off
-// than a one-bit code of that dimension may be.
+// Estimates from codes against the vectors they came from, and codes in rows.
 #include "index/codes.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "check.hpp"
@@ -26,13 +26,10 @@ float as_float(std::int32_t key) {
 }
 
 struct Coded {
-    Coded(Metric metric, std::size_t dimension, std::size_t count)
-        : dim(dimension), codes(dimension, metric, 32), vectors(make_vectors(count, dimension, 1)) {
-        std::vector<float> centroid(dim);
-        for (std::size_t i = 0; i < count * dim; ++i) {
-            centroid[i % dim] += vectors[i] / static_cast<float>(count);
-        }
-        codes.set_centroid(centroid);
+    Coded(Metric metric, std::size_t dimension, std::vector<float> data)
+        : dim(dimension), codes(dimension, metric, 32), vectors(std::move(data)) {
+        const std::size_t count = vectors.size() / dim;
+        codes.train(vectors);
         codes.resize(count);
         for (Slot slot = 0; slot < count; ++slot) {
             codes.set(slot, &vectors[slot * dim], scratch);
@@ -66,45 +63,103 @@ struct Coded {
     CodeScratch scratch;
 };
 
-void estimates_are_near_the_keys() {
-    constexpr std::size_t kRows = 200, kQueries = 20;
+// Vectors that vary less and less from one hidden direction to the next, as embeddings do.
+std::vector<float> decaying(std::size_t count, std::size_t dim, std::uint64_t seed) {
+    SplitMix64 directions(1), random(seed);
+    std::vector<float> mixing(dim * dim), vectors(count * dim), hidden(dim);
+    for (float& x : mixing) x = static_cast<float>(directions.unit() - 0.5);
+    for (std::size_t i = 0; i < count; ++i) {
+        for (std::size_t j = 0; j < dim; ++j) {
+            const double share = std::exp(-8.0 * static_cast<double>(j) / static_cast<double>(dim));
+            hidden[j] = static_cast<float>((random.unit() + random.unit() - 1.0) * share);
+        }
+        for (std::size_t j = 0; j < dim; ++j) {
+            for (std::size_t k = 0; k < dim; ++k) {
+                vectors[i * dim + j] += hidden[k] * mixing[j * dim + k];
+            }
+        }
+    }
+    return vectors;
+}
+
+std::vector<float> uniform(std::size_t count, std::size_t dim) {
+    SplitMix64 random(5);
+    std::vector<float> vectors(count * dim);
+    for (float& x : vectors) x = static_cast<float>(random.unit() - 0.5);
+    return vectors;
+}
+
+double correlation(const std::vector<double>& a, const std::vector<float>& b) {
+    double mean_a = 0, mean_b = 0, aa = 0, ab = 0, bb = 0;
+    const double n = static_cast<double>(a.size());
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        mean_a += a[i] / n;
+        mean_b += b[i] / n;
+    }
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        aa += (a[i] - mean_a) * (a[i] - mean_a);
+        ab += (a[i] - mean_a) * (b[i] - mean_b);
+        bb += (b[i] - mean_b) * (b[i] - mean_b);
+    }
+    return ab / std::sqrt(aa * bb);
+}
+
+void estimates_order_vectors_nearly_as_keys_do() {
+    constexpr std::size_t kRows = 2000, kQueries = 10;
     for (const Metric metric : kMetrics) {
-        for (const std::size_t dim : {1u, 3u, 64u, 100u, 384u, 1536u}) {
-            Coded coded(metric, dim, kRows);
-            double squares = 0, scale = 0;
+        for (const std::size_t dim : {2u, 3u, 16u, 100u, 256u}) {
+            Coded coded(metric, dim, decaying(kRows, dim, 1));
+            const std::vector<float> queries = decaying(kQueries, dim, 2);
             for (std::size_t q = 0; q < kQueries; ++q) {
-                // Any constant for a query leaves the order as it is.
-                const float* query = &coded.vectors[q * dim];
-                const std::vector<float> keys = coded.estimates(query);
-                double query2 = 0;
-                std::vector<double> errors(kRows);
-                double mean = 0;
+                const float* query = &queries[q * dim];
+                std::vector<double> keys(kRows);
                 for (std::size_t i = 0; i < kRows; ++i) {
-                    double key = 0;
                     for (std::size_t j = 0; j < dim; ++j) {
                         const double a = query[j], b = coded.vectors[i * dim + j];
-                        key += metric == Metric::l2 ? (a - b) * (a - b) : -a * b;
+                        keys[i] += metric == Metric::l2 ? (a - b) * (a - b) : -a * b;
                     }
-                    errors[i] = keys[i] - key;
-                    mean += errors[i] / kRows;
                 }
-                for (std::size_t j = 0; j < dim; ++j) query2 += double{query[j]} * query[j];
-                for (const double error : errors) squares += (error - mean) * (error - mean);
-                scale += query2;
+                CHECK(correlation(keys, coded.estimates(query)) > 0.9);
             }
-            // The error of <q, r> has a standard deviation near 0.76 |q| |r| / sqrt(dim), and here
-            // |r| < |q|; keys of l2 hold it twice. Tables and few dimensions add their own.
-            const double deviation = std::sqrt(squares / (kRows * kQueries));
-            const double size = scale / kQueries;
-            const double bound =
-                size / std::sqrt(static_cast<double>(std::max<std::size_t>(dim, 8)));
-            CHECK(deviation < (metric == Metric::l2 ? 2.0 : 1.0) * bound);
         }
     }
 }
 
+void codes_are_longer_where_vectors_vary_in_more_directions() {
+    const Coded few(Metric::ip, 64, decaying(500, 64, 1));
+    const Coded many(Metric::ip, 64, uniform(500, 64));
+    CHECK(few.codes.codebook().groups() < many.codes.codebook().groups());
+    for (const Coded* coded : {&few, &many}) {
+        CHECK(coded->codes.codebook().groups() % kGroupsStep == 0);
+        CHECK(coded->codes.codebook().groups() <= kMaxGroups);
+    }
+}
+
+void vectors_that_are_all_alike_or_few_have_codes() {
+    for (const Metric metric : kMetrics) {
+        for (const std::size_t count : {1u, 5u, 40u}) {
+            Coded coded(metric, 70, std::vector<float>(count * 70, 0.5f));
+            const std::vector<float> keys = coded.estimates(&coded.vectors[0]);
+            for (const float key : keys) CHECK(key == keys[0] && std::isfinite(key));
+        }
+    }
+}
+
+void more_dimensions_than_one_covariance_takes_are_coded() {
+    constexpr std::size_t kDim = 2500;
+    Coded coded(Metric::l2, kDim, make_vectors(200, kDim, 3));
+    std::vector<double> keys(200);
+    for (std::size_t i = 0; i < 200; ++i) {
+        for (std::size_t j = 0; j < kDim; ++j) {
+            const double rest = double{coded.vectors[j]} - coded.vectors[i * kDim + j];
+            keys[i] += rest * rest;
+        }
+    }
+    CHECK(correlation(keys, coded.estimates(&coded.vectors[0])) > 0.95);
+}
+
 void packing_leaves_nothing_of_what_was_there() {
-    Coded coded(Metric::ip, 100, 40);
+    Coded coded(Metric::ip, 100, make_vectors(40, 100, 1));
     const std::size_t row_bytes = coded.codes.layout().bytes();
     std::vector<std::byte> fresh(row_bytes), used(row_bytes);
     std::vector<Slot> many(32), few{7, 9, 11};
@@ -116,7 +171,7 @@ void packing_leaves_nothing_of_what_was_there() {
 }
 
 void codes_follow_their_slots() {
-    Coded coded(Metric::l2, 33, 40);
+    Coded coded(Metric::l2, 33, make_vectors(40, 33, 1));
     const std::size_t row_bytes = coded.codes.layout().bytes();
     std::vector<std::byte> before(row_bytes), after(row_bytes);
     const Slot old = 30, now = 4;
@@ -137,7 +192,10 @@ void codes_follow_their_slots() {
 
 int main() {
     if (forced_level_is_missing()) return kSkipped;
-    estimates_are_near_the_keys();
+    estimates_order_vectors_nearly_as_keys_do();
+    codes_are_longer_where_vectors_vary_in_more_directions();
+    vectors_that_are_all_alike_or_few_have_codes();
+    more_dimensions_than_one_covariance_takes_are_coded();
     packing_leaves_nothing_of_what_was_there();
     codes_follow_their_slots();
     return check_result();

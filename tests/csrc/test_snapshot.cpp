@@ -121,7 +121,7 @@ void resealed_changes_are_refused_or_harmless(const Folder& folder) {
         for (const std::uint64_t threshold : {0u, 10'000u}) {
             // float16 by codes as well, whose extras are a section of their own.
             const auto quantization =
-                type == simd::ElementType::f16 ? Quantization::rabitq : Quantization::none;
+                type == simd::ElementType::f16 ? Quantization::pq : Quantization::none;
             const std::vector<char> good = a_snapshot(path, type, threshold, quantization);
             CHECK(!refused(path));
             for (int round = 0; round < 300; ++round) {
@@ -146,8 +146,7 @@ void resealed_changes_are_refused_or_harmless(const Folder& folder) {
 
 void resealed_truncations_are_refused(const Folder& folder) {
     const std::string path = folder.path / "index";
-    const std::vector<char> good =
-        a_snapshot(path, simd::ElementType::f32, 0, Quantization::rabitq);
+    const std::vector<char> good = a_snapshot(path, simd::ElementType::f32, 0, Quantization::pq);
     for (std::size_t i = 0; i < kSections; ++i) {
         for (const std::int64_t change : {-8, -4, -1, 1, 4, 8, 64}) {
             std::vector<char> bad = good;
@@ -223,8 +222,7 @@ void each_check_holds(const Folder& folder) {
 
 void each_check_of_extras_holds(const Folder& folder) {
     const std::string path = folder.path / "index";
-    const std::vector<char> good =
-        a_snapshot(path, simd::ElementType::f32, 0, Quantization::rabitq);
+    const std::vector<char> good = a_snapshot(path, simd::ElementType::f32, 0, Quantization::pq);
     const auto extras =
         static_cast<std::size_t>(get<std::uint64_t>(good, kSectionsAt + 4 * kExtent));
     const auto links =

@@ -14,7 +14,7 @@ from llmspell.config import ElementType, Metric
 from tests.index.vectors import METRICS, TYPES, clustered, recall, scores_of
 
 PLAIN = IndexParams(m=8, ef_construction=80, graph_threshold=0)
-CODED = replace(PLAIN, quantization="rabitq")
+CODED = replace(PLAIN, quantization="pq")
 
 
 @pytest.mark.parametrize("dim", [48, 130])
@@ -74,7 +74,7 @@ def test_a_loaded_index_answers_as_the_saved_one(tmp_path: Path) -> None:
     index.delete(np.arange(0, 2_500, 3))
     index.save(tmp_path / "index")
     loaded = Index.load(tmp_path / "index")
-    assert loaded.params.quantization == "rabitq"
+    assert loaded.params.quantization == "pq"
     queries = clustered(300, 70, 2)
     before, after = index.search(queries, 10), loaded.search(queries, 10)
     # The codes are made anew, about the mean of what is there now.
@@ -110,5 +110,5 @@ def test_searches_beside_changes_find_what_stays() -> None:
 
 
 def test_an_unknown_quantization_is_refused() -> None:
-    with pytest.raises(errors.ConfigError, match="quantization must be 'none' or 'rabitq'"):
-        IndexParams(quantization="pq")  # type: ignore[arg-type]
+    with pytest.raises(errors.ConfigError, match="quantization must be 'none' or 'pq'"):
+        IndexParams(quantization="rabitq")  # type: ignore[arg-type]

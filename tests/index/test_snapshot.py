@@ -28,7 +28,7 @@ def _index(n: int = 300, threshold: int = 0, quantization: Quantization = "none"
     return index
 
 
-@pytest.mark.parametrize("quantization", ["none", "rabitq"])
+@pytest.mark.parametrize("quantization", ["none", "pq"])
 def test_file_is_as_the_reference_describes_it(tmp_path: Path, quantization: Quantization) -> None:
     """docs/reference/snapshot.md, read by what it says."""
     index = _index(100, quantization=quantization)
@@ -38,7 +38,7 @@ def test_file_is_as_the_reference_describes_it(tmp_path: Path, quantization: Qua
     fields = struct.unpack_from("<8sIIIBBBB4IQQQQIi", content)
     assert fields[0] == b"LLSPIDX\n"
     assert fields[1] == 2
-    coded = quantization == "rabitq"
+    coded = quantization == "pq"
     assert fields[3:16] == (12, 0, 0, 1, coded, 5, 10, 40, 100, 0, 3, 99, 100)
     entry, top = fields[16:]
     sections = [struct.unpack_from("<QQII", content, 80 + 24 * i) for i in range(5)]

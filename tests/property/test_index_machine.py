@@ -194,7 +194,7 @@ def _machine(metric_: Metric, dtype_: ElementType, kind: str) -> type[IndexMachi
         metric = metric_
         dtype = dtype_
         graph = kind != "flat"
-        quantization = "rabitq" if kind == "coded" else "none"
+        quantization = "pq" if kind == "coded" else "none"
 
     return Machine
 

@@ -1,0 +1,314 @@
+#include "index/codebook.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+
+#include "index/principal.hpp"
+
+namespace llmspell::index {
+namespace {
+
+constexpr std::size_t kMaxStretch = 1024;
+constexpr std::size_t kLine = AlignedArray<std::int8_t>::kCacheLine;
+constexpr std::size_t kMaxAxes = 512;  // looked for in a stretch
+constexpr double kGroupBits = 4.0;
+constexpr double kAxesShare = 2.7;  // axes for each group, at most
+// What the best code of its length would leave of the variance. With these, a walk on real
+// embeddings reads about as much as it would with half or twice the groups: fewer, longer rows, or
+// more of shorter ones.
+constexpr double kLeft = 0.13;
+
+std::size_t round_up(std::size_t value, std::size_t unit) {
+    return (value + unit - 1) / unit * unit;
+}
+
+// Rounds to whole numbers up to 127 of a unit, which it returns.
+float to_bytes(const float* vector, std::size_t dim, std::int8_t* out) {
+    float largest = 0.0f;
+    for (std::size_t i = 0; i < dim; ++i) largest = std::max(largest, std::fabs(vector[i]));
+    const float unit = std::max(largest / 127.0f, std::numeric_limits<float>::min());
+    const float inverse = 1.0f / unit;
+    for (std::size_t i = 0; i < dim; ++i) {
+        out[i] = static_cast<std::int8_t>(static_cast<int>(vector[i] * inverse + 127.5f) - 127);
+    }
+    return unit;
+}
+
+float dot(const float* a, const float* b, std::size_t dim) {
+    const auto& kernel = simd::active().ip[static_cast<std::size_t>(simd::ElementType::f32)];
+    return kernel.pair(a, b, dim);
+}
+
+// Bits for each of several variances, so that `bits` in all leave least of their sum: all is cut
+// down to one level (reverse water-filling; Cover and Thomas, "Elements of Information Theory").
+std::vector<double> share_bits(std::span<const double> variances, double bits) {
+    std::vector<double> out(variances.size());
+    double low = 0.0, high = 0.0;  // of the logarithm of what is cut off
+    for (const double v : variances) {
+        if (v <= 0.0) continue;
+        high = std::max(high, std::log2(v));
+        low = std::min(low, std::log2(v));
+    }
+    low -= 2.0 * bits;
+    for (int step = 0; step < 60; ++step) {
+        const double level = 0.5 * (low + high);
+        double sum = 0.0;
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            const double v = variances[i];
+            out[i] = v > 0.0 ? std::max(0.0, 0.5 * (std::log2(v) - level)) : 0.0;
+            sum += out[i];
+        }
+        (sum > bits ? low : high) = level;
+    }
+    return out;
+}
+
+double left_by(std::span<const double> variances, std::span<const double> bits) {
+    double left = 0.0;
+    for (std::size_t i = 0; i < bits.size(); ++i) left += variances[i] * std::exp2(-2.0 * bits[i]);
+    return left;
+}
+
+// The least number of groups that leaves as little of `total` as wanted.
+std::size_t groups_for(std::span<const double> variances, double total) {
+    const double missed = total - std::accumulate(variances.begin(), variances.end(), 0.0);
+    std::size_t groups = kGroupsStep;
+    for (; groups < kMaxGroups; groups += kGroupsStep) {
+        const auto bits = share_bits(variances, kGroupBits * static_cast<double>(groups));
+        if (missed + left_by(variances, bits) <= kLeft * total) break;
+    }
+    return groups;
+}
+
+// All but the `count` largest as 0: axes of little variance cost a query more than they tell it.
+std::vector<double> most_varying(std::vector<double> variances, std::size_t count) {
+    std::vector<double> ordered = variances;
+    std::sort(ordered.rbegin(), ordered.rend());
+    const double least = ordered.size() > count ? ordered[count] : 0.0;
+    for (double& v : variances) v = v > least ? v : 0.0;
+    return variances;
+}
+
+// Puts items of the given sizes into bins, the largest first into the emptiest; an item's bin.
+std::vector<std::size_t> pack_evenly(std::span<const double> sizes, std::size_t bins) {
+    std::vector<double> load(bins);
+    std::vector<std::size_t> order(sizes.size()), bin(sizes.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return sizes[a] > sizes[b]; });
+    for (const std::size_t item : order) {
+        const auto least = std::min_element(load.begin(), load.end());
+        *least += sizes[item];
+        bin[item] = static_cast<std::size_t>(least - load.begin());
+    }
+    return bin;
+}
+
+// The nearest of a group's points, whose coordinates stand 16 for each of its axes.
+std::size_t nearest_point(const float* points, const float* projected, std::size_t axes) {
+    float distances[kGroupPoints] = {};
+    for (std::size_t a = 0; a < axes; ++a) {
+        for (std::size_t k = 0; k < kGroupPoints; ++k) {
+            const float rest = projected[a] - points[a * kGroupPoints + k];
+            distances[k] += rest * rest;
+        }
+    }
+    return static_cast<std::size_t>(std::min_element(distances, distances + kGroupPoints) -
+                                    distances);
+}
+
+}  // namespace
+
+std::size_t Codebook::sample_size() const noexcept {
+    constexpr std::size_t kNumbers = std::size_t{1} << 22;
+    return std::clamp<std::size_t>(kNumbers / dim_, 1024, 8192);
+}
+
+std::size_t Codebook::bytes() const noexcept {
+    std::size_t total = (mean_.capacity() + points_.capacity() + byte_scales_.capacity() +
+                         mean_along_.capacity() + group_ends_.capacity()) *
+                        sizeof(float);
+    for (const Stretch& stretch : stretches_) {
+        total += stretch.rows.capacity() * sizeof(float) + stretch.byte_rows.bytes();
+    }
+    return total;
+}
+
+void Codebook::train(std::vector<float> sample) {
+    const std::size_t count = sample.size() / dim_;
+    std::vector<double> sum(dim_);
+    for (std::size_t i = 0; i < sample.size(); ++i) sum[i % dim_] += sample[i];
+    mean_.resize(dim_);
+    for (std::size_t j = 0; j < dim_; ++j) {
+        mean_[j] = static_cast<float>(sum[j] / static_cast<double>(count));
+    }
+    for (std::size_t i = 0; i < sample.size(); ++i) sample[i] -= mean_[i % dim_];
+    choose_axes(sample);
+    std::vector<float> projected(count * axes());
+    for (std::size_t i = 0; i < count; ++i) project(&sample[i * dim_], &projected[i * axes()]);
+    choose_points(projected);
+    round_axes();
+}
+
+// Decides how many groups there are, and which axes are in each.
+void Codebook::choose_axes(std::span<const float> sample) {
+    const std::size_t count = sample.size() / dim_;
+    std::vector<PrincipalAxes> found;
+    std::vector<double> variances;
+    for (std::size_t first = 0; first < dim_; first += kMaxStretch) {
+        const std::size_t dims = std::min(kMaxStretch, dim_ - first);
+        found.push_back(principal_axes(sample.data() + first, dim_, count, dims, kMaxAxes));
+        const std::vector<double>& own = found.back().variances;
+        variances.insert(variances.end(), own.begin(), own.end());
+    }
+    double total = 0.0;
+    for (const float x : sample) total += static_cast<double>(x) * x;
+    const std::size_t groups = groups_for(variances, total / static_cast<double>(count));
+
+    const std::vector<double> bits = share_bits(
+        most_varying(variances, static_cast<std::size_t>(static_cast<double>(groups) * kAxesShare)),
+        kGroupBits * static_cast<double>(groups));
+    stretches_.clear();
+    group_ends_.clear();
+    double owed = 0.0;  // bits that no whole group has covered yet
+    std::size_t at = 0;
+    for (std::size_t s = 0; s < found.size(); ++s) {
+        const std::span<const double> shares(bits.data() + at, found[s].variances.size());
+        at += shares.size();
+        owed += std::accumulate(shares.begin(), shares.end(), 0.0);
+        const auto used = static_cast<std::size_t>(
+            std::count_if(shares.begin(), shares.end(), [](double share) { return share > 0.0; }));
+        const std::size_t own_groups = std::min(
+            {static_cast<std::size_t>(owed / kGroupBits + 0.5), used, groups - group_ends_.size()});
+        owed -= kGroupBits * static_cast<double>(own_groups);
+        Stretch stretch(s * kMaxStretch, std::min(kMaxStretch, dim_ - s * kMaxStretch));
+        const std::vector<std::size_t> group = pack_evenly(shares, own_groups);
+        const std::size_t before = axes();
+        for (std::size_t g = 0; g < own_groups; ++g) {
+            for (std::size_t i = 0; i < shares.size(); ++i) {
+                if (group[i] != g || shares[i] <= 0.0) continue;
+                const float* axis = &found[s].axes[i * stretch.dims];
+                stretch.rows.insert(stretch.rows.end(), axis, axis + stretch.dims);
+                ++stretch.axes;
+            }
+            group_ends_.push_back(static_cast<std::uint32_t>(before + stretch.axes));
+        }
+        if (stretch.axes > 0) stretches_.push_back(std::move(stretch));
+    }
+    groups_ = std::max(round_up(group_ends_.size(), kGroupsStep), kGroupsStep);
+    group_ends_.resize(groups_, static_cast<std::uint32_t>(axes()));  // the last may have no axes
+}
+
+// Lloyd's k-means in each group, from vectors that stand evenly in the sample.
+void Codebook::choose_points(std::span<const float> projected) {
+    constexpr int kRounds = 8;
+    const std::size_t width = axes(), count = width == 0 ? 0 : projected.size() / width;
+    points_.assign(width * kGroupPoints, 0.0f);
+    std::size_t first = 0;
+    std::vector<double> sums;
+    for (const std::uint32_t end : group_ends_) {
+        const std::size_t own = end - first;
+        float* points = points_.data() + first * kGroupPoints;
+        for (std::size_t k = 0; k < kGroupPoints && own > 0; ++k) {
+            const float* chosen = &projected[k * count / kGroupPoints * width + first];
+            for (std::size_t a = 0; a < own; ++a) points[a * kGroupPoints + k] = chosen[a];
+        }
+        for (int round = 0; round < kRounds && own > 0; ++round) {
+            std::size_t members[kGroupPoints] = {};
+            sums.assign(own * kGroupPoints, 0.0);
+            for (std::size_t i = 0; i < count; ++i) {
+                const float* vector = &projected[i * width + first];
+                const std::size_t k = nearest_point(points, vector, own);
+                ++members[k];
+                for (std::size_t a = 0; a < own; ++a) sums[a * kGroupPoints + k] += vector[a];
+            }
+            for (std::size_t i = 0; i < own * kGroupPoints; ++i) {
+                const std::size_t n = members[i % kGroupPoints];
+                if (n > 0) points[i] = static_cast<float>(sums[i] / static_cast<double>(n));
+            }
+        }
+        first = end;
+    }
+}
+
+void Codebook::round_axes() {
+    byte_scales_.clear();
+    mean_along_.clear();
+    for (Stretch& stretch : stretches_) {
+        const std::size_t stride = round_up(stretch.dims, kLine);
+        stretch.byte_rows.resize(stretch.axes * stride);
+        for (std::size_t a = 0; a < stretch.axes; ++a) {
+            const float* row = &stretch.rows[a * stretch.dims];
+            byte_scales_.push_back(
+                to_bytes(row, stretch.dims, stretch.byte_rows.data() + a * stride));
+            mean_along_.push_back(dot(row, &mean_[stretch.first], stretch.dims));
+        }
+    }
+}
+
+void Codebook::project(const float* centred, float* out) const {
+    const auto& kernel = simd::active().ip[static_cast<std::size_t>(simd::ElementType::f32)];
+    for (const Stretch& stretch : stretches_) {
+        kernel.batch(centred + stretch.first, stretch.rows.data(), stretch.dims * sizeof(float),
+                     nullptr, stretch.axes, stretch.dims, out);
+        out += stretch.axes;
+    }
+}
+
+Code Codebook::encode(const float* vector, std::uint8_t* code, CodeScratch& scratch) const {
+    scratch.centred.resize(dim_);
+    scratch.projected.resize(axes());
+    double norm2 = 0.0;
+    for (std::size_t i = 0; i < dim_; ++i) {
+        scratch.centred[i] = vector[i] - mean_[i];
+        norm2 += static_cast<double>(scratch.centred[i]) * scratch.centred[i];
+    }
+    project(scratch.centred.data(), scratch.projected.data());
+    std::memset(code, 0, code_bytes());
+    double along = 0.0;  // <the vector, its code's point>
+    std::size_t first = 0;
+    for (std::size_t g = 0; g < groups_; ++g) {
+        const float* points = points_.data() + first * kGroupPoints;
+        const std::size_t own = group_ends_[g] - first;
+        const std::size_t k = nearest_point(points, &scratch.projected[first], own);
+        for (std::size_t a = 0; a < own; ++a) {
+            along +=
+                static_cast<double>(scratch.projected[first + a]) * points[a * kGroupPoints + k];
+        }
+        code[g / 2] = static_cast<std::uint8_t>(code[g / 2] | k << (g % 2 * 4));
+        first = group_ends_[g];
+    }
+    // A code's point is shorter than its vector: taken as it is, estimates of near ones come out
+    // too far, taken as long as is right for the vector itself, those of all others too near.
+    const double factor = along > 0.0 ? std::sqrt(std::clamp(norm2 / along, 1.0, 16.0)) : 1.0;
+    if (metric_ == Metric::l2) {  // |x - q|^2 less |q - mean|^2
+        return {static_cast<float>(2.0 * factor), static_cast<float>(norm2)};
+    }
+    return {static_cast<float>(factor), 0.0f};
+}
+
+WalkQuery Codebook::query(const float* vector, const WalkKernels& kernels,
+                          CodeScratch& scratch) const {
+    const auto& kernel = simd::active().ip[static_cast<std::size_t>(simd::ElementType::i8)];
+    scratch.projected.resize(axes());
+    std::size_t axis = 0;
+    for (const Stretch& stretch : stretches_) {
+        scratch.query.resize(std::max(scratch.query.size(), stretch.dims));
+        const float scale = to_bytes(vector + stretch.first, stretch.dims, scratch.query.data());
+        float* out = scratch.projected.data() + axis;
+        kernel.batch(scratch.query.data(), stretch.byte_rows.data(), round_up(stretch.dims, kLine),
+                     nullptr, stretch.axes, stretch.dims, out);
+        for (std::size_t a = 0; a < stretch.axes; ++a, ++axis) {
+            out[a] *= scale * byte_scales_[axis];
+            if (metric_ == Metric::l2) out[a] -= mean_along_[axis];
+        }
+    }
+    if (scratch.tables.size() < groups_ * kGroupBytes) scratch.tables.resize(groups_ * kGroupBytes);
+    return kernels.tabulate(scratch.projected.data(), points_.data(), group_ends_.data(), groups_,
+                            scratch.tables.data());
+}
+
+}  // namespace llmspell::index
