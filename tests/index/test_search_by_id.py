@@ -15,7 +15,7 @@ N = 2_500
 PARAMS = {
     "flat": IndexParams(graph_threshold=1 << 30),
     "graph": IndexParams(m=8, graph_threshold=0),
-    "coded": IndexParams(m=8, graph_threshold=0, quantization="rabitq"),
+    "coded": IndexParams(m=8, graph_threshold=0, quantization="pq"),
 }
 
 
