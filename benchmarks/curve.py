@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["TARGETS", "AtRecall", "Point", "at_recall", "frontier"]
+__all__ = ["TARGETS", "AtRecall", "Point", "at_recall", "frontier", "label"]
 
-TARGETS = (0.90, 0.95, 0.98, 0.99)
+TARGETS = (0.90, 0.95, 0.98, 0.99, 0.995)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +16,8 @@ class Point:
     """One setting of one peer: medians over the rounds.
 
     ``qps`` is one over the mean latency; ``qps_min`` and ``qps_max`` are the worst and best
-    round. ``cpu_share`` is CPU time over wall time: above one means more than one thread,
-    below one that something else had the core.
+    round. ``cpu_share`` is CPU time over wall time: above the number of threads asked for, the
+    library took more; below, something else had the core. Batches have no single latencies.
     """
 
     ef_search: int
@@ -25,8 +25,8 @@ class Point:
     qps: float
     qps_min: float
     qps_max: float
-    p50_us: float
-    p99_us: float
+    p50_us: float | None
+    p99_us: float | None
     cpu_share: float
 
 
@@ -40,10 +40,16 @@ class AtRecall:
 
     recall: float
     qps: float
-    p50_us: float
-    p99_us: float
+    p50_us: float | None
+    p99_us: float | None
     ef_search: float
     measured: bool
+
+
+def label(target: float) -> str:
+    """A recall as text, two decimals or, where it has more, three: the key in a result."""
+    short = f"{target:.2f}"
+    return short if float(short) == target else f"{target:.3f}"
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
@@ -82,11 +88,14 @@ def at_recall(points: Sequence[Point], target: float) -> AtRecall | None:
     def between(a: float, b: float) -> float:
         return math.exp(math.log(a) + share * (math.log(b) - math.log(a)))
 
+    def if_timed(a: float | None, b: float | None) -> float | None:
+        return None if a is None or b is None else between(a, b)
+
     return AtRecall(
         recall=target,
         qps=between(low.qps, high.qps),
-        p50_us=between(low.p50_us, high.p50_us),
-        p99_us=between(low.p99_us, high.p99_us),
+        p50_us=if_timed(low.p50_us, high.p50_us),
+        p99_us=if_timed(low.p99_us, high.p99_us),
         ef_search=between(low.ef_search, high.ef_search),
         measured=False,
     )

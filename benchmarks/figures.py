@@ -50,6 +50,7 @@ _THEMES = (
         ("#58a6ff", "#3fc99a", "#8fd0f5", "#9aa4ae"),
     ),
 )
+_LINES = ("-", "--", ":", "-.")
 _LEAST_RECALL = 0.85
 _MOST_RECALL = 0.999
 _TICKS = (0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998)
@@ -72,7 +73,7 @@ def draw_recall(result: dict[str, Any], folder: Path) -> list[Path]:
             "font.size": 10,
         }
         with plt.rc_context(style):
-            figure, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
+            figure, axes = plt.subplots(figsize=(9.0, 5.0), layout="constrained")
             _curves(axes, result["peers"], theme)
             _label(axes, result)
             path = folder / f"recall-{result['dataset']['name']}-{theme.name}.svg"
@@ -83,16 +84,19 @@ def draw_recall(result: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def _curves(axes: Axes, peers: Sequence[dict[str, Any]], theme: _Theme) -> None:
-    warm, cool = itertools.cycle(theme.ours), itertools.cycle(theme.others)
+    warm = itertools.cycle(theme.ours)
+    cool = itertools.cycle(itertools.product(_LINES, theme.others))
     for peer in peers:
         points = [p for p in peer["points"] if _LEAST_RECALL <= p["recall"] <= _MOST_RECALL]
         if not points:
             continue
         ours = peer["name"] == "llmspell"
+        line, colour = ("-", next(warm)) if ours else next(cool)
         axes.plot(
             [_nines(p["recall"]) for p in points],
             [p["qps"] for p in points],
-            color=next(warm if ours else cool),
+            color=colour,
+            linestyle=line,
             marker="o" if ours else "s",
             markersize=4 if ours else 3,
             linewidth=2.4 if ours else 1.3,
@@ -119,7 +123,7 @@ def _label(axes: Axes, result: dict[str, Any]) -> None:
         loc="left",
     )
     if axes.get_lines():
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _nines(recall: float) -> float:

@@ -6,18 +6,19 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Dataset", "default_cache", "exact_neighbors", "load", "recall"]
+__all__ = ["Dataset", "best_rows", "cached", "default_cache", "exact_neighbors", "load", "recall"]
 
 FloatMatrix = NDArray[np.float32]
 IntMatrix = NDArray[np.int64]
-Metric = Literal["ip", "l2"]
+Metric = Literal["ip", "cosine", "l2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Dataset:
     Args:
         name: the folder's name, with the number of vectors where it was cut down.
         metric: how the folder's vectors are compared; ``ip`` unless its ``meta.json`` says
-            otherwise, and then every vector has unit length.
+            otherwise, and then every vector has unit length; under ``cosine`` lengths are kept.
         base: (n, dim) float32.
         queries: (q, dim) float32.
     """
@@ -86,16 +87,26 @@ def exact_neighbors(dataset: Dataset, k: int, cache: Path | None = None) -> IntM
     Computed by blocked matrix products in float32; equal scores go to the lower row number.
     With ``cache``, kept there under a name made from the vectors' own digest.
     """
+    content = f"{dataset.metric} {k} {dataset.base.shape}".encode()
+    return cached(cache, dataset, content, lambda: _compute_neighbors(dataset, k))
+
+
+def cached(
+    cache: Path | None, dataset: Dataset, content: bytes, compute: Callable[[], IntMatrix]
+) -> IntMatrix:
+    """What ``compute`` gives, from ``cache`` where it was computed before; None keeps nothing.
+
+    ``content`` is all that the result depends on besides the dataset's vectors.
+    """
     if cache is None:
-        return _compute_neighbors(dataset, k)
-    digest = hashlib.blake2b(digest_size=12)
-    digest.update(f"{dataset.metric} {k} {dataset.base.shape}".encode())
+        return compute()
+    digest = hashlib.blake2b(content, digest_size=12)
     digest.update(dataset.base.tobytes())
     digest.update(dataset.queries.tobytes())
     file = cache / f"neighbors-{digest.hexdigest()}.npy"
     if file.exists():
         return cast(IntMatrix, np.load(file))
-    neighbors = _compute_neighbors(dataset, k)
+    neighbors = compute()
     cache.mkdir(parents=True, exist_ok=True)
     # Two runs may fill the cache at once: each writes its own file, the last rename stays.
     with tempfile.NamedTemporaryFile(dir=cache, suffix=".npy", delete=False) as beside:
@@ -126,14 +137,26 @@ def _compute_neighbors(dataset: Dataset, k: int) -> IntMatrix:
     if k > len(base):
         raise ValueError(f"k is {k}, but there are only {len(base)} vectors")
     squares = np.einsum("ij,ij->i", base, base) if dataset.metric == "l2" else None
+    if dataset.metric == "cosine":
+        base = base / np.linalg.norm(base, axis=1, keepdims=True)
     rows = max(1, (64 << 20) // (4 * len(base)))
     blocks = []
     for start in range(0, len(queries), rows):
         scores = queries[start : start + rows] @ base.T
         if squares is not None:
             scores = 2 * scores - squares
-        blocks.append(np.argsort(-scores, axis=1, kind="stable")[:, :k])
-    return np.concatenate(blocks).astype(np.int64)
+        blocks.append(best_rows(scores, k))
+    return np.concatenate(blocks)
+
+
+def best_rows(scores: FloatMatrix, k: int) -> IntMatrix:
+    """Columns of the ``k`` highest of each row, best first; equal scores by rising column."""
+    edge = np.partition(scores, -k, axis=1)[:, -k]
+    chosen = np.empty((len(scores), k), dtype=np.int64)
+    for row, (values, least) in enumerate(zip(scores, edge, strict=True)):
+        columns = np.flatnonzero(values >= least)
+        chosen[row] = columns[np.argsort(-values[columns], kind="stable")][:k]
+    return chosen
 
 
 def _as_float32(stored: NDArray[Any], metric: Metric) -> FloatMatrix:
@@ -148,6 +171,6 @@ def _metric_of(folder: Path) -> Metric:
     if not meta.exists():
         return "ip"
     metric = json.loads(meta.read_text(encoding="utf-8")).get("metric", "ip")
-    if metric not in ("ip", "l2"):
-        raise ValueError(f"{meta}: metric must be 'ip' or 'l2', got {metric!r}")
+    if metric not in get_args(Metric):
+        raise ValueError(f"{meta}: metric must be one of {get_args(Metric)}, got {metric!r}")
     return cast(Metric, metric)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from llmspell import _core
 
-__all__ = ["VARIABLES", "describe_host", "versions_of", "write_result"]
+__all__ = ["VARIABLES", "describe_host", "write_result"]
 
 # Read once, when a library is loaded: how many threads it starts, which kernels it uses.
 VARIABLES = (
@@ -53,17 +52,6 @@ def describe_host() -> dict[str, Any]:
         "environment": {name: os.environ.get(name) for name in VARIABLES},
         "load_1min": round(os.getloadavg()[0], 2),
     }
-
-
-def versions_of(distributions: Iterable[str]) -> dict[str, str | None]:
-    """Installed version of each distribution, None where it isn't installed."""
-    found: dict[str, str | None] = {}
-    for name in distributions:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
 
 
 def write_result(result: Mapping[str, Any], out: Path | None) -> None:

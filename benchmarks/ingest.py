@@ -12,7 +12,8 @@ from typing import Any
 
 import llmspell
 from benchmarks.corpus import library_files
-from benchmarks.host import describe_host, versions_of, write_result
+from benchmarks.host import describe_host, write_result
+from benchmarks.versions import versions_of
 from llmspell import QuotaLimits, TenantConfig
 from llmspell.tenancy import TextServices
 

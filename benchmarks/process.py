@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Self, cast
 
 from benchmarks.peers.base import PeerSpec
 
-__all__ = ["PeerError", "PeerProcess"]
+__all__ = ["PeerError", "PeerProcess", "say"]
 
 
 class PeerError(RuntimeError):
@@ -22,28 +23,33 @@ class PeerError(RuntimeError):
 
 @dataclass
 class PeerProcess:
-    """A running :mod:`benchmarks.worker`, and what it has answered so far.
-
-    ``finished_at`` is the setting that its curve ends with, once that is known; ``error`` is
-    what it said when it failed.
-    """
+    """A running worker, and what it has answered so far; ``error`` is its last words."""
 
     spec: PeerSpec
     process: subprocess.Popen[str]
     messages: Path
     built: dict[str, Any] = field(default_factory=dict)
-    rounds: dict[int, list[dict[str, float]]] = field(default_factory=dict)
-    finished_at: int | None = None
     error: str | None = None
 
     @classmethod
-    def start(cls, spec: PeerSpec, job: Mapping[str, Any], scratch: Path) -> Self:
-        """Start the process; what it prints goes to a file in ``scratch``."""
-        request = json.dumps({**job, "name": spec.name, "variant": spec.variant})
-        messages = scratch / f"{spec.name}-{spec.variant}.txt"
+    def start(
+        cls, spec: PeerSpec, job: Mapping[str, Any], scratch: Path, worker: str = "worker"
+    ) -> Self:
+        """Start ``benchmarks.{worker}``; its files and what it prints go to a folder of its own.
+
+        Args:
+            spec: the peer.
+            job: JSON values; ``setup`` in it gets the folder's name as ``scratch``.
+            scratch: where to make the folder.
+            worker: name of the module.
+        """
+        folder = Path(tempfile.mkdtemp(prefix=f"{spec.name}-{spec.variant}-", dir=scratch))
+        setup = {**job["setup"], "scratch": str(folder)}
+        request = json.dumps({**job, "setup": setup, "name": spec.name, "variant": spec.variant})
+        messages = folder / "messages.txt"
         with messages.open("w") as sink:
             process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.worker", request],
+                [sys.executable, "-m", f"benchmarks.{worker}", request],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=sink,
@@ -72,11 +78,16 @@ class PeerProcess:
             raise PeerError(f"exit status {code}: {said[-2000:].strip()}")
         return cast(dict[str, Any], json.loads(line))
 
-    def wants(self, ef_search: int) -> bool:
-        """Whether its curve has a point at ``ef_search``."""
+    def attempt(self, **request: object) -> dict[str, Any] | None:
+        """As :meth:`ask`, but a failure is said, kept as its error, and answered with None."""
         if self.error is not None:
-            return False
-        return self.finished_at is None or ef_search <= self.finished_at
+            return None
+        try:
+            return self.ask(**request)
+        except PeerError as failure:
+            self.error = str(failure)
+            say(f"{self.spec} failed: {failure}")
+            return None
 
     def stop(self) -> None:
         """Kill it: nothing of it is needed, and some libraries hang when they are torn down."""
@@ -87,3 +98,8 @@ class PeerProcess:
         self.process.stdout.close()
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
+
+
+def say(text: str) -> None:
+    """Tell the person who waits."""
+    print(text, file=sys.stderr, flush=True)

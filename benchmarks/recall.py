@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,21 +15,30 @@ import numpy as np
 from benchmarks import curve, folders
 from benchmarks.host import describe_host, write_result
 from benchmarks.peers.base import PeerSpec, Setup
-from benchmarks.process import PeerError, PeerProcess
+from benchmarks.process import PeerProcess, say
+from benchmarks.sweep import Sweep, rounded, sweep
 
-__all__ = ["REFERENCE", "add_arguments", "main", "run"]
+__all__ = ["EF_SEARCH", "OURS", "PEERS", "REFERENCE", "add_arguments", "main", "parse_peers", "run"]
 
 REFERENCE = "hnswlib"
-PEERS = "hnswlib,usearch,faiss,rabitqlib"
+PEERS = (
+    *("hnswlib", "usearch:f16", "faiss:flat", "faiss:sq8"),
+    *("rabitqlib:symqg32", "rabitqlib:symqg64", "rabitqlib:hnsw8"),
+    *("glass", "svs", "vsag", "zvec", "scann", "alayalite", "voyager", "ngt"),
+)
 OURS = (
     "llmspell:float32",
     "llmspell:float16",
     "llmspell:int8",
     "llmspell:float16-pq",
 )
-EF_SEARCH = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512)
-# A curve ends at the first setting that reaches this: nobody asks for the points beyond.
+EF_SEARCH = (
+    *(10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512),
+    *(640, 800, 1024),
+)
 ENOUGH_RECALL = 0.997
+# Where builds with other numbers of threads are compared for quality.
+QUALITY_AT = 64
 
 
 def run(
@@ -45,7 +52,8 @@ def run(
     rounds: int = 5,
     seconds: float = 0.3,
     warmup: int = 100,
-    build_threads: int = 1,
+    build_threads: Sequence[int] = (1,),
+    batch_threads: int = 2,
     limit: int | None = None,
     seed: int = 0,
     cache: Path | None = None,
@@ -53,43 +61,72 @@ def run(
     """Measure ``peers`` side by side; the result as JSON values.
 
     Every peer lives in its own process and builds alone, one after the other. Then the
-    settings are swept: for each round and each ``ef_search``, each peer answers all queries
-    one at a time, in an order that rotates, while the others wait. Figures are medians over
-    the rounds.
+    settings are swept: for each round and each setting, each peer answers all queries one at
+    a time, in an order that rotates, while the others wait; then the same with all queries as
+    one batch. Figures are medians over the rounds. At last each index is saved and opened in
+    a fresh process, and built again with the other numbers of threads.
+
+    Args:
+        data: dataset folder.
+        peers: what to measure.
+        k: neighbours asked for.
+        m: links of a vector.
+        ef_construction: width of the search in a build.
+        ef_search: values of the search parameter; those below ``k`` are left out.
+        rounds: how often everything is timed.
+        seconds: least time for one setting of one peer.
+        warmup: queries before the clock starts.
+        build_threads: the index built with the first is searched.
+        batch_threads: 0 leaves batches out.
+        limit: see :func:`benchmarks.folders.load`.
+        seed: of every draw.
+        cache: where exact neighbours are kept.
     """
     host = describe_host()
     dataset = folders.load(data, limit=limit, seed=seed)
     exact = folders.exact_neighbors(dataset, max(k, 100), cache)
-    setup = Setup(
-        dim=dataset.dim,
-        metric=dataset.metric,
-        m=m,
-        ef_construction=ef_construction,
-        build_threads=build_threads,
-        seed=seed,
-    )
     description = dataset.describe()
     del dataset
-    with tempfile.TemporaryDirectory() as scratch:
-        neighbors = Path(scratch) / "neighbors.npy"
-        np.save(neighbors, exact)
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        np.save(scratch / "neighbors.npy", exact)
+        setup = Setup(
+            dim=description["dim"],
+            metric=description["metric"],
+            m=m,
+            ef_construction=ef_construction,
+            build_threads=build_threads[0],
+            seed=seed,
+            scratch="",
+        )
         job = {
             "data": str(data),
             "limit": limit,
-            "neighbors": str(neighbors),
+            "vectors": description["vectors"],
+            "neighbors": str(scratch / "neighbors.npy"),
             "k": k,
             "seconds": seconds,
             "warmup": warmup,
             "setup": asdict(setup),
         }
-        running = [PeerProcess.start(spec, job, Path(scratch)) for spec in peers]
+        running = [PeerProcess.start(spec, job, scratch) for spec in peers]
+        singles = [Sweep(p, p.spec.settings(ef_search, k), ENOUGH_RECALL) for p in running]
+        batches = [Sweep(p, p.spec.settings(ef_search, k), ENOUGH_RECALL) for p in running]
         try:
             _build_all(running)
-            for number in range(rounds):
-                _sweep(running, sorted(ef_search), k, number)
+            sweep(singles, rounds, lambda at: {"do": "measure", "setting": at}, "round")
+            if batch_threads:
+                sweep(
+                    batches,
+                    rounds,
+                    lambda at: {"do": "measure_batch", "setting": at, "threads": batch_threads},
+                    f"batches on {batch_threads} threads, round",
+                )
+            loads = [_save_and_load(peer, job, scratch) for peer in running]
         finally:
             for peer in running:
                 peer.stop()
+        builds = [_other_builds(one, job, scratch, build_threads) for one in singles]
     result = {
         "benchmark": "recall",
         "host": host,
@@ -99,15 +136,28 @@ def run(
             "k": k,
             "m": m,
             "ef_construction": ef_construction,
-            "build_threads": build_threads,
+            "build_threads": build_threads[0],
             "search_threads": 1,
+            "batch_threads": batch_threads,
             "rounds": rounds,
             "seconds_per_cell": seconds,
             "warmup_queries": warmup,
             "seed": seed,
         },
         "reference": REFERENCE,
-        "peers": [_summary(peer) for peer in running],
+        "peers": [
+            {
+                "name": single.peer.spec.name,
+                "variant": single.peer.spec.variant,
+                "error": single.peer.error,
+                **single.peer.built,
+                **single.describe(curve.TARGETS),
+                "batches": batch.describe(curve.TARGETS) if batch_threads else None,
+                "load": load,
+                "builds": built,
+            }
+            for single, batch, load, built in zip(singles, batches, loads, builds, strict=True)
+        ],
     }
     _add_ratios(result)
     return result
@@ -115,69 +165,65 @@ def run(
 
 def _build_all(running: Sequence[PeerProcess]) -> None:
     for peer in running:
-        _say(f"build {peer.spec}")
+        say(f"build {peer.spec}")
+        answer = peer.attempt(do="build")
+        if answer is not None:
+            peer.built = answer
+            say(f"  {answer['build']}, {answer['memory']}")
+
+
+def _save_and_load(
+    peer: PeerProcess, job: Mapping[str, Any], scratch: Path
+) -> dict[str, Any] | None:
+    """Save the index, open it in a fresh process; a failure here keeps the peer's curve."""
+    if peer.error is not None:
+        return None
+    say(f"save and open {peer.spec}")
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        saved = peer.attempt(do="save", folder=folder)
+        if saved is None:
+            return _failed(peer)
+        setting = peer.spec.settings((QUALITY_AT,), 1)[0]
+        fresh = PeerProcess.start(peer.spec, {**job, "load_setting": setting}, scratch)
         try:
-            peer.built = peer.ask(do="build")
-        except PeerError as failure:
-            peer.error = str(failure)
-            _say(f"{peer.spec} failed: {failure}")
+            loaded = fresh.attempt(do="load", folder=folder)
+        finally:
+            fresh.stop()
+        return _failed(fresh) if loaded is None else {**saved, **loaded, "error": None}
+
+
+def _failed(peer: PeerProcess) -> dict[str, Any]:
+    said, peer.error = peer.error, None
+    return {"error": said}
+
+
+def _other_builds(
+    one: Sweep, job: Mapping[str, Any], scratch: Path, threads: Sequence[int]
+) -> list[dict[str, Any]]:
+    """What a build takes with each number of threads, and the recall that it gives.
+
+    The recall is read at one setting near the middle of the curve, the same for all.
+    """
+    if one.peer.error is not None or not one.rounds:
+        return []
+    setting = min(one.rounds, key=lambda at: (abs(at - QUALITY_AT), at))
+    known = {"setting": setting, "recall": round(one.rounds[setting][0]["recall"], 5)}
+    builds = [{**one.peer.built["build"], **known}]
+    for number in threads[1:]:
+        say(f"build {one.peer.spec} on {number} threads")
+        setup = {**job["setup"], "build_threads": number}
+        peer = PeerProcess.start(one.peer.spec, {**job, "setup": setup, "seconds": 0}, scratch)
+        try:
+            built = peer.attempt(do="build")
+            measured = peer.attempt(do="measure", setting=setting)
+        finally:
+            peer.stop()
+        if built is None or measured is None:
+            builds.append({"threads": number, "error": peer.error})
         else:
-            _say(f"  {peer.built['build']}, {peer.built['rss_growth_mib']} MiB")
-
-
-def _sweep(running: Sequence[PeerProcess], settings: Sequence[int], k: int, number: int) -> None:
-    for step, ef_search in enumerate(settings):
-        if ef_search < k:
-            continue
-        turn = (number + step) % len(running)
-        for peer in (*running[turn:], *running[:turn]):
-            if not peer.wants(ef_search):
-                continue
-            try:
-                measured = peer.ask(do="measure", ef_search=ef_search)
-            except PeerError as failure:
-                peer.error = str(failure)
-                _say(f"{peer.spec} failed: {failure}")
-                continue
-            peer.rounds.setdefault(ef_search, []).append(measured)
-            if measured["recall"] >= ENOUGH_RECALL and peer.finished_at is None:
-                peer.finished_at = ef_search
-            _say(
-                f"round {number + 1} ef_search {ef_search:>3} {peer.spec!s:>18}"
-                f" recall {measured['recall']:.4f} {measured['qps']:>8,.0f} QPS"
-            )
-
-
-def _summary(peer: PeerProcess) -> dict[str, Any]:
-    points = [_point(ef_search, rounds) for ef_search, rounds in peer.rounds.items()]
-    readings = {f"{target:.2f}": curve.at_recall(points, target) for target in curve.TARGETS}
-    return {
-        "name": peer.spec.name,
-        "variant": peer.spec.variant,
-        "error": peer.error,
-        **peer.built,
-        "points": [_rounded(asdict(point)) for point in points],
-        "at_recall": {
-            target: None if reading is None else _rounded(asdict(reading))
-            for target, reading in readings.items()
-        },
-    }
-
-
-def _point(ef_search: int, rounds: Sequence[dict[str, float]]) -> curve.Point:
-    def middle(name: str) -> float:
-        return statistics.median(measured[name] for measured in rounds)
-
-    return curve.Point(
-        ef_search=ef_search,
-        recall=middle("recall"),
-        qps=middle("qps"),
-        qps_min=min(measured["qps"] for measured in rounds),
-        qps_max=max(measured["qps"] for measured in rounds),
-        p50_us=middle("p50_us"),
-        p99_us=middle("p99_us"),
-        cpu_share=middle("cpu_share"),
-    )
+            found = rounded({"setting": setting, "recall": measured["recall"]})
+            builds.append({**built["build"], **found})
+    return builds
 
 
 def _add_ratios(result: dict[str, Any]) -> None:
@@ -192,45 +238,41 @@ def _add_ratios(result: dict[str, Any]) -> None:
         peer[f"ratio_to_{REFERENCE}"] = ratios
 
 
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    digits = {"recall": 5, "cpu_share": 3, "ef_search": 1}
-    return {
-        name: round(value, digits.get(name, 2)) if isinstance(value, float) else value
-        for name, value in values.items()
-    }
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``python -m benchmarks recall``."""
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
-    parser.add_argument("--peers", default=PEERS, help="name[:variant],...")
+    parser.add_argument("--peers", default=",".join(PEERS), help="name[:variant],...")
     parser.add_argument("--ours", default=",".join(OURS), help="llmspell:dtype,...")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--limit", type=int, help="only that many vectors, drawn with the seed")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.3, help="least time per cell")
-    parser.add_argument("--build-threads", type=int, default=1)
+    parser.add_argument(
+        "--build-threads", default="1", help="one or several, as 2,1; the first build is searched"
+    )
+    parser.add_argument("--batch-threads", type=int, default=2, help="0 leaves batches out")
     parser.add_argument("--m", type=int, default=16)
     parser.add_argument("--ef-construction", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=folders.default_cache())
 
 
+def parse_peers(*lists: str) -> list[PeerSpec]:
+    """Peers named in comma-separated lists."""
+    return [PeerSpec.parse(name) for name in ",".join(lists).split(",") if name.strip()]
+
+
 def main(options: argparse.Namespace) -> None:
     """Run with parsed options, print a table, write the JSON."""
-    names = [name for name in f"{options.ours},{options.peers}".split(",") if name.strip()]
     result = run(
         options.data,
-        peers=[PeerSpec.parse(name) for name in names],
+        peers=parse_peers(options.ours, options.peers),
         m=options.m,
         ef_construction=options.ef_construction,
         rounds=options.rounds,
         seconds=options.seconds,
-        build_threads=options.build_threads,
+        build_threads=[int(number) for number in options.build_threads.split(",")],
+        batch_threads=options.batch_threads,
         limit=options.limit,
         seed=options.seed,
         cache=options.cache,
@@ -240,7 +282,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 def _table(result: dict[str, Any]) -> str:
-    targets = [f"{target:.2f}" for target in curve.TARGETS]
+    targets = [curve.label(target) for target in curve.TARGETS]
     head = f"{'peer':<24}" + "".join(f"{'QPS @' + t:>12}{'ratio':>7}" for t in targets)
     lines = [head + f"{'p50 µs':>9}{'p99 µs':>9}{'build s':>9}{'CPU s':>8}{'MiB':>7}"]
     for peer in result["peers"]:
@@ -258,6 +300,8 @@ def _table(result: dict[str, Any]) -> str:
         for name in ("p50_us", "p99_us"):
             line += f"{'-' if reading is None else format(reading[name], '.0f'):>9}"
         line += f"{peer['build']['wall_s']:>9.1f}{peer['build']['cpu_s']:>8.1f}"
-        memory = peer["rss_growth_mib"]
-        lines.append(line + f"{'-' if memory is None else format(memory, '.0f'):>7}")
+        memory = peer["memory"]
+        lines.append(
+            line + f"{'-' if memory is None else format(memory['anonymous_mib'], '.0f'):>7}"
+        )
     return "\n".join(lines)

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import figures
+from benchmarks.tables import service
+from benchmarks.tables.markdown import markdown, size
+from benchmarks.tables.recall import recall_summary, recall_table
 
 __all__ = ["BEGIN", "END", "main", "render", "splice", "summary"]
 
@@ -52,7 +55,7 @@ def render(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
             drawn = figures.draw_recall(result, folder)
             pictures += drawn
             name = result["dataset"]["name"]
-            heading += f", {name}: {_size(result['dataset'])}, {result['dataset']['metric']}"
+            heading += f", {name}: {size(result['dataset'])}, {result['dataset']['metric']}"
             picture = ["", f"![Recall and queries per second on {name}]({drawn[0].name})"]
         else:
             picture = []
@@ -69,7 +72,7 @@ def summary(results: Sequence[dict[str, Any]]) -> list[str]:
     for result in results:
         command = f"`{_COMMANDS[result['benchmark']]}`"
         rows += [(*line, command) for line in _SUMMARIES[result["benchmark"]](result)]
-    return _markdown(("what", "measured", "command"), rows)
+    return markdown(("what", "measured", "command"), rows)
 
 
 def splice(text: str, lines: Iterable[str]) -> str:
@@ -82,147 +85,6 @@ def splice(text: str, lines: Iterable[str]) -> str:
         raise ValueError(f"the file needs the lines {BEGIN!r} and {END!r}, in this order")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     return "\n".join([before + BEGIN, "", *lines, "", END + after])
-
-
-def _recall_table(result: dict[str, Any]) -> list[str]:
-    reference = result["reference"]
-    targets = list(result["peers"][0]["at_recall"])
-    head = ["index"]
-    for target in targets:
-        head += [f"QPS @{target}", f"/ {reference}"]
-    head += ["p50 / p99 µs @0.95", "build s (CPU s)", "memory MiB"]
-    rows = []
-    for peer in result["peers"]:
-        label = f"{peer['name']} {peer['variant']}"
-        if peer["error"] is not None:
-            rows.append((f"{label} (failed)", *["—"] * (len(head) - 1)))
-            continue
-        row = [f"{label}, {peer['version']}"]
-        for target in targets:
-            reading = peer["at_recall"][target]
-            ratio = peer[f"ratio_to_{reference}"].get(target)
-            row.append("—" if reading is None else f"{reading['qps']:,.0f}")
-            row.append("—" if ratio is None else f"{ratio:.2f}")
-        reading = peer["at_recall"].get("0.95")
-        row.append("—" if reading is None else f"{reading['p50_us']:.0f} / {reading['p99_us']:.0f}")
-        row.append(f"{peer['build']['wall_s']:.0f} ({peer['build']['cpu_s']:.0f})")
-        memory = peer["rss_growth_mib"]
-        row.append("—" if memory is None else f"{memory:.0f}")
-        rows.append(tuple(row))
-    return _markdown(head, rows)
-
-
-def _recall_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
-    lines = []
-    reference = result["reference"]
-    dataset = result["dataset"]
-    for peer in result["peers"]:
-        reading = peer["at_recall"].get("0.95")
-        ratio = peer[f"ratio_to_{reference}"].get("0.95")
-        if peer["name"] != "llmspell" or reading is None:
-            continue
-        beside = "" if ratio is None else f", {ratio:.2f} times {reference}"
-        lines.append(
-            (
-                f"queries per second at recall@{result['settings']['k']} = 0.95, one thread, "
-                f"{peer['variant']}, {_size(dataset)}",
-                f"{reading['qps']:,.0f}{beside}; p50 {reading['p50_us']:.0f} µs, "
-                f"p99 {reading['p99_us']:.0f} µs",
-            )
-        )
-    return lines
-
-
-def _tenant_table(result: dict[str, Any]) -> list[str]:
-    rows = []
-    for search in result["searches"]:
-        for name in ("p50", "p99", "mean"):
-            rows.append(
-                (
-                    f"ef_search {search['ef_search']}, {name}",
-                    f"{search['index_us'][name]:.1f}",
-                    f"{search['tenant_us'][name]:.1f}",
-                    f"{search['overhead_us'][name]:.1f}",
-                    f"{search['overhead_percent'][name]:.1f} %",
-                )
-            )
-    head = ("", "`Index.search` µs", "`Tenant.search` µs", "overhead µs", "overhead")
-    shares = [
-        (f"ef_search {s['ef_search']}", *(f"{s['in_place_us'][n]:.1f}" for n in _IN_PLACE))
-        for s in result["searches"]
-    ]
-    pieces = [(name, f"{spent:.2f}") for name, spent in result["pieces_us"].items()]
-    return [
-        *_markdown(head, rows),
-        "",
-        "Where the mean of `Tenant.search` goes, by the database's own instruments:",
-        "",
-        *_markdown(("", *(f"{name} µs" for name in _IN_PLACE)), shares),
-        "",
-        "Each step alone and warm; hits are read after the search:",
-        "",
-        *_markdown(("step", "µs"), pieces),
-    ]
-
-
-_IN_PLACE = ("search", "fetch", "rest")
-
-
-def _tenant_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
-    search = result["searches"][0]
-    dataset = result["dataset"]
-    return [
-        (
-            f"`Tenant.search` beyond `Index.search`, p50, ef_search {search['ef_search']}, "
-            f"{_size(dataset)}",
-            f"{search['overhead_us']['p50']:.1f} µs on {search['index_us']['p50']:.1f} µs "
-            f"({search['overhead_percent']['p50']:.1f} %)",
-        )
-    ]
-
-
-def _import_table(result: dict[str, Any]) -> list[str]:
-    spent = result["beyond_numpy_ms"]
-    rows = [
-        ("`import llmspell`", f"{spent['package']['median']:.1f}"),
-        ("and all public names", f"{spent['all_names']['median']:.1f}"),
-    ]
-    rows += [(name, f"{own:.1f}") for name, own in result["own_ms_by_package"].items()]
-    return _markdown(("package", "ms"), rows)
-
-
-def _import_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
-    package, names = (result["beyond_numpy_ms"][what] for what in ("package", "all_names"))
-    measured = f"{package['median']:.0f} ms; {names['median']:.0f} ms with every public name loaded"
-    return [("`import llmspell`, beyond NumPy", measured)]
-
-
-def _ingest_table(result: dict[str, Any]) -> list[str]:
-    stages = [
-        (name, f"{stage['seconds']:.2f}", _rate(stage["passages_per_s"]))
-        for name, stage in result["stages"].items()
-    ]
-    total = ("all", f"{result['seconds']:.2f}", _rate(result["passages_per_s"]))
-    again = (f"again, {result['unchanged_again']} unchanged", f"{result['again_seconds']:.2f}", "")
-    return _markdown(("stage", "seconds", "passages/s"), [*stages, total, again])
-
-
-def _ingest_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
-    what = f"ingest of {result['documents']} source files, {result['passages']:,} passages"
-    return [(what, f"{_rate(result['passages_per_s'])} passages a second")]
-
-
-def _rate(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}"
-
-
-def _size(dataset: dict[str, Any]) -> str:
-    return f"{dataset['vectors']:,} vectors of {dataset['dim']} dimensions"
-
-
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return ["| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)]
 
 
 def _ran_on(result: dict[str, Any]) -> list[str]:
@@ -238,16 +100,16 @@ def _ran_on(result: dict[str, Any]) -> list[str]:
 
 
 _TABLES = {
-    "recall": _recall_table,
-    "tenant": _tenant_table,
-    "import": _import_table,
-    "ingest": _ingest_table,
+    "recall": recall_table,
+    "tenant": service.tenant_table,
+    "import": service.import_table,
+    "ingest": service.ingest_table,
 }
 _SUMMARIES = {
-    "recall": _recall_summary,
-    "tenant": _tenant_summary,
-    "import": _import_summary,
-    "ingest": _ingest_summary,
+    "recall": recall_summary,
+    "tenant": service.tenant_summary,
+    "import": service.import_summary,
+    "ingest": service.ingest_summary,
 }
 
 

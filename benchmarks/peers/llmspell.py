@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.peers.base import FloatMatrix, Peer, Search, Setup
+from benchmarks.peers.base import (
+    BatchSearch,
+    FilteredSearch,
+    FloatMatrix,
+    Parameters,
+    Peer,
+    Search,
+    Setup,
+)
 from llmspell import _core
 from llmspell.config import ElementType, IndexParams, Metric, Quantization
 from llmspell.index import Index
+from llmspell.index.arrays import IdBitmap
 
 DISTRIBUTION = "llmspell"
 VARIANTS = ("float32", "float16", "int8", "float32-pq", "float16-pq", "int8-pq")
@@ -37,7 +48,7 @@ class _Llmspell:
             ),
         )
 
-    def parameters(self) -> Mapping[str, str | int | float | bool]:
+    def parameters(self) -> Parameters:
         params = self._index.params
         return {
             "m": params.m,
@@ -49,7 +60,7 @@ class _Llmspell:
         }
 
     def build(self, vectors: FloatMatrix) -> None:
-        self._index.add(np.arange(len(vectors)), vectors, threads=self._setup.build_threads)
+        self.insert(np.arange(len(vectors)), vectors, self._setup.build_threads)
 
     def prepare(self, queries: FloatMatrix) -> Sequence[Any]:
         return list(queries)
@@ -57,3 +68,26 @@ class _Llmspell:
     def searcher(self, k: int, ef_search: int) -> Search:
         search = self._index.search
         return lambda vector: search(vector, k, ef_search=ef_search).ids
+
+    def batch_searcher(self, k: int, ef_search: int, threads: int) -> BatchSearch:
+        search = self._index.search
+        return lambda vectors: search(vectors, k, ef_search=ef_search, threads=threads).ids
+
+    def save(self, folder: Path, vectors: FloatMatrix) -> None:
+        self._index.save(folder / "index.llmspell")
+
+    def load(self, folder: Path) -> None:
+        self._index = Index.load(folder / "index.llmspell")
+
+    def allow(self, allowed: NDArray[np.bool_]) -> Any:
+        return IdBitmap(np.packbits(allowed, bitorder="little"))
+
+    def filtered_searcher(self, k: int, ef_search: int) -> FilteredSearch:
+        search = self._index.search
+        return lambda vector, allowed: search(vector, k, ef_search=ef_search, filter=allowed).ids
+
+    def insert(self, ids: NDArray[np.int64], vectors: FloatMatrix, threads: int) -> None:
+        self._index.add(ids, vectors, threads=threads)
+
+    def delete(self, ids: NDArray[np.int64]) -> None:
+        self._index.delete(ids)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.peers.base import FloatMatrix, Peer, Search, Setup
+from benchmarks.peers.base import BatchSearch, FloatMatrix, Parameters, Peer, Search, Setup
 
 DISTRIBUTION = "usearch"
 VARIANTS = ("f16", "f32", "bf16", "i8")
-_METRICS = {"ip": "ip", "l2": "l2sq"}
+_METRICS = {"ip": "ip", "cosine": "cos", "l2": "l2sq"}
 
 
 def make(setup: Setup, variant: str) -> Peer:
@@ -33,7 +35,7 @@ class _USearch:
             expansion_add=setup.ef_construction,
         )
 
-    def parameters(self) -> Mapping[str, str | int | float | bool]:
+    def parameters(self) -> Parameters:
         return {
             "connectivity": self._setup.m,
             "degree_layer0": 2 * self._setup.m,
@@ -43,9 +45,7 @@ class _USearch:
         }
 
     def build(self, vectors: FloatMatrix) -> None:
-        self._index.add(
-            np.arange(len(vectors), dtype=np.uint64), vectors, threads=self._setup.build_threads
-        )
+        self.insert(np.arange(len(vectors)), vectors, self._setup.build_threads)
 
     def prepare(self, queries: FloatMatrix) -> Sequence[Any]:
         # In the index's own element type where NumPy has it, so that no call converts.
@@ -55,3 +55,20 @@ class _USearch:
         self._index.expansion_search = ef_search
         search = self._index.search
         return lambda vector: search(vector, k, threads=1).keys
+
+    def batch_searcher(self, k: int, ef_search: int, threads: int) -> BatchSearch:
+        self._index.expansion_search = ef_search
+        search = self._index.search
+        return lambda vectors: search(vectors, k, threads=threads).keys
+
+    def save(self, folder: Path, vectors: FloatMatrix) -> None:
+        self._index.save(str(folder / "index.usearch"))
+
+    def load(self, folder: Path) -> None:
+        self._index.view(str(folder / "index.usearch"))  # mapped, not read
+
+    def insert(self, ids: NDArray[np.int64], vectors: FloatMatrix, threads: int) -> None:
+        self._index.add(ids.astype(np.uint64), vectors, threads=threads)
+
+    def delete(self, ids: NDArray[np.int64]) -> None:
+        self._index.remove(ids.astype(np.uint64))

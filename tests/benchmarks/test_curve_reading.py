@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 
-from benchmarks.curve import Point, at_recall, frontier
+from benchmarks.curve import TARGETS, Point, at_recall, frontier, label
 
 
 def point(ef_search: int, recall: float, qps: float) -> Point:
@@ -55,3 +56,18 @@ def test_perfect_recall_can_be_an_end_of_the_line() -> None:
     reading = at_recall([point(10, 0.9, 8000.0), point(100, 1.0, 1000.0)], 0.99)
     assert reading is not None
     assert 1000.0 < reading.qps < 8000.0
+
+
+def test_labels_of_recalls_are_short_and_differ() -> None:
+    assert [label(target) for target in TARGETS] == ["0.90", "0.95", "0.98", "0.99", "0.995"]
+
+
+def test_points_without_latencies_are_read_without_them() -> None:
+    points = [
+        dataclasses.replace(point(ef, recall, qps), p50_us=None, p99_us=None)
+        for ef, recall, qps in ((10, 0.9, 8000.0), (100, 0.99, 2000.0))
+    ]
+    reading = at_recall(points, 0.95)
+    assert reading is not None
+    assert (reading.p50_us, reading.p99_us) == (None, None)
+    assert 2000.0 < reading.qps < 8000.0

@@ -51,6 +51,26 @@ def test_l2_folder_keeps_lengths_and_ranks_by_distance(folder: Path, tmp_path: P
     assert folders.recall(folders.exact_neighbors(dataset, 10), expected) > 0.999
 
 
+def test_cosine_folder_keeps_lengths_and_ranks_by_angle(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "cosine"
+    shutil.copytree(folder, copy)
+    base = np.load(folder / "base.f16.npy")
+    lengths = np.linspace(0.5, 3.0, len(base))[:, None]
+    np.save(copy / "base.f16.npy", (lengths * base).astype(np.float16))
+    (copy / "meta.json").write_text(json.dumps({"metric": "cosine"}))
+    dataset = folders.load(copy)
+    assert np.linalg.norm(dataset.base, axis=1).max() == pytest.approx(3.0, rel=1e-2)
+    unit = dataset.base.astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    expected = np.argsort(-(dataset.queries.astype(np.float64) @ unit.T), axis=1)[:, :10]
+    assert folders.recall(folders.exact_neighbors(dataset, 10), expected) > 0.999
+
+
+def test_best_rows_are_in_order_and_equal_scores_go_to_the_lower_row() -> None:
+    scores = np.array([[1, 3, 2, 3, 3], [0, 0, 0, 0, 0]], dtype=np.float32)
+    np.testing.assert_array_equal(folders.best_rows(scores, 3), [[1, 3, 4], [0, 1, 2]])
+
+
 def test_unknown_metric_in_meta_is_refused(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "odd"
     shutil.copytree(folder, copy)

@@ -32,8 +32,25 @@ def test_each_number_of_the_table_is_the_result_s(measured: dict[str, Any], tmp_
     for peer in measured["peers"]:
         assert f"llmspell {peer['variant']}" in table
         assert f"{peer['at_recall']['0.95']['qps']:,.0f}" in table
+        assert f"{peer['batches']['at_recall']['0.95']['qps']:,.0f}" in table
+        assert f"{peer['load']['load_ms']:,.1f}" in table
+        assert f"{peer['memory']['anonymous_bytes_a_vector']:,}" in table
     assert measured["host"]["commit"] in table
     assert "m 16" in table
+
+
+def test_the_fastest_is_bold_and_ours_is_set_beside_the_best_peer(
+    measured: dict[str, Any], tmp_path: Path
+) -> None:
+    ours, other = json.loads(json.dumps(measured["peers"]))
+    other["name"] = "hnswlib"
+    for target, reading in ours["at_recall"].items():
+        other["at_recall"][target] = {**reading, "qps": 4 * reading["qps"]}
+    report.render([{**measured, "peers": [ours, other]}], tmp_path)
+    table = (tmp_path / "index.md").read_text()
+    fastest = other["at_recall"]["0.95"]["qps"]
+    assert f"**{fastest:,.0f}**" in table
+    assert "| our best / the best peer | 0.25 | 0.25 |" in table
 
 
 def test_pictures_are_well_formed_and_the_same_each_time(
@@ -51,6 +68,7 @@ def test_a_failed_peer_keeps_its_row(measured: dict[str, Any], tmp_path: Path) -
     peers[1] = {
         **{"name": "llmspell", "variant": "int8", "error": "exit status -11", "points": []},
         "at_recall": dict.fromkeys(peers[0]["at_recall"]),
+        **{"batches": None, "load": None, "builds": []},
         "ratio_to_hnswlib": {},
     }
     report.render([{**measured, "peers": peers}], tmp_path)
