@@ -66,12 +66,12 @@ def simd_levels() -> list[str]: ...
 def distance(
     metric: str,
     query: NDArray[np.float32] | NDArray[np.int8],
-    row: NDArray[np.float32] | NDArray[np.float16] | NDArray[np.int8],
+    row: NDArray[np.float32] | NDArray[np.float16] | NDArray[np.uint16] | NDArray[np.int8],
     level: str | None = None,
 ) -> float: ...
 def distances(
     metric: str,
     query: NDArray[np.float32] | NDArray[np.int8],
-    rows: NDArray[np.float32] | NDArray[np.float16] | NDArray[np.int8],
+    rows: NDArray[np.float32] | NDArray[np.float16] | NDArray[np.uint16] | NDArray[np.int8],
     level: str | None = None,
 ) -> NDArray[np.float32]: ...

@@ -10,8 +10,8 @@ from llmspell.errors import ConfigError
 
 __all__ = ["ElementType", "IndexParams", "IsolationLevel", "Metric", "QuotaLimits", "TenantConfig"]
 
-Metric = Literal["ip", "cosine", "l2"]
-ElementType = Literal["float32", "float16", "int8"]
+Metric = Literal["ip", "cosine", "l2", "l1"]
+ElementType = Literal["float32", "float16", "bfloat16", "int8"]
 Quantization = Literal["none", "pq"]
 
 MAX_TENANT_ID_CHARS = 128
@@ -39,7 +39,7 @@ class IndexParams:
             links (Jégou et al. 2011; Gou et al. 2025, arXiv:2411.12229): searches without a
             filter walk by estimates from these and order what they find by the vectors. It takes
             up to 72 bytes more for each of the ``max_neighbors`` places of a vector, fewer where
-            the vectors vary in few directions.
+            the vectors vary in few directions. It is for the metrics ip, cosine and l2.
     """
 
     m: int = 16
@@ -149,7 +149,7 @@ class TenantConfig:
         name: for people; the id where empty.
         quotas: what the tenant may use.
         dim: dimension of its vectors; None takes that of the first vectors written.
-        metric: how vectors are compared.
+        metric: how vectors are compared: ip, cosine or l2.
         index: parameters of its vector index.
         isolation_level: see :class:`IsolationLevel`.
     """
@@ -175,6 +175,6 @@ class TenantConfig:
 
 
 def require_metric(metric: str) -> None:
-    """Raise :class:`ConfigError` unless ``metric`` names one."""
+    """Raise :class:`ConfigError` unless tenants may have ``metric``."""
     if metric not in ("ip", "cosine", "l2"):
-        raise ConfigError(f"metric must be 'ip', 'cosine' or 'l2', got {metric!r}")
+        raise ConfigError(f"a tenant's metric must be 'ip', 'cosine' or 'l2', got {metric!r}")

@@ -4,7 +4,7 @@
 //   random  one query and 16 random rows a call from 256 MiB in huge pages, as a graph search does
 // The least of many rounds, so that other work on the machine counts little.
 //
-//   bench_kernels [dim = 384] [ip | l2 | cosine]
+//   bench_kernels [dim = 384] [ip | l2 | cosine | l1]
 
 #include <algorithm>
 #include <chrono>
@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -90,8 +91,8 @@ void measure(const simd::Metric& metric, std::size_t dim, std::size_t row_bytes,
 int main(int argc, char** argv) {
     const auto dim = static_cast<std::size_t>(argc > 1 ? std::atoi(argv[1]) : 384);
     const std::string wanted = argc > 2 ? argv[2] : "ip";
-    if (dim < 1 || (wanted != "ip" && wanted != "l2" && wanted != "cosine")) {
-        std::fprintf(stderr, "usage: bench_kernels [dim] [ip | l2 | cosine]\n");
+    if (dim < 1 || (wanted != "ip" && wanted != "l2" && wanted != "cosine" && wanted != "l1")) {
+        std::fprintf(stderr, "usage: bench_kernels [dim] [ip | l2 | cosine | l1]\n");
         return 2;
     }
     // Bytes that are small whole numbers in every element type, and never NaN.
@@ -112,10 +113,11 @@ int main(int argc, char** argv) {
     for (const simd::Level level : kLevels) {
         const simd::Kernels* kernels = simd::table(level);
         if (kernels == nullptr) continue;
-        constexpr const char* kTypes[] = {"float32", "float16", "int8"};
-        for (std::size_t type = 0; type < 3; ++type) {
+        constexpr const char* kTypes[] = {"float32", "float16", "int8", "bfloat16"};
+        for (std::size_t type = 0; type < std::size(kTypes); ++type) {
             const auto& metrics = wanted == "ip"   ? kernels->ip
                                   : wanted == "l2" ? kernels->l2
+                                  : wanted == "l1" ? kernels->l1
                                                    : kernels->cosine;
             std::printf("%-12s %-8s ", simd::name(level).data(), kTypes[type]);
             measure(metrics[type], dim,

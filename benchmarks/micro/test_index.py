@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DIM = 128
 QUERIES = 256
 VECTORS = 10_000
-TYPES: tuple[ElementType, ...] = ("float32", "float16", "int8")
+TYPES: tuple[ElementType, ...] = ("float32", "float16", "bfloat16", "int8")
 
 
 @pytest.mark.parametrize("dtype", TYPES)

@@ -21,11 +21,11 @@ DIM = 384
 
 
 @pytest.mark.parametrize("level", _core.simd_levels())
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
-@pytest.mark.parametrize("metric", ["ip", "l2"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
+@pytest.mark.parametrize("metric", ["ip", "l2", "l1"])
 def test_distances(benchmark: BenchmarkFixture, metric: str, dtype: str, level: str) -> None:
     rows = _rows(dtype)
-    query = rows[0] if dtype == "int8" else rows[0].astype(np.float32)
+    query = rows[0] if dtype == "int8" else _rows("float32")[0]
     benchmark.extra_info["rows"] = ROWS
     found = benchmark(_core.distances, metric, query, rows, level)
     assert len(found) == ROWS
@@ -41,4 +41,7 @@ def _rows(dtype: str) -> NDArray[Any]:
     random = np.random.default_rng(1)
     if dtype == "int8":
         return random.integers(-127, 128, size=(ROWS, DIM), dtype=np.int8)
-    return random.normal(size=(ROWS, DIM)).astype(dtype)
+    rows = random.normal(size=(ROWS, DIM)).astype(np.float32)
+    if dtype == "bfloat16":  # the upper halves
+        return (rows.view(np.uint32) >> 16).astype(np.uint16)
+    return rows.astype(dtype)

@@ -8,6 +8,7 @@
 
 #include "bind/bind.hpp"
 #include "index/quantiser.hpp"
+#include "index/types.hpp"
 
 namespace py = pybind11;
 
@@ -19,35 +20,6 @@ using index::Label;
 using Vectors = py::array_t<float, py::array::c_style>;
 using Labels = py::array_t<Label, py::array::c_style>;
 using Bits = py::array_t<std::uint8_t, py::array::c_style>;
-
-template <class Enum>
-struct Named {
-    const char* name;
-    Enum value;
-};
-constexpr Named<index::Metric> kMetrics[] = {
-    {"ip", index::Metric::ip}, {"cosine", index::Metric::cosine}, {"l2", index::Metric::l2}};
-constexpr Named<simd::ElementType> kTypes[] = {{"float32", simd::ElementType::f32},
-                                               {"float16", simd::ElementType::f16},
-                                               {"int8", simd::ElementType::i8}};
-constexpr Named<index::Quantization> kQuantizations[] = {{"none", index::Quantization::none},
-                                                         {"pq", index::Quantization::pq}};
-
-template <class Enum, std::size_t N>
-Enum parse(const Named<Enum> (&table)[N], const std::string& name, const char* what) {
-    for (const Named<Enum>& entry : table) {
-        if (name == entry.name) return entry.value;
-    }
-    throw Error(ErrorCode::config, std::string("unknown ") + what + " '" + name + "'");
-}
-
-template <class Enum, std::size_t N>
-const char* name_of(const Named<Enum> (&table)[N], Enum value) {
-    for (const Named<Enum>& entry : table) {
-        if (value == entry.value) return entry.name;
-    }
-    return "";
-}
 
 std::size_t rows_of(const Index& self, const Vectors& vectors) {
     const auto last = vectors.ndim() - 1;
@@ -72,8 +44,8 @@ void check(const Vectors& vectors, const std::string& metric, const std::string&
                                           std::to_string(vectors.ndim()) + " axes, the last of " +
                                           std::to_string(vectors.shape(vectors.ndim() - 1)));
     }
-    const index::Quantiser rules(dim, parse(kMetrics, metric, "metric"),
-                                 parse(kTypes, dtype, "dtype"));
+    const index::Quantiser rules(dim, index::parse(index::kMetrics, metric, "metric"),
+                                 index::parse(index::kTypes, dtype, "dtype"));
     const float* data = vectors.data();
     const auto count = static_cast<std::size_t>(vectors.shape(0));
     const py::gil_scoped_release unlocked;  // reads all components
@@ -220,9 +192,11 @@ void register_index(py::module_& module) {
                         std::uint32_t ef_search, std::uint64_t graph_threshold, std::uint64_t seed,
                         const std::string& quantization) {
                 return std::make_unique<Index>(
-                    dim, parse(kMetrics, metric, "metric"), parse(kTypes, dtype, "dtype"),
-                    index::Params{m, max_neighbors, ef_construction, ef_search, graph_threshold,
-                                  seed, parse(kQuantizations, quantization, "quantization")});
+                    dim, index::parse(index::kMetrics, metric, "metric"),
+                    index::parse(index::kTypes, dtype, "dtype"),
+                    index::Params{
+                        m, max_neighbors, ef_construction, ef_search, graph_threshold, seed,
+                        index::parse(index::kQuantizations, quantization, "quantization")});
             }),
             py::kw_only(), "dim"_a, "metric"_a, "dtype"_a, "m"_a, "max_neighbors"_a,
             "ef_construction"_a, "ef_search"_a, "graph_threshold"_a, "seed"_a, "quantization"_a)
@@ -240,10 +214,11 @@ void register_index(py::module_& module) {
         .def("__contains__", &Index::contains, "label"_a,
              py::call_guard<py::gil_scoped_release>())  // waits for a change in progress
         .def_property_readonly("dim", &Index::dim)
-        .def_property_readonly("metric",
-                               [](const Index& self) { return name_of(kMetrics, self.metric()); })
-        .def_property_readonly("dtype",
-                               [](const Index& self) { return name_of(kTypes, self.type()); })
+        .def_property_readonly(
+            "metric",
+            [](const Index& self) { return index::name_of(index::kMetrics, self.metric()); })
+        .def_property_readonly(
+            "dtype", [](const Index& self) { return index::name_of(index::kTypes, self.type()); })
         .def_property_readonly("params", [](const Index& self) {
             const index::Params& p = self.params();
             py::dict out;
@@ -253,7 +228,7 @@ void register_index(py::module_& module) {
             out["max_neighbors"] = p.max_neighbors;
             out["graph_threshold"] = p.graph_threshold;
             out["seed"] = p.seed;
-            out["quantization"] = name_of(kQuantizations, p.quantization);
+            out["quantization"] = index::name_of(index::kQuantizations, p.quantization);
             return out;
         });
     module.def("check", &check, "vectors"_a.noconvert(), "metric"_a, "dtype"_a);

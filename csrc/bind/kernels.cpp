@@ -43,8 +43,10 @@ ElementType type_of(const py::array& array) {
     if (dtype.equal(py::dtype("float32"))) return ElementType::f32;
     if (dtype.equal(py::dtype("float16"))) return ElementType::f16;
     if (dtype.equal(py::dtype("int8"))) return ElementType::i8;
-    throw Error(ErrorCode::dtype, "expected rows of float32, float16 or int8, got " +
-                                      py::str(dtype).cast<std::string>());
+    if (dtype.equal(py::dtype("uint16"))) return ElementType::bf16;  // NumPy has no name for it
+    throw Error(ErrorCode::dtype,
+                "expected rows of float32, float16, int8 or, for bfloat16, uint16, got " +
+                    py::str(dtype).cast<std::string>());
 }
 
 const simd::Metric& metric_of(const simd::Kernels& kernels, const std::string& name,
@@ -53,7 +55,9 @@ const simd::Metric& metric_of(const simd::Kernels& kernels, const std::string& n
     if (name == "ip") return kernels.ip[i];
     if (name == "l2") return kernels.l2[i];
     if (name == "cosine") return kernels.cosine[i];
-    throw Error(ErrorCode::config, "expected metric 'ip', 'l2' or 'cosine', got '" + name + "'");
+    if (name == "l1") return kernels.l1[i];
+    throw Error(ErrorCode::config,
+                "expected metric 'ip', 'l2', 'cosine' or 'l1', got '" + name + "'");
 }
 
 void check_query(const py::array& query, ElementType type, py::ssize_t dim) {
@@ -126,8 +130,9 @@ void register_kernels(py::module_& module) {
         "Name of the instruction-set level in use: the best there is, or LLMSPELL_SIMD's.");
     module.def("simd_levels", &simd_levels, "Names of the levels that this machine has.");
     module.def("distance", &distance, "metric"_a, "query"_a, "row"_a, "level"_a = py::none(),
-               "Inner product (ip), squared distance (l2) or cosine similarity (cosine) of two "
-               "vectors by one kernel.");
+               "Inner product (ip), squared distance (l2), cosine similarity (cosine) or sum of "
+               "absolute differences (l1) of two vectors by one kernel. A row of uint16 is one of "
+               "bfloat16.");
     module.def("distances", &distances, "metric"_a, "query"_a, "rows"_a, "level"_a = py::none(),
                "The same of one query and each of many rows, float32 of shape (n,).");
 }

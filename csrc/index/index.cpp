@@ -10,6 +10,7 @@
 #include "index/build.hpp"
 #include "index/repair.hpp"
 #include "index/snapshot.hpp"
+#include "index/types.hpp"
 
 namespace llmspell::index {
 
@@ -83,7 +84,7 @@ class Index::Replaced {
 };
 
 Index::Index(std::size_t dim, Metric metric, simd::ElementType type, const Params& params)
-    : dim_((check_params(params, dim), dim)),
+    : dim_((check_params(params, dim), check_types(metric, type, params.quantization), dim)),
       metric_(metric),
       type_(type),
       params_(params),

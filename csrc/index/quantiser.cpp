@@ -36,6 +36,18 @@ float max_component(std::size_t dim, ElementType type) {
     return type == ElementType::f16 ? std::min(kMaxHalf, sums) : sums;
 }
 
+const simd::Metric& kernel_of(const simd::Kernels& kernels, Metric metric, ElementType type) {
+    const auto i = static_cast<std::size_t>(type);
+    switch (metric) {
+        case Metric::l2:
+            return kernels.l2[i];
+        case Metric::l1:
+            return kernels.l1[i];
+        default:
+            return kernels.ip[i];
+    }
+}
+
 }  // namespace
 
 Quantiser::Quantiser(std::size_t dim, Metric metric, ElementType type)
@@ -46,9 +58,9 @@ Quantiser::Quantiser(std::size_t dim, Metric metric, ElementType type)
       row_bytes_(padded(type == ElementType::i8 ? code_bytes_ + 2 * sizeof(float)
                                                 : dim * simd::element_size(type))),
       max_component_(max_component(dim, type)),
+      negated_(metric == Metric::ip || metric == Metric::cosine),
       kernels_(&simd::active()),
-      kernel_(
-          (metric == Metric::l2 ? kernels_->l2 : kernels_->ip)[static_cast<std::size_t>(type)]) {}
+      kernel_(kernel_of(*kernels_, metric, type)) {}
 
 void Quantiser::check(const float* vector, std::size_t position) const {
     const float largest = largest_of(vector, dim_);
@@ -118,6 +130,9 @@ void Quantiser::encode(const float* vector, std::byte* row) const {
         case ElementType::i8:
             encode_bytes(vector, row);
             break;
+        case ElementType::bf16:
+            kernels_->f32_to_bf16(vector, reinterpret_cast<simd::BFloat16*>(row), dim_);
+            break;
     }
 }
 
@@ -157,14 +172,18 @@ void Quantiser::decode(const std::byte* row, float* vector) const {
             for (std::size_t i = 0; i < dim_; ++i) vector[i] = static_cast<float>(codes[i]) * scale;
             break;
         }
+        case ElementType::bf16:
+            kernels_->bf16_to_f32(reinterpret_cast<const simd::BFloat16*>(row), vector, dim_);
+            break;
     }
 }
 
 Query Quantiser::query(const float* vector, std::vector<std::byte>& scratch) const {
     if (type_ == ElementType::i8) {
-        scratch.resize(row_bytes_);
+        scratch.resize(row_bytes_ + dim_ * sizeof(float));
         encode(vector, scratch.data());
-        return {scratch.data(), tail(scratch.data(), 0), tail(scratch.data(), 1)};
+        return query_of_codes(scratch.data(),
+                              reinterpret_cast<float*>(scratch.data() + row_bytes_));
     }
     if (metric_ != Metric::cosine) return {vector};
     scratch.resize(dim_ * sizeof(float));
@@ -174,30 +193,65 @@ Query Quantiser::query(const float* vector, std::vector<std::byte>& scratch) con
 
 Query Quantiser::query_of_row(const std::byte* row, std::vector<std::byte>& scratch) const {
     if (type_ == ElementType::f32) return {row};
-    if (type_ == ElementType::i8) return {row, tail(row, 0), tail(row, 1)};
     scratch.resize(dim_ * sizeof(float));
+    if (type_ == ElementType::i8) {
+        return query_of_codes(row, reinterpret_cast<float*>(scratch.data()));
+    }
     decode(row, reinterpret_cast<float*>(scratch.data()));
     return {scratch.data()};
 }
 
+Query Quantiser::query_of_codes(const std::byte* row, float* values) const {
+    if (metric_ != Metric::l1) return {row, tail(row, 0), tail(row, 1)};
+    decode(row, values);
+    return {row, tail(row, 0), tail(row, 1), values};
+}
+
 void Quantiser::keys(const Query& query, const std::byte* base, const Slot* slots,
                      std::size_t count, float* out) const {
+    if (type_ == ElementType::i8 && metric_ == Metric::l1) {
+        l1_keys(query, base, slots, count, out);
+        return;
+    }
     kernel_.batch(query.data, base, row_bytes_, slots, count, dim_, out);
     if (type_ == ElementType::i8) {
-        for (std::size_t i = 0; i < count; ++i) {
-            const std::byte* row = base + (slots ? slots[i] : i) * row_bytes_;
-            const float a = query.scale, b = tail(row, 0);
-            if (metric_ != Metric::l2) {
-                out[i] *= -a * b;
-                continue;
-            }
-            // |a x - b y|^2 from |x - y|^2 of the codes: where scales are near each other, as they
-            // are for near vectors, nothing cancels; where they are equal it is exact.
-            const float rest = (a - b) * (query.norm2 / a - tail(row, 1) / b);
-            out[i] = std::max(0.0f, a * b * out[i] + rest);
-        }
-    } else if (metric_ != Metric::l2) {
+        scale_keys(query, base, slots, count, out);
+    } else if (negated_) {
         for (std::size_t i = 0; i < count; ++i) out[i] = -out[i];
+    }
+}
+
+// From what the kernels say of codes.
+void Quantiser::scale_keys(const Query& query, const std::byte* base, const Slot* slots,
+                           std::size_t count, float* out) const {
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::byte* row = base + (slots ? slots[i] : i) * row_bytes_;
+        const float a = query.scale, b = tail(row, 0);
+        if (negated_) {
+            out[i] *= -a * b;
+            continue;
+        }
+        // |a x - b y|^2 from |x - y|^2 of the codes: where scales are near each other, as they
+        // are for near vectors, nothing cancels; where they are equal it is exact.
+        const float rest = (a - b) * (query.norm2 / a - tail(row, 1) / b);
+        out[i] = std::max(0.0f, a * b * out[i] + rest);
+    }
+}
+
+// A sum of |a x - b y| is no function of sums over the codes, unless the scales are equal, as they
+// are where all vectors hold whole numbers.
+void Quantiser::l1_keys(const Query& query, const std::byte* base, const Slot* slots,
+                        std::size_t count, float* out) const {
+    constexpr std::size_t kAhead = 4;
+    const auto at = [&](std::size_t i) { return base + (slots ? slots[i] : i) * row_bytes_; };
+    for (std::size_t i = 0; i < count; ++i) {
+        if (i + kAhead < count) __builtin_prefetch(at(i + kAhead));
+        const std::byte* row = at(i);
+        const float scale = tail(row, 0);
+        out[i] = scale == query.scale
+                     ? scale * kernel_.pair(query.data, row, dim_)
+                     : kernels_->l1_scaled(query.values, reinterpret_cast<const std::int8_t*>(row),
+                                           scale, dim_);
     }
 }
 

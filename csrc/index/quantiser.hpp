@@ -1,7 +1,7 @@
 // How vectors become rows, and how near two of them are.
 //
 // A key is what searches order by, lower is nearer: minus the inner product for ip and cosine
-// (cosine vectors are normalised on the way in), the squared distance for l2.
+// (cosine vectors are normalised on the way in), the squared distance for l2, the distance for l1.
 //
 // int8 rows hold round(x / scale) with scale = max|x| / 127 of that row, or the values themselves
 // where all are whole numbers from -127 to 127; scale and squared norm follow the codes.
@@ -17,9 +17,10 @@
 namespace llmspell::index {
 
 struct Query {
-    const void* data = nullptr;  // float32, or int8 codes for int8 rows
-    float scale = 1.0f;          // int8 only
-    float norm2 = 0.0f;          // int8 under l2 only
+    const void* data = nullptr;     // float32, or int8 codes for int8 rows
+    float scale = 1.0f;             // int8 only
+    float norm2 = 0.0f;             // int8 under l2 only
+    const float* values = nullptr;  // int8 under l1 only: scale * codes
 };
 
 class Quantiser {
@@ -56,6 +57,11 @@ class Quantiser {
   private:
     void normalised(const float* vector, float* out) const;
     void encode_bytes(const float* vector, std::byte* row) const;
+    Query query_of_codes(const std::byte* row, float* values) const;
+    void scale_keys(const Query& query, const std::byte* base, const Slot* slots, std::size_t count,
+                    float* out) const;
+    void l1_keys(const Query& query, const std::byte* base, const Slot* slots, std::size_t count,
+                 float* out) const;
     float squared_length(const std::int8_t* codes, float scale) const noexcept;
     float tail(const std::byte* row, std::size_t which) const noexcept;  // 0: scale, 1: norm2
 
@@ -65,6 +71,7 @@ class Quantiser {
     std::size_t code_bytes_;  // int8 codes rounded up to four bytes
     std::size_t row_bytes_;
     float max_component_;
+    bool negated_;  // kernels say how near
     const simd::Kernels* kernels_;
     simd::Metric kernel_;
 };

@@ -3,9 +3,11 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <iterator>
 
 #include "base/checksum.hpp"
 #include "base/file.hpp"
+#include "index/types.hpp"
 
 namespace llmspell::index {
 namespace {
@@ -167,7 +169,8 @@ SnapshotReader::SnapshotReader(const std::string& path) : path_(path), bytes_(re
                                                        "; this release reads version 2");
     }
     check(file.crc == header_crc(file), "the header's checksum does not hold");
-    check(file.metric <= 2 && file.type <= 2 && file.has_graph <= 1 && file.quantization <= 1,
+    check(file.metric < std::size(kMetrics) && file.type < std::size(kTypes) &&
+              file.has_graph <= 1 && file.quantization < std::size(kQuantizations),
           "unknown type, metric or quantization");
     header_ = {file.dim,
                static_cast<Metric>(file.metric),
@@ -178,6 +181,7 @@ SnapshotReader::SnapshotReader(const std::string& path) : path_(path), bytes_(re
                file.has_graph == 1};
     try {
         check_params(header_.params, header_.dim);
+        check_types(header_.metric, header_.type, header_.params.quantization);
     } catch (const Error& error) {
         check(false, error.what());
     }

@@ -17,9 +17,18 @@ namespace {
 using V = __m256;
 constexpr std::size_t kLanes = 8;
 inline V zero() { return _mm256_setzero_ps(); }
+inline V splat(float x) { return _mm256_set1_ps(x); }
 inline V load(const float* p) { return _mm256_loadu_ps(p); }
 inline V load(const std::uint16_t* p) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline V load(const BFloat16* p) {
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+}
+inline V load(const std::int8_t* p) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
 }
 constexpr std::int32_t kLastLanes[2 * kLanes] = {0,  0,  0,  0,  0,  0,  0,  0,
                                                  -1, -1, -1, -1, -1, -1, -1, -1};
@@ -30,6 +39,7 @@ inline V keep_last(V v, std::size_t count) {
 inline V add(V a, V b) { return _mm256_add_ps(a, b); }
 inline V sub(V a, V b) { return _mm256_sub_ps(a, b); }
 inline V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+inline V abs(V v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
 inline float sum(V v) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -40,6 +50,7 @@ using W = __m256i;
 using I = __m256i;
 constexpr std::size_t kWords = 16;
 inline I zero_i() { return _mm256_setzero_si256(); }
+inline W ones_w() { return _mm256_set1_epi16(1); }
 inline W widen(const std::int8_t* p) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
@@ -51,6 +62,7 @@ inline W keep_last_w(W w, std::size_t count) {
     return _mm256_and_si256(w, _mm256_loadu_si256(mask));
 }
 inline W sub_w(W a, W b) { return _mm256_sub_epi16(a, b); }
+inline W abs_w(W w) { return _mm256_abs_epi16(w); }
 inline I dot_w(I acc, W a, W b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
 inline std::int32_t sum_i(I v) {
     __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));

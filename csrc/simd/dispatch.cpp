@@ -120,7 +120,7 @@ std::string_view name(Level level) noexcept {
 }
 
 std::size_t element_size(ElementType type) noexcept {
-    constexpr std::size_t kSizes[] = {4, 2, 1};
+    constexpr std::size_t kSizes[kElementTypes] = {4, 2, 1, 2};
     return kSizes[static_cast<std::size_t>(type)];
 }
 

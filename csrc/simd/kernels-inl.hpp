@@ -4,10 +4,12 @@
 //
 // A level provides:
 //   V, kLanes            a vector of float32 and its length
-//   zero() load(float*) load(half*) add(a, b) sub(a, b) fma(a, b, c) = a * b + c, sum(V)
+//   zero() splat(x) load(float*) load(half*) load(bfloat16*) load(int8*) add(a, b) sub(a, b)
+//   fma(a, b, c) = a * b + c, abs(V), sum(V)
 //   keep_last(v, n)      v with zeros in all but its last n lanes
 //   W, I, kWords         int16 vector of kWords elements, int32 accumulator
-//   zero_i() widen(int8*) sub_w(a, b) dot_w(acc, a, b), sum_i(I), keep_last_w(w, n)
+//   zero_i() ones_w() widen(int8*) sub_w(a, b) abs_w(W) dot_w(acc, a, b), sum_i(I),
+//   keep_last_w(w, n)
 //   ByteDot              products of unsigned by signed bytes, or void; see dot_bytes
 // Rows are read to their end and never past it.
 
@@ -27,6 +29,16 @@ struct SquaredL2 {
         const W d = sub_w(a, b);
         return dot_w(acc, d, d);
     }
+};
+
+struct L1 {
+    static inline V step(V acc, V a, V b) { return add(acc, abs(sub(a, b))); }
+    static inline I step(I acc, W a, W b) { return dot_w(acc, abs_w(sub_w(a, b)), ones_w()); }
+};
+
+struct ScaledL1 {
+    V minus_scale;
+    inline V step(V acc, V a, V b) const { return add(acc, abs(fma(minus_scale, b, a))); }
 };
 
 // The last `count` elements of a vector of numbers, fewer than the level takes at once, with zeros
@@ -54,7 +66,7 @@ inline W widen_part(const T* p, std::size_t count, std::size_t before) {
 // 11.1 with 4, which spills; one row takes 14.8 ns with 4, 19.6 with 2 and 17.4 with 8.
 template <class Op, class Query, class Row, std::size_t R>
 inline void floats(const Query* query, const Row* const (&rows)[R], std::size_t dim,
-                   float (&out)[R]) {
+                   float (&out)[R], const Op& op = {}) {
     constexpr std::size_t kUnroll = R >= 4 ? 2 : 4;
     V acc[R][kUnroll];
     for (std::size_t r = 0; r < R; ++r) {
@@ -65,19 +77,19 @@ inline void floats(const Query* query, const Row* const (&rows)[R], std::size_t 
         for (std::size_t u = 0; u < kUnroll; ++u) {
             const V q = load(query + i + u * kLanes);
             for (std::size_t r = 0; r < R; ++r) {
-                acc[r][u] = Op::step(acc[r][u], q, load(rows[r] + i + u * kLanes));
+                acc[r][u] = op.step(acc[r][u], q, load(rows[r] + i + u * kLanes));
             }
         }
     }
     for (; i + kLanes <= dim; i += kLanes) {
         const V q = load(query + i);
-        for (std::size_t r = 0; r < R; ++r) acc[r][0] = Op::step(acc[r][0], q, load(rows[r] + i));
+        for (std::size_t r = 0; r < R; ++r) acc[r][0] = op.step(acc[r][0], q, load(rows[r] + i));
     }
     if constexpr (kLanes > 1) {
         if (i < dim) {
             const V q = load_part(query + i, dim - i, i);
             for (std::size_t r = 0; r < R; ++r) {
-                acc[r][1] = Op::step(acc[r][1], q, load_part(rows[r] + i, dim - i, i));
+                acc[r][1] = op.step(acc[r][1], q, load_part(rows[r] + i, dim - i, i));
             }
         }
     }
@@ -149,7 +161,7 @@ inline void bytes(const std::int8_t* query, const std::int8_t* const (&rows)[R],
     for (std::size_t r = 0; r < R; ++r) out[r] = sum_i(acc[r]);
 }
 
-// The three element types as the types above want them.
+// The element types as the types above want them.
 template <class Op, class Row, std::size_t R>
 inline void distances(const void* query, const void* const (&rows)[R], std::size_t dim,
                       float (&out)[R]) {
@@ -276,11 +288,21 @@ void batch_cosine(const void* query, const void* base, std::size_t stride,
     }
 }
 
+float l1_scaled(const float* query, const std::int8_t* row, float scale, std::size_t dim) {
+    const std::int8_t* const rows[1] = {row};
+    float out[1];
+    floats<ScaledL1, float, std::int8_t, 1>(query, rows, dim, out, ScaledL1{splat(-scale)});
+    return out[0];
+}
+
+#include "simd/bfloat16-inl.hpp"
+
 template <class Op>
-constexpr void fill(Metric (&metric)[3]) {
+constexpr void fill(Metric (&metric)[kElementTypes]) {
     metric[0] = {&pair<Op, float>, &batch<Op, float>};
     metric[1] = {&pair<Op, Half>, &batch<Op, Half>};
     metric[2] = {&pair<Op, std::int8_t>, &batch<Op, std::int8_t>};
+    metric[3] = {&pair<Op, BFloat16>, &batch<Op, BFloat16>};
 }
 
 constexpr Kernels make_kernels(Level level) {
@@ -291,7 +313,12 @@ constexpr Kernels make_kernels(Level level) {
     kernels.cosine[0] = {&pair_cosine<float>, &batch_cosine<float>};
     kernels.cosine[1] = {&pair_cosine<Half>, &batch_cosine<Half>};
     kernels.cosine[2] = {&pair_cosine<std::int8_t>, &batch_cosine<std::int8_t>};
+    kernels.cosine[3] = {&pair_cosine<BFloat16>, &batch_cosine<BFloat16>};
+    fill<L1>(kernels.l1);
+    kernels.l1_scaled = &l1_scaled;
     kernels.f32_to_f16 = &f32_to_f16;
     kernels.f16_to_f32 = &f16_to_f32;
+    kernels.f32_to_bf16 = &f32_to_bf16;
+    kernels.bf16_to_f32 = &bf16_to_f32;
     return kernels;
 }

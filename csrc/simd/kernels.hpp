@@ -15,11 +15,15 @@ namespace llmspell::simd {
 // Ordered: a level implies those before it on the same architecture.
 enum class Level : std::uint8_t { scalar, neon, avx2, avx512, avx512vnni };
 
-enum class ElementType : std::uint8_t { f32, f16, i8 };
+enum class ElementType : std::uint8_t { f32, f16, i8, bf16 };
+inline constexpr std::size_t kElementTypes = 4;
 
 std::size_t element_size(ElementType type) noexcept;
 
-// Pair: one query against one row.  f32 query with f32 or f16 rows; i8 query with i8 rows.
+// The upper half of a float32.
+enum class BFloat16 : std::uint16_t {};
+
+// Pair: one query against one row.  i8 query with i8 rows; f32 query with all others.
 using Pair = float (*)(const void* query, const void* row, std::size_t dim);
 
 // Batch: one query against `count` rows; row i starts at base + rows[i] * stride bytes, or at
@@ -35,11 +39,16 @@ struct Metric {
 // Indexed by ElementType of the stored rows.
 struct Kernels {
     Level level;
-    Metric ip[3];      // inner product, higher is nearer
-    Metric l2[3];      // squared Euclidean distance, lower is nearer
-    Metric cosine[3];  // cosine similarity in [-1, 1]; 0 where either vector is zero
+    Metric ip[kElementTypes];      // inner product, higher is nearer
+    Metric l2[kElementTypes];      // squared Euclidean distance, lower is nearer
+    Metric cosine[kElementTypes];  // cosine similarity in [-1, 1]; 0 where either vector is zero
+    Metric l1[kElementTypes];      // sum of absolute differences, lower is nearer
+    // l1 of the query and scale * row, in float32.
+    float (*l1_scaled)(const float* query, const std::int8_t* row, float scale, std::size_t dim);
     void (*f32_to_f16)(const float* in, std::uint16_t* out, std::size_t count);
     void (*f16_to_f32)(const std::uint16_t* in, float* out, std::size_t count);
+    void (*f32_to_bf16)(const float* in, BFloat16* out, std::size_t count);
+    void (*bf16_to_f32)(const BFloat16* in, float* out, std::size_t count);
 };
 
 const Kernels* table(Level level) noexcept;  // null where the CPU or the build lacks it

@@ -1,3 +1,4 @@
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
@@ -16,19 +17,27 @@ namespace {
 using V = float;
 constexpr std::size_t kLanes = 1;
 inline V zero() { return 0.0f; }
+inline V splat(float x) { return x; }
 inline V load(const float* p) { return *p; }
 inline V load(const std::uint16_t* p) { return half_to_float(*p); }
+inline V load(const BFloat16* p) {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(*p) << 16);
+}
+inline V load(const std::int8_t* p) { return *p; }
 inline V add(V a, V b) { return a + b; }
 inline V sub(V a, V b) { return a - b; }
 inline V fma(V a, V b, V c) { return a * b + c; }
+inline V abs(V v) { return std::fabs(v); }
 inline float sum(V v) { return v; }
 
 using W = std::int16_t;
 using I = std::int32_t;
 constexpr std::size_t kWords = 1;
 inline I zero_i() { return 0; }
+inline W ones_w() { return 1; }
 inline W widen(const std::int8_t* p) { return *p; }
 inline W sub_w(W a, W b) { return static_cast<W>(a - b); }
+inline W abs_w(W w) { return w < 0 ? static_cast<W>(-w) : w; }
 inline I dot_w(I acc, W a, W b) { return acc + a * b; }
 inline std::int32_t sum_i(I v) { return v; }
 

@@ -67,7 +67,8 @@ def as_ids(ids: ArrayLike) -> NDArray[np.uint64]:
 def as_vectors(vectors: ArrayLike, dtype: str) -> NDArray[np.float32]:
     """Return vectors as contiguous float32 of their own shape; no copy where they are that already.
 
-    float16 and float64 are converted; integers are taken only by an index of ``dtype`` int8.
+    float16, float64 and the bfloat16 of ml_dtypes are converted; integers are taken only by an
+    index of ``dtype`` int8.
 
     Raises:
         DtypeError: complex, text, or integers for a float index.
@@ -79,8 +80,10 @@ def as_vectors(vectors: ArrayLike, dtype: str) -> NDArray[np.float32]:
         raise ShapeError(f"expected rows of equal length: {error}") from error
     allowed = "fiu" if dtype == "int8" else "f"
     # Whole numbers in a list are no statement about a type; those in an array are.
-    if array.dtype.kind not in allowed and (
-        isinstance(vectors, np.ndarray) or array.dtype.kind not in "iu"
+    if (
+        array.dtype.kind not in allowed
+        and array.dtype.name != "bfloat16"
+        and (isinstance(vectors, np.ndarray) or array.dtype.kind not in "iu")
     ):
         raise DtypeError(f"expected float vectors, got {_kind(vectors)}")
     with np.errstate(over="ignore"):  # what becomes infinite is refused by the index

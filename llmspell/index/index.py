@@ -36,13 +36,15 @@ class Index:
 
     Args:
         dim: dimension of the vectors, 1 to 16,384.
-        metric: ``"ip"`` (inner product), ``"cosine"`` or ``"l2"``.
-        dtype: how vectors are held: ``"float32"``, ``"float16"`` (half the memory) or ``"int8"``
-            (a quarter; each vector scaled by its own largest component).
+        metric: ``"ip"`` (inner product), ``"cosine"``, ``"l2"`` (squared Euclidean distance) or
+            ``"l1"`` (sum of absolute differences).
+        dtype: how vectors are held: ``"float32"``, ``"float16"`` or ``"bfloat16"`` (half the
+            memory, with 11 bits of precision or with 8 and the range of float32) or ``"int8"`` (a
+            quarter; each vector scaled by its own largest component).
         params: see :class:`llmspell.IndexParams`.
 
     Raises:
-        ConfigError: a setting is out of range.
+        ConfigError: a setting is out of range, or quantization is asked for under l1.
     """
 
     __slots__ = ("_core", "_dtype", "_neighbors", "_tag")
@@ -150,7 +152,7 @@ class Index:
     def get(self, ids: ArrayLike) -> NDArray[np.float32]:
         """Return vectors as they are held, (n, dim) float32.
 
-        They are normalised under cosine, and rounded where ``dtype`` is float16 or int8.
+        They are normalised under cosine, and rounded where ``dtype`` is not float32.
 
         Raises:
             IdNotFound: an id isn't in the index.

@@ -24,16 +24,20 @@ class Neighbors(tuple[NDArray[np.int64], NDArray[np.float32]]):
 
     @property
     def scores(self) -> NDArray[np.float32]:
-        """Higher is nearer for every metric: inner product, cosine, or minus squared distance."""
+        """Higher is nearer for every metric.
+
+        Inner product for ``ip``, cosine for ``cosine``, minus the squared distance for ``l2``,
+        minus the sum of absolute differences for ``l1``.
+        """
         return self[1]
 
     @property
     def distances(self) -> NDArray[np.float32]:
-        """Lower is nearer: 1 - score for ``ip`` and ``cosine``, squared distance for ``l2``."""
+        """Lower is nearer: 1 - score for ``ip`` and ``cosine``, minus the score for the others."""
         return np.float32(1) - self[1]
 
 
-class _SquaredL2Neighbors(Neighbors):
+class _DistanceNeighbors(Neighbors):
     __slots__ = ()
 
     @property
@@ -43,4 +47,4 @@ class _SquaredL2Neighbors(Neighbors):
 
 def neighbors_type(metric: str) -> type[Neighbors]:
     """The class whose ``distances`` are those of ``metric``."""
-    return _SquaredL2Neighbors if metric == "l2" else Neighbors
+    return Neighbors if metric in ("ip", "cosine") else _DistanceNeighbors

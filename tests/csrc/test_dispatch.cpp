@@ -23,12 +23,14 @@ void every_table_is_complete_and_knows_its_level() {
         const simd::Kernels* kernels = simd::table(level);
         if (kernels == nullptr) continue;
         CHECK(kernels->level == level);
-        for (const auto* metric : {&kernels->ip, &kernels->l2, &kernels->cosine}) {
+        for (const auto* metric : {&kernels->ip, &kernels->l2, &kernels->cosine, &kernels->l1}) {
             for (const simd::Metric& entry : *metric) {
                 CHECK(entry.pair != nullptr && entry.batch != nullptr);
             }
         }
+        CHECK(kernels->l1_scaled != nullptr);
         CHECK(kernels->f32_to_f16 != nullptr && kernels->f16_to_f32 != nullptr);
+        CHECK(kernels->f32_to_bf16 != nullptr && kernels->bf16_to_f32 != nullptr);
     }
 }
 

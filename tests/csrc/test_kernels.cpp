@@ -2,11 +2,11 @@
 //
 // Dimensions: 1, 3, and around each vector length: 7-9, 15-17, 31-33, 64; 100, 384, 768, 1536; and
 // 16,384 for the extremes of int8.
-// Tolerances: none for int8, and none for floats that hold small integers, where every sum is
-// exact: so each element counts once. For other floats a sum may be off by (dim / 2 + 8) * 2^-24 of
-// the sum of its terms' magnitudes, the bound for two or more partial sums in float32.
-// Excluded: NaN and infinity in vectors, which the index refuses; float vectors whose squared
-// length overflows or underflows float32.
+// Tolerances: none for int8 (but where scaled), and none for floats that hold small integers, where
+// every sum is exact: so each element counts once. For other floats a sum may be off by (dim / 2 +
+// 8) * 2^-24 of the sum of its terms' magnitudes, the bound for two or more partial sums in
+// float32. Excluded: NaN and infinity in vectors, which the index refuses; float vectors whose
+// squared length overflows or underflows float32.
 
 #include "simd/kernels.hpp"
 
@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -28,19 +29,21 @@
 
 namespace simd = llmspell::simd;
 using Half = std::uint16_t;
+using simd::BFloat16;
 
 namespace {
 
 constexpr std::size_t kDims[] = {1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 100, 384, 768, 1536};
 constexpr std::size_t kRows = 19;  // more than a block of cosine's, and every remainder of four
 
-enum class Which { ip, l2, cosine };
-constexpr Which kMetrics[] = {Which::ip, Which::l2, Which::cosine};
+enum class Which { ip, l2, cosine, l1 };
+constexpr Which kMetrics[] = {Which::ip, Which::l2, Which::cosine, Which::l1};
 
 template <class Row>
-constexpr std::size_t kType = std::is_same_v<Row, float>  ? 0
-                              : std::is_same_v<Row, Half> ? 1
-                                                          : 2;
+constexpr std::size_t kType = std::is_same_v<Row, float>         ? 0
+                              : std::is_same_v<Row, Half>        ? 1
+                              : std::is_same_v<Row, std::int8_t> ? 2
+                                                                 : 3;
 
 template <class Row>
 using QueryOf = std::conditional_t<std::is_same_v<Row, std::int8_t>, std::int8_t, float>;
@@ -49,12 +52,16 @@ template <class Row>
 const simd::Metric& kernel(const simd::Kernels& kernels, Which metric) {
     const auto& table = metric == Which::ip   ? kernels.ip
                         : metric == Which::l2 ? kernels.l2
+                        : metric == Which::l1 ? kernels.l1
                                               : kernels.cosine;
     return table[kType<Row>];
 }
 
 double value_of(float element) { return element; }
 double value_of(std::int8_t element) { return element; }
+double value_of(BFloat16 element) {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(element) << 16);
+}
 double value_of(Half element) {
     float value;
     simd::table(simd::Level::scalar)->f16_to_f32(&element, &value, 1);
@@ -68,20 +75,35 @@ struct Expected {
 
 template <class Row>
 Expected expected(Which metric, const QueryOf<Row>* query, const Row* row, std::size_t dim) {
-    double dot = 0, magnitude = 0, squares = 0, query_norm2 = 0, row_norm2 = 0;
+    double dot = 0, magnitude = 0, squares = 0, differences = 0, query_norm2 = 0, row_norm2 = 0;
     for (std::size_t i = 0; i < dim; ++i) {
         const double q = value_of(query[i]), r = value_of(row[i]);
         dot += q * r;
         magnitude += std::fabs(q * r);
         squares += (q - r) * (q - r);
+        differences += std::fabs(q - r);
         query_norm2 += q * q;
         row_norm2 += r * r;
     }
     const double bound = (static_cast<double>(dim) / 2 + 8) * 0x1.0p-24;
     if (metric == Which::ip) return {dot, bound * magnitude};
     if (metric == Which::l2) return {squares, bound * squares};
+    if (metric == Which::l1) return {differences, bound * differences};
     if (query_norm2 == 0 || row_norm2 == 0) return {0, 0};
     return {dot / std::sqrt(query_norm2 * row_norm2), 2 * bound};
+}
+
+template <class T>
+T rounded(float real) {
+    T value;
+    if constexpr (std::is_same_v<T, Half>) {
+        simd::table(simd::Level::scalar)->f32_to_f16(&real, &value, 1);
+    } else if constexpr (std::is_same_v<T, BFloat16>) {
+        simd::table(simd::Level::scalar)->f32_to_bf16(&real, &value, 1);
+    } else {
+        value = static_cast<T>(real);
+    }
+    return value;
 }
 
 // Magnitudes between 1/2 and 3/2, so that a lost element can't hide in the tolerance.
@@ -94,10 +116,8 @@ std::vector<T> random_vectors(std::size_t count, std::uint64_t seed) {
         const auto real = static_cast<float>((random() & 1u) != 0 ? magnitude : -magnitude);
         if constexpr (std::is_same_v<T, std::int8_t>) {
             value = static_cast<std::int8_t>(random());
-        } else if constexpr (std::is_same_v<T, Half>) {
-            simd::table(simd::Level::scalar)->f32_to_f16(&real, &value, 1);
         } else {
-            value = real;
+            value = rounded<T>(real);
         }
     }
     return values;
@@ -109,12 +129,7 @@ std::vector<T> small_integers(std::size_t count, std::uint64_t seed) {
     llmspell::SplitMix64 random(seed);
     std::vector<T> values(count);
     for (T& value : values) {
-        const auto real = static_cast<float>(static_cast<int>(random() % 17) - 8);
-        if constexpr (std::is_same_v<T, Half>) {
-            simd::table(simd::Level::scalar)->f32_to_f16(&real, &value, 1);
-        } else {
-            value = static_cast<T>(real);
-        }
+        value = rounded<T>(static_cast<float>(static_cast<int>(random() % 17) - 8));
     }
     return values;
 }
@@ -246,6 +261,26 @@ void int8_extremes_do_not_overflow(const simd::Kernels& kernels) {
     }
 }
 
+void scaled_l1_is_that_of_the_scaled_row(const simd::Kernels& kernels) {
+    GuardedBytes query_memory, row_memory;
+    for (const std::size_t dim : kDims) {
+        const auto* query = query_memory.last(random_vectors<float>(dim, dim));
+        const auto* row = row_memory.last(random_vectors<std::int8_t>(dim, dim + 1));
+        for (const float scale : {1.0f, 0.0173f, 3e-5f}) {
+            double differences = 0, magnitude = 0;
+            for (std::size_t i = 0; i < dim; ++i) {
+                differences += std::fabs(double{query[i]} - double{scale} * row[i]);
+                magnitude += std::fabs(double{query[i]}) + std::fabs(double{scale} * row[i]);
+            }
+            const double slack = (static_cast<double>(dim) / 2 + 8) * 0x1.0p-24 * magnitude;
+            CHECK(std::fabs(kernels.l1_scaled(query, row, scale, dim) - differences) <= slack);
+        }
+        const auto whole = small_integers<float>(dim, dim);
+        const std::vector<std::int8_t> same(whole.begin(), whole.end());
+        CHECK(kernels.l1_scaled(whole.data(), same.data(), 1.0f, dim) == 0.0f);
+    }
+}
+
 template <class Row>
 void cosine_is_one_for_itself_and_zero_for_nothing(const simd::Kernels& kernels) {
     for (const std::size_t dim : kDims) {
@@ -294,6 +329,8 @@ void check_level(const simd::Kernels& kernels) {
     check_rows_of<float>(kernels);
     check_rows_of<Half>(kernels);
     check_rows_of<std::int8_t>(kernels);
+    check_rows_of<BFloat16>(kernels);
+    scaled_l1_is_that_of_the_scaled_row(kernels);
     int8_extremes_do_not_overflow(kernels);
     threads_may_share_a_table(kernels);
 }

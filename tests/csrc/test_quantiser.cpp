@@ -19,8 +19,9 @@ using simd::ElementType;
 
 namespace {
 
-constexpr ElementType kTypes[] = {ElementType::f32, ElementType::f16, ElementType::i8};
-constexpr Metric kMetrics[] = {Metric::ip, Metric::cosine, Metric::l2};
+constexpr ElementType kTypes[] = {ElementType::f32, ElementType::f16, ElementType::i8,
+                                  ElementType::bf16};
+constexpr Metric kMetrics[] = {Metric::ip, Metric::cosine, Metric::l2, Metric::l1};
 
 std::optional<ErrorCode> refusal(const Quantiser& quantiser, const std::vector<float>& vector) {
     try {
@@ -39,11 +40,13 @@ double length(const float* x, std::size_t dim) {
 
 // What a search orders by, from the vectors themselves.
 double exact_key(Metric metric, const float* a, const float* b, std::size_t dim) {
-    double dot = 0, squares = 0;
+    double dot = 0, squares = 0, differences = 0;
     for (std::size_t i = 0; i < dim; ++i) {
         dot += double{a[i]} * b[i];
         squares += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
+        differences += std::fabs(double{a[i]} - b[i]);
     }
+    if (metric == Metric::l1) return differences;
     if (metric == Metric::l2) return squares;
     return metric == Metric::ip ? -dot : -dot / (length(a, dim) * length(b, dim));
 }
@@ -66,13 +69,15 @@ void keys_are_those_of_the_vectors() {
                 float keys[kRows];
                 quantiser.keys(quantiser.query(vectors.data(), scratch), rows.data(), nullptr,
                                kRows, keys);
-                const double step = type == ElementType::f32   ? 1e-6
-                                    : type == ElementType::f16 ? 1e-3
-                                                               : 1.6e-2;
+                const double step = type == ElementType::f32    ? 1e-6
+                                    : type == ElementType::f16  ? 1e-3
+                                    : type == ElementType::bf16 ? 8e-3
+                                                                : 1.6e-2;
                 for (std::size_t i = 0; i < kRows; ++i) {
                     const double scale =
-                        metric == Metric::cosine
-                            ? 1.0
+                        metric == Metric::cosine ? 1.0
+                        : metric == Metric::l1
+                            ? static_cast<double>(dim)
                             : length(vectors.data(), dim) *
                                   (length(&vectors[i * dim], dim) + length(vectors.data(), dim));
                     const double exact = exact_key(metric, vectors.data(), &vectors[i * dim], dim);
@@ -80,6 +85,26 @@ void keys_are_those_of_the_vectors() {
                 }
             }
         }
+    }
+}
+
+// Rows of different scales, where a difference of codes says nothing of that of the vectors.
+void l1_of_byte_vectors_of_any_scale_is_that_of_the_vectors() {
+    constexpr std::size_t kDim = 37;
+    const Quantiser quantiser(kDim, Metric::l1, ElementType::i8);
+    const std::vector<float> query = make_vectors(1, kDim, 5);
+    std::vector<std::byte> scratch, row(quantiser.row_bytes());
+    for (const float factor : {0.01f, 0.5f, 1.0f, 3.0f, 1000.0f}) {
+        std::vector<float> vector(kDim), held(kDim), asked(kDim);
+        for (std::size_t i = 0; i < kDim; ++i) vector[i] = factor * query[kDim - 1 - i];
+        quantiser.encode(query.data(), row.data());
+        quantiser.decode(row.data(), asked.data());
+        quantiser.encode(vector.data(), row.data());
+        quantiser.decode(row.data(), held.data());
+        const double exact = exact_key(Metric::l1, asked.data(), held.data(), kDim);
+        float key;
+        quantiser.keys(quantiser.query(query.data(), scratch), row.data(), nullptr, 1, &key);
+        CHECK(std::fabs(key - exact) <= 1e-5 * exact);
     }
 }
 
@@ -147,8 +172,8 @@ void what_has_no_place_is_refused() {
 
 void the_largest_accepted_have_finite_keys() {
     for (const std::size_t dim : {1u, 384u, 16384u}) {
-        for (const ElementType type : {ElementType::f32, ElementType::i8}) {
-            for (const Metric metric : {Metric::ip, Metric::l2}) {
+        for (const ElementType type : {ElementType::f32, ElementType::i8, ElementType::bf16}) {
+            for (const Metric metric : {Metric::ip, Metric::l2, Metric::l1}) {
                 const Quantiser quantiser(dim, metric, type);
                 float value = 1e19f;
                 while (refusal(quantiser, std::vector<float>(dim, value))) value *= 0.99f;
@@ -159,6 +184,7 @@ void the_largest_accepted_have_finite_keys() {
                 float keys[2];
                 quantiser.keys(quantiser.query(a.data(), scratch), rows.data(), nullptr, 2, keys);
                 CHECK(std::isfinite(keys[0]) && std::isfinite(keys[1]));
+                CHECK(quantiser.sound(rows.data()));
                 CHECK(keys[0] < keys[1]);
             }
         }
@@ -189,6 +215,7 @@ void unsound_rows_are_told_from_sound_ones() {
 int main() {
     if (forced_level_is_missing()) return kSkipped;
     keys_are_those_of_the_vectors();
+    l1_of_byte_vectors_of_any_scale_is_that_of_the_vectors();
     small_distances_of_long_byte_vectors_are_exact();
     a_row_queries_as_its_vector_does();
     what_has_no_place_is_refused();

@@ -116,8 +116,8 @@ void resealed_changes_are_refused_or_harmless(const Folder& folder) {
     const std::string path = folder.path / "index";
     SplitMix64 random(1);
     std::size_t refusals = 0, accepted = 0;
-    for (const simd::ElementType type :
-         {simd::ElementType::f32, simd::ElementType::f16, simd::ElementType::i8}) {
+    for (const simd::ElementType type : {simd::ElementType::f32, simd::ElementType::f16,
+                                         simd::ElementType::i8, simd::ElementType::bf16}) {
         for (const std::uint64_t threshold : {0u, 10'000u}) {
             // float16 by codes as well, whose extras are a section of their own.
             const auto quantization =
@@ -191,8 +191,9 @@ void each_check_holds(const Folder& folder) {
     CHECK(refuses(8, std::uint32_t{3}));
     CHECK(refuses(16, std::uint32_t{0}));  // dim
     CHECK(refuses(16, std::uint32_t{5}));
-    CHECK(refuses(20, std::uint8_t{3}));  // metric
-    CHECK(refuses(21, std::uint8_t{3}));  // type
+    CHECK(refuses(20, std::uint8_t{9}));  // metric
+    CHECK(refuses(21, std::uint8_t{9}));  // type
+    CHECK(refuses(21, std::uint8_t{3}));  // one of other size
     CHECK(refuses(22, std::uint8_t{0}));  // no graph, but links
     CHECK(refuses(22, std::uint8_t{2}));
     CHECK(refuses(23, std::uint8_t{1}));  // quantization, but no extras
@@ -234,6 +235,12 @@ void each_check_of_extras_holds(const Folder& folder) {
         write(path, bad);
         return refused(path);
     };
+    std::vector<char> by_l1 = good;
+    set(by_l1, 20, std::uint8_t{3});
+    seal(by_l1);
+    write(path, by_l1);
+    CHECK(refused(path));  // no metric for codes
+
     CHECK(get<std::uint32_t>(good, extras) > 0);  // else what follows would change nothing
     CHECK(refuses(extras, 7));                    // more than there are places
     CHECK(refuses(extras + 4, 0));                // the node itself

@@ -5,7 +5,7 @@ import pytest
 
 from llmspell import Index, IndexParams, errors
 from llmspell.config import ElementType, Metric
-from tests.index.vectors import METRICS, clustered
+from tests.index.vectors import ALL_METRICS, clustered
 
 FLAT_AND_GRAPH = pytest.mark.parametrize("threshold", [0, 10_000], ids=["graph", "flat"])
 
@@ -125,7 +125,7 @@ def test_batch_with_one_bad_vector_changes_nothing(
     np.testing.assert_array_equal(index.get(np.arange(100)), clustered(100, 16, 1))
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", ALL_METRICS)
 def test_get_gives_what_is_held(metric: Metric) -> None:
     vectors = clustered(20, 16, 1) * 3
     index = Index(dim=16, metric=metric)
@@ -139,7 +139,9 @@ def test_get_gives_what_is_held(metric: Metric) -> None:
     assert index.get([]).shape == (0, 16)
 
 
-@pytest.mark.parametrize(("dtype", "step"), [("float16", 2**-11), ("int8", 1 / 254)])
+@pytest.mark.parametrize(
+    ("dtype", "step"), [("float16", 2**-11), ("bfloat16", 2**-8), ("int8", 1 / 254)]
+)
 def test_rounded_rows_are_within_half_a_step(dtype: ElementType, step: float) -> None:
     vectors = clustered(50, 33, 1)
     index = Index(dim=33, metric="ip", dtype=dtype)
@@ -147,6 +149,22 @@ def test_rounded_rows_are_within_half_a_step(dtype: ElementType, step: float) ->
     error = np.abs(index.get(np.arange(50)) - vectors)
     largest = np.abs(vectors).max(axis=1, keepdims=True)
     assert (error <= largest * step * 1.001).all()
+
+
+def test_bfloat16_rows_are_rounded_to_the_nearest_and_ties_to_even() -> None:
+    index = Index(dim=4, metric="l2", dtype="bfloat16")
+    index.add([1], [[1.0, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20]])
+    assert index.get([1]).tolist() == [[1.0, 1.0, 1 + 2**-6, 1 + 2**-7]]
+
+
+def test_l1_of_whole_numbers_held_as_int8_is_exact() -> None:
+    vectors = np.random.default_rng(3).integers(-127, 128, (200, 60)).astype(np.float32)
+    index = Index(dim=60, metric="l1", dtype="int8")
+    index.add(np.arange(200), vectors)
+    found = index.search(vectors[7], 200)
+    exact = np.abs(vectors - vectors[7]).sum(axis=1)
+    np.testing.assert_array_equal(found.distances, np.sort(exact))
+    np.testing.assert_array_equal(exact[found.ids], found.distances)
 
 
 def test_get_of_an_unknown_id_names_it() -> None:

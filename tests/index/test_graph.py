@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llmspell import Index, IndexParams
 from llmspell.config import ElementType, Metric
-from tests.index.vectors import METRICS, clustered, recall, scores_of
+from tests.index.vectors import ALL_METRICS, clustered, recall, scores_of
 
 GRAPH = IndexParams(m=8, ef_construction=80, graph_threshold=0)
 
@@ -23,8 +23,8 @@ def _misses(index: Index, ids: NDArray[np.int64], vectors: NDArray[np.float32]) 
     return int(((found.ids[:, 0] != ids) & (found.scores[:, 0] < own - 1e-4)).sum())
 
 
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("metric", ALL_METRICS)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_every_vector_finds_itself_after_churn(metric: Metric, dtype: ElementType) -> None:
     random = np.random.default_rng(0)
     index = Index(dim=16, metric=metric, dtype=dtype, params=GRAPH)

@@ -6,14 +6,19 @@ import pytest
 from llmspell import Index, IndexParams
 from llmspell.config import ElementType, Metric
 from llmspell.index import Neighbors
-from tests.index.vectors import METRICS, TYPES, clustered, recall, scores_of
+from tests.index.vectors import ALL_METRICS, TYPES, clustered, recall, scores_of
 
 # Where rows are rounded, so are scores: half a step of the type, summed over unit vectors.
-TOLERANCE: dict[ElementType, float] = {"float32": 1e-5, "float16": 2e-3, "int8": 2e-2}
+TOLERANCE: dict[ElementType, float] = {
+    "float32": 1e-5,
+    "float16": 2e-3,
+    "bfloat16": 4e-3,
+    "int8": 2e-2,
+}
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", ALL_METRICS)
 @pytest.mark.parametrize("dim", [1, 3, 17, 64])
 def test_small_index_answers_exactly(metric: Metric, dtype: ElementType, dim: int) -> None:
     vectors, queries = clustered(300, dim, 1), clustered(5, dim, 2)
@@ -31,7 +36,7 @@ def test_small_index_answers_exactly(metric: Metric, dtype: ElementType, dim: in
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", ALL_METRICS)
 def test_graph_finds_nearly_all_of_the_nearest(metric: Metric, dtype: ElementType) -> None:
     vectors, queries = clustered(4_000, 48, 1), clustered(100, 48, 2)
     index = Index(dim=48, metric=metric, dtype=dtype, params=IndexParams(m=12))
@@ -39,9 +44,10 @@ def test_graph_finds_nearly_all_of_the_nearest(metric: Metric, dtype: ElementTyp
     assert index.stats()["graph_nodes"] == 4_000
     found = index.search(queries, 10, ef_search=100).ids
     held = index.get(np.arange(4_000))
+    # Rows held under cosine were normalised before they were rounded, and are not once more.
+    exact = scores_of("ip" if metric == "cosine" else metric, queries, held)
     # int8 rows meet an int8 query, so near ties may come in another order than NumPy's.
-    least = 0.9 if dtype == "int8" else 0.99
-    assert recall(found, scores_of(metric, queries, held), 10) > least
+    assert recall(found, exact, 10) > (0.9 if dtype == "int8" else 0.99)
 
 
 def test_wider_beam_finds_no_less() -> None:
@@ -67,7 +73,8 @@ def test_ids_and_scores_come_best_first_as_int64_and_float32() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "score", "distance"), [("ip", 6.0, -5.0), ("cosine", 1.0, 0.0), ("l2", -1.0, 1.0)]
+    ("metric", "score", "distance"),
+    [("ip", 6.0, -5.0), ("cosine", 1.0, 0.0), ("l2", -1.0, 1.0), ("l1", -1.0, 1.0)],
 )
 def test_score_and_distance_of_each_metric(metric: Metric, score: float, distance: float) -> None:
     index = Index(dim=2, metric=metric)

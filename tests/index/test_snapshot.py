@@ -12,7 +12,7 @@ import pytest
 
 from llmspell import Index, IndexParams, errors
 from llmspell.config import ElementType, Metric, Quantization
-from tests.index.vectors import METRICS, TYPES, clustered
+from tests.index.vectors import ALL_METRICS, TYPES, clustered
 
 HEADER = 200
 VERSION_AT = 8
@@ -82,7 +82,7 @@ def test_deleted_vectors_leave_no_trace(tmp_path: Path, threshold: int) -> None:
 
 @pytest.mark.parametrize("threshold", [0, 10_000], ids=["graph", "flat"])
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", ALL_METRICS)
 def test_loaded_index_answers_as_the_saved_one(
     tmp_path: Path, metric: Metric, dtype: ElementType, threshold: int
 ) -> None:

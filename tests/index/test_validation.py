@@ -62,6 +62,15 @@ def test_any_float_type_is_converted(index: Index, dtype: Any) -> None:
     assert index.search([0.0, 0.0, 1.0], 1).ids.tolist() == [9]
 
 
+def test_bfloat16_of_ml_dtypes_is_taken_as_it_is() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    vectors = np.random.default_rng(0).normal(size=(4, 3)).astype(ml_dtypes.bfloat16)
+    index = Index(dim=3, metric="ip", dtype="bfloat16")
+    index.add(np.arange(4), vectors)
+    np.testing.assert_array_equal(index.get(np.arange(4)), vectors.astype(np.float32))
+    assert index.search(vectors, 1).ids.shape == (4, 1)
+
+
 def test_whole_numbers_in_a_list_are_numbers(index: Index) -> None:
     index.add([9], [[0, 0, 2]])
     assert index.search([0, 0, 1], 1).ids.tolist() == [9]
@@ -86,9 +95,10 @@ def test_zero_vector_has_no_cosine(index: Index) -> None:
     assert len(index) == 2
 
 
-@pytest.mark.parametrize("metric", ["ip", "l2"])
+@pytest.mark.parametrize("metric", ["ip", "l2", "l1"])
 @pytest.mark.parametrize(
-    ("dtype", "value"), [("float32", 1e25), ("float16", 70_000.0), ("int8", 1e25)]
+    ("dtype", "value"),
+    [("float32", 1e25), ("float16", 70_000.0), ("bfloat16", 1e25), ("int8", 1e25)],
 )
 def test_vector_whose_products_overflow_is_refused(
     metric: Metric, dtype: ElementType, value: float
@@ -100,7 +110,7 @@ def test_vector_whose_products_overflow_is_refused(
         index.search([value, 0.0, 0.0, 0.0])
 
 
-@pytest.mark.parametrize("metric", ["ip", "l2"])
+@pytest.mark.parametrize("metric", ["ip", "l2", "l1"])
 def test_largest_accepted_vectors_have_finite_scores(metric: Metric) -> None:
     index = Index(dim=4, metric=metric, params=IndexParams(graph_threshold=0))
     vectors = np.random.default_rng(0).choice([-3e18, 3e18], (60, 4))

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from llmspell.config import ElementType, Metric
 
-__all__ = ["METRICS", "TYPES", "clustered", "recall", "scores_of"]
+__all__ = ["METRICS", "ALL_METRICS", "TYPES", "clustered", "recall", "scores_of"]
 
 METRICS: tuple[Metric, ...] = ("ip", "cosine", "l2")
-TYPES: tuple[ElementType, ...] = ("float32", "float16", "int8")
+ALL_METRICS: tuple[Metric, ...] = (*METRICS, "l1")
+TYPES: tuple[ElementType, ...] = ("float32", "float16", "bfloat16", "int8")
 
 
 def clustered(n: int, dim: int, seed: int = 0, *, world: int = 1) -> NDArray[np.float32]:
@@ -35,6 +36,8 @@ def scores_of(
     q, r = queries.astype(np.float64), rows.astype(np.float64)
     if metric == "l2":
         return -((q[:, None, :] - r[None, :, :]) ** 2).sum(axis=2)
+    if metric == "l1":
+        return -np.array([np.abs(r - row).sum(axis=1) for row in q])
     if metric == "cosine":
         q = q / np.linalg.norm(q, axis=1, keepdims=True)
         r = r / np.linalg.norm(r, axis=1, keepdims=True)

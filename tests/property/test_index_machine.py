@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmspell import Index, IndexParams, errors
 from llmspell.config import ElementType, Metric, Quantization
-from tests.index.vectors import METRICS, TYPES, scores_of
+from tests.index.vectors import ALL_METRICS, METRICS, TYPES, scores_of
 
 DIM = 5
 IDS = st.integers(0, 60)
@@ -199,9 +199,14 @@ def _machine(metric_: Metric, dtype_: ElementType, kind: str) -> type[IndexMachi
     return Machine
 
 
-@pytest.mark.parametrize("kind", ["flat", "graph", "coded"])
+@pytest.mark.parametrize(
+    ("metric", "kind"),
+    [
+        *((metric, kind) for metric in ALL_METRICS for kind in ("flat", "graph")),
+        *((metric, "coded") for metric in METRICS),
+    ],
+)
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("metric", METRICS)
 def test_index_does_what_a_dict_and_numpy_do(metric: Metric, dtype: ElementType, kind: str) -> None:
     case = _machine(metric, dtype, kind).TestCase
     case.settings = settings(

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from llmspell import _core, errors
 
 LEVELS = _core.simd_levels()
-METRICS = ["ip", "l2", "cosine"]
-DTYPES = ["float32", "float16", "int8"]
+METRICS = ["ip", "l2", "cosine", "l1"]
+DTYPES = ["float32", "float16", "bfloat16", "int8"]
 
-Vectors = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.int8]
+# Rows of bfloat16 are passed as uint16.
+Vectors = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.uint16] | NDArray[np.int8]
 Query = NDArray[np.float32] | NDArray[np.int8]
 
 
@@ -29,22 +30,34 @@ def make(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Vector
     if dtype == "int8":
         return rng.integers(-128, 128, shape, dtype=np.int8)
     scale = 10.0 ** rng.integers(-3, 3)
+    if dtype == "bfloat16":
+        singles = (rng.standard_normal(shape) * scale).astype(np.float32)
+        return (singles.view(np.uint32) >> 16).astype(np.uint16)
     return (rng.standard_normal(shape) * scale).astype(dtype)
+
+
+def values_of(vectors: Vectors | Query) -> NDArray[np.float64]:
+    if vectors.dtype == np.uint16:
+        return (vectors.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return vectors.astype(np.float64)
 
 
 def make_query(rng: np.random.Generator, dim: int, dtype: str) -> Query:
     """A query for rows of ``dtype``."""
     row = make(rng, (dim,), dtype)
-    return row.astype(np.int8) if dtype == "int8" else row.astype(np.float32)
+    return row.astype(np.int8) if dtype == "int8" else values_of(row).astype(np.float32)
 
 
 def expected(metric: str, query: Query, rows: Vectors) -> tuple[NDArray[np.float64], float]:
     """What float64 gives, and how far float32 sums may be from it."""
-    q, r = query.astype(np.float64), rows.astype(np.float64)
+    q, r = values_of(query), values_of(rows)
     bound = (q.size / 2 + 8) * 2.0**-24
     if metric == "l2":
         squared = ((r - q) ** 2).sum(axis=1)
         return squared, float(bound * squared.max(initial=0.0))
+    if metric == "l1":
+        differences = np.abs(r - q).sum(axis=1)
+        return differences, float(bound * differences.max(initial=0.0))
     dots = r @ q
     if metric == "ip":
         return dots, float(bound * np.abs(r * q).sum(axis=1).max(initial=0.0))
@@ -93,6 +106,7 @@ def test_int8_extremes_stay_exact_at_the_largest_dimension(level: str, low: int,
     assert set(_core.distances("l2", query, rows, level)) == {
         np.float32((low - high) ** 2 * 16_384)
     }
+    assert set(_core.distances("l1", query, rows, level)) == {np.float32(abs(low - high) * 16_384)}
 
 
 def test_strided_views_give_the_same_as_their_copies() -> None:
