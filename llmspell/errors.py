@@ -18,7 +18,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── IdNotFound (KeyError)               an id that isn't there
     ├── StorageError (OSError)              the disk, the log or a file
     │   ├── CorruptFile                     a file or record whose checksum or bounds don't hold
-    │   ├── UnsupportedFormat               a file of a version that this release can't read
+    │   ├── UnsupportedFormat               a file of a kind or version that can't be read
     │   ├── DatabaseLocked                  another process writes to this tenant
     │   ├── StorageFull                     the map or the disk has no room left
     │   └── UseAfterFork                    a handle from before fork() used in the child
@@ -135,7 +135,7 @@ class CorruptFile(StorageError):
 
 
 class UnsupportedFormat(StorageError):
-    """A file was written in a version that this release can't read."""
+    """A file is of a kind, or was written in a version, that this release can't read."""
 
 
 class DatabaseLocked(StorageError):
