@@ -19,13 +19,17 @@ class Index:
         quantization: str,
     ) -> None: ...
     def add(
-        self, labels: NDArray[np.uint64], vectors: NDArray[np.float32], replace: bool, threads: int
+        self,
+        labels: NDArray[np.uint64],
+        vectors: NDArray[np.float32] | NDArray[np.uint8],
+        replace: bool,
+        threads: int,
     ) -> None: ...
     def remove(self, labels: NDArray[np.uint64]) -> int: ...
-    def get(self, labels: NDArray[np.uint64]) -> NDArray[np.float32]: ...
+    def get(self, labels: NDArray[np.uint64]) -> NDArray[np.float32] | NDArray[np.uint8]: ...
     def search(
         self,
-        queries: NDArray[np.float32],
+        queries: NDArray[np.float32] | NDArray[np.uint8],
         k: int,
         ef: int,
         threshold: float | None,
@@ -65,13 +69,21 @@ def simd_level() -> str: ...
 def simd_levels() -> list[str]: ...
 def distance(
     metric: str,
-    query: NDArray[np.float32] | NDArray[np.int8],
-    row: NDArray[np.float32] | NDArray[np.float16] | NDArray[np.uint16] | NDArray[np.int8],
+    query: NDArray[np.float32] | NDArray[np.int8] | NDArray[np.uint8],
+    row: NDArray[np.float32]
+    | NDArray[np.float16]
+    | NDArray[np.uint16]
+    | NDArray[np.int8]
+    | NDArray[np.uint8],
     level: str | None = None,
 ) -> float: ...
 def distances(
     metric: str,
-    query: NDArray[np.float32] | NDArray[np.int8],
-    rows: NDArray[np.float32] | NDArray[np.float16] | NDArray[np.uint16] | NDArray[np.int8],
+    query: NDArray[np.float32] | NDArray[np.int8] | NDArray[np.uint8],
+    rows: NDArray[np.float32]
+    | NDArray[np.float16]
+    | NDArray[np.uint16]
+    | NDArray[np.int8]
+    | NDArray[np.uint8],
     level: str | None = None,
 ) -> NDArray[np.float32]: ...

@@ -10,8 +10,8 @@ from llmspell.errors import ConfigError
 
 __all__ = ["ElementType", "IndexParams", "IsolationLevel", "Metric", "QuotaLimits", "TenantConfig"]
 
-Metric = Literal["ip", "cosine", "l2", "l1"]
-ElementType = Literal["float32", "float16", "bfloat16", "int8"]
+Metric = Literal["ip", "cosine", "l2", "l1", "hamming"]
+ElementType = Literal["float32", "float16", "bfloat16", "int8", "binary"]
 Quantization = Literal["none", "pq"]
 
 MAX_TENANT_ID_CHARS = 128

@@ -4,7 +4,7 @@
 //   random  one query and 16 random rows a call from 256 MiB in huge pages, as a graph search does
 // The least of many rounds, so that other work on the machine counts little.
 //
-//   bench_kernels [dim = 384] [ip | l2 | cosine | l1]
+//   bench_kernels [dim = 384] [ip | l2 | cosine | l1 | hamming]
 
 #include <algorithm>
 #include <chrono>
@@ -91,8 +91,9 @@ void measure(const simd::Metric& metric, std::size_t dim, std::size_t row_bytes,
 int main(int argc, char** argv) {
     const auto dim = static_cast<std::size_t>(argc > 1 ? std::atoi(argv[1]) : 384);
     const std::string wanted = argc > 2 ? argv[2] : "ip";
-    if (dim < 1 || (wanted != "ip" && wanted != "l2" && wanted != "cosine" && wanted != "l1")) {
-        std::fprintf(stderr, "usage: bench_kernels [dim] [ip | l2 | cosine | l1]\n");
+    if (dim < 1 || (wanted != "ip" && wanted != "l2" && wanted != "cosine" && wanted != "l1" &&
+                    wanted != "hamming")) {
+        std::fprintf(stderr, "usage: bench_kernels [dim] [ip | l2 | cosine | l1 | hamming]\n");
         return 2;
     }
     // Bytes that are small whole numbers in every element type, and never NaN.
@@ -113,6 +114,12 @@ int main(int argc, char** argv) {
     for (const simd::Level level : kLevels) {
         const simd::Kernels* kernels = simd::table(level);
         if (kernels == nullptr) continue;
+        if (wanted == "hamming") {
+            std::printf("%-12s %-8s ", simd::name(level).data(), "binary");
+            measure(kernels->hamming, dim, simd::vector_bytes(simd::ElementType::binary, dim),
+                    memory, query);
+            continue;
+        }
         constexpr const char* kTypes[] = {"float32", "float16", "int8", "bfloat16"};
         for (std::size_t type = 0; type < std::size(kTypes); ++type) {
             const auto& metrics = wanted == "ip"   ? kernels->ip
@@ -121,7 +128,7 @@ int main(int argc, char** argv) {
                                                    : kernels->cosine;
             std::printf("%-12s %-8s ", simd::name(level).data(), kTypes[type]);
             measure(metrics[type], dim,
-                    dim * simd::element_size(static_cast<simd::ElementType>(type)), memory, query);
+                    simd::vector_bytes(static_cast<simd::ElementType>(type), dim), memory, query);
         }
     }
     return sink == 12345.0f ? 1 : 0;

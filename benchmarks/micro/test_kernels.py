@@ -31,6 +31,14 @@ def test_distances(benchmark: BenchmarkFixture, metric: str, dtype: str, level: 
     assert len(found) == ROWS
 
 
+@pytest.mark.parametrize("level", _core.simd_levels())
+def test_hamming_distances(benchmark: BenchmarkFixture, level: str) -> None:
+    rows = np.random.default_rng(1).integers(0, 256, size=(ROWS, DIM // 8), dtype=np.uint8)
+    benchmark.extra_info["rows"] = ROWS
+    found = benchmark(_core.distances, "hamming", rows[0], rows, level)
+    assert len(found) == ROWS
+
+
 def test_numpy_inner_products(benchmark: BenchmarkFixture) -> None:
     rows = _rows("float32")
     found = benchmark(np.dot, rows, rows[0])

@@ -17,17 +17,35 @@ namespace {
 
 using index::Index;
 using index::Label;
-using Vectors = py::array_t<float, py::array::c_style>;
+template <class Element>
+using VectorsOf = py::array_t<Element, py::array::c_style>;
+using Vectors = VectorsOf<float>;
+using PackedVectors = VectorsOf<std::uint8_t>;  // eight elements of a binary vector each
 using Labels = py::array_t<Label, py::array::c_style>;
 using Bits = py::array_t<std::uint8_t, py::array::c_style>;
 
-std::size_t rows_of(const Index& self, const Vectors& vectors) {
+template <class Element>
+std::size_t rows_of(const Index& self, const VectorsOf<Element>& vectors) {
+    constexpr bool kPacked = std::is_same_v<Element, std::uint8_t>;
+    const bool binary = self.type() == simd::ElementType::binary;
+    if (kPacked != binary) {
+        throw Error(ErrorCode::dtype, binary ? "expected binary vectors, got float32"
+                                             : "expected float vectors, got packed bits");
+    }
     const auto last = vectors.ndim() - 1;
     if (vectors.ndim() != 1 && vectors.ndim() != 2) {
         throw Error(ErrorCode::shape, "expected an array of shape (dim,) or (n, dim), got " +
                                           std::to_string(vectors.ndim()) + " axes");
     }
-    if (static_cast<std::size_t>(vectors.shape(last)) != self.dim()) {
+    const auto width = static_cast<std::size_t>(vectors.shape(last));
+    if (kPacked && width != (self.dim() + 7) / 8) {
+        throw Error(ErrorCode::dimension_mismatch,
+                    "expected vectors of dimension " + std::to_string(self.dim()) + ", packed in " +
+                        std::to_string((self.dim() + 7) / 8) + " bytes, got " +
+                        std::to_string(width) + " bytes",
+                    static_cast<std::int64_t>(self.dim()), vectors.shape(last) * 8);
+    }
+    if (!kPacked && width != self.dim()) {
         throw Error(ErrorCode::dimension_mismatch,
                     "expected vectors of dimension " + std::to_string(self.dim()) + ", got " +
                         std::to_string(vectors.shape(last)),
@@ -44,15 +62,21 @@ void check(const Vectors& vectors, const std::string& metric, const std::string&
                                           std::to_string(vectors.ndim()) + " axes, the last of " +
                                           std::to_string(vectors.shape(vectors.ndim() - 1)));
     }
-    const index::Quantiser rules(dim, index::parse(index::kMetrics, metric, "metric"),
-                                 index::parse(index::kTypes, dtype, "dtype"));
+    const auto parsed_metric = index::parse(index::kMetrics, metric, "metric");
+    const auto type = index::parse(index::kTypes, dtype, "dtype");
+    index::check_types(parsed_metric, type, index::Quantization::none);
+    if (type == simd::ElementType::binary) {
+        throw Error(ErrorCode::dtype, "expected binary vectors, got float32");
+    }
+    const index::Quantiser rules(dim, parsed_metric, type);
     const float* data = vectors.data();
     const auto count = static_cast<std::size_t>(vectors.shape(0));
     const py::gil_scoped_release unlocked;  // reads all components
     for (std::size_t i = 0; i < count; ++i) rules.check(data + i * dim, i);
 }
 
-void add(Index& self, const Labels& labels, const Vectors& vectors, bool replace,
+template <class Element>
+void add(Index& self, const Labels& labels, const VectorsOf<Element>& vectors, bool replace,
          unsigned threads) {
     const std::size_t count = rows_of(self, vectors);
     if (static_cast<std::size_t>(labels.size()) != count) {
@@ -61,7 +85,7 @@ void add(Index& self, const Labels& labels, const Vectors& vectors, bool replace
                                           std::to_string(count) + " vectors");
     }
     const Label* label_data = labels.data();
-    const float* vector_data = vectors.data();
+    const Element* vector_data = vectors.data();
     const py::gil_scoped_release unlocked;  // linking takes up to milliseconds a vector
     self.add(label_data, vector_data, count, replace, threads);
 }
@@ -73,11 +97,16 @@ std::size_t remove(Index& self, const Labels& labels) {
     return self.remove(data, count);
 }
 
-Vectors get(const Index& self, const Labels& labels) {
+py::array get(const Index& self, const Labels& labels) {
     const auto count = static_cast<std::size_t>(labels.size());
-    Vectors out({count, self.dim()});
+    py::array out;
+    if (self.type() == simd::ElementType::binary) {
+        out = PackedVectors({count, (self.dim() + 7) / 8});
+    } else {
+        out = Vectors({count, self.dim()});
+    }
     const Label* data = labels.data();
-    float* vectors = out.mutable_data();
+    void* vectors = out.mutable_data();
     const py::gil_scoped_release unlocked;  // waits for a change in progress
     self.get(data, count, vectors);
     return out;
@@ -127,13 +156,14 @@ py::tuple results(const Index& self, bool one, std::size_t count, index::SearchO
     return py::make_tuple(std::move(labels), std::move(scores));
 }
 
-py::tuple search(const Index& self, const Vectors& queries, std::size_t k, std::size_t ef,
-                 std::optional<float> threshold, const std::optional<Labels>& ids,
+template <class Element>
+py::tuple search(const Index& self, const VectorsOf<Element>& queries, std::size_t k,
+                 std::size_t ef, std::optional<float> threshold, const std::optional<Labels>& ids,
                  const std::optional<Bits>& bits, unsigned threads) {
     const std::size_t count = rows_of(self, queries);
     const index::Filter filter = filter_of(ids, bits);
     index::SearchOptions options{k, ef, ids || bits ? &filter : nullptr, threshold, threads};
-    const float* data = queries.data();
+    const Element* data = queries.data();
     return results(self, queries.ndim() == 1, count, options,
                    [&](Label* labels, float* scores, std::size_t* found) {
                        self.search(data, count, options, labels, scores, found);
@@ -200,11 +230,16 @@ void register_index(py::module_& module) {
             }),
             py::kw_only(), "dim"_a, "metric"_a, "dtype"_a, "m"_a, "max_neighbors"_a,
             "ef_construction"_a, "ef_search"_a, "graph_threshold"_a, "seed"_a, "quantization"_a)
-        .def("add", &add, "labels"_a.noconvert(), "vectors"_a.noconvert(), "replace"_a, "threads"_a)
+        .def("add", &add<float>, "labels"_a.noconvert(), "vectors"_a.noconvert(), "replace"_a,
+             "threads"_a)
+        .def("add", &add<std::uint8_t>, "labels"_a.noconvert(), "vectors"_a.noconvert(),
+             "replace"_a, "threads"_a)
         .def("remove", &remove, "labels"_a.noconvert())
         .def("get", &get, "labels"_a.noconvert())
-        .def("search", &search, "queries"_a.noconvert(), "k"_a, "ef"_a, "threshold"_a, "ids"_a,
-             "bits"_a, "threads"_a)
+        .def("search", &search<float>, "queries"_a.noconvert(), "k"_a, "ef"_a, "threshold"_a,
+             "ids"_a, "bits"_a, "threads"_a)
+        .def("search", &search<std::uint8_t>, "queries"_a.noconvert(), "k"_a, "ef"_a, "threshold"_a,
+             "ids"_a, "bits"_a, "threads"_a)
         .def("search_stored", &search_stored, "stored"_a.noconvert(), "one"_a, "keep_self"_a, "k"_a,
              "ef"_a, "threshold"_a, "ids"_a, "bits"_a, "threads"_a)
         .def("save", &Index::save, "path"_a, "tag"_a, py::call_guard<py::gil_scoped_release>())

@@ -44,24 +44,35 @@ ElementType type_of(const py::array& array) {
     if (dtype.equal(py::dtype("float16"))) return ElementType::f16;
     if (dtype.equal(py::dtype("int8"))) return ElementType::i8;
     if (dtype.equal(py::dtype("uint16"))) return ElementType::bf16;  // NumPy has no name for it
+    if (dtype.equal(py::dtype("uint8"))) return ElementType::binary;
     throw Error(ErrorCode::dtype,
-                "expected rows of float32, float16, int8 or, for bfloat16, uint16, got " +
+                "expected rows of float32, float16, int8, uint16 for bfloat16 or uint8 for "
+                "packed bits, got " +
                     py::str(dtype).cast<std::string>());
 }
 
 const simd::Metric& metric_of(const simd::Kernels& kernels, const std::string& name,
                               ElementType type) {
+    if ((name == "hamming") != (type == ElementType::binary)) {
+        throw Error(ErrorCode::config,
+                    "metric 'hamming' and rows of uint8 go together and with "
+                    "no other, got metric '" +
+                        name + "'");
+    }
+    if (name == "hamming") return kernels.hamming;
     const auto i = static_cast<std::size_t>(type);
     if (name == "ip") return kernels.ip[i];
     if (name == "l2") return kernels.l2[i];
     if (name == "cosine") return kernels.cosine[i];
     if (name == "l1") return kernels.l1[i];
     throw Error(ErrorCode::config,
-                "expected metric 'ip', 'l2', 'cosine' or 'l1', got '" + name + "'");
+                "expected metric 'ip', 'l2', 'cosine', 'l1' or 'hamming', got '" + name + "'");
 }
 
 void check_query(const py::array& query, ElementType type, py::ssize_t dim) {
-    const char* wanted = type == ElementType::i8 ? "int8" : "float32";
+    const char* wanted = type == ElementType::i8       ? "int8"
+                         : type == ElementType::binary ? "uint8"
+                                                       : "float32";
     if (!query.dtype().equal(py::dtype(wanted))) {
         throw Error(ErrorCode::dtype, std::string("expected a query of ") + wanted + ", got " +
                                           py::str(query.dtype()).cast<std::string>());
@@ -83,6 +94,10 @@ void check_query(const py::array& query, ElementType type, py::ssize_t dim) {
     }
 }
 
+std::size_t elements(py::ssize_t width, ElementType type) {
+    return static_cast<std::size_t>(width) * (type == ElementType::binary ? 8 : 1);
+}
+
 py::array contiguous(const py::array& array) {
     return py::array::ensure(array, py::array::c_style);
 }
@@ -98,13 +113,13 @@ py::array_t<float> distances(const std::string& metric, const py::array& query,
     check_query(query, type, rows.shape(1));
     const py::array query_data = contiguous(query), row_data = contiguous(rows);
     const auto count = static_cast<std::size_t>(rows.shape(0));
-    const auto dim = static_cast<std::size_t>(rows.shape(1));
+    const std::size_t dim = elements(rows.shape(1), type);
     py::array_t<float> out(rows.shape(0));
     float* values = out.mutable_data();
     const void* first = query_data.data();
     const void* second = row_data.data();
     const py::gil_scoped_release unlocked;  // there may be millions of rows
-    kernel.batch(first, second, dim * simd::element_size(type), nullptr, count, dim, values);
+    kernel.batch(first, second, simd::vector_bytes(type, dim), nullptr, count, dim, values);
     return out;
 }
 
@@ -118,7 +133,7 @@ float distance(const std::string& metric, const py::array& query, const py::arra
     const simd::Metric& kernel = metric_of(kernels_of(level), metric, type);
     check_query(query, type, row.shape(0));
     return kernel.pair(contiguous(query).data(), contiguous(row).data(),
-                       static_cast<std::size_t>(row.shape(0)));
+                       elements(row.shape(0), type));
 }
 
 }  // namespace
@@ -130,9 +145,9 @@ void register_kernels(py::module_& module) {
         "Name of the instruction-set level in use: the best there is, or LLMSPELL_SIMD's.");
     module.def("simd_levels", &simd_levels, "Names of the levels that this machine has.");
     module.def("distance", &distance, "metric"_a, "query"_a, "row"_a, "level"_a = py::none(),
-               "Inner product (ip), squared distance (l2), cosine similarity (cosine) or sum of "
-               "absolute differences (l1) of two vectors by one kernel. A row of uint16 is one of "
-               "bfloat16.");
+               "Inner product (ip), squared distance (l2), cosine similarity (cosine), sum of "
+               "absolute differences (l1) or bits that differ (hamming) of two vectors by one "
+               "kernel. A row of uint16 is one of bfloat16, one of uint8 one of packed bits.");
     module.def("distances", &distances, "metric"_a, "query"_a, "rows"_a, "level"_a = py::none(),
                "The same of one query and each of many rows, float32 of shape (n,).");
 }

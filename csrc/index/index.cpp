@@ -111,10 +111,10 @@ Stats Index::stats() const {
     return stats;
 }
 
-void Index::check_batch(const Label* labels, const float* vectors, std::size_t count,
+void Index::check_batch(const Label* labels, const std::byte* vectors, std::size_t count,
                         bool replace) const {
     for (std::size_t i = 0; i < count; ++i) {
-        storage_.quantiser().check(vectors + i * dim_, i);
+        storage_.quantiser().check(vectors + i * storage_.quantiser().vector_bytes(), i);
         if (labels[i] > kMaxLabel) {
             throw Error(ErrorCode::invalid_id,
                         "ids must be from 0 to 2^63 - 1, got " + std::to_string(labels[i]));
@@ -139,8 +139,10 @@ void Index::check_batch(const Label* labels, const float* vectors, std::size_t c
     }
 }
 
-void Index::add(const Label* labels, const float* vectors, std::size_t count, bool replace,
+void Index::add(const Label* labels, const void* input, std::size_t count, bool replace,
                 unsigned threads) {
+    const auto* vectors = static_cast<const std::byte*>(input);
+    const std::size_t vector_bytes = storage_.quantiser().vector_bytes();
     const std::lock_guard<std::mutex> change(changes_);
     const ExclusiveLock lock(*this);
     check_batch(labels, vectors, count, replace);
@@ -159,7 +161,7 @@ void Index::add(const Label* labels, const float* vectors, std::size_t count, bo
             storage_.reserve(count);
         }
         for (std::size_t i = 0; i < count; ++i) {
-            slots.push_back(storage_.insert(labels[i], vectors + i * dim_));
+            slots.push_back(storage_.insert(labels[i], vectors + i * vector_bytes));
         }
         if (has_graph_) {
             link_all(storage_, graph_, params_, slots, threads);
@@ -309,11 +311,13 @@ std::vector<Slot> Index::find_all(const Label* labels, std::size_t count) const 
     return slots;
 }
 
-void Index::get(const Label* labels, std::size_t count, float* out) const {
+void Index::get(const Label* labels, std::size_t count, void* out) const {
     const SharedLock lock(*this);
+    auto* vector = static_cast<std::byte*>(out);
     const std::vector<Slot> slots = find_all(labels, count);
-    for (std::size_t i = 0; i < count; ++i) {
-        storage_.quantiser().decode(storage_.row(slots[i]), out + i * dim_);
+    for (const Slot slot : slots) {
+        storage_.quantiser().decode(storage_.row(slot), vector);
+        vector += storage_.quantiser().vector_bytes();
     }
 }
 
@@ -349,13 +353,18 @@ void Index::answer(std::size_t count, const SearchOptions& options, const Vector
         [this] { return Borrowed(*this); }, one);
 }
 
-void Index::search(const float* queries, std::size_t count, const SearchOptions& options,
+void Index::search(const void* input, std::size_t count, const SearchOptions& options,
                    Label* labels, float* scores, std::size_t* found) const {
+    const auto* queries = static_cast<const std::byte*>(input);
+    const std::size_t vector_bytes = storage_.quantiser().vector_bytes();
     if (options.k == 0) throw Error(ErrorCode::input, "k must be at least 1, got 0");
-    for (std::size_t i = 0; i < count; ++i) storage_.quantiser().check(queries + i * dim_, i);
+    for (std::size_t i = 0; i < count; ++i) {
+        storage_.quantiser().check(queries + i * vector_bytes, i);
+    }
     const SharedLock lock(*this);
     answer(
-        count, options, [&](std::size_t i, const SearchContext&) { return queries + i * dim_; },
+        count, options,
+        [&](std::size_t i, const SearchContext&) { return queries + i * vector_bytes; },
         [](std::size_t) { return kNoSlot; }, labels, scores, found);
 }
 
@@ -368,7 +377,7 @@ void Index::search_stored(const Label* stored, std::size_t count, bool keep_self
     answer(
         count, options,
         [&](std::size_t i, SearchContext& context) {
-            context.stored.resize(dim_);
+            context.stored.resize(storage_.quantiser().vector_bytes());
             storage_.quantiser().decode(storage_.row(slots[i]), context.stored.data());
             return context.stored.data();
         },

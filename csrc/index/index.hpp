@@ -52,16 +52,18 @@ class Index {
     bool contains(Label label) const;
     Stats stats() const;
 
-    // All or nothing. `vectors` is (count, dim). Without `replace` a label that is there is an
-    // error.
-    void add(const Label* labels, const float* vectors, std::size_t count, bool replace,
+    // Vectors are float32 (count, dim) or, where the type is binary, packed bits, each from a byte
+    // of its own on; see Quantiser.
+
+    // All or nothing. Without `replace` a label that is there is an error.
+    void add(const Label* labels, const void* vectors, std::size_t count, bool replace,
              unsigned threads);
     std::size_t remove(const Label* labels, std::size_t count);
-    void get(const Label* labels, std::size_t count, float* out) const;
+    void get(const Label* labels, std::size_t count, void* out) const;
 
     // Query i gets found[i] <= k results at labels + i * k and scores + i * k, best first.
-    void search(const float* queries, std::size_t count, const SearchOptions& options,
-                Label* labels, float* scores, std::size_t* found) const;
+    void search(const void* queries, std::size_t count, const SearchOptions& options, Label* labels,
+                float* scores, std::size_t* found) const;
     // The same for the vectors that are stored under `stored`, of which each is left out of its own
     // results unless `keep_self`.
     void search_stored(const Label* stored, std::size_t count, bool keep_self,
@@ -77,7 +79,7 @@ class Index {
     class Borrowed;
     class Replaced;
 
-    void check_batch(const Label* labels, const float* vectors, std::size_t count,
+    void check_batch(const Label* labels, const std::byte* vectors, std::size_t count,
                      bool replace) const;
     Storage::Entry forget(Slot slot);
     std::vector<Slot> live_slots() const;

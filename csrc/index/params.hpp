@@ -13,7 +13,7 @@ using Slot = std::uint32_t;   // row number inside the index; reused after a del
 using Label = std::uint64_t;  // the caller's id
 inline constexpr Slot kNoSlot = ~Slot{0};
 
-enum class Metric : std::uint8_t { ip, cosine, l2, l1 };
+enum class Metric : std::uint8_t { ip, cosine, l2, l1, hamming };
 
 // What a walk of the graph computes distances from: the stored rows, or codes beside the links.
 enum class Quantization : std::uint8_t { none, pq };

@@ -43,6 +43,8 @@ const simd::Metric& kernel_of(const simd::Kernels& kernels, Metric metric, Eleme
             return kernels.l2[i];
         case Metric::l1:
             return kernels.l1[i];
+        case Metric::hamming:
+            return kernels.hamming;
         default:
             return kernels.ip[i];
     }
@@ -54,15 +56,31 @@ Quantiser::Quantiser(std::size_t dim, Metric metric, ElementType type)
     : dim_(dim),
       metric_(metric),
       type_(type),
+      vector_bytes_(type == ElementType::binary ? simd::vector_bytes(type, dim)
+                                                : dim * sizeof(float)),
       code_bytes_(round_up(dim, 4)),
       row_bytes_(padded(type == ElementType::i8 ? code_bytes_ + 2 * sizeof(float)
-                                                : dim * simd::element_size(type))),
+                                                : simd::vector_bytes(type, dim))),
       max_component_(max_component(dim, type)),
       negated_(metric == Metric::ip || metric == Metric::cosine),
       kernels_(&simd::active()),
       kernel_(kernel_of(*kernels_, metric, type)) {}
 
-void Quantiser::check(const float* vector, std::size_t position) const {
+void Quantiser::check(const void* vector, std::size_t position) const {
+    if (type_ != ElementType::binary) {
+        check_numbers(static_cast<const float*>(vector), position);
+    } else if (!spare_bits_are_zero(vector)) {
+        throw Error(ErrorCode::input, "vector " + std::to_string(position) +
+                                          " sets bits beyond its " + std::to_string(dim_));
+    }
+}
+
+bool Quantiser::spare_bits_are_zero(const void* vector) const noexcept {
+    const auto last = static_cast<const std::uint8_t*>(vector)[vector_bytes_ - 1];
+    return dim_ % 8 == 0 || (last & (0xffu >> (dim_ % 8))) == 0;
+}
+
+void Quantiser::check_numbers(const float* vector, std::size_t position) const {
     const float largest = largest_of(vector, dim_);
     const auto refuse = [&](ErrorCode code, const std::string& what) {
         throw Error(code, "vector " + std::to_string(position) + " " + what);
@@ -80,6 +98,7 @@ void Quantiser::check(const float* vector, std::size_t position) const {
 }
 
 bool Quantiser::sound(const std::byte* row) const {
+    if (type_ == ElementType::binary) return spare_bits_are_zero(row);
     std::vector<float> vector(dim_);
     decode(row, vector.data());
     const float largest = largest_of(vector.data(), dim_);
@@ -117,12 +136,15 @@ const float* Quantiser::unit(const float* vector, std::vector<float>& scratch) c
     return scratch.data();
 }
 
-void Quantiser::encode(const float* vector, std::byte* row) const {
+void Quantiser::encode(const void* input, std::byte* row) const {
     std::vector<float> scratch;
-    vector = unit(vector, scratch);
+    const float* vector = unit(static_cast<const float*>(input), scratch);
     switch (type_) {
         case ElementType::f32:
-            std::memcpy(row, vector, dim_ * sizeof(float));
+            std::memcpy(row, vector, vector_bytes_);
+            break;
+        case ElementType::binary:
+            std::memcpy(row, input, vector_bytes_);
             break;
         case ElementType::f16:
             kernels_->f32_to_f16(vector, reinterpret_cast<std::uint16_t*>(row), dim_);
@@ -158,10 +180,12 @@ float Quantiser::tail(const std::byte* row, std::size_t which) const noexcept {
     return value;
 }
 
-void Quantiser::decode(const std::byte* row, float* vector) const {
+void Quantiser::decode(const std::byte* row, void* out) const {
+    auto* vector = static_cast<float*>(out);
     switch (type_) {
         case ElementType::f32:
-            std::memcpy(vector, row, dim_ * sizeof(float));
+        case ElementType::binary:
+            std::memcpy(out, row, vector_bytes_);
             break;
         case ElementType::f16:
             kernels_->f16_to_f32(reinterpret_cast<const std::uint16_t*>(row), vector, dim_);
@@ -178,7 +202,7 @@ void Quantiser::decode(const std::byte* row, float* vector) const {
     }
 }
 
-Query Quantiser::query(const float* vector, std::vector<std::byte>& scratch) const {
+Query Quantiser::query(const void* vector, std::vector<std::byte>& scratch) const {
     if (type_ == ElementType::i8) {
         scratch.resize(row_bytes_ + dim_ * sizeof(float));
         encode(vector, scratch.data());
@@ -187,12 +211,12 @@ Query Quantiser::query(const float* vector, std::vector<std::byte>& scratch) con
     }
     if (metric_ != Metric::cosine) return {vector};
     scratch.resize(dim_ * sizeof(float));
-    normalised(vector, reinterpret_cast<float*>(scratch.data()));
+    normalised(static_cast<const float*>(vector), reinterpret_cast<float*>(scratch.data()));
     return {scratch.data()};
 }
 
 Query Quantiser::query_of_row(const std::byte* row, std::vector<std::byte>& scratch) const {
-    if (type_ == ElementType::f32) return {row};
+    if (type_ == ElementType::f32 || type_ == ElementType::binary) return {row};
     scratch.resize(dim_ * sizeof(float));
     if (type_ == ElementType::i8) {
         return query_of_codes(row, reinterpret_cast<float*>(scratch.data()));

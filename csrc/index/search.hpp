@@ -29,7 +29,7 @@ struct SearchContext {
     WalkPool walk;
     CodeScratch code;
     std::vector<float> unit;
-    std::vector<float> stored;  // a query that is taken from the index itself
+    std::vector<std::byte> stored;  // a query that is taken from the index itself
 
     void prepare(std::size_t slots, std::uint32_t degree) {
         visited.reset(slots);

@@ -26,7 +26,7 @@ Candidate Searcher::approach(const Query& query, SearchContext& context) const {
     return descend(storage_, *graph_, query, start, graph_->max_level(), 0, context, nullptr);
 }
 
-const CandidatePool& Searcher::nearest(const float* vector, std::size_t k, std::size_t ef,
+const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::size_t ef,
                                        const Allowed* allowed, SearchContext& context) const {
     const Query query = storage_.quantiser().query(vector, context.query);
     const std::size_t live = storage_.live();
@@ -51,7 +51,8 @@ const CandidatePool& Searcher::nearest(const float* vector, std::size_t k, std::
         return exactly();
     }
     if (coded_ != nullptr && allowed == nullptr) {
-        const float* unit = storage_.quantiser().unit(vector, context.unit);
+        const float* unit =
+            storage_.quantiser().unit(static_cast<const float*>(vector), context.unit);
         coded_->search(storage_, *graph_, unit, query, ef, wanted, context);
         return context.accepted.size() < wanted ? exactly() : context.accepted;
     }

@@ -22,7 +22,7 @@ class Searcher {
 
     // The min(k, eligible) nearest, in a pool of `context`; more may follow them. An ef of 0 is
     // the index's own.
-    const CandidatePool& nearest(const float* vector, std::size_t k, std::size_t ef,
+    const CandidatePool& nearest(const void* vector, std::size_t k, std::size_t ef,
                                  const Allowed* allowed, SearchContext& context) const;
 
   private:

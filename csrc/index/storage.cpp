@@ -37,7 +37,7 @@ void Storage::reserve(std::size_t more) {
     set_capacity(grown);
 }
 
-Slot Storage::insert(Label label, const float* vector) {
+Slot Storage::insert(Label label, const void* vector) {
     const Slot slot = next_slot();
     quantiser_.encode(vector, rows_.data() + slot * quantiser_.row_bytes());
     slot_of_.emplace(label, slot);

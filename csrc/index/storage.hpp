@@ -43,8 +43,8 @@ class Storage {
         quantiser_.keys(query, row(first), nullptr, count, out);
     }
 
-    void reserve(std::size_t more);                 // room for `more` further inserts
-    Slot insert(Label label, const float* vector);  // into reserved room; may throw, then no change
+    void reserve(std::size_t more);                // room for `more` further inserts
+    Slot insert(Label label, const void* vector);  // into reserved room; may throw, then no change
     // The label is forgotten, the row stays until release. What comes back is for restore_row.
     Entry mark_deleted(Slot slot) noexcept;
     // Into reserved room; allocates nothing.

@@ -15,12 +15,16 @@ struct Named {
     Enum value;
 };
 
-inline constexpr Named<Metric> kMetrics[] = {
-    {"ip", Metric::ip}, {"cosine", Metric::cosine}, {"l2", Metric::l2}, {"l1", Metric::l1}};
+inline constexpr Named<Metric> kMetrics[] = {{"ip", Metric::ip},
+                                             {"cosine", Metric::cosine},
+                                             {"l2", Metric::l2},
+                                             {"l1", Metric::l1},
+                                             {"hamming", Metric::hamming}};
 inline constexpr Named<simd::ElementType> kTypes[] = {{"float32", simd::ElementType::f32},
                                                       {"float16", simd::ElementType::f16},
                                                       {"int8", simd::ElementType::i8},
-                                                      {"bfloat16", simd::ElementType::bf16}};
+                                                      {"bfloat16", simd::ElementType::bf16},
+                                                      {"binary", simd::ElementType::binary}};
 inline constexpr Named<Quantization> kQuantizations[] = {{"none", Quantization::none},
                                                          {"pq", Quantization::pq}};
 

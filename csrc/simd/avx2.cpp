@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
@@ -68,6 +69,30 @@ inline std::int32_t sum_i(I v) {
     __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
+using B = __m256i;
+using N = __m256i;
+constexpr std::size_t kBitBytes = 32;
+inline B load_bits(const Bits* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+inline B xor_b(B a, B b) { return _mm256_xor_si256(a, b); }
+inline N zero_n() { return _mm256_setzero_si256(); }
+// The ones of each half byte by a table of 16, summed over eight bytes at once.
+inline N count_n(N acc, B b) {
+    const __m256i ones =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    const __m256i half = _mm256_set1_epi8(0x0f);
+    const __m256i low = _mm256_shuffle_epi8(ones, _mm256_and_si256(b, half));
+    const __m256i high = _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(b, 4), half));
+    return _mm256_add_epi64(acc,
+                            _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256()));
+}
+inline std::uint32_t sum_n(N n) {
+    const __m128i s = _mm_add_epi64(_mm256_castsi256_si128(n), _mm256_extracti128_si256(n, 1));
+    return static_cast<std::uint32_t>(
+        _mm_cvtsi128_si32(_mm_add_epi64(s, _mm_unpackhi_epi64(s, s))));
 }
 
 void f32_to_f16(const float* in, std::uint16_t* out, std::size_t count) {

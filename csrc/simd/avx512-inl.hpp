@@ -51,6 +51,24 @@ inline W sub_w(W a, W b) { return _mm512_sub_epi16(a, b); }
 inline W abs_w(W w) { return _mm512_abs_epi16(w); }
 inline std::int32_t sum_i(I v) { return _mm512_reduce_add_epi32(v); }
 
+using B = __m512i;
+using N = __m512i;
+constexpr std::size_t kBitBytes = 64;
+inline B load_bits(const Bits* p) { return _mm512_loadu_si512(p); }
+inline B xor_b(B a, B b) { return _mm512_xor_si512(a, b); }
+inline N zero_n() { return _mm512_setzero_si512(); }
+// As under AVX2: neither level implies VPOPCNTDQ.
+inline N count_n(N acc, B b) {
+    const __m512i ones =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    const __m512i half = _mm512_set1_epi8(0x0f);
+    const __m512i low = _mm512_shuffle_epi8(ones, _mm512_and_si512(b, half));
+    const __m512i high = _mm512_shuffle_epi8(ones, _mm512_and_si512(_mm512_srli_epi16(b, 4), half));
+    return _mm512_add_epi64(acc,
+                            _mm512_sad_epu8(_mm512_add_epi8(low, high), _mm512_setzero_si512()));
+}
+inline std::uint32_t sum_n(N n) { return static_cast<std::uint32_t>(_mm512_reduce_add_epi64(n)); }
+
 void f32_to_f16(const float* in, std::uint16_t* out, std::size_t count) {
     std::size_t i = 0;
     for (; i + 16 <= count; i += 16) {

@@ -119,9 +119,10 @@ std::string_view name(Level level) noexcept {
     return "unknown";
 }
 
-std::size_t element_size(ElementType type) noexcept {
-    constexpr std::size_t kSizes[kElementTypes] = {4, 2, 1, 2};
-    return kSizes[static_cast<std::size_t>(type)];
+std::size_t vector_bytes(ElementType type, std::size_t dim) noexcept {
+    constexpr std::size_t kSizes[kNumberTypes] = {4, 2, 1, 2};
+    if (type == ElementType::binary) return (dim + 7) / 8;
+    return dim * kSizes[static_cast<std::size_t>(type)];
 }
 
 }  // namespace llmspell::simd

@@ -11,6 +11,7 @@
 //   zero_i() ones_w() widen(int8*) sub_w(a, b) abs_w(W) dot_w(acc, a, b), sum_i(I),
 //   keep_last_w(w, n)
 //   ByteDot              products of unsigned by signed bytes, or void; see dot_bytes
+//   and what bits-inl.hpp names
 // Rows are read to their end and never past it.
 
 using Half = std::uint16_t;
@@ -40,6 +41,8 @@ struct ScaledL1 {
     V minus_scale;
     inline V step(V acc, V a, V b) const { return add(acc, abs(fma(minus_scale, b, a))); }
 };
+
+struct Hamming {};  // the operation is that of the type
 
 // The last `count` elements of a vector of numbers, fewer than the level takes at once, with zeros
 // for the rest; `before` elements of the same vector lie in front of them. A level with masked
@@ -161,6 +164,8 @@ inline void bytes(const std::int8_t* query, const std::int8_t* const (&rows)[R],
     for (std::size_t r = 0; r < R; ++r) out[r] = sum_i(acc[r]);
 }
 
+#include "simd/bits-inl.hpp"
+
 // The element types as the types above want them.
 template <class Op, class Row, std::size_t R>
 inline void distances(const void* query, const void* const (&rows)[R], std::size_t dim,
@@ -174,6 +179,10 @@ inline void distances(const void* query, const void* const (&rows)[R], std::size
         } else {
             bytes<Op, R>(static_cast<const Row*>(query), typed, dim, exact);
         }
+        for (std::size_t r = 0; r < R; ++r) out[r] = static_cast<float>(exact[r]);
+    } else if constexpr (std::is_same_v<Row, Bits>) {
+        std::uint32_t exact[R];
+        bits<R>(static_cast<const Row*>(query), typed, dim, exact);
         for (std::size_t r = 0; r < R; ++r) out[r] = static_cast<float>(exact[r]);
     } else {
         floats<Op, float, Row, R>(static_cast<const float*>(query), typed, dim, out);
@@ -298,7 +307,7 @@ float l1_scaled(const float* query, const std::int8_t* row, float scale, std::si
 #include "simd/bfloat16-inl.hpp"
 
 template <class Op>
-constexpr void fill(Metric (&metric)[kElementTypes]) {
+constexpr void fill(Metric (&metric)[kNumberTypes]) {
     metric[0] = {&pair<Op, float>, &batch<Op, float>};
     metric[1] = {&pair<Op, Half>, &batch<Op, Half>};
     metric[2] = {&pair<Op, std::int8_t>, &batch<Op, std::int8_t>};
@@ -316,6 +325,7 @@ constexpr Kernels make_kernels(Level level) {
     kernels.cosine[3] = {&pair_cosine<BFloat16>, &batch_cosine<BFloat16>};
     fill<L1>(kernels.l1);
     kernels.l1_scaled = &l1_scaled;
+    kernels.hamming = {&pair<Hamming, Bits>, &batch<Hamming, Bits>};
     kernels.f32_to_f16 = &f32_to_f16;
     kernels.f16_to_f32 = &f16_to_f32;
     kernels.f32_to_bf16 = &f32_to_bf16;

@@ -1,9 +1,11 @@
 // Distance kernels, one table of functions per instruction-set level. Callers pick a table once
 // per operation (active()) and never branch on the level inside a loop.
 //
-// Pointers need the alignment of their element only. `dim` counts elements, any value >= 1. Integer
-// sums are exact in int32 up to 16,384 dimensions, then rounded once to float; float kernels sum in
-// float32, so the squared length of a vector must fit one. Thread-safe: tables are immutable.
+// Pointers need the alignment of their element only. `dim` counts elements, any value >= 1;
+// elements of binary vectors are bits, eight to a byte, and where the last byte has more, theirs
+// are zero. Integer sums are exact in int32 up to 16,384 dimensions, then rounded once to float;
+// float kernels sum in float32, so the squared length of a vector must fit one. Thread-safe: tables
+// are immutable.
 #pragma once
 
 #include <cstddef>
@@ -15,15 +17,19 @@ namespace llmspell::simd {
 // Ordered: a level implies those before it on the same architecture.
 enum class Level : std::uint8_t { scalar, neon, avx2, avx512, avx512vnni };
 
-enum class ElementType : std::uint8_t { f32, f16, i8, bf16 };
-inline constexpr std::size_t kElementTypes = 4;
+enum class ElementType : std::uint8_t { f32, f16, i8, bf16, binary };
+inline constexpr std::size_t kNumberTypes = 4;  // all but binary
 
-std::size_t element_size(ElementType type) noexcept;
+std::size_t vector_bytes(ElementType type, std::size_t dim) noexcept;
 
 // The upper half of a float32.
 enum class BFloat16 : std::uint16_t {};
 
-// Pair: one query against one row.  i8 query with i8 rows; f32 query with all others.
+// Eight elements of a binary vector.
+enum class Bits : std::uint8_t {};
+
+// Pair: one query against one row.  i8 query with i8 rows, binary with binary; f32 query with all
+// others.
 using Pair = float (*)(const void* query, const void* row, std::size_t dim);
 
 // Batch: one query against `count` rows; row i starts at base + rows[i] * stride bytes, or at
@@ -36,13 +42,14 @@ struct Metric {
     Batch batch;
 };
 
-// Indexed by ElementType of the stored rows.
+// Arrays are indexed by ElementType of the stored rows.
 struct Kernels {
     Level level;
-    Metric ip[kElementTypes];      // inner product, higher is nearer
-    Metric l2[kElementTypes];      // squared Euclidean distance, lower is nearer
-    Metric cosine[kElementTypes];  // cosine similarity in [-1, 1]; 0 where either vector is zero
-    Metric l1[kElementTypes];      // sum of absolute differences, lower is nearer
+    Metric ip[kNumberTypes];      // inner product, higher is nearer
+    Metric l2[kNumberTypes];      // squared Euclidean distance, lower is nearer
+    Metric cosine[kNumberTypes];  // cosine similarity in [-1, 1]; 0 where either vector is zero
+    Metric l1[kNumberTypes];      // sum of absolute differences, lower is nearer
+    Metric hamming;               // binary: how many bits differ, lower is nearer
     // l1 of the query and scale * row, in float32.
     float (*l1_scaled)(const float* query, const std::int8_t* row, float scale, std::size_t dim);
     void (*f32_to_f16)(const float* in, std::uint16_t* out, std::size_t count);

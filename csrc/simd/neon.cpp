@@ -4,6 +4,7 @@
 
 #include <arm_neon.h>
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
@@ -57,6 +58,15 @@ inline I dot_w(I acc, W a, W b) {
     return vmlal_high_s16(acc, a, b);
 }
 inline std::int32_t sum_i(I v) { return vaddvq_s32(v); }
+
+using B = uint8x16_t;
+using N = uint32x4_t;
+constexpr std::size_t kBitBytes = 16;
+inline B load_bits(const Bits* p) { return vld1q_u8(reinterpret_cast<const std::uint8_t*>(p)); }
+inline B xor_b(B a, B b) { return veorq_u8(a, b); }
+inline N zero_n() { return vdupq_n_u32(0); }
+inline N count_n(N acc, B b) { return vpadalq_u16(acc, vpaddlq_u8(vcntq_u8(b))); }
+inline std::uint32_t sum_n(N n) { return vaddvq_u32(n); }
 
 void f32_to_f16(const float* in, std::uint16_t* out, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {

@@ -41,6 +41,19 @@ inline W abs_w(W w) { return w < 0 ? static_cast<W>(-w) : w; }
 inline I dot_w(I acc, W a, W b) { return acc + a * b; }
 inline std::int32_t sum_i(I v) { return v; }
 
+using B = std::uint64_t;
+using N = std::uint32_t;
+constexpr std::size_t kBitBytes = 8;
+inline B load_bits(const Bits* p) {
+    B word;
+    std::memcpy(&word, p, sizeof(word));
+    return word;
+}
+inline B xor_b(B a, B b) { return a ^ b; }
+inline N zero_n() { return 0; }
+inline N count_n(N acc, B b) { return acc + static_cast<N>(std::popcount(b)); }
+inline std::uint32_t sum_n(N n) { return n; }
+
 void f32_to_f16(const float* in, std::uint16_t* out, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) out[i] = float_to_half(in[i]);
 }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from llmspell.errors import DtypeError, InputError, InvalidId, ShapeError
+from llmspell.errors import DimensionMismatch, DtypeError, InputError, InvalidId, ShapeError
 
 __all__ = [
     "MAX_ID",
@@ -64,11 +64,12 @@ def as_ids(ids: ArrayLike) -> NDArray[np.uint64]:
     return np.ascontiguousarray(array, dtype=np.uint64)
 
 
-def as_vectors(vectors: ArrayLike, dtype: str) -> NDArray[np.float32]:
-    """Return vectors as contiguous float32 of their own shape; no copy where they are that already.
+def as_vectors(vectors: ArrayLike, dtype: str, dim: int) -> NDArray[np.float32] | NDArray[np.uint8]:
+    """Return vectors as the native index of ``dtype`` takes them; no copy where they are that.
 
-    float16, float64 and the bfloat16 of ml_dtypes are converted; integers are taken only by an
-    index of ``dtype`` int8.
+    That is packed bits for binary, see :func:`_as_bits`, and else contiguous float32 of their own
+    shape: float16, float64 and the bfloat16 of ml_dtypes are converted, and integers are taken by
+    an index of ``dtype`` int8.
 
     Raises:
         DtypeError: complex, text, or integers for a float index.
@@ -78,6 +79,8 @@ def as_vectors(vectors: ArrayLike, dtype: str) -> NDArray[np.float32]:
         array = np.asarray(vectors)
     except ValueError as error:
         raise ShapeError(f"expected rows of equal length: {error}") from error
+    if dtype == "binary":
+        return _as_bits(array, dim)
     allowed = "fiu" if dtype == "int8" else "f"
     # Whole numbers in a list are no statement about a type; those in an array are.
     if (
@@ -88,6 +91,27 @@ def as_vectors(vectors: ArrayLike, dtype: str) -> NDArray[np.float32]:
         raise DtypeError(f"expected float vectors, got {_kind(vectors)}")
     with np.errstate(over="ignore"):  # what becomes infinite is refused by the index
         return np.asarray(array, dtype=np.float32, order="C")
+
+
+def _as_bits(array: NDArray[Any], dim: int) -> NDArray[np.uint8]:
+    """Return bits as contiguous uint8, each vector in ``ceil(dim / 8)`` bytes.
+
+    A bool array (dim,) or (n, dim) is packed; one of uint8 is taken as packed by
+    ``numpy.packbits``: the first bit is the highest of the first byte.
+    """
+    if array.dtype == np.uint8:
+        return np.asarray(array, order="C")
+    if array.dtype != np.bool_:
+        raise DtypeError(f"expected bits, as bool or packed in uint8, got {_kind(array)}")
+    if array.ndim not in (1, 2):
+        raise ShapeError(f"expected bits of shape (dim,) or (n, dim), got {array.ndim} axes")
+    if array.shape[-1] != dim:
+        raise DimensionMismatch(
+            f"expected vectors of dimension {dim}, got {array.shape[-1]}",
+            expected=dim,
+            actual=array.shape[-1],
+        )
+    return np.packbits(array, axis=-1)
 
 
 def as_filter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,15 +36,16 @@ class Index:
 
     Args:
         dim: dimension of the vectors, 1 to 16,384.
-        metric: ``"ip"`` (inner product), ``"cosine"``, ``"l2"`` (squared Euclidean distance) or
-            ``"l1"`` (sum of absolute differences).
+        metric: ``"ip"`` (inner product), ``"cosine"``, ``"l2"`` (squared Euclidean distance),
+            ``"l1"`` (sum of absolute differences) or ``"hamming"`` (bits that differ).
         dtype: how vectors are held: ``"float32"``, ``"float16"`` or ``"bfloat16"`` (half the
             memory, with 11 bits of precision or with 8 and the range of float32) or ``"int8"`` (a
-            quarter; each vector scaled by its own largest component).
+            quarter; each vector scaled by its own largest component). ``"binary"`` is for vectors
+            of bits, under ``"hamming"`` and no other metric, and ``dim`` is their number.
         params: see :class:`llmspell.IndexParams`.
 
     Raises:
-        ConfigError: a setting is out of range, or quantization is asked for under l1.
+        ConfigError: a setting is out of range, or settings do not go together.
     """
 
     __slots__ = ("_core", "_dtype", "_neighbors", "_tag")
@@ -123,7 +124,10 @@ class Index:
 
         Args:
             ids: (n,) integers from 0 to 2**63 - 1, or one of them.
-            vectors: (n, dim) or (dim,) floats; whole numbers too where ``dtype`` is int8.
+            vectors: (n, dim) or (dim,) floats; whole numbers too where ``dtype`` is int8. Where
+                it is binary, bool of that shape, or uint8 packed as by :func:`numpy.packbits`,
+                (n, ceil(dim / 8)) or (ceil(dim / 8),): the first bit is the highest of the first
+                byte, and bits beyond ``dim`` are zero.
             threads: to link with, at most 256; all processors where None. One thread builds the
                 same graph each time.
 
@@ -141,18 +145,18 @@ class Index:
     def _insert(
         self, ids: ArrayLike, vectors: ArrayLike, *, replace: bool, threads: int | None
     ) -> None:
-        self._core.add(
-            as_ids(ids), as_vectors(vectors, self._dtype), replace, _thread_count(threads)
-        )
+        rows = as_vectors(vectors, self._dtype, self.dim)
+        self._core.add(as_ids(ids), rows, replace, _thread_count(threads))
 
     def delete(self, ids: ArrayLike) -> int:
         """Remove vectors and return how many there were; ids that aren't there are passed over."""
         return self._core.remove(as_ids(ids))
 
-    def get(self, ids: ArrayLike) -> NDArray[np.float32]:
-        """Return vectors as they are held, (n, dim) float32.
+    def get(self, ids: ArrayLike) -> NDArray[Any]:
+        """Return vectors as they are held, (n, dim) float32, or packed bits where they are binary.
 
-        They are normalised under cosine, and rounded where ``dtype`` is not float32.
+        Those are (n, ceil(dim / 8)) uint8; ``numpy.unpackbits(found, axis=1, count=dim)`` unpacks
+        them. Floats are normalised under cosine, and rounded where ``dtype`` is not float32.
 
         Raises:
             IdNotFound: an id isn't in the index.
@@ -172,7 +176,7 @@ class Index:
         """Return the k nearest vectors of one query or of each of several.
 
         Args:
-            query: (dim,) or (q, dim) floats.
+            query: (dim,) or (q, dim) floats; bits as for :meth:`add` where they are binary.
             k: how many; fewer come back only where fewer are there and allowed.
             ef_search: width of the graph walk; ``params.ef_search`` where None.
             filter: allowed ids: an array of integers, a bool array indexed by id, or an
@@ -193,7 +197,7 @@ class Index:
             or query.dtype is not _FLOAT32
             or not query.flags.c_contiguous
         ):
-            query = as_vectors(query, self._dtype)
+            query = as_vectors(query, self._dtype, self.dim)
         if threshold is not None:
             threshold = as_threshold(threshold)
         ids, bits = (None, None) if filter is None else as_filter(filter)

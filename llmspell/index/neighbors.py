@@ -27,7 +27,8 @@ class Neighbors(tuple[NDArray[np.int64], NDArray[np.float32]]):
         """Higher is nearer for every metric.
 
         Inner product for ``ip``, cosine for ``cosine``, minus the squared distance for ``l2``,
-        minus the sum of absolute differences for ``l1``.
+        minus the sum of absolute differences for ``l1``, minus the number of differing bits for
+        ``hamming``.
         """
         return self[1]
 

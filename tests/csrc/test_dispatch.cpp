@@ -29,6 +29,7 @@ void every_table_is_complete_and_knows_its_level() {
             }
         }
         CHECK(kernels->l1_scaled != nullptr);
+        CHECK(kernels->hamming.pair != nullptr && kernels->hamming.batch != nullptr);
         CHECK(kernels->f32_to_f16 != nullptr && kernels->f16_to_f32 != nullptr);
         CHECK(kernels->f32_to_bf16 != nullptr && kernels->bf16_to_f32 != nullptr);
     }

@@ -281,6 +281,51 @@ void scaled_l1_is_that_of_the_scaled_row(const simd::Kernels& kernels) {
     }
 }
 
+// Dimensions are bits here: around a byte, a word and each level's vector.
+void hamming_counts_each_differing_bit_once(const simd::Kernels& kernels) {
+    constexpr std::size_t kBitDims[] = {1,   3,   7,   8,   9,   15,  16,   17,   31,    32,
+                                        33,  63,  64,  65,  100, 127, 128,  255,  256,   257,
+                                        384, 511, 512, 513, 768, 777, 1024, 1536, 16'384};
+    constexpr std::size_t kBitRows = 4;
+    GuardedBytes query_memory, row_memory;
+    for (const std::size_t dim : kBitDims) {
+        const std::size_t bytes = simd::vector_bytes(simd::ElementType::binary, dim);
+        const auto bit = [](std::size_t i) { return static_cast<std::uint8_t>(0x80u >> (i % 8)); };
+        std::vector<std::uint8_t> query(bytes), rows(kBitRows * bytes);
+        float wanted[kBitRows] = {};
+        llmspell::SplitMix64 random(dim);
+        for (std::size_t i = 0; i < dim; ++i) {
+            const auto drawn = random();
+            const bool set = (drawn & 1u) != 0;
+            if (set) query[i / 8] |= bit(i);
+            for (std::size_t r = 0; r < kBitRows; ++r) {
+                // The first row is the query, the second its opposite.
+                const bool differs = r == 1 || (r > 1 && ((drawn >> r) & 1u) != 0);
+                if (set != differs) rows[r * bytes + i / 8] |= bit(i);
+                wanted[r] += differs ? 1.0f : 0.0f;
+            }
+        }
+        const auto* q = query_memory.last(query);
+        const auto* base = row_memory.last(rows);
+        constexpr std::uint32_t kOrder[] = {3, 0, 1, 2};
+        for (std::size_t count = 1; count <= kBitRows; ++count) {
+            float got[kBitRows], gathered[kBitRows];
+            kernels.hamming.batch(q, base, bytes, nullptr, count, dim, got);
+            kernels.hamming.batch(q, base, bytes, kOrder, count, dim, gathered);
+            for (std::size_t r = 0; r < count; ++r) {
+                CHECK(got[r] == wanted[r]);
+                CHECK(gathered[r] == wanted[kOrder[r]]);
+            }
+        }
+        const std::vector<std::uint8_t> nothing(bytes);
+        for (std::size_t i = 0; i < dim; ++i) {  // no bit is lost, wherever it stands
+            std::vector<std::uint8_t> one(bytes);
+            one[i / 8] = bit(i);
+            CHECK(kernels.hamming.pair(one.data(), nothing.data(), dim) == 1.0f);
+        }
+    }
+}
+
 template <class Row>
 void cosine_is_one_for_itself_and_zero_for_nothing(const simd::Kernels& kernels) {
     for (const std::size_t dim : kDims) {
@@ -331,6 +376,7 @@ void check_level(const simd::Kernels& kernels) {
     check_rows_of<std::int8_t>(kernels);
     check_rows_of<BFloat16>(kernels);
     scaled_l1_is_that_of_the_scaled_row(kernels);
+    hamming_counts_each_differing_bit_once(kernels);
     int8_extremes_do_not_overflow(kernels);
     threads_may_share_a_table(kernels);
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/aligned.hpp"
+#include "base/random.hpp"
 #include "check.hpp"
 #include "forced_level.hpp"
 #include "vectors.hpp"
@@ -191,6 +192,52 @@ void the_largest_accepted_have_finite_keys() {
     }
 }
 
+void binary_vectors_are_held_bit_by_bit() {
+    for (const std::size_t dim : {1u, 8u, 13u, 64u, 1000u, 16384u}) {
+        const Quantiser quantiser(dim, Metric::hamming, ElementType::binary);
+        CHECK(quantiser.vector_bytes() == (dim + 7) / 8);
+        SplitMix64 random(dim);
+        std::vector<std::uint8_t> a(quantiser.vector_bytes()), b(a), back(a);
+        unsigned differing = 0;
+        for (std::size_t i = 0; i < dim; ++i) {
+            const auto drawn = random();
+            const auto bit = static_cast<std::uint8_t>(0x80u >> (i % 8));
+            if ((drawn & 1u) != 0) a[i / 8] |= bit;
+            if ((drawn & 2u) != 0) b[i / 8] |= bit;
+            differing += (drawn ^ (drawn >> 1)) & 1u;
+        }
+        std::vector<std::byte> row(quantiser.row_bytes()), scratch;
+        quantiser.check(a.data(), 0);
+        quantiser.encode(a.data(), row.data());
+        CHECK(quantiser.sound(row.data()));
+        quantiser.decode(row.data(), back.data());
+        CHECK(back == a);
+        float by_vector, by_row;
+        quantiser.keys(quantiser.query(b.data(), scratch), row.data(), nullptr, 1, &by_vector);
+        quantiser.keys(quantiser.query_of_row(row.data(), scratch), row.data(), nullptr, 1,
+                       &by_row);
+        CHECK(by_vector == static_cast<float>(differing) && by_row == 0.0f);
+    }
+}
+
+void spare_bits_that_are_set_are_refused() {
+    const Quantiser quantiser(13, Metric::hamming, ElementType::binary);
+    std::vector<std::byte> row(quantiser.row_bytes());
+    for (int bit = 0; bit < 16; ++bit) {
+        std::uint8_t vector[2] = {};
+        vector[bit / 8] = static_cast<std::uint8_t>(0x80u >> (bit % 8));
+        std::optional<ErrorCode> code;
+        try {
+            quantiser.check(vector, 0);
+        } catch (const Error& error) {
+            code = error.code();
+        }
+        CHECK(code == (bit < 13 ? std::nullopt : std::optional(ErrorCode::input)));
+        quantiser.encode(vector, row.data());
+        CHECK(quantiser.sound(row.data()) == (bit < 13));
+    }
+}
+
 void unsound_rows_are_told_from_sound_ones() {
     constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
     for (const float bad : {kNan, 1e30f, -kNan, std::numeric_limits<float>::infinity()}) {
@@ -220,6 +267,8 @@ int main() {
     a_row_queries_as_its_vector_does();
     what_has_no_place_is_refused();
     the_largest_accepted_have_finite_keys();
+    binary_vectors_are_held_bit_by_bit();
+    spare_bits_that_are_set_are_refused();
     unsound_rows_are_told_from_sound_ones();
     return check_result();
 }

@@ -77,7 +77,9 @@ bool refused(const std::string& path) {
         return true;
     }
     const std::size_t size = index->size();
-    const std::vector<float> query(index->dim(), 0.5f);
+    // As bits they are zeros.
+    const float value = index->type() == simd::ElementType::binary ? 0.0f : 0.5f;
+    const std::vector<float> query(index->dim(), value);
     SearchOptions options;
     options.k = size + 3;
     for (const std::size_t k : {std::size_t{1}, size + 3}) {
@@ -88,7 +90,7 @@ bool refused(const std::string& path) {
         index->search(query.data(), 1, options, labels.data(), scores.data(), &found);
         CHECK(found == std::min(k, size));
     }
-    const std::vector<float> more(50 * index->dim(), 0.25f);
+    const std::vector<float> more(50 * index->dim(), value / 2);
     index->add(make_labels(50, 1'000'000).data(), more.data(), 50, true, 1);
     index->remove(make_labels(40).data(), 40);
     return false;
@@ -103,8 +105,15 @@ std::vector<char> a_snapshot(const std::string& path, simd::ElementType type,
     params.max_neighbors = 6;
     params.ef_construction = 16;
     params.graph_threshold = threshold;
-    Index index(kDim, Metric::l2, type, params);
-    const std::vector<float> vectors = make_vectors(60, kDim, 1);
+    const bool binary = type == simd::ElementType::binary;
+    Index index(kDim, binary ? Metric::hamming : Metric::l2, type, params);
+    std::vector<float> vectors = make_vectors(60, kDim, 1);
+    if (binary) {
+        for (std::uint8_t i = 0; i < 60; ++i) {  // one byte each, of kDim bits
+            const auto bits = static_cast<std::uint8_t>((i * 37u) << (8 - kDim));
+            std::memcpy(reinterpret_cast<std::byte*>(vectors.data()) + i, &bits, 1);
+        }
+    }
     index.add(make_labels(60).data(), vectors.data(), 60, false, 1);
     const std::vector<Label> gone = {3, 7, 8};
     index.remove(gone.data(), gone.size());
@@ -116,8 +125,9 @@ void resealed_changes_are_refused_or_harmless(const Folder& folder) {
     const std::string path = folder.path / "index";
     SplitMix64 random(1);
     std::size_t refusals = 0, accepted = 0;
-    for (const simd::ElementType type : {simd::ElementType::f32, simd::ElementType::f16,
-                                         simd::ElementType::i8, simd::ElementType::bf16}) {
+    for (const simd::ElementType type :
+         {simd::ElementType::f32, simd::ElementType::f16, simd::ElementType::i8,
+          simd::ElementType::bf16, simd::ElementType::binary}) {
         for (const std::uint64_t threshold : {0u, 10'000u}) {
             // float16 by codes as well, whose extras are a section of their own.
             const auto quantization =
@@ -221,6 +231,26 @@ void each_check_holds(const Folder& folder) {
     CHECK(refuses(links + 4, std::uint32_t{60}));
 }
 
+void spare_bits_that_are_set_are_refused(const Folder& folder) {
+    const std::string path = folder.path / "index";
+    const std::vector<char> good = a_snapshot(path, simd::ElementType::binary, 10'000);
+    const auto rows = static_cast<std::size_t>(get<std::uint64_t>(good, kSectionsAt + 2 * kExtent));
+    for (int bit = 0; bit < 8; ++bit) {
+        std::vector<char> bad = good;
+        bad[rows] = static_cast<char>(bad[rows] | (0x80 >> bit));
+        seal(bad);
+        write(path, bad);
+        CHECK(refused(path) == (bit >= static_cast<int>(kDim)));
+    }
+    for (const std::size_t at : {20u, 21u}) {  // bits by l2, numbers by hamming
+        std::vector<char> bad = good;
+        set(bad, at, std::uint8_t{2});
+        seal(bad);
+        write(path, bad);
+        CHECK(refused(path));
+    }
+}
+
 void each_check_of_extras_holds(const Folder& folder) {
     const std::string path = folder.path / "index";
     const std::vector<char> good = a_snapshot(path, simd::ElementType::f32, 0, Quantization::pq);
@@ -289,6 +319,7 @@ int main() {
     resealed_truncations_are_refused(folder);
     each_check_holds(folder);
     each_check_of_extras_holds(folder);
+    spare_bits_that_are_set_are_refused(folder);
     unreachable_nodes_are_linked_at_load(folder);
     return check_result();
 }

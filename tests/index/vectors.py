@@ -7,6 +7,8 @@ dimension would say little.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,10 +31,11 @@ def clustered(n: int, dim: int, seed: int = 0, *, world: int = 1) -> NDArray[np.
     return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
 
 
-def scores_of(
-    metric: Metric, queries: NDArray[np.float32], rows: NDArray[np.float32]
-) -> NDArray[np.float64]:
+def scores_of(metric: Metric, queries: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
     """Return (q, n) scores in double precision: the model of what a search orders by."""
+    if metric == "hamming":  # of packed bits
+        differing = np.unpackbits(queries[:, None, :] ^ rows[None, :, :], axis=2)
+        return -differing.sum(axis=2, dtype=np.float64)
     q, r = queries.astype(np.float64), rows.astype(np.float64)
     if metric == "l2":
         return -((q[:, None, :] - r[None, :, :]) ** 2).sum(axis=2)

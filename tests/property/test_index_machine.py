@@ -8,10 +8,11 @@ exactly, up to the order of ties. The graphs here are small enough to be exact a
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from llmspell import Index, IndexParams, errors
 from llmspell.config import ElementType, Metric, Quantization
 from tests.index.vectors import ALL_METRICS, METRICS, TYPES, scores_of
 
-DIM = 5
+DIM, BITS = 5, 9
 IDS = st.integers(0, 60)
 BATCHES = st.lists(IDS, min_size=1, max_size=20, unique=True)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -35,6 +36,7 @@ class IndexMachine(RuleBasedStateMachine):
     dtype: ClassVar[ElementType]
     graph: ClassVar[bool]
     quantization: ClassVar[Quantization]
+    dim: ClassVar[int]
 
     @initialize()
     def start(self) -> None:
@@ -44,8 +46,8 @@ class IndexMachine(RuleBasedStateMachine):
             graph_threshold=0 if self.graph else 1 << 30,
             quantization=self.quantization,
         )
-        self.index = Index(dim=DIM, metric=self.metric, dtype=self.dtype, params=params)
-        self.model: dict[int, NDArray[np.float32]] = {}
+        self.index = Index(dim=self.dim, metric=self.metric, dtype=self.dtype, params=params)
+        self.model: dict[int, NDArray[Any]] = {}
         self.folder = Path(tempfile.mkdtemp())
         self.tag = 0
 
@@ -53,10 +55,12 @@ class IndexMachine(RuleBasedStateMachine):
         if hasattr(self, "folder"):
             shutil.rmtree(self.folder)
 
-    def _vectors(self, n: int, seed: int) -> NDArray[np.float32]:
+    def _vectors(self, n: int, seed: int) -> NDArray[Any]:
         # Few values, so that copies, ties and, under int8, equal codes of unequal vectors occur.
         random = np.random.default_rng(seed)
-        vectors = random.integers(-3, 4, (n, DIM)) + random.choice([0.0, 0.25], (n, 1))
+        if self.dtype == "binary":
+            return np.packbits(random.random((n, self.dim)) < 0.5, axis=1)
+        vectors = random.integers(-3, 4, (n, self.dim)) + random.choice([0.0, 0.25], (n, 1))
         vectors[np.abs(vectors).max(axis=1) == 0, 0] = 1.0
         return vectors.astype(np.float32)
 
@@ -80,10 +84,11 @@ class IndexMachine(RuleBasedStateMachine):
         self.model.update(zip(ids, self.index.get(ids), strict=True))
 
     @rule(ids=BATCHES, seed=SEEDS)
-    def refuse_nan(self, ids: list[int], seed: int) -> None:
+    def refuse_what_no_vector_holds(self, ids: list[int], seed: int) -> None:
         vectors = self._vectors(len(ids), seed)
-        vectors[-1, -1] = np.nan
-        with pytest.raises(errors.NonFiniteVector):
+        binary = self.dtype == "binary"
+        vectors[-1, -1] = 1 if binary else np.nan  # the last bit lies beyond dim
+        with pytest.raises(errors.InputError if binary else errors.NonFiniteVector):
             self.index.upsert(ids, vectors)
 
     @rule(ids=st.lists(IDS, max_size=30))
@@ -134,7 +139,7 @@ class IndexMachine(RuleBasedStateMachine):
 
     def _check(
         self,
-        query: NDArray[np.float32],
+        query: NDArray[Any],
         ids: NDArray[np.int64],
         scores: NDArray[np.float32],
         k: int,
@@ -158,7 +163,7 @@ class IndexMachine(RuleBasedStateMachine):
         rtol, atol = (0.02, 0.25) if self.dtype == "int8" else (1e-5, 2e-5)
         np.testing.assert_allclose(actual, np.asarray(desired, float), rtol=rtol, atol=atol)
 
-    def _exact(self, queries: NDArray[np.float32], ids: list[int]) -> NDArray[np.float64]:
+    def _exact(self, queries: NDArray[Any], ids: list[int]) -> NDArray[np.float64]:
         rows = np.array([self.model[id] for id in ids])
         if self.metric != "cosine":
             return scores_of(self.metric, queries, rows)
@@ -195,18 +200,19 @@ def _machine(metric_: Metric, dtype_: ElementType, kind: str) -> type[IndexMachi
         dtype = dtype_
         graph = kind != "flat"
         quantization = "pq" if kind == "coded" else "none"
+        dim = BITS if dtype_ == "binary" else DIM
 
     return Machine
 
 
-@pytest.mark.parametrize(
-    ("metric", "kind"),
-    [
-        *((metric, kind) for metric in ALL_METRICS for kind in ("flat", "graph")),
-        *((metric, "coded") for metric in METRICS),
-    ],
-)
-@pytest.mark.parametrize("dtype", TYPES)
+CASES = [
+    *itertools.product(ALL_METRICS, TYPES, ("flat", "graph")),
+    *itertools.product(METRICS, TYPES, ("coded",)),
+    *itertools.product(("hamming",), ("binary",), ("flat", "graph")),
+]
+
+
+@pytest.mark.parametrize(("metric", "dtype", "kind"), CASES)
 def test_index_does_what_a_dict_and_numpy_do(metric: Metric, dtype: ElementType, kind: str) -> None:
     case = _machine(metric, dtype, kind).TestCase
     case.settings = settings(

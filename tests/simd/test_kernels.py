@@ -109,6 +109,30 @@ def test_int8_extremes_stay_exact_at_the_largest_dimension(level: str, low: int,
     assert set(_core.distances("l1", query, rows, level)) == {np.float32(abs(low - high) * 16_384)}
 
 
+@pytest.mark.parametrize("level", LEVELS)
+@settings(max_examples=40, deadline=None)
+@given(
+    width=st.one_of(st.integers(1, 70), st.integers(71, 2_048)),
+    count=st.integers(0, 13),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_hamming_counts_the_bits_that_differ(level: str, width: int, count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    query = rng.integers(0, 256, width, dtype=np.uint8)
+    rows = rng.integers(0, 256, (count, width), dtype=np.uint8)
+    wanted = np.unpackbits(rows ^ query, axis=1).sum(axis=1).astype(np.float32)
+    np.testing.assert_array_equal(_core.distances("hamming", query, rows, level), wanted)
+    for i in range(min(count, 2)):
+        assert _core.distance("hamming", query, rows[i], level) == wanted[i]
+
+
+def test_hamming_is_for_bits_and_bits_for_hamming() -> None:
+    for metric, dtype in (("hamming", np.float32), ("hamming", np.int8), ("l2", np.uint8)):
+        row = np.zeros(4, dtype)  # type: ignore[var-annotated]
+        with pytest.raises(errors.ConfigError, match=f"uint8 go together .*'{metric}'"):
+            _core.distance(metric, row, row)
+
+
 def test_strided_views_give_the_same_as_their_copies() -> None:
     rng = np.random.default_rng(5)
     query = make_query(rng, 60, "float32")[::2]
@@ -128,6 +152,7 @@ def test_strided_views_give_the_same_as_their_copies() -> None:
         (np.zeros(4, np.float32), np.zeros(4, np.float32), errors.ShapeError),
         (np.zeros(0, np.float32), np.zeros((1, 0), np.float32), errors.ShapeError),
         (np.zeros(4, np.float32), np.zeros((1, 5), np.float32), errors.DimensionMismatch),
+        (np.zeros(4, np.float32), np.zeros((1, 4), np.uint32), errors.DtypeError),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(

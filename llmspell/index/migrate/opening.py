@@ -19,6 +19,9 @@ from llmspell.index.migrate.usearch import UsearchReader, is_usearch
 
 __all__ = ["convert", "read"]
 
+# Files hold numbers, and Hamming distance is for bits.
+METRICS = tuple(metric for metric in get_args(Metric) if metric != "hamming")
+
 # Those with a magic number first; hnswlib's header is told by its sizes alone.
 _TESTS: tuple[tuple[Format, Callable[[File], bool]], ...] = (
     ("npy", is_npy),
@@ -57,8 +60,8 @@ def read(
     """
     if format != "auto" and format not in FORMATS:
         raise InputError(f"format must be 'auto' or one of {FORMATS}, got {format!r}")
-    if metric is not None and metric not in get_args(Metric):
-        raise InputError(f"metric must be one of {get_args(Metric)}, got {metric!r}")
+    if metric is not None and metric not in METRICS:
+        raise InputError(f"metric must be one of {METRICS}, got {metric!r}")
     if dim is not None:
         dim = require_count("dim", dim)
     file = File(path)

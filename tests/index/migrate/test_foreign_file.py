@@ -88,7 +88,9 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.InputError, match="format must be"):
         read(paths["npy"], format="annoy", metric="l2")  # type: ignore[arg-type]
     with pytest.raises(errors.InputError, match="metric must be"):
-        read(paths["npy"], metric="hamming")  # type: ignore[arg-type]
+        read(paths["npy"], metric="hamming")
+    with pytest.raises(errors.InputError, match="metric must be"):
+        read(paths["npy"], metric="canberra")  # type: ignore[arg-type]
     with pytest.raises(errors.InputError, match="dim must be"):
         read(paths["npy"], metric="l2", dim=0)
     with pytest.raises(errors.InputError, match="ids of its own"):
