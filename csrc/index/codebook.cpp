@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <numeric>
 
+#include "index/bytes.hpp"
 #include "index/principal.hpp"
 
 namespace llmspell::index {
@@ -19,22 +19,10 @@ constexpr double kAxesShare = 2.7;  // axes for each group, at most
 // What the best code of its length would leave of the variance. With these, a walk on real
 // embeddings reads about as much as it would with half or twice the groups: fewer, longer rows, or
 // more of shorter ones.
-constexpr double kLeft = 0.13;
+constexpr double kLeft = 0.165;
 
 std::size_t round_up(std::size_t value, std::size_t unit) {
     return (value + unit - 1) / unit * unit;
-}
-
-// Rounds to whole numbers up to 127 of a unit, which it returns.
-float to_bytes(const float* vector, std::size_t dim, std::int8_t* out) {
-    float largest = 0.0f;
-    for (std::size_t i = 0; i < dim; ++i) largest = std::max(largest, std::fabs(vector[i]));
-    const float unit = std::max(largest / 127.0f, std::numeric_limits<float>::min());
-    const float inverse = 1.0f / unit;
-    for (std::size_t i = 0; i < dim; ++i) {
-        out[i] = static_cast<std::int8_t>(static_cast<int>(vector[i] * inverse + 127.5f) - 127);
-    }
-    return unit;
 }
 
 float dot(const float* a, const float* b, std::size_t dim) {

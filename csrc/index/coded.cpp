@@ -9,12 +9,21 @@ namespace {
 
 constexpr std::size_t kMaxStarts = 256;
 
+// A walk keeps more nodes than it expands: estimates are rough, and better ones cost less than the
+// steps that would find as many more.
+constexpr std::size_t kMoreKept = 16;
 RowLayout one_block(RowLayout layout) {
     layout.blocks = 1;
     return layout;
 }
 
 }  // namespace
+
+CodedGraph::CodedGraph(const Quantiser& quantiser, std::uint32_t max_neighbors)
+    : codes_(quantiser.dim(), quantiser.metric(), max_neighbors) {
+    Sq4 refined(quantiser.dim(), quantiser.metric());
+    if (2 * refined.row_bytes() < quantiser.row_bytes()) refined_ = std::move(refined);
+}
 
 void CodedGraph::train(const Storage& storage, Graph& graph, std::span<const Slot> slots,
                        unsigned threads) {
@@ -38,6 +47,7 @@ bool CodedGraph::outgrown(const Storage& storage) const noexcept {
 
 void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, unsigned threads) {
     codes_.resize(storage.slots());
+    if (refined_) refined_->resize(storage.slots());
     struct Scratch {
         std::vector<float> vector;
         CodeScratch code;
@@ -48,11 +58,23 @@ void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, uns
         [&](std::size_t i, Scratch& scratch) {
             storage.quantiser().decode(storage.row(slots[i]), scratch.vector.data());
             codes_.set(slots[i], scratch.vector.data(), scratch.code);
+            if (refined_) refined_->set(slots[i], scratch.vector.data());
         });
+}
+
+void CodedGraph::wipe(Slot slot) noexcept {
+    codes_.wipe(slot);
+    if (refined_) refined_->wipe(slot);
+}
+
+void CodedGraph::renumber(const std::vector<Slot>& moved, std::size_t live) {
+    codes_.renumber(moved, live);
+    if (refined_) refined_->renumber(moved, live);
 }
 
 void CodedGraph::clear() noexcept {
     codes_.clear();
+    if (refined_) refined_->clear();
     starts_ = {};
     start_rows_ = nodes_ = trained_for_ = 0;
     root_ = kNoSlot;
@@ -110,23 +132,52 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
     // Room for as many deleted ones as there are on average, twice over.
     std::size_t width = ef + 2 * ef * storage.deleted() / (storage.live() + storage.deleted());
     for (;; width *= 2) {
-        context.walk.reset(width);
+        context.walk.reset(width + width / 4 + kMoreKept, width);
         codes_.kernels().walk(starts, start_rows_, rows, walk_query, context.walk);
-        order(storage, query, wanted, context);
+        order(storage, vector, query, wanted, context);
         if (context.accepted.size() >= wanted || context.walk.size < width) return;
     }
 }
 
-void CodedGraph::order(const Storage& storage, const Query& query, std::size_t wanted,
-                       SearchContext& context) const {
+// Of the walk's nodes those that live, into context.todo.
+void CodedGraph::order(const Storage& storage, const float* vector, const Query& query,
+                       std::size_t wanted, SearchContext& context) const {
     const WalkPool& pool = context.walk;
-    if (context.keys.size() < pool.size) context.keys.resize(pool.size);
-    storage.keys(query, pool.slots(), pool.size, context.keys.data());
-    context.accepted.reset(wanted);
+    std::vector<Slot>& found = context.todo;
+    found.clear();
     for (std::size_t i = 0; i < pool.size; ++i) {
-        if (storage.is_live(pool.slots()[i]))
-            context.accepted.insert(context.keys[i], pool.slots()[i]);
+        if (storage.is_live(pool.slots()[i])) found.push_back(pool.slots()[i]);
     }
+    if (context.keys.size() < found.size()) context.keys.resize(found.size());
+    if (refined_) drop_distant(vector, wanted, context);
+    storage.keys(query, found.data(), found.size(), context.keys.data());
+    context.accepted.reset(wanted);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+        context.accepted.insert(context.keys[i], found[i]);
+    }
+}
+
+// Keeps of context.todo those that may be among the `wanted` nearest, by four bits a dimension.
+void CodedGraph::drop_distant(const float* vector, std::size_t wanted,
+                              SearchContext& context) const {
+    constexpr float kDeviations = 2.0f;  // that an estimate is trusted to be off by at most
+    std::vector<Slot>& found = context.todo;
+    const std::size_t count = found.size();
+    if (count <= wanted) return;
+    context.errors.resize(2 * count);
+    float* errors = context.errors.data();
+    float* uppers = errors + count;
+    refined_->query(vector, context.sq4);
+    refined_->keys(codes_.kernels(), context.sq4, found.data(), count, context.products,
+                   context.keys.data(), errors);
+    for (std::size_t i = 0; i < count; ++i) uppers[i] = context.keys[i] + kDeviations * errors[i];
+    std::nth_element(uppers, uppers + wanted - 1, uppers + count);
+    const float bound = uppers[wanted - 1];
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        if (context.keys[i] - kDeviations * errors[i] <= bound) found[kept++] = found[i];
+    }
+    found.resize(kept);
 }
 
 }  // namespace llmspell::index

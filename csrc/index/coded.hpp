@@ -1,9 +1,11 @@
 // Search by codes: what an index with quantization keeps beside its graph, in step with it.
 //
-// A walk estimates keys from the codes in the graph's rows; what it finds nearest is then ordered
-// by the keys of the stored rows. Not thread-safe for changes; searches may run beside each other.
+// A walk estimates keys from the codes in the graph's rows; what it finds nearest is ordered by
+// better codes first, and the nearest of these by the stored rows. Not thread-safe for changes;
+// searches may run beside each other.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -11,26 +13,26 @@
 #include "index/codes.hpp"
 #include "index/graph.hpp"
 #include "index/search.hpp"
+#include "index/sq4.hpp"
 #include "index/storage.hpp"
 
 namespace llmspell::index {
 
 class CodedGraph {
   public:
-    CodedGraph(std::size_t dim, Metric metric, std::uint32_t max_neighbors)
-        : codes_(dim, metric, max_neighbors) {}
+    CodedGraph(const Quantiser& quantiser, std::uint32_t max_neighbors);
 
-    std::size_t bytes() const noexcept { return codes_.bytes() + starts_.bytes(); }
+    std::size_t bytes() const noexcept {
+        return codes_.bytes() + starts_.bytes() + (refined_ ? refined_->bytes() : 0);
+    }
 
     // Learns codes from these slots, which are all, and gives them to them.
     void train(const Storage& storage, Graph& graph, std::span<const Slot> slots, unsigned threads);
     // Whether there are so many more vectors now that codes should be learnt again.
     bool outgrown(const Storage& storage) const noexcept;
     void encode(const Storage& storage, std::span<const Slot> slots, unsigned threads);
-    void wipe(Slot slot) noexcept { codes_.wipe(slot); }
-    void renumber(const std::vector<Slot>& moved, std::size_t live) {
-        codes_.renumber(moved, live);
-    }
+    void wipe(Slot slot) noexcept;
+    void renumber(const std::vector<Slot>& moved, std::size_t live);
     void clear() noexcept;
 
     // Brings the rows whose links changed in step, or all after train. `removed`: nodes have left
@@ -44,11 +46,13 @@ class CodedGraph {
                 std::size_t ef, std::size_t wanted, SearchContext& context) const;
 
   private:
-    void order(const Storage& storage, const Query& query, std::size_t wanted,
+    void order(const Storage& storage, const float* vector, const Query& query, std::size_t wanted,
                SearchContext& context) const;
+    void drop_distant(const float* vector, std::size_t wanted, SearchContext& context) const;
     void choose_starts(const Graph& graph);
 
     Codes codes_;
+    std::optional<Sq4> refined_;      // where rows are much longer
     AlignedArray<std::byte> starts_;  // rows of one block each
     std::size_t start_rows_ = 0;
     std::size_t trained_for_ = 0;  // vectors

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "simd/half.hpp"
+
 namespace llmspell::index {
 
 Codes::Codes(std::size_t dim, Metric metric, std::uint32_t max_neighbors)
@@ -12,7 +14,8 @@ Codes::Codes(std::size_t dim, Metric metric, std::uint32_t max_neighbors)
       kernels_(&walk_kernels(simd::active().level)) {}
 
 std::size_t Codes::bytes() const noexcept {
-    return codebook_.bytes() + bytes_.bytes() + factors_.capacity() * sizeof(float);
+    return codebook_.bytes() + bytes_.bytes() + factors_.capacity() * sizeof(factors_[0]) +
+           biases_.capacity() * sizeof(biases_[0]);
 }
 
 void Codes::train(std::vector<float> sample) {
@@ -25,48 +28,56 @@ void Codes::resize(std::size_t slots) {
     const std::size_t row = codebook_.code_bytes();
     const std::size_t rows = bytes_.size() / row;
     if (slots > rows) bytes_.resize(std::max(slots, rows + rows / 2) * row);
-    factors_.resize(slots * factors_each());
+    factors_.resize(slots);
+    if (layout_.has_bias) biases_.resize(slots);
 }
 
 void Codes::clear() noexcept {
     bytes_ = {};
     factors_ = {};
+    biases_ = {};
 }
 
 void Codes::set(Slot slot, const float* vector, CodeScratch& scratch) {
     const Code code =
         codebook_.encode(vector, bytes_.data() + slot * codebook_.code_bytes(), scratch);
-    factors_[slot * factors_each()] = code.factor;
-    if (layout_.has_bias) factors_[slot * factors_each() + 1] = code.bias;
+    factors_[slot] = simd::float_to_half(code.factor);
+    if (layout_.has_bias) biases_[slot] = code.bias;
 }
 
 void Codes::wipe(Slot slot) noexcept {
-    const std::size_t row = codebook_.code_bytes(), each = factors_each();
+    const std::size_t row = codebook_.code_bytes();
     std::memset(bytes_.data() + slot * row, 0, row);
-    std::fill_n(factors_.begin() + static_cast<std::ptrdiff_t>(slot * each), each, 0.0f);
+    factors_[slot] = 0;
+    if (layout_.has_bias) biases_[slot] = 0.0f;
 }
 
 void Codes::renumber(const std::vector<Slot>& moved, std::size_t live) {
-    const std::size_t row = codebook_.code_bytes(), each = factors_each();
+    const std::size_t row = codebook_.code_bytes();
     AlignedArray<std::uint8_t> bytes;
     bytes.resize(live * row);
-    std::vector<float> factors(live * each);
+    std::vector<std::uint16_t> factors(live);
+    std::vector<float> biases(layout_.has_bias ? live : 0);
     for (Slot slot = 0; slot < moved.size(); ++slot) {
         if (moved[slot] == kNoSlot) continue;
         std::memcpy(bytes.data() + moved[slot] * row, bytes_.data() + slot * row, row);
-        std::copy_n(factors_.data() + slot * each, each, factors.data() + moved[slot] * each);
+        factors[moved[slot]] = factors_[slot];
+        if (layout_.has_bias) biases[moved[slot]] = biases_[slot];
     }
     bytes_ = std::move(bytes);
     factors_ = std::move(factors);
+    biases_ = std::move(biases);
 }
 
 void Codes::pack(std::byte* row, const RowLayout& layout, std::span<const Slot> links) const {
-    const std::size_t code_bytes = codebook_.code_bytes(), each = factors_each();
+    const std::size_t code_bytes = codebook_.code_bytes();
     auto* ids = reinterpret_cast<Slot*>(row);
     std::byte* block = row + layout.ids_bytes();
     for (std::size_t first = 0; first < layout.blocks * kBlock; first += kBlock) {
-        auto* factors = reinterpret_cast<float*>(block);
-        auto* codes = reinterpret_cast<std::uint8_t*>(block + layout.factors_bytes());
+        auto* factors = reinterpret_cast<std::uint16_t*>(block);
+        auto* biases = reinterpret_cast<float*>(block + layout.factors_bytes());
+        auto* codes =
+            reinterpret_cast<std::uint8_t*>(block + layout.factors_bytes() + layout.biases_bytes());
         std::memset(block, 0, layout.block_bytes());
         for (std::size_t i = 0; i < kBlock; ++i, ++ids) {
             if (first + i >= links.size()) {
@@ -75,9 +86,8 @@ void Codes::pack(std::byte* row, const RowLayout& layout, std::span<const Slot> 
             }
             const Slot slot = links[first + i];
             *ids = slot;
-            for (std::size_t f = 0; f < each; ++f) {
-                factors[f * kBlock + i] = factors_[slot * each + f];
-            }
+            factors[i] = factors_[slot];
+            if (layout.has_bias) biases[i] = biases_[slot];
             const std::uint8_t* pairs = bytes_.data() + slot * code_bytes;
             const unsigned shift = i < kBlock / 2 ? 0 : 4;
             std::uint8_t* at = codes + 2 * (i % 8) + i / 8 % 2;

@@ -40,13 +40,12 @@ class Codes {
     const WalkKernels& kernels() const noexcept { return *kernels_; }
 
   private:
-    std::size_t factors_each() const noexcept { return layout_.has_bias ? 2 : 1; }
-
     Codebook codebook_;
     RowLayout layout_;
     const WalkKernels* kernels_;
-    AlignedArray<std::uint8_t> bytes_;  // code_bytes() a slot
-    std::vector<float> factors_;        // one a slot, or two with a bias
+    AlignedArray<std::uint8_t> bytes_;    // code_bytes() a slot
+    std::vector<std::uint16_t> factors_;  // float16
+    std::vector<float> biases_;           // under l2
 };
 
 }  // namespace llmspell::index

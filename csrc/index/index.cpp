@@ -91,7 +91,7 @@ Index::Index(std::size_t dim, Metric metric, simd::ElementType type, const Param
       storage_(Quantiser(dim, metric, type)),
       coded_(params.quantization == Quantization::none
                  ? nullptr
-                 : std::make_unique<CodedGraph>(dim, metric, params.max_neighbors)),
+                 : std::make_unique<CodedGraph>(storage_.quantiser(), params.max_neighbors)),
       graph_(params.m, params.max_neighbors) {}
 
 bool Index::contains(Label label) const {

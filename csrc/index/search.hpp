@@ -11,6 +11,7 @@
 #include "index/codes.hpp"
 #include "index/graph.hpp"
 #include "index/pool.hpp"
+#include "index/sq4.hpp"
 #include "index/storage.hpp"
 
 namespace llmspell::index {
@@ -28,6 +29,9 @@ struct SearchContext {
     std::vector<Candidate> candidates;
     WalkPool walk;
     CodeScratch code;
+    Sq4Query sq4;
+    std::vector<std::int32_t> products;
+    std::vector<float> errors;
     std::vector<float> unit;
     std::vector<std::byte> stored;  // a query that is taken from the index itself
 

@@ -1,10 +1,11 @@
 // The one body of the walk. Each level's file defines, in an anonymous namespace of its own,
 //   sums(codes, tables, groups, out)   32 sums of table entries, as uint16
-//   keys_of<bias>(query, sums, factors, out)  their keys
+//   keys_of<bias>(query, sums, factors, biases, out)  their keys
 //   below(keys, ids, bound)            bit i: keys[i] < bound, and ids[i] is a node
 //   count_below(keys, n, key)          how many of n are; up to 16 beyond n may be read
 //   make_room(keys, slots, at, end)    moves [at, end) up by one
 //   add_up(projected, points, axes, out)  a group's 16 entries, and their range
+//   nibble_product(query, codes, chunks)  the sum of 128 products a chunk
 //   to_table(entries, low, scale, out) 16 entries, less the lowest, in steps, rounded to bytes
 // and then includes this file there.
 
@@ -39,9 +40,11 @@ inline void scan(const RowLayout& layout, const std::byte* row, const WalkQuery&
     for (std::size_t b = 0; b < layout.blocks; ++b, ids += kBlock, block += layout.block_bytes()) {
         alignas(64) std::uint16_t totals[kBlock];
         alignas(64) std::int32_t keys[kBlock];
-        sums(reinterpret_cast<const std::uint8_t*>(block + layout.factors_bytes()), query.tables,
-             layout.groups, totals);
-        keys_of<kBias>(query, totals, reinterpret_cast<const float*>(block), keys);
+        sums(reinterpret_cast<const std::uint8_t*>(block + layout.block_bytes()) -
+                 layout.groups * kGroupBytes,
+             query.tables, layout.groups, totals);
+        keys_of<kBias>(query, totals, reinterpret_cast<const std::uint16_t*>(block),
+                       reinterpret_cast<const float*>(block + layout.factors_bytes()), keys);
         for (std::uint32_t near = below(keys, ids, pool.bound); near != 0; near &= near - 1) {
             const int i = __builtin_ctz(near);
             if (keys[i] < pool.bound) insert(pool, keys[i], ids[i]);
@@ -86,7 +89,7 @@ void walk_rows(const WalkRows& starts, std::size_t start_rows, const WalkRows& g
         while (pool.next < pool.size && (keys[pool.next] & WalkPool::kExpanded) != 0) {
             ++pool.next;
         }
-        if (pool.next == pool.size) return;
+        if (pool.next >= std::min(pool.size, pool.expansions)) return;
         keys[pool.next] |= WalkPool::kExpanded;
         const Slot slot = pool.slots()[pool.next++];
         scan<kBias>(graph.layout, graph.rows + slot * graph.stride, query, pool);
@@ -124,4 +127,19 @@ WalkQuery tabulate(const float* projected, const float* points, const std::uint3
     return {tables, scale > 0.0f ? 1.0f / scale : 0.0f, offset};
 }
 
-constexpr WalkKernels kWalkKernels = {tabulate, walk};
+void products(const std::int8_t* query, const std::uint8_t* base, std::size_t stride,
+              const Slot* slots, std::size_t count, std::size_t chunks, std::int32_t* out) {
+    constexpr std::size_t kAhead = 8;
+    const auto ask_for = [&](std::size_t i) {
+        const std::uint8_t* row = base + slots[i] * stride;
+        for (std::size_t at = 0; at < stride; at += 64) __builtin_prefetch(row + at);
+        __builtin_prefetch(row + stride - 1);
+    };
+    for (std::size_t i = 0; i < std::min(count, kAhead); ++i) ask_for(i);
+    for (std::size_t i = 0; i < count; ++i) {
+        if (i + kAhead < count) ask_for(i + kAhead);
+        out[i] = nibble_product(query, base + slots[i] * stride, chunks);
+    }
+}
+
+constexpr WalkKernels kWalkKernels = {tabulate, walk, products};

@@ -6,7 +6,7 @@
 
 namespace llmspell::index {
 
-void WalkPool::reset(std::size_t most) {
+void WalkPool::reset(std::size_t most, std::size_t expanded) {
     // One more than the limit, so that a newcomer fits before the last one falls off.
     const std::size_t wanted = most + 1 + 2 * kPad;
     if (key_memory.size() < wanted) {
@@ -16,6 +16,7 @@ void WalkPool::reset(std::size_t most) {
     std::fill(key_memory.data(), key_memory.data() + wanted, kNone);
     size = next = 0;
     limit = most;
+    expansions = expanded;
     bound = kNone;
 }
 

@@ -26,20 +26,24 @@ inline constexpr std::size_t kGroupBytes = 16;   // of a block's codes, and of a
 inline constexpr std::size_t kGroupsStep = 4;    // a code's groups are a multiple of this
 inline constexpr std::size_t kMaxGroups = 128;
 
+inline constexpr std::size_t kChunkDims = 128;  // of a four-bit row: low halves of its bytes are
+inline constexpr std::size_t kChunkBytes = 64;  // the first 64 dimensions, high ones the others
+
 // Where things lie in a row: the ids of all blocks, kNoSlot where there is none, then block by
-// block a factor and, under l2, a bias for each neighbour, and groups * 16 bytes of codes. In a
-// group's 16 bytes neighbour i has the low half of byte 2 * (i % 8) + i / 8 % 2, or, from 16 on,
-// the high half.
+// block for each neighbour a factor (float16) and, under l2, a bias, and groups * 16 bytes of
+// codes. In a group's 16 bytes neighbour i has the low half of byte 2 * (i % 8) + i / 8 % 2, or,
+// from 16 on, the high half.
 struct RowLayout {
     std::size_t blocks = 0;
     std::size_t groups = 0;
     bool has_bias = false;
 
     std::size_t ids_bytes() const noexcept { return blocks * kBlock * sizeof(Slot); }
-    std::size_t factors_bytes() const noexcept {
-        return kBlock * sizeof(float) * (has_bias ? 2 : 1);
+    std::size_t factors_bytes() const noexcept { return kBlock * sizeof(std::uint16_t); }
+    std::size_t biases_bytes() const noexcept { return has_bias ? kBlock * sizeof(float) : 0; }
+    std::size_t block_bytes() const noexcept {
+        return factors_bytes() + biases_bytes() + groups * kGroupBytes;
     }
-    std::size_t block_bytes() const noexcept { return factors_bytes() + groups * kGroupBytes; }
     std::size_t bytes() const noexcept { return ids_bytes() + blocks * block_bytes(); }
 };
 
@@ -57,7 +61,8 @@ struct WalkPool {
     static constexpr std::int32_t kExpanded = 1, kFetched = 2, kFlags = 3;
     static constexpr std::size_t kPad = 16;  // a vector may reach so far beyond either end
 
-    void reset(std::size_t most);
+    // Keeps `most` nodes; the first `expanded` of them are expanded.
+    void reset(std::size_t most, std::size_t expanded);
 
     std::int32_t* keys() noexcept { return key_memory.data() + kPad; }
     Slot* slots() noexcept { return slot_memory.data() + kPad; }
@@ -65,6 +70,7 @@ struct WalkPool {
 
     std::size_t size = 0;
     std::size_t limit = 0;
+    std::size_t expansions = 0;  // of the nearest only
     std::size_t next = 0;        // none before it is left to expand
     std::int32_t bound = kNone;  // what a newcomer must be below
     AlignedArray<std::int32_t> key_memory;
@@ -83,11 +89,15 @@ struct WalkKernels {
     // group before it.
     WalkQuery (*tabulate)(const float* projected, const float* points, const std::uint32_t* ends,
                           std::size_t groups, std::uint8_t* tables);
-    // Leaves in `pool`, whose limit is set, the nearest nodes by estimate that a walk comes to. It
+    // Leaves in `pool`, which was reset, the nearest nodes by estimate that a walk comes to. It
     // starts from the nearest of those in the rows of `starts`, of one block each, and from all of
     // the last row.
     void (*walk)(const WalkRows& starts, std::size_t start_rows, const WalkRows& graph,
                  const WalkQuery& query, WalkPool& pool);
+    // Products of a query with four-bit rows of `chunks` chunks, at base + slots[i] * stride; see
+    // sq4.hpp.
+    void (*products)(const std::int8_t* query, const std::uint8_t* base, std::size_t stride,
+                     const Slot* slots, std::size_t count, std::size_t chunks, std::int32_t* out);
 };
 
 const WalkKernels& walk_kernels(simd::Level level) noexcept;

@@ -38,17 +38,18 @@ inline void sums(const std::uint8_t* codes, const std::uint8_t* tables, std::siz
 }
 
 template <bool kBias>
-inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const float* factors,
-                    std::int32_t* out) {
+inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const std::uint16_t* factors,
+                    const float* biases, std::int32_t* out) {
     const __m256 step = _mm256_set1_ps(query.step), offset = _mm256_set1_ps(query.offset);
     for (std::size_t i = 0; i < kBlock; i += 8) {
         const __m256i sum =
             _mm256_cvtepu16_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(sums + i)));
         const __m256 product = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), step, offset);
+        const __m256 factor =
+            _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(factors + i)));
         __m256 bias = _mm256_setzero_ps();
-        if constexpr (kBias) bias = _mm256_loadu_ps(factors + kBlock + i);
-        const __m256i key =
-            _mm256_castps_si256(_mm256_fnmadd_ps(_mm256_loadu_ps(factors + i), product, bias));
+        if constexpr (kBias) bias = _mm256_loadu_ps(biases + i);
+        const __m256i key = _mm256_castps_si256(_mm256_fnmadd_ps(factor, product, bias));
         const __m256i flip =
             _mm256_and_si256(_mm256_srai_epi32(key, 31), _mm256_set1_epi32(INT32_MAX));
         _mm256_store_si256(
@@ -117,6 +118,30 @@ inline void to_table(const float* entries, float low, float scale, std::uint8_t*
     const __m128i bytes =
         _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+}
+
+// Eight sums of pairs fit 16 bits, each at most 2 * 15 * 127.
+inline std::int32_t nibble_product(const std::int8_t* query, const std::uint8_t* codes,
+                                   std::size_t chunks) {
+    const __m256i low_half = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+    __m256i sum = _mm256_setzero_si256();
+    for (std::size_t c = 0; c < chunks; c += 2) {
+        __m256i part = _mm256_setzero_si256();
+        for (std::size_t half = 2 * c; half < 2 * std::min(chunks, c + 2); ++half) {
+            const __m256i pairs = load(codes + half * 32);
+            const std::int8_t* at = query + half / 2 * kChunkDims + half % 2 * 32;
+            part = _mm256_add_epi16(
+                part, _mm256_maddubs_epi16(_mm256_and_si256(pairs, low_half), load(at)));
+            part = _mm256_add_epi16(
+                part, _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(pairs, 4), low_half),
+                                           load(at + kChunkBytes)));
+        }
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(part, ones));
+    }
+    const __m128i four =
+        _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
 }
 
 #include "index/walk-inl.hpp"

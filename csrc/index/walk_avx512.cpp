@@ -41,17 +41,18 @@ inline void sums(const std::uint8_t* codes, const std::uint8_t* tables, std::siz
 }
 
 template <bool kBias>
-inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const float* factors,
-                    std::int32_t* out) {
+inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const std::uint16_t* factors,
+                    const float* biases, std::int32_t* out) {
     const __m512 step = _mm512_set1_ps(query.step), offset = _mm512_set1_ps(query.offset);
     for (std::size_t i = 0; i < kBlock; i += 16) {
         const __m512i sum =
             _mm512_cvtepu16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(sums + i)));
         const __m512 product = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), step, offset);
+        const __m512 factor =
+            _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(factors + i)));
         __m512 bias = _mm512_setzero_ps();
-        if constexpr (kBias) bias = _mm512_loadu_ps(factors + kBlock + i);
-        const __m512i key =
-            _mm512_castps_si512(_mm512_fnmadd_ps(_mm512_loadu_ps(factors + i), product, bias));
+        if constexpr (kBias) bias = _mm512_loadu_ps(biases + i);
+        const __m512i key = _mm512_castps_si512(_mm512_fnmadd_ps(factor, product, bias));
         const __m512i flip =
             _mm512_and_si512(_mm512_srai_epi32(key, 31), _mm512_set1_epi32(INT32_MAX));
         _mm512_store_si512(out + i, _mm512_and_si512(_mm512_xor_si512(key, flip),
@@ -110,6 +111,27 @@ inline void to_table(const float* entries, float low, float scale, std::uint8_t*
     const __m512 above = _mm512_sub_ps(_mm512_load_ps(entries), _mm512_set1_ps(low));
     const __m512i steps = _mm512_cvtps_epi32(_mm512_mul_ps(above, _mm512_set1_ps(scale)));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(steps));
+}
+
+// Eight sums of pairs fit 16 bits, each at most 2 * 15 * 127.
+inline std::int32_t nibble_product(const std::int8_t* query, const std::uint8_t* codes,
+                                   std::size_t chunks) {
+    const __m512i low_half = _mm512_set1_epi8(15), ones = _mm512_set1_epi16(1);
+    __m512i sum = _mm512_setzero_si512();
+    for (std::size_t c = 0; c < chunks;) {
+        __m512i part = _mm512_setzero_si512();
+        for (const std::size_t end = std::min(chunks, c + 4); c < end; ++c) {
+            const __m512i pairs = _mm512_loadu_si512(codes + c * kChunkBytes);
+            const std::int8_t* at = query + c * kChunkDims;
+            part = _mm512_add_epi16(part, _mm512_maddubs_epi16(_mm512_and_si512(pairs, low_half),
+                                                               _mm512_loadu_si512(at)));
+            part = _mm512_add_epi16(
+                part, _mm512_maddubs_epi16(_mm512_and_si512(_mm512_srli_epi16(pairs, 4), low_half),
+                                           _mm512_loadu_si512(at + kChunkBytes)));
+        }
+        sum = _mm512_add_epi32(sum, _mm512_madd_epi16(part, ones));
+    }
+    return _mm512_reduce_add_epi32(sum);
 }
 
 #include "index/walk-inl.hpp"

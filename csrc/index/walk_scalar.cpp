@@ -1,6 +1,7 @@
 #include <bit>
 
 #include "index/walk_levels.hpp"
+#include "simd/half.hpp"
 
 #if !defined(__GNUC__) && !defined(__clang__)
 #define __builtin_prefetch(address) static_cast<void>(address)
@@ -22,12 +23,13 @@ inline void sums(const std::uint8_t* codes, const std::uint8_t* tables, std::siz
 }
 
 template <bool kBias>
-inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const float* factors,
-                    std::int32_t* out) {
+inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const std::uint16_t* factors,
+                    const float* biases, std::int32_t* out) {
     for (std::size_t i = 0; i < kBlock; ++i) {
-        const float bias = kBias ? factors[kBlock + i] : 0.0f;
+        const float bias = kBias ? biases[i] : 0.0f;
         const float product = static_cast<float>(sums[i]) * query.step + query.offset;
-        const auto key = std::bit_cast<std::int32_t>(bias - factors[i] * product);
+        const auto key =
+            std::bit_cast<std::int32_t>(bias - simd::half_to_float(factors[i]) * product);
         out[i] = (key ^ ((key >> 31) & INT32_MAX)) & ~WalkPool::kFlags;
     }
 }
@@ -63,6 +65,17 @@ inline void to_table(const float* entries, float low, float scale, std::uint8_t*
     for (std::size_t k = 0; k < kGroupPoints; ++k) {
         out[k] = static_cast<std::uint8_t>(std::lrint((entries[k] - low) * scale));
     }
+}
+
+inline std::int32_t nibble_product(const std::int8_t* query, const std::uint8_t* codes,
+                                   std::size_t chunks) {
+    std::int32_t sum = 0;
+    for (std::size_t c = 0; c < chunks; ++c, query += kChunkDims, codes += kChunkBytes) {
+        for (std::size_t i = 0; i < kChunkBytes; ++i) {
+            sum += (codes[i] & 15) * query[i] + (codes[i] >> 4) * query[kChunkBytes + i];
+        }
+    }
+    return sum;
 }
 
 #include "index/walk-inl.hpp"

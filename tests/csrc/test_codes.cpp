@@ -47,7 +47,7 @@ struct Coded {
             starts.resize(row_bytes);
             codes.pack(starts.data(), codes.layout(), std::span(&slot, 1));
             WalkPool pool;
-            pool.reset(1);
+            pool.reset(1, 1);
             codes.kernels().walk({starts.data(), row_bytes, codes.layout()}, 1,
                                  {rows.data(), row_bytes, codes.layout()},
                                  codes.query(query, scratch), pool);

@@ -12,6 +12,7 @@
 #include "base/random.hpp"
 #include "check.hpp"
 #include "forced_level.hpp"
+#include "simd/half.hpp"
 
 using namespace llmspell;
 using namespace llmspell::index;
@@ -53,10 +54,10 @@ struct Rows {
             std::byte* block = row + as.ids_bytes() + i / kBlock * as.block_bytes();
             if (i >= to.size()) continue;
             const std::size_t at = i % kBlock;
-            auto* factors = reinterpret_cast<float*>(block);
-            factors[at] = 1.0f;
-            if (as.has_bias) factors[kBlock + at] = biases[to[i]];
-            auto* pairs = reinterpret_cast<std::uint8_t*>(block + as.factors_bytes());
+            reinterpret_cast<std::uint16_t*>(block)[at] = simd::float_to_half(1.0f);
+            block += as.factors_bytes();
+            if (as.has_bias) reinterpret_cast<float*>(block)[at] = biases[to[i]];
+            auto* pairs = reinterpret_cast<std::uint8_t*>(block + as.biases_bytes());
             for (std::size_t g = 0; g < as.groups; ++g) {
                 std::uint8_t& pair = pairs[g * kGroupBytes + 2 * (at % 8) + at / 8 % 2];
                 const unsigned code = codes[to[i] * as.groups + g];
@@ -77,8 +78,10 @@ struct Rows {
         return (bits ^ ((bits >> 31) & INT32_MAX)) & ~WalkPool::kFlags;
     }
 
-    // The `ef` nearest that a walk comes to from `starts`; of equal keys the latest comes first.
-    std::vector<Slot> nearest(const std::vector<Slot>& starts, std::size_t ef) const {
+    // The `ef` nearest that a walk comes to from `starts`, which expands the first `most` of them;
+    // of equal keys the latest comes first.
+    std::vector<Slot> nearest(const std::vector<Slot>& starts, std::size_t ef,
+                              std::size_t most) const {
         struct Entry {
             std::int32_t key;
             Slot node;
@@ -100,7 +103,9 @@ struct Rows {
         for (;;) {
             const auto next = std::find_if(pool.begin(), pool.end(),
                                            [](const Entry& entry) { return !entry.expanded; });
-            if (next == pool.end()) break;
+            if (next == pool.end() || next - pool.begin() >= static_cast<std::ptrdiff_t>(most)) {
+                break;
+            }
             next->expanded = true;
             const Slot node = next->node;
             for (const Slot to : links[node]) offer(to);
@@ -135,10 +140,12 @@ void walk_finds_what_a_plain_search_finds() {
                 const WalkQuery query{rows.tables.data(), 0.5f, -100.0f};
                 WalkPool pool;  // one for all, as a search's scratch is
                 for (const std::size_t ef : {1u, 2u, 3u, 15u, 16u, 17u, 100u, 255u, 600u, 2000u}) {
-                    pool.reset(ef);
-                    kernels().walk(starts, 1, graph, query, pool);
-                    const std::vector<Slot> expected = rows.nearest({3, 5, 8}, ef);
-                    CHECK(std::vector<Slot>(pool.slots(), pool.slots() + pool.size) == expected);
+                    for (const std::size_t most : {ef, ef / 2 + 1}) {
+                        pool.reset(ef, most);
+                        kernels().walk(starts, 1, graph, query, pool);
+                        CHECK(std::vector<Slot>(pool.slots(), pool.slots() + pool.size) ==
+                              rows.nearest({3, 5, 8}, ef, most));
+                    }
                 }
             }
         }
@@ -160,7 +167,7 @@ void only_the_nearest_starts_are_taken_but_all_of_the_last_row() {
     rows.pack(start.data() + row_bytes, rows.layout, second);
     rows.pack(start.data() + 2 * row_bytes, rows.layout, {50, 51});
     WalkPool pool;
-    pool.reset(20);
+    pool.reset(20, 20);
     kernels().walk({start.data(), row_bytes, rows.layout}, 3,
                    {rows.bytes.data(), rows.stride, rows.layout}, {rows.tables.data(), 1.0f, 0.0f},
                    pool);
@@ -217,6 +224,32 @@ void tables_hold_what_each_point_adds() {
     CHECK(std::count(tables.begin(), tables.end(), 0) == 64);
 }
 
+void products_of_four_bit_rows_are_exact() {
+    for (const std::size_t chunks : {1u, 2u, 3u, 4u, 5u, 9u, 128u}) {
+        constexpr std::size_t kRows = 20;
+        SplitMix64 random(chunks);
+        const std::size_t stride = chunks * kChunkBytes + 8;
+        std::vector<std::int8_t> query(chunks * kChunkDims);
+        std::vector<std::uint8_t> rows(kRows * stride);
+        for (auto& x : query) x = static_cast<std::int8_t>(static_cast<int>(random() % 255) - 127);
+        for (auto& x : rows) x = static_cast<std::uint8_t>(random());
+        std::fill(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(stride), 0xff);
+        if (chunks % 2 == 0) std::fill(query.begin(), query.end(), std::int8_t{-127});
+        std::vector<Slot> slots{7, 0, 19, 3, 3, 11, 12, 13, 1, 2, 4};
+        std::vector<std::int32_t> found(slots.size());
+        kernels().products(query.data(), rows.data(), stride, slots.data(), slots.size(), chunks,
+                           found.data());
+        for (std::size_t i = 0; i < slots.size(); ++i) {
+            std::int32_t expected = 0;
+            for (std::size_t d = 0; d < query.size(); ++d) {
+                const std::uint8_t pair = rows[slots[i] * stride + d / 128 * 64 + d % 64];
+                expected += query[d] * (d % 128 < 64 ? pair & 15 : pair >> 4);
+            }
+            CHECK(found[i] == expected);
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -224,5 +257,6 @@ int main() {
     walk_finds_what_a_plain_search_finds();
     only_the_nearest_starts_are_taken_but_all_of_the_last_row();
     tables_hold_what_each_point_adds();
+    products_of_four_bit_rows_are_exact();
     return check_result();
 }

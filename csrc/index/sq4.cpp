@@ -1,0 +1,93 @@
+#include "index/sq4.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+#include "index/bytes.hpp"
+
+namespace llmspell::index {
+namespace {
+
+constexpr float kSteps = 15.0f;
+
+struct Tail {
+    float low, step, norm2;
+};
+
+}  // namespace
+
+Sq4::Sq4(std::size_t dim, Metric metric)
+    : dim_(dim),
+      metric_(metric),
+      chunks_((dim + kChunkDims - 1) / kChunkDims),
+      row_bytes_(chunks_ * kChunkBytes + (metric == Metric::l2 ? 3 : 2) * sizeof(float)) {}
+
+void Sq4::resize(std::size_t slots) {
+    const std::size_t rows = rows_.size() / row_bytes_;
+    if (slots > rows) rows_.resize(std::max(slots, rows + rows / 2) * row_bytes_);
+}
+
+void Sq4::set(Slot slot, const float* vector) noexcept {
+    const auto [least, largest] = std::minmax_element(vector, vector + dim_);
+    const float low = *least;
+    const float step = (*largest - low) / kSteps;
+    const float inverse = step > 0.0f ? 1.0f / step : 0.0f;
+    std::uint8_t* row = rows_.data() + slot * row_bytes_;
+    std::memset(row, 0, row_bytes_);
+    double norm2 = 0.0;
+    for (std::size_t i = 0; i < dim_; ++i) {
+        const float steps = std::clamp((vector[i] - low) * inverse, 0.0f, kSteps);
+        const auto code = static_cast<unsigned>(steps + 0.5f);
+        std::uint8_t& pair = row[i / kChunkDims * kChunkBytes + i % kChunkBytes];
+        pair = static_cast<std::uint8_t>(pair | code << (i / kChunkBytes % 2 * 4));
+        norm2 += static_cast<double>(vector[i]) * vector[i];
+    }
+    const Tail tail{low, step, static_cast<float>(norm2)};
+    std::memcpy(row + chunks_ * kChunkBytes, &tail, row_bytes_ - chunks_ * kChunkBytes);
+}
+
+void Sq4::wipe(Slot slot) noexcept { std::memset(rows_.data() + slot * row_bytes_, 0, row_bytes_); }
+
+void Sq4::renumber(const std::vector<Slot>& moved, std::size_t live) {
+    AlignedArray<std::uint8_t> rows;
+    rows.resize(live * row_bytes_);
+    for (Slot slot = 0; slot < moved.size(); ++slot) {
+        if (moved[slot] == kNoSlot) continue;
+        std::memcpy(rows.data() + moved[slot] * row_bytes_, rows_.data() + slot * row_bytes_,
+                    row_bytes_);
+    }
+    rows_ = std::move(rows);
+}
+
+void Sq4::query(const float* vector, Sq4Query& out) const {
+    out.values.resize(chunks_ * kChunkDims);
+    out.unit = to_bytes(vector, dim_, out.values.data());
+    std::fill(out.values.begin() + static_cast<std::ptrdiff_t>(dim_), out.values.end(),
+              std::int8_t{0});
+    out.sum = std::accumulate(vector, vector + dim_, 0.0f);
+    out.length = std::sqrt(std::inner_product(vector, vector + dim_, vector, 0.0f));
+}
+
+void Sq4::keys(const WalkKernels& kernels, const Sq4Query& query, const Slot* slots,
+               std::size_t count, std::vector<std::int32_t>& products, float* out,
+               float* deviations) const {
+    constexpr float kDeviation = 0.2886751f;  // of a number that is uniform between 0 and 1
+    const float times = metric_ == Metric::l2 ? 2.0f : 1.0f;
+    if (products.size() < count) products.resize(count);
+    kernels.products(query.values.data(), rows_.data(), row_bytes_, slots, count, chunks_,
+                     products.data());
+    for (std::size_t i = 0; i < count; ++i) {
+        Tail tail{};
+        std::memcpy(&tail, rows_.data() + slots[i] * row_bytes_ + chunks_ * kChunkBytes,
+                    row_bytes_ - chunks_ * kChunkBytes);
+        const float product =
+            tail.low * query.sum + tail.step * query.unit * static_cast<float>(products[i]);
+        deviations[i] = kDeviation * tail.step * query.length * times;
+        out[i] = metric_ == Metric::l2 ? tail.norm2 - 2.0f * product : -product;
+    }
+}
+
+}  // namespace llmspell::index

@@ -1,0 +1,53 @@
+// Vectors rounded to four bits a dimension, with a scale of their own: for ordering what a walk has
+// found before the few that are nearest are compared by their stored rows.
+//
+// A row is chunks of 64 bytes, each 128 dimensions (see walk.hpp), the rest of the last zero, then
+// the lowest component, the step between components and, under l2, the squared length, as floats.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/aligned.hpp"
+#include "index/params.hpp"
+#include "index/walk.hpp"
+
+namespace llmspell::index {
+
+struct Sq4Query {
+    std::vector<std::int8_t> values;
+    float unit = 0.0f;  // of the values
+    float sum = 0.0f;   // of the components
+    float length = 0.0f;
+};
+
+class Sq4 {
+  public:
+    Sq4(std::size_t dim, Metric metric);
+
+    std::size_t row_bytes() const noexcept { return row_bytes_; }
+    std::size_t bytes() const noexcept { return rows_.bytes(); }
+
+    void resize(std::size_t slots);
+    void clear() noexcept { rows_ = {}; }
+    void set(Slot slot, const float* vector) noexcept;
+    void wipe(Slot slot) noexcept;
+    void renumber(const std::vector<Slot>& moved, std::size_t live);
+
+    void query(const float* vector, Sq4Query& out) const;
+    // Estimated keys, less what is the same for all vectors, and the standard deviation of their
+    // errors.
+    void keys(const WalkKernels& kernels, const Sq4Query& query, const Slot* slots,
+              std::size_t count, std::vector<std::int32_t>& products, float* out,
+              float* deviations) const;
+
+  private:
+    std::size_t dim_;
+    Metric metric_;
+    std::size_t chunks_;
+    std::size_t row_bytes_;
+    AlignedArray<std::uint8_t> rows_;
+};
+
+}  // namespace llmspell::index

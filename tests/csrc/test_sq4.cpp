@@ -1,0 +1,93 @@
+// Keys from four-bit rows against those of the vectors.
+#include "index/sq4.hpp"
+
+#include <cmath>
+#include <vector>
+
+#include "check.hpp"
+#include "forced_level.hpp"
+#include "vectors.hpp"
+
+using namespace llmspell;
+using namespace llmspell::index;
+
+namespace {
+
+struct Rounded {
+    Rounded(std::size_t dim, Metric metric, const std::vector<float>& vectors) : rows(dim, metric) {
+        rows.resize(vectors.size() / dim);
+        for (Slot slot = 0; slot < vectors.size() / dim; ++slot) {
+            rows.set(slot, &vectors[slot * dim]);
+        }
+    }
+    struct Keys {
+        std::vector<float> keys, deviations;
+    };
+    Keys all(const float* query, const std::vector<Slot>& slots) const {
+        Sq4Query rounded;
+        rows.query(query, rounded);
+        std::vector<std::int32_t> products;
+        std::vector<float> out(slots.size()), deviations(slots.size());
+        rows.keys(walk_kernels(simd::active().level), rounded, slots.data(), slots.size(), products,
+                  out.data(), deviations.data());
+        return {out, deviations};
+    }
+    std::vector<float> keys(const float* query, const std::vector<Slot>& slots) const {
+        return all(query, slots).keys;
+    }
+    Sq4 rows;
+};
+
+void keys_are_near_those_of_the_vectors() {
+    for (const Metric metric : {Metric::ip, Metric::cosine, Metric::l2}) {
+        for (const std::size_t dim : {1u, 7u, 64u, 65u, 128u, 384u, 1000u}) {
+            const std::vector<float> vectors = make_vectors(50, dim, 1);
+            const Rounded rounded(dim, metric, vectors);
+            const std::vector<float> query = make_vectors(1, dim, 2);
+            const std::vector<Slot> slots{4, 0, 49, 17, 30};
+            const Rounded::Keys found = rounded.all(query.data(), slots);
+            for (std::size_t i = 0; i < slots.size(); ++i) {
+                double expected = 0, scale = 0;
+                for (std::size_t j = 0; j < dim; ++j) {
+                    const double a = query[j], b = vectors[slots[i] * dim + j];
+                    expected += metric == Metric::l2 ? b * b - 2 * a * b : -a * b;
+                    scale += a * a;
+                }
+                // A step is a fifteenth of the components' range, here at most 1.2; its errors
+                // are uniform, and the query's own are a tenth of them.
+                const double times = metric == Metric::l2 ? 2.0 : 1.0;
+                const double most = times * 1.2 / 15 * std::sqrt(scale / 12);
+                CHECK(found.deviations[i] < 1.001 * most);
+                CHECK(std::fabs(found.keys[i] - expected) <
+                      5 * found.deviations[i] + 0.02 * most + 1e-5);
+            }
+        }
+    }
+}
+
+void equal_components_are_exact() {
+    const Rounded rounded(10, Metric::ip, std::vector<float>(10, 0.75f));
+    const std::vector<float> query(10, 2.0f);
+    CHECK(std::fabs(rounded.keys(query.data(), {0})[0] + 15.0f) < 1e-5f);
+}
+
+void rows_follow_their_slots_and_can_be_wiped() {
+    const std::vector<float> vectors = make_vectors(6, 20, 1);
+    Rounded rounded(20, Metric::l2, vectors);
+    const float* query = vectors.data();
+    const std::vector<float> before = rounded.keys(query, {3, 5});
+    rounded.rows.renumber({kNoSlot, kNoSlot, kNoSlot, 1, kNoSlot, 0}, 2);
+    CHECK(rounded.keys(query, {1, 0}) == before);
+    rounded.rows.wipe(1);
+    CHECK(rounded.keys(query, {1})[0] == 0.0f);
+}
+
+}  // namespace
+
+int main() {
+    if (forced_level_is_missing()) return kSkipped;
+    keys_are_near_those_of_the_vectors();
+    equal_components_are_exact();
+    rows_follow_their_slots_and_can_be_wiped();
+    return check_result();
+}
