@@ -1,6 +1,7 @@
 #include "index/build.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <mutex>
@@ -27,10 +28,19 @@ bool same_row(const Storage& storage, Slot a, Slot b) {
 // One build over one graph: what the threads share.
 class Linker {
   public:
-    Linker(const Storage& storage, Graph& graph, const Params& params, NodeLocks* locks)
-        : storage_(storage), graph_(graph), params_(params), locks_(locks) {}
+    Linker(const Storage& storage, Graph& graph, const Params& params)
+        : storage_(storage), graph_(graph), params_(params) {}
+    // Where several threads link each its own share of `batch`, from the first to the last.
+    Linker(const Storage& storage, Graph& graph, const Params& params, std::span<const Slot> batch,
+           std::size_t threads, NodeLocks& locks)
+        : Linker(storage, graph, params) {
+        batch_ = batch;
+        threads_ = threads;
+        locks_ = &locks;
+    }
 
     void link(Slot slot, SearchContext& context) {
+        const std::size_t turn = started_.fetch_add(1, std::memory_order_relaxed);
         const int level = graph_.level(slot);
         // A node above all others becomes the entry: nobody else may read the entry meanwhile.
         std::unique_lock<std::mutex> entry_lock(entry_mutex_);
@@ -51,6 +61,7 @@ class Linker {
         std::vector<std::vector<Slot>> chosen(static_cast<std::size_t>(std::min(level, top)) + 1);
         for (int l = std::min(level, top); l >= 0; --l) {
             choose(slot, query, at, l, context);
+            if (l == 0 && locks_ != nullptr) add_unseen(slot, query, turn, context);
             if (!context.candidates.empty()) at = context.candidates.front();
             select_neighbours(storage_, context.candidates, params_.m, chosen[l], context);
         }
@@ -97,6 +108,28 @@ class Linker {
         }
     }
 
+    // Adds to context.candidates what other threads may have linked since the search began: nodes
+    // that are linked at the same moment would not see each other, however near they are.
+    void add_unseen(Slot slot, const Query& query, std::size_t turn, SearchContext& context) {
+        constexpr std::size_t kMost = 256;  // more have started only where this thread was halted
+        const std::size_t first = turn - std::min(turn, 2 * threads_);
+        const std::size_t end =
+            std::min({batch_.size(), first + kMost, started_.load(std::memory_order_relaxed)});
+        std::vector<Slot> unseen;
+        for (std::size_t i = first; i < end; ++i) {
+            const Slot other = batch_[i];
+            const bool known = std::any_of(context.candidates.begin(), context.candidates.end(),
+                                           [&](const Candidate& c) { return c.slot == other; });
+            if (other != slot && !known) unseen.push_back(other);
+        }
+        std::vector<float> keys(unseen.size());
+        storage_.keys(query, unseen.data(), unseen.size(), keys.data());
+        for (std::size_t i = 0; i < unseen.size(); ++i) {
+            context.candidates.push_back({keys[i], unseen[i]});
+        }
+        sort_by_key(context.candidates);
+    }
+
     // Gives a node its links on a level, and links to it from there.
     void attach(Slot slot, const std::vector<Slot>& chosen, int level, SearchContext& context) {
         {
@@ -115,7 +148,9 @@ class Linker {
             if (adopt(candidate.slot, slot, context)) return;
         }
         // Each of a few hundred has its share of children: somewhere below the nearest is room.
-        Slot at = context.candidates.front().slot;
+        Slot at = std::find_if(context.candidates.begin(), context.candidates.end(),
+                               [&](const Candidate& c) { return graph_.rooted(c.slot); })
+                      ->slot;
         while (!adopt(at, slot, context)) at = first_child(at);
     }
 
@@ -172,7 +207,10 @@ class Linker {
     const Storage& storage_;
     Graph& graph_;
     const Params& params_;
-    NodeLocks* locks_;
+    std::span<const Slot> batch_;
+    std::size_t threads_ = 1;
+    NodeLocks* locks_ = nullptr;
+    std::atomic<std::size_t> started_{0};
     std::mutex entry_mutex_;
 };
 
@@ -225,11 +263,17 @@ void link_all(const Storage& storage, Graph& graph, const Params& params,
     for (const Slot slot : slots) graph.add_node(slot, level_of(storage.label(slot), params));
     threads = static_cast<unsigned>(std::clamp<std::size_t>(slots.size() / 64, 1, threads));
     const Slot entry = graph.entry();
-    NodeLocks locks;
-    Linker linker(storage, graph, params, threads > 1 ? &locks : nullptr);
-    parallel_for(
-        slots.size(), threads, [] { return SearchContext{}; },
-        [&](std::size_t i, SearchContext& context) { linker.link(slots[i], context); });
+    const auto link_by = [&](Linker&& linker) {
+        parallel_for(
+            slots.size(), threads, [] { return SearchContext{}; },
+            [&](std::size_t i, SearchContext& context) { linker.link(slots[i], context); });
+    };
+    if (threads > 1) {
+        NodeLocks locks;
+        link_by(Linker(storage, graph, params, slots, threads, locks));
+    } else {
+        link_by(Linker(storage, graph, params));
+    }
     if (graph.entry() != entry) reconnect(storage, graph, params);
 }
 
@@ -237,7 +281,7 @@ void reconnect(const Storage& storage, Graph& graph, const Params& params) {
     if (graph.empty()) return;
     graph.plant_tree(graph.entry());
     graph.grow_tree(graph.entry());
-    Linker linker(storage, graph, params, nullptr);
+    Linker linker(storage, graph, params);
     SearchContext context;
     for (Slot slot = 0; slot < graph.slots(); ++slot) {
         if (!graph.contains(slot) || graph.rooted(slot)) continue;
