@@ -34,7 +34,7 @@ def test_every_vector_finds_itself_after_churn(metric: Metric, dtype: ElementTyp
         some = random.choice(3_000, 700, replace=False)
         if round_ % 2 == 0:
             fresh = clustered(700, 16, 100 + round_)
-            index.upsert(some, fresh)
+            index.upsert(some, fresh, threads=1)  # the same graph each time
             vectors[some], live[some] = fresh, True
         else:
             index.delete(some)
