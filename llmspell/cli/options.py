@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from llmspell.cli.paths import DATA_VARIABLE, default_data_directory
 
-__all__ = ["DataOption", "JsonOption", "TenantArgument"]
+__all__ = ["DataOption", "JsonOption", "PresetOption", "TenantArgument"]
 
 DataOption = Annotated[
     Path,
@@ -25,5 +25,9 @@ DataOption = Annotated[
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")
+]
+PresetOption = Annotated[
+    Literal["memory_optimized", "balanced", "performance", "distributed"],
+    typer.Option("--preset", help="Index parameters, by the number of vectors to come."),
 ]
 TenantArgument = Annotated[str, typer.Argument(metavar="TENANT", help="Id of the tenant.")]

@@ -19,9 +19,11 @@ __all__ = [
     "DoctorPayload",
     "DroppedPayload",
     "HitPayload",
+    "ImportPayload",
     "IngestPayload",
     "QuotaPayload",
     "SearchPayload",
+    "SnapshotPayload",
     "StatsPayload",
     "TenantListPayload",
     "TenantPayload",
@@ -150,6 +152,44 @@ class BenchPayload(TypedDict):
     search_p99_us: float
     exact_p50_us: float
     recall: float
+
+
+class ImportPayload(TypedDict):
+    """``llmspell index import``: what was read, and the index that was made of it.
+
+    ``recall`` is the share of the exact ``k`` nearest others of ``queries`` vectors of the file
+    that the index finds; null where the file has fewer than two.
+    """
+
+    file: str
+    format: str
+    kind: str
+    file_dtype: str
+    deleted: int
+    vectors: int
+    dim: int
+    metric: str
+    dtype: str
+    build_seconds: float
+    k: int
+    queries: int
+    recall: float | None
+    snapshot: str
+    bytes: int
+
+
+class SnapshotPayload(TypedDict):
+    """``llmspell index info``; ``params`` and ``stats`` are those of the Index."""
+
+    snapshot: str
+    bytes: int
+    vectors: int
+    dim: int
+    metric: str
+    dtype: str
+    tag: int
+    params: dict[str, Any]
+    stats: dict[str, int]
 
 
 def hit_payload(hit: Hit) -> HitPayload:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
         BenchPayload,
         DoctorPayload,
         HitPayload,
+        ImportPayload,
         IngestPayload,
+        SnapshotPayload,
         StatsPayload,
         TenantPayload,
     )
@@ -27,9 +29,11 @@ __all__ = [
     "doctor_view",
     "duration",
     "hits_view",
+    "import_view",
     "ingest_view",
     "plain_table",
     "size",
+    "snapshot_view",
     "snippet",
     "stats_view",
     "tenant_view",
@@ -211,3 +215,42 @@ def stats_view(payload: StatsPayload) -> RenderableType:
     """The data directory on one line, then its tenants."""
     heading = f"{payload['data']}: {size(payload['bytes_on_disk'])} on disk"
     return Group(Text(heading), tenants_view(payload["tenants"]))
+
+
+def import_view(payload: ImportPayload) -> RenderableType:
+    """What was found in a file, and the index that was made of it."""
+    recall = payload["recall"]
+    table = plain_table("measure", ("figure", {"justify": "right"}))
+    table.add_row("build", duration(payload["build_seconds"]))
+    table.add_row(
+        f"recall@{payload['k']}, {payload['queries']:,} queries",
+        "nothing to compare" if recall is None else f"{recall:.4f}",
+    )
+    return Group(
+        Text(payload["file"], style=ACCENT),
+        Text(
+            f"  {payload['format']}: {payload['kind']}, {payload['file_dtype']}; "
+            f"{payload['deleted']:,} deleted left out"
+        ),
+        *_index_lines(payload),
+        table,
+    )
+
+
+def snapshot_view(payload: SnapshotPayload) -> RenderableType:
+    """A snapshot: a heading, then its parameters and counts."""
+    table = plain_table("name", ("value", {"justify": "right"}))
+    for name, value in (payload["params"] | payload["stats"]).items():
+        table.add_row(name, _number(value) if isinstance(value, int) else str(value))
+    table.add_row("tag", _number(payload["tag"]))
+    return Group(*_index_lines(payload), table)
+
+
+def _index_lines(payload: ImportPayload | SnapshotPayload) -> tuple[Text, Text]:
+    return (
+        Text(payload["snapshot"], style=ACCENT),
+        Text(
+            f"  {payload['vectors']:,} vectors of {payload['dim']} dimensions, "
+            f"{payload['metric']}, {payload['dtype']}; {size(payload['bytes'])}"
+        ),
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmspell.cli.exits import WrongUsage
-from llmspell.cli.options import DataOption, JsonOption, TenantArgument
+from llmspell.cli.options import DataOption, JsonOption, PresetOption, TenantArgument
 from llmspell.cli.output import Output
 from llmspell.cli.paths import existing
 
@@ -30,13 +30,6 @@ class _Metric(enum.StrEnum):
     L2 = "l2"
 
 
-class _Preset(enum.StrEnum):
-    MEMORY_OPTIMIZED = "memory_optimized"
-    BALANCED = "balanced"
-    PERFORMANCE = "performance"
-    DISTRIBUTED = "distributed"
-
-
 @app.command("create")
 def create(
     tenant: TenantArgument,
@@ -46,9 +39,7 @@ def create(
         int | None, typer.Option(min=1, help="Dimension; that of the first vectors otherwise.")
     ] = None,
     metric: Annotated[_Metric, typer.Option(help="How vectors are compared.")] = _Metric.COSINE,
-    preset: Annotated[
-        _Preset, typer.Option(help="Index parameters, by the number of vectors to come.")
-    ] = _Preset.BALANCED,
+    preset: PresetOption = "balanced",
     max_documents: Annotated[str | None, typer.Option(metavar=_LIMIT)] = None,
     max_vectors: Annotated[str | None, typer.Option(metavar=_LIMIT)] = None,
     max_storage_mb: Annotated[str | None, typer.Option(metavar=_LIMIT, help="In MiB.")] = None,
@@ -65,7 +56,7 @@ def create(
         name=name,
         dim=dim,
         metric=metric.value,
-        index=getattr(llmspell.IndexParams, preset.value)(),
+        index=getattr(llmspell.IndexParams, preset)(),
         quotas=_quotas(
             max_documents=max_documents,
             max_vectors=max_vectors,

@@ -98,8 +98,8 @@ def convert(
 ) -> Index:
     """Build an index from a file of another library: :func:`read`, then ``rebuild``.
 
-    The graph is built anew; only vectors and ids are taken. Beyond the index it needs the memory
-    of one batch.
+    The graph is built anew; only vectors and ids are taken. Beyond what the index takes as it
+    grows, a batch of 16 MiB and a few copies of it are in memory.
 
     Args:
         path: as are ``format``, ``dim``, ``metric`` and ``ids``, for :func:`read`.

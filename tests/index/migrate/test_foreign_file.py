@@ -185,7 +185,7 @@ def test_vectors_that_can_not_be_compared_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("metric", ALL_METRICS)
 def test_recall_is_the_share_of_the_nearest_others(tmp_path: Path, metric: Metric) -> None:
-    vectors = clustered(3_000, 12, 3) * np.linspace(1, 3, 3_000, dtype=np.float32)[:, None]
+    vectors = clustered(1_500, 12, 3) * np.linspace(1, 3, 1_500, dtype=np.float32)[:, None]
     source = _npy(tmp_path, vectors, metric)
     params = IndexParams(m=4, ef_construction=10, ef_search=10, graph_threshold=0)
     index = source.rebuild(params=params, threads=1)
@@ -195,7 +195,7 @@ def test_recall_is_the_share_of_the_nearest_others(tmp_path: Path, metric: Metri
     others = np.stack([[i for i in row if i != own][:10] for own, row in enumerate(found.tolist())])
     expected = recall(others, scores, 10)
     assert 0.3 < expected < 0.99
-    assert source.recall(index, queries=3_000) == pytest.approx(expected, abs=1e-4)
+    assert source.recall(index, queries=1_500) == pytest.approx(expected, abs=1e-4)
     sampled = source.recall(index, queries=200)
     assert sampled is not None and abs(sampled - expected) < 0.1
 
