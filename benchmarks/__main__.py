@@ -1,12 +1,19 @@
-"""Command line: ``python -m benchmarks recall|tenant|import|ingest``."""
+"""Command line: ``python -m benchmarks recall|filter|stream|tenant|import|ingest``."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import imports, ingest, recall, tenant
+from benchmarks import filtered, imports, ingest, recall, stream, tenant
 
-_BENCHMARKS = {"recall": recall, "tenant": tenant, "import": imports, "ingest": ingest}
+_BENCHMARKS = {
+    "recall": recall,
+    "filter": filtered,
+    "stream": stream,
+    "tenant": tenant,
+    "import": imports,
+    "ingest": ingest,
+}
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
-"""Pictures of recall and speed, light and dark, from a result of ``recall``."""
+"""Pictures, light and dark, of results that have a dataset: recall, filters, streams."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-__all__ = ["draw_recall"]
+__all__ = ["DRAWN", "draw_filter", "draw_recall", "draw_stream"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,89 @@ _TICKS = (0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998)
 
 
 def draw_recall(result: dict[str, Any], folder: Path) -> list[Path]:
-    """Write ``recall-NAME-light.svg`` and ``-dark.svg``; the same result draws the same bytes."""
+    """Recall and speed of single queries."""
+
+    def draw(axes: Axes, theme: _Theme) -> None:
+        _curves(axes, result["peers"], theme)
+        _label_recall(axes, result)
+
+    return _save(result, folder, draw)
+
+
+def draw_filter(result: dict[str, Any], folder: Path) -> list[Path]:
+    """Speed at recall 0.99 against the share allowed, in random sets."""
+
+    def draw(axes: Axes, theme: _Theme) -> None:
+        styles = _Styles(theme)
+        for peer in result["peers"]:
+            points = []
+            for case, curve in peer["cases"].items():
+                reading = curve["at_recall"]["0.99"]
+                if case.startswith("random ") and reading is not None:
+                    points.append((float(case.split()[1]), reading["qps"]))
+            if points:
+                axes.plot(*zip(*sorted(points), strict=True), **styles.of(peer))
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+        axes.set_xlabel("allowed, drawn at random")
+        _speed_axis(axes)
+        _finish(axes, result, "at recall 0.99, one thread, one query at a time from Python")
+
+    return _save(result, folder, draw)
+
+
+def draw_stream(result: dict[str, Any], folder: Path) -> list[Path]:
+    """Recall after each turn, at one setting, of the runs on one thread; 0 is the fresh build."""
+
+    def draw(axes: Axes, theme: _Theme) -> None:
+        styles = _Styles(theme)
+        for run in result["runs"]:
+            if run["threads"] != 1 or run["error"] or run["fresh"]["error"]:
+                continue
+            states = [run["fresh"], *run["turns"]]
+            middle = len(states[0]["points"]) // 2
+            axes.plot(
+                range(len(states)),
+                [state["points"][middle]["recall"] for state in states],
+                **styles.of(run, f" at {states[0]['points'][middle]['ef_search']}"),
+            )
+        axes.set_xlabel("times that all was replaced (0: a fresh build of the last content)")
+        axes.set_ylabel(f"recall@{result['settings']['k']}")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _finish(axes, result, "recall after each turn, builds and inserts on one thread")
+
+    return _save(result, folder, draw)
+
+
+DRAWN: dict[str, Callable[[dict[str, Any], Path], list[Path]]] = {
+    "recall": draw_recall,
+    "filter": draw_filter,
+    "stream": draw_stream,
+}
+
+
+class _Styles:
+    """A line's look: ours warm and thick, the others cool, dashed where colours run out."""
+
+    def __init__(self, theme: _Theme) -> None:
+        self._warm = itertools.cycle(theme.ours)
+        self._cool = itertools.cycle(itertools.product(_LINES, theme.others))
+
+    def of(self, peer: dict[str, Any], suffix: str = "") -> dict[str, Any]:
+        ours = peer["name"] == "llmspell"
+        line, colour = ("-", next(self._warm)) if ours else next(self._cool)
+        return {
+            "color": colour,
+            "linestyle": line,
+            "marker": "o" if ours else "s",
+            "markersize": 4 if ours else 3,
+            "linewidth": 2.4 if ours else 1.3,
+            "label": f"{peer['name']} {peer['variant']}{suffix}",
+        }
+
+
+def _save(result: dict[str, Any], folder: Path, draw: Callable[[Axes, _Theme], None]) -> list[Path]:
+    """``KIND-NAME-light.svg`` and ``-dark.svg``; the same result draws the same bytes."""
     written = []
     for theme in _THEMES:
         style: dict[Any, Any] = {
@@ -74,9 +156,8 @@ def draw_recall(result: dict[str, Any], folder: Path) -> list[Path]:
         }
         with plt.rc_context(style):
             figure, axes = plt.subplots(figsize=(9.0, 5.0), layout="constrained")
-            _curves(axes, result["peers"], theme)
-            _label(axes, result)
-            path = folder / f"recall-{result['dataset']['name']}-{theme.name}.svg"
+            draw(axes, theme)
+            path = folder / f"{result['benchmark']}-{result['dataset']['name']}-{theme.name}.svg"
             figure.savefig(path, metadata={"Date": None, "Creator": None})
             plt.close(figure)
         written.append(path)
@@ -84,41 +165,40 @@ def draw_recall(result: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def _curves(axes: Axes, peers: Sequence[dict[str, Any]], theme: _Theme) -> None:
-    warm = itertools.cycle(theme.ours)
-    cool = itertools.cycle(itertools.product(_LINES, theme.others))
+    styles = _Styles(theme)
     for peer in peers:
         points = [p for p in peer["points"] if _LEAST_RECALL <= p["recall"] <= _MOST_RECALL]
-        if not points:
-            continue
-        ours = peer["name"] == "llmspell"
-        line, colour = ("-", next(warm)) if ours else next(cool)
-        axes.plot(
-            [_nines(p["recall"]) for p in points],
-            [p["qps"] for p in points],
-            color=colour,
-            linestyle=line,
-            marker="o" if ours else "s",
-            markersize=4 if ours else 3,
-            linewidth=2.4 if ours else 1.3,
-            label=f"{peer['name']} {peer['variant']}",
-        )
+        if points:
+            axes.plot(
+                [_nines(p["recall"]) for p in points],
+                [p["qps"] for p in points],
+                **styles.of(peer),
+            )
 
 
-def _label(axes: Axes, result: dict[str, Any]) -> None:
-    dataset, settings = result["dataset"], result["settings"]
+def _label_recall(axes: Axes, result: dict[str, Any]) -> None:
+    _speed_axis(axes)
+    axes.set_xticks([_nines(tick) for tick in _TICKS], [f"{tick:g}" for tick in _TICKS])
+    axes.set_xlim(_nines(_LEAST_RECALL), _nines(_MOST_RECALL))
+    axes.set_xlabel(f"recall@{result['settings']['k']}")
+    _finish(axes, result, "one thread, one query at a time from Python")
+
+
+def _speed_axis(axes: Axes) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xticks([_nines(tick) for tick in _TICKS], [f"{tick:g}" for tick in _TICKS])
-    axes.set_xlim(_nines(_LEAST_RECALL), _nines(_MOST_RECALL))
-    axes.grid(visible=True, which="major")
-    axes.set_xlabel(f"recall@{settings['k']}")
     axes.set_ylabel("queries per second")
+
+
+def _finish(axes: Axes, result: dict[str, Any], how: str) -> None:
+    dataset, settings = result["dataset"], result["settings"]
+    axes.grid(visible=True, which="major")
     axes.set_title(
-        f"{dataset['name']}: {dataset['vectors']:,} vectors, {dataset['dim']} dimensions\n"
-        f"one thread, one query at a time from Python; m = {settings['m']}, ef_construction = "
-        f"{settings['ef_construction']}; {result['host']['cpu']}",
+        f"{dataset['name']}: {dataset['vectors']:,} vectors, {dataset['dim']} dimensions\n{how}; "
+        f"m = {settings['m']}, ef_construction = {settings['ef_construction']}; "
+        f"{result['host']['cpu']}",
         fontsize=9,
         loc="left",
     )

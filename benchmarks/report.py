@@ -14,8 +14,10 @@ from typing import Any
 
 from benchmarks import figures
 from benchmarks.tables import service
+from benchmarks.tables.filtered import filter_summary, filter_table
 from benchmarks.tables.markdown import markdown, size
 from benchmarks.tables.recall import recall_summary, recall_table
+from benchmarks.tables.stream import stream_summary, stream_table
 
 __all__ = ["BEGIN", "END", "main", "render", "splice", "summary"]
 
@@ -24,6 +26,8 @@ END = "<!-- benchmarks: end -->"
 _ROOT = Path(__file__).resolve().parent.parent
 _COMMANDS = {
     "recall": "python -m benchmarks recall --data FOLDER",
+    "filter": "python -m benchmarks filter --data FOLDER",
+    "stream": "python -m benchmarks stream --data FOLDER",
     "tenant": "python -m benchmarks tenant --data FOLDER",
     "import": "python -m benchmarks import",
     "ingest": "python -m benchmarks ingest",
@@ -31,6 +35,8 @@ _COMMANDS = {
 
 _HEADINGS = {
     "recall": "Recall and speed",
+    "filter": "Filtered search",
+    "stream": "Content replaced several times over",
     "tenant": "A tenant's search beside its index's",
     "import": "Import, milliseconds beyond NumPy",
     "ingest": "Ingestion",
@@ -51,14 +57,13 @@ def render(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
     for result in results:
         kind = result["benchmark"]
         heading = _HEADINGS[kind]
-        if kind == "recall":
-            drawn = figures.draw_recall(result, folder)
+        picture = []
+        if kind in figures.DRAWN:
+            drawn = figures.DRAWN[kind](result, folder)
             pictures += drawn
             name = result["dataset"]["name"]
             heading += f", {name}: {size(result['dataset'])}, {result['dataset']['metric']}"
-            picture = ["", f"![Recall and queries per second on {name}]({drawn[0].name})"]
-        else:
-            picture = []
+            picture = ["", f"![{_HEADINGS[kind]}: {name}]({drawn[0].name})"]
         lines += ["", f"## {heading}", "", f"`{_COMMANDS[kind]}`", *picture, ""]
         lines += [*_TABLES[kind](result), "", *_ran_on(result)]
     page = folder / "index.md"
@@ -101,12 +106,16 @@ def _ran_on(result: dict[str, Any]) -> list[str]:
 
 _TABLES = {
     "recall": recall_table,
+    "filter": filter_table,
+    "stream": stream_table,
     "tenant": service.tenant_table,
     "import": service.import_table,
     "ingest": service.ingest_table,
 }
 _SUMMARIES = {
     "recall": recall_summary,
+    "filter": filter_summary,
+    "stream": stream_summary,
     "tenant": service.tenant_summary,
     "import": service.import_summary,
     "ingest": service.ingest_summary,

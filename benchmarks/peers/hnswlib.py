@@ -77,17 +77,18 @@ class _Hnswlib:
 
     def allow(self, allowed: NDArray[np.bool_]) -> Any:
         # A filter is a function of the id; a list's own method is the quickest of them.
-        return allowed.tolist().__getitem__
+        return allowed.tolist().__getitem__, int(allowed.sum())
 
     def filtered_searcher(self, k: int, ef_search: int) -> FilteredSearch:
         self._index.set_ef(ef_search)
         query = self._index.knn_query
 
         def filtered(vector: Any, allowed: Any) -> Any:
+            passes, count = allowed
             try:
-                return query(vector, k, 1, allowed)[0]
-            except RuntimeError:  # it found fewer than k and returns none of them
-                return []
+                return query(vector, min(k, count), 1, passes)[0]
+            except RuntimeError:  # it found fewer, and then returns none of them
+                return ()
 
         return filtered
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["NONE", "best_in_bold", "figure", "label", "markdown", "size"]
+__all__ = ["NONE", "best_in_bold", "figure", "label", "markdown", "size", "turned"]
 
 NONE = "—"
 
@@ -32,18 +32,22 @@ def figure(value: float | None, spec: str = ",.0f") -> str:
     return NONE if value is None else format(value, spec)
 
 
-def best_in_bold(rows: Sequence[Sequence[float | None]], spec: str = ",.0f") -> list[list[str]]:
-    """Cells of a table where more is better, the best of each column in bold."""
-    columns = [
-        [value for value in column if value is not None] for column in zip(*rows, strict=True)
-    ]
-    best = [max(column, default=None) for column in columns]
-    return [
-        [
-            f"**{figure(value, spec)}**"
-            if value is not None and value == top
-            else figure(value, spec)
-            for value, top in zip(row, best, strict=True)
-        ]
-        for row in rows
-    ]
+def best_in_bold(lines: Sequence[Sequence[float | None]], spec: str = ",.0f") -> list[list[str]]:
+    """Cells of which more is better, the best of each line in bold."""
+    bold = []
+    for line in lines:
+        best = max((value for value in line if value is not None), default=None)
+        bold.append(
+            [
+                f"**{figure(value, spec)}**"
+                if value is not None and value == best
+                else figure(value, spec)
+                for value in line
+            ]
+        )
+    return bold
+
+
+def turned(lines: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Rows as columns."""
+    return [list(line) for line in zip(*lines, strict=True)]

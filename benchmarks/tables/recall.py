@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.tables.markdown import NONE, best_in_bold, figure, label, markdown, size
+from benchmarks.tables.markdown import NONE, best_in_bold, figure, label, markdown, size, turned
 
 __all__ = ["recall_summary", "recall_table"]
 
@@ -49,7 +49,8 @@ def _speed(
     ]
     speeds = [[reading and reading["qps"] for reading in row] for row in readings]
     head = ["index", *(f"QPS @{target}" for target in targets)]
-    rows = [[label(peer), *cells] for peer, cells in zip(peers, best_in_bold(speeds), strict=True)]
+    cells = turned(best_in_bold(turned(speeds)))
+    rows = [[label(peer), *row] for peer, row in zip(peers, cells, strict=True)]
     if latencies:
         for target in ("0.95", "0.99"):
             head.append(f"p50 / p99 µs @{target}")
