@@ -119,15 +119,15 @@ DRAWN: dict[str, Callable[[dict[str, Any], Path], list[Path]]] = {
 
 
 class _Styles:
-    """A line's look: ours warm and thick, the others cool, dashed where colours run out."""
+    """A line's look: ours warm and thick, the others cool; dashed where colours run out."""
 
     def __init__(self, theme: _Theme) -> None:
-        self._warm = itertools.cycle(theme.ours)
+        self._warm = itertools.cycle(itertools.product(_LINES, theme.ours))
         self._cool = itertools.cycle(itertools.product(_LINES, theme.others))
 
     def of(self, peer: dict[str, Any], suffix: str = "") -> dict[str, Any]:
         ours = peer["name"] == "llmspell"
-        line, colour = ("-", next(self._warm)) if ours else next(self._cool)
+        line, colour = next(self._warm if ours else self._cool)
         return {
             "color": colour,
             "linestyle": line,

@@ -19,8 +19,8 @@ _DIGITS = {"recall": 5, "cpu_share": 3, "ef_search": 1}
 class Sweep:
     """A peer, the values of its search parameter to measure, and what was measured.
 
-    The curve ends with the first setting that reaches ``enough``: nobody asks for what lies
-    beyond.
+    The curve ends with the first setting that reaches ``enough``, or where three settings more
+    have found nothing more: nobody asks for what lies beyond.
     """
 
     peer: PeerProcess
@@ -38,8 +38,15 @@ class Sweep:
     def add(self, setting: int, measured: Mapping[str, Any]) -> None:
         """Keep what one round gave."""
         self.rounds.setdefault(setting, []).append(measured)
-        if measured["recall"] >= self.enough and self.finished_at is None:
+        if self.finished_at is None and (measured["recall"] >= self.enough or self._is_flat()):
             self.finished_at = setting
+
+    def _is_flat(self) -> bool:
+        recalls = [rounds[0]["recall"] for _, rounds in sorted(self.rounds.items())]
+        # Low recalls may stand still at first: under a filter, until the walk reaches the set.
+        if len(recalls) < 4 or recalls[-4] < 0.5:
+            return False
+        return bool(max(recalls[-3:]) <= recalls[-4])
 
     def points(self) -> list[curve.Point]:
         """Medians over the rounds."""
