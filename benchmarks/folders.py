@@ -14,7 +14,16 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Dataset", "best_rows", "cached", "default_cache", "exact_neighbors", "load", "recall"]
+__all__ = [
+    "Dataset",
+    "best_rows",
+    "cached",
+    "default_cache",
+    "exact_neighbors",
+    "load",
+    "load_queries",
+    "recall",
+]
 
 FloatMatrix = NDArray[np.float32]
 IntMatrix = NDArray[np.int64]
@@ -77,8 +86,12 @@ def load(folder: Path, *, limit: int | None = None, seed: int = 0) -> Dataset:
         name = f"{name}-{limit}"
     metric = _metric_of(folder)
     base = _as_float32(stored, metric)
-    queries = _as_float32(np.load(folder / "queries.f16.npy"), metric)
-    return Dataset(name=name, metric=metric, base=base, queries=queries)
+    return Dataset(name=name, metric=metric, base=base, queries=load_queries(folder))
+
+
+def load_queries(folder: Path) -> FloatMatrix:
+    """The queries of a dataset folder alone, as :func:`load` gives them."""
+    return _as_float32(np.load(folder / "queries.f16.npy"), _metric_of(folder))
 
 
 def exact_neighbors(dataset: Dataset, k: int, cache: Path | None = None) -> IntMatrix:

@@ -92,7 +92,7 @@ class Worker:
 
         ``ready_ms`` is the import of the library, the opening and the first answer together.
         """
-        queries = self.dataset().queries
+        queries = folders.load_queries(Path(self.job["data"]))
         count = int(self.job["vectors"])
         before = resident()
         begin = time.perf_counter()
@@ -127,8 +127,7 @@ class Worker:
 
     def measure_batch(self, setting: int, threads: int) -> dict[str, Any]:
         """Time all queries as one batch, again and again until the time asked is over."""
-        assert len(self.queries), "build comes first"
-        queries = self.dataset().queries
+        queries = folders.load_queries(Path(self.job["data"]))
         search = self.peer.batch_searcher(self.job["k"], setting, threads)
         search(queries)
         cpu, wall, passes = time.process_time(), time.perf_counter(), 0
