@@ -22,7 +22,15 @@ if TYPE_CHECKING:
         TenantConfig,
     )
     from llmspell.database import Database, open
-    from llmspell.index import IdBitmap, Index, Neighbors
+    from llmspell.index import (
+        CancelToken,
+        IdBitmap,
+        Index,
+        Neighbors,
+        RangeNeighbors,
+        SearchCounters,
+        SearchPages,
+    )
     from llmspell.quota import QuotaUsage, Usage
     from llmspell.tenancy import (
         AsyncTenant,
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncDatabase",
     "AsyncTenant",
+    "CancelToken",
     "Database",
     "Document",
     "ElementType",
@@ -52,7 +61,10 @@ __all__ = [
     "Neighbors",
     "QuotaLimits",
     "QuotaUsage",
+    "RangeNeighbors",
     "Record",
+    "SearchCounters",
+    "SearchPages",
     "Tenant",
     "TenantConfig",
     "TenantInfo",
@@ -71,7 +83,10 @@ _MODULES = {
         "TenantConfig",
     ),
     "database": ("Database", "open"),
-    "index": ("IdBitmap", "Index", "Neighbors"),
+    "index": (
+        *("CancelToken", "IdBitmap", "Index", "Neighbors", "RangeNeighbors"),
+        *("SearchCounters", "SearchPages"),
+    ),
     "quota": ("QuotaUsage", "Usage"),
     "tenancy": (
         *("AsyncTenant", "Document", "Hit", "IngestProgress", "IngestReport", "Record"),

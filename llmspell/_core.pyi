@@ -3,6 +3,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+class CancelToken:
+    def __init__(self) -> None: ...
+    def cancel(self) -> None: ...
+    @property
+    def cancelled(self) -> bool: ...
+
+class Watch:
+    def __init__(self, timeout: float | None, token: CancelToken | None) -> None: ...
+    def counters(self) -> tuple[int, int, int, str]: ...
+
+class Pages:
+    def next(
+        self, size: int, watch: Watch | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+
 class Index:
     def __init__(
         self,
@@ -36,6 +51,7 @@ class Index:
         ids: NDArray[np.uint64] | None,
         bits: NDArray[np.uint8] | None,
         threads: int,
+        watch: Watch | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
     def search_stored(
         self,
@@ -48,7 +64,25 @@ class Index:
         ids: NDArray[np.uint64] | None,
         bits: NDArray[np.uint8] | None,
         threads: int,
+        watch: Watch | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+    def range_search(
+        self,
+        queries: NDArray[np.float32] | NDArray[np.uint8],
+        threshold: float,
+        ef: int,
+        ids: NDArray[np.uint64] | None,
+        bits: NDArray[np.uint8] | None,
+        threads: int,
+        watch: Watch | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]: ...
+    def iterate(
+        self,
+        query: NDArray[np.float32] | NDArray[np.uint8],
+        ef: int,
+        ids: NDArray[np.uint64] | None,
+        bits: NDArray[np.uint8] | None,
+    ) -> Pages: ...
     def save(self, path: str | bytes, tag: int) -> None: ...
     @staticmethod
     def load(path: str | bytes) -> tuple[Index, int]: ...

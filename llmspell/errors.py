@@ -16,6 +16,8 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   └── FilterError                     a filter that can't be understood
     ├── DuplicateId (KeyError)              add or insert of an id that is there already
     ├── IdNotFound (KeyError)               an id that isn't there
+    ├── SearchTimeout (TimeoutError)        a search that took longer than it was given
+    ├── SearchCancelled                     a search whose token was cancelled
     ├── StorageError (OSError)              the disk, the log or a file
     │   ├── CorruptFile                     a file or record whose checksum or bounds don't hold
     │   ├── UnsupportedFormat               a file of a kind or version that can't be read
@@ -52,6 +54,8 @@ __all__ = [
     "MissingDependency",
     "NonFiniteVector",
     "QuotaExceeded",
+    "SearchCancelled",
+    "SearchTimeout",
     "ShapeError",
     "StorageError",
     "StorageFull",
@@ -124,6 +128,14 @@ class DuplicateId(LlmspellError, KeyError):
 
 class IdNotFound(LlmspellError, KeyError):
     """An id that is asked for isn't there."""
+
+
+class SearchTimeout(LlmspellError, TimeoutError):
+    """A search took longer than its ``timeout``; the index is as before."""
+
+
+class SearchCancelled(LlmspellError):
+    """A search's :class:`llmspell.CancelToken` was cancelled; the index is as before."""
 
 
 class StorageError(LlmspellError, OSError):

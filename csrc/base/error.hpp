@@ -22,6 +22,8 @@ enum class ErrorCode : std::uint8_t {
     storage,
     corrupt_file,
     unsupported_format,
+    search_timeout,
+    search_cancelled,
 };
 
 class Error : public std::runtime_error {

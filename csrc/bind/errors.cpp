@@ -35,6 +35,10 @@ const char* class_name(ErrorCode code) {
             return "CorruptFile";
         case ErrorCode::unsupported_format:
             return "UnsupportedFormat";
+        case ErrorCode::search_timeout:
+            return "SearchTimeout";
+        case ErrorCode::search_cancelled:
+            return "SearchCancelled";
     }
     return "LlmspellError";
 }

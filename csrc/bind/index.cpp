@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bind/arrays.hpp"
 #include "bind/bind.hpp"
 #include "index/quantiser.hpp"
 #include "index/types.hpp"
@@ -16,43 +17,6 @@ namespace llmspell::bind {
 namespace {
 
 using index::Index;
-using index::Label;
-template <class Element>
-using VectorsOf = py::array_t<Element, py::array::c_style>;
-using Vectors = VectorsOf<float>;
-using PackedVectors = VectorsOf<std::uint8_t>;  // eight elements of a binary vector each
-using Labels = py::array_t<Label, py::array::c_style>;
-using Bits = py::array_t<std::uint8_t, py::array::c_style>;
-
-template <class Element>
-std::size_t rows_of(const Index& self, const VectorsOf<Element>& vectors) {
-    constexpr bool kPacked = std::is_same_v<Element, std::uint8_t>;
-    const bool binary = self.type() == simd::ElementType::binary;
-    if (kPacked != binary) {
-        throw Error(ErrorCode::dtype, binary ? "expected binary vectors, got float32"
-                                             : "expected float vectors, got packed bits");
-    }
-    const auto last = vectors.ndim() - 1;
-    if (vectors.ndim() != 1 && vectors.ndim() != 2) {
-        throw Error(ErrorCode::shape, "expected an array of shape (dim,) or (n, dim), got " +
-                                          std::to_string(vectors.ndim()) + " axes");
-    }
-    const auto width = static_cast<std::size_t>(vectors.shape(last));
-    if (kPacked && width != (self.dim() + 7) / 8) {
-        throw Error(ErrorCode::dimension_mismatch,
-                    "expected vectors of dimension " + std::to_string(self.dim()) + ", packed in " +
-                        std::to_string((self.dim() + 7) / 8) + " bytes, got " +
-                        std::to_string(width) + " bytes",
-                    static_cast<std::int64_t>(self.dim()), vectors.shape(last) * 8);
-    }
-    if (!kPacked && width != self.dim()) {
-        throw Error(ErrorCode::dimension_mismatch,
-                    "expected vectors of dimension " + std::to_string(self.dim()) + ", got " +
-                        std::to_string(vectors.shape(last)),
-                    static_cast<std::int64_t>(self.dim()), vectors.shape(last));
-    }
-    return vectors.ndim() == 1 ? 1 : static_cast<std::size_t>(vectors.shape(0));
-}
 
 void check(const Vectors& vectors, const std::string& metric, const std::string& dtype) {
     const std::size_t dim = vectors.ndim() == 2 ? static_cast<std::size_t>(vectors.shape(1)) : 0;
@@ -112,78 +76,6 @@ py::array get(const Index& self, const Labels& labels) {
     return out;
 }
 
-index::Filter filter_of(const std::optional<Labels>& ids, const std::optional<Bits>& bits) {
-    index::Filter filter;
-    if (ids) {
-        filter.ids = ids->data();
-        filter.id_count = static_cast<std::size_t>(ids->size());
-    } else if (bits) {
-        filter.bits = bits->data();
-        filter.bit_count = static_cast<std::size_t>(bits->size()) * 8;
-    }
-    return filter;
-}
-
-// Arrays of what `call` finds: as long as that is for one query, filled up to k for several.
-template <class Call>
-py::tuple results(const Index& self, bool one, std::size_t count, index::SearchOptions& options,
-                  const Call& call) {
-    // One answer is no longer than the index, so that a huge k takes no huge memory.
-    if (one && options.k > 0) {
-        options.k = std::min(options.k, std::max<std::size_t>(self.size(), 1));
-    }
-    const std::size_t k = options.k;
-    const auto shape = one ? std::vector<std::size_t>{k} : std::vector<std::size_t>{count, k};
-    py::array_t<std::int64_t> labels(shape);
-    py::array_t<float> scores(shape);
-    auto* label_data = reinterpret_cast<Label*>(labels.mutable_data());
-    float* score_data = scores.mutable_data();
-    std::vector<std::size_t> found(count);
-    {
-        const py::gil_scoped_release unlocked;  // tens of microseconds a query
-        call(label_data, score_data, found.data());
-        for (std::size_t i = 0; !one && i < count; ++i) {
-            for (std::size_t j = found[i]; j < k; ++j) {
-                label_data[i * k + j] = ~Label{0};  // -1 as int64
-                score_data[i * k + j] = -std::numeric_limits<float>::infinity();
-            }
-        }
-    }
-    if (one && found[0] < k) {
-        labels.resize({found[0]});
-        scores.resize({found[0]});
-    }
-    return py::make_tuple(std::move(labels), std::move(scores));
-}
-
-template <class Element>
-py::tuple search(const Index& self, const VectorsOf<Element>& queries, std::size_t k,
-                 std::size_t ef, std::optional<float> threshold, const std::optional<Labels>& ids,
-                 const std::optional<Bits>& bits, unsigned threads) {
-    const std::size_t count = rows_of(self, queries);
-    const index::Filter filter = filter_of(ids, bits);
-    index::SearchOptions options{k, ef, ids || bits ? &filter : nullptr, threshold, threads};
-    const Element* data = queries.data();
-    return results(self, queries.ndim() == 1, count, options,
-                   [&](Label* labels, float* scores, std::size_t* found) {
-                       self.search(data, count, options, labels, scores, found);
-                   });
-}
-
-py::tuple search_stored(const Index& self, const Labels& stored, bool one, bool keep_self,
-                        std::size_t k, std::size_t ef, std::optional<float> threshold,
-                        const std::optional<Labels>& ids, const std::optional<Bits>& bits,
-                        unsigned threads) {
-    const auto count = static_cast<std::size_t>(stored.size());
-    const index::Filter filter = filter_of(ids, bits);
-    index::SearchOptions options{k, ef, ids || bits ? &filter : nullptr, threshold, threads};
-    const Label* data = stored.data();
-    return results(self, one, count, options,
-                   [&](Label* labels, float* scores, std::size_t* found) {
-                       self.search_stored(data, count, keep_self, options, labels, scores, found);
-                   });
-}
-
 py::dict stats(const Index& self) {
     const index::Stats s = [&] {
         const py::gil_scoped_release unlocked;  // walks over all nodes
@@ -215,7 +107,9 @@ py::tuple load(const std::string& path) {
 
 void register_index(py::module_& module) {
     using namespace py::literals;
-    py::class_<Index>(module, "Index", "Native index; llmspell.Index checks and converts for it.")
+    py::class_<Index> index(module, "Index",
+                            "Native index; llmspell.Index checks and converts for it.");
+    index
         .def(
             py::init([](std::size_t dim, const std::string& metric, const std::string& dtype,
                         std::uint32_t m, std::uint32_t max_neighbors, std::uint32_t ef_construction,
@@ -236,12 +130,6 @@ void register_index(py::module_& module) {
              "replace"_a, "threads"_a)
         .def("remove", &remove, "labels"_a.noconvert())
         .def("get", &get, "labels"_a.noconvert())
-        .def("search", &search<float>, "queries"_a.noconvert(), "k"_a, "ef"_a, "threshold"_a,
-             "ids"_a, "bits"_a, "threads"_a)
-        .def("search", &search<std::uint8_t>, "queries"_a.noconvert(), "k"_a, "ef"_a, "threshold"_a,
-             "ids"_a, "bits"_a, "threads"_a)
-        .def("search_stored", &search_stored, "stored"_a.noconvert(), "one"_a, "keep_self"_a, "k"_a,
-             "ef"_a, "threshold"_a, "ids"_a, "bits"_a, "threads"_a)
         .def("save", &Index::save, "path"_a, "tag"_a, py::call_guard<py::gil_scoped_release>())
         .def_static("load", &load, "path"_a)
         .def("stats", &stats)
@@ -266,6 +154,7 @@ void register_index(py::module_& module) {
             out["quantization"] = index::name_of(index::kQuantizations, p.quantization);
             return out;
         });
+    define_searches(module, index);
     module.def("check", &check, "vectors"_a.noconvert(), "metric"_a, "dtype"_a);
 }
 

@@ -7,32 +7,79 @@ namespace {
 
 constexpr std::size_t kRowsAtOnce = 256;
 
-}  // namespace
-
-void sweep(const Storage& storage, const Query& query, std::size_t k, CandidatePool& nearest) {
-    nearest.reset(k);
+// Calls each(key, slot) for every row, live or not.
+template <class Probe, class Each>
+void for_each_row(const Storage& storage, const Query& query, Probe& probe, const Each& each) {
     float keys[kRowsAtOnce];
     for (std::size_t first = 0; first < storage.slots(); first += kRowsAtOnce) {
         const std::size_t count = std::min(kRowsAtOnce, storage.slots() - first);
         storage.keys_from(query, static_cast<Slot>(first), count, keys);
-        for (std::size_t i = 0; i < count; ++i) {
-            const auto slot = static_cast<Slot>(first + i);
-            if (keys[i] < nearest.bound() && storage.is_live(slot)) nearest.insert(keys[i], slot);
-        }
+        probe.computed(count);
+        probe.poll();
+        for (std::size_t i = 0; i < count; ++i) each(keys[i], static_cast<Slot>(first + i));
     }
 }
 
-void sweep(const Storage& storage, const Query& query, std::span<const Slot> slots, std::size_t k,
-           CandidatePool& nearest) {
-    nearest.reset(k);
+// The same for the rows of `slots`.
+template <class Probe, class Each>
+void for_each_row(const Storage& storage, const Query& query, std::span<const Slot> slots,
+                  Probe& probe, const Each& each) {
     float keys[kRowsAtOnce];
     for (std::size_t first = 0; first < slots.size(); first += kRowsAtOnce) {
         const std::size_t count = std::min(kRowsAtOnce, slots.size() - first);
         storage.keys(query, slots.data() + first, count, keys);
-        for (std::size_t i = 0; i < count; ++i) {
-            if (keys[i] < nearest.bound()) nearest.insert(keys[i], slots[first + i]);
-        }
+        probe.computed(count);
+        probe.poll();
+        for (std::size_t i = 0; i < count; ++i) each(keys[i], slots[first + i]);
     }
 }
+
+}  // namespace
+
+template <class Probe>
+void sweep(const Storage& storage, const Query& query, std::size_t k, CandidatePool& nearest,
+           Probe& probe) {
+    nearest.reset(k);
+    for_each_row(storage, query, probe, [&](float key, Slot slot) {
+        if (key < nearest.bound() && storage.is_live(slot)) nearest.insert(key, slot);
+    });
+}
+
+template <class Probe>
+void sweep(const Storage& storage, const Query& query, std::span<const Slot> slots, std::size_t k,
+           CandidatePool& nearest, Probe& probe) {
+    nearest.reset(k);
+    for_each_row(storage, query, slots, probe, [&](float key, Slot slot) {
+        if (key < nearest.bound()) nearest.insert(key, slot);
+    });
+}
+
+template <class Probe>
+void sweep_within(const Storage& storage, const Query& query, float bound,
+                  std::vector<Candidate>& found, Probe& probe) {
+    for_each_row(storage, query, probe, [&](float key, Slot slot) {
+        if (key <= bound && storage.is_live(slot)) found.push_back({key, slot});
+    });
+}
+
+template <class Probe>
+void sweep_within(const Storage& storage, const Query& query, std::span<const Slot> slots,
+                  float bound, std::vector<Candidate>& found, Probe& probe) {
+    for_each_row(storage, query, slots, probe, [&](float key, Slot slot) {
+        if (key <= bound) found.push_back({key, slot});
+    });
+}
+
+#define LLMSPELL_SWEEPS(Probe)                                                               \
+    template void sweep(const Storage&, const Query&, std::size_t, CandidatePool&, Probe&);  \
+    template void sweep(const Storage&, const Query&, std::span<const Slot>, std::size_t,    \
+                        CandidatePool&, Probe&);                                             \
+    template void sweep_within(const Storage&, const Query&, float, std::vector<Candidate>&, \
+                               Probe&);                                                      \
+    template void sweep_within(const Storage&, const Query&, std::span<const Slot>, float,   \
+                               std::vector<Candidate>&, Probe&);
+LLMSPELL_SWEEPS(Unwatched)
+LLMSPELL_SWEEPS(Watched)
+#undef LLMSPELL_SWEEPS
 
 }  // namespace llmspell::index

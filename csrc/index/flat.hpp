@@ -2,17 +2,32 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "index/pool.hpp"
 #include "index/storage.hpp"
+#include "index/watch.hpp"
 
 namespace llmspell::index {
 
 // Leaves in `nearest` the k live rows of lowest key.
-void sweep(const Storage& storage, const Query& query, std::size_t k, CandidatePool& nearest);
+template <class Probe>
+void sweep(const Storage& storage, const Query& query, std::size_t k, CandidatePool& nearest,
+           Probe& probe);
 
 // The same among `slots`, which are live.
+template <class Probe>
 void sweep(const Storage& storage, const Query& query, std::span<const Slot> slots, std::size_t k,
-           CandidatePool& nearest);
+           CandidatePool& nearest, Probe& probe);
+
+// Adds to `found` the live rows whose key is at most `bound`, in any order.
+template <class Probe>
+void sweep_within(const Storage& storage, const Query& query, float bound,
+                  std::vector<Candidate>& found, Probe& probe);
+
+// The same among `slots`, which are live.
+template <class Probe>
+void sweep_within(const Storage& storage, const Query& query, std::span<const Slot> slots,
+                  float bound, std::vector<Candidate>& found, Probe& probe);
 
 }  // namespace llmspell::index

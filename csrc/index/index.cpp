@@ -2,63 +2,16 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <new>
 #include <unordered_set>
 
-#include "base/parallel.hpp"
+#include "index/access.hpp"
 #include "index/build.hpp"
 #include "index/repair.hpp"
 #include "index/snapshot.hpp"
 #include "index/types.hpp"
 
 namespace llmspell::index {
-
-class Index::SharedLock {
-  public:
-    explicit SharedLock(const Index& index) {
-        index.turnstile_.lock();
-        index.turnstile_.unlock();
-        lock_ = std::shared_lock(index.mutex_);
-    }
-
-  private:
-    std::shared_lock<std::shared_mutex> lock_;
-};
-
-class Index::ExclusiveLock {
-  public:
-    explicit ExclusiveLock(const Index& index) : turn_(index.turnstile_), lock_(index.mutex_) {}
-
-  private:
-    std::unique_lock<std::mutex> turn_;
-    std::unique_lock<std::shared_mutex> lock_;
-};
-
-// A search's scratch, given back for the next one.
-class Index::Borrowed {
-  public:
-    explicit Borrowed(const Index& index) : index_(&index) {
-        const std::lock_guard<std::mutex> guard(index.contexts_mutex_);
-        if (index.contexts_.empty()) {
-            context_ = std::make_unique<SearchContext>();
-        } else {
-            context_ = std::move(index.contexts_.back());
-            index.contexts_.pop_back();
-        }
-    }
-    Borrowed(Borrowed&&) = default;
-    ~Borrowed() {
-        if (context_ == nullptr) return;
-        const std::lock_guard<std::mutex> guard(index_->contexts_mutex_);
-        index_->contexts_.push_back(std::move(context_));
-    }
-    SearchContext& operator*() const noexcept { return *context_; }
-
-  private:
-    const Index* index_;
-    std::unique_ptr<SearchContext> context_;
-};
 
 // What an addition takes out of the index, to be put back if the addition fails.
 class Index::Replaced {
@@ -319,69 +272,6 @@ void Index::get(const Label* labels, std::size_t count, void* out) const {
         storage_.quantiser().decode(storage_.row(slot), vector);
         vector += storage_.quantiser().vector_bytes();
     }
-}
-
-// Query i is vector_of(i, context), and doesn't get the slot left_out(i).
-template <class VectorOf, class LeftOut>
-void Index::answer(std::size_t count, const SearchOptions& options, const VectorOf& vector_of,
-                   const LeftOut& left_out, Label* labels, float* scores,
-                   std::size_t* found) const {
-    const Searcher searcher = this->searcher();
-    std::optional<Allowed> allowed;
-    if (options.filter != nullptr) allowed = allow(storage_, *options.filter);
-    const auto one = [&](std::size_t i, Borrowed& borrowed) {
-        SearchContext& context = *borrowed;
-        const Slot self = left_out(i);
-        const CandidatePool& pool =
-            searcher.nearest(vector_of(i, context), options.k + (self == kNoSlot ? 0 : 1),
-                             options.ef, allowed ? &*allowed : nullptr, context);
-        std::size_t n = 0;
-        for (std::size_t at = 0; at < pool.size() && n < options.k; ++at) {
-            const float score = storage_.quantiser().score_of(pool[at].key);
-            if (options.threshold && score < *options.threshold) break;
-            if (pool[at].slot == self) continue;
-            labels[i * options.k + n] = storage_.label(pool[at].slot);
-            scores[i * options.k + n] = score;
-            ++n;
-        }
-        found[i] = n;
-    };
-    constexpr std::size_t kQueriesPerThread = 4;
-    parallel_for(
-        count,
-        std::min<std::size_t>(options.threads, std::max<std::size_t>(count / kQueriesPerThread, 1)),
-        [this] { return Borrowed(*this); }, one);
-}
-
-void Index::search(const void* input, std::size_t count, const SearchOptions& options,
-                   Label* labels, float* scores, std::size_t* found) const {
-    const auto* queries = static_cast<const std::byte*>(input);
-    const std::size_t vector_bytes = storage_.quantiser().vector_bytes();
-    if (options.k == 0) throw Error(ErrorCode::input, "k must be at least 1, got 0");
-    for (std::size_t i = 0; i < count; ++i) {
-        storage_.quantiser().check(queries + i * vector_bytes, i);
-    }
-    const SharedLock lock(*this);
-    answer(
-        count, options,
-        [&](std::size_t i, const SearchContext&) { return queries + i * vector_bytes; },
-        [](std::size_t) { return kNoSlot; }, labels, scores, found);
-}
-
-void Index::search_stored(const Label* stored, std::size_t count, bool keep_self,
-                          const SearchOptions& options, Label* labels, float* scores,
-                          std::size_t* found) const {
-    if (options.k == 0) throw Error(ErrorCode::input, "k must be at least 1, got 0");
-    const SharedLock lock(*this);
-    const std::vector<Slot> slots = find_all(stored, count);
-    answer(
-        count, options,
-        [&](std::size_t i, SearchContext& context) {
-            context.stored.resize(storage_.quantiser().vector_bytes());
-            storage_.quantiser().decode(storage_.row(slots[i]), context.stored.data());
-            return context.stored.data();
-        },
-        [&](std::size_t i) { return keep_self ? kNoSlot : slots[i]; }, labels, scores, found);
 }
 
 void Index::save(const std::string& path, std::uint64_t tag) {

@@ -20,6 +20,7 @@
 #include "index/coded.hpp"
 #include "index/filter.hpp"
 #include "index/graph.hpp"
+#include "index/pages.hpp"
 #include "index/search.hpp"
 #include "index/searcher.hpp"
 #include "index/storage.hpp"
@@ -32,6 +33,14 @@ struct SearchOptions {
     const Filter* filter = nullptr;
     std::optional<float> threshold;  // the lowest score wanted
     unsigned threads = 1;
+    Watch* watch = nullptr;
+};
+
+// Query i has the results from offsets[i] up to offsets[i + 1], best first.
+struct RangeResults {
+    std::vector<std::size_t> offsets;
+    std::vector<Label> labels;
+    std::vector<float> scores;
 };
 
 struct Stats {
@@ -70,6 +79,14 @@ class Index {
                        const SearchOptions& options, Label* labels, float* scores,
                        std::size_t* found) const;
 
+    // All with a score of at least `threshold`; of the options, k and threshold are not looked at.
+    RangeResults range_search(const void* queries, std::size_t count, float threshold,
+                              const SearchOptions& options) const;
+    // A walk for next_page, which one thread at a time may call with it.
+    std::unique_ptr<PageWalk> start_pages(const void* query, std::size_t ef,
+                                          const Filter* filter) const;
+    Page next_page(PageWalk& walk, std::size_t size, Watch* watch) const;
+
     void save(const std::string& path, std::uint64_t tag);
     static std::unique_ptr<Index> load(const std::string& path, std::uint64_t* tag);
 
@@ -94,6 +111,8 @@ class Index {
     Searcher searcher() const noexcept {
         return {storage_, has_graph_ ? &graph_ : nullptr, coded_.get(), params_};
     }
+    template <class One>
+    void for_each_query(std::size_t count, const SearchOptions& options, const One& one) const;
     template <class VectorOf, class LeftOut>
     void answer(std::size_t count, const SearchOptions& options, const VectorOf& vector_of,
                 const LeftOut& left_out, Label* labels, float* scores, std::size_t* found) const;

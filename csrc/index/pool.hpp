@@ -17,6 +17,10 @@ struct Candidate {
     Slot slot;
 };
 
+inline bool nearer(const Candidate& a, const Candidate& b) noexcept {
+    return a.key < b.key || (a.key == b.key && a.slot < b.slot);
+}
+
 // A sorted array of bounded length. Insertion moves the tail, which for the few hundred entries of
 // a beam is cheaper than two heaps: one predictable memmove and no pops.
 class CandidatePool {
@@ -87,16 +91,44 @@ class CandidatePool {
     std::size_t first_open_ = 0;
 };
 
+// Candidates that are still to be looked at, the nearest at the front; as many as there are.
+class Frontier {
+  public:
+    void clear() noexcept { heap_.clear(); }
+    bool empty() const noexcept { return heap_.empty(); }
+    const Candidate& front() const noexcept { return heap_.front(); }
+    void push(Candidate candidate) {
+        heap_.push_back(candidate);
+        std::push_heap(heap_.begin(), heap_.end(), farther);
+    }
+    Candidate pop() noexcept {
+        std::pop_heap(heap_.begin(), heap_.end(), farther);
+        const Candidate nearest = heap_.back();
+        heap_.pop_back();
+        return nearest;
+    }
+
+  private:
+    static bool farther(const Candidate& a, const Candidate& b) noexcept { return nearer(b, a); }
+
+    std::vector<Candidate> heap_;
+};
+
 // Generation stamps: clearing is one increment, and a full wipe every 65,535 searches.
 class VisitedSet {
   public:
     void reset(std::size_t slots) {
-        if (stamps_.size() < slots) stamps_.resize(slots, 0);
+        extend(slots);
         if (++generation_ == 0) {
             std::fill(stamps_.begin(), stamps_.end(), std::uint16_t{0});
             generation_ = 1;
         }
     }
+    // Slots that are there since the reset.
+    void extend(std::size_t slots) {
+        if (stamps_.size() < slots) stamps_.resize(slots, 0);
+    }
+    bool contains(Slot slot) const noexcept { return stamps_[slot] == generation_; }
     bool insert(Slot slot) noexcept {
         if (stamps_[slot] == generation_) return false;
         stamps_[slot] = generation_;

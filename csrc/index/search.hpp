@@ -13,6 +13,7 @@
 #include "index/pool.hpp"
 #include "index/sq4.hpp"
 #include "index/storage.hpp"
+#include "index/watch.hpp"
 
 namespace llmspell::index {
 
@@ -27,6 +28,7 @@ struct SearchContext {
     std::vector<std::byte> row_query;
     std::vector<std::byte> pair_query;
     std::vector<Candidate> candidates;
+    Frontier frontier;
     WalkPool walk;
     CodeScratch code;
     Sq4Query sq4;
@@ -53,14 +55,40 @@ inline std::size_t copy_links(const Graph& graph, Slot node, int level, NodeLock
     return links.size();
 }
 
+// Copies those of a node's links that are not in `visited`, puts them there, and asks memory for
+// their rows.
+inline std::size_t fresh_links(const Storage& storage, const Graph& graph, Slot node, int level,
+                               VisitedSet& visited, NodeLocks* locks, Slot* out) {
+    const std::size_t row_bytes = storage.quantiser().row_bytes();
+    const std::size_t count = copy_links(graph, node, level, locks, out);
+    std::size_t fresh = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        const Slot slot = out[i];
+        if (!visited.insert(slot)) continue;
+        out[fresh++] = slot;
+        if (fresh <= 4) {  // the batch kernel asks for the later ones itself
+            const std::byte* row = storage.row(slot);
+            for (std::size_t at = 0; at < row_bytes && at < 512; at += 64) {
+                __builtin_prefetch(row + at);
+            }
+        }
+    }
+    return fresh;
+}
+
 // Steps to the nearest neighbour until none is nearer, on each layer from `from` down to `to` + 1.
-inline Candidate descend(const Storage& storage, const Graph& graph, const Query& query,
-                         Candidate at, int from, int to, SearchContext& context, NodeLocks* locks) {
+template <class Probe = Unwatched>
+Candidate descend(const Storage& storage, const Graph& graph, const Query& query, Candidate at,
+                  int from, int to, SearchContext& context, NodeLocks* locks,
+                  Probe&& probe = Probe{}) {
     for (int level = from; level > to; --level) {
         for (bool moved = true; moved;) {
             moved = false;
             const std::size_t count = copy_links(graph, at.slot, level, locks, context.todo.data());
             storage.keys(query, context.todo.data(), count, context.keys.data());
+            probe.visited();
+            probe.computed(count);
+            probe.poll();
             for (std::size_t i = 0; i < count; ++i) {
                 if (context.keys[i] < at.key) {
                     at = {context.keys[i], context.todo[i]};
@@ -81,10 +109,10 @@ struct AcceptAll {};
 // walk passes through the others too, and goes on until nothing nearer than those accepted is left
 // to look at, however few they are of all: a beam of fixed width would fill up with the rest where
 // those lie together. It gives up after `max_steps` nodes, and returns false.
-template <class Accept>
+template <class Accept, class Probe = Unwatched>
 bool beam_search(const Storage& storage, const Graph& graph, const Query& query, Candidate start,
                  int level, std::size_t ef, std::size_t max_steps, const Accept& accept,
-                 SearchContext& context, NodeLocks* locks) {
+                 SearchContext& context, NodeLocks* locks, Probe&& probe = Probe{}) {
     constexpr bool kFiltered = !std::is_same_v<Accept, AcceptAll>;
     CandidatePool& beam = context.beam;
     CandidatePool& accepted = context.accepted;
@@ -97,29 +125,20 @@ bool beam_search(const Storage& storage, const Graph& graph, const Query& query,
     }
     Slot* todo = context.todo.data();
     float* keys = context.keys.data();
-    const std::size_t row_bytes = storage.quantiser().row_bytes();
     for (Candidate node = beam.take_nearest(); node.slot != kNoSlot; node = beam.take_nearest()) {
         if constexpr (kFiltered) {
             if (node.key > accepted.bound()) break;
             if (max_steps-- == 0) return false;
         }
-        std::size_t count = copy_links(graph, node.slot, level, locks, todo);
-        std::size_t fresh = 0;
-        for (std::size_t i = 0; i < count; ++i) {
-            const Slot slot = todo[i];
-            if (!context.visited.insert(slot)) continue;
-            todo[fresh++] = slot;
-            if (fresh <= 4) {  // the batch kernel asks for the later ones itself
-                const std::byte* row = storage.row(slot);
-                for (std::size_t at = 0; at < row_bytes && at < 512; at += 64) {
-                    __builtin_prefetch(row + at);
-                }
-            }
-        }
+        const std::size_t fresh =
+            fresh_links(storage, graph, node.slot, level, context.visited, locks, todo);
         if (level == 0) {
             if (const Slot next = beam.peek_nearest(); next != kNoSlot) graph.prefetch_links(next);
         }
         storage.keys(query, todo, fresh, keys);
+        probe.visited();
+        probe.computed(fresh);
+        probe.poll();
         for (std::size_t i = 0; i < fresh; ++i) {
             if constexpr (kFiltered) {
                 if (keys[i] > accepted.bound()) continue;

@@ -18,16 +18,24 @@ bool Searcher::sweep_is_cheaper(std::size_t allowed, std::size_t ef) const {
     return allowed * allowed / std::max<std::size_t>(storage_.live(), 1) <= kDistancesPerStep * ef;
 }
 
-// Where the walk of layer 0 begins.
-Candidate Searcher::approach(const Query& query, SearchContext& context) const {
+// A walk that has cost as much as a sweep and hasn't ended would not end soon.
+std::size_t Searcher::max_steps(std::size_t ef, std::size_t eligible) const noexcept {
+    return std::max(ef, eligible / kDistancesPerStep);
+}
+
+template <class Probe>
+Candidate Searcher::approach(const Query& query, SearchContext& context, Probe& probe) const {
     context.prepare(graph_->slots(), params_.max_neighbors);
     Candidate start{0.0f, graph_->entry()};
     storage_.keys(query, &start.slot, 1, &start.key);
-    return descend(storage_, *graph_, query, start, graph_->max_level(), 0, context, nullptr);
+    return descend(storage_, *graph_, query, start, graph_->max_level(), 0, context, nullptr,
+                   probe);
 }
 
+template <class Probe>
 const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::size_t ef,
-                                       const Allowed* allowed, SearchContext& context) const {
+                                       const Allowed* allowed, SearchContext& context,
+                                       Probe& probe) const {
     const Query query = storage_.quantiser().query(vector, context.query);
     const std::size_t live = storage_.live();
     const std::size_t eligible = allowed == nullptr ? live : allowed->slots.size();
@@ -35,10 +43,11 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
     ef = std::min(live, std::max(wanted, ef == 0 ? params_.ef_search : ef));
     const auto exactly = [&]() -> const CandidatePool& {
         if (allowed != nullptr) {
-            sweep(storage_, query, allowed->slots, wanted, context.accepted);
+            sweep(storage_, query, allowed->slots, wanted, context.accepted, probe);
         } else {
-            sweep(storage_, query, wanted, context.accepted);
+            sweep(storage_, query, wanted, context.accepted, probe);
         }
+        probe.used(Strategy::exact);
         return context.accepted;
     };
     if (wanted == 0) {
@@ -54,23 +63,34 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
         const float* unit =
             storage_.quantiser().unit(static_cast<const float*>(vector), context.unit);
         coded_->search(storage_, *graph_, unit, query, ef, wanted, context);
+        probe.reranked(context.todo.size());  // what it left to be ordered by the rows
+        probe.used(Strategy::quantized);
+        probe.check();
         return context.accepted.size() < wanted ? exactly() : context.accepted;
     }
-    const Candidate start = approach(query, context);
+    const Candidate start = approach(query, context, probe);
+    probe.used(allowed == nullptr ? Strategy::graph : Strategy::filtered_graph);
     if (allowed == nullptr && storage_.deleted() == 0) {
-        beam_search(storage_, *graph_, query, start, 0, ef, 0, AcceptAll{}, context, nullptr);
+        beam_search(storage_, *graph_, query, start, 0, ef, 0, AcceptAll{}, context, nullptr,
+                    probe);
         return context.beam.size() < wanted ? exactly() : context.beam;
     }
-    // A walk that has cost as much as a sweep and hasn't ended would not end soon.
-    const std::size_t max_steps = std::max(ef, eligible / kDistancesPerStep);
+    const std::size_t max_steps = this->max_steps(ef, eligible);
     const bool settled =
         allowed != nullptr
             ? beam_search(storage_, *graph_, query, start, 0, ef, max_steps, *allowed, context,
-                          nullptr)
+                          nullptr, probe)
             : beam_search(
                   storage_, *graph_, query, start, 0, ef, max_steps,
-                  [this](Slot slot) { return storage_.is_live(slot); }, context, nullptr);
+                  [this](Slot slot) { return storage_.is_live(slot); }, context, nullptr, probe);
     return settled && context.accepted.size() >= wanted ? context.accepted : exactly();
 }
+
+template Candidate Searcher::approach(const Query&, SearchContext&, Unwatched&) const;
+template Candidate Searcher::approach(const Query&, SearchContext&, Watched&) const;
+template const CandidatePool& Searcher::nearest(const void*, std::size_t, std::size_t,
+                                                const Allowed*, SearchContext&, Unwatched&) const;
+template const CandidatePool& Searcher::nearest(const void*, std::size_t, std::size_t,
+                                                const Allowed*, SearchContext&, Watched&) const;
 
 }  // namespace llmspell::index

@@ -59,6 +59,7 @@ Slot Storage::next_slot() const noexcept {
 
 // The vectors have room for one more, by reserve.
 void Storage::enrol(Slot slot, Label label) noexcept {
+    ++version_;
     if (slot == free_) {
         free_ = static_cast<Slot>(labels_[slot]);
         states_[slot] = SlotState::live;
@@ -70,12 +71,15 @@ void Storage::enrol(Slot slot, Label label) noexcept {
 }
 
 Storage::Entry Storage::mark_deleted(Slot slot) noexcept {
+    ++version_;
     states_[slot] = SlotState::deleted;
     ++deleted_;
     return slot_of_.extract(labels_[slot]);
 }
 
 void Storage::release(Slot slot) noexcept {
+    ++version_;
+    ++layout_;
     std::memset(rows_.data() + slot * quantiser_.row_bytes(), 0, quantiser_.row_bytes());
     states_[slot] = SlotState::free;
     labels_[slot] = free_;
@@ -84,6 +88,8 @@ void Storage::release(Slot slot) noexcept {
 }
 
 std::vector<Slot> Storage::compact() {
+    ++version_;
+    ++layout_;
     std::vector<Slot> moved(states_.size(), kNoSlot);
     const std::size_t row_bytes = quantiser_.row_bytes();
     Slot next = 0;

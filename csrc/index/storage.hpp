@@ -25,6 +25,9 @@ class Storage {
     std::size_t live() const noexcept { return slot_of_.size(); }
     std::size_t deleted() const noexcept { return deleted_; }
     std::size_t capacity() const noexcept { return capacity_; }
+    // Numbers that grow: with any change, and with one after which a slot may hold another vector.
+    std::uint64_t version() const noexcept { return version_; }
+    std::uint64_t layout() const noexcept { return layout_; }
     std::size_t bytes() const noexcept;
 
     const std::byte* rows() const noexcept { return rows_.data(); }
@@ -70,6 +73,8 @@ class Storage {
     Slot free_ = kNoSlot;  // the first free slot; the label of each is the next one
     std::unordered_map<Label, Slot> slot_of_;
     std::size_t deleted_ = 0;
+    std::uint64_t version_ = 0;
+    std::uint64_t layout_ = 0;
 };
 
 }  // namespace llmspell::index

@@ -2,6 +2,17 @@
 
 from llmspell.index.arrays import IdBitmap
 from llmspell.index.index import Index, check_rows
-from llmspell.index.neighbors import Neighbors
+from llmspell.index.neighbors import Neighbors, RangeNeighbors
+from llmspell.index.pages import SearchPages
+from llmspell.index.watch import CancelToken, SearchCounters
 
-__all__ = ["IdBitmap", "Index", "Neighbors", "check_rows"]
+__all__ = [
+    "CancelToken",
+    "IdBitmap",
+    "Index",
+    "Neighbors",
+    "RangeNeighbors",
+    "SearchCounters",
+    "SearchPages",
+    "check_rows",
+]

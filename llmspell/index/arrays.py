@@ -145,14 +145,12 @@ def require_count(name: str, value: int) -> int:
     return int(value)
 
 
-def as_threshold(value: float | None) -> float | None:
-    """Return a score to compare with, or None.
+def as_threshold(value: float) -> float:
+    """Return a score to compare with.
 
     Raises:
         InputError: it is NaN or no number.
     """
-    if value is None:
-        return None
     if not isinstance(value, (int, float, np.integer, np.floating)) or value != value:
         raise InputError(f"threshold must be a number, got {value!r}")
     return float(value)

@@ -21,7 +21,9 @@ from llmspell.index.arrays import (
     as_vectors,
     require_count,
 )
-from llmspell.index.neighbors import Neighbors, neighbors_type
+from llmspell.index.neighbors import Neighbors, RangeNeighbors, neighbors_type
+from llmspell.index.pages import SearchPages
+from llmspell.index.watch import CancelToken, SearchCounters, watching
 
 __all__ = ["Index", "check_rows"]
 
@@ -172,6 +174,9 @@ class Index:
         filter: IdBitmap | ArrayLike | None = None,
         threshold: float | None = None,
         threads: int = 1,
+        timeout: float | None = None,
+        cancel: CancelToken | None = None,
+        counters: SearchCounters | None = None,
     ) -> Neighbors:
         """Return the k nearest vectors of one query or of each of several.
 
@@ -183,9 +188,14 @@ class Index:
                 :class:`IdBitmap`. It acts inside the search: k allowed ones come back.
             threshold: lowest score wanted.
             threads: for a batch of queries; at most 256 are used.
+            timeout: seconds that the call may take, waiting for a change included. A walk by codes
+                (``quantization="pq"``) looks at it before and after, all else on the way.
+            cancel: gives up the call when it is cancelled, as ``timeout`` does.
+            counters: filled in with what the call did.
 
         Raises:
-            InputError: k, ef_search or threads is below 1, or threshold is NaN.
+            InputError: k, ef_search or threads is below 1, threshold is NaN, or timeout negative.
+            SearchTimeout, SearchCancelled: nothing is returned, and nothing is changed.
             DtypeError, ShapeError, DimensionMismatch, NonFiniteVector, ZeroVector: see
                 :mod:`llmspell.errors`.
         """
@@ -203,7 +213,12 @@ class Index:
         ids, bits = (None, None) if filter is None else as_filter(filter)
         if type(threads) is not int or threads != 1:
             threads = _thread_count(threads)
-        return self._neighbors(self._core.search(query, k, ef, threshold, ids, bits, threads))
+        if timeout is None and cancel is None and counters is None:
+            return self._neighbors(self._core.search(query, k, ef, threshold, ids, bits, threads))
+        with watching(timeout, cancel, counters) as watch:
+            return self._neighbors(
+                self._core.search(query, k, ef, threshold, ids, bits, threads, watch)
+            )
 
     def search_by_id(
         self,
@@ -215,6 +230,9 @@ class Index:
         filter: IdBitmap | ArrayLike | None = None,
         threshold: float | None = None,
         threads: int = 1,
+        timeout: float | None = None,
+        cancel: CancelToken | None = None,
+        counters: SearchCounters | None = None,
     ) -> Neighbors:
         """Return the k nearest vectors of one that the index holds, or of each of several.
 
@@ -223,28 +241,101 @@ class Index:
             k: how many, the vector itself not counted unless ``include_self``.
             include_self: leave a vector in its own results. Equal vectors under other ids are
                 there always.
-            ef_search, filter, threshold, threads: as for :meth:`search`.
+            ef_search, filter, threshold, threads, timeout, cancel, counters: as for
+                :meth:`search`.
 
         Raises:
             IdNotFound: an id isn't in the index.
-            InputError, InvalidId, ShapeError: see :meth:`search`.
+            InputError, InvalidId, ShapeError, SearchTimeout, SearchCancelled: see :meth:`search`.
         """
         k = require_count("k", k)
         ef = 0 if ef_search is None else require_count("ef_search", ef_search)
         of_ids, bits = as_filter(filter)
-        return self._neighbors(
-            self._core.search_stored(
-                as_ids(ids),
-                np.ndim(ids) == 0,
-                bool(include_self),
-                k,
-                ef,
-                as_threshold(threshold),
-                of_ids,
-                bits,
-                _thread_count(threads),
+        queries, one = as_ids(ids), np.ndim(ids) == 0
+        lowest = None if threshold is None else as_threshold(threshold)
+        threads = _thread_count(threads)
+        with watching(timeout, cancel, counters) as watch:
+            return self._neighbors(
+                self._core.search_stored(
+                    queries, one, bool(include_self), k, ef, lowest, of_ids, bits, threads, watch
+                )
             )
-        )
+
+    def range_search(
+        self,
+        query: ArrayLike,
+        threshold: float,
+        *,
+        ef_search: int | None = None,
+        filter: IdBitmap | ArrayLike | None = None,
+        threads: int = 1,
+        timeout: float | None = None,
+        cancel: CancelToken | None = None,
+        counters: SearchCounters | None = None,
+    ) -> RangeNeighbors:
+        """Return all vectors with a score of at least ``threshold``, however many they are.
+
+        Below ``graph_threshold`` vectors, under a narrow filter, and where the range holds a good
+        part of all, the answer is exact. Else a walk of the graph goes on while it finds vectors
+        within the range or among the ``ef_search`` nearest beyond it: it finds about as many of
+        them as a search for as many nearest would, and may miss some where the range is made of
+        islands. It goes by the stored vectors, with ``quantization="pq"`` too.
+
+        Args:
+            query: (dim,) or (q, dim) floats or bits, as for :meth:`search`.
+            threshold: lowest score wanted; for ``l2`` minus the squared distance, for ``l1`` and
+                ``hamming`` minus the distance.
+            ef_search: how far beyond the range the walk looks; ``params.ef_search`` where None.
+            filter, threads, timeout, cancel, counters: as for :meth:`search`.
+
+        Raises:
+            InputError: ef_search or threads is below 1, threshold is NaN, or timeout negative.
+            DtypeError, ShapeError, DimensionMismatch, NonFiniteVector, ZeroVector, SearchTimeout,
+            SearchCancelled: see :meth:`search`.
+        """
+        ef = 0 if ef_search is None else require_count("ef_search", ef_search)
+        queries = as_vectors(query, self._dtype, self.dim)
+        ids, bits = as_filter(filter)
+        lowest, threads = as_threshold(threshold), _thread_count(threads)
+        with watching(timeout, cancel, counters) as watch:
+            found = self._core.range_search(queries, lowest, ef, ids, bits, threads, watch)
+        return RangeNeighbors(*found, self._neighbors)
+
+    def iterate(
+        self,
+        query: ArrayLike,
+        page_size: int = 100,
+        *,
+        ef_search: int | None = None,
+        filter: IdBitmap | ArrayLike | None = None,
+        timeout: float | None = None,
+        cancel: CancelToken | None = None,
+    ) -> SearchPages:
+        """Return an iterator over pages of the nearest vectors, until all have come.
+
+        A page goes on where the last one stopped, and costs about as much as a search for
+        ``page_size``. It goes by the stored vectors, with ``quantization="pq"`` too. See
+        :class:`llmspell.SearchPages` for what holds when the index changes meanwhile.
+
+        Args:
+            query: (dim,) floats or bits, as for :meth:`search`; copied, as ``filter`` is.
+            page_size: results of a page.
+            ef_search: width of the walk beyond what has come; ``params.ef_search`` where None.
+            filter: as for :meth:`search`.
+            timeout: seconds for each page. A page that is given up can be asked for again.
+            cancel: gives up the page that is asked for, and all that would follow.
+
+        Raises:
+            InputError: page_size or ef_search is below 1.
+            DtypeError, ShapeError, DimensionMismatch, NonFiniteVector, ZeroVector: see
+                :mod:`llmspell.errors`.
+            SearchTimeout, SearchCancelled: by the iterator.
+        """
+        size = require_count("page_size", page_size)
+        ef = 0 if ef_search is None else require_count("ef_search", ef_search)
+        vector = as_vectors(query, self._dtype, self.dim)
+        core = self._core.iterate(vector, ef, *as_filter(filter))
+        return SearchPages(core, self._neighbors, size, timeout, cancel)
 
     def save(self, path: str | os.PathLike[str], *, tag: int = 0) -> None:
         """Write the index to one file, checksummed; an old file is replaced in one step.

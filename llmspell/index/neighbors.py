@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Neighbors", "neighbors_type"]
+__all__ = ["Neighbors", "RangeNeighbors", "neighbors_type"]
 
 
 class Neighbors(tuple[NDArray[np.int64], NDArray[np.float32]]):
@@ -49,3 +51,33 @@ class _DistanceNeighbors(Neighbors):
 def neighbors_type(metric: str) -> type[Neighbors]:
     """The class whose ``distances`` are those of ``metric``."""
     return Neighbors if metric in ("ip", "cosine") else _DistanceNeighbors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RangeNeighbors:
+    """What a range search returns, a different number for each query.
+
+    ``found[i]`` is the :class:`Neighbors` of query i, and ``len(found)`` the number of queries; of
+    one query ``ids`` and ``scores`` are its own.
+
+    Attributes:
+        offsets: (q + 1,) int64; the results of query i lie from ``offsets[i]`` to
+            ``offsets[i + 1]`` (FAISS calls them ``lims``).
+        ids: (n,) int64, those of all queries one after the other, best first for each.
+        scores: (n,) float32.
+    """
+
+    offsets: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    _of_one: type[Neighbors] = field(default=Neighbors, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, query: int) -> Neighbors:
+        count = len(self)
+        if not -count <= query < count:
+            raise IndexError(f"query {query} of {count}")
+        first, last = self.offsets[query % count : query % count + 2]
+        return self._of_one((self.ids[first:last], self.scores[first:last]))

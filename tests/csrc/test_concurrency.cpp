@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -53,6 +54,63 @@ void searches(const Index& index, const std::atomic<bool>& done, bool filtered) 
     }
 }
 
+void other_searches(const Index& index, const std::atomic<bool>& done) {
+    const std::vector<float> queries = make_vectors(8, kDim, 9);
+    const std::vector<Label> stored = make_labels(8);
+    CancelToken token;
+    SearchOptions options;
+    options.threads = 2;
+    std::vector<Label> labels(80);
+    std::vector<float> scores(80);
+    std::size_t found[8];
+    while (!done) {
+        Watch watch(3600.0, &token);
+        options.watch = &watch;
+        index.search_stored(stored.data(), 8, false, options, labels.data(), scores.data(), found);
+        for (std::size_t i = 0; i < 8; ++i) CHECK(found[i] == 10 && labels[i * 10] != stored[i]);
+        CHECK(index.range_search(queries.data(), 8, -0.5f, options).offsets.size() == 9);
+        CHECK(watch.counters().distances > 0);
+        const std::unique_ptr<PageWalk> walk = index.start_pages(queries.data(), 0, nullptr);
+        std::set<Label> came;
+        for (std::size_t size = 90; size == 90;) {
+            const Page page = index.next_page(*walk, 90, &watch);
+            size = page.labels.size();
+            for (const Label label : page.labels) CHECK(came.insert(label).second);
+        }
+        for (Label label = 0; label < kStays; ++label) CHECK(came.count(label) == 1);
+    }
+}
+
+void a_search_is_stopped_by_another_thread() {
+    Index index(kDim, Metric::l2, simd::ElementType::f32, params_with(0));
+    const std::vector<float> vectors = make_vectors(kStays, kDim, 1);
+    index.add(make_labels(kStays).data(), vectors.data(), kStays, false, 4);
+    CancelToken token;
+    std::atomic<bool> began{false}, stopped{false};
+    std::thread searching([&] {
+        SearchOptions options;
+        options.threads = 2;
+        std::vector<Label> labels(kStays * 10);
+        std::vector<float> scores(kStays * 10);
+        std::vector<std::size_t> found(kStays);
+        try {
+            for (;;) {
+                Watch watch({}, &token);
+                options.watch = &watch;
+                index.search(vectors.data(), kStays, options, labels.data(), scores.data(),
+                             found.data());
+                began = true;
+            }
+        } catch (const Error& error) {
+            stopped = error.code() == ErrorCode::search_cancelled;
+        }
+    });
+    while (!began) std::this_thread::yield();
+    token.cancel();
+    searching.join();
+    CHECK(stopped);
+}
+
 void looks(const Index& index, const std::atomic<bool>& done) {
     std::vector<float> held(2 * kDim);
     const Label labels[2] = {1, kStays - 1};
@@ -84,6 +142,7 @@ void all_at_once(std::uint64_t graph_threshold) {
     std::vector<std::thread> others;
     others.emplace_back([&] { searches(index, done, false); });
     others.emplace_back([&] { searches(index, done, true); });
+    others.emplace_back([&] { other_searches(index, done); });
     others.emplace_back([&] { looks(index, done); });
     others.emplace_back([&] {
         while (!done) {
@@ -121,5 +180,6 @@ int main() {
     all_at_once(0);
     all_at_once(350);  // the graph comes and goes
     a_build_by_many_threads_finds_all();
+    a_search_is_stopped_by_another_thread();
     return check_result();
 }

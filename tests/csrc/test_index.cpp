@@ -190,6 +190,42 @@ void a_deletion_without_memory_is_done_all_the_same() {
     }
 }
 
+void a_page_without_memory_can_be_asked_for_again() {
+    const std::vector<float> vectors = make_vectors(200, kDim, 1);
+    const std::vector<Label> labels = make_labels(200);
+    const std::vector<float> query(kDim, 0.5f);
+    for (const std::uint64_t threshold : {0u, 10'000u}) {
+        Index index(kDim, Metric::l2, simd::ElementType::f32, params_with(threshold));
+        index.add(labels.data(), vectors.data(), 200, false, 1);
+        bool failed = true;
+        long room = 0;
+        for (; failed && room < 100'000; ++room) {
+            const std::unique_ptr<PageWalk> walk = index.start_pages(query.data(), 8, nullptr);
+            std::vector<Label> found = index.next_page(*walk, 10, nullptr).labels;
+            const auto next = [&] {
+                const std::vector<Label> page = index.next_page(*walk, 60, nullptr).labels;
+                found.insert(found.end(), page.begin(), page.end());
+                return page.size() == 60;
+            };
+            found.reserve(200);
+            failed = false;
+            allocations_left = room;
+            try {
+                next();
+            } catch (const std::bad_alloc&) {
+                failed = true;
+            }
+            allocations_left = -1;
+            while (next()) {
+            }
+            std::sort(found.begin(), found.end());
+            CHECK(found == labels);
+        }
+        CHECK(!failed);
+        CHECK(room > 3);
+    }
+}
+
 void labels_end_where_signed_ids_do() {
     Index index(kDim, Metric::l2, simd::ElementType::f32, params_with(0));
     const std::vector<float> vectors = make_vectors(2, kDim, 1);
@@ -236,6 +272,7 @@ int main() {
     an_addition_without_memory_changes_nothing();
     a_replacement_without_memory_changes_nothing();
     a_deletion_without_memory_is_done_all_the_same();
+    a_page_without_memory_can_be_asked_for_again();
     labels_end_where_signed_ids_do();
     parameters_out_of_range_are_refused();
     return check_result();

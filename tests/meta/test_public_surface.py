@@ -13,6 +13,7 @@ from llmspell import errors
 SURFACE = {
     "AsyncDatabase",
     "AsyncTenant",
+    "CancelToken",
     "Database",
     "Document",
     "ElementType",
@@ -27,7 +28,10 @@ SURFACE = {
     "Neighbors",
     "QuotaLimits",
     "QuotaUsage",
+    "RangeNeighbors",
     "Record",
+    "SearchCounters",
+    "SearchPages",
     "Tenant",
     "TenantConfig",
     "TenantInfo",

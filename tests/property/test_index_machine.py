@@ -3,7 +3,9 @@
 What holds: no deleted id is returned; min(k, live allowed) results come back, best first, with the
 scores that the model computes from the vectors as held; every live vector finds itself, a copy of
 it or, where rounding makes them equal, another as near; a flat index gives the model's answer
-exactly, up to the order of ties. The graphs here are small enough to be exact as well.
+exactly, up to the order of ties; a range holds those in range; pages repeat nothing, hold nothing
+that is deleted and, by their end, all that was there throughout. The graphs here are small enough
+to be exact as well.
 """
 
 from __future__ import annotations
@@ -97,11 +99,17 @@ class IndexMachine(RuleBasedStateMachine):
         assert self.index.delete(ids) == len(there)
         for id in there:
             del self.model[id]
+        self._not_due(there)
 
     @rule()
     def delete_everything(self) -> None:
         assert self.index.delete(list(self.model)) == len(self.model)
+        self._not_due(set(self.model))
         self.model = {}
+
+    def _not_due(self, gone: set[int]) -> None:
+        if hasattr(self, "pages"):
+            self.due -= gone
 
     @rule(seed=SEEDS, k=st.integers(1, 80), ef=st.sampled_from([None, 1, 200]))
     def search(self, seed: int, k: int, ef: int | None) -> None:
@@ -128,6 +136,41 @@ class IndexMachine(RuleBasedStateMachine):
         ids, scores = self.index.search_by_id(id, k, include_self=include_self)
         eligible = [other for other in sorted(self.model) if include_self or other != id]
         self._check(self.model[id], ids, scores, k, eligible)
+
+    @rule(seed=SEEDS, threshold=st.floats(-40, 40), kept=st.floats(0, 1))
+    def range_search(self, seed: int, threshold: float, kept: float) -> None:
+        query = self._vectors(1, seed)[0]
+        allowed = np.random.default_rng(seed).random(61) < kept
+        every = self.index.search(query, 80, filter=allowed)
+        within = every.scores >= np.float32(threshold)
+        found = self.index.range_search(query, threshold, filter=allowed)
+        assert sorted(found.ids.tolist()) == sorted(every.ids[within].tolist())
+        assert found.scores.tolist() == every.scores[within].tolist()
+
+    @rule(seed=SEEDS, size=st.integers(1, 30), kept=st.none() | st.floats(0, 1))
+    def iterate(self, seed: int, size: int, kept: float | None) -> None:
+        allowed = np.random.default_rng(seed).random(61) < (1 if kept is None else kept)
+        query = self._vectors(1, seed)[0]
+        self.pages = self.index.iterate(query, size, filter=None if kept is None else allowed)
+        self.came: list[int] = []
+        # What has to come in the end: allowed, and there all the time.
+        self.due = {id for id in self.model if allowed[id]}
+        self.may_come = set(np.flatnonzero(allowed).tolist())
+
+    @rule(most=st.integers(1, 5))
+    def next_pages(self, most: int) -> None:
+        if not hasattr(self, "pages"):
+            return
+        for _ in range(most):
+            page = next(self.pages, None)
+            if page is None:
+                assert self.due <= set(self.came)
+                return
+            ids = page.ids.tolist()
+            assert set(ids) <= self.model.keys() & self.may_come
+            assert (np.diff(page.scores) <= 0).all()
+            self.came += ids
+            assert len(self.came) == len(set(self.came))
 
     @rule(seed=SEEDS, k=st.integers(1, 80), threshold=st.floats(-40, 40))
     def search_above(self, seed: int, k: int, threshold: float) -> None:
@@ -175,6 +218,8 @@ class IndexMachine(RuleBasedStateMachine):
         self.tag += change_tag
         self.index.save(self.folder / "index", tag=self.tag)
         self.index = Index.load(self.folder / "index")
+        if hasattr(self, "pages"):
+            del self.pages  # they are those of the other index
         assert self.index.tag == self.tag
 
     @invariant()

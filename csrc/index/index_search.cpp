@@ -1,0 +1,132 @@
+// The searches of Index: who may read, who walks for which query, and what callers get.
+#include <algorithm>
+
+#include "base/parallel.hpp"
+#include "index/access.hpp"
+#include "index/index.hpp"
+
+namespace llmspell::index {
+
+// Calls one(i, context, probe) for each query, by options.threads.
+template <class One>
+void Index::for_each_query(std::size_t count, const SearchOptions& options, const One& one) const {
+    constexpr std::size_t kQueriesPerThread = 4;
+    parallel_for(
+        count,
+        std::min<std::size_t>(options.threads, std::max<std::size_t>(count / kQueriesPerThread, 1)),
+        [this] { return Borrowed(*this); },
+        [&](std::size_t i, Borrowed& context) {
+            if (options.watch == nullptr) {
+                Unwatched probe;
+                one(i, *context, probe);
+            } else {
+                Watched probe(*options.watch);
+                one(i, *context, probe);
+            }
+        });
+}
+
+// Query i is vector_of(i, context), and doesn't get the slot left_out(i).
+template <class VectorOf, class LeftOut>
+void Index::answer(std::size_t count, const SearchOptions& options, const VectorOf& vector_of,
+                   const LeftOut& left_out, Label* labels, float* scores,
+                   std::size_t* found) const {
+    const Searcher searcher = this->searcher();
+    std::optional<Allowed> allowed;
+    if (options.filter != nullptr) allowed = allow(storage_, *options.filter);
+    const auto one = [&](std::size_t i, SearchContext& context, auto& probe) {
+        const Slot self = left_out(i);
+        const CandidatePool& pool =
+            searcher.nearest(vector_of(i, context), options.k + (self == kNoSlot ? 0 : 1),
+                             options.ef, allowed ? &*allowed : nullptr, context, probe);
+        std::size_t n = 0;
+        for (std::size_t at = 0; at < pool.size() && n < options.k; ++at) {
+            const float score = storage_.quantiser().score_of(pool[at].key);
+            if (options.threshold && score < *options.threshold) break;
+            if (pool[at].slot == self) continue;
+            labels[i * options.k + n] = storage_.label(pool[at].slot);
+            scores[i * options.k + n] = score;
+            ++n;
+        }
+        found[i] = n;
+    };
+    for_each_query(count, options, one);
+}
+
+void Index::search(const void* input, std::size_t count, const SearchOptions& options,
+                   Label* labels, float* scores, std::size_t* found) const {
+    const auto* queries = static_cast<const std::byte*>(input);
+    const std::size_t vector_bytes = storage_.quantiser().vector_bytes();
+    if (options.k == 0) throw Error(ErrorCode::input, "k must be at least 1, got 0");
+    for (std::size_t i = 0; i < count; ++i) {
+        storage_.quantiser().check(queries + i * vector_bytes, i);
+    }
+    const SharedLock lock(*this, options.watch);
+    answer(
+        count, options,
+        [&](std::size_t i, const SearchContext&) { return queries + i * vector_bytes; },
+        [](std::size_t) { return kNoSlot; }, labels, scores, found);
+}
+
+void Index::search_stored(const Label* stored, std::size_t count, bool keep_self,
+                          const SearchOptions& options, Label* labels, float* scores,
+                          std::size_t* found) const {
+    if (options.k == 0) throw Error(ErrorCode::input, "k must be at least 1, got 0");
+    const SharedLock lock(*this, options.watch);
+    const std::vector<Slot> slots = find_all(stored, count);
+    answer(
+        count, options,
+        [&](std::size_t i, SearchContext& context) {
+            context.stored.resize(storage_.quantiser().vector_bytes());
+            storage_.quantiser().decode(storage_.row(slots[i]), context.stored.data());
+            return context.stored.data();
+        },
+        [&](std::size_t i) { return keep_self ? kNoSlot : slots[i]; }, labels, scores, found);
+}
+
+RangeResults Index::range_search(const void* input, std::size_t count, float threshold,
+                                 const SearchOptions& options) const {
+    const auto* queries = static_cast<const std::byte*>(input);
+    const std::size_t vector_bytes = storage_.quantiser().vector_bytes();
+    for (std::size_t i = 0; i < count; ++i) {
+        storage_.quantiser().check(queries + i * vector_bytes, i);
+    }
+    const SharedLock lock(*this, options.watch);
+    const Searcher searcher = this->searcher();
+    std::optional<Allowed> allowed;
+    if (options.filter != nullptr) allowed = allow(storage_, *options.filter);
+    std::vector<std::vector<Candidate>> found(count);
+    for_each_query(count, options, [&](std::size_t i, SearchContext& context, auto& probe) {
+        searcher.within(queries + i * vector_bytes, -threshold, options.ef,
+                        allowed ? &*allowed : nullptr, context, found[i], probe);
+    });
+    RangeResults results;
+    results.offsets.push_back(0);
+    for (const std::vector<Candidate>& one : found) {
+        results.offsets.push_back(results.offsets.back() + one.size());
+        for (const Candidate& candidate : one) {
+            results.labels.push_back(storage_.label(candidate.slot));
+            results.scores.push_back(storage_.quantiser().score_of(candidate.key));
+        }
+    }
+    return results;
+}
+
+std::unique_ptr<PageWalk> Index::start_pages(const void* query, std::size_t ef,
+                                             const Filter* filter) const {
+    storage_.quantiser().check(query, 0);
+    return std::make_unique<PageWalk>(query, storage_.quantiser().vector_bytes(), ef, filter);
+}
+
+Page Index::next_page(PageWalk& walk, std::size_t size, Watch* watch) const {
+    const SharedLock lock(*this, watch);
+    const Borrowed context(*this);
+    if (watch == nullptr) {
+        Unwatched probe;
+        return walk.next(searcher(), size, *context, probe);
+    }
+    Watched probe(*watch);
+    return walk.next(searcher(), size, *context, probe);
+}
+
+}  // namespace llmspell::index
