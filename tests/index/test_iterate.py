@@ -43,13 +43,16 @@ def test_every_vector_comes_once(kind: str, metric: Metric, dtype: ElementType) 
     scores = dict(zip(*(part.tolist() for part in index.search(QUERY, N)), strict=True))
     for page in pages:
         assert (np.diff(page.scores) <= 0).all()
-        assert page.scores.tolist() == [scores[id] for id in page.ids.tolist()]
+        # The last bit of a sum depends on how many rows a kernel takes at once.
+        expected = [scores[id] for id in page.ids.tolist()]
+        np.testing.assert_allclose(page.scores, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_pages_of_a_small_index_are_in_exact_order() -> None:
     index = _index("flat")
     scores = np.concatenate([page.scores for page in index.iterate(QUERY, 64)])
-    assert scores.tolist() == index.search(QUERY, N).scores.tolist()
+    assert (np.diff(scores) <= 0).all()
+    np.testing.assert_allclose(scores, index.search(QUERY, N).scores, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["graph", "coded"])
