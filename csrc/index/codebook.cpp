@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 #include "index/bytes.hpp"
@@ -16,18 +17,14 @@ constexpr std::size_t kLine = AlignedArray<std::int8_t>::kCacheLine;
 constexpr std::size_t kMaxAxes = 512;  // looked for in a stretch
 constexpr double kGroupBits = 4.0;
 constexpr double kAxesShare = 2.7;  // axes for each group, at most
-// What the best code of its length would leave of the variance. With these, a walk on real
-// embeddings reads about as much as it would with half or twice the groups: fewer, longer rows, or
-// more of shorter ones.
-constexpr double kLeft = 0.165;
+// What the best code of its length would leave of a vector, in squared distances between vectors
+// and their nearest: what is wanted is told apart from what lies beside it. With this, a walk on
+// real embeddings reads about as much as it would with half or twice the groups: fewer, longer
+// rows, or more of shorter ones.
+constexpr double kLeft = 0.226;
 
 std::size_t round_up(std::size_t value, std::size_t unit) {
     return (value + unit - 1) / unit * unit;
-}
-
-float dot(const float* a, const float* b, std::size_t dim) {
-    const auto& kernel = simd::active().ip[static_cast<std::size_t>(simd::ElementType::f32)];
-    return kernel.pair(a, b, dim);
 }
 
 // Bits for each of several variances, so that `bits` in all leave least of their sum: all is cut
@@ -60,13 +57,37 @@ double left_by(std::span<const double> variances, std::span<const double> bits) 
     return left;
 }
 
-// The least number of groups that leaves as little of `total` as wanted.
-std::size_t groups_for(std::span<const double> variances, double total) {
+// How near vectors of a sample lie to others that aren't equal to them, where they lie closely: the
+// lower eighth of their squared distances.
+double nearest_distance(std::span<const float> sample, std::size_t dim) {
+    constexpr std::size_t kLooked = 64;
+    const auto& kernel = simd::active().l2[static_cast<std::size_t>(simd::ElementType::f32)];
+    const std::size_t count = sample.size() / dim;
+    std::vector<float> distances(count);
+    std::vector<double> nearest;
+    for (std::size_t i = 0; i < std::min(count, kLooked); ++i) {
+        const float* vector = &sample[i * count / std::min(count, kLooked) * dim];
+        kernel.batch(vector, sample.data(), dim * sizeof(float), nullptr, count, dim,
+                     distances.data());
+        double least = std::numeric_limits<double>::infinity();
+        for (const float d : distances) {
+            if (d > 0.0f) least = std::min(least, static_cast<double>(d));
+        }
+        if (std::isfinite(least)) nearest.push_back(least);
+    }
+    if (nearest.empty()) return 0.0;
+    const auto eighth = nearest.begin() + static_cast<std::ptrdiff_t>(nearest.size() / 8);
+    std::nth_element(nearest.begin(), eighth, nearest.end());
+    return *eighth;
+}
+
+// The least number of groups that leaves as little as wanted of vectors whose variance is `total`.
+std::size_t groups_for(std::span<const double> variances, double total, double wanted) {
     const double missed = total - std::accumulate(variances.begin(), variances.end(), 0.0);
     std::size_t groups = kGroupsStep;
     for (; groups < kMaxGroups; groups += kGroupsStep) {
         const auto bits = share_bits(variances, kGroupBits * static_cast<double>(groups));
-        if (missed + left_by(variances, bits) <= kLeft * total) break;
+        if (missed + left_by(variances, bits) <= wanted) break;
     }
     return groups;
 }
@@ -116,9 +137,9 @@ std::size_t Codebook::sample_size() const noexcept {
 }
 
 std::size_t Codebook::bytes() const noexcept {
-    std::size_t total = (mean_.capacity() + points_.capacity() + byte_scales_.capacity() +
-                         mean_along_.capacity() + group_ends_.capacity()) *
-                        sizeof(float);
+    std::size_t total =
+        (mean_.capacity() + points_.capacity() + byte_scales_.capacity() + group_ends_.capacity()) *
+        sizeof(float);
     for (const Stretch& stretch : stretches_) {
         total += stretch.rows.capacity() * sizeof(float) + stretch.byte_rows.bytes();
     }
@@ -154,7 +175,10 @@ void Codebook::choose_axes(std::span<const float> sample) {
     }
     double total = 0.0;
     for (const float x : sample) total += static_cast<double>(x) * x;
-    const std::size_t groups = groups_for(variances, total / static_cast<double>(count));
+    const double nearest = nearest_distance(sample, dim_);
+    nearest_ = static_cast<float>(nearest);
+    const std::size_t groups =
+        groups_for(variances, total / static_cast<double>(count), kLeft * nearest);
 
     const std::vector<double> bits = share_bits(
         most_varying(variances, static_cast<std::size_t>(static_cast<double>(groups) * kAxesShare)),
@@ -224,7 +248,6 @@ void Codebook::choose_points(std::span<const float> projected) {
 
 void Codebook::round_axes() {
     byte_scales_.clear();
-    mean_along_.clear();
     for (Stretch& stretch : stretches_) {
         const std::size_t stride = round_up(stretch.dims, kLine);
         stretch.byte_rows.resize(stretch.axes * stride);
@@ -232,7 +255,6 @@ void Codebook::round_axes() {
             const float* row = &stretch.rows[a * stretch.dims];
             byte_scales_.push_back(
                 to_bytes(row, stretch.dims, stretch.byte_rows.data() + a * stride));
-            mean_along_.push_back(dot(row, &mean_[stretch.first], stretch.dims));
         }
     }
 }
@@ -256,25 +278,26 @@ Code Codebook::encode(const float* vector, std::uint8_t* code, CodeScratch& scra
     }
     project(scratch.centred.data(), scratch.projected.data());
     std::memset(code, 0, code_bytes());
-    double along = 0.0;  // <the vector, its code's point>
+    double along = 0.0, point2 = 0.0;  // <the vector, its code's point>, and |the point|^2
     std::size_t first = 0;
     for (std::size_t g = 0; g < groups_; ++g) {
         const float* points = points_.data() + first * kGroupPoints;
         const std::size_t own = group_ends_[g] - first;
         const std::size_t k = nearest_point(points, &scratch.projected[first], own);
         for (std::size_t a = 0; a < own; ++a) {
-            along +=
-                static_cast<double>(scratch.projected[first + a]) * points[a * kGroupPoints + k];
+            const double point = points[a * kGroupPoints + k];
+            along += scratch.projected[first + a] * point;
+            point2 += point * point;
         }
         code[g / 2] = static_cast<std::uint8_t>(code[g / 2] | k << (g % 2 * 4));
         first = group_ends_[g];
     }
-    // A code's point is shorter than its vector: taken as it is, estimates of near ones come out
-    // too far, taken as long as is right for the vector itself, those of all others too near.
-    const double factor = along > 0.0 ? std::sqrt(std::clamp(norm2 / along, 1.0, 16.0)) : 1.0;
-    if (metric_ == Metric::l2) {  // |x - q|^2 less |q - mean|^2
-        return {static_cast<float>(2.0 * factor), static_cast<float>(norm2)};
+    // Estimates are exact for a query that is the vector itself: their errors then grow with the
+    // query's distance from it, and are small where vectors lie closely together far from the mean.
+    if (metric_ == Metric::l2) {
+        return {-1.0f, static_cast<float>(2.0 * along - norm2 - point2)};
     }
+    const double factor = along > 0.0 ? std::clamp(norm2 / along, 1.0, 16.0) : 1.0;
     return {static_cast<float>(factor), 0.0f};
 }
 
@@ -282,21 +305,36 @@ WalkQuery Codebook::query(const float* vector, const WalkKernels& kernels,
                           CodeScratch& scratch) const {
     const auto& kernel = simd::active().ip[static_cast<std::size_t>(simd::ElementType::i8)];
     scratch.projected.resize(axes());
+    const float* from = vector;
+    if (metric_ == Metric::l2) {
+        scratch.centred.resize(dim_);
+        for (std::size_t i = 0; i < dim_; ++i) scratch.centred[i] = vector[i] - mean_[i];
+        from = scratch.centred.data();
+    }
     std::size_t axis = 0;
     for (const Stretch& stretch : stretches_) {
         scratch.query.resize(std::max(scratch.query.size(), stretch.dims));
-        const float scale = to_bytes(vector + stretch.first, stretch.dims, scratch.query.data());
+        const float scale = to_bytes(from + stretch.first, stretch.dims, scratch.query.data());
         float* out = scratch.projected.data() + axis;
         kernel.batch(scratch.query.data(), stretch.byte_rows.data(), round_up(stretch.dims, kLine),
                      nullptr, stretch.axes, stretch.dims, out);
         for (std::size_t a = 0; a < stretch.axes; ++a, ++axis) {
             out[a] *= scale * byte_scales_[axis];
-            if (metric_ == Metric::l2) out[a] -= mean_along_[axis];
         }
     }
     if (scratch.tables.size() < groups_ * kGroupBytes) scratch.tables.resize(groups_ * kGroupBytes);
-    return kernels.tabulate(scratch.projected.data(), points_.data(), group_ends_.data(), groups_,
-                            scratch.tables.data());
+    return tabulate(std::numeric_limits<float>::infinity(), kernels, scratch);
+}
+
+WalkQuery Codebook::tabulate(float limit, const WalkKernels& kernels, CodeScratch& scratch) const {
+    const auto make = metric_ == Metric::l2 ? kernels.tabulate_squares : kernels.tabulate_products;
+    return make(scratch.projected.data(), points_.data(), group_ends_.data(), groups_, limit,
+                scratch.tables.data());
+}
+
+WalkQuery Codebook::narrowed(float distance, const WalkKernels& kernels,
+                             CodeScratch& scratch) const {
+    return tabulate(std::max(distance, nearest_), kernels, scratch);
 }
 
 }  // namespace llmspell::index

@@ -49,7 +49,14 @@ class Codebook {
     // The tables lie in `scratch`.
     WalkQuery query(const float* vector, const WalkKernels& kernels, CodeScratch& scratch) const;
 
+    // The tables again, in `scratch` too, under l2, for the last query, whose answers are known to
+    // be no further than a squared distance: of finer steps, since it's all one how much further a
+    // group's point is.
+    WalkQuery narrowed(float distance, const WalkKernels& kernels, CodeScratch& scratch) const;
+
   private:
+    WalkQuery tabulate(float limit, const WalkKernels& kernels, CodeScratch& scratch) const;
+
     // Axes are found in one stretch of dimensions at a time: no matrix is larger than its square.
     struct Stretch {
         Stretch(std::size_t first_dim, std::size_t count) : first(first_dim), dims(count) {}
@@ -68,12 +75,12 @@ class Codebook {
     std::size_t dim_;
     Metric metric_;
     std::size_t groups_ = 0;
+    float nearest_ = 0.0f;  // squared distance of vectors that lie closely
     std::vector<float> mean_;
     std::vector<Stretch> stretches_;
     std::vector<std::uint32_t> group_ends_;  // the axis behind each group's last
     std::vector<float> points_;              // for each axis the coordinates of its group's 16
     std::vector<float> byte_scales_;         // for each axis
-    std::vector<float> mean_along_;          // <axis, mean>
 };
 
 }  // namespace llmspell::index

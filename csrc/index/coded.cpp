@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/parallel.hpp"
+#include "index/flat.hpp"
 
 namespace llmspell::index {
 namespace {
@@ -12,6 +13,7 @@ constexpr std::size_t kMaxStarts = 256;
 // A walk keeps more nodes than it expands: estimates are rough, and better ones cost less than the
 // steps that would find as many more.
 constexpr std::size_t kMoreKept = 16;
+
 RowLayout one_block(RowLayout layout) {
     layout.blocks = 1;
     return layout;
@@ -35,8 +37,57 @@ void CodedGraph::train(const Storage& storage, Graph& graph, std::span<const Slo
     }
     codes_.train(std::move(sample));
     trained_for_ = slots.size();
-    graph.set_row_bytes(codes_.layout().bytes());
+    useful_ = true;
     encode(storage, slots, threads);
+    useful_ = tells_neighbours(storage, slots);
+    if (!useful_) {
+        codes_.clear();
+        if (refined_) refined_->clear();
+    }
+    graph.set_row_bytes(useful_ ? codes_.layout().bytes() : 0);
+}
+
+// Whether the vectors nearest to some of them are among those of the nearest estimates. Where most
+// lie much more closely together than the whole is wide, codes that are learnt from the whole are
+// too coarse to tell.
+bool CodedGraph::tells_neighbours(const Storage& storage, std::span<const Slot> slots) const {
+    constexpr std::size_t kLooked = 48, kAmong = std::size_t{1} << 15, kNearest = 10;
+    constexpr double kEnough = 0.7;
+    const std::size_t count = std::min(kAmong, slots.size());
+    if (count <= 8 * kNearest) return true;
+    const RowLayout layout = one_block(codes_.layout());
+    const std::size_t blocks = (count + kBlock - 1) / kBlock;
+    std::vector<Slot> some(count);
+    for (std::size_t i = 0; i < count; ++i) some[i] = slots[i * slots.size() / count];
+    AlignedArray<std::byte> rows;
+    rows.resize(blocks * layout.bytes());
+    for (std::size_t b = 0; b < blocks; ++b) {
+        codes_.pack(rows.data() + b * layout.bytes(), layout,
+                    std::span(some).subspan(b * kBlock, std::min(kBlock, count - b * kBlock)));
+    }
+    SearchContext context;
+    std::vector<float> vector(storage.quantiser().dim());
+    std::size_t hits = 0;
+    for (std::size_t i = 0; i < kLooked; ++i) {
+        const std::byte* row = storage.row(some[i * count / kLooked]);
+        const Query query = storage.quantiser().query_of_row(row, context.row_query);
+        Unwatched probe;
+        sweep(storage, query, some, kNearest, context.accepted, probe);
+        storage.quantiser().decode(row, vector.data());
+        WalkQuery walk_query = codes_.query(vector.data(), context.code);
+        if (layout.has_bias) {
+            walk_query = codes_.narrowed(context.accepted[kNearest - 1].key, context.code);
+        }
+        context.walk.reset(kNearest + kNearest / 4 + kMoreKept, 0);
+        codes_.kernels().scan({rows.data(), layout.bytes(), layout}, blocks, walk_query,
+                              context.walk);
+        const Slot* found = context.walk.slots();
+        for (std::size_t n = 0; n < kNearest; ++n) {
+            hits += std::find(found, found + context.walk.size, context.accepted[n].slot) !=
+                    found + context.walk.size;
+        }
+    }
+    return static_cast<double>(hits) >= kEnough * static_cast<double>(kLooked * kNearest);
 }
 
 bool CodedGraph::outgrown(const Storage& storage) const noexcept {
@@ -46,6 +97,7 @@ bool CodedGraph::outgrown(const Storage& storage) const noexcept {
 }
 
 void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, unsigned threads) {
+    if (!useful_) return;
     codes_.resize(storage.slots());
     if (refined_) refined_->resize(storage.slots());
     struct Scratch {
@@ -63,11 +115,13 @@ void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, uns
 }
 
 void CodedGraph::wipe(Slot slot) noexcept {
+    if (!useful_) return;
     codes_.wipe(slot);
     if (refined_) refined_->wipe(slot);
 }
 
 void CodedGraph::renumber(const std::vector<Slot>& moved, std::size_t live) {
+    if (!useful_) return;
     codes_.renumber(moved, live);
     if (refined_) refined_->renumber(moved, live);
 }
@@ -77,11 +131,13 @@ void CodedGraph::clear() noexcept {
     if (refined_) refined_->clear();
     starts_ = {};
     start_rows_ = nodes_ = trained_for_ = 0;
+    useful_ = false;
     root_ = kNoSlot;
 }
 
 void CodedGraph::pack(Graph& graph, bool removed, unsigned threads) {
     const std::vector<Slot> changed = graph.take_changed();
+    if (!useful_) return;
     struct Scratch {
         std::vector<Slot> places;
     };
@@ -128,7 +184,15 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
     const RowLayout start_layout = one_block(codes_.layout());
     const WalkRows starts{starts_.data(), start_layout.bytes(), start_layout};
     const WalkRows rows{graph.bottom_row(0), graph.row_bytes(), codes_.layout()};
-    const WalkQuery walk_query = codes_.query(vector, context.code);
+    WalkQuery walk_query = codes_.query(vector, context.code);
+    // Twice, since the first choice is by tables so coarse that it may be a bad one.
+    for (int pass = 0; pass < 2 && codes_.layout().has_bias; ++pass) {
+        context.walk.reset(1, 0);
+        codes_.kernels().walk(starts, start_rows_, rows, walk_query, context.walk);
+        float distance = 0.0f;
+        storage.keys(query, context.walk.slots(), 1, &distance);
+        walk_query = codes_.narrowed(distance, context.code);
+    }
     // Room for as many deleted ones as there are on average, twice over.
     std::size_t width = ef + 2 * ef * storage.deleted() / (storage.live() + storage.deleted());
     for (;; width *= 2) {

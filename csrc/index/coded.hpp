@@ -30,6 +30,8 @@ class CodedGraph {
     void train(const Storage& storage, Graph& graph, std::span<const Slot> slots, unsigned threads);
     // Whether there are so many more vectors now that codes should be learnt again.
     bool outgrown(const Storage& storage) const noexcept;
+    // Whether walks by these codes find what walks by the vectors do; else there are none.
+    bool useful() const noexcept { return useful_; }
     void encode(const Storage& storage, std::span<const Slot> slots, unsigned threads);
     void wipe(Slot slot) noexcept;
     void renumber(const std::vector<Slot>& moved, std::size_t live);
@@ -49,6 +51,7 @@ class CodedGraph {
     void order(const Storage& storage, const float* vector, const Query& query, std::size_t wanted,
                SearchContext& context) const;
     void drop_distant(const float* vector, std::size_t wanted, SearchContext& context) const;
+    bool tells_neighbours(const Storage& storage, std::span<const Slot> slots) const;
     void choose_starts(const Graph& graph);
 
     Codes codes_;
@@ -56,8 +59,9 @@ class CodedGraph {
     AlignedArray<std::byte> starts_;  // rows of one block each
     std::size_t start_rows_ = 0;
     std::size_t trained_for_ = 0;  // vectors
-    std::size_t nodes_ = 0;        // in the graph when the starts were chosen
-    Slot root_ = kNoSlot;          // from which every node can be reached
+    bool useful_ = false;
+    std::size_t nodes_ = 0;  // in the graph when the starts were chosen
+    Slot root_ = kNoSlot;    // from which every node can be reached
 };
 
 }  // namespace llmspell::index

@@ -37,6 +37,9 @@ class Codes {
     WalkQuery query(const float* vector, CodeScratch& scratch) const {
         return codebook_.query(vector, *kernels_, scratch);
     }
+    WalkQuery narrowed(float distance, CodeScratch& scratch) const {
+        return codebook_.narrowed(distance, *kernels_, scratch);
+    }
     const WalkKernels& kernels() const noexcept { return *kernels_; }
 
   private:

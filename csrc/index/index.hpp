@@ -109,7 +109,8 @@ class Index {
     void grow_graph(unsigned threads);
     std::vector<Slot> find_all(const Label* labels, std::size_t count) const;
     Searcher searcher() const noexcept {
-        return {storage_, has_graph_ ? &graph_ : nullptr, coded_.get(), params_};
+        return {storage_, has_graph_ ? &graph_ : nullptr,
+                coded_ && coded_->useful() ? coded_.get() : nullptr, params_};
     }
     template <class One>
     void for_each_query(std::size_t count, const SearchOptions& options, const One& one) const;

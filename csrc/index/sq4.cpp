@@ -14,7 +14,7 @@ namespace {
 constexpr float kSteps = 15.0f;
 
 struct Tail {
-    float low, step, norm2;
+    float low, step, bias;  // key = bias - <row, query>, twice that under l2
 };
 
 }  // namespace
@@ -23,7 +23,7 @@ Sq4::Sq4(std::size_t dim, Metric metric)
     : dim_(dim),
       metric_(metric),
       chunks_((dim + kChunkDims - 1) / kChunkDims),
-      row_bytes_(chunks_ * kChunkBytes + (metric == Metric::l2 ? 3 : 2) * sizeof(float)) {}
+      row_bytes_(chunks_ * kChunkBytes + (metric == Metric::ip ? 2 : 3) * sizeof(float)) {}
 
 void Sq4::resize(std::size_t slots) {
     const std::size_t rows = rows_.size() / row_bytes_;
@@ -37,15 +37,19 @@ void Sq4::set(Slot slot, const float* vector) noexcept {
     const float inverse = step > 0.0f ? 1.0f / step : 0.0f;
     std::uint8_t* row = rows_.data() + slot * row_bytes_;
     std::memset(row, 0, row_bytes_);
-    double norm2 = 0.0;
+    double rounded2 = 0.0, lost = 0.0;
     for (std::size_t i = 0; i < dim_; ++i) {
         const float steps = std::clamp((vector[i] - low) * inverse, 0.0f, kSteps);
         const auto code = static_cast<unsigned>(steps + 0.5f);
         std::uint8_t& pair = row[i / kChunkDims * kChunkBytes + i % kChunkBytes];
         pair = static_cast<std::uint8_t>(pair | code << (i / kChunkBytes % 2 * 4));
-        norm2 += static_cast<double>(vector[i]) * vector[i];
+        const double rounded = low + step * static_cast<float>(code);
+        rounded2 += rounded * rounded;
+        lost += vector[i] * (vector[i] - rounded);
     }
-    const Tail tail{low, step, static_cast<float>(norm2)};
+    // Exact for a query that is the vector itself under cosine, and for one that is the row under
+    // l2; under ip nothing is known of a query's length.
+    const Tail tail{low, step, static_cast<float>(metric_ == Metric::l2 ? rounded2 : -lost)};
     std::memcpy(row + chunks_ * kChunkBytes, &tail, row_bytes_ - chunks_ * kChunkBytes);
 }
 
@@ -68,14 +72,13 @@ void Sq4::query(const float* vector, Sq4Query& out) const {
     std::fill(out.values.begin() + static_cast<std::ptrdiff_t>(dim_), out.values.end(),
               std::int8_t{0});
     out.sum = std::accumulate(vector, vector + dim_, 0.0f);
-    out.length = std::sqrt(std::inner_product(vector, vector + dim_, vector, 0.0f));
+    out.norm2 = std::inner_product(vector, vector + dim_, vector, 0.0f);
 }
 
 void Sq4::keys(const WalkKernels& kernels, const Sq4Query& query, const Slot* slots,
                std::size_t count, std::vector<std::int32_t>& products, float* out,
                float* deviations) const {
     constexpr float kDeviation = 0.2886751f;  // of a number that is uniform between 0 and 1
-    const float times = metric_ == Metric::l2 ? 2.0f : 1.0f;
     if (products.size() < count) products.resize(count);
     kernels.products(query.values.data(), rows_.data(), row_bytes_, slots, count, chunks_,
                      products.data());
@@ -83,10 +86,23 @@ void Sq4::keys(const WalkKernels& kernels, const Sq4Query& query, const Slot* sl
         Tail tail{};
         std::memcpy(&tail, rows_.data() + slots[i] * row_bytes_ + chunks_ * kChunkBytes,
                     row_bytes_ - chunks_ * kChunkBytes);
+        float reach2 = 0.0f;  // the query's squared distance from where the key is exact
         const float product =
             tail.low * query.sum + tail.step * query.unit * static_cast<float>(products[i]);
-        deviations[i] = kDeviation * tail.step * query.length * times;
-        out[i] = metric_ == Metric::l2 ? tail.norm2 - 2.0f * product : -product;
+        switch (metric_) {
+            case Metric::l2:
+                out[i] = tail.bias - 2.0f * product;
+                reach2 = 4.0f * std::max(0.0f, out[i] + query.norm2);
+                break;
+            case Metric::cosine:
+                out[i] = tail.bias - product;
+                reach2 = std::max(0.0f, query.norm2 + 1.0f + 2.0f * out[i]);
+                break;
+            default:
+                out[i] = -product;
+                reach2 = query.norm2;
+        }
+        deviations[i] = kDeviation * tail.step * std::sqrt(reach2);
     }
 }
 

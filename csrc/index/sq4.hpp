@@ -2,7 +2,7 @@
 // found before the few that are nearest are compared by their stored rows.
 //
 // A row is chunks of 64 bytes, each 128 dimensions (see walk.hpp), the rest of the last zero, then
-// the lowest component, the step between components and, under l2, the squared length, as floats.
+// the lowest component, the step between components and, but under ip, a bias, as floats.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ struct Sq4Query {
     std::vector<std::int8_t> values;
     float unit = 0.0f;  // of the values
     float sum = 0.0f;   // of the components
-    float length = 0.0f;
+    float norm2 = 0.0f;
 };
 
 class Sq4 {

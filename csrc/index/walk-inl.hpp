@@ -4,9 +4,9 @@
 //   below(keys, ids, bound)            bit i: keys[i] < bound, and ids[i] is a node
 //   count_below(keys, n, key)          how many of n are; up to 16 beyond n may be read
 //   make_room(keys, slots, at, end)    moves [at, end) up by one
-//   add_up(projected, points, axes, out)  a group's 16 entries, and their range
+//   add_up<squares>(projected, points, axes, out)  a group's 16 entries, and their range
 //   nibble_product(query, codes, chunks)  the sum of 128 products a chunk
-//   to_table(entries, low, scale, out) 16 entries, less the lowest, in steps, rounded to bytes
+//   to_table(entries, low, scale, out) 16 entries, less the lowest, in steps, as bytes
 // and then includes this file there.
 
 inline void insert(WalkPool& pool, std::int32_t key, Slot slot) {
@@ -105,26 +105,39 @@ void walk(const WalkRows& starts, std::size_t start_rows, const WalkRows& graph,
     }
 }
 
+template <bool kSquares>
 WalkQuery tabulate(const float* projected, const float* points, const std::uint32_t* ends,
-                   std::size_t groups, std::uint8_t* tables) {
+                   std::size_t groups, float limit, std::uint8_t* tables) {
     alignas(64) float entries[kMaxGroups * kGroupPoints];
     float lows[kMaxGroups];
     float widest = 0.0f, offset = 0.0f;
     std::uint32_t axis = 0;
     for (std::size_t g = 0; g < groups; ++g) {
         const std::uint32_t end = ends[g];
-        const Range range = add_up(projected + axis, points + axis * kGroupPoints, end - axis,
-                                   entries + g * kGroupPoints);
+        const Range range = add_up<kSquares>(projected + axis, points + axis * kGroupPoints,
+                                             end - axis, entries + g * kGroupPoints);
         axis = end;
         lows[g] = range.low;
         widest = std::max(widest, range.high - range.low);
         offset += range.low;
     }
+    widest = std::min(widest, limit);
     const float scale = widest > 0.0f ? 255.0f / widest : 0.0f;
     for (std::size_t g = 0; g < groups; ++g) {
         to_table(entries + g * kGroupPoints, lows[g], scale, tables + g * kGroupBytes);
     }
     return {tables, scale > 0.0f ? 1.0f / scale : 0.0f, offset};
+}
+
+void scan_all(const WalkRows& rows, std::size_t count, const WalkQuery& query, WalkPool& pool) {
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::byte* row = rows.rows + i * rows.stride;
+        if (rows.layout.has_bias) {
+            scan<true>(rows.layout, row, query, pool);
+        } else {
+            scan<false>(rows.layout, row, query, pool);
+        }
+    }
 }
 
 void products(const std::int8_t* query, const std::uint8_t* base, std::size_t stride,
@@ -142,4 +155,4 @@ void products(const std::int8_t* query, const std::uint8_t* base, std::size_t st
     }
 }
 
-constexpr WalkKernels kWalkKernels = {tabulate, walk, products};
+constexpr WalkKernels kWalkKernels = {tabulate<false>, tabulate<true>, walk, scan_all, products};

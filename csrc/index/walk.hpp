@@ -84,16 +84,22 @@ struct WalkRows {
 };
 
 struct WalkKernels {
-    // The tables of a query. `projected` has a coordinate for each axis, `points` for each axis
-    // those of its group's points; a group's axes are those before ends[group], behind those of the
-    // group before it.
-    WalkQuery (*tabulate)(const float* projected, const float* points, const std::uint32_t* ends,
-                          std::size_t groups, std::uint8_t* tables);
+    // The tables of a query, of products with a group's points or of squared distances from them;
+    // entries further than `limit` above the lowest of their group count as that far. `projected`
+    // has a coordinate for each axis, `points` for each axis those of its group's points; a group's
+    // axes are those before ends[group], behind those of the group before it.
+    using Tabulate = WalkQuery (*)(const float* projected, const float* points,
+                                   const std::uint32_t* ends, std::size_t groups, float limit,
+                                   std::uint8_t* tables);
+    Tabulate tabulate_products;
+    Tabulate tabulate_squares;
     // Leaves in `pool`, which was reset, the nearest nodes by estimate that a walk comes to. It
     // starts from the nearest of those in the rows of `starts`, of one block each, and from all of
     // the last row.
     void (*walk)(const WalkRows& starts, std::size_t start_rows, const WalkRows& graph,
                  const WalkQuery& query, WalkPool& pool);
+    // Offers `pool` all nodes of `count` rows of one block each.
+    void (*scan)(const WalkRows& rows, std::size_t count, const WalkQuery& query, WalkPool& pool);
     // Products of a query with four-bit rows of `chunks` chunks, at base + slots[i] * stride; see
     // sq4.hpp.
     void (*products)(const std::int8_t* query, const std::uint8_t* base, std::size_t stride,

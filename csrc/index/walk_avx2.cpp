@@ -94,12 +94,17 @@ inline float lowest(__m256 v) {
     return _mm_cvtss_f32(_mm_min_ss(two, _mm_movehdup_ps(two)));
 }
 
+template <bool kSquares>
 inline Range add_up(const float* projected, const float* points, std::size_t axes, float* out) {
     __m256 left = _mm256_setzero_ps(), right = _mm256_setzero_ps();
     for (std::size_t a = 0; a < axes; ++a) {
         const __m256 x = _mm256_set1_ps(projected[a]);
-        left = _mm256_fmadd_ps(x, _mm256_loadu_ps(points + a * kGroupPoints), left);
-        right = _mm256_fmadd_ps(x, _mm256_loadu_ps(points + a * kGroupPoints + 8), right);
+        const __m256 low = _mm256_loadu_ps(points + a * kGroupPoints);
+        const __m256 high = _mm256_loadu_ps(points + a * kGroupPoints + 8);
+        const __m256 low_rest = _mm256_sub_ps(x, low), high_rest = _mm256_sub_ps(x, high);
+        left = kSquares ? _mm256_fmadd_ps(low_rest, low_rest, left) : _mm256_fmadd_ps(x, low, left);
+        right = kSquares ? _mm256_fmadd_ps(high_rest, high_rest, right)
+                         : _mm256_fmadd_ps(x, high, right);
     }
     _mm256_store_ps(out, left);
     _mm256_store_ps(out + 8, right);
@@ -111,7 +116,9 @@ inline Range add_up(const float* projected, const float* points, std::size_t axe
 inline void to_table(const float* entries, float low, float scale, std::uint8_t* out) {
     const __m256 base = _mm256_set1_ps(low), unit = _mm256_set1_ps(scale);
     const auto steps = [&](const float* from) {
-        return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_sub_ps(_mm256_load_ps(from), base), unit));
+        return _mm256_cvtps_epi32(
+            _mm256_min_ps(_mm256_mul_ps(_mm256_sub_ps(_mm256_load_ps(from), base), unit),
+                          _mm256_set1_ps(255.0f)));
     };
     const __m256i words =
         _mm256_permute4x64_epi64(_mm256_packus_epi32(steps(entries), steps(entries + 8)), 0xd8);

@@ -97,11 +97,14 @@ inline void make_room(std::int32_t* keys, Slot* slots, std::size_t at, std::size
     }
 }
 
+template <bool kSquares>
 inline Range add_up(const float* projected, const float* points, std::size_t axes, float* out) {
     __m512 sum = _mm512_setzero_ps();
     for (std::size_t a = 0; a < axes; ++a) {
-        sum = _mm512_fmadd_ps(_mm512_set1_ps(projected[a]),
-                              _mm512_loadu_ps(points + a * kGroupPoints), sum);
+        const __m512 x = _mm512_set1_ps(projected[a]);
+        const __m512 point = _mm512_loadu_ps(points + a * kGroupPoints);
+        const __m512 rest = _mm512_sub_ps(x, point);
+        sum = kSquares ? _mm512_fmadd_ps(rest, rest, sum) : _mm512_fmadd_ps(x, point, sum);
     }
     _mm512_store_ps(out, sum);
     return {_mm512_reduce_min_ps(sum), _mm512_reduce_max_ps(sum)};
@@ -109,7 +112,8 @@ inline Range add_up(const float* projected, const float* points, std::size_t axe
 
 inline void to_table(const float* entries, float low, float scale, std::uint8_t* out) {
     const __m512 above = _mm512_sub_ps(_mm512_load_ps(entries), _mm512_set1_ps(low));
-    const __m512i steps = _mm512_cvtps_epi32(_mm512_mul_ps(above, _mm512_set1_ps(scale)));
+    const __m512i steps = _mm512_cvtps_epi32(
+        _mm512_min_ps(_mm512_mul_ps(above, _mm512_set1_ps(scale)), _mm512_set1_ps(255.0f)));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(steps));
 }
 

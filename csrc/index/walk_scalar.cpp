@@ -51,11 +51,13 @@ inline void make_room(std::int32_t* keys, Slot* slots, std::size_t at, std::size
     std::memmove(slots + at + 1, slots + at, (end - at) * sizeof(*slots));
 }
 
+template <bool kSquares>
 inline Range add_up(const float* projected, const float* points, std::size_t axes, float* out) {
     std::fill(out, out + kGroupPoints, 0.0f);
     for (std::size_t a = 0; a < axes; ++a) {
         for (std::size_t k = 0; k < kGroupPoints; ++k) {
-            out[k] += projected[a] * points[a * kGroupPoints + k];
+            const float x = projected[a], point = points[a * kGroupPoints + k];
+            out[k] += kSquares ? (x - point) * (x - point) : x * point;
         }
     }
     return {*std::min_element(out, out + kGroupPoints), *std::max_element(out, out + kGroupPoints)};
@@ -63,7 +65,8 @@ inline Range add_up(const float* projected, const float* points, std::size_t axe
 
 inline void to_table(const float* entries, float low, float scale, std::uint8_t* out) {
     for (std::size_t k = 0; k < kGroupPoints; ++k) {
-        out[k] = static_cast<std::uint8_t>(std::lrint((entries[k] - low) * scale));
+        out[k] =
+            static_cast<std::uint8_t>(std::lrint(std::min((entries[k] - low) * scale, 255.0f)));
     }
 }
 

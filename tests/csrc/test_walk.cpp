@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <set>
 #include <utility>
 #include <vector>
@@ -18,6 +19,8 @@ using namespace llmspell;
 using namespace llmspell::index;
 
 namespace {
+
+constexpr float kNoLimit = std::numeric_limits<float>::infinity();
 
 const WalkKernels& kernels() { return walk_kernels(simd::active().level); }
 
@@ -191,8 +194,8 @@ void tables_hold_what_each_point_adds() {
         for (float& x : projected) x = static_cast<float>(random.unit() - 0.5);
         for (float& x : points) x = static_cast<float>(random.unit() - 0.3);
         std::vector<std::uint8_t> tables(groups * kGroupBytes);
-        const WalkQuery made =
-            kernels().tabulate(projected.data(), points.data(), ends.data(), groups, tables.data());
+        const WalkQuery made = kernels().tabulate_products(
+            projected.data(), points.data(), ends.data(), groups, kNoLimit, tables.data());
         CHECK(made.tables == tables.data());
         double offset = 0;
         std::uint8_t most = 0;
@@ -218,10 +221,66 @@ void tables_hold_what_each_point_adds() {
     const std::vector<float> points(64 * kGroupPoints, 1.0f), zero(64);
     const std::vector<std::uint32_t> ends{16, 32, 48, 64};
     std::vector<std::uint8_t> tables(64, 1);
-    const WalkQuery made =
-        kernels().tabulate(zero.data(), points.data(), ends.data(), 4, tables.data());
+    const WalkQuery made = kernels().tabulate_products(zero.data(), points.data(), ends.data(), 4,
+                                                       kNoLimit, tables.data());
     CHECK(made.offset == 0.0f && std::isfinite(made.step));
     CHECK(std::count(tables.begin(), tables.end(), 0) == 64);
+}
+
+void tables_of_squares_are_cut_off_at_the_limit() {
+    constexpr std::size_t kGroups = 8;
+    SplitMix64 random(3);
+    std::vector<std::uint32_t> ends;
+    for (std::uint32_t g = 0; g < kGroups; ++g) ends.push_back(3 * (g + 1));
+    std::vector<float> projected(ends.back()), points(ends.back() * kGroupPoints);
+    for (float& x : projected) x = static_cast<float>(random.unit() - 0.5);
+    for (float& x : points) x = static_cast<float>(4.0 * random.unit() - 2.0);
+    std::vector<std::uint8_t> tables(kGroups * kGroupBytes);
+    for (const float limit : {kNoLimit, 2.0f, 0.25f}) {
+        const WalkQuery made = kernels().tabulate_squares(
+            projected.data(), points.data(), ends.data(), kGroups, limit, tables.data());
+        double widest = 0;
+        for (std::size_t g = 0; g < kGroups; ++g) {
+            double entries[kGroupPoints] = {};
+            for (std::size_t a = 3 * g; a < 3 * g + 3; ++a) {
+                for (std::size_t k = 0; k < kGroupPoints; ++k) {
+                    const double rest = double{projected[a]} - points[a * kGroupPoints + k];
+                    entries[k] += rest * rest;
+                }
+            }
+            const double low = *std::min_element(entries, entries + kGroupPoints);
+            for (std::size_t k = 0; k < kGroupPoints; ++k) {
+                const double above = std::min(entries[k] - low, double{limit});
+                widest = std::max(widest, above);
+                CHECK(std::fabs(tables[g * kGroupBytes + k] * double{made.step} - above) <
+                      0.501 * made.step);
+            }
+        }
+        CHECK(std::fabs(255.0 * made.step - widest) < 1e-4 * widest);
+    }
+}
+
+void a_scan_keeps_the_nearest_of_all_rows() {
+    for (const bool has_bias : {false, true}) {
+        Rows rows(96, 1, 16, has_bias);
+        AlignedArray<std::byte> all;
+        all.resize(3 * rows.layout.bytes());
+        std::vector<Slot> nodes(96);
+        for (Slot i = 0; i < 96; ++i) nodes[i] = i;
+        for (std::size_t b = 0; b < 3; ++b) {
+            rows.pack(all.data() + b * rows.layout.bytes(), rows.layout,
+                      {nodes.begin() + static_cast<std::ptrdiff_t>(b * 32),
+                       nodes.begin() + static_cast<std::ptrdiff_t>(b * 32 + 32)});
+        }
+        WalkPool pool;
+        pool.reset(20, 0);
+        kernels().scan({all.data(), rows.layout.bytes(), rows.layout}, 3,
+                       {rows.tables.data(), 0.5f, -100.0f}, pool);
+        CHECK(pool.size == 20);
+        std::sort(nodes.begin(), nodes.end(),
+                  [&](Slot a, Slot b) { return rows.key(a) < rows.key(b); });
+        for (std::size_t i = 0; i < 20; ++i) CHECK(rows.key(pool.slots()[i]) == rows.key(nodes[i]));
+    }
 }
 
 void products_of_four_bit_rows_are_exact() {
@@ -257,6 +316,8 @@ int main() {
     walk_finds_what_a_plain_search_finds();
     only_the_nearest_starts_are_taken_but_all_of_the_last_row();
     tables_hold_what_each_point_adds();
+    tables_of_squares_are_cut_off_at_the_limit();
+    a_scan_keeps_the_nearest_of_all_rows();
     products_of_four_bit_rows_are_exact();
     return check_result();
 }

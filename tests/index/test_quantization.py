@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from llmspell import Index, IndexParams, errors
 from llmspell.config import ElementType, Metric
@@ -120,6 +121,24 @@ def test_searches_beside_changes_find_what_stays() -> None:
     for thread in searchers:
         thread.join()
     assert not missed
+
+
+def test_vectors_too_close_together_for_codes_are_found_all_the_same() -> None:
+    random = np.random.default_rng(0)
+    places = random.normal(size=(60, 32)) * 1_000
+
+    def crowd(n: int) -> NDArray[np.float32]:
+        offsets = random.normal(size=(n, 32))
+        return (places[random.integers(60, size=n)] + offsets).astype(np.float32)
+
+    vectors, queries = crowd(6_000), crowd(100)
+    recalls = []
+    for params in (PLAIN, CODED):
+        index = Index(dim=32, metric="l2", params=params)
+        index.add(np.arange(6_000), vectors)
+        exact = scores_of("l2", queries, vectors)
+        recalls.append(recall(index.search(queries, 10, ef_search=100).ids, exact, 10))
+    assert recalls[1] > recalls[0] - 0.02
 
 
 def test_an_unknown_quantization_is_refused() -> None:
