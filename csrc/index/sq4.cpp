@@ -71,8 +71,11 @@ void Sq4::query(const float* vector, Sq4Query& out) const {
     out.unit = to_bytes(vector, dim_, out.values.data());
     std::fill(out.values.begin() + static_cast<std::ptrdiff_t>(dim_), out.values.end(),
               std::int8_t{0});
-    out.sum = std::accumulate(vector, vector + dim_, 0.0f);
-    out.norm2 = std::inner_product(vector, vector + dim_, vector, 0.0f);
+    // Of what the products are of, so that the two belong together.
+    out.sum = out.unit * static_cast<float>(std::accumulate(out.values.begin(), out.values.end(),
+                                                            std::int32_t{0}));
+    out.norm2 = simd::active().ip[static_cast<std::size_t>(simd::ElementType::f32)].pair(
+        vector, vector, dim_);
 }
 
 void Sq4::keys(const WalkKernels& kernels, const Sq4Query& query, const Slot* slots,

@@ -59,7 +59,7 @@ inline void fetch(const WalkRows& graph, Slot slot) {
 
 // Asks for the rows that will be read next, as things stand.
 inline void fetch_ahead(const WalkRows& graph, WalkPool& pool) {
-    constexpr int kAhead = 3;
+    constexpr int kAhead = 2;
     std::int32_t* keys = pool.keys();
     int seen = 0;
     for (std::size_t i = pool.next; i < pool.size && seen < kAhead; ++i) {
