@@ -157,7 +157,8 @@ void Codebook::train(std::vector<float> sample) {
     for (std::size_t i = 0; i < sample.size(); ++i) sample[i] -= mean_[i % dim_];
     choose_axes(sample);
     std::vector<float> projected(count * axes());
-    for (std::size_t i = 0; i < count; ++i) project(&sample[i * dim_], &projected[i * axes()]);
+    for (std::size_t i = 0; i < count; ++i)
+        project(sample.data() + i * dim_, projected.data() + i * axes());
     choose_points(projected);
     round_axes();
 }
@@ -225,14 +226,14 @@ void Codebook::choose_points(std::span<const float> projected) {
         const std::size_t own = end - first;
         float* points = points_.data() + first * kGroupPoints;
         for (std::size_t k = 0; k < kGroupPoints && own > 0; ++k) {
-            const float* chosen = &projected[k * count / kGroupPoints * width + first];
+            const float* chosen = projected.data() + k * count / kGroupPoints * width + first;
             for (std::size_t a = 0; a < own; ++a) points[a * kGroupPoints + k] = chosen[a];
         }
         for (int round = 0; round < kRounds && own > 0; ++round) {
             std::size_t members[kGroupPoints] = {};
             sums.assign(own * kGroupPoints, 0.0);
             for (std::size_t i = 0; i < count; ++i) {
-                const float* vector = &projected[i * width + first];
+                const float* vector = projected.data() + i * width + first;
                 const std::size_t k = nearest_point(points, vector, own);
                 ++members[k];
                 for (std::size_t a = 0; a < own; ++a) sums[a * kGroupPoints + k] += vector[a];
@@ -283,7 +284,7 @@ Code Codebook::encode(const float* vector, std::uint8_t* code, CodeScratch& scra
     for (std::size_t g = 0; g < groups_; ++g) {
         const float* points = points_.data() + first * kGroupPoints;
         const std::size_t own = group_ends_[g] - first;
-        const std::size_t k = nearest_point(points, &scratch.projected[first], own);
+        const std::size_t k = nearest_point(points, scratch.projected.data() + first, own);
         for (std::size_t a = 0; a < own; ++a) {
             const double point = points[a * kGroupPoints + k];
             along += scratch.projected[first + a] * point;

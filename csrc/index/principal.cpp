@@ -50,8 +50,8 @@ std::size_t orthonormalise(std::vector<float>& rows, std::size_t count, std::siz
     std::vector<float> shares(count);
     std::size_t kept = 0;
     for (std::size_t i = 0; i < count; ++i) {
-        float* row = &rows[kept * dim];
-        if (kept != i) std::copy_n(&rows[i * dim], dim, row);
+        float* row = rows.data() + kept * dim;
+        if (kept != i) std::copy_n(rows.data() + i * dim, dim, row);
         const auto length = [&] { return std::sqrt(std::inner_product(row, row + dim, row, 0.0)); };
         const double before = length();
         for (int pass = 0; pass < 2 && kept > 0; ++pass) {
@@ -81,7 +81,7 @@ PrincipalAxes principal_axes(const float* vectors, std::size_t stride, std::size
     rank = orthonormalise(axes, rank, dim);
     for (std::size_t round = 0; round < kRounds; ++round) {
         for (std::size_t i = 0; i < rank; ++i) {
-            dots(&axes[i * dim], spread.data(), dim, dim, dim, &turned[i * dim]);
+            dots(axes.data() + i * dim, spread.data(), dim, dim, dim, turned.data() + i * dim);
         }
         axes.swap(turned);
         rank = orthonormalise(axes, rank, dim);
@@ -89,7 +89,7 @@ PrincipalAxes principal_axes(const float* vectors, std::size_t stride, std::size
     std::vector<double> variances(rank);
     std::vector<float> product(dim);
     for (std::size_t i = 0; i < rank; ++i) {
-        const float* axis = &axes[i * dim];
+        const float* axis = axes.data() + i * dim;
         dots(axis, spread.data(), dim, dim, dim, product.data());
         variances[i] = std::max(0.0, std::inner_product(axis, axis + dim, product.data(), 0.0));
     }
@@ -99,7 +99,7 @@ PrincipalAxes principal_axes(const float* vectors, std::size_t stride, std::size
                      [&](std::size_t a, std::size_t b) { return variances[a] > variances[b]; });
     PrincipalAxes out;
     for (const std::size_t i : order) {
-        out.axes.insert(out.axes.end(), &axes[i * dim], &axes[i * dim] + dim);
+        out.axes.insert(out.axes.end(), axes.data() + i * dim, axes.data() + i * dim + dim);
         out.variances.push_back(variances[i]);
     }
     return out;
