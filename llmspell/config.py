@@ -39,7 +39,8 @@ class IndexParams:
             links (Jégou et al. 2011; Gou et al. 2025, arXiv:2411.12229): searches without a
             filter walk by estimates from these and order what they find by the vectors. It takes
             up to 72 bytes more for each of the ``max_neighbors`` places of a vector, fewer where
-            the vectors vary in few directions. It is for the metrics ip, cosine and l2.
+            the vectors vary in few directions, and where rows are longer than a byte a
+            dimension half a byte a dimension. It is for the metrics ip, cosine and l2.
     """
 
     m: int = 16
