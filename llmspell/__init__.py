@@ -26,10 +26,14 @@ if TYPE_CHECKING:
         CancelToken,
         IdBitmap,
         Index,
+        IndexMemory,
+        IndexStats,
+        MemoryEstimate,
         Neighbors,
         RangeNeighbors,
         SearchCounters,
         SearchPages,
+        estimate_memory,
     )
     from llmspell.quota import QuotaUsage, Usage
     from llmspell.tenancy import (
@@ -53,10 +57,13 @@ __all__ = [
     "Hit",
     "IdBitmap",
     "Index",
+    "IndexMemory",
     "IndexParams",
+    "IndexStats",
     "IngestProgress",
     "IngestReport",
     "IsolationLevel",
+    "MemoryEstimate",
     "Metric",
     "Neighbors",
     "QuotaLimits",
@@ -71,6 +78,7 @@ __all__ = [
     "Usage",
     "__version__",
     "errors",
+    "estimate_memory",
     "open",
 ]
 
@@ -84,8 +92,8 @@ _MODULES = {
     ),
     "database": ("Database", "open"),
     "index": (
-        *("CancelToken", "IdBitmap", "Index", "Neighbors", "RangeNeighbors"),
-        *("SearchCounters", "SearchPages"),
+        *("CancelToken", "IdBitmap", "Index", "IndexMemory", "IndexStats", "MemoryEstimate"),
+        *("Neighbors", "RangeNeighbors", "SearchCounters", "SearchPages", "estimate_memory"),
     ),
     "quota": ("QuotaUsage", "Usage"),
     "tenancy": (

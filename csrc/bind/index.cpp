@@ -3,11 +3,13 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "bind/arrays.hpp"
 #include "bind/bind.hpp"
+#include "index/estimate.hpp"
 #include "index/quantiser.hpp"
 #include "index/types.hpp"
 
@@ -76,6 +78,35 @@ py::array get(const Index& self, const Labels& labels) {
     return out;
 }
 
+py::dict to_dict(const index::MemoryBytes& memory) {
+    py::dict out;
+    out["vectors"] = memory.vectors;
+    out["ids"] = memory.ids;
+    out["bottom_layer"] = memory.bottom_layer;
+    out["upper_layers"] = memory.upper_layers;
+    out["codes"] = memory.codes;
+    out["refined_codes"] = memory.refined_codes;
+    out["codebook"] = memory.codebook;
+    out["scratch"] = memory.scratch;
+    return out;
+}
+
+py::tuple estimate_memory(std::size_t count, std::size_t dim, const std::string& metric,
+                          const std::string& dtype, std::uint32_t m, std::uint32_t max_neighbors,
+                          std::uint64_t graph_threshold, const std::string& quantization,
+                          std::size_t code_groups) {
+    index::Params params;
+    params.m = m;
+    params.max_neighbors = max_neighbors;
+    params.ef_construction = std::max(params.ef_construction, m);
+    params.graph_threshold = graph_threshold;
+    params.quantization = index::parse(index::kQuantizations, quantization, "quantization");
+    const index::MemoryEstimate found =
+        index::estimate_memory(count, dim, index::parse(index::kMetrics, metric, "metric"),
+                               index::parse(index::kTypes, dtype, "dtype"), params, code_groups);
+    return py::make_tuple(to_dict(found.built), found.grown, found.peak);
+}
+
 py::dict stats(const Index& self) {
     const index::Stats s = [&] {
         const py::gil_scoped_release unlocked;  // walks over all nodes
@@ -85,11 +116,11 @@ py::dict stats(const Index& self) {
     out["live"] = s.live;
     out["deleted"] = s.deleted;
     out["slots"] = s.slots;
-    out["graph_nodes"] = s.graph_nodes;
-    out["edges"] = s.edges;
-    out["max_level"] = s.max_level;
-    out["vector_bytes"] = s.vector_bytes;
-    out["graph_bytes"] = s.graph_bytes;
+    out["capacity"] = s.capacity;
+    out["degrees"] = s.degrees;
+    out["layers"] = s.layers;
+    out["code_groups"] = s.code_groups;
+    out["memory"] = to_dict(s.memory);
     return out;
 }
 
@@ -155,6 +186,9 @@ void register_index(py::module_& module) {
             return out;
         });
     define_searches(module, index);
+    module.def("estimate_memory", &estimate_memory, py::kw_only(), "count"_a, "dim"_a, "metric"_a,
+               "dtype"_a, "m"_a, "max_neighbors"_a, "graph_threshold"_a, "quantization"_a,
+               "code_groups"_a);
     module.def("check", &check, "vectors"_a.noconvert(), "metric"_a, "dtype"_a);
 }
 

@@ -23,8 +23,11 @@ class CodedGraph {
     CodedGraph(const Quantiser& quantiser, std::uint32_t max_neighbors);
 
     std::size_t bytes() const noexcept {
-        return codes_.bytes() + starts_.bytes() + (refined_ ? refined_->bytes() : 0);
+        return codes_.bytes() + starts_.bytes() + refined_bytes();
     }
+    std::size_t refined_row_bytes() const noexcept { return refined_ ? refined_->row_bytes() : 0; }
+    std::size_t refined_bytes() const noexcept { return refined_ ? refined_->bytes() : 0; }
+    const Codes& codes() const noexcept { return codes_; }
 
     // Learns codes from these slots, which are all, and gives them to them.
     void train(const Storage& storage, Graph& graph, std::span<const Slot> slots, unsigned threads);

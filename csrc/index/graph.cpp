@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/heap.hpp"
+
 namespace llmspell::index {
 
 namespace {
@@ -49,12 +51,14 @@ void Graph::resize(std::size_t slots) {
 void Graph::clear() noexcept { *this = Graph(m_, max_neighbors_); }
 
 std::size_t Graph::bytes() const noexcept {
-    std::size_t total = bottom_.bytes() + parents_.capacity() * sizeof(Slot) + levels_.capacity() +
-                        upper_.capacity() * sizeof(upper_[0]) +
-                        counts_.capacity() * sizeof(counts_[0]) +
-                        changed_.capacity() * sizeof(changed_[0]);
+    return bottom_.bytes() + held_bytes(parents_) + held_bytes(levels_) + held_bytes(counts_) +
+           held_bytes(changed_) + upper_bytes();
+}
+
+std::size_t Graph::upper_bytes() const noexcept {
+    std::size_t total = held_bytes(upper_);
     for (const std::int8_t level : levels_) {
-        if (level > 0) total += static_cast<std::size_t>(level) * (m_ + 1) * sizeof(Slot);
+        if (level > 0) total += heap_bytes(static_cast<std::size_t>(level) * upper_row_bytes());
     }
     return total;
 }

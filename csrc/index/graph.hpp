@@ -28,6 +28,7 @@ class Graph {
     void clear() noexcept;
     std::size_t slots() const noexcept { return levels_.size(); }
     std::size_t bytes() const noexcept;
+    std::size_t upper_bytes() const noexcept;  // of these, for layers above 0
 
     bool empty() const noexcept { return entry_ == kNoSlot; }
     Slot entry() const noexcept { return entry_; }
@@ -90,6 +91,7 @@ class Graph {
     void renumber(const std::vector<Slot>& moved, std::size_t live);
 
   private:
+    std::size_t upper_row_bytes() const noexcept { return (m_ + 1) * sizeof(Slot); }
     const Slot* places(Slot slot) const noexcept {
         return reinterpret_cast<const Slot*>(bottom_row(slot));
     }

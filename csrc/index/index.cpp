@@ -52,18 +52,6 @@ bool Index::contains(Label label) const {
     return storage_.find(label) != kNoSlot;
 }
 
-Stats Index::stats() const {
-    const SharedLock lock(*this);
-    Stats stats{storage_.live(),    storage_.deleted(), storage_.slots(), 0, 0,
-                graph_.max_level(), storage_.bytes(),   graph_.bytes()};
-    for (Slot slot = 0; slot < graph_.slots(); ++slot) {
-        if (!graph_.contains(slot)) continue;
-        ++stats.graph_nodes;
-        stats.edges += graph_.links(slot, 0).size();
-    }
-    return stats;
-}
-
 void Index::check_batch(const Label* labels, const std::byte* vectors, std::size_t count,
                         bool replace) const {
     for (std::size_t i = 0; i < count; ++i) {

@@ -23,6 +23,7 @@
 #include "index/pages.hpp"
 #include "index/search.hpp"
 #include "index/searcher.hpp"
+#include "index/stats.hpp"
 #include "index/storage.hpp"
 
 namespace llmspell::index {
@@ -41,12 +42,6 @@ struct RangeResults {
     std::vector<std::size_t> offsets;
     std::vector<Label> labels;
     std::vector<float> scores;
-};
-
-struct Stats {
-    std::size_t live, deleted, slots, graph_nodes, edges;
-    int max_level;
-    std::size_t vector_bytes, graph_bytes;
 };
 
 class Index {

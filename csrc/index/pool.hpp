@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/heap.hpp"
 #include "index/params.hpp"
 
 namespace llmspell::index {
@@ -37,6 +38,7 @@ class CandidatePool {
         }
     }
 
+    std::size_t bytes() const noexcept { return held_bytes(entries_) + held_bytes(open_); }
     std::size_t size() const noexcept { return size_; }
     const Candidate& operator[](std::size_t i) const noexcept { return entries_[i]; }
     // What a newcomer must be below.
@@ -94,6 +96,7 @@ class CandidatePool {
 // Candidates that are still to be looked at, the nearest at the front; as many as there are.
 class Frontier {
   public:
+    std::size_t bytes() const noexcept { return held_bytes(heap_); }
     void clear() noexcept { heap_.clear(); }
     bool empty() const noexcept { return heap_.empty(); }
     const Candidate& front() const noexcept { return heap_.front(); }
@@ -128,6 +131,7 @@ class VisitedSet {
     void extend(std::size_t slots) {
         if (stamps_.size() < slots) stamps_.resize(slots, 0);
     }
+    std::size_t bytes() const noexcept { return held_bytes(stamps_); }
     bool contains(Slot slot) const noexcept { return stamps_[slot] == generation_; }
     bool insert(Slot slot) noexcept {
         if (stamps_[slot] == generation_) return false;

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/heap.hpp"
 #include "index/codes.hpp"
 #include "index/graph.hpp"
 #include "index/pool.hpp"
@@ -37,6 +38,14 @@ struct SearchContext {
     std::vector<float> unit;
     std::vector<std::byte> stored;  // a query that is taken from the index itself
 
+    std::size_t bytes() const noexcept {
+        return visited.bytes() + beam.bytes() + accepted.bytes() + frontier.bytes() +
+               walk.key_memory.bytes() + walk.slot_memory.bytes() + code.tables.bytes() +
+               held_bytes(code.centred) + held_bytes(code.projected) + held_bytes(code.query) +
+               held_bytes(sq4.values) + held_bytes(todo) + held_bytes(keys) + held_bytes(query) +
+               held_bytes(row_query) + held_bytes(pair_query) + held_bytes(candidates) +
+               held_bytes(products) + held_bytes(errors) + held_bytes(unit) + held_bytes(stored);
+    }
     void prepare(std::size_t slots, std::uint32_t degree) {
         visited.reset(slots);
         if (todo.size() < degree) {

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/heap.hpp"
+
 namespace llmspell::index {
 
 std::size_t Storage::bytes() const noexcept {
-    // A node of the map: key, value, next pointer and the allocator's header.
-    constexpr std::size_t kMapNode = 40;
-    return rows_.bytes() + states_.capacity() * sizeof(SlotState) +
-           labels_.capacity() * sizeof(Label) + slot_of_.size() * kMapNode +
+    // A node of the map: next pointer, key and value.
+    constexpr std::size_t kMapNode = heap_bytes(24);
+    return rows_.bytes() + held_bytes(states_) + held_bytes(labels_) + slot_of_.size() * kMapNode +
            slot_of_.bucket_count() * sizeof(void*);
 }
 

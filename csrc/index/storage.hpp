@@ -29,6 +29,7 @@ class Storage {
     std::uint64_t version() const noexcept { return version_; }
     std::uint64_t layout() const noexcept { return layout_; }
     std::size_t bytes() const noexcept;
+    std::size_t row_bytes() const noexcept { return rows_.bytes(); }  // of these, for rows
 
     const std::byte* rows() const noexcept { return rows_.data(); }
     const std::byte* row(Slot slot) const noexcept {

@@ -126,6 +126,7 @@ def info(
     from llmspell import Index
 
     index = Index.load(snapshot)
+    stats = index.stats()
     payload: SnapshotPayload = {
         "snapshot": str(snapshot),
         "bytes": snapshot.stat().st_size,
@@ -135,7 +136,15 @@ def info(
         "dtype": index.dtype,
         "tag": index.tag,
         "params": asdict(index.params),
-        "stats": index.stats(),
+        "stats": {
+            "live": stats.live,
+            "slots": stats.slots,
+            "capacity": stats.capacity,
+            "graph_nodes": stats.graph_nodes,
+            "edges": stats.edges,
+            "max_level": stats.max_level,
+            **{f"{part}_bytes": count for part, count in asdict(stats.memory).items()},
+        },
     }
     out = Output(as_json=as_json)
     out.result(payload)

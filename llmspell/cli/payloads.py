@@ -179,7 +179,7 @@ class ImportPayload(TypedDict):
 
 
 class SnapshotPayload(TypedDict):
-    """``llmspell index info``; ``params`` and ``stats`` are those of the Index."""
+    """``llmspell index info``; ``params`` are those of the Index, ``stats`` its figures."""
 
     snapshot: str
     bytes: int

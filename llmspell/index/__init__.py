@@ -1,18 +1,24 @@
 """The vector index."""
 
 from llmspell.index.arrays import IdBitmap
+from llmspell.index.estimate import MemoryEstimate, estimate_memory
 from llmspell.index.index import Index, check_rows
 from llmspell.index.neighbors import Neighbors, RangeNeighbors
 from llmspell.index.pages import SearchPages
+from llmspell.index.stats import IndexMemory, IndexStats
 from llmspell.index.watch import CancelToken, SearchCounters
 
 __all__ = [
     "CancelToken",
     "IdBitmap",
     "Index",
+    "IndexMemory",
+    "IndexStats",
+    "MemoryEstimate",
     "Neighbors",
     "RangeNeighbors",
     "SearchCounters",
     "SearchPages",
     "check_rows",
+    "estimate_memory",
 ]

@@ -23,6 +23,7 @@ from llmspell.index.arrays import (
 )
 from llmspell.index.neighbors import Neighbors, RangeNeighbors, neighbors_type
 from llmspell.index.pages import SearchPages
+from llmspell.index.stats import IndexStats, stats_of
 from llmspell.index.watch import CancelToken, SearchCounters, watching
 
 __all__ = ["Index", "check_rows"]
@@ -366,12 +367,12 @@ class Index:
         index._attach(core, tag)
         return index
 
-    def stats(self) -> dict[str, int]:
-        """Return counts and bytes.
+    def stats(self) -> IndexStats:
+        """Return counts and bytes: of slots, of the graph's nodes and links, of each part.
 
-        Their names: live, deleted, slots, graph_nodes, edges, max_level, vector_bytes, graph_bytes.
+        One pass over the graph's nodes, beside searches; a change waits for it.
         """
-        return self._core.stats()
+        return stats_of(self._core)
 
 
 def check_rows(

@@ -44,7 +44,7 @@ def test_graph_finds_nearly_all_of_the_nearest() -> None:
     )
     index = _index(IndexParams(m=12), 256)
     index.add(np.arange(4_000), packed)
-    assert index.stats()["graph_nodes"] == 4_000
+    assert index.stats().graph_nodes == 4_000
     exact = scores_of("hamming", queries, packed)
     found = index.search(queries, 10)
     np.testing.assert_array_equal(np.take_along_axis(exact, found.ids, axis=1), found.scores)

@@ -184,13 +184,13 @@ def test_graph_comes_at_the_threshold_and_goes_at_half_of_it() -> None:
     vectors = clustered(100, 16, 1)
     index = _index(100)
     index.add(np.arange(99), vectors[:99])
-    assert index.stats()["graph_nodes"] == 0
+    assert index.stats().graph_nodes == 0
     index.add([99], vectors[99])
-    assert index.stats()["graph_nodes"] == 100
+    assert index.stats().graph_nodes == 100
     index.delete(np.arange(50))
-    assert index.stats()["graph_nodes"] > 0
+    assert index.stats().graph_nodes > 0
     index.delete([50])
-    assert index.stats()["graph_nodes"] == 0
+    assert index.stats().graph_nodes == 0
     assert index.search(vectors[60], 1).ids.tolist() == [60]
 
 
@@ -200,9 +200,9 @@ def test_memory_of_deleted_vectors_is_given_back(threshold: int) -> None:
     full = index.stats()
     index.delete(np.arange(3_900))
     small = index.stats()
-    assert small["slots"] == 100
-    assert small["vector_bytes"] < full["vector_bytes"] / 10
-    assert small["graph_bytes"] <= full["graph_bytes"] / 10
+    assert small.slots == 100
+    assert small.memory.vectors < full.memory.vectors / 10
+    assert small.memory.bottom_layer <= full.memory.bottom_layer / 10
     assert index.search(clustered(4_000, 64, 1)[3_950], 1).ids.tolist() == [3_950]
 
 
@@ -211,4 +211,4 @@ def test_slots_are_used_again(threshold: int) -> None:
     index = _index(threshold, 500)
     for round_ in range(30):
         index.upsert(np.arange(250), clustered(250, 16, round_))
-    assert index.stats()["slots"] <= 800
+    assert index.stats().slots <= 800

@@ -113,7 +113,7 @@ def test_search_beside_a_deleted_region_finds_what_is_left() -> None:
     index.add(np.arange(5_000), rest)
     index.add(np.arange(5_000, 5_090), region)
     index.delete(np.arange(5_000, 5_090))
-    assert index.stats()["deleted"] > 0
+    assert index.stats().deleted > 0
     found = index.search(region, 10, ef_search=20).ids
     assert recall(found, scores_of("l2", region, rest), 10) > 0.95
 

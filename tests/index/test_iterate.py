@@ -161,10 +161,10 @@ def test_pages_go_on_when_an_index_becomes_a_graph_and_is_none_again() -> None:
     pages = index.iterate(QUERY, 30)
     seen = next(pages).ids.tolist()
     index.add(np.arange(400, 1_000), clustered(600, 24, 3))
-    assert index.stats()["graph_nodes"] == 1_000
+    assert index.stats().graph_nodes == 1_000
     seen += next(pages).ids.tolist()
     index.delete(np.arange(100, 1_000))
-    assert index.stats()["graph_nodes"] == 0
+    assert index.stats().graph_nodes == 0
     seen += _all_ids(pages)
     assert len(seen) == len(set(seen))
     assert set(range(100)) <= set(seen)

@@ -108,7 +108,7 @@ def test_deleted_vectors_are_not_in_range() -> None:
     queries = clustered(20, 24, 2)
     gone = np.arange(0, 60)  # too few for a repair: they are in the graph still
     index.delete(gone)
-    assert index.stats()["deleted"] == 60
+    assert index.stats().deleted == 60
     for query, limit in zip(queries, _rank_scores(queries, 100), strict=True):
         assert not np.isin(index.range_search(query, limit).ids, gone).any()
 

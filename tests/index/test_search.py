@@ -26,7 +26,7 @@ def test_small_index_answers_exactly(metric: Metric, dtype: ElementType, dim: in
     index.add(np.arange(300), vectors)
     held = index.get(np.arange(300))
     ids, scores = index.search(queries, 10)
-    assert index.stats()["graph_nodes"] == 0
+    assert index.stats().graph_nodes == 0
     exact = scores_of(metric, queries, held)
     best = -np.sort(-exact, axis=1)[:, :10]
     np.testing.assert_allclose(scores, best, atol=TOLERANCE[dtype])
@@ -41,7 +41,7 @@ def test_graph_finds_nearly_all_of_the_nearest(metric: Metric, dtype: ElementTyp
     vectors, queries = clustered(4_000, 48, 1), clustered(100, 48, 2)
     index = Index(dim=48, metric=metric, dtype=dtype, params=IndexParams(m=12))
     index.add(np.arange(4_000), vectors)
-    assert index.stats()["graph_nodes"] == 4_000
+    assert index.stats().graph_nodes == 4_000
     found = index.search(queries, 10, ef_search=100).ids
     held = index.get(np.arange(4_000))
     # Rows held under cosine were normalised before they were rounded, and are not once more.

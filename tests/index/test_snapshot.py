@@ -95,7 +95,7 @@ def test_loaded_index_answers_as_the_saved_one(
     assert (loaded.dim, loaded.metric, loaded.dtype) == (12, metric, dtype)
     assert loaded.params == index.params
     assert len(loaded) == len(index) == 200
-    assert loaded.stats()["graph_nodes"] == index.stats()["graph_nodes"]
+    assert loaded.stats().graph_nodes == index.stats().graph_nodes
     queries = clustered(20, 12, 2)
     before, after = index.search(queries, 10), loaded.search(queries, 10)
     np.testing.assert_array_equal(after.ids, before.ids)

@@ -20,10 +20,13 @@ SURFACE = {
     "Hit",
     "IdBitmap",
     "Index",
+    "IndexMemory",
     "IndexParams",
+    "IndexStats",
     "IngestProgress",
     "IngestReport",
     "IsolationLevel",
+    "MemoryEstimate",
     "Metric",
     "Neighbors",
     "QuotaLimits",
@@ -37,6 +40,7 @@ SURFACE = {
     "TenantInfo",
     "Usage",
     "errors",
+    "estimate_memory",
     "open",
 }
 

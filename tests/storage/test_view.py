@@ -98,7 +98,7 @@ def test_graph_is_opened_and_replayed_like_the_flat_index(
     monkeypatch.setattr("llmspell.storage.view.VectorView.snapshot", lambda self: None)
     with llmspell.open(root) as db:
         tenant = db.tenant("acme")
-        assert tenant._enter().index.stats()["graph_nodes"] == len(expected)  # type: ignore[union-attr]
+        assert tenant._enter().index.stats().graph_nodes == len(expected)  # type: ignore[union-attr]
         expected.upsert(tenant, range(150, 200))
         expected.delete(tenant, range(60, 90))
     with llmspell.open(root) as db:

@@ -157,7 +157,7 @@ def test_parameters_are_those_given(tmp_path: Path) -> None:
     source = _npy(tmp_path, VECTORS)
     index = source.rebuild(params=params, threads=1)
     assert index.params.m == 5
-    assert index.stats()["graph_nodes"] == 300
+    assert index.stats().graph_nodes == 300
     with pytest.raises(errors.ConfigError):
         source.rebuild(dtype="float8")  # type: ignore[arg-type]
 
