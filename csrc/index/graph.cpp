@@ -37,6 +37,15 @@ void Graph::set_row_bytes(std::size_t bytes) {
     if (slots() % 64 != 0) changed_.back() = (std::uint64_t{1} << (slots() % 64)) - 1;
 }
 
+void Graph::reserve(std::size_t slots) {
+    if (slots * row_bytes_ > bottom_.size()) bottom_.resize(slots * row_bytes_);
+    counts_.reserve(slots);
+    changed_.reserve((slots + 63) / 64);
+    parents_.reserve(slots);
+    levels_.reserve(slots);
+    upper_.reserve(slots);
+}
+
 void Graph::resize(std::size_t slots) {
     // Grown by half as much again, as Storage is; levels_ holds the number of slots in use.
     const std::size_t rows = bottom_.size() / row_bytes_;

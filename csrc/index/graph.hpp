@@ -24,6 +24,7 @@ class Graph {
   public:
     Graph(std::uint32_t m, std::uint32_t max_neighbors) noexcept;
 
+    void reserve(std::size_t slots);  // room for as many
     void resize(std::size_t slots);
     void clear() noexcept;
     std::size_t slots() const noexcept { return levels_.size(); }

@@ -87,7 +87,7 @@ void Index::add(const Label* labels, const void* input, std::size_t count, bool 
     const std::lock_guard<std::mutex> change(changes_);
     const ExclusiveLock lock(*this);
     check_batch(labels, vectors, count, replace);
-    storage_.reserve(count);
+    make_room(count);
     std::vector<Slot> slots;
     slots.reserve(count);
     std::vector<Slot> old;
@@ -99,7 +99,7 @@ void Index::add(const Label* labels, const void* input, std::size_t count, bool 
     try {
         if (!old.empty()) {
             repair();
-            storage_.reserve(count);
+            make_room(count);
         }
         for (std::size_t i = 0; i < count; ++i) {
             slots.push_back(storage_.insert(labels[i], vectors + i * vector_bytes));
@@ -119,6 +119,12 @@ void Index::add(const Label* labels, const void* input, std::size_t count, bool 
     }
     size_ = storage_.live();
     shrink();
+}
+
+// The graph has room for as many as the storage, so that one of them decides.
+void Index::make_room(std::size_t count) {
+    storage_.reserve(count);
+    if (has_graph_) graph_.reserve(storage_.capacity());
 }
 
 std::size_t Index::remove(const Label* labels, std::size_t count) {
@@ -219,13 +225,10 @@ void Index::bridge() {
     }
 }
 
-// Rows move together once half of them are unused.
+// Rows move together once so many are unused that it is worth it.
 void Index::shrink() {
-    constexpr std::size_t kMinSlots = 64;
-    if (storage_.deleted() > 0 || storage_.capacity() <= kMinSlots ||
-        storage_.live() >= storage_.capacity() / 2) {
-        return;
-    }
+    if (!storage_.loose()) return;
+    if (storage_.deleted() > 0) bridge();
     try {
         const std::vector<Slot> moved = storage_.compact();
         if (has_graph_) graph_.renumber(moved, storage_.live());

@@ -97,6 +97,7 @@ class Index {
     std::vector<Slot> live_slots() const;
     std::vector<Slot> linked_slots() const;
     void code(std::span<const Slot> slots, bool all, unsigned threads);
+    void make_room(std::size_t count);
     void drop_graph() noexcept;
     void repair();
     void bridge();

@@ -9,6 +9,44 @@ bool touches_deleted(const Storage& storage, std::span<const Slot> links) {
     return std::any_of(links.begin(), links.end(), [&](Slot s) { return !storage.is_live(s); });
 }
 
+bool holds(std::span<const Slot> slots, Slot wanted) {
+    return std::find(slots.begin(), slots.end(), wanted) != slots.end();
+}
+
+// Links go both ways where there is room, as a build leaves them.
+void link_back(Graph& graph, Slot from, Slot to, int level) {
+    const std::span<const Slot> there = graph.links(from, level);
+    if (there.size() >= graph.degree_limit(level) || holds(there, to)) return;
+    std::vector<Slot> links(there.begin(), there.end()), extras;
+    links.push_back(to);
+    if (level == 0) {
+        for (const Slot extra : graph.extras(from)) {
+            if (extra != to) extras.push_back(extra);
+        }
+    }
+    graph.set_links(from, level, links, extras);
+}
+
+// Gives a node the links chosen among `candidates`, and what it linked to before and lives, the
+// nearest first, as far as there is room: a node loses links to the deleted again and again, and
+// would end with few if it chose anew each time.
+void exchange_links(Graph& graph, const Params& params, Slot slot, int level,
+                    const std::vector<Candidate>& candidates, std::vector<Slot>& selected) {
+    const std::span<const Slot> there = graph.links(slot, level);
+    const std::vector<Slot> old(there.begin(), there.end());
+    const std::size_t chosen = selected.size();
+    for (const Candidate& candidate : candidates) {
+        if (selected.size() >= graph.degree_limit(level)) break;
+        if (holds(old, candidate.slot) && !holds(selected, candidate.slot)) {
+            selected.push_back(candidate.slot);
+        }
+    }
+    graph.set_links(slot, level, selected, choose_extras(candidates, selected, params));
+    for (const Slot other : std::span(selected).first(chosen)) {
+        if (!holds(old, other)) link_back(graph, other, slot, level);
+    }
+}
+
 void bridge(const Storage& storage, Graph& graph, const Params& params, Slot slot, int level,
             SearchContext& context) {
     context.visited.reset(graph.slots());
@@ -35,7 +73,7 @@ void bridge(const Storage& storage, Graph& graph, const Params& params, Slot slo
     });
     std::vector<Slot> selected;
     select_neighbours(storage, candidates, graph.degree_limit(level), selected, context);
-    graph.set_links(slot, level, selected, choose_extras(candidates, selected, params));
+    exchange_links(graph, params, slot, level, candidates, selected);
 }
 
 void drop_deleted_extras(const Storage& storage, Graph& graph, Slot slot) {

@@ -6,6 +6,12 @@
 #include "base/heap.hpp"
 
 namespace llmspell::index {
+namespace {
+
+// The share of its vectors that an index keeps room for beyond them, where they come and go.
+constexpr std::size_t kSlack = 24;
+
+}  // namespace
 
 std::size_t Storage::bytes() const noexcept {
     // A node of the map: next pointer, key and value.
@@ -30,12 +36,20 @@ void Storage::reserve(std::size_t more) {
     const std::size_t needed = states_.size() + fresh;
     if (needed >= kNoSlot) throw Error(ErrorCode::input, "an index holds at most 2^32 - 2 vectors");
     if (needed <= capacity_) return;
-    // Half as much again: growing one by one stays linear, and little is left unused.
-    const std::size_t grown = std::max(needed, capacity_ + capacity_ / 2);
+    // Half as much again: growing one by one stays linear. Less once vectors go as well as come:
+    // then most take the place of others.
+    const bool changing = gone_ > capacity_ / kSlack;
+    const std::size_t grown = std::max(needed, capacity_ + capacity_ / (changing ? kSlack : 2));
     states_.reserve(grown);
     labels_.reserve(grown);
     slot_of_.reserve(grown);
     set_capacity(grown);
+}
+
+bool Storage::loose() const noexcept {
+    constexpr std::size_t kMinSlots = 64;
+    const std::size_t slack = live() / kSlack;
+    return capacity_ > kMinSlots && capacity_ > live() + slack && gone_ - gone_compact_ > slack;
 }
 
 Slot Storage::insert(Label label, const void* vector) {
@@ -75,6 +89,7 @@ Storage::Entry Storage::mark_deleted(Slot slot) noexcept {
     ++version_;
     states_[slot] = SlotState::deleted;
     ++deleted_;
+    ++gone_;
     return slot_of_.extract(labels_[slot]);
 }
 
@@ -110,6 +125,7 @@ std::vector<Slot> Storage::compact() {
     labels_.shrink_to_fit();
     free_ = kNoSlot;
     deleted_ = 0;
+    gone_compact_ = gone_;
     slot_of_.rehash(0);
     set_capacity(next);
     return moved;

@@ -47,7 +47,10 @@ class Storage {
         quantiser_.keys(query, row(first), nullptr, count, out);
     }
 
-    void reserve(std::size_t more);                // room for `more` further inserts
+    void reserve(std::size_t more);  // room for `more` further inserts
+    // Whether compact would give back more than it is worth keeping, and has been paid for: as many
+    // vectors have gone since it last did as make its cost theirs.
+    bool loose() const noexcept;
     Slot insert(Label label, const void* vector);  // into reserved room; may throw, then no change
     // The label is forgotten, the row stays until release. What comes back is for restore_row.
     Entry mark_deleted(Slot slot) noexcept;
@@ -74,6 +77,8 @@ class Storage {
     Slot free_ = kNoSlot;  // the first free slot; the label of each is the next one
     std::unordered_map<Label, Slot> slot_of_;
     std::size_t deleted_ = 0;
+    std::size_t gone_ = 0;          // vectors, ever
+    std::size_t gone_compact_ = 0;  // when rows last moved together
     std::uint64_t version_ = 0;
     std::uint64_t layout_ = 0;
 };
