@@ -124,6 +124,36 @@ py::dict stats(const Index& self) {
     return out;
 }
 
+py::dict audit(Index& self, std::size_t sample, std::uint64_t seed, unsigned threads, bool repair) {
+    const index::Audit found = [&] {
+        const py::gil_scoped_release unlocked;  // searches for all vectors
+        return self.audit({sample, seed, threads, repair});
+    }();
+    py::dict faults, mended, out;
+    faults["missing"] = found.faults.missing;
+    faults["stale"] = found.faults.stale;
+    faults["bad_links"] = found.faults.bad_links;
+    faults["repeated_links"] = found.faults.repeated_links;
+    faults["unreachable"] = found.faults.unreachable;
+    faults["islands"] = found.faults.islands;
+    faults["unrooted"] = found.faults.unrooted;
+    faults["bad_entry"] = found.faults.bad_entry;
+    faults["upper_unreachable"] = found.faults.upper_unreachable;
+    mended["dropped_nodes"] = found.mended.dropped_nodes;
+    mended["dropped_links"] = found.mended.dropped_links;
+    mended["linked_nodes"] = found.mended.linked_nodes;
+    mended["added_links"] = found.mended.added_links;
+    out["live"] = found.live;
+    out["checked"] = found.checked;
+    out["faults"] = faults;
+    out["lost"] = found.lost;
+    out["queries"] = found.queries;
+    out["recall"] = found.recall;
+    out["mended"] = mended;
+    out["unmended"] = found.unmended;
+    return out;
+}
+
 py::tuple load(const std::string& path) {
     std::uint64_t tag = 0;
     std::unique_ptr<Index> loaded;
@@ -164,6 +194,7 @@ void register_index(py::module_& module) {
         .def("save", &Index::save, "path"_a, "tag"_a, py::call_guard<py::gil_scoped_release>())
         .def_static("load", &load, "path"_a)
         .def("stats", &stats)
+        .def("audit", &audit, "sample"_a, "seed"_a, "threads"_a, "repair"_a)
         .def("__len__", &Index::size)
         .def("__contains__", &Index::contains, "label"_a,
              py::call_guard<py::gil_scoped_release>())  // waits for a change in progress

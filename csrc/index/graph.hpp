@@ -75,6 +75,10 @@ class Graph {
 
     // A tree over the links of layer 0: every node but the root has a parent, which always links
     // to it, so that a walk from the root comes to every node whatever the choice of links drops.
+    Slot parent(Slot slot) const noexcept {
+        return std::atomic_ref<Slot>(const_cast<Slot&>(parents_[slot]))
+            .load(std::memory_order_relaxed);
+    }
     bool rooted(Slot slot) const noexcept { return parent(slot) != kNoSlot; }
     bool is_child(Slot slot, Slot of) const noexcept { return parent(slot) == of && slot != of; }
     // Makes `slot` the parent of `child`, which it is about to link to. False where it has no
@@ -98,10 +102,6 @@ class Graph {
     }
     Slot* upper_row(Slot slot, int level) const noexcept {
         return upper_[slot].get() + std::size_t(level - 1) * (m_ + 1);
-    }
-    Slot parent(Slot slot) const noexcept {
-        return std::atomic_ref<Slot>(const_cast<Slot&>(parents_[slot]))
-            .load(std::memory_order_relaxed);
     }
     void set_parent(Slot slot, Slot parent) noexcept {
         std::atomic_ref<Slot>(parents_[slot]).store(parent, std::memory_order_relaxed);

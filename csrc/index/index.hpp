@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "index/audit.hpp"
 #include "index/coded.hpp"
 #include "index/filter.hpp"
 #include "index/graph.hpp"
@@ -82,6 +83,10 @@ class Index {
                                           const Filter* filter) const;
     Page next_page(PageWalk& walk, std::size_t size, Watch* watch) const;
 
+    // Checks the graph's structure, looks for some of the vectors by themselves, and mends what it
+    // finds where asked to.
+    Audit audit(const AuditOptions& options);
+
     void save(const std::string& path, std::uint64_t tag);
     static std::unique_ptr<Index> load(const std::string& path, std::uint64_t* tag);
 
@@ -103,6 +108,11 @@ class Index {
     void bridge();
     void shrink();
     void grow_graph(unsigned threads);
+    std::vector<Label> sample(std::size_t count, std::uint64_t seed) const;
+    std::vector<Label> lost_of(std::span<const Label> labels, unsigned threads) const;
+    double mean_recall(std::span<const Label> labels, unsigned threads) const;
+    void mend(unsigned threads, Mended& mended);
+    void lead_to(std::span<const Label> lost, Mended& mended);
     std::vector<Slot> find_all(const Label* labels, std::size_t count) const;
     Searcher searcher() const noexcept {
         return {storage_, has_graph_ ? &graph_ : nullptr,

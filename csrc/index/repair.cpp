@@ -87,6 +87,8 @@ void drop_deleted_extras(const Storage& storage, Graph& graph, Slot slot) {
     graph.set_links(slot, 0, links, extras);
 }
 
+}  // namespace
+
 void choose_entry(const Storage& storage, Graph& graph) {
     Slot best = kNoSlot;
     int top = -1;
@@ -98,8 +100,6 @@ void choose_entry(const Storage& storage, Graph& graph) {
     }
     graph.set_entry(best, top);
 }
-
-}  // namespace
 
 void remove_deleted(Storage& storage, Graph& graph, const Params& params) {
     if (storage.deleted() == 0) return;

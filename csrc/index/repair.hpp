@@ -11,4 +11,7 @@ namespace llmspell::index {
 // itself.
 void remove_deleted(Storage& storage, Graph& graph, const Params& params);
 
+// Makes a live node of the highest layer the entry; there is none where none lives.
+void choose_entry(const Storage& storage, Graph& graph);
+
 }  // namespace llmspell::index

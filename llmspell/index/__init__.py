@@ -1,6 +1,7 @@
 """The vector index."""
 
 from llmspell.index.arrays import IdBitmap
+from llmspell.index.audit import GraphFaults, IndexAudit, IndexRepairs
 from llmspell.index.estimate import MemoryEstimate, estimate_memory
 from llmspell.index.index import Index, check_rows
 from llmspell.index.neighbors import Neighbors, RangeNeighbors
@@ -10,9 +11,12 @@ from llmspell.index.watch import CancelToken, SearchCounters
 
 __all__ = [
     "CancelToken",
+    "GraphFaults",
     "IdBitmap",
     "Index",
+    "IndexAudit",
     "IndexMemory",
+    "IndexRepairs",
     "IndexStats",
     "MemoryEstimate",
     "Neighbors",

@@ -21,6 +21,7 @@ from llmspell.index.arrays import (
     as_vectors,
     require_count,
 )
+from llmspell.index.audit import IndexAudit, audit_of
 from llmspell.index.neighbors import Neighbors, RangeNeighbors, neighbors_type
 from llmspell.index.pages import SearchPages
 from llmspell.index.stats import IndexStats, stats_of
@@ -373,6 +374,37 @@ class Index:
         One pass over the graph's nodes, beside searches; a change waits for it.
         """
         return stats_of(self._core)
+
+    def audit(
+        self,
+        *,
+        sample: int | None = 1_000,
+        repair: bool = False,
+        seed: int = 0,
+        threads: int = 1,
+    ) -> IndexAudit:
+        """Check the index against itself, and mend what is wrong where asked to.
+
+        The graph's links are read whole; vectors are drawn and looked for by themselves, and for
+        up to 200 of these the 10 nearest are compared with an exact sweep. Searches go on
+        meanwhile, and changes between a few of those steps. Repairs hold them off: for one more
+        pass over the links, and then for a few vectors at a time.
+
+        Args:
+            sample: how many vectors to look for; all where None.
+            repair: drop bad links, link again what is out of reach, and add links to vectors that
+                don't find themselves.
+            seed: which vectors are drawn.
+            threads: for the searches, at most 256.
+
+        Raises:
+            InputError: ``sample`` or ``threads`` is below 1, or ``seed`` negative.
+        """
+        count = 0 if sample is None else require_count("sample", sample)
+        if not 0 <= seed < 1 << 64:
+            raise InputError(f"seed must be from 0 to 2**64 - 1, got {seed!r}")
+        threads = _thread_count(threads)
+        return audit_of(self._core, count, repair=bool(repair), seed=seed, threads=threads)
 
 
 def check_rows(
