@@ -24,6 +24,7 @@ __all__ = ["add_arguments", "main", "run"]
 OURS = ("llmspell:float16", "llmspell:float16-pq")
 PEERS = ("hnswlib", "usearch:f16", "svs:dynamic")
 EF_SEARCH = (16, 32, 64, 128, 256)
+SELF_SAMPLE = 500
 
 
 def run(
@@ -40,9 +41,13 @@ def run(
     seconds: float = 0.3,
     limit: int | None = None,
     seed: int = 0,
+    mixed: bool = False,
+    self_sample: int = SELF_SAMPLE,
 ) -> dict[str, Any]:
     """Fill each index with half of the dataset, then replace all of it ``turns`` times.
 
+    Steps are equal, deletes before inserts, or ``mixed``: of many sizes, every other one the other
+    way round. ``self_sample`` vectors are asked whether each finds itself.
     After each turn recall is compared with the exact neighbours of what is then in the index.
     At the end a fresh process builds an index of the same content. Each number of threads has a
     process of its own, which builds and inserts with as many; peers run one after the other.
@@ -62,7 +67,10 @@ def run(
     )
     del dataset
     live = description["vectors"] // 2
-    job = {"data": str(data), "limit": limit, "k": k, "seconds": seconds, "setup": asdict(setup)}
+    job = {
+        **{"data": str(data), "limit": limit, "k": k, "seconds": seconds, "setup": asdict(setup)},
+        "self_sample": self_sample,
+    }
     runs = []
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
@@ -71,7 +79,7 @@ def run(
         for spec in peers:
             for number in threads:
                 say(f"stream {spec} on {number} threads")
-                runs.append(_run(spec, job, number, turns, steps, ef_search, scratch))
+                runs.append(_run(spec, job, number, turns, steps, mixed, ef_search, scratch))
     return {
         "benchmark": "stream",
         "host": host,
@@ -80,7 +88,8 @@ def run(
         "settings": {
             "live_vectors": live,
             "turns": turns,
-            "steps_a_turn": steps,
+            "steps_a_turn": "mixed" if mixed else steps,
+            "self_sample": self_sample,
             "k": k,
             "m": m,
             "ef_construction": ef_construction,
@@ -98,6 +107,7 @@ def _run(
     threads: int,
     turns: int,
     steps: int,
+    mixed: bool,
     ef_search: Sequence[int],
     scratch: Path,
 ) -> dict[str, Any]:
@@ -110,7 +120,7 @@ def _run(
     try:
         peer.built = peer.attempt(do="begin", rows=str(scratch / "first.npy")) or {}
         for number in range(turns):
-            changed = peer.attempt(do="turn", steps=steps, threads=threads)
+            changed = peer.attempt(do="turn", steps=steps, threads=threads, mixed=mixed)
             state = peer.attempt(do="state", settings=settings)
             if changed is None or state is None:
                 break
@@ -155,6 +165,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ours", default=",".join(OURS), help="llmspell:dtype,...")
     parser.add_argument("--turns", type=int, default=5, help="how often all is replaced")
     parser.add_argument("--steps", type=int, default=10, help="deletes and inserts a turn")
+    parser.add_argument(
+        "--mixed",
+        action="store_true",
+        help="steps of many sizes in place of these, every other one inserting first",
+    )
+    parser.add_argument(
+        "--self-sample", type=int, default=SELF_SAMPLE, help="vectors asked for themselves"
+    )
     parser.add_argument("--threads", default="1,2", help="of builds and inserts, one run each")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--limit", type=int, help="only that many vectors, drawn with the seed")
@@ -173,6 +191,8 @@ def main(options: argparse.Namespace) -> None:
         seconds=options.seconds,
         limit=options.limit,
         seed=options.seed,
+        mixed=options.mixed,
+        self_sample=options.self_sample,
     )
     print(_table(result))
     write_result(result, options.out)

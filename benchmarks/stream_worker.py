@@ -7,6 +7,7 @@ id, one higher than the last.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,6 @@ from benchmarks.peers.base import FloatMatrix, Streams
 from benchmarks.worker import Timer, Worker, as_ids, growth, serve
 
 __all__ = ["StreamWorker"]
-
-# Live vectors asked whether each is its own nearest.
-SELF_SAMPLE = 500
 
 
 class StreamWorker(Worker):
@@ -54,34 +52,44 @@ class StreamWorker(Worker):
             },
         }
 
-    def turn(self, steps: int, threads: int) -> dict[str, Any]:
+    def turn(self, steps: int, threads: int, mixed: bool = False) -> dict[str, Any]:
         """Replace as many vectors as the index holds, in ``steps``: deletes, then inserts.
 
-        Which vectors leave and which come is drawn with the seed, the same for every peer.
+        Which vectors leave and which come is drawn with the seed, the same for every peer. Mixed,
+        the steps are of many sizes, and every other one inserts before it deletes.
         """
         assert isinstance(self.peer, Streams)
-        share = len(self._rows) // steps
         deleting = inserting = 0.0
-        for _ in range(steps):
+        shares = self._mixed_shares() if mixed else [len(self._rows) // steps] * steps
+        for number, share in enumerate(shares):
             leaving = self._random.choice(len(self._rows), size=share, replace=False)
             outside = np.setdiff1d(np.arange(len(self._base)), self._rows, assume_unique=True)
             coming = self._random.choice(outside, size=share, replace=False)
             ids = np.arange(self._next, self._next + share)
             vectors = self._base[coming]
-            begin = time.perf_counter()
-            self.peer.delete(self._ids[leaving])
-            between = time.perf_counter()
-            self.peer.insert(ids, vectors, threads)
-            end = time.perf_counter()
-            deleting += between - begin
-            inserting += end - between
+            insert_first = mixed and number % 2 == 1
+            if insert_first:
+                inserting += _seconds(self.peer.insert, ids, vectors, threads)
+            deleting += _seconds(self.peer.delete, self._ids[leaving])
+            if not insert_first:
+                inserting += _seconds(self.peer.insert, ids, vectors, threads)
             self._rows[leaving], self._ids[leaving] = coming, ids
             self._next += share
         return {
-            "replaced": share * steps,
-            "inserts_per_s": round(share * steps / inserting, 1),
-            "deletes_per_s": round(share * steps / deleting, 1),
+            "replaced": sum(shares),
+            "inserts_per_s": round(sum(shares) / inserting, 1),
+            "deletes_per_s": round(sum(shares) / deleting, 1),
         }
+
+    def _mixed_shares(self) -> list[int]:
+        """Sizes of steps from one to a fifth of the index, as many small ones as large ones."""
+        shares: list[int] = []
+        left = len(self._rows)
+        while left > 0:
+            drawn = int(np.exp(self._random.uniform(0, np.log(max(2, len(self._rows) / 5)))))
+            shares.append(min(drawn, left))
+            left -= shares[-1]
+        return shares
 
     def state(self, settings: list[int]) -> dict[str, Any]:
         """Recall and speed at each setting, vectors that find themselves, and memory, now."""
@@ -113,12 +121,18 @@ class StreamWorker(Worker):
         return self._ids[folders.exact_neighbors(live, self.job["k"])]
 
     def _self_found(self, setting: int) -> float:
-        sample = np.random.default_rng(0).permutation(len(self._rows))[:SELF_SAMPLE]
+        sample = np.random.default_rng(0).permutation(len(self._rows))[: self.job["self_sample"]]
         vectors = self._base[self._rows[sample]]
         search = self.peer.searcher(self.job["k"], setting)
         answers = as_ids([search(query) for query in self.peer.prepare(vectors)], self.job["k"])
         # Equal vectors may stand before it.
         return float((answers == self._ids[sample, None]).any(axis=1).mean())
+
+
+def _seconds(call: Callable[..., Any], *arguments: Any) -> float:
+    begin = time.perf_counter()
+    call(*arguments)
+    return time.perf_counter() - begin
 
 
 if __name__ == "__main__":

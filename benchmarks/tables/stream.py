@@ -40,7 +40,7 @@ def stream_table(result: dict[str, Any]) -> list[str]:
     )
     return [
         f"{settings['live_vectors']:,} vectors, all replaced {settings['turns']} times in "
-        f"{settings['steps_a_turn']} steps each, deletes before inserts;",
+        f"{_steps(settings['steps_a_turn'])};",
         "inserts and deletes are the last turn's, searches on one thread.",
         "",
         *markdown(head, rows),
@@ -72,3 +72,9 @@ def stream_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
             )
         )
     return lines
+
+
+def _steps(steps: int | str) -> str:
+    if steps == "mixed":
+        return "steps of many sizes, every other one inserting before it deletes"
+    return f"{steps} steps each, deletes before inserts"

@@ -42,20 +42,21 @@ def test_streamed_content_is_found_and_set_beside_a_fresh_build(
     assert (tmp_path / "stream-clusters-64-dark.svg").exists()
 
 
+@pytest.mark.parametrize("mixed", [False, True])
 def test_recall_in_a_stream_is_against_what_is_in_the_index_then(
-    folder: Path, tmp_path: Path
+    folder: Path, tmp_path: Path, mixed: bool
 ) -> None:
     np.save(tmp_path / "rows.npy", np.arange(300))
     setup = {"dim": 24, "metric": "ip", "m": 16, "ef_construction": 50, "build_threads": 1}
     worker = StreamWorker(
         {
             **{"name": "llmspell", "variant": "float32", "data": str(folder), "limit": None},
-            **{"k": 5, "seconds": 0.0},
+            **{"k": 5, "seconds": 0.0, "self_sample": 100},
             "setup": {**setup, "seed": 0, "scratch": str(tmp_path), "changing": True},
         }
     )
     worker.begin(str(tmp_path / "rows.npy"))
-    worker.turn(3, 1)
+    assert worker.turn(3, 1, mixed)["replaced"] == 300
     worker.save_rows(str(tmp_path / "after.npy"))
     after = np.load(tmp_path / "after.npy")
     assert len(np.unique(after)) == 300
