@@ -47,7 +47,9 @@ void exchange_links(Graph& graph, const Params& params, Slot slot, int level,
     }
 }
 
-void bridge(const Storage& storage, Graph& graph, const Params& params, Slot slot, int level,
+// Leaves in context.candidates, the nearest first, what lives of a node's neighbours on a level,
+// and of the neighbours of those that don't.
+void gather(const Storage& storage, const Graph& graph, Slot slot, int level,
             SearchContext& context) {
     context.visited.reset(graph.slots());
     context.visited.insert(slot);
@@ -55,36 +57,40 @@ void bridge(const Storage& storage, Graph& graph, const Params& params, Slot slo
     const auto offer = [&](Slot other) {
         if (storage.is_live(other) && context.visited.insert(other)) reachable.push_back(other);
     };
-    for (const Slot neighbour : graph.links(slot, level)) {
-        if (storage.is_live(neighbour)) {
-            offer(neighbour);
-        } else {
-            for (const Slot second : graph.links(neighbour, level)) offer(second);
+    const auto offer_all = [&](std::span<const Slot> neighbours) {
+        for (const Slot neighbour : neighbours) {
+            if (storage.is_live(neighbour)) {
+                offer(neighbour);
+            } else {
+                for (const Slot second : graph.links(neighbour, level)) offer(second);
+            }
         }
-    }
+    };
+    offer_all(graph.links(slot, level));
+    if (level == 0) offer_all(graph.extras(slot));
     std::vector<float> keys(reachable.size());
     const Query query = storage.quantiser().query_of_row(storage.row(slot), context.row_query);
     storage.keys(query, reachable.data(), reachable.size(), keys.data());
     std::vector<Candidate>& candidates = context.candidates;
     candidates.clear();
     for (std::size_t i = 0; i < keys.size(); ++i) candidates.push_back({keys[i], reachable[i]});
-    std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
-        return a.key < b.key || (a.key == b.key && a.slot < b.slot);
-    });
-    std::vector<Slot> selected;
-    select_neighbours(storage, candidates, graph.degree_limit(level), selected, context);
-    exchange_links(graph, params, slot, level, candidates, selected);
+    std::sort(candidates.begin(), candidates.end(), nearer);
 }
 
-void drop_deleted_extras(const Storage& storage, Graph& graph, Slot slot) {
-    if (!touches_deleted(storage, graph.extras(slot))) return;
+void bridge(const Storage& storage, Graph& graph, const Params& params, Slot slot, int level,
+            SearchContext& context) {
+    gather(storage, graph, slot, level, context);
+    std::vector<Slot> selected;
+    select_neighbours(storage, context.candidates, graph.degree_limit(level), selected, context);
+    exchange_links(graph, params, slot, level, context.candidates, selected);
+}
+
+void renew_extras(const Storage& storage, Graph& graph, const Params& params, Slot slot,
+                  SearchContext& context) {
+    gather(storage, graph, slot, 0, context);
     const std::span<const Slot> there = graph.links(slot, 0);
     const std::vector<Slot> links(there.begin(), there.end());
-    std::vector<Slot> extras;
-    for (const Slot extra : graph.extras(slot)) {
-        if (storage.is_live(extra)) extras.push_back(extra);
-    }
-    graph.set_links(slot, 0, links, extras);
+    graph.set_links(slot, 0, links, choose_extras(context.candidates, links, params));
 }
 
 }  // namespace
@@ -111,7 +117,9 @@ void remove_deleted(Storage& storage, Graph& graph, const Params& params) {
                 bridge(storage, graph, params, slot, level, context);
             }
         }
-        drop_deleted_extras(storage, graph, slot);
+        if (touches_deleted(storage, graph.extras(slot))) {
+            renew_extras(storage, graph, params, slot, context);
+        }
     }
     for (Slot slot = 0; slot < storage.slots(); ++slot) {
         if (storage.state(slot) != SlotState::deleted) continue;

@@ -254,10 +254,17 @@ void spare_bits_that_are_set_are_refused(const Folder& folder) {
 void each_check_of_extras_holds(const Folder& folder) {
     const std::string path = folder.path / "index";
     const std::vector<char> good = a_snapshot(path, simd::ElementType::f32, 0, Quantization::pq);
-    const auto extras =
-        static_cast<std::size_t>(get<std::uint64_t>(good, kSectionsAt + 4 * kExtent));
-    const auto links =
-        static_cast<std::size_t>(get<std::uint64_t>(good, kSectionsAt + 3 * kExtent));
+    const auto levels = static_cast<std::size_t>(get<std::uint64_t>(good, kSectionsAt + kExtent));
+    auto extras = static_cast<std::size_t>(get<std::uint64_t>(good, kSectionsAt + 4 * kExtent));
+    auto links = static_cast<std::size_t>(get<std::uint64_t>(good, kSectionsAt + 3 * kExtent));
+    // Those of the first node that has extras; before it a count of 0 for each node.
+    std::uint32_t slot = 0;
+    for (; slot < 59; ++slot) {
+        const int level = get<std::int8_t>(good, levels + slot);
+        if (level >= 0 && get<std::uint32_t>(good, extras) > 0) break;
+        if (level >= 0) extras += 4;
+        for (int l = 0; l <= level; ++l) links += 4 + 4 * get<std::uint32_t>(good, links);
+    }
     const auto refuses = [&](std::size_t at, std::uint32_t value) {
         std::vector<char> bad = good;
         set(bad, at, value);
@@ -273,7 +280,7 @@ void each_check_of_extras_holds(const Folder& folder) {
 
     CHECK(get<std::uint32_t>(good, extras) > 0);  // else what follows would change nothing
     CHECK(refuses(extras, 7));                    // more than there are places
-    CHECK(refuses(extras + 4, 0));                // the node itself
+    CHECK(refuses(extras + 4, slot));             // the node itself
     CHECK(refuses(extras + 4, get<std::uint32_t>(good, links + 4)));  // a link too
     CHECK(refuses(extras + 4, 3));                                    // a free slot
     CHECK(refuses(extras + 4, 60));
