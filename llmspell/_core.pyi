@@ -52,6 +52,7 @@ class Index:
         bits: NDArray[np.uint8] | None,
         threads: int,
         watch: Watch | None = None,
+        recall: float = 0.0,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
     def search_stored(
         self,
@@ -65,7 +66,12 @@ class Index:
         bits: NDArray[np.uint8] | None,
         threads: int,
         watch: Watch | None = None,
+        recall: float = 0.0,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+    def calibrate(
+        self, k: int, recall: float, threads: int, watch: Watch | None = None
+    ) -> None: ...
+    def calibration(self) -> list[dict[str, Any]]: ...
     def range_search(
         self,
         queries: NDArray[np.float32] | NDArray[np.uint8],

@@ -72,11 +72,13 @@ py::tuple results(const Index& self, bool one, std::size_t count, index::SearchO
 template <class Element>
 py::tuple search(const Index& self, const VectorsOf<Element>& queries, std::size_t k,
                  std::size_t ef, std::optional<float> threshold, const std::optional<Labels>& ids,
-                 const std::optional<Bits>& bits, unsigned threads, const py::object& watch) {
+                 const std::optional<Bits>& bits, unsigned threads, const py::object& watch,
+                 double recall) {
     const std::size_t count = rows_of(self, queries);
     const index::Filter filter = filter_of(ids, bits);
     index::SearchOptions options{k,         ef,      ids || bits ? &filter : nullptr,
                                  threshold, threads, watch_of(watch)};
+    options.recall = recall;
     const Element* data = queries.data();
     return results(self, queries.ndim() == 1, count, options,
                    [&](Label* labels, float* scores, std::size_t* found) {
@@ -87,11 +89,12 @@ py::tuple search(const Index& self, const VectorsOf<Element>& queries, std::size
 py::tuple search_stored(const Index& self, const Labels& stored, bool one, bool keep_self,
                         std::size_t k, std::size_t ef, std::optional<float> threshold,
                         const std::optional<Labels>& ids, const std::optional<Bits>& bits,
-                        unsigned threads, const py::object& watch) {
+                        unsigned threads, const py::object& watch, double recall) {
     const auto count = static_cast<std::size_t>(stored.size());
     const index::Filter filter = filter_of(ids, bits);
     index::SearchOptions options{k,         ef,      ids || bits ? &filter : nullptr,
                                  threshold, threads, watch_of(watch)};
+    options.recall = recall;
     const Label* data = stored.data();
     return results(self, one, count, options,
                    [&](Label* labels, float* scores, std::size_t* found) {
@@ -196,7 +199,7 @@ void define_searches_of(py::class_<Index>& index) {
     using namespace py::literals;
     index
         .def("search", &search<Element>, "queries"_a.noconvert(), "k"_a, "ef"_a, "threshold"_a,
-             "ids"_a, "bits"_a, "threads"_a, "watch"_a = py::none())
+             "ids"_a, "bits"_a, "threads"_a, "watch"_a = py::none(), "recall"_a = 0.0)
         .def("range_search", &range_search<Element>, "queries"_a.noconvert(), "threshold"_a, "ef"_a,
              "ids"_a, "bits"_a, "threads"_a, "watch"_a = py::none())
         .def("iterate", &iterate<Element>, "query"_a.noconvert(), "ef"_a, "ids"_a, "bits"_a);
@@ -216,7 +219,8 @@ void define_searches(py::module_& module, py::class_<Index>& index) {
         .def("counters", &counters);
     py::class_<Pages>(module, "Pages").def("next", &Pages::next, "size"_a, "watch"_a = py::none());
     index.def("search_stored", &search_stored, "stored"_a.noconvert(), "one"_a, "keep_self"_a,
-              "k"_a, "ef"_a, "threshold"_a, "ids"_a, "bits"_a, "threads"_a, "watch"_a = py::none());
+              "k"_a, "ef"_a, "threshold"_a, "ids"_a, "bits"_a, "threads"_a, "watch"_a = py::none(),
+              "recall"_a = 0.0);
     define_searches_of<float>(index);
     define_searches_of<std::uint8_t>(index);
 }

@@ -180,27 +180,41 @@ void CodedGraph::choose_starts(const Graph& graph) {
 
 void CodedGraph::search(const Storage& storage, const Graph& graph, const float* vector,
                         const Query& query, std::size_t ef, std::size_t wanted,
-                        SearchContext& context) const {
+                        SearchContext& context, Slot passed_by) const {
     const RowLayout start_layout = one_block(codes_.layout());
     const WalkRows starts{starts_.data(), start_layout.bytes(), start_layout};
     const WalkRows rows{graph.bottom_row(0), graph.row_bytes(), codes_.layout()};
     WalkQuery walk_query = codes_.query(vector, context.code);
     // Twice, since the first choice is by tables so coarse that it may be a bad one.
     for (int pass = 0; pass < 2 && codes_.layout().has_bias; ++pass) {
-        context.walk.reset(1, 0);
+        context.walk.reset(passed_by == kNoSlot ? 1 : 2, 0);
+        if (passed_by != kNoSlot) pass_by(passed_by, walk_query, context.walk);
         codes_.kernels().walk(starts, start_rows_, rows, walk_query, context.walk);
+        const Slot* nearest = context.walk.slots();
+        if (context.walk.size > 1 && *nearest == passed_by) ++nearest;
         float distance = 0.0f;
-        storage.keys(query, context.walk.slots(), 1, &distance);
+        storage.keys(query, nearest, 1, &distance);
         walk_query = codes_.narrowed(distance, context.code);
     }
     // Room for as many deleted ones as there are on average, twice over.
     std::size_t width = ef + 2 * ef * storage.deleted() / (storage.live() + storage.deleted());
     for (;; width *= 2) {
         context.walk.reset(width + width / 4 + kMoreKept, width);
+        if (passed_by != kNoSlot) pass_by(passed_by, walk_query, context.walk);
         codes_.kernels().walk(starts, start_rows_, rows, walk_query, context.walk);
         order(storage, vector, query, wanted, context);
         if (context.accepted.size() >= wanted || context.walk.size < width) return;
     }
+}
+
+// Puts a node into a pool as one whose links were followed.
+void CodedGraph::pass_by(Slot slot, const WalkQuery& query, WalkPool& pool) const {
+    const RowLayout layout = one_block(codes_.layout());
+    AlignedArray<std::byte> row;
+    row.resize(layout.bytes());
+    codes_.pack(row.data(), layout, std::span(&slot, 1));
+    codes_.kernels().scan({row.data(), layout.bytes(), layout}, 1, query, pool);
+    if (pool.size > 0) pool.keys()[0] |= WalkPool::kExpanded | WalkPool::kFetched;
 }
 
 // Of the walk's nodes those that live, into context.todo.

@@ -46,11 +46,14 @@ class CodedGraph {
 
     // Leaves in context.accepted of the `ef` nearest by estimate the `wanted` that are nearest by
     // their true keys, and live; of more than `ef`, where too few of those are live. `vector` is
-    // the query as a float vector, of unit length under cosine.
+    // the query as a float vector, of unit length under cosine. `passed_by` may be found, but its
+    // links are not followed.
     void search(const Storage& storage, const Graph& graph, const float* vector, const Query& query,
-                std::size_t ef, std::size_t wanted, SearchContext& context) const;
+                std::size_t ef, std::size_t wanted, SearchContext& context,
+                Slot passed_by = kNoSlot) const;
 
   private:
+    void pass_by(Slot slot, const WalkQuery& query, WalkPool& pool) const;
     void order(const Storage& storage, const float* vector, const Query& query, std::size_t wanted,
                SearchContext& context) const;
     void drop_distant(const float* vector, std::size_t wanted, SearchContext& context) const;

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "index/audit.hpp"
+#include "index/calibration.hpp"
 #include "index/coded.hpp"
 #include "index/filter.hpp"
 #include "index/graph.hpp"
@@ -36,6 +37,8 @@ struct SearchOptions {
     std::optional<float> threshold;  // the lowest score wanted
     unsigned threads = 1;
     Watch* watch = nullptr;
+    double recall = 0.0;  // in place of ef, where above 0
+    bool exact = false;
 };
 
 // Query i has the results from offsets[i] up to offsets[i + 1], best first.
@@ -78,6 +81,10 @@ class Index {
     // All with a score of at least `threshold`; of the options, k and threshold are not looked at.
     RangeResults range_search(const void* queries, std::size_t count, float threshold,
                               const SearchOptions& options) const;
+    // Measures which widths of a walk give which recall@k, at least as far as `recall`. Searches
+    // that ask for a recall do so themselves where nothing is measured yet or much has changed.
+    void calibrate(std::size_t k, double recall, unsigned threads, Watch* watch) const;
+    std::vector<CalibratedCurve> calibration() const;
     // A walk for next_page, which one thread at a time may call with it.
     std::unique_ptr<PageWalk> start_pages(const void* query, std::size_t ef,
                                           const Filter* filter) const;
@@ -113,10 +120,32 @@ class Index {
     double mean_recall(std::span<const Label> labels, unsigned threads) const;
     void mend(unsigned threads, Mended& mended);
     void lead_to(std::span<const Label> lost, Mended& mended);
+    struct Sample;
+    struct Walks {
+        bool any, coded;
+        std::size_t live;
+        std::uint64_t version;
+    };
+    Walks walks() const;
+    SearchOptions settled(const SearchOptions& asked) const;
+    bool is_due(const RecallCurve& curve, std::uint64_t version) const;
+    std::unique_lock<std::mutex> wait_to_measure(const Watch* watch) const;
+    RecallCurve measure(std::size_t k, bool coded, double target, unsigned threads,
+                        Watch* watch) const;
+    RecallPoint measure_point(std::size_t k, bool coded, std::size_t ef, const Sample& sample,
+                              unsigned threads, Watch* watch) const;
+    Sample draw_sample(unsigned threads, Watch* watch) const;
+    void make_query(std::size_t i, Sample& sample) const;
+    void find_bounds(std::size_t k, Sample& sample, unsigned threads, Watch* watch) const;
+    template <class Part>
+    void for_parts(const Sample& sample, unsigned threads, Watch* watch, const Part& part) const;
+
     std::vector<Slot> find_all(const Label* labels, std::size_t count) const;
     Searcher searcher() const noexcept {
-        return {storage_, has_graph_ ? &graph_ : nullptr,
-                coded_ && coded_->useful() ? coded_.get() : nullptr, params_};
+        return {storage_, has_graph_ ? &graph_ : nullptr, useful_codes(), params_};
+    }
+    const CodedGraph* useful_codes() const noexcept {
+        return coded_ && coded_->useful() ? coded_.get() : nullptr;
     }
     template <class One>
     void for_each_query(std::size_t count, const SearchOptions& options, const One& one) const;
@@ -138,6 +167,7 @@ class Index {
     std::mutex changes_;            // one change or save at a time
     mutable std::mutex turnstile_;  // a waiting change keeps later searches out
     mutable std::shared_mutex mutex_;
+    mutable Calibration calibration_;
     mutable std::mutex contexts_mutex_;
     mutable std::vector<std::unique_ptr<SearchContext>> contexts_;
 };

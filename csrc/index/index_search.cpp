@@ -31,7 +31,8 @@ template <class VectorOf, class LeftOut>
 void Index::answer(std::size_t count, const SearchOptions& options, const VectorOf& vector_of,
                    const LeftOut& left_out, Label* labels, float* scores,
                    std::size_t* found) const {
-    const Searcher searcher = this->searcher();
+    const Searcher searcher =
+        options.exact ? Searcher(storage_, nullptr, nullptr, params_) : this->searcher();
     std::optional<Allowed> allowed;
     if (options.filter != nullptr) allowed = allow(storage_, *options.filter);
     const auto one = [&](std::size_t i, SearchContext& context, auto& probe) {
@@ -53,14 +54,16 @@ void Index::answer(std::size_t count, const SearchOptions& options, const Vector
     for_each_query(count, options, one);
 }
 
-void Index::search(const void* input, std::size_t count, const SearchOptions& options,
-                   Label* labels, float* scores, std::size_t* found) const {
+void Index::search(const void* input, std::size_t count, const SearchOptions& asked, Label* labels,
+                   float* scores, std::size_t* found) const {
     const auto* queries = static_cast<const std::byte*>(input);
     const std::size_t vector_bytes = storage_.quantiser().vector_bytes();
-    if (options.k == 0) throw Error(ErrorCode::input, "k must be at least 1, got 0");
+    if (asked.k == 0) throw Error(ErrorCode::input, "k must be at least 1, got 0");
     for (std::size_t i = 0; i < count; ++i) {
         storage_.quantiser().check(queries + i * vector_bytes, i);
     }
+    const SearchOptions options = settled(asked);
+    calibration_.offer(queries, count, vector_bytes);
     const SharedLock lock(*this, options.watch);
     answer(
         count, options,
@@ -69,9 +72,10 @@ void Index::search(const void* input, std::size_t count, const SearchOptions& op
 }
 
 void Index::search_stored(const Label* stored, std::size_t count, bool keep_self,
-                          const SearchOptions& options, Label* labels, float* scores,
+                          const SearchOptions& asked, Label* labels, float* scores,
                           std::size_t* found) const {
-    if (options.k == 0) throw Error(ErrorCode::input, "k must be at least 1, got 0");
+    if (asked.k == 0) throw Error(ErrorCode::input, "k must be at least 1, got 0");
+    const SearchOptions options = settled(asked);
     const SharedLock lock(*this, options.watch);
     const std::vector<Slot> slots = find_all(stored, count);
     answer(

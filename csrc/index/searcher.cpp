@@ -5,12 +5,6 @@
 #include "index/flat.hpp"
 
 namespace llmspell::index {
-namespace {
-
-// A step of a walk computes some 15 distances, to random rows.
-constexpr std::size_t kDistancesPerStep = 15;
-
-}  // namespace
 
 // A walk that passes through everything must be 1 / selectivity times wider to see as many allowed
 // nodes; a sweep over the list computes one distance for each.
@@ -62,13 +56,14 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
     if (coded_ != nullptr && allowed == nullptr) {
         const float* unit =
             storage_.quantiser().unit(static_cast<const float*>(vector), context.unit);
-        coded_->search(storage_, *graph_, unit, query, ef, wanted, context);
+        coded_->search(storage_, *graph_, unit, query, ef, wanted, context, passed_by_);
         probe.reranked(context.todo.size());  // what it left to be ordered by the rows
         probe.used(Strategy::quantized);
         probe.check();
         return context.accepted.size() < wanted ? exactly() : context.accepted;
     }
     const Candidate start = approach(query, context, probe);
+    if (passed_by_ != kNoSlot) context.visited.insert(passed_by_);
     probe.used(allowed == nullptr ? Strategy::graph : Strategy::filtered_graph);
     if (allowed == nullptr && storage_.deleted() == 0) {
         beam_search(storage_, *graph_, query, start, 0, ef, 0, AcceptAll{}, context, nullptr,

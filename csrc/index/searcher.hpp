@@ -15,12 +15,16 @@
 
 namespace llmspell::index {
 
+// A step of a walk computes some 15 distances, to random rows.
+inline constexpr std::size_t kDistancesPerStep = 15;
+
 class Searcher {
   public:
-    // Without a graph everything is a sweep; without codes no walk goes by them.
+    // Without a graph everything is a sweep; without codes no walk goes by them. `nearest` without
+    // a filter doesn't follow the links of `passed_by`, which is a node of layer 0 alone.
     Searcher(const Storage& storage, const Graph* graph, const CodedGraph* coded,
-             const Params& params)
-        : storage_(storage), graph_(graph), coded_(coded), params_(params) {}
+             const Params& params, Slot passed_by = kNoSlot)
+        : storage_(storage), graph_(graph), coded_(coded), params_(params), passed_by_(passed_by) {}
 
     // The min(k, eligible) nearest, in a pool of `context`; more may follow them. An ef of 0 is
     // the index's own. A walk by codes is watched before and after alone.
@@ -54,6 +58,7 @@ class Searcher {
     const Graph* graph_;
     const CodedGraph* coded_;
     const Params& params_;
+    Slot passed_by_;
 };
 
 }  // namespace llmspell::index

@@ -2,6 +2,7 @@
 
 from llmspell.index.arrays import IdBitmap
 from llmspell.index.audit import GraphFaults, IndexAudit, IndexRepairs
+from llmspell.index.calibration import RecallCurve, RecallPoint
 from llmspell.index.estimate import MemoryEstimate, estimate_memory
 from llmspell.index.index import Index, check_rows
 from llmspell.index.neighbors import Neighbors, RangeNeighbors
@@ -21,6 +22,8 @@ __all__ = [
     "MemoryEstimate",
     "Neighbors",
     "RangeNeighbors",
+    "RecallCurve",
+    "RecallPoint",
     "SearchCounters",
     "SearchPages",
     "check_rows",

@@ -22,6 +22,7 @@ from llmspell.index.arrays import (
     require_count,
 )
 from llmspell.index.audit import IndexAudit, audit_of
+from llmspell.index.calibration import RecallCurve, as_recall, curves_of
 from llmspell.index.neighbors import Neighbors, RangeNeighbors, neighbors_type
 from llmspell.index.pages import SearchPages
 from llmspell.index.stats import IndexStats, stats_of
@@ -173,6 +174,7 @@ class Index:
         k: int = 10,
         *,
         ef_search: int | None = None,
+        recall: float | None = None,
         filter: IdBitmap | ArrayLike | None = None,
         threshold: float | None = None,
         threads: int = 1,
@@ -185,7 +187,11 @@ class Index:
         Args:
             query: (dim,) or (q, dim) floats; bits as for :meth:`add` where they are binary.
             k: how many; fewer come back only where fewer are there and allowed.
-            ef_search: width of the graph walk; ``params.ef_search`` where None.
+            ef_search: width of the walk; ``params.ef_search`` where it and ``recall`` are None.
+            recall: share of the true k nearest that is wanted on average, above 0 and up to 1;
+                ``ef_search`` must be None then. The width is chosen by what :meth:`calibrate`
+                measures, and this very call measures where nothing is yet. 1 is an exact sweep,
+                and so is a recall that a walk doesn't reach more cheaply.
             filter: allowed ids: an array of integers, a bool array indexed by id, or an
                 :class:`IdBitmap`. It acts inside the search: k allowed ones come back.
             threshold: lowest score wanted.
@@ -196,7 +202,8 @@ class Index:
             counters: filled in with what the call did.
 
         Raises:
-            InputError: k, ef_search or threads is below 1, threshold is NaN, or timeout negative.
+            InputError: k, ef_search or threads is below 1, threshold is NaN, timeout negative, or
+                recall out of range or beside ef_search.
             SearchTimeout, SearchCancelled: nothing is returned, and nothing is changed.
             DtypeError, ShapeError, DimensionMismatch, NonFiniteVector, ZeroVector: see
                 :mod:`llmspell.errors`.
@@ -204,6 +211,7 @@ class Index:
         if type(k) is not int or not 1 <= k <= MAX_ID:
             k = require_count("k", k)
         ef = 0 if ef_search is None else require_count("ef_search", ef_search)
+        target = 0.0 if recall is None else as_recall(recall, ef_search)
         if (
             type(query) is not np.ndarray
             or query.dtype is not _FLOAT32
@@ -216,10 +224,16 @@ class Index:
         if type(threads) is not int or threads != 1:
             threads = _thread_count(threads)
         if timeout is None and cancel is None and counters is None:
-            return self._neighbors(self._core.search(query, k, ef, threshold, ids, bits, threads))
+            if target == 0.0:
+                return self._neighbors(
+                    self._core.search(query, k, ef, threshold, ids, bits, threads)
+                )
+            return self._neighbors(
+                self._core.search(query, k, ef, threshold, ids, bits, threads, None, target)
+            )
         with watching(timeout, cancel, counters) as watch:
             return self._neighbors(
-                self._core.search(query, k, ef, threshold, ids, bits, threads, watch)
+                self._core.search(query, k, ef, threshold, ids, bits, threads, watch, target)
             )
 
     def search_by_id(
@@ -229,6 +243,7 @@ class Index:
         *,
         include_self: bool = False,
         ef_search: int | None = None,
+        recall: float | None = None,
         filter: IdBitmap | ArrayLike | None = None,
         threshold: float | None = None,
         threads: int = 1,
@@ -243,7 +258,7 @@ class Index:
             k: how many, the vector itself not counted unless ``include_self``.
             include_self: leave a vector in its own results. Equal vectors under other ids are
                 there always.
-            ef_search, filter, threshold, threads, timeout, cancel, counters: as for
+            ef_search, recall, filter, threshold, threads, timeout, cancel, counters: as for
                 :meth:`search`.
 
         Raises:
@@ -252,6 +267,7 @@ class Index:
         """
         k = require_count("k", k)
         ef = 0 if ef_search is None else require_count("ef_search", ef_search)
+        target = 0.0 if recall is None else as_recall(recall, ef_search)
         of_ids, bits = as_filter(filter)
         queries, one = as_ids(ids), np.ndim(ids) == 0
         lowest = None if threshold is None else as_threshold(threshold)
@@ -259,9 +275,60 @@ class Index:
         with watching(timeout, cancel, counters) as watch:
             return self._neighbors(
                 self._core.search_stored(
-                    queries, one, bool(include_self), k, ef, lowest, of_ids, bits, threads, watch
+                    queries,
+                    one,
+                    bool(include_self),
+                    k,
+                    ef,
+                    lowest,
+                    of_ids,
+                    bits,
+                    threads,
+                    watch,
+                    target,
                 )
             )
+
+    def calibrate(
+        self,
+        k: int = 10,
+        *,
+        recall: float = 0.99,
+        threads: int | None = 1,
+        timeout: float | None = None,
+        cancel: CancelToken | None = None,
+    ) -> None:
+        """Measure now which widths of a walk give which recall of the k nearest.
+
+        A search with ``recall`` does so where nothing is measured for its ``k`` yet, or half of
+        the vectors have changed since. Where a tenth has, one search without ``timeout`` and
+        ``cancel`` does it anew; others go on by what is known, and aim higher. It takes seconds at
+        100,000 vectors, on ``threads`` of the call; a change waits for milliseconds of it.
+
+        The queries are the last 512 recorded of those searched with, where at least 256 are there:
+        from the first calibration on one in four is recorded, later one in 64, as a copy. Else they
+        are stored vectors, searched for as if they weren't there.
+
+        Args:
+            k: the next of 1, 2, 5, 10, 20, 50, ... is measured, and holds for fewer.
+            recall: it goes on until this is reached, and 0.99.
+            threads: to measure with; all processors where None.
+            timeout, cancel: as for :meth:`search`.
+
+        Raises:
+            InputError: k or threads is below 1, or recall out of range.
+            SearchTimeout, SearchCancelled: what was known before stands.
+        """
+        k, target = require_count("k", k), as_recall(recall, None)
+        with watching(timeout, cancel, None) as watch:
+            self._core.calibrate(k, target, _thread_count(threads), watch)
+
+    def calibration(self) -> tuple[RecallCurve, ...]:
+        """Return what was measured of the recall of walks; empty before :meth:`calibrate`.
+
+        Below ``graph_threshold`` vectors it stays empty: every search is exact there.
+        """
+        return curves_of(self._core)
 
     def range_search(
         self,

@@ -35,6 +35,8 @@ SURFACE = {
     "QuotaLimits",
     "QuotaUsage",
     "RangeNeighbors",
+    "RecallCurve",
+    "RecallPoint",
     "Record",
     "SearchCounters",
     "SearchPages",

@@ -1,0 +1,80 @@
+#include "index/calibration.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace llmspell::index {
+
+std::optional<std::size_t> RecallCurve::width_for(double target) const {
+    for (std::size_t i = 0; i < points.size(); ++i) {
+        if (points[i].least() < target) continue;
+        if (i == 0) return points[0].ef;
+        const double below = points[i - 1].least(), above = points[i].least();
+        const double from = std::log(static_cast<double>(points[i - 1].ef));
+        const double to = std::log(static_cast<double>(points[i].ef));
+        const double share = (target - below) / (above - below);
+        return std::min(points[i].ef,
+                        static_cast<std::size_t>(std::ceil(std::exp(from + share * (to - from)))));
+    }
+    return std::nullopt;
+}
+
+std::size_t k_class(std::size_t k) {
+    for (std::size_t decade = 1;; decade *= 10) {
+        for (const std::size_t step : {1, 2, 5}) {
+            if (k <= step * decade) return step * decade;
+        }
+    }
+}
+
+std::shared_ptr<const RecallCurve> Calibration::find(std::size_t k, bool coded) const {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    for (const auto& curve : curves_) {
+        if (curve->k == k && curve->coded == coded) return curve;
+    }
+    return nullptr;
+}
+
+std::vector<std::shared_ptr<const RecallCurve>> Calibration::all() const {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return curves_;
+}
+
+void Calibration::set(RecallCurve made) {
+    auto curve = std::make_shared<const RecallCurve>(std::move(made));
+    const std::lock_guard<std::mutex> guard(mutex_);
+    std::erase_if(
+        curves_, [&](const auto& old) { return old->k == curve->k && old->coded == curve->coded; });
+    curves_.push_back(std::move(curve));
+    std::sort(curves_.begin(), curves_.end(), [](const auto& a, const auto& b) {
+        return a->coded != b->coded ? a->coded : a->k < b->k;
+    });
+    recording_ = true;
+}
+
+void Calibration::record(const std::byte* queries, std::size_t count, std::size_t vector_bytes) {
+    constexpr std::uint64_t kOften = 4, kSeldom = 64;
+    const std::uint64_t stride = recorded() < kRecent ? kOften : kSeldom;
+    const std::uint64_t first = seen_.fetch_add(count, std::memory_order_relaxed);
+    std::uint64_t i = (stride - first % stride) % stride;
+    if (i >= count) return;
+    const std::unique_lock<std::mutex> guard(mutex_, std::try_to_lock);
+    if (!guard.owns_lock()) return;
+    for (; i < count; i += stride) {
+        const std::uint64_t number = recorded_.fetch_add(1, std::memory_order_relaxed);
+        const std::byte* query = queries + i * vector_bytes;
+        if (number < kRecent) {
+            recent_.insert(recent_.end(), query, query + vector_bytes);
+        } else {
+            std::copy_n(query, vector_bytes, recent_.data() + number % kRecent * vector_bytes);
+        }
+    }
+}
+
+std::vector<std::byte> Calibration::recent() const {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return recent_;
+}
+
+}  // namespace llmspell::index
