@@ -175,17 +175,20 @@ RecallCurve Index::measure(std::size_t k, bool coded, double target, unsigned th
     }
     curve.recorded = calibration_.recorded();
     const auto too_wide = [&](std::size_t ef) { return ef * kDistancesPerStep >= curve.vectors; };
+    const auto wider = [](std::size_t ef) {
+        return static_cast<std::size_t>(std::ceil(kWider * static_cast<double>(ef)));
+    };
     std::size_t ef = std::max<std::size_t>(k + 1, 4);
     curve.exhausted = too_wide(ef);
     if (curve.exhausted) return curve;
     Sample sample = draw_sample(threads, watch);
     (sample.stored ? curve.stored : curve.asked) = sample.count;
     find_bounds(k, sample, threads, watch);
-    for (; !curve.exhausted; ef = static_cast<std::size_t>(std::ceil(kWider * ef))) {
+    for (; !curve.exhausted; ef = wider(ef)) {
         curve.points.push_back(measure_point(k, coded, ef, sample, threads, watch));
         const RecallPoint& point = curve.points.back();
         if (point.recall >= kGoesTo && point.least() >= target) break;
-        curve.exhausted = too_wide(static_cast<std::size_t>(std::ceil(kWider * ef)));
+        curve.exhausted = too_wide(wider(ef));
     }
     return curve;
 }
