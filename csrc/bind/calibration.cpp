@@ -3,6 +3,10 @@
 
 #include <pybind11/stl.h>
 
+#include <optional>
+#include <tuple>
+#include <vector>
+
 #include "bind/arrays.hpp"
 #include "index/index.hpp"
 
@@ -42,12 +46,20 @@ py::list calibration(const Index& self) {
     return out;
 }
 
+std::optional<std::size_t> width_for(
+    const std::vector<std::tuple<std::size_t, double, double>>& points, double recall) {
+    index::RecallCurve curve;
+    for (const auto& [ef, mean, error] : points) curve.points.push_back({ef, mean, error});
+    return curve.width_for(recall);
+}
+
 }  // namespace
 
-void define_calibration(py::class_<Index>& index) {
+void define_calibration(py::module_& module, py::class_<Index>& index) {
     using namespace py::literals;
     index.def("calibrate", &calibrate, "k"_a, "recall"_a, "threads"_a, "watch"_a = py::none())
         .def("calibration", &calibration);
+    module.def("width_for", &width_for, "points"_a, "recall"_a);
 }
 
 }  // namespace llmspell::bind

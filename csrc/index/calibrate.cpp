@@ -85,7 +85,7 @@ void Index::make_query(std::size_t i, Sample& sample) const {
 Index::Sample Index::draw_sample(unsigned threads, Watch* watch) const {
     const std::size_t bytes = storage_.quantiser().vector_bytes();
     Sample sample;
-    sample.vectors = calibration_.recent();
+    sample.vectors = calibration_.recent(bytes);
     sample.count =
         std::clamp(kMaxDistances / std::max<std::size_t>(size(), 1), kMinSample, kMaxSample);
     sample.stored = sample.vectors.size() / bytes < kEnoughAsked;

@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
+
+#include "base/random.hpp"
 
 namespace llmspell::index {
 
@@ -55,13 +59,13 @@ void Calibration::set(RecallCurve made) {
 
 void Calibration::record(const std::byte* queries, std::size_t count, std::size_t vector_bytes) {
     constexpr std::uint64_t kOften = 4, kSeldom = 64;
-    const std::uint64_t stride = recorded() < kRecent ? kOften : kSeldom;
+    const std::uint64_t share = recorded() < kRecent ? kOften : kSeldom;
     const std::uint64_t first = seen_.fetch_add(count, std::memory_order_relaxed);
-    std::uint64_t i = (stride - first % stride) % stride;
-    if (i >= count) return;
-    const std::unique_lock<std::mutex> guard(mutex_, std::try_to_lock);
-    if (!guard.owns_lock()) return;
-    for (; i < count; i += stride) {
+    for (std::size_t i = 0; i < count; ++i) {
+        // By chance, since queries may come in turns.
+        if (SplitMix64(first + i)() % share != 0) continue;
+        const std::unique_lock<std::mutex> guard(mutex_, std::try_to_lock);
+        if (!guard.owns_lock()) continue;
         const std::uint64_t number = recorded_.fetch_add(1, std::memory_order_relaxed);
         const std::byte* query = queries + i * vector_bytes;
         if (number < kRecent) {
@@ -72,9 +76,20 @@ void Calibration::record(const std::byte* queries, std::size_t count, std::size_
     }
 }
 
-std::vector<std::byte> Calibration::recent() const {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    return recent_;
+std::vector<std::byte> Calibration::recent(std::size_t vector_bytes) const {
+    std::vector<std::byte> all;
+    {
+        const std::lock_guard<std::mutex> guard(mutex_);
+        all = recent_;
+    }
+    std::vector<std::byte> each;
+    std::unordered_set<std::string_view> seen;
+    for (std::size_t at = 0; at < all.size(); at += vector_bytes) {
+        const auto* begin = reinterpret_cast<const char*>(all.data() + at);
+        if (!seen.insert({begin, vector_bytes}).second) continue;
+        each.insert(each.end(), all.data() + at, all.data() + at + vector_bytes);
+    }
+    return each;
 }
 
 }  // namespace llmspell::index

@@ -20,7 +20,8 @@ struct RecallPoint {
     std::size_t ef;
     double recall, error;
 
-    double least() const noexcept { return recall - error; }
+    // A margin of one error would be too low for one sample in six.
+    double least() const noexcept { return recall - 1.5 * error; }
 };
 
 // What was measured for one k, and holds for fewer: the nearest are the easiest to find.
@@ -58,7 +59,7 @@ std::size_t k_class(std::size_t k);
 // Curves and recent queries. Thread-safe.
 class Calibration {
   public:
-    static constexpr std::size_t kRecent = 512;
+    static constexpr std::size_t kRecent = 1024;
 
     std::shared_ptr<const RecallCurve> find(std::size_t k, bool coded) const;
     std::vector<std::shared_ptr<const RecallCurve>> all() const;
@@ -68,11 +69,12 @@ class Calibration {
     std::mutex& measuring() noexcept { return measuring_; }
 
     // Records some of the queries that come in, once a curve is there: a quarter of them until
-    // there are kRecent, then one in 64. Never waits.
+    // there are kRecent, then one in 64, by chance but the same each time. Never waits.
     void offer(const std::byte* queries, std::size_t count, std::size_t vector_bytes) {
         if (recording_.load(std::memory_order_relaxed)) record(queries, count, vector_bytes);
     }
-    std::vector<std::byte> recent() const;
+    // One after the other, each once, however often it came in.
+    std::vector<std::byte> recent(std::size_t vector_bytes) const;
     std::uint64_t recorded() const noexcept { return recorded_.load(std::memory_order_relaxed); }
 
   private:

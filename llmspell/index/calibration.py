@@ -62,6 +62,14 @@ class RecallCurve:
         recalls = [point.recall for point in self.points]
         return float(np.interp(math.log(ef_search), widths, recalls))
 
+    def width_for(self, recall: float) -> int | None:
+        """Return the least ``ef_search`` that reaches ``recall``, its error allowed for.
+
+        None where no point does: a search for that recall measures on, or is exact.
+        """
+        points = [(point.ef_search, point.recall, point.error) for point in self.points]
+        return _core.width_for(points, as_recall(recall, None))
+
 
 def curves_of(core: _core.Index) -> tuple[RecallCurve, ...]:
     """Return what the core has measured."""

@@ -305,9 +305,9 @@ class Index:
         ``cancel`` does it anew; others go on by what is known, and aim higher. It takes seconds at
         100,000 vectors, on ``threads`` of the call; a change waits for milliseconds of it.
 
-        The queries are the last 512 recorded of those searched with, where at least 256 are there:
-        from the first calibration on one in four is recorded, later one in 64, as a copy. Else they
-        are stored vectors, searched for as if they weren't there.
+        The queries are the last 1,024 recorded of those searched with, each once, where at least
+        256 are there: from the first calibration on one in four is recorded, later one in 64, as
+        a copy. Else they are stored vectors, searched for as if they weren't there.
 
         Args:
             k: the next of 1, 2, 5, 10, 20, 50, ... is measured, and holds for fewer.

@@ -140,6 +140,10 @@ def test_a_curve_says_what_it_was_measured_on(index: Index) -> None:
     between = curve.recall_at(widths[0] + 1)
     assert between is not None
     assert curve.points[0].recall <= between <= curve.points[1].recall
+    width = curve.width_for(0.95)
+    assert width is not None
+    assert widths[0] < width < widths[-1]
+    assert curve.width_for(1.0) is None
     fresh.add([N], clustered(1, DIM, 9))
     assert fresh.calibration()[0].changed == pytest.approx(1 / N)
 
@@ -180,7 +184,7 @@ def test_after_half_of_the_content_became_another_the_recall_holds() -> None:
     # Where searches go to a part alone, that they do must be seen first.
     index.search(another(4_000, 26), 10, recall=0.95)
     index.calibrate(10)
-    assert index.calibration()[0].asked_queries == 512
+    assert index.calibration()[0].asked_queries > 900
     assert achieved(index, another(QUERIES, 28), 10, 0.95) >= 0.94
 
 
