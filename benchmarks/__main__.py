@@ -1,13 +1,14 @@
-"""Command line: ``python -m benchmarks recall|filter|stream|tenant|import|ingest``."""
+"""Command line: ``python -m benchmarks recall|calibration|filter|stream|tenant|import|ingest``."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import filtered, imports, ingest, recall, stream, tenant
+from benchmarks import calibration, filtered, imports, ingest, recall, stream, tenant
 
 _BENCHMARKS = {
     "recall": recall,
+    "calibration": calibration,
     "filter": filtered,
     "stream": stream,
     "tenant": tenant,
