@@ -43,6 +43,7 @@ class Codebook {
     std::size_t groups() const noexcept { return groups_; }  // a multiple of 4; 0: untrained
     std::size_t code_bytes() const noexcept { return groups_ / 2; }
     std::size_t bytes() const noexcept;
+    float nearest() const noexcept { return nearest_; }
 
     // Group 2 * i has the low half of byte i.
     Code encode(const float* vector, std::uint8_t* code, CodeScratch& scratch) const;

@@ -14,6 +14,10 @@ constexpr std::size_t kMaxStarts = 256;
 // steps that would find as many more.
 constexpr std::size_t kMoreKept = 16;
 
+// A walk that goes by distance takes at most so many times the steps it takes on average: hard
+// queries gain little by more.
+constexpr std::size_t kMostSteps = 2;
+
 RowLayout one_block(RowLayout layout) {
     layout.blocks = 1;
     return layout;
@@ -22,7 +26,7 @@ RowLayout one_block(RowLayout layout) {
 }  // namespace
 
 CodedGraph::CodedGraph(const Quantiser& quantiser, std::uint32_t max_neighbors)
-    : codes_(quantiser.dim(), quantiser.metric(), max_neighbors) {
+    : codes_(quantiser.dim(), quantiser.metric(), max_neighbors), reach_(quantiser.metric()) {
     Sq4 refined(quantiser.dim(), quantiser.metric());
     if (2 * refined.row_bytes() < quantiser.row_bytes()) refined_ = std::move(refined);
 }
@@ -36,6 +40,7 @@ void CodedGraph::train(const Storage& storage, Graph& graph, std::span<const Slo
         storage.quantiser().decode(storage.row(slots[i * slots.size() / count]), &sample[i * dim]);
     }
     codes_.train(std::move(sample));
+    reach_.clear();
     trained_for_ = slots.size();
     useful_ = true;
     encode(storage, slots, threads);
@@ -130,6 +135,7 @@ void CodedGraph::clear() noexcept {
     codes_.clear();
     if (refined_) refined_->clear();
     starts_ = {};
+    reach_.clear();
     start_rows_ = nodes_ = trained_for_ = 0;
     useful_ = false;
     root_ = kNoSlot;
@@ -183,7 +189,11 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
                         SearchContext& context, Slot passed_by) const {
     const RowLayout start_layout = one_block(codes_.layout());
     const WalkRows starts{starts_.data(), start_layout.bytes(), start_layout};
-    const WalkRows rows{graph.bottom_row(0), graph.row_bytes(), codes_.layout()};
+    WalkRows rows{graph.bottom_row(0), graph.row_bytes(), codes_.layout()};
+    if (refined_) {
+        rows.later = refined_->rows();
+        rows.later_stride = refined_->row_bytes();
+    }
     WalkQuery walk_query = codes_.query(vector, context.code);
     // Twice, since the first choice is by tables so coarse that it may be a bad one.
     for (int pass = 0; pass < 2 && codes_.layout().has_bias; ++pass) {
@@ -196,15 +206,61 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
         storage.keys(query, nearest, 1, &distance);
         walk_query = codes_.narrowed(distance, context.code);
     }
-    // Room for as many deleted ones as there are on average, twice over.
-    std::size_t width = ef + 2 * ef * storage.deleted() / (storage.live() + storage.deleted());
-    for (;; width *= 2) {
-        context.walk.reset(width + width / 4 + kMoreKept, width);
+    const auto walk = [&](std::size_t width, std::size_t most, const WalkReach& reach) {
+        context.walk.reset(most + most / 4 + kMoreKept, most, reach);
         if (passed_by != kNoSlot) pass_by(passed_by, walk_query, context.walk);
         codes_.kernels().walk(starts, start_rows_, rows, walk_query, context.walk);
         order(storage, vector, query, wanted, context);
-        if (context.accepted.size() >= wanted || context.walk.size < width) return;
+        return context.accepted.size() >= wanted || context.walk.size < width;
+    };
+    // Room for as many deleted ones as there are on average, twice over.
+    const auto with_deleted = [&](std::size_t count) {
+        return count + 2 * count * storage.deleted() / (storage.live() + storage.deleted());
+    };
+    std::size_t width = with_deleted(ef);
+    if (reach_.known()) {
+        const std::size_t k = with_deleted(wanted) + (passed_by == kNoSlot ? 0 : 1);
+        walk(width, kMostSteps * width, reach_.at(k, width));
+        if (context.accepted.size() >= wanted) return;
     }
+    while (!walk(width, width, {})) width *= 2;
+}
+
+void CodedGraph::survey(const Storage& storage, const Graph& graph) {
+    constexpr std::size_t kQueries = 64, kNearest = 10;
+    if (!useful_ || (reach_.known() && storage.live() < 2 * surveyed_for_)) return;
+    std::vector<Slot> live;
+    for (Slot slot = 0; slot < graph.slots(); ++slot) {
+        if (graph.contains(slot) && storage.is_live(slot)) live.push_back(slot);
+    }
+    surveyed_for_ = live.size();
+    const std::size_t queries = std::min(kQueries, live.size());
+    if (live.size() < kNearest + 2) return;
+    Reach found(storage.quantiser().metric());
+    found.start(codes_.codebook().nearest());
+    reach_.clear();  // walks of a fixed width tell
+    SearchContext context;
+    std::vector<float> vector(storage.quantiser().dim()), estimates, errors;
+    for (std::size_t i = 0; i < queries; ++i) {
+        const Slot slot = live[i * live.size() / queries];
+        const Query query = storage.quantiser().query_of_row(storage.row(slot), context.row_query);
+        storage.quantiser().decode(storage.row(slot), vector.data());
+        search(storage, graph, vector.data(), query, Reach::kRanks, kNearest, context, slot);
+        const WalkPool& pool = context.walk;
+        estimates.clear();
+        errors.clear();
+        for (std::size_t n = 0; n < pool.size; ++n) {
+            if (pool.slots()[n] == slot) continue;
+            estimates.push_back(WalkPool::value_of(pool.keys()[n]));
+            for (std::size_t at = 0; at < context.accepted.size(); ++at) {
+                const Candidate& near = context.accepted[at];
+                if (near.slot == pool.slots()[n]) errors.push_back(estimates.back() - near.key);
+            }
+        }
+        if (!estimates.empty()) found.add_walk(estimates, errors);
+    }
+    found.finish();
+    reach_ = std::move(found);
 }
 
 // Puts a node into a pool as one whose links were followed.

@@ -12,6 +12,7 @@
 #include "base/aligned.hpp"
 #include "index/codes.hpp"
 #include "index/graph.hpp"
+#include "index/reach.hpp"
 #include "index/search.hpp"
 #include "index/sq4.hpp"
 #include "index/storage.hpp"
@@ -44,6 +45,9 @@ class CodedGraph {
     // the graph.
     void pack(Graph& graph, bool removed, unsigned threads);
 
+    // Learns how far walks go, where codes are new or there are twice as many vectors.
+    void survey(const Storage& storage, const Graph& graph);
+
     // Leaves in context.accepted of the `ef` nearest by estimate the `wanted` that are nearest by
     // their true keys, and live; of more than `ef`, where too few of those are live. `vector` is
     // the query as a float vector, of unit length under cosine. `passed_by` may be found, but its
@@ -67,7 +71,9 @@ class CodedGraph {
     std::size_t trained_for_ = 0;  // vectors
     bool useful_ = false;
     std::size_t nodes_ = 0;  // in the graph when the starts were chosen
-    Slot root_ = kNoSlot;    // from which every node can be reached
+    Reach reach_;
+    std::size_t surveyed_for_ = 0;  // vectors
+    Slot root_ = kNoSlot;           // from which every node can be reached
 };
 
 }  // namespace llmspell::index

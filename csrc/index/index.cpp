@@ -196,6 +196,7 @@ void Index::code(std::span<const Slot> slots, bool all, unsigned threads) {
         coded_->encode(storage_, slots, threads);
     }
     coded_->pack(graph_, all, threads);
+    coded_->survey(storage_, graph_);
 }
 
 // Deleted nodes are bridged once they are one in fifty, so that a pass over the graph is shared by

@@ -28,6 +28,9 @@ class Sq4 {
 
     std::size_t row_bytes() const noexcept { return row_bytes_; }
     std::size_t bytes() const noexcept { return rows_.bytes(); }
+    const std::byte* rows() const noexcept {
+        return reinterpret_cast<const std::byte*>(rows_.data());
+    }
 
     void resize(std::size_t slots);
     void clear() noexcept { rows_ = {}; }

@@ -28,7 +28,9 @@ inline void insert(WalkPool& pool, std::int32_t key, Slot slot) {
     keys[at] = key;
     slots[at] = slot;
     if (!full) ++pool.size;
-    if (pool.size == pool.limit) pool.bound = keys[pool.size - 1] & ~WalkPool::kFlags;
+    if (pool.size == pool.limit) {
+        pool.bound = std::min(pool.bound, keys[pool.size - 1] & ~WalkPool::kFlags);
+    }
     if (at < pool.next) pool.next = at;
 }
 
@@ -52,9 +54,8 @@ inline void scan(const RowLayout& layout, const std::byte* row, const WalkQuery&
     }
 }
 
-inline void fetch(const WalkRows& graph, Slot slot) {
-    const std::byte* row = graph.rows + slot * graph.stride;
-    for (std::size_t at = 0; at < graph.stride; at += 64) __builtin_prefetch(row + at);
+inline void fetch(const std::byte* row, std::size_t bytes) {
+    for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
 }
 
 // Asks for the rows that will be read next, as things stand.
@@ -67,8 +68,19 @@ inline void fetch_ahead(const WalkRows& graph, WalkPool& pool) {
         ++seen;
         if ((keys[i] & WalkPool::kFetched) != 0) continue;
         keys[i] |= WalkPool::kFetched;
-        fetch(graph, pool.slots()[i]);
+        fetch(graph.rows + pool.slots()[i] * graph.stride, graph.stride);
     }
+}
+
+// Narrows the pool to its reach, and tells whether the node that comes next is within it.
+inline bool reaches(WalkPool& pool) {
+    const WalkReach& reach = pool.reach;
+    if (pool.size <= reach.rank) return true;
+    const std::int32_t* keys = pool.keys();
+    const float key = WalkPool::value_of(keys[reach.rank]);
+    const float unit = std::max(reach.slope * key, reach.least);
+    pool.bound = std::min(pool.bound, WalkPool::key_of(key + reach.kept * unit));
+    return WalkPool::value_of(keys[pool.next]) <= key + reach.expanded * unit;
 }
 
 template <bool kBias>
@@ -89,11 +101,17 @@ void walk_rows(const WalkRows& starts, std::size_t start_rows, const WalkRows& g
         while (pool.next < pool.size && (keys[pool.next] & WalkPool::kExpanded) != 0) {
             ++pool.next;
         }
-        if (pool.next >= std::min(pool.size, pool.expansions)) return;
+        if (pool.next >= std::min(pool.size, pool.expansions) || !reaches(pool)) break;
         keys[pool.next] |= WalkPool::kExpanded;
         const Slot slot = pool.slots()[pool.next++];
+        if (graph.later != nullptr) {
+            const std::byte* later = graph.later + slot * graph.later_stride;
+            fetch(later, graph.later_stride);
+            __builtin_prefetch(later + graph.later_stride - 1);
+        }
         scan<kBias>(graph.layout, graph.rows + slot * graph.stride, query, pool);
     }
+    while (pool.size > 0 && (keys[pool.size - 1] & ~WalkPool::kFlags) > pool.bound) --pool.size;
 }
 
 void walk(const WalkRows& starts, std::size_t start_rows, const WalkRows& graph,

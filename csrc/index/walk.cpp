@@ -6,7 +6,7 @@
 
 namespace llmspell::index {
 
-void WalkPool::reset(std::size_t most, std::size_t expanded) {
+void WalkPool::reset(std::size_t most, std::size_t expanded, const WalkReach& how_far) {
     // One more than the limit, so that a newcomer fits before the last one falls off.
     const std::size_t wanted = most + 1 + 2 * kPad;
     if (key_memory.size() < wanted) {
@@ -17,6 +17,7 @@ void WalkPool::reset(std::size_t most, std::size_t expanded) {
     size = next = 0;
     limit = most;
     expansions = expanded;
+    reach = how_far;
     bound = kNone;
 }
 

@@ -10,6 +10,7 @@
 // All is one table of functions per instruction-set level, as in simd/kernels.hpp.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -53,6 +54,16 @@ struct WalkQuery {
     float offset;  // key = bias - factor * (step * sum of entries + offset)
 };
 
+// How far a walk goes, in estimated keys: nodes further beyond the one at `rank` than `expanded`
+// are not expanded, and those further than `kept` are not kept. Both are in units.
+struct WalkReach {
+    std::size_t rank = ~std::size_t{0};
+    float expanded = 0.0f;
+    float kept = 0.0f;
+    float slope = 0.0f;  // a unit is slope * key, and at least `least`
+    float least = 1.0f;
+};
+
 // The nearest candidates in order. A key is a float as an integer of the same order, its last two
 // bits given to flags. A node's estimate is the same from whichever row it comes, so one that is
 // here already is found by its key, and no set of visited nodes is needed.
@@ -61,10 +72,20 @@ struct WalkPool {
     static constexpr std::int32_t kExpanded = 1, kFetched = 2, kFlags = 3;
     static constexpr std::size_t kPad = 16;  // a vector may reach so far beyond either end
 
-    // Keeps `most` nodes; the first `expanded` of them are expanded.
-    void reset(std::size_t most, std::size_t expanded);
+    // Keeps `most` nodes; the first `expanded` of them are expanded, as far as they are in reach.
+    void reset(std::size_t most, std::size_t expanded, const WalkReach& how_far = {});
+
+    static float value_of(std::int32_t key) noexcept {
+        key &= ~kFlags;
+        return std::bit_cast<float>(key ^ ((key >> 31) & INT32_MAX));
+    }
+    static std::int32_t key_of(float value) noexcept {
+        const auto key = std::bit_cast<std::int32_t>(value);
+        return (key ^ ((key >> 31) & INT32_MAX)) & ~kFlags;
+    }
 
     std::int32_t* keys() noexcept { return key_memory.data() + kPad; }
+    const std::int32_t* keys() const noexcept { return key_memory.data() + kPad; }
     Slot* slots() noexcept { return slot_memory.data() + kPad; }
     const Slot* slots() const noexcept { return slot_memory.data() + kPad; }
 
@@ -72,6 +93,7 @@ struct WalkPool {
     std::size_t limit = 0;
     std::size_t expansions = 0;  // of the nearest only
     std::size_t next = 0;        // none before it is left to expand
+    WalkReach reach;
     std::int32_t bound = kNone;  // what a newcomer must be below
     AlignedArray<std::int32_t> key_memory;
     AlignedArray<Slot> slot_memory;
@@ -81,6 +103,9 @@ struct WalkRows {
     const std::byte* rows;
     std::size_t stride;
     RowLayout layout;
+    // What will be read next of a node that was expanded: its row of these, if there are any.
+    const std::byte* later = nullptr;
+    std::size_t later_stride = 0;
 };
 
 struct WalkKernels {

@@ -81,18 +81,20 @@ struct Rows {
         return (bits ^ ((bits >> 31) & INT32_MAX)) & ~WalkPool::kFlags;
     }
 
-    // The `ef` nearest that a walk comes to from `starts`, which expands the first `most` of them;
-    // of equal keys the latest comes first.
-    std::vector<Slot> nearest(const std::vector<Slot>& starts, std::size_t ef,
-                              std::size_t most) const {
+    // The `ef` nearest that a walk comes to from `starts`, which expands the first `most` of them,
+    // as far as they are in reach; of equal keys the latest comes first.
+    std::vector<Slot> nearest(const std::vector<Slot>& starts, std::size_t ef, std::size_t most,
+                              const WalkReach& reach) const {
         struct Entry {
             std::int32_t key;
             Slot node;
             bool expanded;
         };
         std::vector<Entry> pool;
+        std::int32_t bound = WalkPool::kNone;
         const auto offer = [&](Slot node) {
             const std::int32_t own = key(node);
+            if (own >= bound) return;
             if (pool.size() == ef && own >= pool.back().key) return;
             for (const Entry& entry : pool) {
                 if (entry.node == node) return;
@@ -109,12 +111,20 @@ struct Rows {
             if (next == pool.end() || next - pool.begin() >= static_cast<std::ptrdiff_t>(most)) {
                 break;
             }
+            if (pool.size() > reach.rank) {
+                const float at = WalkPool::value_of(pool[reach.rank].key);
+                const float unit = std::max(reach.slope * at, reach.least);
+                bound = std::min(bound, WalkPool::key_of(at + reach.kept * unit));
+                if (WalkPool::value_of(next->key) > at + reach.expanded * unit) break;
+            }
             next->expanded = true;
             const Slot node = next->node;
             for (const Slot to : links[node]) offer(to);
         }
         std::vector<Slot> nodes;
-        for (const Entry& entry : pool) nodes.push_back(entry.node);
+        for (const Entry& entry : pool) {
+            if (entry.key <= bound) nodes.push_back(entry.node);
+        }
         return nodes;
     }
 
@@ -129,6 +139,7 @@ struct Rows {
 };
 
 void walk_finds_what_a_plain_search_finds() {
+    const WalkReach reaches[] = {{}, {0, 40, 40, 0, 1}, {9, 25, 90, 0, 1}, {4, 0, 0.5f, 1, 60}};
     for (const std::size_t blocks : {1u, 2u, 3u}) {
         for (const std::size_t groups : {4u, 96u, 128u}) {
             for (const bool has_bias : {false, true}) {
@@ -144,10 +155,12 @@ void walk_finds_what_a_plain_search_finds() {
                 WalkPool pool;  // one for all, as a search's scratch is
                 for (const std::size_t ef : {1u, 2u, 3u, 15u, 16u, 17u, 100u, 255u, 600u, 2000u}) {
                     for (const std::size_t most : {ef, ef / 2 + 1}) {
-                        pool.reset(ef, most);
-                        kernels().walk(starts, 1, graph, query, pool);
-                        CHECK(std::vector<Slot>(pool.slots(), pool.slots() + pool.size) ==
-                              rows.nearest({3, 5, 8}, ef, most));
+                        for (const WalkReach& reach : reaches) {
+                            pool.reset(ef, most, reach);
+                            kernels().walk(starts, 1, graph, query, pool);
+                            CHECK(std::vector<Slot>(pool.slots(), pool.slots() + pool.size) ==
+                                  rows.nearest({3, 5, 8}, ef, most, reach));
+                        }
                     }
                 }
             }
