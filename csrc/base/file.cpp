@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 #else
+#include <io.h>
 #include <process.h>
 #endif
 
@@ -35,9 +36,22 @@ void check_path(const std::string& path) {
 struct Closer {
     void operator()(std::FILE* file) const noexcept { std::fclose(file); }
 };
-using File = std::unique_ptr<std::FILE, Closer>;
 
-constexpr std::size_t kMinRead = 4096;
+int seek(std::FILE* file, std::int64_t offset, int from) {
+#ifndef _WIN32
+    return ::fseeko(file, static_cast<off_t>(offset), from);
+#else
+    return ::_fseeki64(file, offset, from);
+#endif
+}
+
+std::int64_t tell(std::FILE* file) {
+#ifndef _WIN32
+    return ::ftello(file);
+#else
+    return ::_ftelli64(file);
+#endif
+}
 
 // Of this process and call, so that two that save under one name don't write into one file.
 std::string unique_suffix() {
@@ -73,30 +87,42 @@ void sync_directory(const std::string& path) {
 
 }  // namespace
 
-std::vector<std::byte> read_file(const std::string& path) {
+File::File(const std::string& path) : path_(path) {
     check_path(path);
-    const File file(std::fopen(path.c_str(), "rb"));
-    if (!file) fail("can't open", path);
-    // The size is a hint: by now another file may have taken the name of the one that is open.
-    std::error_code unknown;
-    const std::uintmax_t size = std::filesystem::file_size(path, unknown);
-    std::vector<std::byte> bytes(unknown ? kMinRead : size + kMinRead);
-    std::size_t have = 0;
-    while (const std::size_t got =
-               std::fread(bytes.data() + have, 1, bytes.size() - have, file.get())) {
-        have += got;
-        if (have == bytes.size()) bytes.resize(bytes.size() * 2);
+    file_.reset(std::fopen(path.c_str(), "rb"));
+    if (!file_) fail("can't open", path);
+    // A folder opens, and has no size or one that is none.
+    if (std::filesystem::is_directory(path)) {
+        errno = EISDIR;
+        fail("can't read", path);
     }
-    if (std::ferror(file.get()) != 0) fail("can't read", path);
-    bytes.resize(have);
-    return bytes;
+    if (seek(file_.get(), 0, SEEK_END) != 0) fail("can't read", path);
+    const std::int64_t end = tell(file_.get());
+    if (end < 0) fail("can't read", path);
+    size_ = static_cast<std::uint64_t>(end);
+}
+
+int File::descriptor() const noexcept {
+#ifndef _WIN32
+    return ::fileno(file_.get());
+#else
+    return ::_fileno(file_.get());
+#endif
+}
+
+void File::read(std::uint64_t offset, void* out, std::size_t bytes) const {
+    if (bytes == 0) return;
+    if (seek(file_.get(), static_cast<std::int64_t>(offset), SEEK_SET) != 0 ||
+        std::fread(out, 1, bytes, file_.get()) != bytes) {
+        fail("can't read", path_);
+    }
 }
 
 void write_file_atomically(const std::string& path,
                            std::span<const std::span<const std::byte>> parts) {
     check_path(path);
     const std::string beside = path + unique_suffix();
-    File file(std::fopen(beside.c_str(), "wbx"));
+    std::unique_ptr<std::FILE, Closer> file(std::fopen(beside.c_str(), "wbx"));
     if (!file) fail("can't create", beside);
     try {
         for (const std::span<const std::byte> part : parts) {

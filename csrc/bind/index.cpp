@@ -88,6 +88,7 @@ py::dict to_dict(const index::MemoryBytes& memory) {
     out["refined_codes"] = memory.refined_codes;
     out["codebook"] = memory.codebook;
     out["scratch"] = memory.scratch;
+    out["mapped"] = memory.mapped;
     return out;
 }
 
@@ -154,12 +155,12 @@ py::dict audit(Index& self, std::size_t sample, std::uint64_t seed, unsigned thr
     return out;
 }
 
-py::tuple load(const std::string& path) {
+py::tuple load(const std::string& path, bool map) {
     std::uint64_t tag = 0;
     std::unique_ptr<Index> loaded;
     {
-        const py::gil_scoped_release unlocked;  // reads a whole file
-        loaded = Index::load(path, &tag);
+        const py::gil_scoped_release unlocked;  // reads a file, whole unless it is mapped
+        loaded = Index::load(path, &tag, map);
     }
     return py::make_tuple(std::move(loaded), tag);
 }
@@ -192,7 +193,8 @@ void register_index(py::module_& module) {
         .def("remove", &remove, "labels"_a.noconvert())
         .def("get", &get, "labels"_a.noconvert())
         .def("save", &Index::save, "path"_a, "tag"_a, py::call_guard<py::gil_scoped_release>())
-        .def_static("load", &load, "path"_a)
+        .def_static("load", &load, "path"_a, "mmap"_a)
+        .def("verify", &Index::verify, py::call_guard<py::gil_scoped_release>())
         .def("stats", &stats)
         .def("audit", &audit, "sample"_a, "seed"_a, "threads"_a, "repair"_a)
         .def("__len__", &Index::size)

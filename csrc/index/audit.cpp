@@ -56,37 +56,6 @@ void check_links(const Graph& graph, Slot slot, GraphFaults& faults) {
     }
 }
 
-std::size_t count_unrooted(const Graph& graph) {
-    enum State : std::uint8_t { unknown, open, rooted, lost };
-    std::vector<State> states(graph.slots(), unknown);
-    std::vector<Slot> path;
-    std::size_t count = 0;
-    for (Slot slot = 0; slot < graph.slots(); ++slot) {
-        if (!graph.contains(slot)) continue;
-        path.clear();
-        State outcome = lost;
-        for (Slot at = slot;;) {
-            if (states[at] != unknown) {  // open: the parents go round in a circle
-                outcome = states[at] == rooted ? rooted : lost;
-                break;
-            }
-            states[at] = open;
-            path.push_back(at);
-            const Slot parent = graph.parent(at);
-            if (parent == at || !on_layer(graph, parent, 0)) {
-                outcome = parent == at && at == graph.entry() ? rooted : lost;
-                break;
-            }
-            const std::span<const Slot> links = graph.links(parent, 0);
-            if (std::find(links.begin(), links.end(), at) == links.end()) break;
-            at = parent;
-        }
-        for (const Slot at : path) states[at] = outcome;
-        count += outcome == lost ? path.size() : 0;
-    }
-    return count;
-}
-
 // Calls each(level, seen) for every layer from the top, where `seen` is what walks from above, and
 // on from there, come to.
 template <class Each>
@@ -189,6 +158,37 @@ const std::byte* stored_vector(const Storage& storage, Slot slot, SearchContext&
 }
 
 }  // namespace
+
+std::size_t count_unrooted(const Graph& graph) {
+    enum State : std::uint8_t { unknown, open, rooted, lost };
+    std::vector<State> states(graph.slots(), unknown);
+    std::vector<Slot> path;
+    std::size_t count = 0;
+    for (Slot slot = 0; slot < graph.slots(); ++slot) {
+        if (!graph.contains(slot)) continue;
+        path.clear();
+        State outcome = lost;
+        for (Slot at = slot;;) {
+            if (states[at] != unknown) {  // open: the parents go round in a circle
+                outcome = states[at] == rooted ? rooted : lost;
+                break;
+            }
+            states[at] = open;
+            path.push_back(at);
+            const Slot parent = graph.parent(at);
+            if (parent == at || !on_layer(graph, parent, 0)) {
+                outcome = parent == at && at == graph.entry() ? rooted : lost;
+                break;
+            }
+            const std::span<const Slot> links = graph.links(parent, 0);
+            if (std::find(links.begin(), links.end(), at) == links.end()) break;
+            at = parent;
+        }
+        for (const Slot at : path) states[at] = outcome;
+        count += outcome == lost ? path.size() : 0;
+    }
+    return count;
+}
 
 GraphFaults check_graph(const Storage& storage, const Graph& graph) {
     GraphFaults faults;

@@ -42,6 +42,9 @@ struct Mended {
 // Reads the graph whole, without trusting any of its links.
 GraphFaults check_graph(const Storage& storage, const Graph& graph);
 
+// Nodes that no way along the tree leads to, by links that are there.
+std::size_t count_unrooted(const Graph& graph);
+
 // Mends what check_graph counts, but for missing nodes. The caller holds the index for itself.
 Mended mend_graph(const Storage& storage, Graph& graph, const Params& params);
 

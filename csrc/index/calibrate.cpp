@@ -77,7 +77,7 @@ void Index::make_query(std::size_t i, Sample& sample) const {
         if (storage_.is_live(slot) && graph_.contains(slot) && graph_.level(slot) == 0) break;
         slot = static_cast<Slot>((slot + 1) % storage_.slots());
     }
-    storage_.quantiser().decode(storage_.row(slot),
+    storage_.quantiser().decode(storage_.checked_row(slot),
                                 sample.vectors.data() + i * storage_.quantiser().vector_bytes());
     sample.left_out[i] = storage_.label(slot);
 }
@@ -170,6 +170,7 @@ RecallCurve Index::measure(std::size_t k, bool coded, double target, unsigned th
     curve.coded = coded;
     {
         const SharedLock lock(*this, watch);
+        check_blocks();  // all are read
         curve.vectors = storage_.live();
         curve.version = storage_.version();
     }

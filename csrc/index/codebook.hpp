@@ -45,6 +45,10 @@ class Codebook {
     std::size_t bytes() const noexcept;
     float nearest() const noexcept { return nearest_; }
 
+    // As numbers, and back: false where they are none that training gives.
+    void write(std::vector<std::byte>& out) const;
+    bool read(std::span<const std::byte>& in);
+
     // Group 2 * i has the low half of byte i.
     Code encode(const float* vector, std::uint8_t* code, CodeScratch& scratch) const;
     // The tables lie in `scratch`.

@@ -84,7 +84,7 @@ bool CodedGraph::tells_neighbours(const Storage& storage, std::span<const Slot> 
             walk_query = codes_.narrowed(context.accepted[kNearest - 1].key, context.code);
         }
         context.walk.reset(kNearest + kNearest / 4 + kMoreKept, 0);
-        codes_.kernels().scan({rows.data(), layout.bytes(), layout}, blocks, walk_query,
+        codes_.kernels().scan({rows.data(), layout.bytes(), layout, nullptr}, blocks, walk_query,
                               context.walk);
         const Slot* found = context.walk.slots();
         for (std::size_t n = 0; n < kNearest; ++n) {
@@ -189,9 +189,9 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
                         SearchContext& context, Slot passed_by) const {
     const RowLayout start_layout = one_block(codes_.layout());
     const WalkRows starts{starts_.data(), start_layout.bytes(), start_layout};
-    WalkRows rows{graph.bottom_row(0), graph.row_bytes(), codes_.layout()};
+    WalkRows rows{graph.bottom_row(0), graph.row_bytes(), codes_.layout(), graph.guard()};
     if (refined_) {
-        rows.later = refined_->rows();
+        rows.later = reinterpret_cast<const std::byte*>(refined_->rows().data());
         rows.later_stride = refined_->row_bytes();
     }
     WalkQuery walk_query = codes_.query(vector, context.code);
@@ -200,6 +200,7 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
         context.walk.reset(passed_by == kNoSlot ? 1 : 2, 0);
         if (passed_by != kNoSlot) pass_by(passed_by, walk_query, context.walk);
         codes_.kernels().walk(starts, start_rows_, rows, walk_query, context.walk);
+        if (context.walk.size == 0) break;  // codes that no index makes
         const Slot* nearest = context.walk.slots();
         if (context.walk.size > 1 && *nearest == passed_by) ++nearest;
         float distance = 0.0f;
@@ -269,7 +270,7 @@ void CodedGraph::pass_by(Slot slot, const WalkQuery& query, WalkPool& pool) cons
     AlignedArray<std::byte> row;
     row.resize(layout.bytes());
     codes_.pack(row.data(), layout, std::span(&slot, 1));
-    codes_.kernels().scan({row.data(), layout.bytes(), layout}, 1, query, pool);
+    codes_.kernels().scan({row.data(), layout.bytes(), layout, nullptr}, 1, query, pool);
     if (pool.size > 0) pool.keys()[0] |= WalkPool::kExpanded | WalkPool::kFetched;
 }
 

@@ -26,6 +26,9 @@ class CodedGraph {
     std::size_t bytes() const noexcept {
         return codes_.bytes() + starts_.bytes() + refined_bytes();
     }
+    std::size_t mapped_bytes() const noexcept {
+        return codes_.mapped_bytes() + (refined_ ? refined_->rows().mapped_bytes() : 0);
+    }
     std::size_t refined_row_bytes() const noexcept { return refined_ ? refined_->row_bytes() : 0; }
     std::size_t refined_bytes() const noexcept { return refined_ ? refined_->bytes() : 0; }
     const Codes& codes() const noexcept { return codes_; }
@@ -55,6 +58,14 @@ class CodedGraph {
     void search(const Storage& storage, const Graph& graph, const float* vector, const Query& query,
                 std::size_t ef, std::size_t wanted, SearchContext& context,
                 Slot passed_by = kNoSlot) const;
+
+    // What a snapshot holds besides codes and four-bit rows: the codebook, where walks start, and
+    // when to learn anew. Reading it back, for `graph`, is false where it holds what none writes.
+    std::vector<std::byte> state() const;
+    bool restore(std::span<const std::byte> state, const Graph& graph);
+    Codes& codes() noexcept { return codes_; }
+    Sq4* refined() noexcept { return refined_ ? &*refined_ : nullptr; }
+    const Sq4* refined() const noexcept { return refined_ ? &*refined_ : nullptr; }
 
   private:
     void pass_by(Slot slot, const WalkQuery& query, WalkPool& pool) const;

@@ -14,8 +14,23 @@ Codes::Codes(std::size_t dim, Metric metric, std::uint32_t max_neighbors)
       kernels_(&walk_kernels(simd::active().level)) {}
 
 std::size_t Codes::bytes() const noexcept {
-    return codebook_.bytes() + bytes_.bytes() + factors_.capacity() * sizeof(factors_[0]) +
-           biases_.capacity() * sizeof(biases_[0]);
+    return codebook_.bytes() + bytes_.bytes() + factors_.bytes() + biases_.bytes();
+}
+
+std::size_t Codes::mapped_bytes() const noexcept {
+    return bytes_.mapped_bytes() + factors_.mapped_bytes() + biases_.mapped_bytes();
+}
+
+bool Codes::restore(std::span<const std::byte>& codebook) {
+    if (!codebook_.read(codebook)) return false;
+    layout_.groups = codebook_.groups();
+    return true;
+}
+
+void Codes::restore(Arrays arrays) noexcept {
+    bytes_ = std::move(arrays.bytes);
+    factors_ = std::move(arrays.factors);
+    biases_ = std::move(arrays.biases);
 }
 
 void Codes::train(std::vector<float> sample) {
@@ -27,7 +42,12 @@ void Codes::train(std::vector<float> sample) {
 void Codes::resize(std::size_t slots) {
     const std::size_t row = codebook_.code_bytes();
     const std::size_t rows = bytes_.size() / row;
-    if (slots > rows) bytes_.resize(std::max(slots, rows + rows / 2) * row);
+    if (slots > rows) {
+        const std::size_t grown = std::max(slots, rows + rows / 2);
+        bytes_.resize(grown * row);
+        factors_.reserve(grown);
+        if (layout_.has_bias) biases_.reserve(grown);
+    }
     factors_.resize(slots);
     if (layout_.has_bias) biases_.resize(slots);
 }
@@ -56,8 +76,10 @@ void Codes::renumber(const std::vector<Slot>& moved, std::size_t live) {
     const std::size_t row = codebook_.code_bytes();
     AlignedArray<std::uint8_t> bytes;
     bytes.resize(live * row);
-    std::vector<std::uint16_t> factors(live);
-    std::vector<float> biases(layout_.has_bias ? live : 0);
+    AlignedArray<std::uint16_t> factors;
+    factors.resize(live);
+    AlignedArray<float> biases;
+    biases.resize(layout_.has_bias ? live : 0);
     for (Slot slot = 0; slot < moved.size(); ++slot) {
         if (moved[slot] == kNoSlot) continue;
         std::memcpy(bytes.data() + moved[slot] * row, bytes_.data() + slot * row, row);

@@ -20,9 +20,22 @@ class Codes {
     const RowLayout& layout() const noexcept { return layout_; }
     const Codebook& codebook() const noexcept { return codebook_; }
     std::size_t bytes() const noexcept;
+    std::size_t mapped_bytes() const noexcept;  // besides, of a file
 
     // Vectors that are set must be set again, and the layout may be another.
     void train(std::vector<float> sample);
+
+    // What a snapshot holds: the arrays as they are.
+    struct Arrays {
+        AlignedArray<std::uint8_t> bytes;
+        AlignedArray<std::uint16_t> factors;
+        AlignedArray<float> biases;
+    };
+    const AlignedArray<std::uint8_t>& code_array() const noexcept { return bytes_; }
+    const AlignedArray<std::uint16_t>& factors() const noexcept { return factors_; }
+    const AlignedArray<float>& biases() const noexcept { return biases_; }
+    bool restore(std::span<const std::byte>& codebook);  // see Codebook::read
+    void restore(Arrays arrays) noexcept;
 
     void resize(std::size_t slots);
     void clear() noexcept;
@@ -46,9 +59,9 @@ class Codes {
     Codebook codebook_;
     RowLayout layout_;
     const WalkKernels* kernels_;
-    AlignedArray<std::uint8_t> bytes_;    // code_bytes() a slot
-    std::vector<std::uint16_t> factors_;  // float16
-    std::vector<float> biases_;           // under l2
+    AlignedArray<std::uint8_t> bytes_;     // code_bytes() a slot
+    AlignedArray<std::uint16_t> factors_;  // float16
+    AlignedArray<float> biases_;           // under l2
 };
 
 }  // namespace llmspell::index

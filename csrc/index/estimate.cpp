@@ -60,8 +60,8 @@ MemoryEstimate estimate_memory(std::size_t count, std::size_t dim, Metric metric
     const Quantiser quantiser(dim, metric, type);
     const auto n = static_cast<double>(count);
     constexpr double kGrowth = 1.5, kVectorGrowth = 2.0;  // the latter of std::vector
-    // A node of the map, its bucket; what a slot holds and its state.
-    constexpr double kIdBytes = heap_bytes(24) + sizeof(void*) + sizeof(Label) + 1;
+    // A place in the table, of which five in eight are taken; the id and the state of a slot.
+    constexpr double kIdBytes = sizeof(Slot) * 8.0 / 5 + sizeof(Label) + 1;
 
     MemoryEstimate out;
     MemoryBytes& built = out.built;

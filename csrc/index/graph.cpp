@@ -20,9 +20,13 @@ std::size_t row_size(std::size_t bytes) { return (bytes + kLine - 1) / kLine * k
 Graph::Graph(std::uint32_t m, std::uint32_t max_neighbors) noexcept
     : m_(m), max_neighbors_(max_neighbors), row_bytes_(row_size(max_neighbors * sizeof(Slot))) {}
 
+std::size_t Graph::row_bytes_for(std::size_t bytes) const noexcept {
+    return row_size(std::max(bytes, max_neighbors_ * sizeof(Slot)));
+}
+
 void Graph::set_row_bytes(std::size_t bytes) {
     const std::size_t places = max_neighbors_ * sizeof(Slot);
-    const std::size_t fresh_bytes = row_size(std::max(bytes, places));
+    const std::size_t fresh_bytes = row_bytes_for(bytes);
     if (fresh_bytes != row_bytes_) {
         AlignedArray<std::byte> fresh;
         fresh.resize(slots() * fresh_bytes);
@@ -49,7 +53,13 @@ void Graph::reserve(std::size_t slots) {
 void Graph::resize(std::size_t slots) {
     // Grown by half as much again, as Storage is; levels_ holds the number of slots in use.
     const std::size_t rows = bottom_.size() / row_bytes_;
-    if (slots > rows) bottom_.resize(std::max(slots, rows + rows / 2) * row_bytes_);
+    if (slots > rows) {
+        const std::size_t grown = std::max(slots, rows + rows / 2);
+        bottom_.resize(grown * row_bytes_);
+        counts_.reserve(grown);
+        parents_.reserve(grown);
+        levels_.reserve(grown);
+    }
     counts_.resize(slots);
     changed_.resize((slots + 63) / 64);
     parents_.resize(slots, kNoSlot);
@@ -60,8 +70,13 @@ void Graph::resize(std::size_t slots) {
 void Graph::clear() noexcept { *this = Graph(m_, max_neighbors_); }
 
 std::size_t Graph::bytes() const noexcept {
-    return bottom_.bytes() + held_bytes(parents_) + held_bytes(levels_) + held_bytes(counts_) +
+    return bottom_.bytes() + parents_.bytes() + levels_.bytes() + counts_.bytes() +
            held_bytes(changed_) + upper_bytes();
+}
+
+std::size_t Graph::mapped_bytes() const noexcept {
+    return bottom_.mapped_bytes() + parents_.mapped_bytes() + levels_.mapped_bytes() +
+           counts_.mapped_bytes();
 }
 
 std::size_t Graph::upper_bytes() const noexcept {
@@ -194,6 +209,69 @@ void Graph::renumber(const std::vector<Slot>& moved, std::size_t live) {
     }
     fresh.set_entry(moved[entry_], max_level_);
     *this = std::move(fresh);
+}
+
+std::vector<Slot> Graph::upper_rows() const {
+    std::vector<Slot> rows;
+    for (Slot slot = 0; slot < slots(); ++slot) {
+        if (level(slot) <= 0) continue;
+        const Slot* first = upper_[slot].get();
+        rows.insert(rows.end(), first, first + std::size_t(level(slot)) * (m_ + 1));
+    }
+    return rows;
+}
+
+bool Graph::restore(Arrays arrays, std::size_t row_bytes) {
+    const std::size_t count = arrays.levels.size();
+    row_bytes_ = row_bytes;
+    bottom_ = std::move(arrays.bottom);
+    counts_ = std::move(arrays.counts);
+    levels_ = std::move(arrays.levels);
+    parents_ = std::move(arrays.parents);
+    changed_.assign((count + 63) / 64, 0);
+    upper_.clear();
+    upper_.resize(count);
+    set_entry(arrays.entry, arrays.max_level);
+    if (entry_ >= count || max_level_ < 0 || level(entry_) != max_level_) return false;
+    std::span<const Slot> left = arrays.upper;
+    for (Slot slot = 0; slot < count; ++slot) {
+        const int level = levels_[slot];
+        if (level < -1 || level > max_level_ || level > kMaxLevel) return false;
+        if (level < 0) continue;
+        const Slot up = parents_[slot];
+        if (counts_[slot] > max_neighbors_) return false;
+        if (up != kNoSlot && (up >= count || !contains(up))) return false;
+        if (level == 0) continue;
+        const std::size_t own = std::size_t(level) * (m_ + 1);
+        if (left.size() < own) return false;
+        upper_[slot] = std::make_unique_for_overwrite<Slot[]>(own);
+        std::copy_n(left.begin(), own, upper_[slot].get());
+        left = left.subspan(own);
+        for (int l = 1; l <= level; ++l) {
+            if (*upper_row(slot, l) > m_) return false;
+            for (const Slot target : links(slot, l)) {
+                if (target >= count || this->level(target) < l || target == slot) return false;
+            }
+        }
+    }
+    return left.empty();
+}
+
+bool Graph::sound_row(Slot slot, std::size_t count) const noexcept {
+    if (!contains(slot)) return true;  // no row leads to it, or that one isn't sound
+    const Slot* row = places(slot);
+    bool ended = false;
+    for (std::size_t i = 0; i < count; ++i) {
+        const Slot target = row[i];
+        if (target == kNoSlot) {
+            ended = true;
+            if (i < counts_[slot]) return false;
+        } else if (ended || i >= max_neighbors_ || target >= slots() || !contains(target) ||
+                   target == slot) {
+            return false;
+        }
+    }
+    return true;
 }
 
 }  // namespace llmspell::index

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/aligned.hpp"
+#include "index/block_guard.hpp"
 #include "index/params.hpp"
 
 namespace llmspell::index {
@@ -29,7 +30,8 @@ class Graph {
     void clear() noexcept;
     std::size_t slots() const noexcept { return levels_.size(); }
     std::size_t bytes() const noexcept;
-    std::size_t upper_bytes() const noexcept;  // of these, for layers above 0
+    std::size_t upper_bytes() const noexcept;   // of these, for layers above 0
+    std::size_t mapped_bytes() const noexcept;  // besides, of a file
 
     bool empty() const noexcept { return entry_ == kNoSlot; }
     Slot entry() const noexcept { return entry_; }
@@ -52,6 +54,12 @@ class Graph {
         const Slot* row = upper_row(slot, level);
         return {row + 1, row[0]};
     }
+    // The same, of a snapshot whose blocks may not have been looked at: may throw
+    // Error(corrupt_file).
+    std::span<const Slot> checked_links(Slot slot, int level) const {
+        if (level == 0 && guard_ != nullptr) guard_->check(slot);
+        return links(slot, level);
+    }
     std::span<const Slot> extras(Slot slot) const noexcept;
     void prefetch_links(Slot slot) const noexcept {
         __builtin_prefetch(bottom_row(slot));
@@ -63,6 +71,8 @@ class Graph {
                    std::span<const Slot> extras = {}) noexcept;
 
     std::size_t row_bytes() const noexcept { return row_bytes_; }
+    // Of rows of layer 0 that take so much, or as their links need.
+    std::size_t row_bytes_for(std::size_t bytes) const noexcept;
     // Makes rows of layer 0 so long, or as their links need. All count as changed; what lay beside
     // the places is gone.
     void set_row_bytes(std::size_t bytes);
@@ -95,6 +105,31 @@ class Graph {
     // Renumbers after Storage::compact: moved[old] is the new slot, or kNoSlot.
     void renumber(const std::vector<Slot>& moved, std::size_t live);
 
+    // What a snapshot holds: the arrays as they are, and the rows of the layers above 0, node by
+    // node.
+    struct Arrays {
+        AlignedArray<std::byte> bottom;
+        AlignedArray<std::uint16_t> counts;
+        AlignedArray<std::int8_t> levels;
+        AlignedArray<Slot> parents;
+        std::span<const Slot> upper;
+        Slot entry = kNoSlot;
+        int max_level = -1;
+    };
+    const AlignedArray<std::uint16_t>& counts() const noexcept { return counts_; }
+    const AlignedArray<std::int8_t>& levels() const noexcept { return levels_; }
+    const AlignedArray<Slot>& parents() const noexcept { return parents_; }
+    std::vector<Slot> upper_rows() const;
+    // Takes them, of rows of `row_bytes`; false where they can't be those of a graph. The rows of
+    // layer 0 are the guard's to check, by sound_row.
+    bool restore(Arrays arrays, std::size_t row_bytes);
+    // Of the `places` that a row begins with; those beyond links and extras hold kNoSlot.
+    bool sound_row(Slot slot, std::size_t places) const noexcept;
+    void guard_by(const BlockGuard* guard) noexcept { guard_ = guard; }
+    const BlockGuard* guard() const noexcept { return guard_; }
+    const AlignedArray<std::byte>& bottom() const noexcept { return bottom_; }
+    std::uint32_t max_neighbors() const noexcept { return max_neighbors_; }
+
   private:
     std::size_t upper_row_bytes() const noexcept { return (m_ + 1) * sizeof(Slot); }
     const Slot* places(Slot slot) const noexcept {
@@ -111,11 +146,12 @@ class Graph {
     std::uint32_t max_neighbors_;
     std::size_t row_bytes_;
     AlignedArray<std::byte> bottom_;
-    std::vector<std::uint16_t> counts_;   // links on layer 0
+    AlignedArray<std::uint16_t> counts_;  // links on layer 0
     std::vector<std::uint64_t> changed_;  // a bit for each slot
-    std::vector<std::int8_t> levels_;     // -1: not in the graph
+    AlignedArray<std::int8_t> levels_;    // -1: not in the graph
     std::vector<std::unique_ptr<Slot[]>> upper_;
-    std::vector<Slot> parents_;  // the root is its own; kNoSlot: none
+    AlignedArray<Slot> parents_;         // the root is its own; kNoSlot: none
+    const BlockGuard* guard_ = nullptr;  // of rows of layer 0 that were mapped
     Slot entry_ = kNoSlot;
     int max_level_ = -1;
 };

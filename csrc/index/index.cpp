@@ -21,19 +21,19 @@ class Index::Replaced {
         for (std::size_t i = 0; i < slots.size(); ++i) {
             std::memcpy(rows_.data() + i * row_bytes_, storage.row(slots[i]), row_bytes_);
         }
-        entries_.reserve(slots.size());
+        labels_.reserve(slots.size());
     }
-    void take(Storage::Entry entry) { entries_.push_back(std::move(entry)); }
+    void take(Label label) { labels_.push_back(label); }
     void restore(Storage& storage) noexcept {
-        for (std::size_t i = 0; i < entries_.size(); ++i) {
-            storage.restore_row(std::move(entries_[i]), rows_.data() + i * row_bytes_);
+        for (std::size_t i = 0; i < labels_.size(); ++i) {
+            storage.restore_row(labels_[i], rows_.data() + i * row_bytes_);
         }
     }
 
   private:
     std::size_t row_bytes_;
     std::vector<std::byte> rows_;
-    std::vector<Storage::Entry> entries_;
+    std::vector<Label> labels_;
 };
 
 Index::Index(std::size_t dim, Metric metric, simd::ElementType type, const Params& params)
@@ -85,6 +85,7 @@ void Index::add(const Label* labels, const void* input, std::size_t count, bool 
     const auto* vectors = static_cast<const std::byte*>(input);
     const std::size_t vector_bytes = storage_.quantiser().vector_bytes();
     const std::lock_guard<std::mutex> change(changes_);
+    unseal();
     const ExclusiveLock lock(*this);
     check_batch(labels, vectors, count, replace);
     make_room(count);
@@ -95,7 +96,10 @@ void Index::add(const Label* labels, const void* input, std::size_t count, bool 
         if (const Slot slot = storage_.find(labels[i]); slot != kNoSlot) old.push_back(slot);
     }
     Replaced replaced(storage_, old);
-    for (const Slot slot : old) replaced.take(forget(slot));
+    for (const Slot slot : old) {
+        replaced.take(storage_.label(slot));
+        forget(slot);
+    }
     try {
         if (!old.empty()) {
             repair();
@@ -129,6 +133,7 @@ void Index::make_room(std::size_t count) {
 
 std::size_t Index::remove(const Label* labels, std::size_t count) {
     const std::lock_guard<std::mutex> change(changes_);
+    unseal();
     const ExclusiveLock lock(*this);
     std::size_t removed = 0;
     for (std::size_t i = 0; i < count; ++i) {
@@ -143,10 +148,9 @@ std::size_t Index::remove(const Label* labels, std::size_t count) {
     return removed;
 }
 
-Storage::Entry Index::forget(Slot slot) {
-    Storage::Entry entry = storage_.mark_deleted(slot);
+void Index::forget(Slot slot) noexcept {
+    storage_.mark_deleted(slot);
     if (!has_graph_) storage_.release(slot);
-    return entry;
 }
 
 // A graph that is half linked is none; what is stored is found by a sweep until the next addition.
@@ -261,32 +265,61 @@ void Index::get(const Label* labels, std::size_t count, void* out) const {
     auto* vector = static_cast<std::byte*>(out);
     const std::vector<Slot> slots = find_all(labels, count);
     for (const Slot slot : slots) {
-        storage_.quantiser().decode(storage_.row(slot), vector);
+        storage_.quantiser().decode(storage_.checked_row(slot), vector);
         vector += storage_.quantiser().vector_bytes();
     }
 }
 
 void Index::save(const std::string& path, std::uint64_t tag) {
     const std::lock_guard<std::mutex> change(changes_);
+    unseal();
     {
         const ExclusiveLock lock(*this);
         if (has_graph_) bridge();
     }
     const SharedLock lock(*this);
-    write_snapshot(path, {dim_, metric_, type_, params_, tag, has_graph_}, storage_, graph_);
+    write_snapshot(path, {dim_, metric_, type_, params_, tag, has_graph_}, storage_, graph_,
+                   coded_.get());
 }
 
-std::unique_ptr<Index> Index::load(const std::string& path, std::uint64_t* tag) {
-    const SnapshotReader reader(path);
+std::unique_ptr<Index> Index::load(const std::string& path, std::uint64_t* tag, bool map) {
+    SnapshotReader reader(path, map);
     const SnapshotHeader& header = reader.header();
     auto index = std::make_unique<Index>(header.dim, header.metric, header.type, header.params);
-    reader.read_into(index->storage_, index->graph_);
     index->has_graph_ = header.has_graph;
+    index->guards_ = reader.read_into(index->storage_, index->graph_, index->coded_.get());
     index->size_ = index->storage_.live();
-    reconnect(index->storage_, index->graph_, index->params_);
-    if (index->has_graph_) index->code(index->live_slots(), true, 1);
+    if (!map) index->unseal();
     if (tag != nullptr) *tag = header.tag;
     return index;
+}
+
+void Index::verify() const {
+    const SharedLock lock(*this);
+    check_blocks();
+}
+
+void Index::check_blocks() const {
+    for (const std::unique_ptr<BlockGuard>& guard : guards_) guard->check_all();
+}
+
+// A change goes by what is stored, so all of that is checked before the first one, beside searches.
+// The tree needs all links.
+void Index::unseal() {
+    if (guards_.empty()) return;
+    verify();
+    const ExclusiveLock lock(*this);
+    storage_.guard_by(nullptr);
+    graph_.guard_by(nullptr);
+    if (coded_ && coded_->refined() != nullptr) coded_->refined()->guard_by(nullptr);
+    guards_.clear();
+    if (!has_graph_ || count_unrooted(graph_) == 0) return;
+    try {
+        reconnect(storage_, graph_, params_);
+        if (coded_) coded_->pack(graph_, false, 1);
+    } catch (const std::bad_alloc&) {
+        drop_graph();
+    }
 }
 
 }  // namespace llmspell::index

@@ -95,7 +95,11 @@ class Index {
     Audit audit(const AuditOptions& options);
 
     void save(const std::string& path, std::uint64_t tag);
-    static std::unique_ptr<Index> load(const std::string& path, std::uint64_t* tag);
+    // Maps the file, and checks its blocks when they are first asked for, or reads and checks it.
+    static std::unique_ptr<Index> load(const std::string& path, std::uint64_t* tag,
+                                       bool map = true);
+    // Checks all that has not been yet of a file that was mapped; throws Error(corrupt_file).
+    void verify() const;
 
   private:
     class SharedLock;
@@ -105,7 +109,9 @@ class Index {
 
     void check_batch(const Label* labels, const std::byte* vectors, std::size_t count,
                      bool replace) const;
-    Storage::Entry forget(Slot slot);
+    void forget(Slot slot) noexcept;
+    void check_blocks() const;
+    void unseal();
     std::vector<Slot> live_slots() const;
     std::vector<Slot> linked_slots() const;
     void code(std::span<const Slot> slots, bool all, unsigned threads);
@@ -161,6 +167,7 @@ class Index {
     std::unique_ptr<CodedGraph> coded_;  // with quantization
     Graph graph_;
     bool has_graph_ = false;
+    std::vector<std::unique_ptr<BlockGuard>> guards_;  // of a snapshot, until the first change
 
     std::atomic<std::size_t> size_{0};  // read without a lock, so that nobody waits for a build
 

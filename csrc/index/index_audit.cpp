@@ -76,6 +76,10 @@ Audit Index::audit(const AuditOptions& options) {
     Audit audit;
     std::vector<Label> labels;
     {
+        const std::lock_guard<std::mutex> change(changes_);
+        unseal();
+    }
+    {
         const SharedLock lock(*this);
         if (has_graph_) audit.faults = check_graph(storage_, graph_);
         audit.live = storage_.live();

@@ -82,7 +82,7 @@ void Index::search_stored(const Label* stored, std::size_t count, bool keep_self
         count, options,
         [&](std::size_t i, SearchContext& context) {
             context.stored.resize(storage_.quantiser().vector_bytes());
-            storage_.quantiser().decode(storage_.row(slots[i]), context.stored.data());
+            storage_.quantiser().decode(storage_.checked_row(slots[i]), context.stored.data());
             return context.stored.data();
         },
         [&](std::size_t i) { return keep_self ? kNoSlot : slots[i]; }, labels, scores, found);

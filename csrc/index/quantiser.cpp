@@ -6,6 +6,8 @@
 #include <cstring>
 #include <limits>
 
+#include "simd/half.hpp"
+
 namespace llmspell::index {
 namespace {
 
@@ -26,6 +28,15 @@ float largest_of(const float* vector, std::size_t dim) {
         largest = std::max(largest, std::bit_cast<std::uint32_t>(vector[i]) & 0x7fffffffu);
     }
     return std::bit_cast<float>(largest);
+}
+
+// The same of halves of either kind.
+std::uint16_t largest_of(const std::uint16_t* bits, std::size_t dim) {
+    std::uint16_t largest = 0;
+    for (std::size_t i = 0; i < dim; ++i) {
+        largest = std::max<std::uint16_t>(largest, bits[i] & 0x7fffu);
+    }
+    return largest;
 }
 
 // A squared distance is at most four times the square of the longer vector's length.
@@ -97,11 +108,27 @@ void Quantiser::check_numbers(const float* vector, std::size_t position) const {
     }
 }
 
+float Quantiser::largest_in(const std::byte* row) const {
+    switch (type_) {
+        case ElementType::f32:
+            return largest_of(reinterpret_cast<const float*>(row), dim_);
+        case ElementType::f16:
+            return simd::half_to_float(
+                largest_of(reinterpret_cast<const std::uint16_t*>(row), dim_));
+        case ElementType::bf16:
+            return std::bit_cast<float>(
+                std::uint32_t{largest_of(reinterpret_cast<const std::uint16_t*>(row), dim_)} << 16);
+        default: {
+            std::vector<float> vector(dim_);
+            decode(row, vector.data());
+            return largest_of(vector.data(), dim_);
+        }
+    }
+}
+
 bool Quantiser::sound(const std::byte* row) const {
     if (type_ == ElementType::binary) return spare_bits_are_zero(row);
-    std::vector<float> vector(dim_);
-    decode(row, vector.data());
-    const float largest = largest_of(vector.data(), dim_);
+    const float largest = largest_in(row);
     // Half as much again for what rounding adds to a normalised vector.
     const bool fits =
         metric_ == Metric::cosine ? largest <= 1.5f : largest <= 1.5f * max_component_;

@@ -59,6 +59,7 @@ class Quantiser {
     const float* unit(const float* vector, std::vector<float>& scratch) const;
 
   private:
+    float largest_in(const std::byte* row) const;
     void check_numbers(const float* vector, std::size_t position) const;
     bool spare_bits_are_zero(const void* vector) const noexcept;
     void normalised(const float* vector, float* out) const;

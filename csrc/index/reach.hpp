@@ -33,6 +33,10 @@ class Reach {
     // For a walk that is to find the k nearest; k is at least 1.
     WalkReach at(std::size_t k, std::size_t ef) const;
 
+    // For a snapshot. Reading is false where it holds what none writes.
+    void write(std::vector<std::byte>& out) const;
+    bool read(std::span<const std::byte>& in);
+
   private:
     float unit(float key) const noexcept;
     double at_rank(double rank) const;

@@ -59,7 +59,7 @@ struct SearchContext {
 inline std::size_t copy_links(const Graph& graph, Slot node, int level, NodeLocks* locks,
                               Slot* out) {
     const NodeLock lock(locks, node);
-    const std::span<const Slot> links = graph.links(node, level);
+    const std::span<const Slot> links = graph.checked_links(node, level);
     std::memcpy(out, links.data(), links.size_bytes());
     return links.size();
 }

@@ -1,67 +1,19 @@
 #include "index/snapshot.hpp"
 
+#include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
+#include <initializer_list>
 #include <iterator>
+#include <optional>
+#include <utility>
 
-#include "base/checksum.hpp"
-#include "base/file.hpp"
+#include "base/memory.hpp"
+#include "index/snapshot_format.hpp"
 #include "index/types.hpp"
 
 namespace llmspell::index {
 namespace {
-
-static_assert(std::endian::native == std::endian::little, "the format is little-endian");
-
-constexpr char kMagic[8] = {'L', 'L', 'S', 'P', 'I', 'D', 'X', '\n'};
-constexpr std::uint32_t kVersion = 2;
-
-enum Section : std::size_t { kLabels, kLevels, kRows, kLinks, kExtras, kSections };
-
-constexpr std::int8_t kFreeSlot = -2;  // in the levels section; -1: live, but in no graph
-
-struct Extent {
-    std::uint64_t offset;
-    std::uint64_t length;
-    std::uint32_t crc;
-    std::uint32_t reserved;
-};
-
-struct FileHeader {
-    char magic[8];
-    std::uint32_t version;
-    std::uint32_t crc;  // of this header with crc = 0
-    std::uint32_t dim;
-    std::uint8_t metric;
-    std::uint8_t type;
-    std::uint8_t has_graph;
-    std::uint8_t quantization;
-    std::uint32_t m;
-    std::uint32_t max_neighbors;
-    std::uint32_t ef_construction;
-    std::uint32_t ef_search;
-    std::uint64_t graph_threshold;
-    std::uint64_t seed;
-    std::uint64_t tag;
-    std::uint64_t slots;
-    std::uint32_t entry;
-    std::int32_t max_level;
-    Extent sections[kSections];
-};
-static_assert(sizeof(FileHeader) == 200 && std::is_trivially_copyable_v<FileHeader>);
-
-bool is_coded(const Params& params) { return params.quantization != Quantization::none; }
-
-std::uint32_t header_crc(FileHeader header) {
-    header.crc = 0;
-    return crc32c(&header, sizeof(header));
-}
-
-template <class T>
-std::span<const std::byte> bytes_of(const std::vector<T>& values) {
-    return std::as_bytes(std::span(values));
-}
 
 class Checker {
   public:
@@ -74,103 +26,114 @@ class Checker {
     const std::string& path_;
 };
 
-// The numbers of a section, one after the other.
-class Numbers {
+FileHeader header_of(const File& file) {
+    FileHeader header;
+    file.read(0, &header, sizeof(header));
+    return header;
+}
+
+// The sections of a file, each taken once.
+class Sections {
   public:
-    Numbers(const std::byte* file, const Extent& extent, const Checker& check)
-        : at_(file + extent.offset), left_(extent.length / sizeof(Slot)), check_(check) {}
-    Slot next() {
-        check_(left_ > 0, "the links end early");
-        Slot value;
-        std::memcpy(&value, at_, sizeof(value));
-        at_ += sizeof(value);
-        --left_;
-        return value;
+    Sections(const std::string& path, const File& file, bool map)
+        : path_(path), file_(file), map_(map), header_(header_of(file)), check_(path) {}
+
+    const FileHeader& header() const noexcept { return header_; }
+
+    // A section of `count` elements that is checked now.
+    template <class T>
+    AlignedArray<T> take(Section section, std::size_t count) {
+        const Extent& extent = header_.sections[section];
+        check_(extent.length == count * sizeof(T), "a section has the wrong length");
+        AlignedArray<T> out = array<T>(extent);
+        check_(crc32c(out.data(), extent.length) == extent.crc,
+               "a section's checksum does not hold");
+        return out;
     }
-    bool ended() const noexcept { return left_ == 0; }
+    template <class T>
+    AlignedArray<T> take(Section section) {
+        const Extent& extent = header_.sections[section];
+        check_(extent.length % sizeof(T) == 0, "a section has the wrong length");
+        return take<T>(section, static_cast<std::size_t>(extent.length / sizeof(T)));
+    }
+    // A section of a row for each slot that is checked block by block.
+    template <class T>
+    AlignedArray<T> take_rows(Section section, std::size_t row_bytes) {
+        const Extent& extent = header_.sections[section];
+        check_(extent.row_bytes == row_bytes && extent.length / row_bytes == header_.slots &&
+                   extent.length % row_bytes == 0,
+               "a section has the wrong length");
+        return array<T>(extent);
+    }
+    void require_empty(std::initializer_list<Section> sections) const {
+        for (const Section section : sections) {
+            check_(header_.sections[section].length == 0, "a section has the wrong length");
+        }
+    }
+    // What checks it, to be asked for in the order of sections.
+    template <class T>
+    const BlockGuard* guard(Section section, const AlignedArray<T>& array, const char* what,
+                            BlockGuard::Sound sound) {
+        if (!checksums_) checksums_ = take<std::uint32_t>(kChecksums);
+        const std::size_t row_bytes = header_.sections[section].row_bytes;
+        const auto slots = static_cast<std::size_t>(header_.slots);
+        const std::size_t blocks = BlockGuard::blocks(row_bytes, slots);
+        check_(blocks <= checksums_->size() - used_, "blocks without a checksum");
+        const std::uint32_t* first = checksums_->data() + used_;
+        used_ += blocks;
+        guards.push_back(std::make_unique<BlockGuard>(
+            "snapshot " + path_ + ": " + what,
+            BlockGuard::Rows{reinterpret_cast<const std::byte*>(array.data()), row_bytes, slots},
+            std::vector<std::uint32_t>(first, first + blocks), std::move(sound)));
+        return guards.back().get();
+    }
+    void end() const {
+        check_(!checksums_ || used_ == checksums_->size(), "checksums without a block");
+    }
+
+    std::vector<std::unique_ptr<BlockGuard>> guards;
 
   private:
-    const std::byte* at_;
-    std::uint64_t left_;
-    const Checker& check_;
+    template <class T>
+    AlignedArray<T> array(const Extent& extent) const {
+        return AlignedArray<T>(Memory(file_, static_cast<std::size_t>(extent.offset),
+                                      static_cast<std::size_t>(extent.length), map_));
+    }
+
+    const std::string& path_;
+    const File& file_;
+    bool map_;
+    FileHeader header_;
+    Checker check_;
+    std::optional<AlignedArray<std::uint32_t>> checksums_;
+    std::size_t used_ = 0;
 };
 
-FileHeader header_of(const std::vector<std::byte>& bytes) {
-    FileHeader header;
-    std::memcpy(&header, bytes.data(), sizeof(header));
-    return header;
+bool is_padding(const File& file, std::uint64_t from, std::uint64_t to) {
+    std::array<char, kAlignment> bytes{};
+    const auto count = static_cast<std::size_t>(to - from);
+    file.read(from, bytes.data(), count);
+    return std::all_of(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(count),
+                       [](char byte) { return byte == 0; });
 }
 
 }  // namespace
 
-void write_snapshot(const std::string& path, const SnapshotHeader& header, const Storage& storage,
-                    const Graph& graph) {
-    const std::size_t slots = storage.slots();
-    std::vector<Label> labels(slots);
-    std::vector<std::int8_t> levels(slots, kFreeSlot);
-    std::vector<Slot> links, extras;
-    const auto append = [](std::vector<Slot>& to, std::span<const Slot> some) {
-        to.push_back(static_cast<Slot>(some.size()));
-        to.insert(to.end(), some.begin(), some.end());
-    };
-    for (Slot slot = 0; slot < slots; ++slot) {
-        if (!storage.is_live(slot)) continue;
-        labels[slot] = storage.label(slot);
-        levels[slot] = static_cast<std::int8_t>(header.has_graph ? graph.level(slot) : -1);
-        for (int level = 0; level <= levels[slot]; ++level) {
-            append(links, graph.links(slot, level));
-        }
-        if (header.has_graph && is_coded(header.params)) append(extras, graph.extras(slot));
-    }
-    const std::array<std::span<const std::byte>, kSections> sections = {
-        bytes_of(labels), bytes_of(levels),
-        std::span(storage.rows(), slots * storage.quantiser().row_bytes()), bytes_of(links),
-        bytes_of(extras)};
-
-    FileHeader file{};
-    std::memcpy(file.magic, kMagic, sizeof(kMagic));
-    file.version = kVersion;
-    file.dim = static_cast<std::uint32_t>(header.dim);
-    file.metric = static_cast<std::uint8_t>(header.metric);
-    file.type = static_cast<std::uint8_t>(header.type);
-    file.has_graph = header.has_graph ? 1 : 0;
-    file.quantization = static_cast<std::uint8_t>(header.params.quantization);
-    file.m = header.params.m;
-    file.max_neighbors = header.params.max_neighbors;
-    file.ef_construction = header.params.ef_construction;
-    file.ef_search = header.params.ef_search;
-    file.graph_threshold = header.params.graph_threshold;
-    file.seed = header.params.seed;
-    file.tag = header.tag;
-    file.slots = slots;
-    file.entry = header.has_graph ? graph.entry() : kNoSlot;
-    file.max_level = header.has_graph ? graph.max_level() : -1;
-    std::uint64_t offset = sizeof(FileHeader);
-    for (std::size_t i = 0; i < kSections; ++i) {
-        file.sections[i] = {offset, sections[i].size(),
-                            crc32c(sections[i].data(), sections[i].size()), 0};
-        offset += sections[i].size();
-    }
-    file.crc = header_crc(file);
-
-    std::vector<std::span<const std::byte>> parts{std::as_bytes(std::span(&file, 1))};
-    parts.insert(parts.end(), sections.begin(), sections.end());
-    write_file_atomically(path, parts);
-}
-
-SnapshotReader::SnapshotReader(const std::string& path) : path_(path), bytes_(read_file(path)) {
+SnapshotReader::SnapshotReader(const std::string& path, bool map)
+    : path_(path), file_(path), map_(map) {
     const Checker check(path_);
-    check(bytes_.size() >= sizeof(FileHeader), "shorter than its header");
-    const FileHeader file = header_of(bytes_);
+    check(file_.size() >= sizeof(FileHeader), "shorter than its header");
+    const FileHeader file = header_of(file_);
     check(std::memcmp(file.magic, kMagic, sizeof(kMagic)) == 0, "not an index snapshot");
     if (file.version != kVersion) {
-        throw Error(ErrorCode::unsupported_format, "snapshot " + path_ + " has version " +
-                                                       std::to_string(file.version) +
-                                                       "; this release reads version 2");
+        throw Error(ErrorCode::unsupported_format,
+                    "snapshot " + path_ + " has version " + std::to_string(file.version) +
+                        "; this release reads version " + std::to_string(kVersion));
     }
     check(file.crc == header_crc(file), "the header's checksum does not hold");
     check(file.metric < std::size(kMetrics) && file.type < std::size(kTypes) &&
-              file.has_graph <= 1 && file.quantization < std::size(kQuantizations),
+              file.has_graph <= 1 && file.has_codes <= file.has_graph &&
+              file.quantization < std::size(kQuantizations),
           "unknown type, metric or quantization");
     header_ = {file.dim,
                static_cast<Metric>(file.metric),
@@ -185,100 +148,107 @@ SnapshotReader::SnapshotReader(const std::string& path) : path_(path), bytes_(re
     } catch (const Error& error) {
         check(false, error.what());
     }
-    slots_ = file.slots;
-    check(slots_ < kNoSlot, "more slots than an index can hold");
-    std::uint64_t expected = sizeof(FileHeader);
+    check(file.slots < kNoSlot, "more slots than an index can hold");
+    std::uint64_t expected = aligned(sizeof(FileHeader));
+    check(expected <= file_.size(), "a section lies outside the file");
+    check(is_padding(file_, sizeof(FileHeader), expected), "something lies between sections");
     for (const Extent& extent : file.sections) {
-        check(extent.offset == expected && extent.length <= bytes_.size() - expected,
+        check(extent.offset == expected && extent.length <= file_.size() - expected,
               "a section lies outside the file");
-        check(extent.crc == crc32c(bytes_.data() + extent.offset, extent.length),
-              "a section's checksum does not hold");
-        expected += extent.length;
+        const std::uint64_t end = expected + extent.length;
+        expected = aligned(end);
+        check(expected <= file_.size(), "a section lies outside the file");
+        check(is_padding(file_, end, expected), "something lies between sections");
     }
-    check(expected == bytes_.size(), "longer than its sections");
-    check(file.sections[kLabels].length == slots_ * sizeof(Label) &&
-              file.sections[kLevels].length == slots_ &&
-              file.sections[kLinks].length % sizeof(Slot) == 0 &&
-              file.sections[kExtras].length % sizeof(Slot) == 0,
-          "a section has the wrong length");
+    check(expected == file_.size(), "longer than its sections");
 }
 
-void SnapshotReader::read_into(Storage& storage, Graph& graph) const {
+std::vector<std::unique_ptr<BlockGuard>> SnapshotReader::read_into(Storage& storage, Graph& graph,
+                                                                   CodedGraph* coded) const {
     const Checker check(path_);
-    const FileHeader file = header_of(bytes_);
-    const auto count = static_cast<std::size_t>(slots_);
-    check(file.sections[kRows].length == count * storage.quantiser().row_bytes(),
-          "a section has the wrong length");
-    std::vector<Label> labels(count);
-    if (count > 0) {
-        std::memcpy(labels.data(), bytes_.data() + file.sections[kLabels].offset,
-                    count * sizeof(Label));
-    }
-    const auto* levels =
-        reinterpret_cast<const std::int8_t*>(bytes_.data() + file.sections[kLevels].offset);
-    const std::byte* rows = bytes_.data() + file.sections[kRows].offset;
-    std::vector<bool> live(count);
-    std::uint64_t link_rows = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-        live[i] = levels[i] != kFreeSlot;
-        const bool plausible =
-            levels[i] == kFreeSlot ||
-            (header_.has_graph ? levels[i] >= 0 && levels[i] <= kMaxLevel : levels[i] == -1);
-        check(plausible, "a node's level is out of range");
-        link_rows += static_cast<std::uint64_t>(std::max(levels[i] + 1, 0));
-        if (!live[i]) continue;
-        check(labels[i] <= kMaxLabel, "an id is out of range");
-        check(storage.quantiser().sound(rows + i * storage.quantiser().row_bytes()),
-              "a vector is not finite, or out of range");
-    }
-    check(link_rows <= file.sections[kLinks].length / sizeof(Slot), "the links end early");
-    storage.restore(std::move(labels), live, rows);
+    Sections sections(path_, file_, map_);
+    const FileHeader& file = sections.header();
+    const auto slots = static_cast<std::size_t>(file.slots);
+    const Quantiser& quantiser = storage.quantiser();
+
+    check(storage.restore({sections.take<Label>(kLabels, slots),
+                           sections.take<SlotState>(kStates, slots), sections.take<Slot>(kTable),
+                           sections.take_rows<std::byte>(kRows, quantiser.row_bytes()),
+                           file.first_free}),
+          "ids, states and the table of ids do not match");
+    storage.guard_by(sections.guard(
+        kRows, storage.row_array(), "vectors", [&storage](std::size_t slot, const std::byte* row) {
+            return !storage.is_live(static_cast<Slot>(slot)) || storage.quantiser().sound(row);
+        }));
     if (!header_.has_graph) {
-        check(file.sections[kLinks].length + file.sections[kExtras].length == 0,
-              "links without a graph");
-        return;
+        sections.require_empty({kLevels, kCounts, kParents, kUpper, kCoding, kBottom, kCodes,
+                                kFactors, kBiases, kRefined});
+        sections.end();
+        return std::move(sections.guards);
     }
 
-    graph.resize(count);
-    int top = -1;
-    for (Slot slot = 0; slot < count; ++slot) {
-        if (!live[slot]) continue;
-        graph.add_node(slot, levels[slot]);
-        top = std::max<int>(top, levels[slot]);
+    const AlignedArray<Slot> upper = sections.take<Slot>(kUpper);
+    const std::size_t row_bytes = file.sections[kBottom].row_bytes;
+    check(row_bytes >= graph.row_bytes() && row_bytes % alignof(std::uint64_t) == 0,
+          "a section has the wrong length");
+    check(graph.restore(
+              {sections.take_rows<std::byte>(kBottom, row_bytes),
+               sections.take<std::uint16_t>(kCounts, slots),
+               sections.take<std::int8_t>(kLevels, slots), sections.take<Slot>(kParents, slots),
+               std::span(upper.data(), upper.size()), file.entry, file.max_level},
+              row_bytes),
+          "levels, degrees and links do not match");
+    for (Slot slot = 0; slot < slots; ++slot) {
+        check(storage.is_live(slot) == graph.contains(slot), "the graph is not of the vectors");
     }
-    check(top >= 0 && file.max_level == top, "the top level does not match the nodes");
-    check(file.entry < count && live[file.entry] && graph.level(file.entry) == top,
-          "the entry point is not a node of the top level");
-    Numbers links_left(bytes_.data(), file.sections[kLinks], check);
-    Numbers extras_left(bytes_.data(), file.sections[kExtras], check);
-    std::vector<Slot> links, extras;
-    std::vector<std::uint64_t> last_row(count);  // that led to a slot
-    std::uint64_t row = 0;
-    for (Slot slot = 0; slot < count; ++slot) {
-        const auto read = [&](Numbers& from, std::size_t most, int level, std::vector<Slot>& to) {
-            const Slot degree = from.next();
-            check(degree <= most, "a node has too many links");
-            to.clear();
-            for (Slot i = 0; i < degree; ++i) {
-                const Slot target = from.next();
-                check(target < count && live[target] && levels[target] >= level,
-                      "a link leads to no node of its level");
-                check(target != slot && last_row[target] != row, "a link stands twice");
-                last_row[target] = row;
-                to.push_back(target);
-            }
-        };
-        for (int level = 0; live[slot] && level <= levels[slot]; ++level) {
-            const std::uint32_t limit = graph.degree_limit(level);
-            ++row;
-            read(links_left, limit, level, links);
-            if (level == 0 && is_coded(header_.params))
-                read(extras_left, limit - links.size(), level, extras);
-            graph.set_links(slot, level, links, extras);
-        }
+    std::size_t places = graph.max_neighbors();
+    std::size_t expected_row_bytes = graph.row_bytes_for(0);
+    check((coded != nullptr) == (file.sections[kCoding].length > 0) &&
+              (coded != nullptr || file.has_codes == 0),
+          "codes without quantization, or none with it");
+    if (coded != nullptr) {
+        const AlignedArray<std::byte> state = sections.take<std::byte>(kCoding);
+        check(coded->restore(std::span(state.data(), state.size()), graph) &&
+                  coded->useful() == (file.has_codes == 1),
+              "the codebook is none");
     }
-    check(links_left.ended() && extras_left.ended(), "more links than nodes");
-    graph.set_entry(file.entry, top);
+    if (file.has_codes == 1) {
+        const RowLayout& layout = coded->codes().layout();
+        places = layout.blocks * kBlock;
+        expected_row_bytes = graph.row_bytes_for(layout.bytes());
+    }
+    check(row_bytes == expected_row_bytes, "a section has the wrong length");
+    graph.guard_by(sections.guard(kBottom, graph.bottom(), "links",
+                                  [&graph, places](std::size_t slot, const std::byte*) {
+                                      return graph.sound_row(static_cast<Slot>(slot), places);
+                                  }));
+    if (file.has_codes == 0) {
+        sections.require_empty({kCodes, kFactors, kBiases, kRefined});
+        sections.end();
+        return std::move(sections.guards);
+    }
+
+    Codes& codes = coded->codes();
+    const bool has_bias = codes.layout().has_bias;
+    codes.restore(
+        {sections.take_rows<std::uint8_t>(kCodes, codes.codebook().code_bytes()),
+         sections.take_rows<std::uint16_t>(kFactors, sizeof(std::uint16_t)),
+         has_bias ? sections.take_rows<float>(kBiases, sizeof(float)) : AlignedArray<float>()});
+    sections.guard(kCodes, codes.code_array(), "codes", {});
+    sections.guard(kFactors, codes.factors(), "factors", {});
+    if (has_bias) {
+        sections.guard(kBiases, codes.biases(), "biases", {});
+    } else {
+        sections.require_empty({kBiases});
+    }
+    if (Sq4* refined = coded->refined(); refined != nullptr) {
+        refined->restore(sections.take_rows<std::uint8_t>(kRefined, refined->row_bytes()));
+        refined->guard_by(sections.guard(kRefined, refined->rows(), "four-bit rows", {}));
+    } else {
+        sections.require_empty({kRefined});
+    }
+    sections.end();
+    return std::move(sections.guards);
 }
 
 }  // namespace llmspell::index

@@ -82,6 +82,7 @@ void Sq4::keys(const WalkKernels& kernels, const Sq4Query& query, const Slot* sl
                std::size_t count, std::vector<std::int32_t>& products, float* out,
                float* deviations) const {
     constexpr float kDeviation = 0.2886751f;  // of a number that is uniform between 0 and 1
+    if (guard_ != nullptr) guard_->check(std::span(slots, count));
     if (products.size() < count) products.resize(count);
     kernels.products(query.values.data(), rows_.data(), row_bytes_, slots, count, chunks_,
                      products.data());

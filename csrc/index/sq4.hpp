@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/aligned.hpp"
+#include "index/block_guard.hpp"
 #include "index/params.hpp"
 #include "index/walk.hpp"
 
@@ -28,12 +29,12 @@ class Sq4 {
 
     std::size_t row_bytes() const noexcept { return row_bytes_; }
     std::size_t bytes() const noexcept { return rows_.bytes(); }
-    const std::byte* rows() const noexcept {
-        return reinterpret_cast<const std::byte*>(rows_.data());
-    }
 
     void resize(std::size_t slots);
     void clear() noexcept { rows_ = {}; }
+    const AlignedArray<std::uint8_t>& rows() const noexcept { return rows_; }
+    void restore(AlignedArray<std::uint8_t> rows) noexcept { rows_ = std::move(rows); }
+    void guard_by(const BlockGuard* guard) noexcept { guard_ = guard; }
     void set(Slot slot, const float* vector) noexcept;
     void wipe(Slot slot) noexcept;
     void renumber(const std::vector<Slot>& moved, std::size_t live);
@@ -51,6 +52,7 @@ class Sq4 {
     std::size_t chunks_;
     std::size_t row_bytes_;
     AlignedArray<std::uint8_t> rows_;
+    const BlockGuard* guard_ = nullptr;  // of rows that were mapped
 };
 
 }  // namespace llmspell::index

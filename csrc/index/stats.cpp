@@ -33,6 +33,8 @@ Stats Index::stats() const {
     MemoryBytes& memory = stats.memory;
     memory.vectors = storage_.row_bytes();
     memory.ids = storage_.bytes() - memory.vectors;
+    memory.mapped = storage_.mapped_bytes() + graph_.mapped_bytes();
+    if (coded_) memory.mapped += coded_->mapped_bytes();
     memory.upper_layers = graph_.upper_bytes();
     memory.bottom_layer = graph_.bytes() - memory.upper_layers;
     if (coded_) {

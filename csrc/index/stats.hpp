@@ -16,6 +16,7 @@ struct MemoryBytes {
     std::size_t refined_codes = 0;  // four bits a dimension
     std::size_t codebook = 0;       // and where walks by codes start
     std::size_t scratch = 0;        // kept for the next searches
+    std::size_t mapped = 0;         // of a file, besides
 
     std::size_t total() const noexcept {
         return vectors + ids + bottom_layer + upper_layers + codes + refined_codes + codebook +

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/heap.hpp"
-
 namespace llmspell::index {
 namespace {
 
@@ -14,19 +12,20 @@ constexpr std::size_t kSlack = 24;
 }  // namespace
 
 std::size_t Storage::bytes() const noexcept {
-    // A node of the map: next pointer, key and value.
-    constexpr std::size_t kMapNode = heap_bytes(24);
-    return rows_.bytes() + held_bytes(states_) + held_bytes(labels_) + slot_of_.size() * kMapNode +
-           slot_of_.bucket_count() * sizeof(void*);
+    return rows_.bytes() + states_.bytes() + labels_.bytes() + table_.entries().bytes();
 }
 
-Slot Storage::find(Label label) const noexcept {
-    const auto found = slot_of_.find(label);
-    return found == slot_of_.end() ? kNoSlot : found->second;
+std::size_t Storage::mapped_bytes() const noexcept {
+    return rows_.mapped_bytes() + states_.mapped_bytes() + labels_.mapped_bytes() +
+           table_.entries().mapped_bytes();
 }
+
+Slot Storage::find(Label label) const noexcept { return table_.find(label, labels_.data()); }
 
 void Storage::set_capacity(std::size_t capacity) {
+    const bool smaller = capacity < capacity_;
     rows_.resize(capacity * quantiser_.row_bytes());
+    if (smaller) rows_.shrink_to_fit();
     capacity_ = capacity;
 }
 
@@ -42,7 +41,7 @@ void Storage::reserve(std::size_t more) {
     const std::size_t grown = std::max(needed, capacity_ + capacity_ / (changing ? kSlack : 2));
     states_.reserve(grown);
     labels_.reserve(grown);
-    slot_of_.reserve(grown);
+    table_.reserve(grown, labels_.data());
     set_capacity(grown);
 }
 
@@ -55,17 +54,14 @@ bool Storage::loose() const noexcept {
 Slot Storage::insert(Label label, const void* vector) {
     const Slot slot = next_slot();
     quantiser_.encode(vector, rows_.data() + slot * quantiser_.row_bytes());
-    slot_of_.emplace(label, slot);
     enrol(slot, label);
     return slot;
 }
 
-void Storage::restore_row(Entry entry, const std::byte* row) noexcept {
+void Storage::restore_row(Label label, const std::byte* row) noexcept {
     const Slot slot = next_slot();
     std::memcpy(rows_.data() + slot * quantiser_.row_bytes(), row, quantiser_.row_bytes());
-    enrol(slot, entry.key());
-    entry.mapped() = slot;
-    slot_of_.insert(std::move(entry));
+    enrol(slot, label);
 }
 
 Slot Storage::next_slot() const noexcept {
@@ -83,14 +79,15 @@ void Storage::enrol(Slot slot, Label label) noexcept {
         states_.push_back(SlotState::live);
         labels_.push_back(label);
     }
+    table_.insert(slot, labels_.data());
 }
 
-Storage::Entry Storage::mark_deleted(Slot slot) noexcept {
+void Storage::mark_deleted(Slot slot) noexcept {
     ++version_;
     states_[slot] = SlotState::deleted;
     ++deleted_;
     ++gone_;
-    return slot_of_.extract(labels_[slot]);
+    table_.erase(slot, labels_.data());
 }
 
 void Storage::release(Slot slot) noexcept {
@@ -114,43 +111,47 @@ std::vector<Slot> Storage::compact() {
         moved[slot] = next;
         if (next != slot) {
             std::memcpy(rows_.data() + next * row_bytes, row(slot), row_bytes);
+            table_.move(slot, next, labels_.data());
             labels_[next] = labels_[slot];
-            slot_of_[labels_[slot]] = next;
         }
         ++next;
     }
-    states_.assign(next, SlotState::live);
+    states_.resize(next);
+    std::fill(states_.begin(), states_.end(), SlotState::live);
     states_.shrink_to_fit();
     labels_.resize(next);
     labels_.shrink_to_fit();
     free_ = kNoSlot;
     deleted_ = 0;
     gone_compact_ = gone_;
-    slot_of_.rehash(0);
+    table_.reserve(next, labels_.data(), true);
     set_capacity(next);
     return moved;
 }
 
-void Storage::restore(std::vector<Label> labels, const std::vector<bool>& live,
-                      const std::byte* rows) {
-    const std::size_t count = labels.size();
-    set_capacity(count);
-    std::memcpy(rows_.data(), rows, count * quantiser_.row_bytes());
-    labels_ = std::move(labels);
-    states_.assign(count, SlotState::free);
-    slot_of_.reserve(count);
-    for (Slot slot = 0; slot < count; ++slot) {
-        if (!live[slot]) {
-            std::memset(rows_.data() + slot * quantiser_.row_bytes(), 0, quantiser_.row_bytes());
-            labels_[slot] = free_;
-            free_ = slot;
-            continue;
-        }
-        states_[slot] = SlotState::live;
-        if (!slot_of_.emplace(labels_[slot], slot).second) {
-            throw Error(ErrorCode::corrupt_file, "snapshot names one id twice");
-        }
+bool Storage::restore(Arrays arrays) {
+    labels_ = std::move(arrays.labels);
+    states_ = std::move(arrays.states);
+    rows_ = std::move(arrays.rows);
+    free_ = arrays.first_free;
+    capacity_ = states_.size();
+    std::size_t count = 0;
+    for (std::size_t slot = 0; slot < states_.size(); ++slot) {
+        const bool live = states_[slot] == SlotState::live;
+        if (!live && states_[slot] != SlotState::free) return false;
+        if (live && labels_[slot] > kMaxLabel) return false;
+        count += live ? 1 : 0;
     }
+    std::size_t free = 0;
+    for (Slot slot = free_; slot != kNoSlot; slot = static_cast<Slot>(labels_[slot])) {
+        if (slot >= states_.size() || states_[slot] != SlotState::free) return false;
+        if (labels_[slot] > kNoSlot || ++free > states_.size() - count) return false;
+    }
+    static_assert(static_cast<int>(SlotState::free) == 0 && sizeof(SlotState) == 1);
+    return free == states_.size() - count &&
+           table_.restore(std::move(arrays.table), labels_.data(),
+                          reinterpret_cast<const std::uint8_t*>(states_.data()), states_.size(),
+                          count);
 }
 
 }  // namespace llmspell::index

@@ -4,10 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <unordered_map>
 #include <vector>
 
 #include "base/aligned.hpp"
+#include "index/block_guard.hpp"
+#include "index/label_table.hpp"
 #include "index/quantiser.hpp"
 
 namespace llmspell::index {
@@ -16,13 +17,11 @@ enum class SlotState : std::uint8_t { free, live, deleted };  // deleted: still 
 
 class Storage {
   public:
-    using Entry = std::unordered_map<Label, Slot>::node_type;
-
     explicit Storage(Quantiser quantiser) : quantiser_(quantiser) {}
 
     const Quantiser& quantiser() const noexcept { return quantiser_; }
     std::size_t slots() const noexcept { return states_.size(); }  // live, deleted and free
-    std::size_t live() const noexcept { return slot_of_.size(); }
+    std::size_t live() const noexcept { return table_.size(); }
     std::size_t deleted() const noexcept { return deleted_; }
     std::size_t capacity() const noexcept { return capacity_; }
     // Numbers that grow: with any change, and with one after which a slot may hold another vector.
@@ -30,10 +29,17 @@ class Storage {
     std::uint64_t layout() const noexcept { return layout_; }
     std::size_t bytes() const noexcept;
     std::size_t row_bytes() const noexcept { return rows_.bytes(); }  // of these, for rows
+    std::size_t mapped_bytes() const noexcept;                        // besides, of a file
 
     const std::byte* rows() const noexcept { return rows_.data(); }
     const std::byte* row(Slot slot) const noexcept {
         return rows_.data() + slot * quantiser_.row_bytes();
+    }
+    // The same, of a snapshot whose blocks may not have been looked at: may throw
+    // Error(corrupt_file).
+    const std::byte* checked_row(Slot slot) const {
+        if (guard_ != nullptr) guard_->check(slot);
+        return row(slot);
     }
     SlotState state(Slot slot) const noexcept { return states_[slot]; }
     bool is_live(Slot slot) const noexcept { return states_[slot] == SlotState::live; }
@@ -41,9 +47,11 @@ class Storage {
     Slot find(Label label) const noexcept;
 
     void keys(const Query& query, const Slot* slots, std::size_t count, float* out) const {
+        if (guard_ != nullptr) guard_->check(std::span(slots, count));
         quantiser_.keys(query, rows_.data(), slots, count, out);
     }
     void keys_from(const Query& query, Slot first, std::size_t count, float* out) const {
+        if (guard_ != nullptr) guard_->check(first, count);
         quantiser_.keys(query, row(first), nullptr, count, out);
     }
 
@@ -52,17 +60,31 @@ class Storage {
     // vectors have gone since it last did as make its cost theirs.
     bool loose() const noexcept;
     Slot insert(Label label, const void* vector);  // into reserved room; may throw, then no change
-    // The label is forgotten, the row stays until release. What comes back is for restore_row.
-    Entry mark_deleted(Slot slot) noexcept;
+    // The label is forgotten, the row stays until release.
+    void mark_deleted(Slot slot) noexcept;
     // Into reserved room; allocates nothing.
-    void restore_row(Entry entry, const std::byte* row) noexcept;
+    void restore_row(Label label, const std::byte* row) noexcept;
     void release(Slot slot) noexcept;  // the row is wiped, the slot may be used again
     // Moves live rows to the front and gives memory back; returns the new slot of each old one.
     // Where it throws, rows may have moved: forget what refers to slots.
     std::vector<Slot> compact();
 
-    // Snapshot: rows in slot order; free and deleted slots are both free after restore.
-    void restore(std::vector<Label> labels, const std::vector<bool>& live, const std::byte* rows);
+    // What a snapshot holds, in order: the arrays as they are.
+    struct Arrays {
+        AlignedArray<Label> labels;
+        AlignedArray<SlotState> states;
+        AlignedArray<Slot> table;
+        AlignedArray<std::byte> rows;
+        Slot first_free = kNoSlot;
+    };
+    const AlignedArray<Label>& labels() const noexcept { return labels_; }
+    const AlignedArray<SlotState>& states() const noexcept { return states_; }
+    const AlignedArray<Slot>& table() const noexcept { return table_.entries(); }
+    const AlignedArray<std::byte>& row_array() const noexcept { return rows_; }
+    Slot first_free() const noexcept { return free_; }
+    // Takes them; false where they can't be those of a storage. Rows are the guard's to check.
+    bool restore(Arrays arrays);
+    void guard_by(const BlockGuard* guard) noexcept { guard_ = guard; }
 
   private:
     Slot next_slot() const noexcept;
@@ -72,10 +94,11 @@ class Storage {
     Quantiser quantiser_;
     AlignedArray<std::byte> rows_;
     std::size_t capacity_ = 0;
-    std::vector<SlotState> states_;
-    std::vector<Label> labels_;
+    AlignedArray<SlotState> states_;
+    AlignedArray<Label> labels_;
     Slot free_ = kNoSlot;  // the first free slot; the label of each is the next one
-    std::unordered_map<Label, Slot> slot_of_;
+    LabelTable table_;
+    const BlockGuard* guard_ = nullptr;  // of rows that were mapped
     std::size_t deleted_ = 0;
     std::size_t gone_ = 0;          // vectors, ever
     std::size_t gone_compact_ = 0;  // when rows last moved together

@@ -109,6 +109,7 @@ void walk_rows(const WalkRows& starts, std::size_t start_rows, const WalkRows& g
             fetch(later, graph.later_stride);
             __builtin_prefetch(later + graph.later_stride - 1);
         }
+        if (graph.guard != nullptr) graph.guard->check(slot);
         scan<kBias>(graph.layout, graph.rows + slot * graph.stride, query, pool);
     }
     while (pool.size > 0 && (keys[pool.size - 1] & ~WalkPool::kFlags) > pool.bound) --pool.size;

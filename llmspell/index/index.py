@@ -422,18 +422,38 @@ class Index:
         self._core.save(os.fsencode(path), tag)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read an index that :meth:`save` wrote.
+    def load(cls, path: str | os.PathLike[str], *, mmap: bool = True) -> Self:
+        """Open an index that :meth:`save` wrote.
+
+        The file is mapped, which takes milliseconds at any size, and processes share its pages.
+        Its blocks are checked when a search first comes to them, or all of them by
+        :meth:`verify`, or before the first change. Changes stay in this process: they don't reach
+        the file. It may be replaced or deleted meanwhile, as :meth:`save` replaces it, but must
+        not be written to.
+
+        Args:
+            path: of the file.
+            mmap: False reads the file into memory and checks all of it first. Where the system
+                can't map files so, it is read in any case.
 
         Raises:
             StorageError: the file can't be read.
-            CorruptFile: a checksum, a length or a link in it does not hold.
+            CorruptFile: a checksum, a length or a link in it does not hold. Where the file is
+                mapped, searches may raise it as well, for blocks that they are the first to see.
             UnsupportedFormat: another version wrote it.
         """
-        core, tag = _core.Index.load(os.fsencode(path))
+        core, tag = _core.Index.load(os.fsencode(path), mmap)
         index = cls.__new__(cls)
         index._attach(core, tag)
         return index
+
+    def verify(self) -> None:
+        """Check all blocks of the file that the index was loaded from, beside searches.
+
+        Raises:
+            CorruptFile: a block is damaged.
+        """
+        self._core.verify()
 
     def stats(self) -> IndexStats:
         """Return counts and bytes: of slots, of the graph's nodes and links, of each part.

@@ -24,6 +24,9 @@ class IndexMemory:
         codebook: what codes are made with, and the nodes where walks by codes start.
         scratch: kept from past searches for the next; grows with the number of searches that ran
             at the same time.
+        mapped: of the file that the index was loaded from, besides: pages that processes share,
+            and that come and go with the system's cache. Those that changes wrote to are this
+            process's own, and still counted here.
     """
 
     vectors: int
@@ -34,11 +37,12 @@ class IndexMemory:
     refined_codes: int
     codebook: int
     scratch: int
+    mapped: int
 
     @property
     def total(self) -> int:
-        """All of them."""
-        return sum(getattr(self, field.name) for field in fields(self))
+        """All of them but what is mapped."""
+        return sum(int(getattr(self, field.name)) for field in fields(self)) - self.mapped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,6 +142,7 @@ class VectorView:
 
     def _load(self, path: Path, sequence: int, dim: int) -> Index:
         index = Index.load(path)
+        index.verify()  # now, while the index can still be built from the log instead
         if index.tag != sequence:
             raise CorruptFile(f"it is of entry {index.tag}, its name says {sequence}")
         if sequence > self._store.counters.sequence:

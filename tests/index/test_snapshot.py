@@ -14,7 +14,24 @@ from llmspell import Index, IndexParams, errors
 from llmspell.config import ElementType, Metric, Quantization
 from tests.index.vectors import ALL_METRICS, TYPES, clustered
 
-HEADER = 200
+SECTIONS = (
+    "labels",
+    "states",
+    "table",
+    "levels",
+    "counts",
+    "parents",
+    "upper",
+    "coding",
+    "checksums",
+    "rows",
+    "bottom",
+    "codes",
+    "factors",
+    "biases",
+    "refined",
+)
+HEADER = 88 + 24 * len(SECTIONS)
 VERSION_AT = 8
 
 
@@ -35,38 +52,61 @@ def test_file_is_as_the_reference_describes_it(tmp_path: Path, quantization: Qua
     index.delete([4, 5])
     index.save(tmp_path / "index", tag=99)
     content = (tmp_path / "index").read_bytes()
-    fields = struct.unpack_from("<8sIIIBBBB4IQQQQIi", content)
+    fields = struct.unpack_from("<8sIIIBBBB4IQQQQIiII", content)
     assert fields[0] == b"LLSPIDX\n"
-    assert fields[1] == 2
+    assert fields[1] == 3
     coded = quantization == "pq"
     assert fields[3:16] == (12, 0, 0, 1, coded, 5, 10, 40, 100, 0, 3, 99, 100)
-    entry, top = fields[16:]
-    sections = [struct.unpack_from("<QQII", content, 80 + 24 * i) for i in range(5)]
-    assert sections[0][0] == HEADER
-    ends = [offset + length for offset, length, _, _ in sections]
-    assert [offset for offset, *_ in sections[1:]] + [len(content)] == ends
-    labels, levels, rows, links, extras = (content[o : o + n] for o, n, _, _ in sections)
-    level_of = np.frombuffer(levels, np.int8)
-    assert np.flatnonzero(level_of == -2).tolist() == [4, 5]
-    assert level_of[entry] == top == level_of.max()
-    live = np.flatnonzero(level_of >= 0)
-    assert np.frombuffer(labels, "<u8")[live].tolist() == live.tolist()
-    vectors = np.frombuffer(rows, "<f4").reshape(100, 12)
+    entry, top, first_free, has_codes = fields[16:]
+    parts, row_bytes, at = {}, {}, 4096
+    for i, name in enumerate(SECTIONS):
+        offset, length, row, _ = struct.unpack_from("<QQII", content, 88 + 24 * i)
+        assert offset == at
+        at = -(-(offset + length) // 4096) * 4096
+        assert not any(content[offset + length : at])
+        parts[name], row_bytes[name] = content[offset : offset + length], row
+    assert at == len(content)
+    blocks = [
+        -(-100 // 2 ** int(np.log2(max(16_384 // row_bytes[name], 1))))
+        for name in SECTIONS[9:]
+        if parts[name]
+    ]
+    assert len(parts["checksums"]) == 4 * sum(blocks)
+    states = np.frombuffer(parts["states"], np.uint8)
+    levels = np.frombuffer(parts["levels"], np.int8)
+    labels = np.frombuffer(parts["labels"], "<u8")
+    assert np.flatnonzero(states == 0).tolist() == np.flatnonzero(levels == -1).tolist() == [4, 5]
+    assert {first_free, int(labels[first_free])} == {4, 5}
+    assert labels[labels[first_free]] == 2**32 - 1
+    assert levels[entry] == top == levels.max()
+    live = np.flatnonzero(states == 1)
+    assert labels[live].tolist() == live.tolist()
+    table = np.frombuffer(parts["table"], "<u4")
+    assert sorted(table[table != 2**32 - 1].tolist()) == live.tolist()
+    vectors = np.frombuffer(parts["rows"], "<f4").reshape(100, 12)
     np.testing.assert_array_equal(vectors[live], index.get(live))
     assert not vectors[[4, 5]].any()
-    numbers = np.frombuffer(links, "<u4").tolist()
-    others = np.frombuffer(extras, "<u4").tolist()
+    counts = np.frombuffer(parts["counts"], "<u2")
+    parents = np.frombuffer(parts["parents"], "<u4")
+    bottom = np.frombuffer(parts["bottom"], "<u4").reshape(100, row_bytes["bottom"] // 4)
+    assert parents[entry] == entry
     for slot in live:
-        for level in range(level_of[slot] + 1):
-            count = numbers.pop(0)
-            assert count <= (10 if level == 0 else 5)
-            linked = [numbers.pop(0) for _ in range(count)]
-            assert len({*linked, slot}) == count + 1
-            assert (level_of[linked] >= level).all()
-            if level == 0 and coded:
-                linked += [others.pop(0) for _ in range(others.pop(0))]
-                assert len({*linked, slot}) == len(linked) + 1 <= 11
-    assert numbers == others == []
+        places = bottom[slot, :10][bottom[slot, :10] != 2**32 - 1].tolist()
+        assert counts[slot] <= len(places) <= 10
+        assert coded or counts[slot] == len(places)
+        assert len({*places, slot}) == len(places) + 1
+        assert (levels[places] >= 0).all()
+        assert slot == entry or slot in bottom[parents[slot], : counts[parents[slot]]]
+    upper = np.frombuffer(parts["upper"], "<u4").reshape(-1, 6)
+    owners = [(slot, level) for slot in live for level in range(1, levels[slot] + 1)]
+    assert len(upper) == len(owners)
+    for row, (slot, level) in zip(upper, owners, strict=True):
+        linked = row[1 : 1 + row[0]].tolist()
+        assert len({*linked, slot}) == len(linked) + 1
+        assert (levels[linked] >= level).all()
+    assert bool(parts["coding"]) == coded
+    assert bool(has_codes) == bool(parts["codes"]) == bool(parts["factors"])
+    assert not parts["biases"]
 
 
 @pytest.mark.parametrize("threshold", [0, 10_000], ids=["graph", "flat"])
@@ -201,7 +241,7 @@ def test_file_of_another_kind_is_corrupt(tmp_path: Path, content: bytes) -> None
         Index.load(tmp_path / "index")
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, 2**32 - 1])
+@pytest.mark.parametrize("version", [0, 1, 2, 4, 2**32 - 1])
 def test_other_versions_are_named(tmp_path: Path, version: int) -> None:
     _index(5).save(tmp_path / "index")
     content = bytearray((tmp_path / "index").read_bytes())
@@ -278,3 +318,42 @@ def test_errors_name_paths_that_are_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(errors.StorageError) as refused:
         Index.load(path)
     assert path in str(refused.value)
+
+
+@pytest.mark.parametrize("quantization", ["none", "pq"])
+def test_mapped_index_answers_as_one_in_memory(tmp_path: Path, quantization: Quantization) -> None:
+    index = _index(3_000, quantization=quantization)
+    index.save(tmp_path / "index")
+    mapped = Index.load(tmp_path / "index")
+    read = Index.load(tmp_path / "index", mmap=False)
+    (tmp_path / "index").unlink()
+    for part in (0, 1):  # before and behind a change
+        queries = clustered(50, 12, 2 + part)
+        for other in (mapped, read):
+            found, wanted = other.search(queries, 10), index.search(queries, 10)
+            np.testing.assert_array_equal(found.ids, wanted.ids)
+            np.testing.assert_array_equal(found.scores, wanted.scores)
+        for each in (index, mapped, read):
+            each.delete(np.arange(0, 300, 3))
+            each.upsert(np.arange(5_000, 6_000), clustered(1_000, 12, 7 + part), threads=1)
+    mapped.verify()
+
+
+def test_mapped_bytes_are_counted_apart(tmp_path: Path) -> None:
+    index = _index(5_000)
+    index.save(tmp_path / "index")
+    assert index.stats().memory.mapped == 0
+    mapped = Index.load(tmp_path / "index").stats().memory
+    read = Index.load(tmp_path / "index", mmap=False).stats().memory
+    assert read.mapped == 0
+    assert mapped.total < read.total / 2
+    assert mapped.mapped + mapped.total == pytest.approx(read.total, rel=0.05)
+
+
+def test_processes_beside_each_other_change_their_own(tmp_path: Path) -> None:
+    _index(3_000).save(tmp_path / "index")
+    one, other = Index.load(tmp_path / "index"), Index.load(tmp_path / "index")
+    one.delete(np.arange(1_000))
+    assert (len(one), len(other)) == (2_000, 3_000)
+    assert other.search(clustered(3_000, 12, 1)[5], 1).ids.tolist() == [5]
+    assert len(Index.load(tmp_path / "index")) == 3_000

@@ -1,0 +1,110 @@
+#include "index/label_table.hpp"
+
+#include <utility>
+#include <vector>
+
+namespace llmspell::index {
+namespace {
+
+// Five in eight are taken at most: a label that isn't there is then told by four looks.
+constexpr std::size_t kPlaces = 8, kTaken = 5;
+
+std::size_t places_for(std::size_t count) { return count / kTaken * kPlaces + kPlaces; }
+
+// The finaliser of SplitMix64: labels may be in any pattern.
+std::uint64_t mixed(Label label) {
+    std::uint64_t x = label + 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+}  // namespace
+
+std::size_t LabelTable::home(Label label) const noexcept {
+    __extension__ using Wide = unsigned __int128;
+    return static_cast<std::size_t>(Wide{mixed(label)} * entries_.size() >> 64);
+}
+
+Slot LabelTable::find(Label label, const Label* labels) const noexcept {
+    if (size_ == 0) return kNoSlot;
+    std::size_t at = home(label);
+    while (entries_[at] != kNoSlot && labels[entries_[at]] != label) at = next(at);
+    return entries_[at];
+}
+
+std::size_t LabelTable::place(Slot slot, const Label* labels) const noexcept {
+    std::size_t at = home(labels[slot]);
+    while (entries_[at] != slot) at = next(at);
+    return at;
+}
+
+void LabelTable::reserve(std::size_t count, const Label* labels, bool shrink) {
+    const std::size_t places = places_for(count);
+    if (places == entries_.size() || (places < entries_.size() && !shrink)) return;
+    LabelTable fresh;
+    fresh.entries_.resize(places, kNoSlot);
+    for (const Slot slot : entries_) {
+        if (slot != kNoSlot) fresh.insert(slot, labels);
+    }
+    *this = std::move(fresh);
+}
+
+void LabelTable::insert(Slot slot, const Label* labels) noexcept {
+    std::size_t at = home(labels[slot]);
+    while (entries_[at] != kNoSlot) at = next(at);
+    entries_[at] = slot;
+    ++size_;
+}
+
+// Closes the gap, so that no mark of what was there is needed: entries move back that were put
+// beyond it for want of room (algorithm R there).
+void LabelTable::erase(Slot slot, const Label* labels) noexcept {
+    std::size_t gap = place(slot, labels);
+    for (std::size_t at = next(gap); entries_[at] != kNoSlot; at = next(at)) {
+        const std::size_t from = home(labels[entries_[at]]);
+        const bool stays = gap <= at ? gap < from && from <= at : gap < from || from <= at;
+        if (stays) continue;
+        entries_[gap] = entries_[at];
+        gap = at;
+    }
+    entries_[gap] = kNoSlot;
+    --size_;
+}
+
+void LabelTable::move(Slot from, Slot to, const Label* labels) noexcept {
+    entries_[place(from, labels)] = to;
+}
+
+bool LabelTable::restore(AlignedArray<Slot> entries, const Label* labels, const std::uint8_t* live,
+                         std::size_t slots, std::size_t count) {
+    entries_ = std::move(entries);
+    size_ = count;
+    const std::size_t places = entries_.size();
+    if (slots == 0) return count == 0 && places == 0;
+    if (places < places_for(slots)) return false;
+    std::vector<bool> seen(slots);
+    std::size_t found = 0, gap = 0;
+    while (entries_[gap] != kNoSlot) {  // one of the first count + 1, or there are too many
+        if (++gap == places) return false;
+    }
+    // Each stands between its home and the next gap behind that.
+    std::size_t last_gap = gap;
+    for (std::size_t i = 1; i <= places; ++i) {
+        const std::size_t at = (gap + i) % places;
+        const Slot slot = entries_[at];
+        if (slot == kNoSlot) {
+            last_gap = gap + i;
+            continue;
+        }
+        if (slot >= slots || live[slot] == 0 || seen[slot]) return false;
+        seen[slot] = true;
+        ++found;
+        const std::size_t from = home(labels[slot]);
+        const std::size_t unwrapped = from <= gap ? from + places : from;
+        if (unwrapped <= last_gap || unwrapped > gap + i) return false;
+    }
+    return found == count;
+}
+
+}  // namespace llmspell::index
