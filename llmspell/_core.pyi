@@ -72,6 +72,17 @@ class Index:
         self, k: int, recall: float, threads: int, watch: Watch | None = None
     ) -> None: ...
     def calibration(self) -> list[dict[str, Any]]: ...
+    def adopt(
+        self,
+        k: int,
+        quantized: bool,
+        vectors: int,
+        changed: float,
+        stored_queries: int,
+        asked_queries: int,
+        points: list[tuple[int, float, float]],
+    ) -> None: ...
+    def curve_for(self, k: int) -> tuple[int, bool] | None: ...
     def range_search(
         self,
         queries: NDArray[np.float32] | NDArray[np.uint8],

@@ -22,6 +22,7 @@
 namespace llmspell::index {
 namespace {
 
+constexpr std::size_t kWalkedShare = 4;  // of all: a search for more is a sweep, see Searcher
 constexpr std::size_t kMinSample = 256, kMaxSample = 1024;
 constexpr std::size_t kMaxDistances = std::size_t{1} << 28;  // of all sweeps: some seconds
 constexpr double kWider = 1.4;               // from one point of a curve to the next
@@ -38,6 +39,15 @@ RecallPoint summary(std::size_t ef, const std::vector<double>& recalls) {
     // What none of so many queries shows may still be so for one.
     return {ef, sum / count, std::sqrt(squares) / count + 1.0 / count};
 }
+
+std::size_t least_width(std::size_t k) { return std::max<std::size_t>(k + 1, 4); }
+
+std::size_t wider(std::size_t ef) {
+    return static_cast<std::size_t>(std::ceil(kWider * static_cast<double>(ef)));
+}
+
+// A sweep would be cheaper.
+bool too_wide(std::size_t ef, std::size_t vectors) { return ef * kDistancesPerStep >= vectors; }
 
 }  // namespace
 
@@ -175,12 +185,8 @@ RecallCurve Index::measure(std::size_t k, bool coded, double target, unsigned th
         curve.version = storage_.version();
     }
     curve.recorded = calibration_.recorded();
-    const auto too_wide = [&](std::size_t ef) { return ef * kDistancesPerStep >= curve.vectors; };
-    const auto wider = [](std::size_t ef) {
-        return static_cast<std::size_t>(std::ceil(kWider * static_cast<double>(ef)));
-    };
-    std::size_t ef = std::max<std::size_t>(k + 1, 4);
-    curve.exhausted = too_wide(ef);
+    std::size_t ef = least_width(k);
+    curve.exhausted = too_wide(ef, curve.vectors);
     if (curve.exhausted) return curve;
     Sample sample = draw_sample(threads, watch);
     (sample.stored ? curve.stored : curve.asked) = sample.count;
@@ -189,7 +195,7 @@ RecallCurve Index::measure(std::size_t k, bool coded, double target, unsigned th
         curve.points.push_back(measure_point(k, coded, ef, sample, threads, watch));
         const RecallPoint& point = curve.points.back();
         if (point.recall >= kGoesTo && point.least() >= target) break;
-        curve.exhausted = too_wide(wider(ef));
+        curve.exhausted = too_wide(wider(ef), curve.vectors);
     }
     return curve;
 }
@@ -228,6 +234,26 @@ std::vector<CalibratedCurve> Index::calibration() const {
         curves.push_back({*curve, curve->changed(walks.version)});
     }
     return curves;
+}
+
+void Index::adopt(RecallCurve curve, double changed) const {
+    check_curve(curve, changed);
+    const Walks walks = this->walks();
+    if (!walks.any || (curve.coded && !walks.coded)) return;
+    curve.version = walks.version;
+    curve.before =
+        static_cast<std::uint64_t>(std::llround(changed * static_cast<double>(curve.vectors)));
+    // Queries of before are not here any more: a few times as many as are needed renew it.
+    curve.recorded = std::min<std::uint64_t>(curve.asked, kEnoughAsked);
+    curve.exhausted = too_wide(
+        curve.points.empty() ? least_width(curve.k) : wider(curve.points.back().ef), curve.vectors);
+    calibration_.set(std::move(curve));
+}
+
+std::optional<CurveKey> Index::curve_for(std::size_t k) const {
+    const Walks walks = this->walks();
+    if (!walks.any || k > walks.live / kWalkedShare) return std::nullopt;
+    return CurveKey{k_class(k), walks.coded};
 }
 
 SearchOptions Index::settled(const SearchOptions& asked) const {

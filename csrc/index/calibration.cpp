@@ -2,13 +2,20 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
 
+#include "base/error.hpp"
 #include "base/random.hpp"
 
 namespace llmspell::index {
+namespace {
+
+constexpr std::size_t kMost = std::size_t{1} << 40;  // more than any index holds
+
+}  // namespace
 
 std::optional<std::size_t> RecallCurve::width_for(double target) const {
     for (std::size_t i = 0; i < points.size(); ++i) {
@@ -29,6 +36,23 @@ std::size_t k_class(std::size_t k) {
         for (const std::size_t step : {1, 2, 5}) {
             if (k <= step * decade) return step * decade;
         }
+    }
+}
+
+void check_curve(const RecallCurve& curve, double changed) {
+    const auto require = [](bool holds, const char* what) {
+        if (!holds) throw Error(ErrorCode::input, std::string("a recall curve's ") + what);
+    };
+    require(curve.k >= 1 && curve.k <= kMost && k_class(curve.k) == curve.k,
+            "k must be 1, 2, 5, 10, 20, 50 or so on");
+    require(changed >= 0.0 && changed <= 1.0, "changed must be from 0 to 1");
+    require(curve.vectors >= 1 && curve.vectors <= kMost, "vectors must be at least 1");
+    std::size_t least = 1;
+    for (const RecallPoint& point : curve.points) {
+        require(point.ef >= least && point.ef <= kMost, "widths must ascend from 1");
+        require(point.recall >= 0.0 && point.recall <= 1.0, "recalls must be from 0 to 1");
+        require(point.error >= 0.0 && point.error <= 1.0, "errors must be from 0 to 1");
+        least = point.ef + 1;
     }
 }
 

@@ -31,7 +31,8 @@ struct RecallCurve {
     std::size_t stored = 0;           // queries that are stored vectors
     std::size_t asked = 0;            // queries that came in
     std::size_t vectors = 0;          // live when it was measured
-    std::uint64_t version = 0;        // of the storage then
+    std::uint64_t version = 0;        // of the storage then, or when it was adopted
+    std::uint64_t before = 0;         // changes until it was adopted
     std::uint64_t recorded = 0;       // queries recorded until then
     std::vector<RecallPoint> points;  // wider and wider
     bool exhausted = false;           // wider walks would cost more than a sweep
@@ -42,10 +43,17 @@ struct RecallCurve {
     std::optional<std::size_t> width_for(double target) const;
     // The share of the vectors that has changed; one that is replaced counts two or three times.
     double changed(std::uint64_t now) const noexcept {
-        if (now <= version) return 0.0;  // measured since `now` was looked at
-        return std::min(1.0, static_cast<double>(now - version) /
+        // Measured since `now` was looked at, it is ahead of that.
+        const std::uint64_t since = before + (now > version ? now - version : 0);
+        return std::min(1.0, static_cast<double>(since) /
                                  static_cast<double>(std::max<std::size_t>(vectors, 1)));
     }
+};
+
+// Which curve tells of a search.
+struct CurveKey {
+    std::size_t k;
+    bool coded;
 };
 
 struct CalibratedCurve {
@@ -55,6 +63,9 @@ struct CalibratedCurve {
 
 // The k that stands for all up to it since the one before: 1, 2, 5, 10, 20, 50 and so on.
 std::size_t k_class(std::size_t k);
+
+// Throws ErrorCode::input unless it is what a measurement can give.
+void check_curve(const RecallCurve& curve, double changed);
 
 // Curves and recent queries. Thread-safe.
 class Calibration {

@@ -85,6 +85,11 @@ class Index {
     // that ask for a recall do so themselves where nothing is measured yet or much has changed.
     void calibrate(std::size_t k, double recall, unsigned threads, Watch* watch) const;
     std::vector<CalibratedCurve> calibration() const;
+    // Takes over what was measured of an index of the same content, a share of which has changed
+    // since; what no walk of this one goes by is passed over.
+    void adopt(RecallCurve curve, double changed) const;
+    // The curve that tells of searches for the k nearest; none where they are sweeps.
+    std::optional<CurveKey> curve_for(std::size_t k) const;
     // A walk for next_page, which one thread at a time may call with it.
     std::unique_ptr<PageWalk> start_pages(const void* query, std::size_t ef,
                                           const Filter* filter) const;

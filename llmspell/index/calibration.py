@@ -10,7 +10,7 @@ import numpy as np
 from llmspell import _core
 from llmspell.errors import InputError
 
-__all__ = ["RecallCurve", "RecallPoint", "as_recall", "curves_of"]
+__all__ = ["RecallCurve", "RecallPoint", "adopt", "as_recall", "curves_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,26 @@ def curves_of(core: _core.Index) -> tuple[RecallCurve, ...]:
         RecallCurve(**{**curve, "points": tuple(RecallPoint(*point) for point in curve["points"])})
         for curve in core.calibration()
     )
+
+
+def adopt(core: _core.Index, curve: RecallCurve) -> None:
+    """Give the core what was measured of another index of its content.
+
+    Raises:
+        InputError: it is nothing that can be measured.
+    """
+    try:
+        core.adopt(
+            curve.k,
+            curve.quantized,
+            curve.vectors,
+            curve.changed,
+            curve.stored_queries,
+            curve.asked_queries,
+            [(point.ef_search, point.recall, point.error) for point in curve.points],
+        )
+    except TypeError:
+        raise InputError(f"a recall curve holds counts and shares, got {curve!r}") from None
 
 
 def as_recall(recall: float, ef_search: int | None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any, Self, cast
 
 import numpy as np
@@ -22,7 +23,7 @@ from llmspell.index.arrays import (
     require_count,
 )
 from llmspell.index.audit import IndexAudit, audit_of
-from llmspell.index.calibration import RecallCurve, as_recall, curves_of
+from llmspell.index.calibration import RecallCurve, adopt, as_recall, curves_of
 from llmspell.index.neighbors import Neighbors, RangeNeighbors, neighbors_type
 from llmspell.index.pages import SearchPages
 from llmspell.index.stats import IndexStats, stats_of
@@ -329,6 +330,49 @@ class Index:
         Below ``graph_threshold`` vectors it stays empty: every search is exact there.
         """
         return curves_of(self._core)
+
+    def adopt_calibration(self, curves: Iterable[RecallCurve]) -> None:
+        """Take over what :meth:`calibration` gave of an index of this content and these settings.
+
+        A snapshot holds no calibration: keep the curves beside it, and searches with ``recall``
+        measure nothing after loading until they would have anyway. Their ``changed`` counts on.
+        Curves of walks that this index doesn't have are passed over.
+
+        Raises:
+            InputError: a curve is none that can be measured.
+        """
+        for curve in curves:
+            adopt(self._core, curve)
+
+    def estimated_recall(self, k: int = 10, *, ef_search: int | None = None) -> float | None:
+        """Estimate the recall that searches for the k nearest reach now, from :meth:`calibration`.
+
+        It is of searches without a filter, on average over queries like those measured with, and
+        costs no search. ``calibration()`` says how much has changed since.
+
+        Args:
+            k: of the nearest. The curve of the next of 1, 2, 5, 10, 20, 50, ... tells of it: for
+                fewer than that, recall is higher rather than lower.
+            ef_search: width of the walk; ``params.ef_search`` where None. A walk is at least
+                ``k`` wide.
+
+        Returns:
+            1.0 where such searches are sweeps, None where nothing is measured for this k.
+
+        Raises:
+            InputError: k or ef_search is below 1.
+        """
+        k = require_count("k", k)
+        width = self.params.ef_search
+        if ef_search is not None:
+            width = require_count("ef_search", ef_search)
+        key = self._core.curve_for(k)
+        if key is None:
+            return 1.0
+        for curve in curves_of(self._core):
+            if (curve.k, curve.quantized) == key:
+                return curve.recall_at(max(width, k))
+        return None
 
     def range_search(
         self,

@@ -1,9 +1,11 @@
 // From measured points to a width, and which queries are kept to measure with.
 #include "index/calibration.hpp"
 
+#include <cmath>
 #include <cstring>
 #include <vector>
 
+#include "base/error.hpp"
 #include "check.hpp"
 
 using namespace llmspell::index;
@@ -36,6 +38,38 @@ void what_has_changed_is_a_share_of_the_vectors() {
     CHECK(curve.changed(900) == 0.0);
     CHECK(curve.changed(1020) == 0.1);
     CHECK(curve.changed(9000) == 1.0);
+    curve.before = 30;
+    CHECK(curve.changed(900) == 0.15);
+    CHECK(curve.changed(1020) == 0.25);
+}
+
+void a_curve_that_nobody_can_measure_is_refused() {
+    const auto refused = [](const RecallCurve& curve, double changed) {
+        try {
+            check_curve(curve, changed);
+            return false;
+        } catch (const llmspell::Error& error) {
+            return error.code() == llmspell::ErrorCode::input;
+        }
+    };
+    RecallCurve curve;
+    curve.k = 10;
+    curve.vectors = 100;
+    curve.points = {{10, 0.9, 0.01}, {14, 1.0, 0.01}};
+    CHECK(!refused(curve, 0.0) && !refused(curve, 1.0));
+    CHECK(refused(curve, -0.1) && refused(curve, 1.1) && refused(curve, std::nan("")));
+    curve.k = 9;
+    CHECK(refused(curve, 0.0));
+    curve.k = 10;
+    curve.vectors = 0;
+    CHECK(refused(curve, 0.0));
+    curve.vectors = 100;
+    for (const RecallPoint& bad :
+         {RecallPoint{14, 1.0, 0.01}, RecallPoint{15, 1.1, 0.01}, RecallPoint{15, 1.0, -1.0}}) {
+        curve.points.resize(2);
+        curve.points.push_back(bad);
+        CHECK(refused(curve, 0.0));
+    }
 }
 
 void queries_are_recorded_from_the_first_curve_on_and_the_last_are_kept() {
@@ -94,6 +128,7 @@ int main() {
     a_width_is_the_least_whose_lower_estimate_reaches_the_target();
     a_k_stands_for_those_up_to_it();
     what_has_changed_is_a_share_of_the_vectors();
+    a_curve_that_nobody_can_measure_is_refused();
     queries_are_recorded_from_the_first_curve_on_and_the_last_are_kept();
     a_query_that_comes_in_again_counts_once();
     a_curve_takes_the_place_of_the_one_for_the_same_walks();

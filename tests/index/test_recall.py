@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llmspell import Index, IndexParams, SearchCounters, errors
+from llmspell import Index, IndexParams, RecallCurve, RecallPoint, SearchCounters, errors
 from llmspell.config import ElementType, Metric, Quantization
 from tests.index.vectors import clustered
 
@@ -146,6 +149,111 @@ def test_a_curve_says_what_it_was_measured_on(index: Index) -> None:
     assert curve.width_for(1.0) is None
     fresh.add([N], clustered(1, DIM, 9))
     assert fresh.calibration()[0].changed == pytest.approx(1 / N)
+
+
+def test_an_estimate_is_the_curves_at_the_width_of_the_search(index: Index) -> None:
+    fresh = made(index.params.quantization)
+    assert fresh.estimated_recall(10) is None
+    fresh.calibrate(10)
+    (curve,) = fresh.calibration()
+    assert fresh.estimated_recall(7) == curve.recall_at(100) == fresh.estimated_recall(10)
+    assert fresh.estimated_recall(10, ef_search=30) == curve.recall_at(30)
+    assert fresh.estimated_recall(9, ef_search=1) == curve.recall_at(9)  # no walk is narrower
+    assert fresh.estimated_recall(11) is None
+    assert fresh.estimated_recall(N // 4 + 1) == 1.0  # a sweep
+
+
+@pytest.mark.parametrize(("k", "ef_search"), [(1, 10), (10, 20), (10, 100)])
+def test_an_estimate_holds_within_its_errors_or_is_lower(
+    index: Index, k: int, ef_search: int
+) -> None:
+    index.calibrate(k)
+    estimate = index.estimated_recall(k, ef_search=ef_search)
+    (curve,) = (curve for curve in index.calibration() if curve.k == k)
+    error = [point.error for point in curve.points if point.ef_search <= ef_search][-1]
+    queries = clustered(QUERIES, DIM, 31)
+    found = index.search(queries, k, ef_search=ef_search).ids
+    exact = index.search(queries, k, recall=1.0).ids
+    hits = [len(set(a) & set(b)) / k for a, b in zip(found.tolist(), exact.tolist(), strict=True)]
+    assert estimate is not None
+    # As many queries are asked as it was measured with, so that both are off by about an error.
+    assert np.mean(hits) >= estimate - 3 * error
+
+
+def test_without_a_graph_the_estimate_is_exact() -> None:
+    index = Index(dim=DIM, metric="ip")
+    assert index.estimated_recall() == 1.0
+    index.add(np.arange(500), clustered(500, DIM, 1))
+    assert index.estimated_recall(10, ef_search=10) == 1.0
+
+
+def test_a_calibration_is_taken_over_by_an_index_of_the_same_content(
+    index: Index, tmp_path: Path
+) -> None:
+    fresh = made(index.params.quantization)
+    fresh.calibrate(10)
+    fresh.calibrate(1)
+    fresh.add([N], clustered(1, DIM, 9))
+    fresh.save(tmp_path / "index")
+    again = Index.load(tmp_path / "index")
+    assert again.calibration() == ()
+    again.adopt_calibration(fresh.calibration())
+    assert again.calibration() == fresh.calibration()
+    again.add([N + 1], clustered(1, DIM, 10))
+    assert again.calibration()[0].changed == pytest.approx(2 / N)
+    counts = []
+    for one in (fresh, again):
+        counters = SearchCounters()
+        one.search(clustered(200, DIM, 11), 10, recall=0.9, counters=counters)
+        counts.append(counters.distances)
+    assert counts[1] == pytest.approx(counts[0], rel=0.02)
+    # Not measured anew: that would have changed nothing since.
+    assert again.calibration()[0].changed == pytest.approx(2 / N)
+    flat = Index(dim=DIM, metric="ip")
+    flat.adopt_calibration(fresh.calibration())
+    assert flat.calibration() == ()
+
+
+def test_an_adopted_curve_knows_that_no_walk_reaches_further() -> None:
+    index = made()
+    index.calibrate(10, recall=0.99999)
+    again = made()
+    again.adopt_calibration(index.calibration())
+    again.add([N], clustered(1, DIM, 9))
+    counters = SearchCounters()
+    again.search(clustered(1, DIM, 5)[0], 10, recall=0.99999, counters=counters)
+    assert counters.strategy == "exact"
+    assert again.calibration()[0].changed == pytest.approx(1 / N)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"k": 11},
+        {"k": -1},
+        {"vectors": 0},
+        {"changed": 1.5},
+        {"changed": float("nan")},
+        {"points": (RecallPoint(10, 0.9, 0.01), RecallPoint(10, 0.95, 0.01))},
+        {"points": (RecallPoint(10, 1.1, 0.01),)},
+        {"points": (RecallPoint(10, 0.9, float("inf")),)},
+    ],
+)
+def test_a_curve_that_nobody_can_measure_is_refused(wrong: dict[str, Any]) -> None:
+    points = (RecallPoint(10, 0.9, 0.01),)
+    curve = RecallCurve(
+        k=10,
+        quantized=False,
+        vectors=N,
+        changed=0.0,
+        stored_queries=256,
+        asked_queries=0,
+        points=points,
+    )
+    index = Index(dim=DIM, metric="ip")
+    index.adopt_calibration([curve])
+    with pytest.raises(errors.InputError, match="curve"):
+        index.adopt_calibration([replace(curve, **wrong)])
 
 
 def test_measuring_again_gives_the_same_curve() -> None:
