@@ -35,6 +35,12 @@ def search(
     ef_search: Annotated[
         int | None, typer.Option(min=1, help="Candidates kept in the graph search.")
     ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option(
+            max=1, help="Share of the true nearest that is wanted, in place of --ef-search."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search a tenant's texts by meaning."""
@@ -48,7 +54,9 @@ def search(
     with llmspell.open(existing(data)) as database:
         room = database.tenant(tenant)
         start = perf_counter()
-        hits = room.search(query, k, filter=wanted, threshold=threshold, ef_search=ef_search)
+        hits = room.search(
+            query, k, filter=wanted, threshold=threshold, ef_search=ef_search, recall=recall
+        )
         seconds = perf_counter() - start
     payload: SearchPayload = {
         "tenant": tenant,

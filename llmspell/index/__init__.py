@@ -2,7 +2,7 @@
 
 from llmspell.index.arrays import IdBitmap
 from llmspell.index.audit import GraphFaults, IndexAudit, IndexRepairs
-from llmspell.index.calibration import RecallCurve, RecallPoint
+from llmspell.index.calibration import RecallCurve, RecallPoint, as_recall
 from llmspell.index.estimate import MemoryEstimate, estimate_memory
 from llmspell.index.index import Index, check_rows
 from llmspell.index.neighbors import Neighbors, RangeNeighbors
@@ -26,6 +26,7 @@ __all__ = [
     "RecallPoint",
     "SearchCounters",
     "SearchPages",
+    "as_recall",
     "check_rows",
     "estimate_memory",
 ]

@@ -179,6 +179,7 @@ class Room:
         query: NDArray[np.float32],
         k: int,
         ef_search: int | None,
+        recall: float | None,
         condition: Filter | None,
         threshold: float | None,
     ) -> Found:
@@ -189,12 +190,12 @@ class Room:
         """
         for _ in range(ATTEMPTS):
             epoch = self._epoch
-            found = self._find(index, query, k, ef_search, condition, threshold)
+            found = self._find(index, query, k, ef_search, recall, condition, threshold)
             if all(found[0]) and (condition is None or epoch == self._epoch):
                 return found
         with self._write_lock:
             self._catch_up()
-            return self._find(index, query, k, ef_search, condition, threshold)
+            return self._find(index, query, k, ef_search, recall, condition, threshold)
 
     def search_many(
         self,
@@ -202,6 +203,7 @@ class Room:
         queries: NDArray[np.float32],
         k: int,
         ef_search: int | None,
+        recall: float | None,
         condition: Filter | None,
         threshold: float | None,
     ) -> list[Found]:
@@ -210,7 +212,7 @@ class Room:
         allowed = None if condition is None else self.matching(condition)
         started = now_ns()
         ids, scores = index.search(
-            queries, k, ef_search=ef_search, filter=allowed, threshold=threshold
+            queries, k, ef_search=ef_search, recall=recall, filter=allowed, threshold=threshold
         )
         self._stages.search.record_since(started)
         started = now_ns()
@@ -225,7 +227,9 @@ class Room:
                 rows, best = ids[i, :count].tolist(), scores[i, :count].tolist()
                 found.append((cast("list[bytes]", raws), rows, best))
             else:
-                found.append(self.search(index, queries[i], k, ef_search, condition, threshold))
+                found.append(
+                    self.search(index, queries[i], k, ef_search, recall, condition, threshold)
+                )
         return found
 
     def _find(
@@ -234,6 +238,7 @@ class Room:
         query: NDArray[np.float32],
         k: int,
         ef_search: int | None,
+        recall: float | None,
         condition: Filter | None,
         threshold: float | None,
     ) -> Found:
@@ -241,7 +246,7 @@ class Room:
         stages = self._stages
         started = now_ns()
         ids, found = index.search(
-            query, k, ef_search=ef_search, filter=allowed, threshold=threshold
+            query, k, ef_search=ef_search, recall=recall, filter=allowed, threshold=threshold
         )
         stages.search.record_since(started)
         started = now_ns()

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from llmspell.config import MAX_DIM, TenantConfig
 from llmspell.errors import CorruptFile, LlmspellError, NonFiniteVector, StorageError, ZeroVector
-from llmspell.index import Index, check_rows
+from llmspell.index import Index, RecallCurve, check_rows
 from llmspell.storage.codec import Change, StoredRecord, decode_id
+from llmspell.storage.curves import read_curves, write_curves
 from llmspell.storage.store import TenantStore
 
 __all__ = ["VectorView"]
@@ -31,6 +32,8 @@ SNAPSHOT_ROWS: Final = 20_000
 SNAPSHOT_SHARE: Final = 0.2
 
 SNAPSHOTS_KEPT: Final = 2
+#: One file, of the newest snapshot: see :mod:`llmspell.storage.curves`.
+CURVES: Final = "recall.json"
 BATCH_ROWS: Final = 4_096
 NAMED: Final = 5
 
@@ -44,6 +47,7 @@ class VectorView:
     __slots__ = (
         "_config",
         "_directory",
+        "_kept",
         "_pending",
         "_refused",
         "_rejected",
@@ -62,6 +66,7 @@ class VectorView:
         self._store = store
         self._config = config
         self._pending = 0
+        self._kept: tuple[int, tuple[RecallCurve, ...]] | None = None
         self._rejected: set[Path] = set()
         self._refused: set[int] = set()
         self.sequence = 0
@@ -104,10 +109,15 @@ class VectorView:
 
         A failure is a warning: the data is safe without a snapshot.
         """
-        if self.index is None or not self._pending:
+        if self.index is None:
             return
+        if self._pending:
+            self._save(self.index)
+        self._keep_curves(self.index)
+
+    def _save(self, index: Index) -> None:
         try:
-            self.index.save(self._path(self.sequence), tag=self.sequence)
+            index.save(self._path(self.sequence), tag=self.sequence)
             for path in self._rejected - {self._path(self.sequence)}:
                 path.unlink(missing_ok=True)
             self._rejected.clear()
@@ -133,6 +143,7 @@ class VectorView:
             self._refused.clear()
             try:
                 self.index = self._load(path, sequence, dim)
+                self._adopt_curves(self.index, sequence)
                 self._replay(sequence)
                 return
             except (LlmspellError, OSError) as error:
@@ -153,6 +164,25 @@ class VectorView:
         if (index.dim, index.metric, index.params) != (dim, wanted.metric, wanted.params):
             raise CorruptFile("it has another dimension, metric or parameters than the tenant")
         return index
+
+    def _keep_curves(self, index: Index) -> None:
+        """Keep what was measured of recall, so that nobody measures it again after opening."""
+        curves = index.calibration()
+        if not curves or (self.sequence, curves) == self._kept:
+            return
+        try:
+            write_curves(self._directory / CURVES, self.sequence, curves)
+            self._kept = (self.sequence, curves)
+        except (StorageError, OSError) as error:
+            _LOG.warning("tenant %s: recall curves are not kept: %s", self._config.id, error)
+
+    def _adopt_curves(self, index: Index, sequence: int) -> None:
+        """Take over what was measured of a snapshot's index; else it is measured anew."""
+        try:
+            index.adopt_calibration(read_curves(self._directory / CURVES, sequence))
+            self._kept = (sequence, index.calibration())
+        except (LlmspellError, OSError) as error:
+            _LOG.warning("tenant %s: recall curves are not used: %s", self._config.id, error)
 
     def _replay(self, sequence: int) -> None:
         """Follow the log from a snapshot on; only what is left in the end is added."""

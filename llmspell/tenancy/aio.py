@@ -118,6 +118,7 @@ class AsyncTenant:
         filter: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         ef_search: int | None = None,
+        recall: float | None = None,
     ) -> list[Hit]: ...
     @overload
     async def search(
@@ -128,6 +129,7 @@ class AsyncTenant:
         filter: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         ef_search: int | None = None,
+        recall: float | None = None,
     ) -> list[Any]: ...
     async def search(
         self,
@@ -137,6 +139,7 @@ class AsyncTenant:
         filter: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         ef_search: int | None = None,
+        recall: float | None = None,
     ) -> list[Any]:
         """As :meth:`Tenant.search`."""
         call = partial(
@@ -146,8 +149,17 @@ class AsyncTenant:
             filter=filter,
             threshold=threshold,
             ef_search=ef_search,
+            recall=recall,
         )
         return await self._workers.run(call)
+
+    async def calibrate(self, k: int = 10, *, recall: float = 0.99) -> None:
+        """As :meth:`Tenant.calibrate`."""
+        await self._workers.run(self._tenant.calibrate, k, recall=recall)
+
+    async def estimated_recall(self, k: int = 10, *, ef_search: int | None = None) -> float | None:
+        """As :meth:`Tenant.estimated_recall`."""
+        return await self._workers.run(self._tenant.estimated_recall, k, ef_search=ef_search)
 
     async def ingest(
         self, source: IngestSource, *, progress: Progress | bool | None = None

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError, IdNotFound, InputError, ShapeError
+from llmspell.index import as_recall
 from llmspell.observability import now_ns
 from llmspell.quota import Quota, Usage
 from llmspell.storage import Room, StoredRecord, decode_id, parse_filter
@@ -174,6 +175,7 @@ class Tenant:
         filter: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         ef_search: int | None = None,
+        recall: float | None = None,
     ) -> list[Hit]: ...
     @overload
     def search(
@@ -184,6 +186,7 @@ class Tenant:
         filter: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         ef_search: int | None = None,
+        recall: float | None = None,
     ) -> list[Any]: ...
     @_until_the_end
     def search(
@@ -194,6 +197,7 @@ class Tenant:
         filter: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         ef_search: int | None = None,
+        recall: float | None = None,
     ) -> list[Any]:
         """Find the k nearest records, best first.
 
@@ -202,7 +206,11 @@ class Tenant:
             k: fewer come back only where fewer match.
             filter: metadata that hits must have, as ``{"lang": "en", "year": {"$gte": 2020}}``.
             threshold: least score of a hit.
-            ef_search: candidates kept in the walk over the graph; the tenant's where None.
+            ef_search: candidates kept in the walk over the graph; the tenant's where it and
+                ``recall`` are None.
+            recall: share of the true k nearest that is wanted on average, above 0 and up to 1,
+                in place of ``ef_search``: see :meth:`llmspell.Index.search`. The first such search
+                measures the index where :meth:`calibrate` hasn't, which takes seconds.
 
         Returns:
             list[Hit]; for a batch a list of q such lists.
@@ -211,7 +219,8 @@ class Tenant:
             DimensionMismatch, DtypeError, NonFiniteVector, ShapeError, ZeroVector: the query.
             EmbeddingError, MissingDependency: a text can't be embedded.
             FilterError: the message names the bad part.
-            InputError: a text is blank, or k or ef_search is below 1.
+            InputError: a text is blank, k or ef_search is below 1, or recall out of range or
+                beside ef_search.
         """
         with self._instruments.search.timed():
             room = self._room or self._enter()
@@ -225,6 +234,8 @@ class Tenant:
             is_one = len(shape) == 1
             self._charge(_API_CALLS, 1 if is_one else shape[0])
             condition = None if filter is None else parse_filter(filter)
+            if recall is not None:
+                recall = as_recall(recall, ef_search)
             index = room.index
             if index is None:
                 return [] if is_one else [[] for _ in range(shape[0])]
@@ -232,12 +243,45 @@ class Tenant:
                 vectors = self._embed([query] if is_one else query)  # type: ignore[list-item,arg-type]
                 vectors = vectors[0] if is_one else vectors
             if is_one:
-                found = room.search(index, vectors, k, ef_search, condition, threshold)
+                found = room.search(index, vectors, k, ef_search, recall, condition, threshold)
                 return list(map(self._hit, *found))
             return [
                 list(map(self._hit, *found))
-                for found in room.search_many(index, vectors, k, ef_search, condition, threshold)
+                for found in room.search_many(
+                    index, vectors, k, ef_search, recall, condition, threshold
+                )
             ]
+
+    @_until_the_end
+    def calibrate(self, k: int = 10, *, recall: float = 0.99) -> None:
+        """Measure now what a search with ``recall`` would measure: see :meth:`Index.calibrate`.
+
+        It takes seconds at 100,000 vectors. What it finds is kept with the tenant's snapshots, and
+        measured again when much has changed.
+
+        Raises:
+            InputError: k is below 1, or recall out of range.
+        """
+        room = self._room or self._enter()
+        self._charge(_API_CALLS, 1)
+        index = room.index
+        if index is not None:
+            index.calibrate(k, recall=recall)
+
+    @_until_the_end
+    def estimated_recall(self, k: int = 10, *, ef_search: int | None = None) -> float | None:
+        """Estimate the recall that searches reach now: see :meth:`Index.estimated_recall`.
+
+        Returns:
+            1.0 where searches are exact, None where nothing is measured for this k.
+
+        Raises:
+            InputError: k or ef_search is below 1.
+        """
+        room = self._room or self._enter()
+        self._charge(_API_CALLS, 1)
+        index = room.index
+        return 1.0 if index is None else index.estimated_recall(k, ef_search=ef_search)
 
     @_until_the_end
     def ingest(

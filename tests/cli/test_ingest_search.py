@@ -73,6 +73,19 @@ def test_filter_and_threshold_narrow_the_hits(cli: Cli, notes: Path) -> None:
     assert (none.code, none.out.strip()) == (0, "No hits.")
 
 
+def test_a_recall_can_be_asked_for_in_place_of_a_width(cli: Cli, notes: Path) -> None:
+    cli("tenant", "create", "acme")
+    cli("ingest", "acme", str(notes))
+    asked = cli("search", "acme", "plants", "--recall", "0.95", "--json")
+    assert asked.code == 0, asked.err
+    assert asked.json["hits"] == cli("search", "acme", "plants", "--json").json["hits"]
+    both = cli("search", "acme", "plants", "--recall", "0.95", "--ef-search", "50")
+    assert both.code == ExitCode.USAGE
+    assert "not both" in both.err
+    assert cli("search", "acme", "plants", "--recall", "1.5").code == ExitCode.USAGE
+    assert cli("search", "acme", "plants", "--recall", "0").code == ExitCode.USAGE
+
+
 def test_quota_refusal_gives_code_4_and_all_its_figures(cli: Cli, notes: Path) -> None:
     cli("tenant", "create", "acme", "--max-documents", "2")
     done = cli("ingest", "acme", str(notes), "--json")

@@ -119,6 +119,8 @@ CALLS: dict[str, Callable[[Tenant], object]] = {
     "search": lambda tenant: tenant.search(vectors(1)[0]),
     "ingest": lambda tenant: tenant.ingest(lines("a", 1)),
     "count": lambda tenant: tenant.count(),
+    "calibrate": lambda tenant: tenant.calibrate(),
+    "estimated_recall": lambda tenant: tenant.estimated_recall(),
 }
 
 
