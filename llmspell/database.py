@@ -174,12 +174,14 @@ class Database:
             self._residences.pop(entry.key, None)
 
     def metrics(self) -> str:
-        """Counters, latencies and the tenants' use of their quotas, as Prometheus text.
+        """Counters, latencies, and the tenants' quotas and recall, as Prometheus text.
+
+        The recall of a tenant is there while it is open and has measured it.
 
         Raises:
             MissingDependency: the extra ``metrics`` is not installed.
         """
-        return render(self._instruments, self._usages)
+        return render(self._instruments, self._usages, self._recalls)
 
     def close(self) -> None:
         """Close all tenants, with snapshots to open from; does nothing the second time.
@@ -280,6 +282,12 @@ class Database:
                 except (ClosedError, StorageError):
                     continue
             yield entry.config.id, usage
+
+    def _recalls(self) -> Iterator[tuple[str, dict[int, float]]]:
+        with self._lock:
+            residences = list(self._residences.values())
+        for residence in residences:
+            yield residence.entry.config.id, residence.estimated_recall()
 
     def _slot(self, entry: CatalogEntry) -> Slot:
         slot = self._ledger.slot(entry.key)

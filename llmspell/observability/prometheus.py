@@ -7,7 +7,7 @@ Uses the official client (extra ``metrics``), which is imported when it is used.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -68,22 +68,26 @@ class PrometheusCollector:
         instruments: of the database.
         tenants: gives ``(tenant id, usage)`` pairs, always in the same order, so that a tenant
             keeps its series.
+        recalls: gives a tenant's id and its estimated recall by k, for each tenant that is open;
+            those that have measured none are left out.
         max_tenants: the first so many tenants get a ``tenant`` label of their own; the rest are
             summed up under :data:`OTHER_TENANTS`, and so is a tenant of that very name. Bounds the
             number of series, however many tenants there are.
 
-    Thread-safe if ``tenants`` is.
+    Thread-safe if ``tenants`` and ``recalls`` are.
     """
 
     def __init__(
         self,
         instruments: Instruments,
         tenants: Callable[[], Iterable[tuple[str, TenantState]]] = tuple,
+        recalls: Callable[[], Iterable[tuple[str, Mapping[int, float]]]] = tuple,
         *,
         max_tenants: int = DEFAULT_MAX_TENANTS,
     ) -> None:
         self._instruments = instruments
         self._tenants = tenants
+        self._recalls = recalls
         self._max_tenants = max_tenants
 
     def collect(self) -> Iterator[Metric]:
@@ -158,11 +162,29 @@ class PrometheusCollector:
                 )
             yield used
             yield limit
+        yield from self._collect_recall(core, labelled)
+
+    def _collect_recall(self, core: Any, labelled: Container[str]) -> Iterator[Metric]:
+        family = core.GaugeMetricFamily(
+            "llmspell_tenant_estimated_recall",
+            "Recall of searches for the k nearest that give neither ef_search nor recall, as it "
+            "was measured; the lowest where tenants are summed up",
+            labels=["tenant", "k"],
+        )
+        lowest: dict[tuple[str, int], float] = {}
+        for tenant, by_k in self._recalls():
+            label = tenant if tenant in labelled else OTHER_TENANTS
+            for k, recall in by_k.items():
+                lowest[label, k] = min(recall, lowest.get((label, k), recall))
+        for (label, k), recall in lowest.items():
+            family.add_metric([label, str(k)], recall)
+        yield family
 
 
 def render(
     instruments: Instruments,
     tenants: Callable[[], Iterable[tuple[str, TenantState]]] = tuple,
+    recalls: Callable[[], Iterable[tuple[str, Mapping[int, float]]]] = tuple,
     *,
     max_tenants: int = DEFAULT_MAX_TENANTS,
 ) -> str:
@@ -176,7 +198,7 @@ def render(
     except ImportError as error:
         raise MissingDependency("metrics", "prometheus_client") from error
     registry = prometheus_client.CollectorRegistry(auto_describe=False)
-    collector = PrometheusCollector(instruments, tenants, max_tenants=max_tenants)
+    collector = PrometheusCollector(instruments, tenants, recalls, max_tenants=max_tenants)
     registry.register(collector)
     return prometheus_client.generate_latest(registry).decode("utf-8")
 

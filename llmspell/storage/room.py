@@ -168,6 +168,14 @@ class Room:
                 raise
             return applied
 
+    def estimated_recall(self) -> dict[int, float]:
+        """Recall by k that searches reach at the tenant's own ``ef_search``; of calibrated ks."""
+        index = self._view.index
+        if index is None:
+            return {}
+        estimates = {curve.k: index.estimated_recall(curve.k) for curve in index.calibration()}
+        return {k: recall for k, recall in estimates.items() if recall is not None}
+
     def matching(self, condition: Filter) -> NDArray[np.int64]:
         """Rows that a filter keeps, ascending."""
         payload = self._payload

@@ -105,6 +105,11 @@ class Residence:
             self.check()
             raise
 
+    def estimated_recall(self) -> dict[int, float]:
+        """As :meth:`Room.estimated_recall`; empty while the room isn't open."""
+        room = self._room
+        return {} if room is None or self._end is not None else room.estimated_recall()
+
     def leave(self, handle: Tenant) -> None:
         """Let a handle go; the last one closes the room."""
         if isinstance(self._end, UseAfterFork):

@@ -115,6 +115,18 @@ def test_tenants_beyond_the_cap_are_summed_up() -> None:
     assert value(samples, "llmspell_tenants") == 10
 
 
+def test_estimated_recall_is_by_tenant_and_k_and_the_lowest_beyond_the_cap() -> None:
+    tenants = [(f"t{i}", usage(i, 10)) for i in range(5)]
+    recalls = [("t1", {1: 0.99, 10: 0.9}), ("t2", {}), ("t3", {10: 0.8}), ("t4", {10: 0.7})]
+    samples = parse(render(Instruments(), lambda: tenants, lambda: recalls, max_tenants=3))
+    found = {labels: v for (name, labels), v in samples.items() if name.endswith("_recall")}
+    assert found == {
+        frozenset({("tenant", "t1"), ("k", "1")}): 0.99,
+        frozenset({("tenant", "t1"), ("k", "10")}): 0.9,
+        frozenset({("tenant", OTHER_TENANTS), ("k", "10")}): 0.7,
+    }
+
+
 def test_tenant_named_like_the_sum_is_part_of_it() -> None:
     tenants = [(OTHER_TENANTS, usage(1, None)), ("a", usage(2, 10)), ("b", usage(4, 10))]
     samples = parse(render(Instruments(), lambda: tenants, max_tenants=2))

@@ -23,6 +23,7 @@ from llmspell import (
 )
 from llmspell.config import Quantization
 from tests.index.vectors import clustered
+from tests.tenancy.texts import Lines
 
 N, DIM, K = 4_000, 32, 10
 VECTORS, QUERIES = clustered(N, DIM, 1), clustered(400, DIM, 2)
@@ -213,6 +214,29 @@ def test_curves_that_do_not_hold_are_measured_anew(
         )
         exact = tenant.search(QUERIES, K, recall=1.0)
         assert share(tenant.search(QUERIES, K, recall=0.95), exact) >= 0.94
+
+
+def test_the_estimated_recall_is_exported_while_it_is_known(tmp_path: Path) -> None:
+    def exported(db: Database) -> dict[str, float]:
+        name = "llmspell_tenant_estimated_recall{"
+        lines = [line for line in db.metrics().splitlines() if line.startswith(name)]
+        return {line.split()[0][len(name) - 1 :]: float(line.split()[1]) for line in lines}
+
+    with llmspell.open(tmp_path / "data", texts=Lines()) as db:
+        tenant = db.create_tenant(config())
+        db.create_tenant(config(name="corp")).upsert([1], VECTORS[:1])
+        fill(tenant)
+        assert tenant.estimated_recall(K) is None
+        assert exported(db) == {}
+        tenant.search(QUERIES[0], K, recall=0.9)
+        tenant.calibrate(1)
+        assert exported(db) == {
+            '{k="1",tenant="acme"}': tenant.estimated_recall(1),
+            '{k="10",tenant="acme"}': tenant.estimated_recall(K),
+        }
+        assert 0.9 < min(exported(db).values()) < 1.0
+        tenant.close()
+        assert exported(db) == {}
 
 
 def test_an_empty_tenant_is_exact(db: Database) -> None:
