@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import figures
 from benchmarks.tables import service
+from benchmarks.tables.calibration import calibration_summary, calibration_table
 from benchmarks.tables.filtered import filter_summary, filter_table
 from benchmarks.tables.markdown import markdown, size
 from benchmarks.tables.recall import recall_summary, recall_table
@@ -27,15 +28,18 @@ _ROOT = Path(__file__).resolve().parent.parent
 _COMMANDS = {
     "recall": "python -m benchmarks recall --data FOLDER",
     "filter": "python -m benchmarks filter --data FOLDER",
+    "calibration": "python -m benchmarks calibration --data FOLDER",
     "stream": "python -m benchmarks stream --data FOLDER",
     "tenant": "python -m benchmarks tenant --data FOLDER",
     "import": "python -m benchmarks import",
     "ingest": "python -m benchmarks ingest",
 }
 
+_OF_A_DATASET = {"recall", "filter", "calibration", "stream"}
 _HEADINGS = {
     "recall": "Recall and speed",
     "filter": "Filtered search",
+    "calibration": "Recall asked for, and reached",
     "stream": "Content replaced several times over",
     "tenant": "A tenant's search beside its index's",
     "import": "Import, milliseconds beyond NumPy",
@@ -58,11 +62,12 @@ def render(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
         kind = result["benchmark"]
         heading = _HEADINGS[kind]
         picture = []
+        if kind in _OF_A_DATASET:
+            name = result["dataset"]["name"]
+            heading += f", {name}: {size(result['dataset'])}, {result['dataset']['metric']}"
         if kind in figures.DRAWN:
             drawn = figures.DRAWN[kind](result, folder)
             pictures += drawn
-            name = result["dataset"]["name"]
-            heading += f", {name}: {size(result['dataset'])}, {result['dataset']['metric']}"
             picture = ["", f"![{_HEADINGS[kind]}: {name}]({drawn[0].name})"]
         lines += ["", f"## {heading}", "", f"`{_COMMANDS[kind]}`", *picture, ""]
         lines += [*_TABLES[kind](result), "", *_ran_on(result)]
@@ -107,6 +112,7 @@ def _ran_on(result: dict[str, Any]) -> list[str]:
 _TABLES = {
     "recall": recall_table,
     "filter": filter_table,
+    "calibration": calibration_table,
     "stream": stream_table,
     "tenant": service.tenant_table,
     "import": service.import_table,
@@ -115,6 +121,7 @@ _TABLES = {
 _SUMMARIES = {
     "recall": recall_summary,
     "filter": filter_summary,
+    "calibration": calibration_summary,
     "stream": stream_summary,
     "tenant": service.tenant_summary,
     "import": service.import_summary,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import calibration
+from benchmarks import calibration, report
 
 
 def test_a_result_has_what_was_asked_for_and_what_was_reached(tmp_path: Path) -> None:
@@ -23,3 +23,16 @@ def test_a_result_has_what_was_asked_for_and_what_was_reached(tmp_path: Path) ->
         for target, one in case["reached"].items():
             assert one["recall"] >= float(target) - 0.03  # of 400 queries
             assert one["ef_search"] is None or one["ef_search"] >= 10
+    report.render([result], tmp_path)
+    page = (tmp_path / "index.md").read_text()
+    assert "Recall asked for, and reached" in page
+    for case in result["cases"]:
+        one = case["reached"]["0.95"]
+        assert f"| {one['recall']:.3f} ({one['ef_search'] or 'sweep'}) |" in page
+    margins = [
+        100 * (one["recall"] - float(target))
+        for case in result["cases"]
+        for target, one in case["reached"].items()
+    ]
+    (line,) = report.summary([result])[2:]
+    assert f"{min(margins):+.1f} at least, {max(margins):+.1f} at most" in line
