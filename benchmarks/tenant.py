@@ -186,7 +186,7 @@ def _pieces(
     quota = int(Quota.API_CALLS)
     answers = [room.index.search(query, k, ef_search=ef_search) for query in queries]
     rows = [ids.tolist() for ids, _ in answers]
-    found = [room.search(room.index, query, k, ef_search, None, None) for query in queries]
+    found = [room.search(room.index, query, k, ef_search, None, None, None) for query in queries]
     unread, unread_too = list[Any](), list[Any]()
 
     def count_and_time(_: object) -> None:

@@ -169,7 +169,10 @@ def test_an_estimate_holds_within_its_errors_or_is_lower(
 ) -> None:
     index.calibrate(k)
     estimate = index.estimated_recall(k, ef_search=ef_search)
-    (curve,) = (curve for curve in index.calibration() if curve.k == k)
+    # Searches under a filter may have a curve of their own.
+    quantized = index.params.quantization != "none"
+    curves = [c for c in index.calibration() if c.k == k and c.quantized == quantized]
+    (curve,) = curves
     error = [point.error for point in curve.points if point.ef_search <= ef_search][-1]
     queries = clustered(QUERIES, DIM, 31)
     found = index.search(queries, k, ef_search=ef_search).ids
