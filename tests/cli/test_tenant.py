@@ -143,8 +143,17 @@ def _stopped_at_question(data: Path, stop: Callable[[int, int], object]) -> tupl
         shown = b""
         while b"?" not in shown:
             shown += os.read(ours, 4096)
-        stop(process.pid, ours)
-        _, err = process.communicate()
+        # Again, should it be lost: a terminal whose mode is changed forgets what was typed before.
+        for _ in range(6):
+            stop(process.pid, ours)
+            try:
+                _, err = process.communicate(timeout=10)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        else:
+            process.kill()
+            pytest.fail("it wasn't stopped")
     os.close(ours)
     return process.returncode, err.strip()
 
