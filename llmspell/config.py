@@ -12,7 +12,7 @@ __all__ = ["ElementType", "IndexParams", "IsolationLevel", "Metric", "QuotaLimit
 
 Metric = Literal["ip", "cosine", "l2", "l1", "hamming"]
 ElementType = Literal["float32", "float16", "bfloat16", "int8", "binary"]
-Quantization = Literal["none", "pq"]
+Quantization = Literal["none", "pq", "sq4"]
 
 MAX_TENANT_ID_CHARS = 128
 MAX_DIM = 16_384
@@ -40,7 +40,11 @@ class IndexParams:
             filter walk by estimates from these and order what they find by the vectors. It takes
             up to 72 bytes more for each of the ``max_neighbors`` places of a vector, fewer where
             the vectors vary in few directions, and where rows are longer than a byte a
-            dimension half a byte a dimension. It is for the metrics ip, cosine and l2.
+            dimension half a byte a dimension. ``"sq4"`` keeps four bits a dimension of each
+            vector: searches without a filter walk by these and compare the few that they can't
+            tell apart by the vectors, which are read for nothing else. Codes of either kind are
+            for the metrics ip, cosine and l2, and are left out where they can't tell near
+            vectors from others.
     """
 
     m: int = 16
@@ -59,8 +63,10 @@ class IndexParams:
             _require_int("max_neighbors", self.max_neighbors, self.m, 4 * self.m)
         _require_int("graph_threshold", self.graph_threshold, 0, 1 << 32)
         _require_int("seed", self.seed, 0, (1 << 63) - 1)
-        if self.quantization not in ("none", "pq"):
-            raise ConfigError(f"quantization must be 'none' or 'pq', got {self.quantization!r}")
+        if self.quantization not in ("none", "pq", "sq4"):
+            raise ConfigError(
+                f"quantization must be 'none', 'pq' or 'sq4', got {self.quantization!r}"
+            )
 
     @classmethod
     def memory_optimized(cls) -> Self:

@@ -24,7 +24,7 @@ from llmspell.index import Index
 from llmspell.index.arrays import IdBitmap
 
 DISTRIBUTION = "llmspell"
-VARIANTS = ("float32", "float16", "int8", "float32-pq", "float16-pq", "int8-pq")
+VARIANTS = ("float32", "float16", "int8", "float32-pq", "float16-pq", "int8-pq", "float16-sq4")
 
 
 def make(setup: Setup, variant: str) -> Peer:

@@ -27,13 +27,20 @@ bool same_row(const Storage& storage, Slot a, Slot b) {
 
 // One build over one graph: what the threads share.
 class Linker {
+    // Calls body(rows, query) with what walks go by.
+    template <class Body>
+    auto by_rows(const Query& query, SearchContext& context, const Body& body) const {
+        if (rounded_ == nullptr) return body(storage_, query);
+        return body(FourBitRows(*rounded_, *kernels_, context.products), context.sq4);
+    }
+
   public:
-    Linker(const Storage& storage, Graph& graph, const Params& params)
-        : storage_(storage), graph_(graph), params_(params) {}
+    Linker(const Storage& storage, Graph& graph, const Params& params, const Sq4* rounded = nullptr)
+        : storage_(storage), graph_(graph), params_(params), rounded_(rounded) {}
     // Where several threads link each its own share of `batch`, from the first to the last.
-    Linker(const Storage& storage, Graph& graph, const Params& params, std::span<const Slot> batch,
-           std::size_t threads, NodeLocks& locks)
-        : Linker(storage, graph, params) {
+    Linker(const Storage& storage, Graph& graph, const Params& params, const Sq4* rounded,
+           std::span<const Slot> batch, std::size_t threads, NodeLocks& locks)
+        : Linker(storage, graph, params, rounded) {
         batch_ = batch;
         threads_ = threads;
         locks_ = &locks;
@@ -55,14 +62,17 @@ class Linker {
 
         context.prepare(graph_.slots(), params_.max_neighbors);
         const Query query = storage_.quantiser().query_of_row(storage_.row(slot), context.query);
-        Candidate at{0.0f, entry};
-        storage_.keys(query, &at.slot, 1, &at.key);
-        at = descend(storage_, graph_, query, at, top, level, context, locks_);
+        if (rounded_ != nullptr) round_query(slot, context);
+        Slot at = by_rows(query, context, [&](const auto& rows, const auto& of_rows) {
+            Candidate start{0.0f, entry};
+            rows.keys(of_rows, &start.slot, 1, &start.key);
+            return descend(rows, graph_, of_rows, start, top, level, context, locks_).slot;
+        });
         std::vector<std::vector<Slot>> chosen(static_cast<std::size_t>(std::min(level, top)) + 1);
         for (int l = std::min(level, top); l >= 0; --l) {
             choose(slot, query, at, l, context);
             if (l == 0 && locks_ != nullptr) add_unseen(slot, query, turn, context);
-            if (!context.candidates.empty()) at = context.candidates.front();
+            if (!context.candidates.empty()) at = context.candidates.front().slot;
             select_neighbours(storage_, context.candidates, params_.m, chosen[l], context);
         }
         // From below: whoever comes to the node by an upper layer finds it linked on the lower
@@ -77,9 +87,8 @@ class Linker {
     void relink(Slot slot, SearchContext& context) {
         context.prepare(graph_.slots(), params_.max_neighbors);
         const Query query = storage_.quantiser().query_of_row(storage_.row(slot), context.query);
-        Candidate entry{0.0f, graph_.entry()};
-        storage_.keys(query, &entry.slot, 1, &entry.key);
-        choose(slot, query, entry, 0, context);
+        if (rounded_ != nullptr) round_query(slot, context);
+        choose(slot, query, graph_.entry(), 0, context);
         std::vector<Slot> chosen;
         select_neighbours(storage_, context.candidates, params_.m, chosen, context);
         attach(slot, chosen, 0, context);
@@ -88,24 +97,49 @@ class Linker {
   private:
     static constexpr std::size_t kMaxDetour = 4;  // nodes looked at for each wanted, among deleted
 
+    // Makes of the vector in a slot the query of a walk by four-bit rows, context.sq4.
+    void round_query(Slot slot, SearchContext& context) const {
+        context.unit.resize(storage_.quantiser().dim());
+        storage_.quantiser().decode(storage_.row(slot), context.unit.data());
+        rounded_->query(context.unit.data(), context.sq4);
+    }
+
     // Leaves in context.candidates the nodes near `slot` on a level, nearest first.
-    void choose(Slot slot, const Query& query, Candidate start, int level, SearchContext& context) {
+    void choose(Slot slot, const Query& query, Slot start, int level, SearchContext& context) {
         const std::size_t ef = params_.ef_construction;
         context.visited.reset(graph_.slots());
         const CandidatePool* found = &context.beam;
-        if (storage_.deleted() == 0) {
-            beam_search(storage_, graph_, query, start, level, ef, 0, AcceptAll{}, context, locks_);
-        } else {
+        by_rows(query, context, [&](const auto& rows, const auto& of_rows) {
+            Candidate from{0.0f, start};
+            rows.keys(of_rows, &from.slot, 1, &from.key);
+            if (storage_.deleted() == 0) {
+                beam_search(rows, graph_, of_rows, from, level, ef, 0, AcceptAll{}, context,
+                            locks_);
+                return;
+            }
             beam_search(
-                storage_, graph_, query, start, level, ef, kMaxDetour * ef,
+                rows, graph_, of_rows, from, level, ef, kMaxDetour * ef,
                 [this](Slot s) { return storage_.is_live(s); }, context, locks_);
             // Where a whole region was deleted, what is left of it still leads to the rest.
             if (context.accepted.size() >= params_.m) found = &context.accepted;
-        }
+        });
         context.candidates.clear();
         for (std::size_t i = 0; i < std::min(found->size(), ef); ++i) {
             if ((*found)[i].slot != slot) context.candidates.push_back((*found)[i]);
         }
+        if (rounded_ != nullptr) compare_exactly(query, context);
+    }
+
+    // Orders context.candidates, which came by estimates, by the stored rows.
+    void compare_exactly(const Query& query, SearchContext& context) const {
+        std::vector<Candidate>& candidates = context.candidates;
+        const std::size_t count = candidates.size();
+        if (context.todo.size() < count) context.todo.resize(count);
+        if (context.keys.size() < count) context.keys.resize(count);
+        for (std::size_t i = 0; i < count; ++i) context.todo[i] = candidates[i].slot;
+        storage_.keys(query, context.todo.data(), count, context.keys.data());
+        for (std::size_t i = 0; i < count; ++i) candidates[i].key = context.keys[i];
+        sort_by_key(candidates);
     }
 
     // Adds to context.candidates what other threads may have linked since the search began: nodes
@@ -207,6 +241,8 @@ class Linker {
     const Storage& storage_;
     Graph& graph_;
     const Params& params_;
+    const Sq4* rounded_;
+    const WalkKernels* kernels_ = &walk_kernels(simd::active().level);
     std::span<const Slot> batch_;
     std::size_t threads_ = 1;
     NodeLocks* locks_ = nullptr;
@@ -247,7 +283,7 @@ void select_neighbours(const Storage& storage, std::vector<Candidate>& candidate
 std::vector<Slot> choose_extras(const std::vector<Candidate>& candidates,
                                 std::span<const Slot> links, const Params& params) {
     std::vector<Slot> extras;
-    if (params.quantization == Quantization::none) return extras;
+    if (params.quantization != Quantization::pq) return extras;
     for (const Candidate& candidate : candidates) {
         if (links.size() + extras.size() >= params.max_neighbors) break;
         if (std::find(links.begin(), links.end(), candidate.slot) == links.end()) {
@@ -258,7 +294,7 @@ std::vector<Slot> choose_extras(const std::vector<Candidate>& candidates,
 }
 
 void link_all(const Storage& storage, Graph& graph, const Params& params,
-              std::span<const Slot> slots, unsigned threads) {
+              std::span<const Slot> slots, unsigned threads, const Sq4* rounded) {
     graph.resize(storage.slots());
     for (const Slot slot : slots) graph.add_node(slot, level_of(storage.label(slot), params));
     threads = static_cast<unsigned>(std::clamp<std::size_t>(slots.size() / 64, 1, threads));
@@ -270,9 +306,9 @@ void link_all(const Storage& storage, Graph& graph, const Params& params,
     };
     if (threads > 1) {
         NodeLocks locks;
-        link_by(Linker(storage, graph, params, slots, threads, locks));
+        link_by(Linker(storage, graph, params, rounded, slots, threads, locks));
     } else {
-        link_by(Linker(storage, graph, params));
+        link_by(Linker(storage, graph, params, rounded));
     }
     if (graph.entry() != entry) reconnect(storage, graph, params);
 }

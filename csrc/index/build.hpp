@@ -14,10 +14,12 @@ namespace llmspell::index {
 int level_of(Label label, const Params& params) noexcept;
 
 // Links every slot into the graph by `threads` threads. The caller holds the index for itself.
-// With one thread the result depends on the order of `slots` alone. Afterwards a walk from the
-// entry on layer 0 comes to every node. Where it throws, the graph is half linked: clear it.
+// Where there are rows of four bits a dimension, of all slots, walks go by these, and what they
+// find is chosen from by the stored rows. With one thread the result depends on the order of
+// `slots` alone. Afterwards a walk from the entry on layer 0 comes to every node. Where it throws,
+// the graph is half linked: clear it.
 void link_all(const Storage& storage, Graph& graph, const Params& params,
-              std::span<const Slot> slots, unsigned threads);
+              std::span<const Slot> slots, unsigned threads, const Sq4* rounded = nullptr);
 
 // Makes the tree of the graph anew, and links the nodes again that no walk from the entry on layer
 // 0 comes to. The caller holds the index for itself.

@@ -25,14 +25,22 @@ RowLayout one_block(RowLayout layout) {
 
 }  // namespace
 
-CodedGraph::CodedGraph(const Quantiser& quantiser, std::uint32_t max_neighbors)
-    : codes_(quantiser.dim(), quantiser.metric(), max_neighbors), reach_(quantiser.metric()) {
+CodedGraph::CodedGraph(const Quantiser& quantiser, const Params& params)
+    : rounded_(params.quantization == Quantization::sq4),
+      codes_(quantiser.dim(), quantiser.metric(), params.max_neighbors),
+      reach_(quantiser.metric()) {
     Sq4 refined(quantiser.dim(), quantiser.metric());
-    if (2 * refined.row_bytes() < quantiser.row_bytes()) refined_ = std::move(refined);
+    if (rounded_ || 2 * refined.row_bytes() < quantiser.row_bytes()) refined_ = std::move(refined);
 }
 
 void CodedGraph::train(const Storage& storage, Graph& graph, std::span<const Slot> slots,
                        unsigned threads) {
+    trained_for_ = slots.size();
+    useful_ = true;
+    if (rounded_) {
+        useful_ = round_;
+        return;
+    }
     const std::size_t dim = storage.quantiser().dim();
     const std::size_t count = std::min(codes_.codebook().sample_size(), slots.size());
     std::vector<float> sample(count * dim);
@@ -41,13 +49,11 @@ void CodedGraph::train(const Storage& storage, Graph& graph, std::span<const Slo
     }
     codes_.train(std::move(sample));
     reach_.clear();
-    trained_for_ = slots.size();
-    useful_ = true;
     encode(storage, slots, threads);
     useful_ = tells_neighbours(storage, slots);
     if (!useful_) {
         codes_.clear();
-        if (refined_) refined_->clear();
+        drop_rounded();
     }
     graph.set_row_bytes(useful_ ? codes_.layout().bytes() : 0);
 }
@@ -102,9 +108,8 @@ bool CodedGraph::outgrown(const Storage& storage) const noexcept {
 }
 
 void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, unsigned threads) {
-    if (!useful_) return;
+    if (!useful_ || rounded_) return;
     codes_.resize(storage.slots());
-    if (refined_) refined_->resize(storage.slots());
     struct Scratch {
         std::vector<float> vector;
         CodeScratch code;
@@ -115,25 +120,24 @@ void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, uns
         [&](std::size_t i, Scratch& scratch) {
             storage.quantiser().decode(storage.row(slots[i]), scratch.vector.data());
             codes_.set(slots[i], scratch.vector.data(), scratch.code);
-            if (refined_) refined_->set(slots[i], scratch.vector.data());
         });
 }
 
 void CodedGraph::wipe(Slot slot) noexcept {
     if (!useful_) return;
-    codes_.wipe(slot);
-    if (refined_) refined_->wipe(slot);
+    if (!rounded_) codes_.wipe(slot);
+    if (round_) refined_->wipe(slot);
 }
 
 void CodedGraph::renumber(const std::vector<Slot>& moved, std::size_t live) {
     if (!useful_) return;
-    codes_.renumber(moved, live);
-    if (refined_) refined_->renumber(moved, live);
+    if (!rounded_) codes_.renumber(moved, live);
+    if (round_) refined_->renumber(moved, live);
 }
 
 void CodedGraph::clear() noexcept {
     codes_.clear();
-    if (refined_) refined_->clear();
+    drop_rounded();
     starts_ = {};
     reach_.clear();
     start_rows_ = nodes_ = trained_for_ = 0;
@@ -143,7 +147,7 @@ void CodedGraph::clear() noexcept {
 
 void CodedGraph::pack(Graph& graph, bool removed, unsigned threads) {
     const std::vector<Slot> changed = graph.take_changed();
-    if (!useful_) return;
+    if (!useful_ || rounded_) return;
     struct Scratch {
         std::vector<Slot> places;
     };
@@ -190,7 +194,7 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
     const RowLayout start_layout = one_block(codes_.layout());
     const WalkRows starts{starts_.data(), start_layout.bytes(), start_layout};
     WalkRows rows{graph.bottom_row(0), graph.row_bytes(), codes_.layout(), graph.guard()};
-    if (refined_) {
+    if (round_) {
         rows.later = reinterpret_cast<const std::byte*>(refined_->rows().data());
         rows.later_stride = refined_->row_bytes();
     }
@@ -229,7 +233,7 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
 
 void CodedGraph::survey(const Storage& storage, const Graph& graph) {
     constexpr std::size_t kQueries = 64, kNearest = 10;
-    if (!useful_ || (reach_.known() && storage.live() < 2 * surveyed_for_)) return;
+    if (!useful_ || rounded_ || (reach_.known() && storage.live() < 2 * surveyed_for_)) return;
     std::vector<Slot> live;
     for (Slot slot = 0; slot < graph.slots(); ++slot) {
         if (graph.contains(slot) && storage.is_live(slot)) live.push_back(slot);
@@ -284,7 +288,12 @@ void CodedGraph::order(const Storage& storage, const float* vector, const Query&
         if (storage.is_live(pool.slots()[i])) found.push_back(pool.slots()[i]);
     }
     if (context.keys.size() < found.size()) context.keys.resize(found.size());
-    if (refined_) drop_distant(vector, wanted, context);
+    if (round_ && found.size() > wanted) {
+        refined_->query(vector, context.sq4);
+        refined_->keys(codes_.kernels(), context.sq4, found.data(), found.size(), context.products,
+                       context.keys.data());
+        drop_distant(wanted, context);
+    }
     storage.keys(query, found.data(), found.size(), context.keys.data());
     context.accepted.reset(wanted);
     for (std::size_t i = 0; i < found.size(); ++i) {
@@ -292,19 +301,16 @@ void CodedGraph::order(const Storage& storage, const float* vector, const Query&
     }
 }
 
-// Keeps of context.todo those that may be among the `wanted` nearest, by four bits a dimension.
-void CodedGraph::drop_distant(const float* vector, std::size_t wanted,
-                              SearchContext& context) const {
+// Keeps of context.todo those that may be among the `wanted` nearest; context.keys has keys of
+// theirs by four bits a dimension, to context.sq4.
+void CodedGraph::drop_distant(std::size_t wanted, SearchContext& context) const {
     constexpr float kDeviations = 2.0f;  // that an estimate is trusted to be off by at most
     std::vector<Slot>& found = context.todo;
     const std::size_t count = found.size();
-    if (count <= wanted) return;
     context.errors.resize(2 * count);
     float* errors = context.errors.data();
     float* uppers = errors + count;
-    refined_->query(vector, context.sq4);
-    refined_->keys(codes_.kernels(), context.sq4, found.data(), count, context.products,
-                   context.keys.data(), errors);
+    refined_->deviations(context.sq4, found.data(), context.keys.data(), count, errors);
     for (std::size_t i = 0; i < count; ++i) uppers[i] = context.keys[i] + kDeviations * errors[i];
     std::nth_element(uppers, uppers + wanted - 1, uppers + count);
     const float bound = uppers[wanted - 1];

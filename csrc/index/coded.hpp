@@ -1,8 +1,9 @@
 // Search by codes: what an index with quantization keeps beside its graph, in step with it.
 //
-// A walk estimates keys from the codes in the graph's rows; what it finds nearest is ordered by
-// better codes first, and the nearest of these by the stored rows. Not thread-safe for changes;
-// searches may run beside each other.
+// With quantization pq a walk estimates keys from the codes in the graph's rows; what it finds
+// nearest is ordered by better codes first, and the nearest of these by the stored rows. With sq4
+// there are the better codes alone, rows of four bits a dimension, and a walk goes by these. Not
+// thread-safe for changes; searches may run beside each other.
 #pragma once
 
 #include <optional>
@@ -21,7 +22,9 @@ namespace llmspell::index {
 
 class CodedGraph {
   public:
-    CodedGraph(const Quantiser& quantiser, std::uint32_t max_neighbors);
+    CodedGraph(const Quantiser& quantiser, const Params& params);
+
+    bool rounded() const noexcept { return rounded_; }  // with sq4
 
     std::size_t bytes() const noexcept {
         return codes_.bytes() + starts_.bytes() + refined_bytes();
@@ -33,7 +36,14 @@ class CodedGraph {
     std::size_t refined_bytes() const noexcept { return refined_ ? refined_->bytes() : 0; }
     const Codes& codes() const noexcept { return codes_; }
 
-    // Learns codes from these slots, which are all, and gives them to them.
+    // Gives four-bit rows to these slots, before they are linked, for builds walk by these as well.
+    // Where these are `all`, it is tried as well whether such rows tell near vectors from others.
+    void round(const Storage& storage, std::span<const Slot> slots, bool all, unsigned threads);
+    // The four-bit rows of all slots; nullptr where there are none.
+    const Sq4* rounded_rows() const noexcept { return round_ ? &*refined_ : nullptr; }
+
+    // Learns codes from these slots, which are all and have their four-bit rows, and gives them to
+    // them.
     void train(const Storage& storage, Graph& graph, std::span<const Slot> slots, unsigned threads);
     // Whether there are so many more vectors now that codes should be learnt again.
     bool outgrown(const Storage& storage) const noexcept;
@@ -58,26 +68,34 @@ class CodedGraph {
     void search(const Storage& storage, const Graph& graph, const float* vector, const Query& query,
                 std::size_t ef, std::size_t wanted, SearchContext& context,
                 Slot passed_by = kNoSlot) const;
+    // The same by rows of four bits a dimension, with sq4; `passed_by` is not found.
+    template <class Probe>
+    void search_rounded(const Storage& storage, const Graph& graph, const float* vector,
+                        const Query& query, std::size_t ef, std::size_t wanted,
+                        SearchContext& context, Slot passed_by, Probe& probe) const;
 
     // What a snapshot holds besides codes and four-bit rows: the codebook, where walks start, and
     // when to learn anew. Reading it back, for `graph`, is false where it holds what none writes.
     std::vector<std::byte> state() const;
     bool restore(std::span<const std::byte> state, const Graph& graph);
     Codes& codes() noexcept { return codes_; }
-    Sq4* refined() noexcept { return refined_ ? &*refined_ : nullptr; }
-    const Sq4* refined() const noexcept { return refined_ ? &*refined_ : nullptr; }
+    Sq4* rounded_rows() noexcept { return round_ ? &*refined_ : nullptr; }
 
   private:
     void pass_by(Slot slot, const WalkQuery& query, WalkPool& pool) const;
     void order(const Storage& storage, const float* vector, const Query& query, std::size_t wanted,
                SearchContext& context) const;
-    void drop_distant(const float* vector, std::size_t wanted, SearchContext& context) const;
+    void drop_distant(std::size_t wanted, SearchContext& context) const;
     bool tells_neighbours(const Storage& storage, std::span<const Slot> slots) const;
+    void drop_rounded() noexcept;
+    bool rounding_tells_neighbours(const Storage& storage, std::span<const Slot> slots) const;
     void choose_starts(const Graph& graph);
 
-    Codes codes_;
-    std::optional<Sq4> refined_;      // where rows are much longer
+    bool rounded_;
+    Codes codes_;                     // untrained with sq4
+    std::optional<Sq4> refined_;      // where rows are much longer, or with sq4
     AlignedArray<std::byte> starts_;  // rows of one block each
+    bool round_ = false;              // all slots have their four-bit rows
     std::size_t start_rows_ = 0;
     std::size_t trained_for_ = 0;  // vectors
     bool useful_ = false;

@@ -51,7 +51,7 @@ struct Start {
     std::uint64_t trained_for, nodes, surveyed_for;
     std::uint32_t useful, start_rows;
     Slot root;
-    std::uint32_t zero;
+    std::uint32_t round;
 };
 
 }  // namespace
@@ -127,8 +127,9 @@ bool Reach::read(std::span<const std::byte>& in) {
 std::vector<std::byte> CodedGraph::state() const {
     std::vector<std::byte> out;
     put(out, Start{trained_for_, nodes_, surveyed_for_, useful_ ? 1u : 0u,
-                   static_cast<std::uint32_t>(useful_ ? start_rows_ : 0), root_, 0});
-    if (!useful_) return out;
+                   static_cast<std::uint32_t>(useful_ ? start_rows_ : 0), root_,
+                   useful_ && round_ ? 1u : 0u});
+    if (!useful_ || rounded_) return out;
     codes_.codebook().write(out);
     reach_.write(out);
     put(out, starts_.data(), starts_.size());
@@ -137,13 +138,15 @@ std::vector<std::byte> CodedGraph::state() const {
 
 bool CodedGraph::restore(std::span<const std::byte> state, const Graph& graph) {
     Start start{};
-    if (!take(state, start) || start.useful > 1) return false;
+    if (!take(state, start) || start.useful > 1 || start.round > start.useful) return false;
     trained_for_ = start.trained_for;
     nodes_ = start.nodes;
     surveyed_for_ = start.surveyed_for;
     root_ = start.root;
     useful_ = start.useful == 1;
-    if (!useful_) return state.empty();
+    round_ = start.round == 1;
+    if ((round_ && !refined_) || (rounded_ && useful_ != round_)) return false;
+    if (!useful_ || rounded_) return state.empty();
     if (!codes_.restore(state) || !reach_.read(state)) return false;
     RowLayout layout = codes_.layout();
     layout.blocks = 1;

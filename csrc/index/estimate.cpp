@@ -73,8 +73,12 @@ MemoryEstimate estimate_memory(std::size_t count, std::size_t dim, Metric metric
     built.scratch = kContextBytes + dim * sizeof(float);
     if (has_graph) {
         Graph graph(params.m, params.max_neighbors);
-        if (params.quantization != Quantization::none && groups > 0) {
-            const CodedGraph coded(quantiser, params.max_neighbors);
+        if (params.quantization == Quantization::sq4) {
+            const CodedGraph coded(quantiser, params);
+            built.refined_codes = bytes_of(n * static_cast<double>(coded.refined_row_bytes()));
+        }
+        if (params.quantization == Quantization::pq && groups > 0) {
+            const CodedGraph coded(quantiser, params);
             RowLayout layout = coded.codes().layout();
             layout.groups = groups;
             graph.set_row_bytes(layout.bytes());

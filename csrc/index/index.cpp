@@ -44,7 +44,7 @@ Index::Index(std::size_t dim, Metric metric, simd::ElementType type, const Param
       storage_(Quantiser(dim, metric, type)),
       coded_(params.quantization == Quantization::none
                  ? nullptr
-                 : std::make_unique<CodedGraph>(storage_.quantiser(), params.max_neighbors)),
+                 : std::make_unique<CodedGraph>(storage_.quantiser(), params)),
       graph_(params.m, params.max_neighbors) {}
 
 bool Index::contains(Label label) const {
@@ -109,8 +109,7 @@ void Index::add(const Label* labels, const void* input, std::size_t count, bool 
             slots.push_back(storage_.insert(labels[i], vectors + i * vector_bytes));
         }
         if (has_graph_) {
-            link_all(storage_, graph_, params_, slots, threads);
-            code(slots, false, threads);
+            link(slots, false, threads);
         } else {
             grow_graph(threads);
         }
@@ -167,8 +166,14 @@ void Index::grow_graph(unsigned threads) {
     if (storage_.live() < std::max<std::size_t>(params_.graph_threshold, 1)) return;
     const std::vector<Slot> slots = live_slots();
     has_graph_ = true;
-    link_all(storage_, graph_, params_, slots, threads);
-    code(slots, true, threads);
+    link(slots, true, threads);
+}
+
+// Links slots into the graph, which are all of it or new.
+void Index::link(std::span<const Slot> slots, bool all, unsigned threads) {
+    if (coded_) coded_->round(storage_, slots, all, threads);
+    link_all(storage_, graph_, params_, slots, threads, coded_ ? coded_->rounded_rows() : nullptr);
+    code(slots, all, threads);
 }
 
 std::vector<Slot> Index::linked_slots() const {
@@ -194,7 +199,9 @@ void Index::code(std::span<const Slot> slots, bool all, unsigned threads) {
     if (all) {
         coded_->train(storage_, graph_, slots, threads);
     } else if (coded_->outgrown(storage_)) {
-        coded_->train(storage_, graph_, linked_slots(), threads);
+        const std::vector<Slot> linked = linked_slots();
+        coded_->round(storage_, linked, true, threads);
+        coded_->train(storage_, graph_, linked, threads);
         all = true;
     } else {
         coded_->encode(storage_, slots, threads);
@@ -311,7 +318,7 @@ void Index::unseal() {
     const ExclusiveLock lock(*this);
     storage_.guard_by(nullptr);
     graph_.guard_by(nullptr);
-    if (coded_ && coded_->refined() != nullptr) coded_->refined()->guard_by(nullptr);
+    if (coded_ && coded_->rounded_rows() != nullptr) coded_->rounded_rows()->guard_by(nullptr);
     guards_.clear();
     if (!has_graph_ || count_unrooted(graph_) == 0) return;
     try {

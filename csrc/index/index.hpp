@@ -119,6 +119,7 @@ class Index {
     void unseal();
     std::vector<Slot> live_slots() const;
     std::vector<Slot> linked_slots() const;
+    void link(std::span<const Slot> slots, bool all, unsigned threads);
     void code(std::span<const Slot> slots, bool all, unsigned threads);
     void make_room(std::size_t count);
     void drop_graph() noexcept;

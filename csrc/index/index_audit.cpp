@@ -115,8 +115,7 @@ void Index::mend(unsigned threads, Mended& mended) {
             if (slot >= graph_.slots() || !graph_.contains(slot)) missing.push_back(slot);
         }
         if (!missing.empty()) {
-            link_all(storage_, graph_, params_, missing, threads);
-            code(missing, false, threads);
+            link(missing, false, threads);
             mended.linked_nodes += missing.size();
         }
         if (coded_) coded_->pack(graph_, true, threads);

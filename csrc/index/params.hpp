@@ -15,8 +15,9 @@ inline constexpr Slot kNoSlot = ~Slot{0};
 
 enum class Metric : std::uint8_t { ip, cosine, l2, l1, hamming };
 
-// What a walk of the graph computes distances from: the stored rows, or codes beside the links.
-enum class Quantization : std::uint8_t { none, pq };
+// What a walk of the graph computes distances from: the stored rows, codes beside the links, or
+// rows of four bits a dimension.
+enum class Quantization : std::uint8_t { none, pq, sq4 };
 
 struct Params {
     std::uint32_t m = 16;              // links per node on the upper layers

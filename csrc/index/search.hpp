@@ -66,35 +66,32 @@ inline std::size_t copy_links(const Graph& graph, Slot node, int level, NodeLock
 
 // Copies those of a node's links that are not in `visited`, puts them there, and asks memory for
 // their rows.
-inline std::size_t fresh_links(const Storage& storage, const Graph& graph, Slot node, int level,
-                               VisitedSet& visited, NodeLocks* locks, Slot* out) {
-    const std::size_t row_bytes = storage.quantiser().row_bytes();
+//
+// Here and below `rows` is what keys come from, by a query of its own: a Storage or FourBitRows.
+template <class Rows>
+std::size_t fresh_links(const Rows& rows, const Graph& graph, Slot node, int level,
+                        VisitedSet& visited, NodeLocks* locks, Slot* out) {
     const std::size_t count = copy_links(graph, node, level, locks, out);
     std::size_t fresh = 0;
     for (std::size_t i = 0; i < count; ++i) {
         const Slot slot = out[i];
         if (!visited.insert(slot)) continue;
         out[fresh++] = slot;
-        if (fresh <= 4) {  // the batch kernel asks for the later ones itself
-            const std::byte* row = storage.row(slot);
-            for (std::size_t at = 0; at < row_bytes && at < 512; at += 64) {
-                __builtin_prefetch(row + at);
-            }
-        }
+        if (fresh <= 4) rows.prefetch(slot);  // the batch kernel asks for the later ones itself
     }
     return fresh;
 }
 
 // Steps to the nearest neighbour until none is nearer, on each layer from `from` down to `to` + 1.
-template <class Probe = Unwatched>
-Candidate descend(const Storage& storage, const Graph& graph, const Query& query, Candidate at,
+template <class Rows, class QueryOf, class Probe = Unwatched>
+Candidate descend(const Rows& rows, const Graph& graph, const QueryOf& query, Candidate at,
                   int from, int to, SearchContext& context, NodeLocks* locks,
                   Probe&& probe = Probe{}) {
     for (int level = from; level > to; --level) {
         for (bool moved = true; moved;) {
             moved = false;
             const std::size_t count = copy_links(graph, at.slot, level, locks, context.todo.data());
-            storage.keys(query, context.todo.data(), count, context.keys.data());
+            rows.keys(query, context.todo.data(), count, context.keys.data());
             probe.visited();
             probe.computed(count);
             probe.poll();
@@ -118,8 +115,8 @@ struct AcceptAll {};
 // walk passes through the others too, and goes on until nothing nearer than those accepted is left
 // to look at, however few they are of all: a beam of fixed width would fill up with the rest where
 // those lie together. It gives up after `max_steps` nodes, and returns false.
-template <class Accept, class Probe = Unwatched>
-bool beam_search(const Storage& storage, const Graph& graph, const Query& query, Candidate start,
+template <class Rows, class QueryOf, class Accept, class Probe = Unwatched>
+bool beam_search(const Rows& rows, const Graph& graph, const QueryOf& query, Candidate start,
                  int level, std::size_t ef, std::size_t max_steps, const Accept& accept,
                  SearchContext& context, NodeLocks* locks, Probe&& probe = Probe{}) {
     constexpr bool kFiltered = !std::is_same_v<Accept, AcceptAll>;
@@ -140,11 +137,11 @@ bool beam_search(const Storage& storage, const Graph& graph, const Query& query,
             if (max_steps-- == 0) return false;
         }
         const std::size_t fresh =
-            fresh_links(storage, graph, node.slot, level, context.visited, locks, todo);
+            fresh_links(rows, graph, node.slot, level, context.visited, locks, todo);
         if (level == 0) {
             if (const Slot next = beam.peek_nearest(); next != kNoSlot) graph.prefetch_links(next);
         }
-        storage.keys(query, todo, fresh, keys);
+        rows.keys(query, todo, fresh, keys);
         probe.visited();
         probe.computed(fresh);
         probe.poll();

@@ -56,7 +56,12 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
     if (coded_ != nullptr && allowed == nullptr) {
         const float* unit =
             storage_.quantiser().unit(static_cast<const float*>(vector), context.unit);
-        coded_->search(storage_, *graph_, unit, query, ef, wanted, context, passed_by_);
+        if (coded_->rounded()) {
+            coded_->search_rounded(storage_, *graph_, unit, query, ef, wanted, context, passed_by_,
+                                   probe);
+        } else {
+            coded_->search(storage_, *graph_, unit, query, ef, wanted, context, passed_by_);
+        }
         probe.reranked(context.todo.size());  // what it left to be ordered by the rows
         probe.used(Strategy::quantized);
         probe.check();

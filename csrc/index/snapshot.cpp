@@ -212,7 +212,8 @@ std::vector<std::unique_ptr<BlockGuard>> SnapshotReader::read_into(Storage& stor
                   coded->useful() == (file.has_codes == 1),
               "the codebook is none");
     }
-    if (file.has_codes == 1) {
+    const bool has_codes = file.has_codes == 1 && !coded->rounded();  // in the graph's rows
+    if (has_codes) {
         const RowLayout& layout = coded->codes().layout();
         places = layout.blocks * kBlock;
         expected_row_bytes = graph.row_bytes_for(layout.bytes());
@@ -222,28 +223,26 @@ std::vector<std::unique_ptr<BlockGuard>> SnapshotReader::read_into(Storage& stor
                                   [&graph, places](std::size_t slot, const std::byte*) {
                                       return graph.sound_row(static_cast<Slot>(slot), places);
                                   }));
-    if (file.has_codes == 0) {
-        sections.require_empty({kCodes, kFactors, kBiases, kRefined});
-        sections.end();
-        return std::move(sections.guards);
-    }
-
-    Codes& codes = coded->codes();
-    const bool has_bias = codes.layout().has_bias;
-    codes.restore(
-        {sections.take_rows<std::uint8_t>(kCodes, codes.codebook().code_bytes()),
-         sections.take_rows<std::uint16_t>(kFactors, sizeof(std::uint16_t)),
-         has_bias ? sections.take_rows<float>(kBiases, sizeof(float)) : AlignedArray<float>()});
-    sections.guard(kCodes, codes.code_array(), "codes", {});
-    sections.guard(kFactors, codes.factors(), "factors", {});
-    if (has_bias) {
-        sections.guard(kBiases, codes.biases(), "biases", {});
+    if (has_codes) {
+        Codes& codes = coded->codes();
+        const bool has_bias = codes.layout().has_bias;
+        codes.restore(
+            {sections.take_rows<std::uint8_t>(kCodes, codes.codebook().code_bytes()),
+             sections.take_rows<std::uint16_t>(kFactors, sizeof(std::uint16_t)),
+             has_bias ? sections.take_rows<float>(kBiases, sizeof(float)) : AlignedArray<float>()});
+        sections.guard(kCodes, codes.code_array(), "codes", {});
+        sections.guard(kFactors, codes.factors(), "factors", {});
+        if (has_bias) {
+            sections.guard(kBiases, codes.biases(), "biases", {});
+        } else {
+            sections.require_empty({kBiases});
+        }
     } else {
-        sections.require_empty({kBiases});
+        sections.require_empty({kCodes, kFactors, kBiases});
     }
-    if (Sq4* refined = coded->refined(); refined != nullptr) {
-        refined->restore(sections.take_rows<std::uint8_t>(kRefined, refined->row_bytes()));
-        refined->guard_by(sections.guard(kRefined, refined->rows(), "four-bit rows", {}));
+    if (Sq4* rounded = coded == nullptr ? nullptr : coded->rounded_rows(); rounded != nullptr) {
+        rounded->restore(sections.take_rows<std::uint8_t>(kRefined, rounded->row_bytes()));
+        rounded->guard_by(sections.guard(kRefined, rounded->rows(), "four-bit rows", {}));
     } else {
         sections.require_empty({kRefined});
     }

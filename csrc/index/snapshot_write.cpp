@@ -69,14 +69,14 @@ void write_snapshot(const std::string& path, const SnapshotHeader& header, const
         coding = coded->state();
         sections[kCoding] = bytes_of(coding);
     }
-    if (has_codes) {
+    if (has_codes && !coded->rounded()) {
         const Codes& codes = coded->codes();
         in_blocks(kCodes, codes.code_array(), codes.codebook().code_bytes());
         in_blocks(kFactors, codes.factors(), sizeof(std::uint16_t));
         if (codes.layout().has_bias) in_blocks(kBiases, codes.biases(), sizeof(float));
-        if (coded->refined() != nullptr) {
-            in_blocks(kRefined, coded->refined()->rows(), coded->refined_row_bytes());
-        }
+    }
+    if (has_codes && coded->rounded_rows() != nullptr) {
+        in_blocks(kRefined, coded->rounded_rows()->rows(), coded->refined_row_bytes());
     }
     sections[kChecksums] = bytes_of(checksums);
 

@@ -13,10 +13,6 @@ namespace {
 
 constexpr float kSteps = 15.0f;
 
-struct Tail {
-    float low, step, bias;  // key = bias - <row, query>, twice that under l2
-};
-
 }  // namespace
 
 Sq4::Sq4(std::size_t dim, Metric metric)
@@ -26,8 +22,7 @@ Sq4::Sq4(std::size_t dim, Metric metric)
       row_bytes_(chunks_ * kChunkBytes + (metric == Metric::ip ? 2 : 3) * sizeof(float)) {}
 
 void Sq4::resize(std::size_t slots) {
-    const std::size_t rows = rows_.size() / row_bytes_;
-    if (slots > rows) rows_.resize(std::max(slots, rows + rows / 2) * row_bytes_);
+    if (slots * row_bytes_ > rows_.size()) rows_.resize(slots * row_bytes_);
 }
 
 void Sq4::set(Slot slot, const float* vector) noexcept {
@@ -78,35 +73,39 @@ void Sq4::query(const float* vector, Sq4Query& out) const {
         vector, vector, dim_);
 }
 
+Sq4::Tail Sq4::tail(Slot slot) const noexcept {
+    Tail tail{};
+    std::memcpy(&tail, rows_.data() + slot * row_bytes_ + chunks_ * kChunkBytes,
+                row_bytes_ - chunks_ * kChunkBytes);
+    return tail;
+}
+
 void Sq4::keys(const WalkKernels& kernels, const Sq4Query& query, const Slot* slots,
-               std::size_t count, std::vector<std::int32_t>& products, float* out,
-               float* deviations) const {
-    constexpr float kDeviation = 0.2886751f;  // of a number that is uniform between 0 and 1
+               std::size_t count, std::vector<std::int32_t>& products, float* out) const {
     if (guard_ != nullptr) guard_->check(std::span(slots, count));
     if (products.size() < count) products.resize(count);
     kernels.products(query.values.data(), rows_.data(), row_bytes_, slots, count, chunks_,
                      products.data());
+    const float factor = metric_ == Metric::l2 ? 2.0f : 1.0f;
     for (std::size_t i = 0; i < count; ++i) {
-        Tail tail{};
-        std::memcpy(&tail, rows_.data() + slots[i] * row_bytes_ + chunks_ * kChunkBytes,
-                    row_bytes_ - chunks_ * kChunkBytes);
-        float reach2 = 0.0f;  // the query's squared distance from where the key is exact
-        const float product =
-            tail.low * query.sum + tail.step * query.unit * static_cast<float>(products[i]);
-        switch (metric_) {
-            case Metric::l2:
-                out[i] = tail.bias - 2.0f * product;
-                reach2 = 4.0f * std::max(0.0f, out[i] + query.norm2);
-                break;
-            case Metric::cosine:
-                out[i] = tail.bias - product;
-                reach2 = std::max(0.0f, query.norm2 + 1.0f + 2.0f * out[i]);
-                break;
-            default:
-                out[i] = -product;
-                reach2 = query.norm2;
+        const Tail of_row = tail(slots[i]);
+        out[i] =
+            of_row.bias - factor * (of_row.low * query.sum +
+                                    of_row.step * query.unit * static_cast<float>(products[i]));
+    }
+}
+
+void Sq4::deviations(const Sq4Query& query, const Slot* slots, const float* keys, std::size_t count,
+                     float* out) const {
+    constexpr float kDeviation = 0.2886751f;  // of a number that is uniform between 0 and 1
+    for (std::size_t i = 0; i < count; ++i) {
+        float reach2 = query.norm2;  // the query's squared distance from where the key is exact
+        if (metric_ == Metric::l2) {
+            reach2 = 4.0f * std::max(0.0f, keys[i] + query.norm2);
+        } else if (metric_ == Metric::cosine) {
+            reach2 = std::max(0.0f, query.norm2 + 1.0f + 2.0f * keys[i]);
         }
-        deviations[i] = kDeviation * tail.step * std::sqrt(reach2);
+        out[i] = kDeviation * tail(slots[i]).step * std::sqrt(reach2);
     }
 }
 

@@ -1,5 +1,5 @@
-// Vectors rounded to four bits a dimension, with a scale of their own: for ordering what a walk has
-// found before the few that are nearest are compared by their stored rows.
+// Vectors rounded to four bits a dimension, with a scale of their own: for walks, and for ordering
+// what a walk has found before the few that are nearest are compared by their stored rows.
 //
 // A row is chunks of 64 bytes, each 128 dimensions (see walk.hpp), the rest of the last zero, then
 // the lowest component, the step between components and, but under ip, a bias, as floats.
@@ -30,7 +30,7 @@ class Sq4 {
     std::size_t row_bytes() const noexcept { return row_bytes_; }
     std::size_t bytes() const noexcept { return rows_.bytes(); }
 
-    void resize(std::size_t slots);
+    void resize(std::size_t slots);  // never to less
     void clear() noexcept { rows_ = {}; }
     const AlignedArray<std::uint8_t>& rows() const noexcept { return rows_; }
     void restore(AlignedArray<std::uint8_t> rows) noexcept { rows_ = std::move(rows); }
@@ -40,19 +40,47 @@ class Sq4 {
     void renumber(const std::vector<Slot>& moved, std::size_t live);
 
     void query(const float* vector, Sq4Query& out) const;
-    // Estimated keys, less what is the same for all vectors, and the standard deviation of their
-    // errors.
+    // Estimated keys, less what is the same for all vectors.
     void keys(const WalkKernels& kernels, const Sq4Query& query, const Slot* slots,
-              std::size_t count, std::vector<std::int32_t>& products, float* out,
-              float* deviations) const;
+              std::size_t count, std::vector<std::int32_t>& products, float* out) const;
+    // The standard deviations of the errors of such keys.
+    void deviations(const Sq4Query& query, const Slot* slots, const float* keys, std::size_t count,
+                    float* out) const;
+    void prefetch(Slot slot) const noexcept {
+        const std::uint8_t* row = rows_.data() + slot * row_bytes_;
+        for (std::size_t at = 0; at < row_bytes_; at += kChunkBytes) __builtin_prefetch(row + at);
+    }
 
   private:
+    struct Tail {
+        float low, step, bias;  // key = bias - <row, query>, twice that under l2
+    };
+    Tail tail(Slot slot) const noexcept;
+
     std::size_t dim_;
     Metric metric_;
     std::size_t chunks_;
     std::size_t row_bytes_;
     AlignedArray<std::uint8_t> rows_;
     const BlockGuard* guard_ = nullptr;  // of rows that were mapped
+};
+
+// What a walk takes keys from; see search.hpp.
+class FourBitRows {
+  public:
+    // `products` is scratch.
+    FourBitRows(const Sq4& rows, const WalkKernels& kernels, std::vector<std::int32_t>& products)
+        : rows_(rows), kernels_(kernels), products_(products) {}
+
+    void keys(const Sq4Query& query, const Slot* slots, std::size_t count, float* out) const {
+        rows_.keys(kernels_, query, slots, count, products_, out);
+    }
+    void prefetch(Slot slot) const noexcept { rows_.prefetch(slot); }
+
+  private:
+    const Sq4& rows_;
+    const WalkKernels& kernels_;
+    std::vector<std::int32_t>& products_;
 };
 
 }  // namespace llmspell::index

@@ -2,6 +2,7 @@
 // Not thread-safe; Index guards it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -40,6 +41,12 @@ class Storage {
     const std::byte* checked_row(Slot slot) const {
         if (guard_ != nullptr) guard_->check(slot);
         return row(slot);
+    }
+    void prefetch(Slot slot) const noexcept {
+        constexpr std::size_t kMost = 512;  // bytes: what a CPU waits for at once
+        for (std::size_t at = 0; at < std::min(quantiser_.row_bytes(), kMost); at += 64) {
+            __builtin_prefetch(row(slot) + at);
+        }
     }
     SlotState state(Slot slot) const noexcept { return states_[slot]; }
     bool is_live(Slot slot) const noexcept { return states_[slot] == SlotState::live; }

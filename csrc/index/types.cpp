@@ -13,9 +13,10 @@ void check_types(Metric metric, simd::ElementType type, Quantization quantizatio
             "dtype 'binary' and metric 'hamming' go together and with no other, got dtype " +
                 of_type + " and metric " + of_metric);
     }
-    if (quantization == Quantization::pq && (bits || metric == Metric::l1)) {
+    if (quantization != Quantization::none && (bits || metric == Metric::l1)) {
         throw Error(ErrorCode::config,
-                    "quantization 'pq' is for metric 'ip', 'cosine' or 'l2', not " + of_metric);
+                    "quantization " + quoted(name_of(kQuantizations, quantization)) +
+                        " is for metric 'ip', 'cosine' or 'l2', not " + of_metric);
     }
 }
 

@@ -25,8 +25,8 @@ inline constexpr Named<simd::ElementType> kTypes[] = {{"float32", simd::ElementT
                                                       {"int8", simd::ElementType::i8},
                                                       {"bfloat16", simd::ElementType::bf16},
                                                       {"binary", simd::ElementType::binary}};
-inline constexpr Named<Quantization> kQuantizations[] = {{"none", Quantization::none},
-                                                         {"pq", Quantization::pq}};
+inline constexpr Named<Quantization> kQuantizations[] = {
+    {"none", Quantization::none}, {"pq", Quantization::pq}, {"sq4", Quantization::sq4}};
 
 // Throws Error(config) where no entry has the name; `what` is for the message.
 template <class Enum, std::size_t N>

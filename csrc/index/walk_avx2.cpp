@@ -131,20 +131,24 @@ inline void to_table(const float* entries, float low, float scale, std::uint8_t*
 inline std::int32_t nibble_product(const std::int8_t* query, const std::uint8_t* codes,
                                    std::size_t chunks) {
     const __m256i low_half = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+    const auto of_half = [&](const std::uint8_t* from, const std::int8_t* at) {
+        const __m256i pairs = load(from);
+        return _mm256_add_epi16(
+            _mm256_maddubs_epi16(_mm256_and_si256(pairs, low_half), load(at)),
+            _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(pairs, 4), low_half),
+                                 load(at + kChunkBytes)));
+    };
+    const auto of_chunk = [&](std::size_t c) {
+        return _mm256_add_epi16(of_half(codes + c * kChunkBytes, query + c * kChunkDims),
+                                of_half(codes + c * kChunkBytes + 32, query + c * kChunkDims + 32));
+    };
     __m256i sum = _mm256_setzero_si256();
-    for (std::size_t c = 0; c < chunks; c += 2) {
-        __m256i part = _mm256_setzero_si256();
-        for (std::size_t half = 2 * c; half < 2 * std::min(chunks, c + 2); ++half) {
-            const __m256i pairs = load(codes + half * 32);
-            const std::int8_t* at = query + half / 2 * kChunkDims + half % 2 * 32;
-            part = _mm256_add_epi16(
-                part, _mm256_maddubs_epi16(_mm256_and_si256(pairs, low_half), load(at)));
-            part = _mm256_add_epi16(
-                part, _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(pairs, 4), low_half),
-                                           load(at + kChunkBytes)));
-        }
+    std::size_t c = 0;
+    for (; c + 1 < chunks; c += 2) {
+        const __m256i part = _mm256_add_epi16(of_chunk(c), of_chunk(c + 1));
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(part, ones));
     }
+    if (c < chunks) sum = _mm256_add_epi32(sum, _mm256_madd_epi16(of_chunk(c), ones));
     const __m128i four =
         _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
     const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));

@@ -392,7 +392,7 @@ class Index:
         part of all, the answer is exact. Else a walk of the graph goes on while it finds vectors
         within the range or among the ``ef_search`` nearest beyond it: it finds about as many of
         them as a search for as many nearest would, and may miss some where the range is made of
-        islands. It goes by the stored vectors, with ``quantization="pq"`` too.
+        islands. It goes by the stored vectors, with a quantization too.
 
         Args:
             query: (dim,) or (q, dim) floats or bits, as for :meth:`search`.
@@ -427,7 +427,7 @@ class Index:
         """Return an iterator over pages of the nearest vectors, until all have come.
 
         A page goes on where the last one stopped, and costs about as much as a search for
-        ``page_size``. It goes by the stored vectors, with ``quantization="pq"`` too. See
+        ``page_size``. It goes by the stored vectors, with a quantization too. See
         :class:`llmspell.SearchPages` for what holds when the index changes meanwhile.
 
         Args:

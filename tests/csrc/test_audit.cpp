@@ -226,7 +226,8 @@ void recall_is_that_of_the_search() {
 }
 
 void an_index_audits_itself() {
-    for (const Quantization quantization : {Quantization::none, Quantization::pq}) {
+    for (const Quantization quantization :
+         {Quantization::none, Quantization::pq, Quantization::sq4}) {
         Params params;
         params.m = 4;
         params.max_neighbors = 8;

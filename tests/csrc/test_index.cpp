@@ -82,7 +82,7 @@ bool holds(const Index& index, const Model& model) {
     return search(index, std::vector<float>(kDim, 0.5f), model.size() + 5).size() == model.size();
 }
 
-constexpr Quantization kQuantizations[] = {Quantization::none, Quantization::pq};
+constexpr Quantization kQuantizations[] = {Quantization::none, Quantization::pq, Quantization::sq4};
 
 Params params_with(std::uint64_t graph_threshold, Quantization quantization = Quantization::none) {
     Params params;

@@ -182,8 +182,9 @@ void resealed_changes_are_refused_or_harmless(const Folder& folder) {
           simd::ElementType::bf16, simd::ElementType::binary}) {
         for (const std::uint64_t threshold : {0u, 10'000u}) {
             // float16 by codes as well, whose extras are a section of their own.
-            const auto quantization =
-                type == simd::ElementType::f16 ? Quantization::pq : Quantization::none;
+            const auto quantization = type == simd::ElementType::f16    ? Quantization::pq
+                                      : type == simd::ElementType::bf16 ? Quantization::sq4
+                                                                        : Quantization::none;
             const std::vector<char> good = a_snapshot(path, type, threshold, quantization);
             CHECK(!refused(path));
             for (int round = 0; round < 60; ++round) {
@@ -251,7 +252,8 @@ void each_check_holds(const Folder& folder) {
     CHECK(refuses(22, std::uint8_t{0}));  // no graph, but links
     CHECK(refuses(22, std::uint8_t{2}));
     CHECK(refuses(23, std::uint8_t{1}));  // quantization, but no codebook
-    CHECK(refuses(23, std::uint8_t{2}));
+    CHECK(refuses(23, std::uint8_t{2}));  // nor four-bit rows
+    CHECK(refuses(23, std::uint8_t{3}));
     CHECK(refuses(24, std::uint32_t{101}));  // m
     CHECK(refuses(48, ~std::uint64_t{0}));   // seed
     CHECK(refuses(64, std::uint64_t{59}));   // slots

@@ -29,7 +29,8 @@ struct Rounded {
         std::vector<std::int32_t> products;
         std::vector<float> out(slots.size()), deviations(slots.size());
         rows.keys(walk_kernels(simd::active().level), rounded, slots.data(), slots.size(), products,
-                  out.data(), deviations.data());
+                  out.data());
+        rows.deviations(rounded, slots.data(), out.data(), slots.size(), deviations.data());
         return {out, deviations};
     }
     std::vector<float> keys(const float* query, const std::vector<Slot>& slots) const {

@@ -12,7 +12,7 @@ from llmspell import Index, IndexParams, errors
 from llmspell.config import Quantization
 from tests.index.vectors import clustered
 
-QUANTIZATIONS: tuple[Quantization, ...] = ("none", "pq")
+QUANTIZATIONS: tuple[Quantization, ...] = ("none", "pq", "sq4")
 
 
 def _index(n: int, **settings: Any) -> Index:

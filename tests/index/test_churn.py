@@ -47,7 +47,7 @@ class Churned:
         return self.pool[self.rows]
 
 
-@pytest.mark.parametrize("quantization", ["none", "pq"])
+@pytest.mark.parametrize("quantization", ["none", "pq", "sq4"])
 def test_content_replaced_ten_times_over_is_as_a_fresh_build(quantization: Quantization) -> None:
     params = IndexParams(m=8, ef_construction=60, quantization=quantization)
     churned = Churned(params)

@@ -39,6 +39,8 @@ def _grow(index: Index, n: int, parts: int) -> int:
         (10_000, 128, "float16", "ip", {"m": 16, "quantization": "pq"}),
         (10_000, 48, "float32", "l2", {"m": 16, "quantization": "pq"}),
         (10_000, 128, "int8", "cosine", {"m": 8, "quantization": "pq"}),
+        (10_000, 384, "float16", "ip", {"m": 16, "quantization": "sq4"}),
+        (10_000, 48, "float32", "l2", {"m": 12, "quantization": "sq4"}),
     ],
 )
 def test_estimate_is_within_five_percent(
@@ -57,7 +59,7 @@ def test_estimate_is_within_five_percent(
     assert found.total < found.grown < found.peak
 
 
-@pytest.mark.parametrize("quantization", ["none", "pq"])
+@pytest.mark.parametrize("quantization", ["none", "pq", "sq4"])
 @pytest.mark.parametrize("n", [6_000, 9_001])
 def test_an_index_that_grows_stays_below_the_estimate_of_that(n: int, quantization: str) -> None:
     params = IndexParams(m=8, ef_construction=16, quantization=quantization)  # type: ignore[arg-type]
@@ -95,7 +97,8 @@ def test_groups_that_no_code_has_are_refused(groups: Any) -> None:
 
 
 def test_an_index_that_cannot_be_is_refused() -> None:
-    with pytest.raises(errors.ConfigError):
-        estimate_memory(10, 384, metric="l1", params=IndexParams(quantization="pq"))
+    for quantization in ("pq", "sq4"):
+        with pytest.raises(errors.ConfigError):
+            estimate_memory(10, 384, metric="l1", params=IndexParams(quantization=quantization))
     with pytest.raises(errors.ConfigError):
         estimate_memory(10, 20_000)

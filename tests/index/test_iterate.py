@@ -17,6 +17,7 @@ PARAMS = {
     "flat": IndexParams(graph_threshold=1 << 30),
     "graph": IndexParams(m=8, graph_threshold=0),
     "coded": IndexParams(m=8, graph_threshold=0, quantization="pq"),
+    "rounded": IndexParams(m=8, graph_threshold=0, quantization="sq4"),
 }
 KINDS = tuple(PARAMS)
 QUERY = clustered(1, 24, 2)[0]

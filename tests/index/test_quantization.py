@@ -15,7 +15,10 @@ from llmspell.config import ElementType, Metric
 from tests.index.vectors import METRICS, TYPES, clustered, recall, scores_of
 
 PLAIN = IndexParams(m=8, ef_construction=80, graph_threshold=0)
-CODED = replace(PLAIN, quantization="pq")
+KINDS: dict[str, IndexParams] = {
+    "pq": replace(PLAIN, quantization="pq"),
+    "sq4": replace(PLAIN, quantization="sq4"),
+}
 
 # Rows are rounded after they are normalised, and not normalised once more.
 TOLERANCE: dict[ElementType, float] = {
@@ -26,13 +29,20 @@ TOLERANCE: dict[ElementType, float] = {
 }
 
 
+@pytest.fixture(params=KINDS)
+def coded(request: pytest.FixtureRequest) -> IndexParams:
+    return KINDS[request.param]
+
+
 @pytest.mark.parametrize("dim", [48, 130])
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("metric", METRICS)
-def test_recall_is_near_that_of_a_plain_graph(metric: Metric, dtype: ElementType, dim: int) -> None:
+def test_recall_is_near_that_of_a_plain_graph(
+    metric: Metric, dtype: ElementType, dim: int, coded: IndexParams
+) -> None:
     vectors, queries = clustered(4_000, dim, 1), clustered(200, dim, 2)
     recalls = []
-    for params in (PLAIN, CODED):
+    for params in (PLAIN, coded):
         index = Index(dim=dim, metric=metric, dtype=dtype, params=params)
         index.add(np.arange(4_000), vectors, threads=2)
         found = index.search(queries, 10, ef_search=150)
@@ -44,22 +54,23 @@ def test_recall_is_near_that_of_a_plain_graph(metric: Metric, dtype: ElementType
     assert recalls[1] > recalls[0] - 0.03
 
 
-def test_codes_are_refused_for_a_metric_they_do_not_estimate() -> None:
-    with pytest.raises(errors.ConfigError, match=r"'pq' is for metric .*, not 'l1'"):
-        Index(dim=8, metric="l1", params=CODED)
+def test_codes_are_refused_for_a_metric_they_do_not_estimate(coded: IndexParams) -> None:
+    kind = coded.quantization
+    with pytest.raises(errors.ConfigError, match=rf"'{kind}' is for metric .*, not 'l1'"):
+        Index(dim=8, metric="l1", params=coded)
 
 
-def test_recall_stays_when_all_is_replaced_again_and_again() -> None:
+def test_recall_stays_when_all_is_replaced_again_and_again(coded: IndexParams) -> None:
     random = np.random.default_rng(0)
     queries = clustered(100, 64, 2)
-    worn = Index(dim=64, metric="ip", params=CODED)
+    worn = Index(dim=64, metric="ip", params=coded)
     worn.add(np.arange(2_000), clustered(2_000, 64, 1))
     for round_ in range(6):
         ids = random.permutation(2_000)
         worn.delete(ids[:1_000])
         worn.upsert(ids[:1_000], clustered(1_000, 64, 10 + round_))
     held = worn.get(np.arange(2_000))
-    fresh = Index(dim=64, metric="ip", params=CODED)
+    fresh = Index(dim=64, metric="ip", params=coded)
     fresh.add(np.arange(2_000), held)
     exact = scores_of("ip", queries, held)
     of_worn, of_fresh = (
@@ -68,9 +79,9 @@ def test_recall_stays_when_all_is_replaced_again_and_again() -> None:
     assert of_worn > of_fresh - 0.02
 
 
-def test_deleted_vectors_are_not_found() -> None:
+def test_deleted_vectors_are_not_found(coded: IndexParams) -> None:
     vectors = clustered(3_000, 32, 1)
-    index = Index(dim=32, metric="cosine", params=CODED)
+    index = Index(dim=32, metric="cosine", params=coded)
     index.add(np.arange(3_000), vectors)
     for doomed in np.array_split(np.random.default_rng(0).permutation(3_000)[:2_600], 40):
         index.delete(doomed)
@@ -82,13 +93,13 @@ def test_deleted_vectors_are_not_found() -> None:
     assert (np.sort(found, axis=1) == left).all()
 
 
-def test_a_loaded_index_answers_as_the_saved_one(tmp_path: Path) -> None:
-    index = Index(dim=70, metric="l2", dtype="float16", params=CODED)
+def test_a_loaded_index_answers_as_the_saved_one(tmp_path: Path, coded: IndexParams) -> None:
+    index = Index(dim=70, metric="l2", dtype="float16", params=coded)
     index.add(np.arange(2_500), clustered(2_500, 70, 1))
     index.delete(np.arange(0, 2_500, 3))
     index.save(tmp_path / "index")
     loaded = Index.load(tmp_path / "index")
-    assert loaded.params.quantization == "pq"
+    assert loaded.params.quantization == coded.quantization
     queries = clustered(300, 70, 2)
     before, after = index.search(queries, 10), loaded.search(queries, 10)
     # The codes are made anew, about the mean of what is there now.
@@ -98,9 +109,9 @@ def test_a_loaded_index_answers_as_the_saved_one(tmp_path: Path) -> None:
     assert loaded.search(clustered(1, 70, 5)[0], 1).ids.tolist() == [10_000]
 
 
-def test_searches_beside_changes_find_what_stays() -> None:
+def test_searches_beside_changes_find_what_stays(coded: IndexParams) -> None:
     vectors = clustered(6_000, 32, 1)
-    index = Index(dim=32, metric="ip", params=CODED)
+    index = Index(dim=32, metric="ip", params=coded)
     index.add(np.arange(2_000), vectors[:2_000])
     stop = threading.Event()
     missed: list[int] = []
@@ -123,7 +134,7 @@ def test_searches_beside_changes_find_what_stays() -> None:
     assert not missed
 
 
-def test_vectors_too_close_together_for_codes_are_found_all_the_same() -> None:
+def test_vectors_too_close_together_for_codes_are_found_all_the_same(coded: IndexParams) -> None:
     random = np.random.default_rng(0)
     places = random.normal(size=(60, 32)) * 1_000
 
@@ -133,7 +144,7 @@ def test_vectors_too_close_together_for_codes_are_found_all_the_same() -> None:
 
     vectors, queries = crowd(6_000), crowd(100)
     recalls = []
-    for params in (PLAIN, CODED):
+    for params in (PLAIN, coded):
         index = Index(dim=32, metric="l2", params=params)
         index.add(np.arange(6_000), vectors)
         exact = scores_of("l2", queries, vectors)
@@ -141,6 +152,21 @@ def test_vectors_too_close_together_for_codes_are_found_all_the_same() -> None:
     assert recalls[1] > recalls[0] - 0.02
 
 
+def test_four_bit_rows_that_tell_nothing_are_left_out() -> None:
+    # One component so large that all others are rounded to the same step.
+    vectors = clustered(4_000, 32, 1)
+    vectors[:, 0] = 1_000
+    queries = clustered(100, 32, 2)
+    queries[:, 0] = 1_000
+    index = Index(dim=32, metric="l2", params=KINDS["sq4"])
+    index.add(np.arange(4_000), vectors)
+    assert index.stats().memory.refined_codes == 0
+    exact = scores_of("l2", queries, vectors)
+    assert recall(index.search(queries, 10, ef_search=100).ids, exact, 10) > 0.95
+    index.add([4_000], queries[:1])
+    assert index.search(queries[0], 1).ids.tolist() == [4_000]
+
+
 def test_an_unknown_quantization_is_refused() -> None:
-    with pytest.raises(errors.ConfigError, match="quantization must be 'none' or 'pq'"):
+    with pytest.raises(errors.ConfigError, match="quantization must be 'none', 'pq' or 'sq4'"):
         IndexParams(quantization="rabitq")  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ N = 4_000
 FLAT = IndexParams(graph_threshold=1 << 30)
 GRAPH = IndexParams(m=8, graph_threshold=0)
 CODED = IndexParams(m=8, graph_threshold=0, quantization="pq")
+ROUNDED = IndexParams(m=8, graph_threshold=0, quantization="sq4")
 
 
 def _index(params: IndexParams, metric: Metric = "ip", dtype: ElementType = "float32") -> Index:
@@ -78,7 +79,9 @@ def test_walk_ends_early_where_nothing_is_in_range(graph: Index) -> None:
     assert counters.distances < N // 2
 
 
-@pytest.mark.parametrize("params", [FLAT, GRAPH, CODED], ids=["flat", "graph", "coded"])
+@pytest.mark.parametrize(
+    "params", [FLAT, GRAPH, CODED, ROUNDED], ids=["flat", "graph", "coded", "rounded"]
+)
 def test_infinite_thresholds_give_all_and_nothing(params: IndexParams) -> None:
     index = _index(params)
     query = clustered(1, 24, 2)[0]
@@ -87,7 +90,9 @@ def test_infinite_thresholds_give_all_and_nothing(params: IndexParams) -> None:
 
 
 @pytest.mark.parametrize("kept", [0.9, 0.3, 0.01])
-@pytest.mark.parametrize("params", [FLAT, GRAPH, CODED], ids=["flat", "graph", "coded"])
+@pytest.mark.parametrize(
+    "params", [FLAT, GRAPH, CODED, ROUNDED], ids=["flat", "graph", "coded", "rounded"]
+)
 def test_only_allowed_ones_come(params: IndexParams, kept: float) -> None:
     index = _index(params)
     mask = np.random.default_rng(3).random(N) < kept

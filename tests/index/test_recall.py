@@ -27,7 +27,7 @@ def made(
     return index
 
 
-@pytest.fixture(scope="module", params=["none", "pq"])
+@pytest.fixture(scope="module", params=["none", "pq", "sq4"])
 def index(request: pytest.FixtureRequest) -> Index:
     return made(request.param)
 

@@ -45,7 +45,7 @@ def _index(n: int = 300, threshold: int = 0, quantization: Quantization = "none"
     return index
 
 
-@pytest.mark.parametrize("quantization", ["none", "pq"])
+@pytest.mark.parametrize("quantization", ["none", "pq", "sq4"])
 def test_file_is_as_the_reference_describes_it(tmp_path: Path, quantization: Quantization) -> None:
     """docs/reference/snapshot.md, read by what it says."""
     index = _index(100, quantization=quantization)
@@ -55,8 +55,8 @@ def test_file_is_as_the_reference_describes_it(tmp_path: Path, quantization: Qua
     fields = struct.unpack_from("<8sIIIBBBB4IQQQQIiII", content)
     assert fields[0] == b"LLSPIDX\n"
     assert fields[1] == 3
-    coded = quantization == "pq"
-    assert fields[3:16] == (12, 0, 0, 1, coded, 5, 10, 40, 100, 0, 3, 99, 100)
+    number = ("none", "pq", "sq4").index(quantization)
+    assert fields[3:16] == (12, 0, 0, 1, number, 5, 10, 40, 100, 0, 3, 99, 100)
     entry, top, first_free, has_codes = fields[16:]
     parts, row_bytes, at = {}, {}, 4096
     for i, name in enumerate(SECTIONS):
@@ -93,7 +93,7 @@ def test_file_is_as_the_reference_describes_it(tmp_path: Path, quantization: Qua
     for slot in live:
         places = bottom[slot, :10][bottom[slot, :10] != 2**32 - 1].tolist()
         assert counts[slot] <= len(places) <= 10
-        assert coded or counts[slot] == len(places)
+        assert quantization == "pq" or counts[slot] == len(places)
         assert len({*places, slot}) == len(places) + 1
         assert (levels[places] >= 0).all()
         assert slot == entry or slot in bottom[parents[slot], : counts[parents[slot]]]
@@ -104,8 +104,10 @@ def test_file_is_as_the_reference_describes_it(tmp_path: Path, quantization: Qua
         linked = row[1 : 1 + row[0]].tolist()
         assert len({*linked, slot}) == len(linked) + 1
         assert (levels[linked] >= level).all()
-    assert bool(parts["coding"]) == coded
-    assert bool(has_codes) == bool(parts["codes"]) == bool(parts["factors"])
+    assert bool(parts["coding"]) == (quantization != "none")
+    assert bool(has_codes) == (bool(parts["codes"]) or bool(parts["refined"]))
+    assert bool(parts["codes"]) == bool(parts["factors"]) == (quantization == "pq")
+    assert quantization != "sq4" or parts["refined"]
     assert not parts["biases"]
 
 

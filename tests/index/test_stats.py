@@ -57,8 +57,9 @@ print(index.stats().memory.total, resident() - before)
         (600_000, 8, "int8", "l2", 1 << 32, "none"),  # ids
         (40_000, 8, "int8", "l2", 0, "none"),  # links
         (12_000, 256, "float32", "ip", 0, "pq"),  # codes
+        (12_000, 256, "float16", "l2", 0, "sq4"),  # four-bit rows
     ],
-    ids=["rows", "ids", "links", "codes"],
+    ids=["rows", "ids", "links", "codes", "four-bit rows"],
 )
 def test_counted_bytes_are_those_that_the_process_grows_by(
     n: int, dim: int, dtype: str, metric: str, threshold: int, quantization: str
@@ -124,6 +125,14 @@ def test_bytes_are_told_apart_by_part() -> None:
     )
     total = sum(dataclasses.asdict(coded.memory).values())
     assert coded.memory.total == total
+
+
+def test_four_bit_rows_are_all_that_comes_with_them() -> None:
+    plain, rounded = _index(2_000, 384).stats(), _index(2_000, 384, quantization="sq4").stats()
+    assert rounded.memory.refined_codes == pytest.approx(2_000 * (384 / 2 + 8), rel=0.01)
+    assert rounded.memory.codes == rounded.memory.codebook == rounded.code_groups == 0
+    assert rounded.memory.bottom_layer == plain.memory.bottom_layer
+    assert rounded.memory.vectors == plain.memory.vectors
 
 
 def test_scratch_is_counted_once_there_was_a_search() -> None:

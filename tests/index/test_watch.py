@@ -18,6 +18,7 @@ PARAMS = {
     "flat": IndexParams(graph_threshold=1 << 30),
     "graph": IndexParams(m=8, graph_threshold=0),
     "coded": IndexParams(m=8, graph_threshold=0, quantization="pq"),
+    "rounded": IndexParams(m=8, graph_threshold=0, quantization="sq4"),
 }
 QUERIES = clustered(8, 24, 2)
 
@@ -112,7 +113,7 @@ def _counted(index: Index, *arguments: Any, **options: Any) -> SearchCounters:
 
 
 def test_counters_tell_how_a_search_was_answered(index: Index) -> None:
-    coded, graph = index.params.quantization == "pq", index.params.graph_threshold == 0
+    coded, graph = index.params.quantization != "none", index.params.graph_threshold == 0
     usual = "quantized" if coded else "graph" if graph else "exact"
     assert _counted(index, QUERIES[0], 10).strategy == usual
     assert _counted(index, QUERIES, 10).strategy == usual
@@ -137,6 +138,16 @@ def test_counters_of_a_walk_grow_with_its_width() -> None:
     assert 20 <= narrow.visited < wide.visited <= N
     assert narrow.visited < narrow.distances < wide.distances < N
     assert narrow.reranked == wide.reranked == 0
+
+
+def test_counters_of_a_walk_by_four_bit_rows_tell_of_walk_and_order() -> None:
+    index = Index(dim=24, metric="ip", params=PARAMS["rounded"])
+    index.add(np.arange(N), clustered(N, 24, 1))
+    narrow, wide = (_counted(index, QUERIES[0], 10, ef_search=ef) for ef in (20, 200))
+    assert narrow.strategy == wide.strategy == "quantized"
+    assert 20 <= narrow.visited < wide.visited <= N
+    assert narrow.visited < narrow.distances < wide.distances < N
+    assert 10 <= narrow.reranked <= wide.reranked <= 200
 
 
 def test_counters_of_a_walk_by_codes_are_what_it_ordered() -> None:

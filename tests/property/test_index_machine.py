@@ -29,6 +29,7 @@ from tests.index.vectors import ALL_METRICS, METRICS, TYPES, scores_of
 
 DIM, BITS = 5, 9
 IDS = st.integers(0, 60)
+QUANTIZATIONS: dict[str, Quantization] = {"coded": "pq", "rounded": "sq4"}
 BATCHES = st.lists(IDS, min_size=1, max_size=20, unique=True)
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -248,7 +249,7 @@ def _machine(metric_: Metric, dtype_: ElementType, kind: str) -> type[IndexMachi
         metric = metric_
         dtype = dtype_
         graph = kind != "flat"
-        quantization = "pq" if kind == "coded" else "none"
+        quantization = QUANTIZATIONS.get(kind, "none")
         dim = BITS if dtype_ == "binary" else DIM
 
     return Machine
@@ -256,7 +257,7 @@ def _machine(metric_: Metric, dtype_: ElementType, kind: str) -> type[IndexMachi
 
 CASES = [
     *itertools.product(ALL_METRICS, TYPES, ("flat", "graph")),
-    *itertools.product(METRICS, TYPES, ("coded",)),
+    *itertools.product(METRICS, TYPES, ("coded", "rounded")),
     *itertools.product(("hamming",), ("binary",), ("flat", "graph")),
 ]
 

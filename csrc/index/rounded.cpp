@@ -1,0 +1,111 @@
+// Search by rows of four bits a dimension, which quantization sq4 keeps: the walk that goes by
+// stored rows elsewhere, over rows an eighth as long as those of float32.
+#include "base/parallel.hpp"
+#include "index/coded.hpp"
+#include "index/flat.hpp"
+
+namespace llmspell::index {
+
+void CodedGraph::round(const Storage& storage, std::span<const Slot> slots, bool all,
+                       unsigned threads) {
+    if (!refined_ || (!all && !round_)) return;
+    refined_->resize(storage.capacity());  // so that the storage decides how much room to make
+    parallel_for(
+        slots.size(), slots.size() < 256 ? 1 : threads,
+        [&] { return std::vector<float>(storage.quantiser().dim()); },
+        [&](std::size_t i, std::vector<float>& vector) {
+            storage.quantiser().decode(storage.row(slots[i]), vector.data());
+            refined_->set(slots[i], vector.data());
+        });
+    if (!all) return;
+    round_ = rounding_tells_neighbours(storage, slots);
+    if (!round_) drop_rounded();
+}
+
+void CodedGraph::drop_rounded() noexcept {
+    if (refined_) refined_->clear();
+    round_ = false;
+}
+
+// Whether the vectors nearest to some of them are among the nearest by rounded rows. They aren't
+// where a few components are so large that all others are rounded to nothing.
+bool CodedGraph::rounding_tells_neighbours(const Storage& storage,
+                                           std::span<const Slot> slots) const {
+    constexpr std::size_t kLooked = 48, kAmong = std::size_t{1} << 14, kNearest = 10;
+    constexpr std::size_t kKept = 2 * kNearest, kAtOnce = 256;
+    constexpr double kEnough = 0.7;
+    const std::size_t count = std::min(kAmong, slots.size());
+    if (count <= 8 * kNearest) return true;
+    std::vector<Slot> some(count);
+    for (std::size_t i = 0; i < count; ++i) some[i] = slots[i * slots.size() / count];
+    SearchContext context;
+    const FourBitRows rows(*refined_, codes_.kernels(), context.products);
+    std::vector<float> vector(storage.quantiser().dim());
+    float keys[kAtOnce];
+    std::size_t hits = 0;
+    for (std::size_t i = 0; i < kLooked; ++i) {
+        const std::byte* row = storage.row(some[i * count / kLooked]);
+        const Query query = storage.quantiser().query_of_row(row, context.row_query);
+        Unwatched probe;
+        sweep(storage, query, some, kNearest, context.accepted, probe);
+        storage.quantiser().decode(row, vector.data());
+        refined_->query(vector.data(), context.sq4);
+        context.beam.reset(kKept);
+        for (std::size_t first = 0; first < count; first += kAtOnce) {
+            const std::size_t n = std::min(kAtOnce, count - first);
+            rows.keys(context.sq4, &some[first], n, keys);
+            for (std::size_t j = 0; j < n; ++j) context.beam.insert(keys[j], some[first + j]);
+        }
+        for (std::size_t n = 0; n < kNearest; ++n) {
+            for (std::size_t j = 0; j < kKept; ++j) {
+                hits += context.beam[j].slot == context.accepted[n].slot ? 1 : 0;
+            }
+        }
+    }
+    return static_cast<double>(hits) >= kEnough * static_cast<double>(kLooked * kNearest);
+}
+
+template <class Probe>
+void CodedGraph::search_rounded(const Storage& storage, const Graph& graph, const float* vector,
+                                const Query& query, std::size_t ef, std::size_t wanted,
+                                SearchContext& context, Slot passed_by, Probe& probe) const {
+    refined_->query(vector, context.sq4);
+    const FourBitRows rows(*refined_, codes_.kernels(), context.products);
+    std::vector<Slot>& found = context.todo;
+    // Room for as many deleted ones as there are on average, twice over.
+    std::size_t width = ef + 2 * ef * storage.deleted() / (storage.live() + storage.deleted());
+    for (;; width *= 2) {
+        context.prepare(graph.slots(), graph.degree_limit(0));
+        Candidate start{0.0f, graph.entry()};
+        rows.keys(context.sq4, &start.slot, 1, &start.key);
+        start =
+            descend(rows, graph, context.sq4, start, graph.max_level(), 0, context, nullptr, probe);
+        if (passed_by != kNoSlot) context.visited.insert(passed_by);
+        beam_search(rows, graph, context.sq4, start, 0, width, 0, AcceptAll{}, context, nullptr,
+                    probe);
+        const std::size_t size = context.beam.size();
+        found.clear();
+        if (context.keys.size() < size) context.keys.resize(size);
+        for (std::size_t i = 0; i < size; ++i) {
+            if (!storage.is_live(context.beam[i].slot)) continue;
+            context.keys[found.size()] = context.beam[i].key;
+            found.push_back(context.beam[i].slot);
+        }
+        if (found.size() >= wanted || size < width) break;
+    }
+    if (found.size() > wanted) drop_distant(wanted, context);
+    storage.keys(query, found.data(), found.size(), context.keys.data());
+    context.accepted.reset(wanted);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+        context.accepted.insert(context.keys[i], found[i]);
+    }
+}
+
+template void CodedGraph::search_rounded(const Storage&, const Graph&, const float*, const Query&,
+                                         std::size_t, std::size_t, SearchContext&, Slot,
+                                         Unwatched&) const;
+template void CodedGraph::search_rounded(const Storage&, const Graph&, const float*, const Query&,
+                                         std::size_t, std::size_t, SearchContext&, Slot,
+                                         Watched&) const;
+
+}  // namespace llmspell::index
