@@ -469,7 +469,7 @@ class Index:
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = True) -> Self:
         """Open an index that :meth:`save` wrote.
 
-        The file is mapped, which takes milliseconds at any size, and processes share its pages.
+        The file is mapped, which takes milliseconds, and processes share its pages.
         Its blocks are checked when a search first comes to them, or all of them by
         :meth:`verify`, or before the first change. Changes stay in this process: they don't reach
         the file. It may be replaced or deleted meanwhile, as :meth:`save` replaces it, but must
