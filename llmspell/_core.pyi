@@ -1,7 +1,10 @@
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+_Result = TypeVar("_Result", bound=tuple[Any, ...])
 
 class CancelToken:
     def __init__(self) -> None: ...
@@ -153,3 +156,8 @@ def distances(
     | NDArray[np.uint8],
     level: str | None = None,
 ) -> NDArray[np.float32]: ...
+
+# Called with (query, k, ef or None, threads); returns None where that is for Index.search.
+def one_search(
+    index: Index, result: type[_Result]
+) -> Callable[[object, int, int | None, int], _Result | None]: ...

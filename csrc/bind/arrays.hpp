@@ -54,6 +54,8 @@ std::size_t rows_of(const index::Index& self, const VectorsOf<Element>& vectors)
 
 // What belongs to class Index and is in searches.cpp.
 void define_searches(py::module_& module, py::class_<index::Index>& index);
+// And in one_search.cpp.
+void define_one_search(py::module_& module);
 // And in calibration.cpp.
 void define_calibration(py::module_& module, py::class_<index::Index>& index);
 

@@ -219,6 +219,7 @@ void register_index(py::module_& module) {
             return out;
         });
     define_searches(module, index);
+    define_one_search(module);
     define_calibration(module, index);
     module.def("estimate_memory", &estimate_memory, py::kw_only(), "count"_a, "dim"_a, "metric"_a,
                "dtype"_a, "m"_a, "max_neighbors"_a, "graph_threshold"_a, "quantization"_a,

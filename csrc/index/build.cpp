@@ -101,7 +101,7 @@ class Linker {
     void round_query(Slot slot, SearchContext& context) const {
         context.unit.resize(storage_.quantiser().dim());
         storage_.quantiser().decode(storage_.row(slot), context.unit.data());
-        rounded_->query(context.unit.data(), context.sq4);
+        rounded_->query(*kernels_, context.unit.data(), context.sq4);
     }
 
     // Leaves in context.candidates the nodes near `slot` on a level, nearest first.

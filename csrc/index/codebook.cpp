@@ -6,14 +6,12 @@
 #include <limits>
 #include <numeric>
 
-#include "index/bytes.hpp"
 #include "index/principal.hpp"
 
 namespace llmspell::index {
 namespace {
 
 constexpr std::size_t kMaxStretch = 1024;
-constexpr std::size_t kLine = AlignedArray<std::int8_t>::kCacheLine;
 constexpr std::size_t kMaxAxes = 512;  // looked for in a stretch
 constexpr double kGroupBits = 4.0;
 constexpr double kAxesShare = 2.7;  // axes for each group, at most
@@ -138,10 +136,9 @@ std::size_t Codebook::sample_size() const noexcept {
 
 std::size_t Codebook::bytes() const noexcept {
     std::size_t total =
-        (mean_.capacity() + points_.capacity() + byte_scales_.capacity() + group_ends_.capacity()) *
-        sizeof(float);
+        (mean_.capacity() + points_.capacity() + group_ends_.capacity()) * sizeof(float);
     for (const Stretch& stretch : stretches_) {
-        total += stretch.rows.capacity() * sizeof(float) + stretch.byte_rows.bytes();
+        total += stretch.rows.capacity() * sizeof(float) + stretch.rounded.bytes();
     }
     return total;
 }
@@ -248,15 +245,8 @@ void Codebook::choose_points(std::span<const float> projected) {
 }
 
 void Codebook::round_axes() {
-    byte_scales_.clear();
     for (Stretch& stretch : stretches_) {
-        const std::size_t stride = round_up(stretch.dims, kLine);
-        stretch.byte_rows.resize(stretch.axes * stride);
-        for (std::size_t a = 0; a < stretch.axes; ++a) {
-            const float* row = &stretch.rows[a * stretch.dims];
-            byte_scales_.push_back(
-                to_bytes(row, stretch.dims, stretch.byte_rows.data() + a * stride));
-        }
+        stretch.rounded.set(stretch.rows.data(), stretch.axes, stretch.dims);
     }
 }
 
@@ -304,7 +294,6 @@ Code Codebook::encode(const float* vector, std::uint8_t* code, CodeScratch& scra
 
 WalkQuery Codebook::query(const float* vector, const WalkKernels& kernels,
                           CodeScratch& scratch) const {
-    const auto& kernel = simd::active().ip[static_cast<std::size_t>(simd::ElementType::i8)];
     scratch.projected.resize(axes());
     const float* from = vector;
     if (metric_ == Metric::l2) {
@@ -312,16 +301,10 @@ WalkQuery Codebook::query(const float* vector, const WalkKernels& kernels,
         for (std::size_t i = 0; i < dim_; ++i) scratch.centred[i] = vector[i] - mean_[i];
         from = scratch.centred.data();
     }
-    std::size_t axis = 0;
+    float* out = scratch.projected.data();
     for (const Stretch& stretch : stretches_) {
-        scratch.query.resize(std::max(scratch.query.size(), stretch.dims));
-        const float scale = to_bytes(from + stretch.first, stretch.dims, scratch.query.data());
-        float* out = scratch.projected.data() + axis;
-        kernel.batch(scratch.query.data(), stretch.byte_rows.data(), round_up(stretch.dims, kLine),
-                     nullptr, stretch.axes, stretch.dims, out);
-        for (std::size_t a = 0; a < stretch.axes; ++a, ++axis) {
-            out[a] *= scale * byte_scales_[axis];
-        }
+        stretch.rounded.project(kernels, from + stretch.first, scratch.axes, out);
+        out += stretch.axes;
     }
     if (scratch.tables.size() < groups_ * kGroupBytes) scratch.tables.resize(groups_ * kGroupBytes);
     return tabulate(std::numeric_limits<float>::infinity(), kernels, scratch);

@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "base/aligned.hpp"
+#include "base/heap.hpp"
+#include "index/byte_axes.hpp"
 #include "index/params.hpp"
 #include "index/walk.hpp"
 
@@ -20,8 +22,13 @@ namespace llmspell::index {
 
 struct CodeScratch {
     std::vector<float> centred, projected;
-    std::vector<std::int8_t> query;
+    ByteAxes::Scratch axes;
     AlignedArray<std::uint8_t> tables;
+
+    std::size_t bytes() const noexcept {
+        return tables.bytes() + held_bytes(centred) + held_bytes(projected) +
+               held_bytes(axes.query) + held_bytes(axes.sums);
+    }
 };
 
 // What stands for a vector: a code, and the key = bias - factor * <code's point, query>, less what
@@ -67,8 +74,8 @@ class Codebook {
         Stretch(std::size_t first_dim, std::size_t count) : first(first_dim), dims(count) {}
         std::size_t first, dims;
         std::size_t axes = 0;
-        std::vector<float> rows;              // (axes, dims)
-        AlignedArray<std::int8_t> byte_rows;  // rows, rounded, for queries; padded to cache lines
+        std::vector<float> rows;  // (axes, dims)
+        ByteAxes rounded;         // for queries
     };
 
     void choose_axes(std::span<const float> sample);
@@ -85,7 +92,6 @@ class Codebook {
     std::vector<Stretch> stretches_;
     std::vector<std::uint32_t> group_ends_;  // the axis behind each group's last
     std::vector<float> points_;              // for each axis the coordinates of its group's 16
-    std::vector<float> byte_scales_;         // for each axis
 };
 
 }  // namespace llmspell::index

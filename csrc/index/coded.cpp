@@ -23,6 +23,9 @@ RowLayout one_block(RowLayout layout) {
     return layout;
 }
 
+// Of a row that is fetched during the walk; the processor asks for the rest itself.
+constexpr std::size_t kMostFetched = 2048;
+
 }  // namespace
 
 CodedGraph::CodedGraph(const Quantiser& quantiser, const Params& params)
@@ -194,9 +197,14 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
     const RowLayout start_layout = one_block(codes_.layout());
     const WalkRows starts{starts_.data(), start_layout.bytes(), start_layout};
     WalkRows rows{graph.bottom_row(0), graph.row_bytes(), codes_.layout(), graph.guard()};
-    if (round_) {
+    const bool refine = refines(ef, wanted);
+    if (refine) {
         rows.later = reinterpret_cast<const std::byte*>(refined_->rows().data());
-        rows.later_stride = refined_->row_bytes();
+        rows.later_stride = rows.later_bytes = refined_->row_bytes();
+    } else {
+        rows.later = storage.row(0);
+        rows.later_stride = storage.quantiser().row_bytes();
+        rows.later_bytes = std::min(rows.later_stride, kMostFetched);
     }
     WalkQuery walk_query = codes_.query(vector, context.code);
     // Twice, since the first choice is by tables so coarse that it may be a bad one.
@@ -215,7 +223,7 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
         context.walk.reset(most + most / 4 + kMoreKept, most, reach);
         if (passed_by != kNoSlot) pass_by(passed_by, walk_query, context.walk);
         codes_.kernels().walk(starts, start_rows_, rows, walk_query, context.walk);
-        order(storage, vector, query, wanted, context);
+        order(storage, vector, query, wanted, refine, context);
         return context.accepted.size() >= wanted || context.walk.size < width;
     };
     // Room for as many deleted ones as there are on average, twice over.
@@ -268,6 +276,13 @@ void CodedGraph::survey(const Storage& storage, const Graph& graph) {
     reach_ = std::move(found);
 }
 
+// Whether what a walk keeps is ordered by four-bit rows first: of few, those would rule out too few
+// to be worth reading.
+bool CodedGraph::refines(std::size_t ef, std::size_t wanted) const noexcept {
+    constexpr std::size_t kFew = 3;
+    return round_ && ef >= kFew * wanted;
+}
+
 // Puts a node into a pool as one whose links were followed.
 void CodedGraph::pass_by(Slot slot, const WalkQuery& query, WalkPool& pool) const {
     const RowLayout layout = one_block(codes_.layout());
@@ -280,7 +295,7 @@ void CodedGraph::pass_by(Slot slot, const WalkQuery& query, WalkPool& pool) cons
 
 // Of the walk's nodes those that live, into context.todo.
 void CodedGraph::order(const Storage& storage, const float* vector, const Query& query,
-                       std::size_t wanted, SearchContext& context) const {
+                       std::size_t wanted, bool refine, SearchContext& context) const {
     const WalkPool& pool = context.walk;
     std::vector<Slot>& found = context.todo;
     found.clear();
@@ -288,8 +303,8 @@ void CodedGraph::order(const Storage& storage, const float* vector, const Query&
         if (storage.is_live(pool.slots()[i])) found.push_back(pool.slots()[i]);
     }
     if (context.keys.size() < found.size()) context.keys.resize(found.size());
-    if (round_ && found.size() > wanted) {
-        refined_->query(vector, context.sq4);
+    if (refine && found.size() > wanted) {
+        refined_->query(codes_.kernels(), vector, context.sq4);
         refined_->keys(codes_.kernels(), context.sq4, found.data(), found.size(), context.products,
                        context.keys.data());
         drop_distant(wanted, context);

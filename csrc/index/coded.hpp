@@ -84,7 +84,8 @@ class CodedGraph {
   private:
     void pass_by(Slot slot, const WalkQuery& query, WalkPool& pool) const;
     void order(const Storage& storage, const float* vector, const Query& query, std::size_t wanted,
-               SearchContext& context) const;
+               bool refine, SearchContext& context) const;
+    bool refines(std::size_t ef, std::size_t wanted) const noexcept;
     void drop_distant(std::size_t wanted, SearchContext& context) const;
     bool tells_neighbours(const Storage& storage, std::span<const Slot> slots) const;
     void drop_rounded() noexcept;

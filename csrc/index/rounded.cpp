@@ -49,7 +49,7 @@ bool CodedGraph::rounding_tells_neighbours(const Storage& storage,
         Unwatched probe;
         sweep(storage, query, some, kNearest, context.accepted, probe);
         storage.quantiser().decode(row, vector.data());
-        refined_->query(vector.data(), context.sq4);
+        refined_->query(codes_.kernels(), vector.data(), context.sq4);
         context.beam.reset(kKept);
         for (std::size_t first = 0; first < count; first += kAtOnce) {
             const std::size_t n = std::min(kAtOnce, count - first);
@@ -69,7 +69,7 @@ template <class Probe>
 void CodedGraph::search_rounded(const Storage& storage, const Graph& graph, const float* vector,
                                 const Query& query, std::size_t ef, std::size_t wanted,
                                 SearchContext& context, Slot passed_by, Probe& probe) const {
-    refined_->query(vector, context.sq4);
+    refined_->query(codes_.kernels(), vector, context.sq4);
     const FourBitRows rows(*refined_, codes_.kernels(), context.products);
     std::vector<Slot>& found = context.todo;
     // Room for as many deleted ones as there are on average, twice over.

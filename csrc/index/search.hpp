@@ -40,8 +40,7 @@ struct SearchContext {
 
     std::size_t bytes() const noexcept {
         return visited.bytes() + beam.bytes() + accepted.bytes() + frontier.bytes() +
-               walk.key_memory.bytes() + walk.slot_memory.bytes() + code.tables.bytes() +
-               held_bytes(code.centred) + held_bytes(code.projected) + held_bytes(code.query) +
+               walk.key_memory.bytes() + walk.slot_memory.bytes() + code.bytes() +
                held_bytes(sq4.values) + held_bytes(todo) + held_bytes(keys) + held_bytes(query) +
                held_bytes(row_query) + held_bytes(pair_query) + held_bytes(candidates) +
                held_bytes(products) + held_bytes(errors) + held_bytes(unit) + held_bytes(stored);

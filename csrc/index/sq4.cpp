@@ -6,8 +6,6 @@
 #include <numeric>
 #include <utility>
 
-#include "index/bytes.hpp"
-
 namespace llmspell::index {
 namespace {
 
@@ -61,9 +59,10 @@ void Sq4::renumber(const std::vector<Slot>& moved, std::size_t live) {
     rows_ = std::move(rows);
 }
 
-void Sq4::query(const float* vector, Sq4Query& out) const {
+void Sq4::query(const WalkKernels& kernels, const float* vector, Sq4Query& out) const {
+    constexpr int kMost = 127;
     out.values.resize(chunks_ * kChunkDims);
-    out.unit = to_bytes(vector, dim_, out.values.data());
+    out.unit = kernels.round(vector, dim_, kMost, 0, out.values.data());
     std::fill(out.values.begin() + static_cast<std::ptrdiff_t>(dim_), out.values.end(),
               std::int8_t{0});
     // Of what the products are of, so that the two belong together.

@@ -39,7 +39,7 @@ class Sq4 {
     void wipe(Slot slot) noexcept;
     void renumber(const std::vector<Slot>& moved, std::size_t live);
 
-    void query(const float* vector, Sq4Query& out) const;
+    void query(const WalkKernels& kernels, const float* vector, Sq4Query& out) const;
     // Estimated keys, less what is the same for all vectors.
     void keys(const WalkKernels& kernels, const Sq4Query& query, const Slot* slots,
               std::size_t count, std::vector<std::int32_t>& products, float* out) const;

@@ -6,6 +6,8 @@
 //   make_room(keys, slots, at, end)    moves [at, end) up by one
 //   add_up<squares>(projected, points, axes, out)  a group's 16 entries, and their range
 //   nibble_product(query, codes, chunks)  the sum of 128 products a chunk
+//   largest(vector, dim), round_all(vector, dim, inverse, offset, out)  as `round` wants them
+//   sum_axes(...)  as the kernel
 //   to_table(entries, low, scale, out) 16 entries, less the lowest, in steps, as bytes
 // and then includes this file there.
 
@@ -106,8 +108,8 @@ void walk_rows(const WalkRows& starts, std::size_t start_rows, const WalkRows& g
         const Slot slot = pool.slots()[pool.next++];
         if (graph.later != nullptr) {
             const std::byte* later = graph.later + slot * graph.later_stride;
-            fetch(later, graph.later_stride);
-            __builtin_prefetch(later + graph.later_stride - 1);
+            fetch(later, graph.later_bytes);
+            __builtin_prefetch(later + graph.later_bytes - 1);
         }
         if (graph.guard != nullptr) graph.guard->check(slot);
         scan<kBias>(graph.layout, graph.rows + slot * graph.stride, query, pool);
@@ -174,4 +176,12 @@ void products(const std::int8_t* query, const std::uint8_t* base, std::size_t st
     }
 }
 
-constexpr WalkKernels kWalkKernels = {tabulate<false>, tabulate<true>, walk, scan_all, products};
+float round(const float* vector, std::size_t dim, int most, int offset, std::int8_t* out) {
+    const float unit = std::max(largest(vector, dim) / static_cast<float>(most),
+                                std::numeric_limits<float>::min());
+    round_all(vector, dim, 1.0f / unit, offset, out);
+    return unit;
+}
+
+constexpr WalkKernels kWalkKernels = {tabulate<false>, tabulate<true>, round, sum_axes, walk,
+                                      scan_all,        products};

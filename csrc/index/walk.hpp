@@ -28,6 +28,8 @@ inline constexpr std::size_t kGroupBytes = 16;   // of a block's codes, and of a
 inline constexpr std::size_t kGroupsStep = 4;    // a code's groups are a multiple of this
 inline constexpr std::size_t kMaxGroups = 128;
 
+inline constexpr std::size_t kAxisBlock = 16;  // axes that a query is multiplied with together
+
 inline constexpr std::size_t kChunkDims = 128;  // of a four-bit row: low halves of its bytes are
 inline constexpr std::size_t kChunkBytes = 64;  // the first 64 dimensions, high ones the others
 
@@ -108,6 +110,7 @@ struct WalkRows {
     // What will be read next of a node that was expanded: its row of these, if there are any.
     const std::byte* later = nullptr;
     std::size_t later_stride = 0;
+    std::size_t later_bytes = 0;  // of each row
 };
 
 struct WalkKernels {
@@ -120,6 +123,13 @@ struct WalkKernels {
                                    std::uint8_t* tables);
     Tabulate tabulate_products;
     Tabulate tabulate_squares;
+    // Rounds a vector to whole numbers from -most to most of a unit, which it returns, and adds
+    // `offset` to each; they fit eight bits, with a sign or without.
+    float (*round)(const float* vector, std::size_t dim, int most, int offset, std::int8_t* out);
+    // Adds to `shifts` the products of a query, whose bytes have no sign, with the axes of `blocks`
+    // blocks; see byte_axes.hpp.
+    void (*sum_axes)(const std::int8_t* query, const std::int8_t* rows, std::size_t quads,
+                     const std::int32_t* shifts, std::size_t blocks, std::int32_t* out);
     // Leaves in `pool`, which was reset, the nearest nodes by estimate that a walk comes to. It
     // starts from the nearest of those in the rows of `starts`, of one block each, and from all of
     // the last row.

@@ -155,6 +155,26 @@ inline std::int32_t nibble_product(const std::int8_t* query, const std::uint8_t*
     return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
 }
 
+void sum_axes(const std::int8_t* query, const std::int8_t* rows, std::size_t quads,
+              const std::int32_t* shifts, std::size_t blocks, std::int32_t* out) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    for (std::size_t b = 0; b < blocks; ++b, shifts += kAxisBlock, out += kAxisBlock) {
+        __m256i low = load(shifts), high = load(shifts + 8);
+        for (std::size_t i = 0; i < quads; ++i, rows += 4 * kAxisBlock) {
+            std::int32_t four;
+            std::memcpy(&four, query + 4 * i, sizeof(four));
+            const __m256i all = _mm256_set1_epi32(four);
+            low = _mm256_add_epi32(low,
+                                   _mm256_madd_epi16(_mm256_maddubs_epi16(all, load(rows)), ones));
+            high = _mm256_add_epi32(
+                high, _mm256_madd_epi16(_mm256_maddubs_epi16(all, load(rows + 32)), ones));
+        }
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), low);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 8), high);
+    }
+}
+
+#include "index/round-inl.hpp"
 #include "index/walk-inl.hpp"
 
 }  // namespace

@@ -138,6 +138,23 @@ inline std::int32_t nibble_product(const std::int8_t* query, const std::uint8_t*
     return _mm512_reduce_add_epi32(sum);
 }
 
+void sum_axes(const std::int8_t* query, const std::int8_t* rows, std::size_t quads,
+              const std::int32_t* shifts, std::size_t blocks, std::int32_t* out) {
+    const __m512i ones = _mm512_set1_epi16(1);
+    for (std::size_t b = 0; b < blocks; ++b, shifts += kAxisBlock, out += kAxisBlock) {
+        __m512i sum = _mm512_loadu_si512(shifts);
+        for (std::size_t i = 0; i < quads; ++i, rows += 4 * kAxisBlock) {
+            std::int32_t four;
+            std::memcpy(&four, query + 4 * i, sizeof(four));
+            const __m512i products =
+                _mm512_maddubs_epi16(_mm512_set1_epi32(four), _mm512_loadu_si512(rows));
+            sum = _mm512_add_epi32(sum, _mm512_madd_epi16(products, ones));
+        }
+        _mm512_storeu_si512(out, sum);
+    }
+}
+
+#include "index/round-inl.hpp"
 #include "index/walk-inl.hpp"
 
 }  // namespace

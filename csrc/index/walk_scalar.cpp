@@ -81,6 +81,31 @@ inline std::int32_t nibble_product(const std::int8_t* query, const std::uint8_t*
     return sum;
 }
 
+inline float largest(const float* vector, std::size_t dim) {
+    float out = 0.0f;
+    for (std::size_t i = 0; i < dim; ++i) out = std::max(out, std::fabs(vector[i]));
+    return out;
+}
+
+inline void round_all(const float* vector, std::size_t dim, float inverse, int offset,
+                      std::int8_t* out) {
+    for (std::size_t i = 0; i < dim; ++i) {
+        out[i] = static_cast<std::int8_t>(std::lrint(vector[i] * inverse) + offset);
+    }
+}
+
+void sum_axes(const std::int8_t* query, const std::int8_t* rows, std::size_t quads,
+              const std::int32_t* shifts, std::size_t blocks, std::int32_t* out) {
+    std::copy(shifts, shifts + blocks * kAxisBlock, out);
+    for (std::size_t b = 0; b < blocks; ++b, out += kAxisBlock) {
+        for (std::size_t i = 0; i < 4 * quads; i += 4, rows += 4 * kAxisBlock) {
+            for (std::size_t at = 0; at < 4 * kAxisBlock; ++at) {
+                out[at / 4] += static_cast<std::uint8_t>(query[i + at % 4]) * rows[at];
+            }
+        }
+    }
+}
+
 #include "index/walk-inl.hpp"
 
 }  // namespace

@@ -23,6 +23,8 @@ __all__ = [
 MAX_ID = 2**63 - 1
 MAX_THREADS = 256  # the core uses no more
 
+_FLOAT32 = np.dtype(np.float32)  # NumPy has one; another that equals it is converted
+
 
 class IdBitmap:
     """Allowed ids as bits: bit ``i % 8``, lowest first, of byte ``i // 8`` allows id ``i``.
@@ -75,6 +77,13 @@ def as_vectors(vectors: ArrayLike, dtype: str, dim: int) -> NDArray[np.float32] 
         DtypeError: complex, text, or integers for a float index.
         ShapeError: rows of unequal length.
     """
+    if (
+        type(vectors) is np.ndarray
+        and vectors.dtype is _FLOAT32
+        and vectors.flags.c_contiguous
+        and dtype != "binary"
+    ):
+        return vectors
     try:
         array = np.asarray(vectors)
     except ValueError as error:

@@ -31,8 +31,6 @@ from llmspell.index.watch import CancelToken, SearchCounters, watching
 
 __all__ = ["Index", "check_rows"]
 
-_FLOAT32 = np.dtype(np.float32)  # NumPy has one; another that equals it is converted
-
 
 class Index:
     """A vector index in memory: exact while small, an HNSW graph from ``graph_threshold`` on.
@@ -54,7 +52,7 @@ class Index:
         ConfigError: a setting is out of range, or settings do not go together.
     """
 
-    __slots__ = ("_core", "_dtype", "_neighbors", "_tag")
+    __slots__ = ("_core", "_dtype", "_neighbors", "_one_search", "_tag")
 
     def __init__(
         self,
@@ -85,6 +83,7 @@ class Index:
         self._core = core
         self._dtype = core.dtype
         self._neighbors = neighbors_type(core.metric)
+        self._one_search = _core.one_search(core, self._neighbors)
         self._tag = tag
 
     @property
@@ -209,32 +208,22 @@ class Index:
             DtypeError, ShapeError, DimensionMismatch, NonFiniteVector, ZeroVector: see
                 :mod:`llmspell.errors`.
         """
-        if type(k) is not int or not 1 <= k <= MAX_ID:
-            k = require_count("k", k)
+        if (recall is None and filter is None and threshold is None) and (
+            timeout is None and cancel is None and counters is None
+        ):
+            found = self._one_search(query, k, ef_search, threads)
+            if found is not None:
+                return found
+        k = require_count("k", k)
         ef = 0 if ef_search is None else require_count("ef_search", ef_search)
         target = 0.0 if recall is None else as_recall(recall, ef_search)
-        if (
-            type(query) is not np.ndarray
-            or query.dtype is not _FLOAT32
-            or not query.flags.c_contiguous
-        ):
-            query = as_vectors(query, self._dtype, self.dim)
-        if threshold is not None:
-            threshold = as_threshold(threshold)
-        ids, bits = (None, None) if filter is None else as_filter(filter)
-        if type(threads) is not int or threads != 1:
-            threads = _thread_count(threads)
-        if timeout is None and cancel is None and counters is None:
-            if target == 0.0:
-                return self._neighbors(
-                    self._core.search(query, k, ef, threshold, ids, bits, threads)
-                )
-            return self._neighbors(
-                self._core.search(query, k, ef, threshold, ids, bits, threads, None, target)
-            )
+        query = as_vectors(query, self._dtype, self.dim)
+        lowest = None if threshold is None else as_threshold(threshold)
+        ids, bits = as_filter(filter)
+        threads = _thread_count(threads)
         with watching(timeout, cancel, counters) as watch:
             return self._neighbors(
-                self._core.search(query, k, ef, threshold, ids, bits, threads, watch, target)
+                self._core.search(query, k, ef, lowest, ids, bits, threads, watch, target)
             )
 
     def search_by_id(

@@ -25,7 +25,7 @@ struct Rounded {
     };
     Keys all(const float* query, const std::vector<Slot>& slots) const {
         Sq4Query rounded;
-        rows.query(query, rounded);
+        rows.query(walk_kernels(simd::active().level), query, rounded);
         std::vector<std::int32_t> products;
         std::vector<float> out(slots.size()), deviations(slots.size());
         rows.keys(walk_kernels(simd::active().level), rounded, slots.data(), slots.size(), products,

@@ -322,6 +322,28 @@ void products_of_four_bit_rows_are_exact() {
     }
 }
 
+void numbers_are_rounded_to_the_nearest_step() {
+    for (const std::size_t dim : {1u, 7u, 8u, 9u, 16u, 31u, 384u}) {
+        SplitMix64 random(dim);
+        std::vector<float> vector(dim);
+        for (float& x : vector) x = static_cast<float>(random.unit() - 0.5);
+        vector[dim / 2] = -0.75f;  // the largest
+        std::vector<std::int8_t> out(dim + 1, 77);
+        for (const int offset : {0, 128}) {
+            const float unit = kernels().round(vector.data(), dim, 127, offset, out.data());
+            CHECK(unit == 0.75f / 127.0f);
+            for (std::size_t i = 0; i < dim; ++i) {
+                const int number = offset == 0 ? out[i] : static_cast<std::uint8_t>(out[i]) - 128;
+                CHECK(std::fabs(static_cast<float>(number) * unit - vector[i]) < 0.501f * unit);
+            }
+            CHECK(out[dim] == 77);
+        }
+    }
+    const float zero = 0.0f;
+    std::int8_t out = 1;
+    CHECK(kernels().round(&zero, 1, 127, 0, &out) > 0.0f && out == 0);
+}
+
 }  // namespace
 
 int main() {
@@ -332,5 +354,6 @@ int main() {
     tables_of_squares_are_cut_off_at_the_limit();
     a_scan_keeps_the_nearest_of_all_rows();
     products_of_four_bit_rows_are_exact();
+    numbers_are_rounded_to_the_nearest_step();
     return check_result();
 }

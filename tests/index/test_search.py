@@ -202,3 +202,36 @@ def test_largest_id_comes_back() -> None:
     index.add([0, 2**63 - 1], [[0.0], [1.0]])
     assert index.search([1.0], 2).ids.tolist() == [2**63 - 1, 0]
     assert 2**63 - 1 in index
+
+
+@pytest.mark.parametrize("k", [1, 10, 300])
+def test_one_query_is_answered_alike_however_it_is_passed(k: int) -> None:
+    vectors, queries = clustered(4_000, 32, 1), clustered(20, 32, 2)
+    index = Index(dim=32, metric="l2", dtype="float16")
+    index.add(np.arange(4_000), vectors)
+    strided = np.repeat(queries, 2, axis=1)[:, ::2]
+    for i, query in enumerate(queries):
+        found = index.search(query, k, ef_search=50)
+        assert isinstance(found, Neighbors)
+        assert found.ids.dtype == np.int64
+        assert found.scores.dtype == np.float32
+        assert found.ids.shape == found.scores.shape == (k,)
+        for same in (
+            index.search(query.astype(np.float64), k, ef_search=50),
+            index.search(query.tolist(), np.int64(k), ef_search=50),
+            index.search(strided[i], k, ef_search=50),
+            index.search(query, k, ef_search=50, threads=2),
+            index.search(query, k, ef_search=50, timeout=60.0),
+        ):
+            np.testing.assert_array_equal(found.ids, same.ids)
+            np.testing.assert_array_equal(found.scores, same.scores)
+            np.testing.assert_array_equal(found.distances, same.distances)
+
+
+def test_results_are_writable_and_their_own() -> None:
+    index = Index(dim=2, metric="ip")
+    index.add([1, 2], np.eye(2, dtype=np.float32))
+    first, second = (index.search(np.array([1, 0.5], np.float32), 2) for _ in range(2))
+    first.ids[:] = 0
+    np.testing.assert_array_equal(second.ids, [1, 2])
+    assert first.ids.flags.owndata
