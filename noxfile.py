@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 import nox
 from nox.virtualenv import PassthroughEnv
@@ -84,6 +86,29 @@ def cpp_coverage(session: nox.Session) -> None:
     # The headers of the isolated build's own packages are gone by now, and not ours to count.
     report = ("--root", ".", "--filter", "csrc/", "--gcov-ignore-errors=no_working_dir_found")
     session.run("gcovr", *report, "build", external=True)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Snapshots made to harm, searched for by libFuzzer; arguments are its own. Needs clang."""
+    names = ("clang++", *(f"clang++-{version}" for version in range(30, 14, -1)))
+    compiler = next(filter(None, map(shutil.which, names)), None)
+    if compiler is None:
+        session.error("fuzzing needs clang with its run-time libraries")
+    install(session, "cmake>=3.24")
+    session.run("cmake", "--preset", "fuzz", f"-DCMAKE_CXX_COMPILER={compiler}", external=True)
+    session.run("cmake", "--build", "--preset", "fuzz", "--parallel", PROCESSORS, external=True)
+    found, seeds = Path("build/fuzz/corpus"), Path("build/fuzz/seeds")
+    for folder in (found, seeds):
+        folder.mkdir(exist_ok=True)
+    session.run("build/fuzz/tests/fuzz/seed_snapshots", str(seeds), external=True)
+    options = session.posargs or ["-max_total_time=300"]
+    target = (
+        "build/fuzz/tests/fuzz/fuzz_snapshot",
+        "-max_len=262144",
+        "-artifact_prefix=build/fuzz/",
+    )
+    session.run(*target, *options, str(found), str(seeds), external=True)
 
 
 @nox.session

@@ -1,5 +1,6 @@
 #include "index/label_table.hpp"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -88,10 +89,13 @@ bool LabelTable::restore(AlignedArray<Slot> entries, const Label* labels, const 
     while (entries_[gap] != kNoSlot) {  // one of the first count + 1, or there are too many
         if (++gap == places) return false;
     }
-    // Each stands between its home and the next gap behind that.
-    std::size_t last_gap = gap;
+    // Each stands between its home and the next gap behind that. Labels lie anywhere in memory.
+    constexpr std::size_t kAhead = 16;
+    std::size_t last_gap = gap, at = gap;
     for (std::size_t i = 1; i <= places; ++i) {
-        const std::size_t at = (gap + i) % places;
+        at = next(at);
+        const Slot ahead = entries_[std::min(at + kAhead, places - 1)];
+        if (ahead < slots) __builtin_prefetch(labels + ahead);
         const Slot slot = entries_[at];
         if (slot == kNoSlot) {
             last_gap = gap + i;
