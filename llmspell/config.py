@@ -36,15 +36,14 @@ class IndexParams:
         graph_threshold: an index of fewer vectors answers exactly, by a sweep over all of them.
         seed: of the level generator; equal seeds and one thread build equal graphs.
         quantization: ``"pq"`` keeps product-quantised codes of a node's neighbours beside its
-            links (Jégou et al. 2011; Gou et al. 2025, arXiv:2411.12229): searches without a
-            filter walk by estimates from these and order what they find by the vectors. It takes
-            up to 72 bytes more for each of the ``max_neighbors`` places of a vector, fewer where
-            the vectors vary in few directions, and where rows are longer than a byte a
-            dimension half a byte a dimension. ``"sq4"`` keeps four bits a dimension of each
-            vector: searches without a filter walk by these and compare the few that they can't
-            tell apart by the vectors, which are read for nothing else. Codes of either kind are
-            for the metrics ip, cosine and l2, and are left out where they can't tell near
-            vectors from others.
+            links (Jégou et al. 2011; Gou et al. 2025, arXiv:2411.12229): searches walk by
+            estimates from these and order what they find by the vectors. It takes up to 72 bytes
+            more for each of the ``max_neighbors`` places of a vector, fewer where the vectors
+            vary in few directions, and where rows are longer than a byte a dimension half a byte
+            a dimension. ``"sq4"`` keeps four bits a dimension of each vector: searches walk by
+            these and compare the few that they can't tell apart by the vectors, which are read
+            for nothing else. Codes of either kind are for the metrics ip, cosine and l2, and are
+            left out where they can't tell near vectors from others.
     """
 
     m: int = 16

@@ -183,6 +183,10 @@ const char* name_of(index::Strategy strategy) {
             return "filtered-graph";
         case index::Strategy::quantized:
             return "quantized";
+        case index::Strategy::filtered_quantized:
+            return "filtered-quantized";
+        case index::Strategy::swept_codes:
+            return "quantized-sweep";
         case index::Strategy::mixed:
             return "mixed";
     }

@@ -264,7 +264,7 @@ SearchOptions Index::settled(const SearchOptions& asked) const {
     const Walks walks = this->walks();
     if (!walks.any || asked.k > walks.live / kDistancesPerStep) return options;
     const std::size_t k = k_class(asked.k);
-    const bool coded = walks.coded && asked.filter == nullptr;
+    const bool coded = walks.coded;
     const auto usable = [&] {
         std::shared_ptr<const RecallCurve> curve = calibration_.find(k, coded);
         const bool holds = curve != nullptr && curve->changed(walks.version) < kGone &&

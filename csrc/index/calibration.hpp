@@ -27,7 +27,7 @@ struct RecallPoint {
 // What was measured for one k, and holds for fewer: the nearest are the easiest to find.
 struct RecallCurve {
     std::size_t k = 0;
-    bool coded = false;               // by codes; else by the vectors, as under a filter
+    bool coded = false;               // by codes; else by the vectors
     std::size_t stored = 0;           // queries that are stored vectors
     std::size_t asked = 0;            // queries that came in
     std::size_t vectors = 0;          // live when it was measured

@@ -10,10 +10,6 @@ namespace {
 
 constexpr std::size_t kMaxStarts = 256;
 
-// A walk keeps more nodes than it expands: estimates are rough, and better ones cost less than the
-// steps that would find as many more.
-constexpr std::size_t kMoreKept = 16;
-
 // A walk that goes by distance takes at most so many times the steps it takes on average: hard
 // queries gain little by more.
 constexpr std::size_t kMostSteps = 2;
@@ -86,13 +82,13 @@ bool CodedGraph::tells_neighbours(const Storage& storage, std::span<const Slot> 
         const std::byte* row = storage.row(some[i * count / kLooked]);
         const Query query = storage.quantiser().query_of_row(row, context.row_query);
         Unwatched probe;
-        sweep(storage, query, some, kNearest, context.accepted, probe);
+        sweep(storage, query, std::span<const Slot>(some), kNearest, context.accepted, probe);
         storage.quantiser().decode(row, vector.data());
         WalkQuery walk_query = codes_.query(vector.data(), context.code);
         if (layout.has_bias) {
             walk_query = codes_.narrowed(context.accepted[kNearest - 1].key, context.code);
         }
-        context.walk.reset(kNearest + kNearest / 4 + kMoreKept, 0);
+        context.walk.reset(kept_of(kNearest), 0);
         codes_.kernels().scan({rows.data(), layout.bytes(), layout, nullptr}, blocks, walk_query,
                               context.walk);
         const Slot* found = context.walk.slots();
@@ -191,13 +187,9 @@ void CodedGraph::choose_starts(const Graph& graph) {
     pack_row(start_rows_ - 1, std::span(&root_, 1));
 }
 
-void CodedGraph::search(const Storage& storage, const Graph& graph, const float* vector,
-                        const Query& query, std::size_t ef, std::size_t wanted,
-                        SearchContext& context, Slot passed_by) const {
-    const RowLayout start_layout = one_block(codes_.layout());
-    const WalkRows starts{starts_.data(), start_layout.bytes(), start_layout};
+WalkRows CodedGraph::rows_of(const Graph& graph, const Storage& storage,
+                             bool refine) const noexcept {
     WalkRows rows{graph.bottom_row(0), graph.row_bytes(), codes_.layout(), graph.guard()};
-    const bool refine = refines(ef, wanted);
     if (refine) {
         rows.later = reinterpret_cast<const std::byte*>(refined_->rows().data());
         rows.later_stride = rows.later_bytes = refined_->row_bytes();
@@ -206,6 +198,16 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
         rows.later_stride = storage.quantiser().row_bytes();
         rows.later_bytes = std::min(rows.later_stride, kMostFetched);
     }
+    return rows;
+}
+
+void CodedGraph::search(const Storage& storage, const Graph& graph, const float* vector,
+                        const Query& query, std::size_t ef, std::size_t wanted,
+                        SearchContext& context, Slot passed_by) const {
+    const RowLayout start_layout = one_block(codes_.layout());
+    const WalkRows starts{starts_.data(), start_layout.bytes(), start_layout};
+    const bool refine = refines(ef, wanted);
+    const WalkRows rows = rows_of(graph, storage, refine);
     WalkQuery walk_query = codes_.query(vector, context.code);
     // Twice, since the first choice is by tables so coarse that it may be a bad one.
     for (int pass = 0; pass < 2 && codes_.layout().has_bias; ++pass) {
@@ -220,10 +222,10 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
         walk_query = codes_.narrowed(distance, context.code);
     }
     const auto walk = [&](std::size_t width, std::size_t most, const WalkReach& reach) {
-        context.walk.reset(most + most / 4 + kMoreKept, most, reach);
+        context.walk.reset(kept_of(most), most, reach);
         if (passed_by != kNoSlot) pass_by(passed_by, walk_query, context.walk);
         codes_.kernels().walk(starts, start_rows_, rows, walk_query, context.walk);
-        order(storage, vector, query, wanted, refine, context);
+        order(storage, context.walk, vector, query, wanted, refine, context);
         return context.accepted.size() >= wanted || context.walk.size < width;
     };
     // Room for as many deleted ones as there are on average, twice over.
@@ -293,10 +295,10 @@ void CodedGraph::pass_by(Slot slot, const WalkQuery& query, WalkPool& pool) cons
     if (pool.size > 0) pool.keys()[0] |= WalkPool::kExpanded | WalkPool::kFetched;
 }
 
-// Of the walk's nodes those that live, into context.todo.
-void CodedGraph::order(const Storage& storage, const float* vector, const Query& query,
-                       std::size_t wanted, bool refine, SearchContext& context) const {
-    const WalkPool& pool = context.walk;
+// Of a pool's nodes those that live, into context.todo.
+void CodedGraph::order(const Storage& storage, const WalkPool& pool, const float* vector,
+                       const Query& query, std::size_t wanted, bool refine,
+                       SearchContext& context) const {
     std::vector<Slot>& found = context.todo;
     found.clear();
     for (std::size_t i = 0; i < pool.size; ++i) {
@@ -309,6 +311,13 @@ void CodedGraph::order(const Storage& storage, const float* vector, const Query&
                        context.keys.data());
         drop_distant(wanted, context);
     }
+    compare(storage, query, wanted, context);
+}
+
+void CodedGraph::compare(const Storage& storage, const Query& query, std::size_t wanted,
+                         SearchContext& context) const {
+    const std::vector<Slot>& found = context.todo;
+    if (context.keys.size() < found.size()) context.keys.resize(found.size());
     storage.keys(query, found.data(), found.size(), context.keys.data());
     context.accepted.reset(wanted);
     for (std::size_t i = 0; i < found.size(); ++i) {

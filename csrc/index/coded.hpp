@@ -6,19 +6,26 @@
 // thread-safe for changes; searches may run beside each other.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "base/aligned.hpp"
 #include "index/codes.hpp"
+#include "index/filter.hpp"
 #include "index/graph.hpp"
 #include "index/reach.hpp"
 #include "index/search.hpp"
 #include "index/sq4.hpp"
 #include "index/storage.hpp"
+#include "index/watch.hpp"
 
 namespace llmspell::index {
+
+// How many nodes a walk keeps that expands `ef`: estimates are rough, and better ones cost less
+// than the steps that would find as many more.
+inline std::size_t kept_of(std::size_t ef) noexcept { return ef + ef / 4 + 16; }
 
 class CodedGraph {
   public:
@@ -74,6 +81,24 @@ class CodedGraph {
                         const Query& query, std::size_t ef, std::size_t wanted,
                         SearchContext& context, Slot passed_by, Probe& probe) const;
 
+    // The same among `allowed`, of which there are at least `wanted`, in one of several ways; none
+    // where only a sweep over the rows would do. In filtered.cpp, as what follows.
+    template <class Probe>
+    Strategy search_allowed(const Storage& storage, const Graph& graph, const float* vector,
+                            const Query& query, std::size_t ef, std::size_t wanted,
+                            const Allowed& allowed, SearchContext& context, Probe& probe) const;
+    // What each way is expected to take, and to make blocks, in ns.
+    struct Costs {
+        double walk, rows, blocks, packing;
+        double spared_by_blocks() const noexcept {
+            return std::max(0.0, std::min(walk, rows) - blocks);
+        }
+    };
+    Costs costs(const Storage& storage, std::size_t ef, std::size_t wanted,
+                std::size_t allowed) const noexcept;
+    CodeBlocks blocks_of(const Allowed& allowed) const;
+    std::size_t block_bytes(std::size_t allowed) const noexcept;
+
     // What a snapshot holds besides codes and four-bit rows: the codebook, where walks start, and
     // when to learn anew. Reading it back, for `graph`, is false where it holds what none writes.
     std::vector<std::byte> state() const;
@@ -82,9 +107,35 @@ class CodedGraph {
     Sq4* rounded_rows() noexcept { return round_ ? &*refined_ : nullptr; }
 
   private:
+    template <class Probe>
+    void sweep_refined(const Storage& storage, const float* vector, const Query& query,
+                       std::size_t wanted, const Allowed& allowed, SearchContext& context,
+                       Probe& probe) const;
+    template <class Probe>
+    void sweep_blocks(const Storage& storage, const float* vector, const Query& query,
+                      std::size_t ef, std::size_t wanted, const Allowed& allowed,
+                      SearchContext& context, Probe& probe) const;
+    template <class Probe>
+    Candidate approach(const FourBitRows& rows, const Graph& graph, SearchContext& context,
+                       Probe& probe) const;
+    template <class Probe>
+    bool walk_rounded(const Storage& storage, const Graph& graph, const float* vector,
+                      const Query& query, std::size_t ef, std::size_t wanted,
+                      const Allowed& allowed, std::size_t max_steps, SearchContext& context,
+                      Probe& probe) const;
+    bool walk_allowed(const Storage& storage, const Graph& graph, const WalkQuery& query,
+                      std::size_t ef, std::size_t wanted, double depth, const Allowed& allowed,
+                      double sweep, SearchContext& context) const;
+    WalkQuery narrowed(const Storage& storage, const Query& query, std::size_t wanted,
+                       const WalkPool& found, const WalkQuery& coarse,
+                       SearchContext& context) const;
+    // Leaves in context.accepted the nearest of context.todo.
+    void compare(const Storage& storage, const Query& query, std::size_t wanted,
+                 SearchContext& context) const;
+    WalkRows rows_of(const Graph& graph, const Storage& storage, bool refine) const noexcept;
     void pass_by(Slot slot, const WalkQuery& query, WalkPool& pool) const;
-    void order(const Storage& storage, const float* vector, const Query& query, std::size_t wanted,
-               bool refine, SearchContext& context) const;
+    void order(const Storage& storage, const WalkPool& pool, const float* vector,
+               const Query& query, std::size_t wanted, bool refine, SearchContext& context) const;
     bool refines(std::size_t ef, std::size_t wanted) const noexcept;
     void drop_distant(std::size_t wanted, SearchContext& context) const;
     bool tells_neighbours(const Storage& storage, std::span<const Slot> slots) const;

@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/aligned.hpp"
+#include "index/block_guard.hpp"
 #include "index/codebook.hpp"
 #include "index/params.hpp"
 #include "index/walk.hpp"
@@ -36,6 +38,11 @@ class Codes {
     const AlignedArray<float>& biases() const noexcept { return biases_; }
     bool restore(std::span<const std::byte>& codebook);  // see Codebook::read
     void restore(Arrays arrays) noexcept;
+    void guard_by(std::vector<const BlockGuard*> guards) noexcept { guards_ = std::move(guards); }
+    // Of a snapshot whose blocks may not have been looked at: may throw Error(corrupt_file).
+    void check(std::span<const Slot> slots) const {
+        for (const BlockGuard* guard : guards_) guard->check(slots);
+    }
 
     void resize(std::size_t slots);
     void clear() noexcept;
@@ -59,9 +66,10 @@ class Codes {
     Codebook codebook_;
     RowLayout layout_;
     const WalkKernels* kernels_;
-    AlignedArray<std::uint8_t> bytes_;     // code_bytes() a slot
-    AlignedArray<std::uint16_t> factors_;  // float16
-    AlignedArray<float> biases_;           // under l2
+    AlignedArray<std::uint8_t> bytes_;       // code_bytes() a slot
+    AlignedArray<std::uint16_t> factors_;    // float16
+    AlignedArray<float> biases_;             // under l2
+    std::vector<const BlockGuard*> guards_;  // of arrays that were mapped
 };
 
 }  // namespace llmspell::index

@@ -34,6 +34,14 @@ void for_each_row(const Storage& storage, const Query& query, std::span<const Sl
     }
 }
 
+template <class Probe, class Each>
+void for_each_row(const Storage& storage, const Query& query, const Allowed& allowed, Probe& probe,
+                  const Each& each) {
+    allowed.for_each([&](const Slot* slots, std::size_t count) {
+        for_each_row(storage, query, std::span(slots, count), probe, each);
+    });
+}
+
 }  // namespace
 
 template <class Probe>
@@ -45,8 +53,8 @@ void sweep(const Storage& storage, const Query& query, std::size_t k, CandidateP
     });
 }
 
-template <class Probe>
-void sweep(const Storage& storage, const Query& query, std::span<const Slot> slots, std::size_t k,
+template <class Probe, class Slots>
+void sweep(const Storage& storage, const Query& query, const Slots& slots, std::size_t k,
            CandidatePool& nearest, Probe& probe) {
     nearest.reset(k);
     for_each_row(storage, query, slots, probe, [&](float key, Slot slot) {
@@ -63,20 +71,22 @@ void sweep_within(const Storage& storage, const Query& query, float bound,
 }
 
 template <class Probe>
-void sweep_within(const Storage& storage, const Query& query, std::span<const Slot> slots,
-                  float bound, std::vector<Candidate>& found, Probe& probe) {
-    for_each_row(storage, query, slots, probe, [&](float key, Slot slot) {
+void sweep_within(const Storage& storage, const Query& query, const Allowed& allowed, float bound,
+                  std::vector<Candidate>& found, Probe& probe) {
+    for_each_row(storage, query, allowed, probe, [&](float key, Slot slot) {
         if (key <= bound) found.push_back({key, slot});
     });
 }
 
-#define LLMSPELL_SWEEPS(Probe)                                                               \
-    template void sweep(const Storage&, const Query&, std::size_t, CandidatePool&, Probe&);  \
-    template void sweep(const Storage&, const Query&, std::span<const Slot>, std::size_t,    \
-                        CandidatePool&, Probe&);                                             \
-    template void sweep_within(const Storage&, const Query&, float, std::vector<Candidate>&, \
-                               Probe&);                                                      \
-    template void sweep_within(const Storage&, const Query&, std::span<const Slot>, float,   \
+#define LLMSPELL_SWEEPS(Probe)                                                                     \
+    template void sweep(const Storage&, const Query&, std::size_t, CandidatePool&, Probe&);        \
+    template void sweep(const Storage&, const Query&, const std::span<const Slot>&, std::size_t,   \
+                        CandidatePool&, Probe&);                                                   \
+    template void sweep(const Storage&, const Query&, const Allowed&, std::size_t, CandidatePool&, \
+                        Probe&);                                                                   \
+    template void sweep_within(const Storage&, const Query&, float, std::vector<Candidate>&,       \
+                               Probe&);                                                            \
+    template void sweep_within(const Storage&, const Query&, const Allowed&, float,                \
                                std::vector<Candidate>&, Probe&);
 LLMSPELL_SWEEPS(Unwatched)
 LLMSPELL_SWEEPS(Watched)

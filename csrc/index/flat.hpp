@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "index/filter.hpp"
 #include "index/pool.hpp"
 #include "index/storage.hpp"
 #include "index/watch.hpp"
@@ -15,9 +16,9 @@ template <class Probe>
 void sweep(const Storage& storage, const Query& query, std::size_t k, CandidatePool& nearest,
            Probe& probe);
 
-// The same among `slots`, which are live.
-template <class Probe>
-void sweep(const Storage& storage, const Query& query, std::span<const Slot> slots, std::size_t k,
+// The same among `slots`, which are live: a span of them, or Allowed.
+template <class Probe, class Slots>
+void sweep(const Storage& storage, const Query& query, const Slots& slots, std::size_t k,
            CandidatePool& nearest, Probe& probe);
 
 // Adds to `found` the live rows whose key is at most `bound`, in any order.
@@ -25,9 +26,8 @@ template <class Probe>
 void sweep_within(const Storage& storage, const Query& query, float bound,
                   std::vector<Candidate>& found, Probe& probe);
 
-// The same among `slots`, which are live.
 template <class Probe>
-void sweep_within(const Storage& storage, const Query& query, std::span<const Slot> slots,
-                  float bound, std::vector<Candidate>& found, Probe& probe);
+void sweep_within(const Storage& storage, const Query& query, const Allowed& allowed, float bound,
+                  std::vector<Candidate>& found, Probe& probe);
 
 }  // namespace llmspell::index

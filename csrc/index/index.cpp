@@ -318,6 +318,7 @@ void Index::unseal() {
     const ExclusiveLock lock(*this);
     storage_.guard_by(nullptr);
     graph_.guard_by(nullptr);
+    if (coded_) coded_->codes().guard_by({});
     if (coded_ && coded_->rounded_rows() != nullptr) coded_->rounded_rows()->guard_by(nullptr);
     guards_.clear();
     if (!has_graph_ || count_unrooted(graph_) == 0) return;

@@ -20,7 +20,7 @@
 #include "index/audit.hpp"
 #include "index/calibration.hpp"
 #include "index/coded.hpp"
-#include "index/filter.hpp"
+#include "index/filter_cache.hpp"
 #include "index/graph.hpp"
 #include "index/pages.hpp"
 #include "index/search.hpp"
@@ -159,6 +159,8 @@ class Index {
     const CodedGraph* useful_codes() const noexcept {
         return coded_ && coded_->useful() ? coded_.get() : nullptr;
     }
+    std::shared_ptr<PreparedFilter> prepared(const SearchOptions& options,
+                                             std::size_t queries) const;
     template <class One>
     void for_each_query(std::size_t count, const SearchOptions& options, const One& one) const;
     template <class VectorOf, class LeftOut>
@@ -181,6 +183,7 @@ class Index {
     mutable std::mutex turnstile_;  // a waiting change keeps later searches out
     mutable std::shared_mutex mutex_;
     mutable Calibration calibration_;
+    mutable FilterCache filters_;
     mutable std::mutex contexts_mutex_;
     mutable std::vector<std::unique_ptr<SearchContext>> contexts_;
 };

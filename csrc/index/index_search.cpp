@@ -26,6 +26,31 @@ void Index::for_each_query(std::size_t count, const SearchOptions& options, cons
         });
 }
 
+// A filter as slots; with blocks of codes, once the queries under it would have been as much
+// quicker with them as they cost.
+std::shared_ptr<PreparedFilter> Index::prepared(const SearchOptions& options,
+                                                std::size_t queries) const {
+    constexpr std::size_t kShare = 16, kLeast = std::size_t{1} << 20;
+    if (options.filter == nullptr) return nullptr;
+    const std::size_t budget =
+        std::max(kLeast, storage_.slots() * storage_.quantiser().row_bytes() / kShare);
+    std::shared_ptr<PreparedFilter> filter = filters_.prepare(storage_, *options.filter, budget);
+    const CodedGraph* coded = options.exact || !has_graph_ ? nullptr : useful_codes();
+    const std::size_t allowed = filter->allowed().count;
+    if (coded == nullptr || coded->rounded() || allowed <= kSweptRows || queries == 0) {
+        return filter;
+    }
+    const std::size_t wanted = std::min(options.k, allowed);
+    const CodedGraph::Costs costs =
+        coded->costs(storage_, std::max(wanted, options.ef == 0 ? params_.ef_search : options.ef),
+                     wanted, allowed);
+    if (coded->block_bytes(allowed) < budget / 4) {
+        filter->spend(static_cast<double>(queries) * costs.spared_by_blocks(), costs.packing,
+                      [&] { return coded->blocks_of(filter->allowed()); });
+    }
+    return filter;
+}
+
 // Query i is vector_of(i, context), and doesn't get the slot left_out(i).
 template <class VectorOf, class LeftOut>
 void Index::answer(std::size_t count, const SearchOptions& options, const VectorOf& vector_of,
@@ -33,8 +58,9 @@ void Index::answer(std::size_t count, const SearchOptions& options, const Vector
                    std::size_t* found) const {
     const Searcher searcher =
         options.exact ? Searcher(storage_, nullptr, nullptr, params_) : this->searcher();
+    const std::shared_ptr<PreparedFilter> filter = prepared(options, count);
     std::optional<Allowed> allowed;
-    if (options.filter != nullptr) allowed = allow(storage_, *options.filter);
+    if (filter != nullptr) allowed = filter->allowed();
     const auto one = [&](std::size_t i, SearchContext& context, auto& probe) {
         const Slot self = left_out(i);
         const CandidatePool& pool =
@@ -97,8 +123,9 @@ RangeResults Index::range_search(const void* input, std::size_t count, float thr
     }
     const SharedLock lock(*this, options.watch);
     const Searcher searcher = this->searcher();
+    const std::shared_ptr<PreparedFilter> filter = prepared(options, 0);
     std::optional<Allowed> allowed;
-    if (options.filter != nullptr) allowed = allow(storage_, *options.filter);
+    if (filter != nullptr) allowed = filter->allowed();
     std::vector<std::vector<Candidate>> found(count);
     for_each_query(count, options, [&](std::size_t i, SearchContext& context, auto& probe) {
         searcher.within(queries + i * vector_bytes, -threshold, options.ef,

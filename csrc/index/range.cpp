@@ -44,7 +44,7 @@ void Searcher::within(const void* vector, float bound, std::size_t ef, const All
                       SearchContext& context, std::vector<Candidate>& found, Probe& probe) const {
     const Query query = storage_.quantiser().query(vector, context.query);
     const std::size_t live = storage_.live();
-    const std::size_t eligible = allowed == nullptr ? live : allowed->slots.size();
+    const std::size_t eligible = allowed == nullptr ? live : allowed->count;
     ef = std::min(live, ef == 0 ? params_.ef_search : ef);
     found.clear();
     if (eligible == 0) return;
@@ -58,7 +58,7 @@ void Searcher::within(const void* vector, float bound, std::size_t ef, const All
         probe.used(Strategy::exact);
         found.clear();
         if (allowed != nullptr) {
-            sweep_within(storage_, query, allowed->slots, bound, found, probe);
+            sweep_within(storage_, query, *allowed, bound, found, probe);
         } else {
             sweep_within(storage_, query, bound, found, probe);
         }

@@ -47,7 +47,7 @@ bool CodedGraph::rounding_tells_neighbours(const Storage& storage,
         const std::byte* row = storage.row(some[i * count / kLooked]);
         const Query query = storage.quantiser().query_of_row(row, context.row_query);
         Unwatched probe;
-        sweep(storage, query, some, kNearest, context.accepted, probe);
+        sweep(storage, query, std::span<const Slot>(some), kNearest, context.accepted, probe);
         storage.quantiser().decode(row, vector.data());
         refined_->query(codes_.kernels(), vector.data(), context.sq4);
         context.beam.reset(kKept);
@@ -65,6 +65,16 @@ bool CodedGraph::rounding_tells_neighbours(const Storage& storage,
     return static_cast<double>(hits) >= kEnough * static_cast<double>(kLooked * kNearest);
 }
 
+// Where the walk of layer 0 begins, by the query in context.sq4.
+template <class Probe>
+Candidate CodedGraph::approach(const FourBitRows& rows, const Graph& graph, SearchContext& context,
+                               Probe& probe) const {
+    context.prepare(graph.slots(), graph.degree_limit(0));
+    Candidate start{0.0f, graph.entry()};
+    rows.keys(context.sq4, &start.slot, 1, &start.key);
+    return descend(rows, graph, context.sq4, start, graph.max_level(), 0, context, nullptr, probe);
+}
+
 template <class Probe>
 void CodedGraph::search_rounded(const Storage& storage, const Graph& graph, const float* vector,
                                 const Query& query, std::size_t ef, std::size_t wanted,
@@ -75,11 +85,7 @@ void CodedGraph::search_rounded(const Storage& storage, const Graph& graph, cons
     // Room for as many deleted ones as there are on average, twice over.
     std::size_t width = ef + 2 * ef * storage.deleted() / (storage.live() + storage.deleted());
     for (;; width *= 2) {
-        context.prepare(graph.slots(), graph.degree_limit(0));
-        Candidate start{0.0f, graph.entry()};
-        rows.keys(context.sq4, &start.slot, 1, &start.key);
-        start =
-            descend(rows, graph, context.sq4, start, graph.max_level(), 0, context, nullptr, probe);
+        const Candidate start = approach(rows, graph, context, probe);
         if (passed_by != kNoSlot) context.visited.insert(passed_by);
         beam_search(rows, graph, context.sq4, start, 0, width, 0, AcceptAll{}, context, nullptr,
                     probe);
@@ -94,11 +100,33 @@ void CodedGraph::search_rounded(const Storage& storage, const Graph& graph, cons
         if (found.size() >= wanted || size < width) break;
     }
     if (found.size() > wanted) drop_distant(wanted, context);
-    storage.keys(query, found.data(), found.size(), context.keys.data());
-    context.accepted.reset(wanted);
-    for (std::size_t i = 0; i < found.size(); ++i) {
-        context.accepted.insert(context.keys[i], found[i]);
+    compare(storage, query, wanted, context);
+}
+
+// As Searcher's walk by the stored rows; false where it gave up.
+template <class Probe>
+bool CodedGraph::walk_rounded(const Storage& storage, const Graph& graph, const float* vector,
+                              const Query& query, std::size_t ef, std::size_t wanted,
+                              const Allowed& allowed, std::size_t max_steps, SearchContext& context,
+                              Probe& probe) const {
+    refined_->query(codes_.kernels(), vector, context.sq4);
+    const FourBitRows rows(*refined_, codes_.kernels(), context.products);
+    const Candidate start = approach(rows, graph, context, probe);
+    if (!beam_search(rows, graph, context.sq4, start, 0, ef, max_steps, allowed, context, nullptr,
+                     probe) ||
+        context.accepted.size() < wanted) {
+        return false;
     }
+    const std::size_t size = context.accepted.size();
+    context.todo.resize(size);
+    context.keys.resize(std::max(context.keys.size(), size));
+    for (std::size_t i = 0; i < size; ++i) {
+        context.todo[i] = context.accepted[i].slot;
+        context.keys[i] = context.accepted[i].key;
+    }
+    if (size > wanted) drop_distant(wanted, context);
+    compare(storage, query, wanted, context);
+    return true;
 }
 
 template void CodedGraph::search_rounded(const Storage&, const Graph&, const float*, const Query&,
@@ -107,5 +135,11 @@ template void CodedGraph::search_rounded(const Storage&, const Graph&, const flo
 template void CodedGraph::search_rounded(const Storage&, const Graph&, const float*, const Query&,
                                          std::size_t, std::size_t, SearchContext&, Slot,
                                          Watched&) const;
+template bool CodedGraph::walk_rounded(const Storage&, const Graph&, const float*, const Query&,
+                                       std::size_t, std::size_t, const Allowed&, std::size_t,
+                                       SearchContext&, Unwatched&) const;
+template bool CodedGraph::walk_rounded(const Storage&, const Graph&, const float*, const Query&,
+                                       std::size_t, std::size_t, const Allowed&, std::size_t,
+                                       SearchContext&, Watched&) const;
 
 }  // namespace llmspell::index

@@ -31,6 +31,7 @@ struct SearchContext {
     std::vector<Candidate> candidates;
     Frontier frontier;
     WalkPool walk;
+    WalkPool found;  // of these, what a filter lets through
     CodeScratch code;
     Sq4Query sq4;
     std::vector<std::int32_t> products;
@@ -39,11 +40,11 @@ struct SearchContext {
     std::vector<std::byte> stored;  // a query that is taken from the index itself
 
     std::size_t bytes() const noexcept {
-        return visited.bytes() + beam.bytes() + accepted.bytes() + frontier.bytes() +
-               walk.key_memory.bytes() + walk.slot_memory.bytes() + code.bytes() +
-               held_bytes(sq4.values) + held_bytes(todo) + held_bytes(keys) + held_bytes(query) +
-               held_bytes(row_query) + held_bytes(pair_query) + held_bytes(candidates) +
-               held_bytes(products) + held_bytes(errors) + held_bytes(unit) + held_bytes(stored);
+        return visited.bytes() + beam.bytes() + accepted.bytes() + frontier.bytes() + walk.bytes() +
+               found.bytes() + code.bytes() + held_bytes(sq4.values) + held_bytes(todo) +
+               held_bytes(keys) + held_bytes(query) + held_bytes(row_query) +
+               held_bytes(pair_query) + held_bytes(candidates) + held_bytes(products) +
+               held_bytes(errors) + held_bytes(unit) + held_bytes(stored);
     }
     void prepare(std::size_t slots, std::uint32_t degree) {
         visited.reset(slots);

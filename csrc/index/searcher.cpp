@@ -32,12 +32,12 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
                                        Probe& probe) const {
     const Query query = storage_.quantiser().query(vector, context.query);
     const std::size_t live = storage_.live();
-    const std::size_t eligible = allowed == nullptr ? live : allowed->slots.size();
+    const std::size_t eligible = allowed == nullptr ? live : allowed->count;
     const std::size_t wanted = std::min(k, eligible);
     ef = std::min(live, std::max(wanted, ef == 0 ? params_.ef_search : ef));
     const auto exactly = [&]() -> const CandidatePool& {
         if (allowed != nullptr) {
-            sweep(storage_, query, allowed->slots, wanted, context.accepted, probe);
+            sweep(storage_, query, *allowed, wanted, context.accepted, probe);
         } else {
             sweep(storage_, query, wanted, context.accepted, probe);
         }
@@ -50,10 +50,22 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
     }
     // Asked for a good part of all there is, a walk would touch the rest as well.
     if (graph_ == nullptr || wanted > eligible / 4 ||
-        (allowed != nullptr && sweep_is_cheaper(eligible, ef))) {
+        (allowed != nullptr &&
+         (eligible <= kSweptRows || (coded_ == nullptr && sweep_is_cheaper(eligible, ef))))) {
         return exactly();
     }
-    if (coded_ != nullptr && allowed == nullptr) {
+    if (coded_ != nullptr && allowed != nullptr) {
+        const float* unit =
+            storage_.quantiser().unit(static_cast<const float*>(vector), context.unit);
+        const Strategy way = coded_->search_allowed(storage_, *graph_, unit, query, ef, wanted,
+                                                    *allowed, context, probe);
+        if (way == Strategy::none) return exactly();
+        probe.reranked(context.todo.size());
+        probe.used(way);
+        probe.check();
+        return context.accepted.size() < wanted ? exactly() : context.accepted;
+    }
+    if (coded_ != nullptr) {
         const float* unit =
             storage_.quantiser().unit(static_cast<const float*>(vector), context.unit);
         if (coded_->rounded()) {

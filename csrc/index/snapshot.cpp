@@ -230,13 +230,15 @@ std::vector<std::unique_ptr<BlockGuard>> SnapshotReader::read_into(Storage& stor
             {sections.take_rows<std::uint8_t>(kCodes, codes.codebook().code_bytes()),
              sections.take_rows<std::uint16_t>(kFactors, sizeof(std::uint16_t)),
              has_bias ? sections.take_rows<float>(kBiases, sizeof(float)) : AlignedArray<float>()});
-        sections.guard(kCodes, codes.code_array(), "codes", {});
-        sections.guard(kFactors, codes.factors(), "factors", {});
+        std::vector<const BlockGuard*> guards{
+            sections.guard(kCodes, codes.code_array(), "codes", {}),
+            sections.guard(kFactors, codes.factors(), "factors", {})};
         if (has_bias) {
-            sections.guard(kBiases, codes.biases(), "biases", {});
+            guards.push_back(sections.guard(kBiases, codes.biases(), "biases", {}));
         } else {
             sections.require_empty({kBiases});
         }
+        codes.guard_by(std::move(guards));
     } else {
         sections.require_empty({kCodes, kFactors, kBiases});
     }

@@ -45,6 +45,7 @@ Stats Index::stats() const {
     }
     const std::lock_guard<std::mutex> guard(contexts_mutex_);
     for (const auto& context : contexts_) memory.scratch += context->bytes();
+    memory.scratch += filters_.bytes();
     return stats;
 }
 

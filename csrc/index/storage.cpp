@@ -22,6 +22,24 @@ std::size_t Storage::mapped_bytes() const noexcept {
 
 Slot Storage::find(Label label) const noexcept { return table_.find(label, labels_.data()); }
 
+std::uint64_t Storage::live_word(Slot first) const noexcept {
+    // The lowest bit of a state says whether it is live; a product moves eight of them together.
+    static_assert(static_cast<int>(SlotState::free) % 2 == 0 &&
+                  static_cast<int>(SlotState::live) == 1 &&
+                  static_cast<int>(SlotState::deleted) % 2 == 0);
+    constexpr std::uint64_t kLowest = 0x0101010101010101, kTogether = 0x0102040810204080;
+    const std::size_t count = std::min<std::size_t>(64, slots() - first);
+    std::uint64_t word = 0;
+    std::size_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        std::uint64_t eight = 0;
+        std::memcpy(&eight, states_.data() + first + i, 8);
+        word |= ((eight & kLowest) * kTogether >> 56) << i;
+    }
+    for (; i < count; ++i) word |= std::uint64_t{states_[first + i] == SlotState::live} << i;
+    return word;
+}
+
 void Storage::set_capacity(std::size_t capacity) {
     const bool smaller = capacity < capacity_;
     rows_.resize(capacity * quantiser_.row_bytes());
@@ -78,6 +96,7 @@ void Storage::enrol(Slot slot, Label label) noexcept {
     } else {
         states_.push_back(SlotState::live);
         labels_.push_back(label);
+        consecutive_ = consecutive_ && label == labels_[0] + slot;
     }
     table_.insert(slot, labels_.data());
 }
@@ -97,6 +116,7 @@ void Storage::release(Slot slot) noexcept {
     states_[slot] = SlotState::free;
     labels_[slot] = free_;
     free_ = slot;
+    consecutive_ = false;
     --deleted_;
 }
 
@@ -122,6 +142,10 @@ std::vector<Slot> Storage::compact() {
     labels_.resize(next);
     labels_.shrink_to_fit();
     free_ = kNoSlot;
+    consecutive_ = true;
+    for (Slot slot = 0; slot < next; ++slot) {
+        consecutive_ = consecutive_ && labels_[slot] == labels_[0] + slot;
+    }
     deleted_ = 0;
     gone_compact_ = gone_;
     table_.reserve(next, labels_.data(), true);
@@ -141,6 +165,7 @@ bool Storage::restore(Arrays arrays) {
         if (!live && states_[slot] != SlotState::free) return false;
         if (live && labels_[slot] > kMaxLabel) return false;
         count += live ? 1 : 0;
+        consecutive_ = consecutive_ && live && labels_[slot] == labels_[0] + slot;
     }
     std::size_t free = 0;
     for (Slot slot = free_; slot != kNoSlot; slot = static_cast<Slot>(labels_[slot])) {

@@ -52,6 +52,10 @@ class Storage {
     bool is_live(Slot slot) const noexcept { return states_[slot] == SlotState::live; }
     Label label(Slot slot) const noexcept { return labels_[slot]; }
     Slot find(Label label) const noexcept;
+    // Whether slot i has had no label but label(0) + i, for all i: so where ids are counted up.
+    bool consecutive() const noexcept { return consecutive_; }
+    // Bit i: slot first + i is live, for 64 slots or as many as there are.
+    std::uint64_t live_word(Slot first) const noexcept;
 
     void keys(const Query& query, const Slot* slots, std::size_t count, float* out) const {
         if (guard_ != nullptr) guard_->check(std::span(slots, count));
@@ -111,6 +115,7 @@ class Storage {
     std::size_t gone_compact_ = 0;  // when rows last moved together
     std::uint64_t version_ = 0;
     std::uint64_t layout_ = 0;
+    bool consecutive_ = true;
 };
 
 }  // namespace llmspell::index

@@ -176,6 +176,8 @@ void products(const std::int8_t* query, const std::uint8_t* base, std::size_t st
     }
 }
 
+#include "index/walk_filtered-inl.hpp"
+
 float round(const float* vector, std::size_t dim, int most, int offset, std::int8_t* out) {
     const float unit = std::max(largest(vector, dim) / static_cast<float>(most),
                                 std::numeric_limits<float>::min());
@@ -183,5 +185,5 @@ float round(const float* vector, std::size_t dim, int most, int offset, std::int
     return unit;
 }
 
-constexpr WalkKernels kWalkKernels = {tabulate<false>, tabulate<true>, round, sum_axes, walk,
-                                      scan_all,        products};
+constexpr WalkKernels kWalkKernels = {tabulate<false>, tabulate<true>, round,        sum_axes, walk,
+                                      scan_all,        products,       walk_filtered};

@@ -1,7 +1,9 @@
 #include "index/walk.hpp"
 
 #include <algorithm>
+#include <cmath>
 
+#include "index/reach.hpp"
 #include "index/walk_levels.hpp"
 
 namespace llmspell::index {
@@ -19,6 +21,46 @@ void WalkPool::reset(std::size_t most, std::size_t expanded, const WalkReach& ho
     expansions = expanded;
     reach = how_far;
     bound = kNone;
+}
+
+std::size_t margin_at(double depth, std::size_t margin) noexcept {
+    return static_cast<std::size_t>(
+        std::ceil(std::cbrt(depth * depth) * static_cast<double>(margin)));
+}
+
+// A walk comes near its query within fewer steps than these; what fills the pool of the others from
+// then on is nearer than all that may be returned.
+bool FilteredWalk::gives_up() const noexcept {
+    return steps >= most_steps || (steps >= 16 + others.limit / 4 && !knows());
+}
+
+bool FilteredWalk::settles() {
+    constexpr std::size_t kMostSteps = 2;  // as a walk without a filter takes at most
+    if (!knows()) return false;
+    const std::int32_t* keys = others.keys();
+    const auto nearer = std::lower_bound(keys, keys + others.size, last_wanted()) - keys;
+    const std::size_t now = wanted + static_cast<std::size_t>(nearer);
+    if (rank != now) {
+        rank = now;
+        // Where they lie deeper than evenly, they lie together, and it is easier to miss them.
+        const double real = static_cast<double>(rank) / static_cast<double>(wanted);
+        const double more = std::max(1.0, std::sqrt(real / depth));
+        usual =
+            rank + static_cast<std::size_t>(more * static_cast<double>(margin_at(real, margin)));
+        if (reach != nullptr) how_far = reach->at(rank, usual);
+    }
+    const std::size_t expanded = found.next + others.next;  // of the nearest
+    if (reach == nullptr) return expanded >= usual;
+    if (expanded >= kMostSteps * usual) return true;
+    const float last = WalkPool::value_of(last_wanted());
+    const float unit = std::max(how_far.slope * last, how_far.least);
+    const std::int32_t within = WalkPool::key_of(last + how_far.expanded * unit);
+    found.bound = std::min(found.bound, WalkPool::key_of(last + how_far.kept * unit));
+    others.bound = std::min(others.bound, within);
+    const auto next = [](const WalkPool& pool) {
+        return pool.next < pool.size ? pool.keys()[pool.next] : WalkPool::kNone;
+    };
+    return std::min(next(found), next(others)) > within;
 }
 
 const WalkKernels& walk_kernels(simd::Level level) noexcept {

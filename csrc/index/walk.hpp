@@ -22,6 +22,8 @@
 
 namespace llmspell::index {
 
+class Reach;
+
 inline constexpr std::size_t kBlock = 32;        // neighbours whose codes are looked up together
 inline constexpr std::size_t kGroupPoints = 16;  // that a group's four bits tell apart
 inline constexpr std::size_t kGroupBytes = 16;   // of a block's codes, and of a query's table
@@ -92,6 +94,8 @@ struct WalkPool {
     Slot* slots() noexcept { return slot_memory.data() + kPad; }
     const Slot* slots() const noexcept { return slot_memory.data() + kPad; }
 
+    std::size_t bytes() const noexcept { return key_memory.bytes() + slot_memory.bytes(); }
+
     std::size_t size = 0;
     std::size_t limit = 0;
     std::size_t expansions = 0;  // of the nearest only
@@ -112,6 +116,43 @@ struct WalkRows {
     std::size_t later_stride = 0;
     std::size_t later_bytes = 0;  // of each row
 };
+
+// A walk under a filter. It expands the nearest node, whether it may be returned or not, until it
+// is settled: until it has gone as far beyond the last one wanted as a walk without a filter that
+// looks for as many as lie nearer than that. It gives up where that would take more steps than it
+// may, or there are more of the others than there is room for.
+struct FilteredWalk {
+    const std::uint64_t* allowed;  // a bit for each slot
+    std::size_t wanted;
+    std::size_t margin;  // to expand beyond those wanted where there are no others
+    double depth;        // of the wanted ones among all, if the allowed lie evenly
+    std::size_t most_steps;
+    WalkPool& found;  // what may be returned
+    WalkPool& others;
+    const Reach* reach = nullptr;  // without, nodes are counted
+    std::size_t steps = 0;
+    std::size_t rank = 0;   // of the last one wanted, among all
+    std::size_t usual = 0;  // to expand for one of that rank
+    WalkReach how_far = {};
+
+    bool allows(Slot slot) const noexcept { return ((allowed[slot / 64] >> (slot % 64)) & 1) != 0; }
+    std::int32_t last_wanted() const noexcept {
+        return found.keys()[wanted - 1] & ~WalkPool::kFlags;
+    }
+    // Whether it is known which are the nearest: not where others had to be left out.
+    bool knows() const noexcept {
+        return found.size >= wanted &&
+               (others.size < others.limit || others.keys()[others.size - 1] >= last_wanted());
+    }
+    bool gives_up() const noexcept;
+    // Narrows the pools to what is within reach; whether nothing there is left to expand.
+    bool settles();
+};
+
+// How many nodes a walk expands beyond the one at depth * k where it expands `margin` beyond the
+// k-th: the deeper, the more there are to miss one by. So many lead to the same recall@10, @20 and
+// @100 where one vector is like another (measured; see docs/explanation/index.md).
+std::size_t margin_at(double depth, std::size_t margin) noexcept;
 
 struct WalkKernels {
     // The tables of a query, of products with a group's points or of squared distances from them;
@@ -141,6 +182,9 @@ struct WalkKernels {
     // sq4.hpp.
     void (*products)(const std::int8_t* query, const std::uint8_t* base, std::size_t stride,
                      const Slot* slots, std::size_t count, std::size_t chunks, std::int32_t* out);
+    // A walk under a filter, whose pools were reset, from all nodes of `starts`.
+    void (*walk_filtered)(const WalkRows& starts, std::size_t start_rows, const WalkRows& graph,
+                          const WalkQuery& query, FilteredWalk& walk);
 };
 
 const WalkKernels& walk_kernels(simd::Level level) noexcept;

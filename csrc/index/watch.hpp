@@ -24,12 +24,21 @@ class CancelToken {
 };
 
 // Where an answer came from; mixed where the queries of a batch were answered in several ways.
-enum class Strategy : std::uint8_t { none, exact, graph, filtered_graph, quantized, mixed };
+enum class Strategy : std::uint8_t {
+    none,
+    exact,
+    graph,
+    filtered_graph,
+    quantized,
+    filtered_quantized,
+    swept_codes,
+    mixed
+};
 
 struct Counters {
     std::uint64_t visited = 0;    // nodes whose links were followed
     std::uint64_t distances = 0;  // computed from stored vectors
-    std::uint64_t reranked = 0;   // nodes that a walk by codes put in order by their vectors
+    std::uint64_t reranked = 0;   // nodes that a search by codes put in order by their vectors
     Strategy strategy = Strategy::none;
 };
 
@@ -60,6 +69,7 @@ class Watch {
 struct Unwatched {
     void visited() const noexcept {}
     void computed(std::size_t) const noexcept {}
+    void estimated(std::size_t) const noexcept {}
     void reranked(std::size_t) const noexcept {}
     void used(Strategy) const noexcept {}
     void poll() const noexcept {}
@@ -84,6 +94,7 @@ class Watched {
         counters_.distances += distances;
         since_check_ += distances;
     }
+    void estimated(std::size_t codes) noexcept { since_check_ += codes / kCodesPerDistance; }
     void reranked(std::size_t nodes) noexcept {
         counters_.reranked += nodes;
         counters_.distances += nodes;
@@ -101,6 +112,7 @@ class Watched {
   private:
     // A step is not free, even where no neighbour is new.
     static constexpr std::size_t kVisitCost = 4;
+    static constexpr std::size_t kCodesPerDistance = 4;
 
     Watch& watch_;
     Counters counters_;

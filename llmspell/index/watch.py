@@ -14,7 +14,16 @@ from llmspell.errors import InputError
 
 __all__ = ["CancelToken", "SearchCounters", "Strategy", "watching"]
 
-Strategy = Literal["none", "exact", "graph", "filtered-graph", "quantized", "mixed"]
+Strategy = Literal[
+    "none",
+    "exact",
+    "graph",
+    "filtered-graph",
+    "quantized",
+    "filtered-quantized",
+    "quantized-sweep",
+    "mixed",
+]
 
 
 class CancelToken:
@@ -51,12 +60,13 @@ class SearchCounters:
     Attributes:
         visited: nodes of the graph whose links were followed. A walk by codes doesn't count them.
         distances: distances computed from stored vectors.
-        reranked: nodes that a walk by codes put in order by their vectors.
+        reranked: nodes that a search by codes put in order by their vectors.
         strategy: where the results come from: a sweep (``"exact"``), a walk of the graph
-            (``"graph"``), one under a filter (``"filtered-graph"``) or one by codes
-            (``"quantized"``); ``"mixed"`` where queries of a batch differ, ``"none"`` where there
-            was nothing to search. A walk that found too little and ended in a sweep is
-            ``"exact"``, with the cost of both.
+            (``"graph"``), one under a filter (``"filtered-graph"``), one by codes
+            (``"quantized"``, ``"filtered-quantized"``) or a sweep over the codes of what a filter
+            allows (``"quantized-sweep"``); ``"mixed"`` where queries of a batch differ,
+            ``"none"`` where there was nothing to search. A walk that found too little and ended
+            in a sweep is ``"exact"``, with the cost of both.
     """
 
     visited: int = 0

@@ -34,7 +34,8 @@ enum Section : std::size_t {
     kCoding,
     kChecksums,
     kRows,
-    kBottom
+    kBottom,
+    kCodes
 };
 inline constexpr std::size_t kDim = 4;
 

@@ -236,6 +236,46 @@ void a_damaged_block_is_found_by_the_search_that_comes_to_it(const Folder& folde
     write(path, good);
 }
 
+// Searches read the codes themselves where a filter comes again and again.
+void a_damaged_code_is_found_by_the_filter_that_lets_it_through(const Folder& folder) {
+    const std::string path = folder.path / "index";
+    constexpr std::size_t kCount = 3000, kWide = 64;
+    Params params;
+    params.quantization = Quantization::pq;
+    Index index(kWide, Metric::l2, simd::ElementType::f32, params);
+    std::vector<float> vectors = make_vectors(kCount, kWide, 1);
+    for (std::size_t i = 0; i < vectors.size(); ++i) {  // such that codes tell them apart
+        vectors[i] /= static_cast<float>(1 + i % kWide);
+    }
+    index.add(make_labels(kCount).data(), vectors.data(), kCount, false, 2);
+    index.save(path, 1);
+    std::vector<char> bytes = read(path);
+    bytes[section(bytes, kCodes) + 8] ^= 1;
+    write(path, bytes);
+    const std::unique_ptr<Index> opened = Index::load(path, nullptr);
+    const std::vector<Label> ids = make_labels(kCount / 2);
+    Filter filter;
+    filter.ids = ids.data();
+    filter.id_count = ids.size();
+    SearchOptions options;
+    options.k = 1;
+    options.filter = &filter;
+    bool refused = false;
+    for (std::size_t i = 0; i < 500 && !refused; ++i) {
+        Label label = 0;
+        float score = -1.0f;
+        std::size_t found = 0;
+        try {
+            opened->search(&vectors[i * kWide], 1, options, &label, &score, &found);
+            CHECK(found == 1);
+        } catch (const Error& error) {
+            CHECK(error.code() == ErrorCode::corrupt_file);
+            refused = true;
+        }
+    }
+    CHECK(refused);
+}
+
 // What was mapped can grow, shrink and be saved, and the file stays what it was.
 void changes_stay_out_of_the_file(const Folder& folder) {
     const std::string path = folder.path / "index";
@@ -277,6 +317,7 @@ int main() {
     spare_bits_that_are_set_are_refused(folder);
     a_tree_that_does_not_hold_is_planted_anew(folder);
     a_damaged_block_is_found_by_the_search_that_comes_to_it(folder);
+    a_damaged_code_is_found_by_the_filter_that_lets_it_through(folder);
     changes_stay_out_of_the_file(folder);
     return check_result();
 }

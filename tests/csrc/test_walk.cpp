@@ -13,6 +13,7 @@
 #include "base/random.hpp"
 #include "check.hpp"
 #include "forced_level.hpp"
+#include "index/reach.hpp"
 #include "simd/half.hpp"
 
 using namespace llmspell;
@@ -20,6 +21,7 @@ using namespace llmspell::index;
 
 namespace {
 
+constexpr std::size_t kNoEnd = ~std::size_t{0};
 constexpr float kNoLimit = std::numeric_limits<float>::infinity();
 
 const WalkKernels& kernels() { return walk_kernels(simd::active().level); }
@@ -164,6 +166,90 @@ void walk_finds_what_a_plain_search_finds() {
                     }
                 }
             }
+        }
+    }
+}
+
+// All is allowed: what is found is what a walk without a filter finds. Where only some are, those
+// near enough are all found if the walk goes far enough beyond.
+void walk_under_a_filter_finds_what_is_allowed() {
+    for (const std::size_t blocks : {1u, 2u}) {
+        for (const bool has_bias : {false, true}) {
+            const Rows rows(700, blocks, 96, has_bias);
+            RowLayout one = rows.layout;
+            one.blocks = 1;
+            AlignedArray<std::byte> start;
+            start.resize(one.bytes());
+            rows.pack(start.data(), one, {3, 5, 8});
+            const WalkRows starts{start.data(), one.bytes(), one};
+            const WalkRows graph{rows.bytes.data(), rows.stride, rows.layout};
+            const WalkQuery query{rows.tables.data(), 0.5f, -100.0f};
+            WalkPool found, others;
+            for (const std::size_t ef : {1u, 16u, 100u, 600u}) {
+                const std::vector<std::uint64_t> all(11, ~std::uint64_t{0});
+                FilteredWalk walk{all.data(), 1, ef - 1, 1.0, kNoEnd, found, others};
+                found.reset(2 * ef, 0);
+                others.reset(ef, 0);
+                kernels().walk_filtered(starts, 1, graph, query, walk);
+                CHECK(std::vector<Slot>(found.slots(), found.slots() + found.size) ==
+                      rows.nearest({3, 5, 8}, 2 * ef, ef, {}));
+                CHECK(others.size == 0);
+            }
+            for (const std::size_t every : {2u, 7u}) {
+                std::vector<std::uint64_t> some(11);
+                for (Slot i = 0; i < 700; i += static_cast<Slot>(every)) {
+                    some[i / 64] |= std::uint64_t{1} << (i % 64);
+                }
+                FilteredWalk walk{some.data(), 10,    690,   static_cast<double>(every),
+                                  kNoEnd,      found, others};
+                found.reset(700, 0);
+                others.reset(700, 0);
+                kernels().walk_filtered(starts, 1, graph, query, walk);
+                std::vector<Slot> expected = rows.nearest({3, 5, 8}, 700, 700, {});
+                std::erase_if(expected, [&](Slot slot) { return slot % every != 0; });
+                CHECK(std::set<Slot>(found.slots(), found.slots() + found.size) ==
+                      std::set<Slot>(expected.begin(), expected.end()));
+                CHECK(walk.steps == found.size + others.size);
+                for (std::size_t i = 0; i < others.size; ++i) {
+                    CHECK(others.slots()[i] % every != 0);
+                }
+            }
+        }
+    }
+}
+
+// As far as a walk by distance that has no filter.
+void walk_under_a_filter_ends_by_distance() {
+    const Rows rows(2000, 1, 16, false);
+    AlignedArray<std::byte> start;
+    start.resize(rows.layout.bytes());
+    rows.pack(start.data(), rows.layout, {3, 5, 8});
+    const WalkRows starts{start.data(), rows.layout.bytes(), rows.layout};
+    const WalkRows graph{rows.bytes.data(), rows.stride, rows.layout};
+    const WalkQuery query{rows.tables.data(), 0.5f, -100.0f};
+    WalkPool plain, found, others;
+    plain.reset(400, 400);
+    kernels().walk(starts, 1, graph, query, plain);
+    std::vector<float> estimates;
+    for (std::size_t i = 0; i < plain.size; ++i) {
+        estimates.push_back(WalkPool::value_of(plain.keys()[i]));
+    }
+    Reach reach(Metric::ip);
+    reach.start(0.0f);
+    reach.add_walk(estimates, std::vector<float>{-2.0f, 2.0f});
+    reach.finish();
+    const std::vector<std::uint64_t> all(32, ~std::uint64_t{0});
+    for (const std::size_t wanted : {1u, 10u}) {
+        for (const std::size_t ef : {10u, 24u, 100u}) {
+            plain.reset(3 * ef, 2 * ef, reach.at(wanted, ef));
+            kernels().walk(starts, 1, graph, query, plain);
+            found.reset(3 * ef, 0);
+            others.reset(ef, 0);
+            FilteredWalk walk{all.data(), wanted, ef - wanted, 1.0, kNoEnd, found, others, &reach};
+            kernels().walk_filtered(starts, 1, graph, query, walk);
+            CHECK(std::vector<Slot>(plain.slots(), plain.slots() + plain.size) ==
+                  std::vector<Slot>(found.slots(), found.slots() + found.size));
+            CHECK(walk.steps <= 2 * ef && found.size >= wanted);
         }
     }
 }
@@ -349,6 +435,8 @@ void numbers_are_rounded_to_the_nearest_step() {
 int main() {
     if (forced_level_is_missing()) return kSkipped;
     walk_finds_what_a_plain_search_finds();
+    walk_under_a_filter_finds_what_is_allowed();
+    walk_under_a_filter_ends_by_distance();
     only_the_nearest_starts_are_taken_but_all_of_the_last_row();
     tables_hold_what_each_point_adds();
     tables_of_squares_are_cut_off_at_the_limit();

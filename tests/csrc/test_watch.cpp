@@ -38,14 +38,16 @@ struct Parts {
         if (with_graph) link_all(storage, graph, params, slots, 1);
         searcher =
             std::make_unique<Searcher>(storage, with_graph ? &graph : nullptr, nullptr, params);
-        allowed.bits.assign((kCount + 63) / 64, ~std::uint64_t{0});
-        allowed.slots = slots;
+        bits.resize((kCount + 63) / 64);
+        for (const Slot slot : slots) bits[slot / 64] |= std::uint64_t{1} << (slot % 64);
+        allowed = {bits, slots.size()};
     }
 
     Params params;
     Storage storage;
     Graph graph;
     std::unique_ptr<Searcher> searcher;
+    std::vector<std::uint64_t> bits;
     Allowed allowed;
     SearchContext context;
     std::vector<float> query = std::vector<float>(kDim, 0.1f);

@@ -1,0 +1,108 @@
+// The walk under a filter; included by walk-inl.hpp, behind the walk.
+
+// Offers a row's nodes to the pool of those that the filter lets through, or to that of the others.
+template <bool kBias>
+inline void scan_filtered(const RowLayout& layout, const std::byte* row, const WalkQuery& query,
+                          const FilteredWalk& walk) {
+    const auto* ids = reinterpret_cast<const Slot*>(row);
+    const std::byte* block = row + layout.ids_bytes();
+    for (std::size_t b = 0; b < layout.blocks; ++b, ids += kBlock, block += layout.block_bytes()) {
+        alignas(64) std::uint16_t totals[kBlock];
+        alignas(64) std::int32_t keys[kBlock];
+        sums(reinterpret_cast<const std::uint8_t*>(block + layout.block_bytes()) -
+                 layout.groups * kGroupBytes,
+             query.tables, layout.groups, totals);
+        keys_of<kBias>(query, totals, reinterpret_cast<const std::uint16_t*>(block),
+                       reinterpret_cast<const float*>(block + layout.factors_bytes()), keys);
+        const std::int32_t bound = std::max(walk.others.bound, walk.found.bound);
+        for (std::uint32_t near = below(keys, ids, bound); near != 0; near &= near - 1) {
+            const int i = __builtin_ctz(near);
+            const Slot slot = ids[i];
+            WalkPool& pool = walk.allows(slot) ? walk.found : walk.others;
+            if (keys[i] < pool.bound) insert(pool, keys[i], slot);
+        }
+    }
+}
+
+inline std::size_t unexpanded_from(WalkPool& pool, std::size_t at) {
+    const std::int32_t* keys = pool.keys();
+    while (at < pool.size && (keys[at] & WalkPool::kExpanded) != 0) ++at;
+    return at;
+}
+
+// As fetch_ahead, of both pools. Behind the last key of a pool is kNone.
+inline void fetch_ahead(const WalkRows& graph, const FilteredWalk& walk) {
+    constexpr int kAhead = 2;
+    std::size_t own = walk.found.next, other = walk.others.next;
+    for (int seen = 0; seen < kAhead; ++seen) {
+        own = unexpanded_from(walk.found, own);
+        other = unexpanded_from(walk.others, other);
+        const bool through = walk.others.keys()[other] < walk.found.keys()[own];
+        WalkPool& pool = through ? walk.others : walk.found;
+        std::size_t& at = through ? other : own;
+        if (at >= pool.size) return;
+        if ((pool.keys()[at] & WalkPool::kFetched) == 0) {
+            pool.keys()[at] |= WalkPool::kFetched;
+            fetch(graph.rows + pool.slots()[at] * graph.stride, graph.stride);
+        }
+        ++at;
+    }
+}
+
+template <bool kBias>
+void walk_filtered_rows(const WalkRows& starts, std::size_t start_rows, const WalkRows& graph,
+                        const WalkQuery& query, FilteredWalk& walk) {
+    constexpr std::size_t kStarts = 3;
+    WalkPool& found = walk.found;
+    WalkPool& others = walk.others;
+    const std::size_t limit = others.limit;
+    others.limit = limit < kStarts ? limit : kStarts;
+    for (std::size_t i = 0; i + 1 < start_rows; ++i) {
+        scan<kBias>(starts.layout, starts.rows + i * starts.stride, query, others);
+    }
+    const std::size_t chosen = others.size;
+    others.size = 0;
+    others.limit = limit;
+    others.bound = WalkPool::kNone;
+    for (std::size_t i = 0; i < chosen; ++i) {  // in order, so none is written over before its turn
+        const Slot slot = others.slots()[i];
+        const std::int32_t key = std::exchange(others.keys()[i], WalkPool::kNone);
+        insert(walk.allows(slot) ? found : others, key, slot);
+    }
+    scan_filtered<kBias>(starts.layout, starts.rows + (start_rows - 1) * starts.stride, query,
+                         walk);
+    for (;;) {
+        fetch_ahead(graph, walk);
+        found.next = unexpanded_from(found, found.next);
+        others.next = unexpanded_from(others, others.next);
+        if (walk.settles() || walk.gives_up()) break;
+        const bool own = found.next < found.size;
+        const bool through = others.next < others.size &&
+                             (!own || others.keys()[others.next] < found.keys()[found.next]);
+        if (!own && !through) break;
+        WalkPool& pool = through ? others : found;
+        ++walk.steps;
+        pool.keys()[pool.next] |= WalkPool::kExpanded;
+        const Slot slot = pool.slots()[pool.next++];
+        if (!through && graph.later != nullptr) {
+            const std::byte* later = graph.later + slot * graph.later_stride;
+            fetch(later, graph.later_bytes);
+            __builtin_prefetch(later + graph.later_bytes - 1);
+        }
+        if (graph.guard != nullptr) graph.guard->check(slot);
+        scan_filtered<kBias>(graph.layout, graph.rows + slot * graph.stride, query, walk);
+    }
+    while (found.size > walk.wanted &&
+           (found.keys()[found.size - 1] & ~WalkPool::kFlags) > found.bound) {
+        --found.size;
+    }
+}
+
+void walk_filtered(const WalkRows& starts, std::size_t start_rows, const WalkRows& graph,
+                   const WalkQuery& query, FilteredWalk& walk) {
+    if (graph.layout.has_bias) {
+        walk_filtered_rows<true>(starts, start_rows, graph, query, walk);
+    } else {
+        walk_filtered_rows<false>(starts, start_rows, graph, query, walk);
+    }
+}
