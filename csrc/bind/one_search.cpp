@@ -82,8 +82,10 @@ PyObject* one_search(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     }
 }
 
-PyMethodDef kOneSearch = {"one_search", reinterpret_cast<PyCFunction>(&one_search), METH_FASTCALL,
-                          nullptr};
+// By way of a type that may become any function's, since a method's own has two parameters.
+PyMethodDef kOneSearch = {"one_search",
+                          reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&one_search)),
+                          METH_FASTCALL, nullptr};
 
 }  // namespace
 
