@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/parallel.hpp"
-#include "index/flat.hpp"
 
 namespace llmspell::index {
 namespace {
@@ -13,11 +12,6 @@ constexpr std::size_t kMaxStarts = 256;
 // A walk that goes by distance takes at most so many times the steps it takes on average: hard
 // queries gain little by more.
 constexpr std::size_t kMostSteps = 2;
-
-RowLayout one_block(RowLayout layout) {
-    layout.blocks = 1;
-    return layout;
-}
 
 // Of a row that is fetched during the walk; the processor asks for the rest itself.
 constexpr std::size_t kMostFetched = 2048;
@@ -55,49 +49,6 @@ void CodedGraph::train(const Storage& storage, Graph& graph, std::span<const Slo
         drop_rounded();
     }
     graph.set_row_bytes(useful_ ? codes_.layout().bytes() : 0);
-}
-
-// Whether the vectors nearest to some of them are among those of the nearest estimates. Where most
-// lie much more closely together than the whole is wide, codes that are learnt from the whole are
-// too coarse to tell.
-bool CodedGraph::tells_neighbours(const Storage& storage, std::span<const Slot> slots) const {
-    constexpr std::size_t kLooked = 48, kAmong = std::size_t{1} << 15, kNearest = 10;
-    constexpr double kEnough = 0.7;
-    const std::size_t count = std::min(kAmong, slots.size());
-    if (count <= 8 * kNearest) return true;
-    const RowLayout layout = one_block(codes_.layout());
-    const std::size_t blocks = (count + kBlock - 1) / kBlock;
-    std::vector<Slot> some(count);
-    for (std::size_t i = 0; i < count; ++i) some[i] = slots[i * slots.size() / count];
-    AlignedArray<std::byte> rows;
-    rows.resize(blocks * layout.bytes());
-    for (std::size_t b = 0; b < blocks; ++b) {
-        codes_.pack(rows.data() + b * layout.bytes(), layout,
-                    std::span(some).subspan(b * kBlock, std::min(kBlock, count - b * kBlock)));
-    }
-    SearchContext context;
-    std::vector<float> vector(storage.quantiser().dim());
-    std::size_t hits = 0;
-    for (std::size_t i = 0; i < kLooked; ++i) {
-        const std::byte* row = storage.row(some[i * count / kLooked]);
-        const Query query = storage.quantiser().query_of_row(row, context.row_query);
-        Unwatched probe;
-        sweep(storage, query, std::span<const Slot>(some), kNearest, context.accepted, probe);
-        storage.quantiser().decode(row, vector.data());
-        WalkQuery walk_query = codes_.query(vector.data(), context.code);
-        if (layout.has_bias) {
-            walk_query = codes_.narrowed(context.accepted[kNearest - 1].key, context.code);
-        }
-        context.walk.reset(kept_of(kNearest), 0);
-        codes_.kernels().scan({rows.data(), layout.bytes(), layout, nullptr}, blocks, walk_query,
-                              context.walk);
-        const Slot* found = context.walk.slots();
-        for (std::size_t n = 0; n < kNearest; ++n) {
-            hits += std::find(found, found + context.walk.size, context.accepted[n].slot) !=
-                    found + context.walk.size;
-        }
-    }
-    return static_cast<double>(hits) >= kEnough * static_cast<double>(kLooked * kNearest);
 }
 
 bool CodedGraph::outgrown(const Storage& storage) const noexcept {
@@ -173,7 +124,7 @@ void CodedGraph::choose_starts(const Graph& graph) {
     const std::size_t count = std::min(upper.size(), kMaxStarts);
     for (std::size_t i = 0; i < count; ++i) chosen.push_back(upper[i * upper.size() / count]);
 
-    const RowLayout layout = one_block(codes_.layout());
+    const RowLayout layout = codes_.layout().one_block();
     root_ = graph.entry();
     nodes_ = graph.slots();
     start_rows_ = (count + kBlock - 1) / kBlock + 1;
@@ -204,7 +155,7 @@ WalkRows CodedGraph::rows_of(const Graph& graph, const Storage& storage,
 void CodedGraph::search(const Storage& storage, const Graph& graph, const float* vector,
                         const Query& query, std::size_t ef, std::size_t wanted,
                         SearchContext& context, Slot passed_by) const {
-    const RowLayout start_layout = one_block(codes_.layout());
+    const RowLayout start_layout = codes_.layout().one_block();
     const WalkRows starts{starts_.data(), start_layout.bytes(), start_layout};
     const bool refine = refines(ef, wanted);
     const WalkRows rows = rows_of(graph, storage, refine);
@@ -287,7 +238,7 @@ bool CodedGraph::refines(std::size_t ef, std::size_t wanted) const noexcept {
 
 // Puts a node into a pool as one whose links were followed.
 void CodedGraph::pass_by(Slot slot, const WalkQuery& query, WalkPool& pool) const {
-    const RowLayout layout = one_block(codes_.layout());
+    const RowLayout layout = codes_.layout().one_block();
     AlignedArray<std::byte> row;
     row.resize(layout.bytes());
     codes_.pack(row.data(), layout, std::span(&slot, 1));

@@ -14,8 +14,6 @@ constexpr double kBlockCost = 100;   // 1.5 KB in order, and as many estimates
 constexpr double kRefinedCost = 30;  // a row of four bits a dimension, 204 bytes at random
 constexpr double kByteCost = 0.14;   // of stored rows at random
 constexpr double kPackCost = 60;     // to put one code into a block
-// A walk by rows of four bits a dimension compares so many a step.
-constexpr std::size_t kRowsPerStep = 15;
 
 // A walk keeps at most so many allowed nodes, and first has room for so many of the others.
 std::size_t most_kept(std::size_t ef) { return kept_of(2 * ef); }
@@ -26,11 +24,6 @@ double steps_through(std::size_t ef, std::size_t wanted, double depth) {
     return static_cast<double>(wanted) * depth + static_cast<double>(margin_at(depth, ef - wanted));
 }
 
-RowLayout one_block(RowLayout layout) {
-    layout.blocks = 1;
-    return layout;
-}
-
 }  // namespace
 
 CodedGraph::Costs CodedGraph::costs(const Storage& storage, std::size_t ef, std::size_t wanted,
@@ -39,17 +32,17 @@ CodedGraph::Costs CodedGraph::costs(const Storage& storage, std::size_t ef, std:
     const double depth = static_cast<double>(storage.live()) / count;
     const double row =
         round_ ? kRefinedCost : kByteCost * static_cast<double>(storage.quantiser().row_bytes());
-    const double walk = rounded_ ? row * static_cast<double>(kRowsPerStep * ef) * depth
+    const double walk = rounded_ ? row * static_cast<double>(kDistancesPerStep * ef) * depth
                                  : kStepCost * steps_through(ef, wanted, depth);
     return {walk, row * count, kBlockCost * count / static_cast<double>(kBlock), kPackCost * count};
 }
 
 std::size_t CodedGraph::block_bytes(std::size_t allowed) const noexcept {
-    return (allowed + kBlock - 1) / kBlock * one_block(codes_.layout()).bytes();
+    return (allowed + kBlock - 1) / kBlock * codes_.layout().one_block().bytes();
 }
 
 CodeBlocks CodedGraph::blocks_of(const Allowed& allowed) const {
-    const RowLayout layout = one_block(codes_.layout());
+    const RowLayout layout = codes_.layout().one_block();
     CodeBlocks blocks;
     blocks.rows.resize(block_bytes(allowed.count));
     allowed.for_each([&](const Slot* slots, std::size_t count) {
@@ -116,7 +109,7 @@ void CodedGraph::sweep_blocks(const Storage& storage, const float* vector, const
                               std::size_t ef, std::size_t wanted, const Allowed& allowed,
                               SearchContext& context, Probe& probe) const {
     constexpr std::size_t kAtOnce = 64, kLooked = 8;
-    const RowLayout layout = one_block(codes_.layout());
+    const RowLayout layout = codes_.layout().one_block();
     WalkPool& pool = context.walk;
     WalkQuery walk_query = codes_.query(vector, context.code);
     const auto scan = [&](std::size_t count, std::size_t kept) {
@@ -144,7 +137,7 @@ void CodedGraph::sweep_blocks(const Storage& storage, const float* vector, const
 bool CodedGraph::walk_allowed(const Storage& storage, const Graph& graph, const WalkQuery& query,
                               std::size_t ef, std::size_t wanted, double depth,
                               const Allowed& allowed, double sweep, SearchContext& context) const {
-    const RowLayout layout = one_block(codes_.layout());
+    const RowLayout layout = codes_.layout().one_block();
     const WalkRows starts{starts_.data(), layout.bytes(), layout, nullptr};
     const WalkRows rows = rows_of(graph, storage, round_);
     const auto affordable = static_cast<std::size_t>(sweep / kStepCost);
@@ -172,7 +165,7 @@ Strategy CodedGraph::search_allowed(const Storage& storage, const Graph& graph, 
     const bool blocks = allowed.blocks != nullptr && costs.blocks < costs.rows;
     const double sweep = blocks ? costs.blocks : costs.rows;
     if (rounded_ && costs.walk < sweep) {
-        const std::size_t most = std::max(ef, allowed.count / kRowsPerStep);
+        const std::size_t most = std::max(ef, allowed.count / kDistancesPerStep);
         if (walk_rounded(storage, graph, vector, query, ef, wanted, allowed, most, context,
                          probe)) {
             return Strategy::filtered_quantized;

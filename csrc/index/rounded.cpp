@@ -2,7 +2,6 @@
 // stored rows elsewhere, over rows an eighth as long as those of float32.
 #include "base/parallel.hpp"
 #include "index/coded.hpp"
-#include "index/flat.hpp"
 
 namespace llmspell::index {
 
@@ -25,44 +24,6 @@ void CodedGraph::round(const Storage& storage, std::span<const Slot> slots, bool
 void CodedGraph::drop_rounded() noexcept {
     if (refined_) refined_->clear();
     round_ = false;
-}
-
-// Whether the vectors nearest to some of them are among the nearest by rounded rows. They aren't
-// where a few components are so large that all others are rounded to nothing.
-bool CodedGraph::rounding_tells_neighbours(const Storage& storage,
-                                           std::span<const Slot> slots) const {
-    constexpr std::size_t kLooked = 48, kAmong = std::size_t{1} << 14, kNearest = 10;
-    constexpr std::size_t kKept = 2 * kNearest, kAtOnce = 256;
-    constexpr double kEnough = 0.7;
-    const std::size_t count = std::min(kAmong, slots.size());
-    if (count <= 8 * kNearest) return true;
-    std::vector<Slot> some(count);
-    for (std::size_t i = 0; i < count; ++i) some[i] = slots[i * slots.size() / count];
-    SearchContext context;
-    const FourBitRows rows(*refined_, codes_.kernels(), context.products);
-    std::vector<float> vector(storage.quantiser().dim());
-    float keys[kAtOnce];
-    std::size_t hits = 0;
-    for (std::size_t i = 0; i < kLooked; ++i) {
-        const std::byte* row = storage.row(some[i * count / kLooked]);
-        const Query query = storage.quantiser().query_of_row(row, context.row_query);
-        Unwatched probe;
-        sweep(storage, query, std::span<const Slot>(some), kNearest, context.accepted, probe);
-        storage.quantiser().decode(row, vector.data());
-        refined_->query(codes_.kernels(), vector.data(), context.sq4);
-        context.beam.reset(kKept);
-        for (std::size_t first = 0; first < count; first += kAtOnce) {
-            const std::size_t n = std::min(kAtOnce, count - first);
-            rows.keys(context.sq4, &some[first], n, keys);
-            for (std::size_t j = 0; j < n; ++j) context.beam.insert(keys[j], some[first + j]);
-        }
-        for (std::size_t n = 0; n < kNearest; ++n) {
-            for (std::size_t j = 0; j < kKept; ++j) {
-                hits += context.beam[j].slot == context.accepted[n].slot ? 1 : 0;
-            }
-        }
-    }
-    return static_cast<double>(hits) >= kEnough * static_cast<double>(kLooked * kNearest);
 }
 
 // Where the walk of layer 0 begins, by the query in context.sq4.

@@ -18,6 +18,9 @@
 
 namespace llmspell::index {
 
+// A step of a walk computes some 15 distances, to random rows.
+inline constexpr std::size_t kDistancesPerStep = 15;
+
 // Scratch of one search at a time; kept and reused so that a search allocates nothing.
 struct SearchContext {
     VisitedSet visited;

@@ -54,28 +54,22 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
          (eligible <= kSweptRows || (coded_ == nullptr && sweep_is_cheaper(eligible, ef))))) {
         return exactly();
     }
-    if (coded_ != nullptr && allowed != nullptr) {
-        const float* unit =
-            storage_.quantiser().unit(static_cast<const float*>(vector), context.unit);
-        const Strategy way = coded_->search_allowed(storage_, *graph_, unit, query, ef, wanted,
-                                                    *allowed, context, probe);
-        if (way == Strategy::none) return exactly();
-        probe.reranked(context.todo.size());
-        probe.used(way);
-        probe.check();
-        return context.accepted.size() < wanted ? exactly() : context.accepted;
-    }
     if (coded_ != nullptr) {
         const float* unit =
             storage_.quantiser().unit(static_cast<const float*>(vector), context.unit);
-        if (coded_->rounded()) {
+        Strategy way = Strategy::quantized;
+        if (allowed != nullptr) {
+            way = coded_->search_allowed(storage_, *graph_, unit, query, ef, wanted, *allowed,
+                                         context, probe);
+            if (way == Strategy::none) return exactly();
+        } else if (coded_->rounded()) {
             coded_->search_rounded(storage_, *graph_, unit, query, ef, wanted, context, passed_by_,
                                    probe);
         } else {
             coded_->search(storage_, *graph_, unit, query, ef, wanted, context, passed_by_);
         }
         probe.reranked(context.todo.size());  // what it left to be ordered by the rows
-        probe.used(Strategy::quantized);
+        probe.used(way);
         probe.check();
         return context.accepted.size() < wanted ? exactly() : context.accepted;
     }

@@ -15,8 +15,6 @@
 
 namespace llmspell::index {
 
-// A step of a walk computes some 15 distances, to random rows.
-inline constexpr std::size_t kDistancesPerStep = 15;
 // So few rows are compared before anything else would have begun.
 inline constexpr std::size_t kSweptRows = 128;
 

@@ -36,19 +36,26 @@ inline void insert(WalkPool& pool, std::int32_t key, Slot slot) {
     if (at < pool.next) pool.next = at;
 }
 
+// The keys of a block's nodes.
+template <bool kBias>
+inline void estimate(const RowLayout& layout, const std::byte* block, const WalkQuery& query,
+                     std::int32_t* keys) {
+    alignas(64) std::uint16_t totals[kBlock];
+    sums(reinterpret_cast<const std::uint8_t*>(block + layout.block_bytes()) -
+             layout.groups * kGroupBytes,
+         query.tables, layout.groups, totals);
+    keys_of<kBias>(query, totals, reinterpret_cast<const std::uint16_t*>(block),
+                   reinterpret_cast<const float*>(block + layout.factors_bytes()), keys);
+}
+
 template <bool kBias>
 inline void scan(const RowLayout& layout, const std::byte* row, const WalkQuery& query,
                  WalkPool& pool) {
     const auto* ids = reinterpret_cast<const Slot*>(row);
     const std::byte* block = row + layout.ids_bytes();
     for (std::size_t b = 0; b < layout.blocks; ++b, ids += kBlock, block += layout.block_bytes()) {
-        alignas(64) std::uint16_t totals[kBlock];
         alignas(64) std::int32_t keys[kBlock];
-        sums(reinterpret_cast<const std::uint8_t*>(block + layout.block_bytes()) -
-                 layout.groups * kGroupBytes,
-             query.tables, layout.groups, totals);
-        keys_of<kBias>(query, totals, reinterpret_cast<const std::uint16_t*>(block),
-                       reinterpret_cast<const float*>(block + layout.factors_bytes()), keys);
+        estimate<kBias>(layout, block, query, keys);
         for (std::uint32_t near = below(keys, ids, pool.bound); near != 0; near &= near - 1) {
             const int i = __builtin_ctz(near);
             if (keys[i] < pool.bound) insert(pool, keys[i], ids[i]);

@@ -51,6 +51,7 @@ struct RowLayout {
         return factors_bytes() + biases_bytes() + groups * kGroupBytes;
     }
     std::size_t bytes() const noexcept { return ids_bytes() + blocks * block_bytes(); }
+    RowLayout one_block() const noexcept { return {1, groups, has_bias}; }
 };
 
 struct WalkQuery {

@@ -7,13 +7,8 @@ inline void scan_filtered(const RowLayout& layout, const std::byte* row, const W
     const auto* ids = reinterpret_cast<const Slot*>(row);
     const std::byte* block = row + layout.ids_bytes();
     for (std::size_t b = 0; b < layout.blocks; ++b, ids += kBlock, block += layout.block_bytes()) {
-        alignas(64) std::uint16_t totals[kBlock];
         alignas(64) std::int32_t keys[kBlock];
-        sums(reinterpret_cast<const std::uint8_t*>(block + layout.block_bytes()) -
-                 layout.groups * kGroupBytes,
-             query.tables, layout.groups, totals);
-        keys_of<kBias>(query, totals, reinterpret_cast<const std::uint16_t*>(block),
-                       reinterpret_cast<const float*>(block + layout.factors_bytes()), keys);
+        estimate<kBias>(layout, block, query, keys);
         const std::int32_t bound = std::max(walk.others.bound, walk.found.bound);
         for (std::uint32_t near = below(keys, ids, bound); near != 0; near &= near - 1) {
             const int i = __builtin_ctz(near);

@@ -13,6 +13,7 @@
 #include "base/checksum.hpp"
 #include "check.hpp"
 #include "index/index.hpp"
+#include "nearest.hpp"
 #include "vectors.hpp"
 
 namespace hostile {
@@ -106,14 +107,8 @@ inline void use(Index& index) {
     const float value = index.type() == simd::ElementType::binary ? 0.0f : 0.5f;
     const std::vector<float> query(index.dim(), value);
     for (const std::size_t k : {std::size_t{1}, std::size_t{5}, size + 3}) {
-        SearchOptions options;
-        options.k = k;
-        std::vector<Label> labels(k);
-        std::vector<float> scores(k);
-        std::size_t found = 0;
-        index.search(query.data(), 1, options, labels.data(), scores.data(), &found);
-        CHECK(found == std::min(k, size));
-        index.range_search(query.data(), 1, -1.0f, options);
+        CHECK(nearest_labels(index, query, k).size() == std::min(k, size));
+        index.range_search(query.data(), 1, -1.0f, {});
     }
     index.stats();
     const std::vector<float> more(50 * index.dim(), value / 2);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "nearest.hpp"
 #include "vectors.hpp"
 
 using namespace llmspell;
@@ -57,17 +58,6 @@ void put(Model& model, const std::vector<Label>& labels, const std::vector<float
     }
 }
 
-std::vector<Label> search(const Index& index, const std::vector<float>& query, std::size_t k) {
-    SearchOptions options;
-    options.k = k;
-    std::vector<Label> labels(k);
-    std::vector<float> scores(k);
-    std::size_t found = 0;
-    index.search(query.data(), 1, options, labels.data(), scores.data(), &found);
-    labels.resize(found);
-    return labels;
-}
-
 // The index holds exactly the model, and each vector finds itself or a copy.
 bool holds(const Index& index, const Model& model) {
     if (index.size() != model.size()) return false;
@@ -76,10 +66,11 @@ bool holds(const Index& index, const Model& model) {
         std::vector<float> held(kDim);
         index.get(&label, 1, held.data());
         if (held != vector) return false;
-        const std::vector<Label> found = search(index, vector, 1);
+        const std::vector<Label> found = nearest_labels(index, vector, 1);
         if (found.size() != 1 || model.at(found[0]) != vector) return false;
     }
-    return search(index, std::vector<float>(kDim, 0.5f), model.size() + 5).size() == model.size();
+    return nearest_labels(index, std::vector<float>(kDim, 0.5f), model.size() + 5).size() ==
+           model.size();
 }
 
 constexpr Quantization kQuantizations[] = {Quantization::none, Quantization::pq, Quantization::sq4};

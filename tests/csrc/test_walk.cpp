@@ -50,7 +50,16 @@ struct Rows {
             }
             pack(bytes.data() + node * stride, layout, links[node]);
         }
+        first_row.resize(layout.one_block().bytes());
+        pack(first_row.data(), layout.one_block(), {3, 5, 8});
     }
+
+    // What a walk from nodes 3, 5 and 8 takes.
+    WalkRows starts() const {
+        return {first_row.data(), layout.one_block().bytes(), layout.one_block()};
+    }
+    WalkRows graph() const { return {bytes.data(), stride, layout}; }
+    WalkQuery query() const { return {tables.data(), 0.5f, -100.0f}; }
 
     void pack(std::byte* row, const RowLayout& as, const std::vector<Slot>& to) const {
         auto* ids = reinterpret_cast<Slot*>(row);
@@ -138,6 +147,7 @@ struct Rows {
     std::vector<float> biases;
     std::size_t stride = 0;
     AlignedArray<std::byte> bytes;
+    AlignedArray<std::byte> first_row;
 };
 
 void walk_finds_what_a_plain_search_finds() {
@@ -146,14 +156,8 @@ void walk_finds_what_a_plain_search_finds() {
         for (const std::size_t groups : {4u, 96u, 128u}) {
             for (const bool has_bias : {false, true}) {
                 const Rows rows(700, blocks, groups, has_bias);
-                RowLayout one = rows.layout;
-                one.blocks = 1;
-                AlignedArray<std::byte> start;
-                start.resize(one.bytes());
-                rows.pack(start.data(), one, {3, 5, 8});
-                const WalkRows starts{start.data(), one.bytes(), one};
-                const WalkRows graph{rows.bytes.data(), rows.stride, rows.layout};
-                const WalkQuery query{rows.tables.data(), 0.5f, -100.0f};
+                const WalkRows starts = rows.starts(), graph = rows.graph();
+                const WalkQuery query = rows.query();
                 WalkPool pool;  // one for all, as a search's scratch is
                 for (const std::size_t ef : {1u, 2u, 3u, 15u, 16u, 17u, 100u, 255u, 600u, 2000u}) {
                     for (const std::size_t most : {ef, ef / 2 + 1}) {
@@ -176,14 +180,8 @@ void walk_under_a_filter_finds_what_is_allowed() {
     for (const std::size_t blocks : {1u, 2u}) {
         for (const bool has_bias : {false, true}) {
             const Rows rows(700, blocks, 96, has_bias);
-            RowLayout one = rows.layout;
-            one.blocks = 1;
-            AlignedArray<std::byte> start;
-            start.resize(one.bytes());
-            rows.pack(start.data(), one, {3, 5, 8});
-            const WalkRows starts{start.data(), one.bytes(), one};
-            const WalkRows graph{rows.bytes.data(), rows.stride, rows.layout};
-            const WalkQuery query{rows.tables.data(), 0.5f, -100.0f};
+            const WalkRows starts = rows.starts(), graph = rows.graph();
+            const WalkQuery query = rows.query();
             WalkPool found, others;
             for (const std::size_t ef : {1u, 16u, 100u, 600u}) {
                 const std::vector<std::uint64_t> all(11, ~std::uint64_t{0});
@@ -221,12 +219,8 @@ void walk_under_a_filter_finds_what_is_allowed() {
 // As far as a walk by distance that has no filter.
 void walk_under_a_filter_ends_by_distance() {
     const Rows rows(2000, 1, 16, false);
-    AlignedArray<std::byte> start;
-    start.resize(rows.layout.bytes());
-    rows.pack(start.data(), rows.layout, {3, 5, 8});
-    const WalkRows starts{start.data(), rows.layout.bytes(), rows.layout};
-    const WalkRows graph{rows.bytes.data(), rows.stride, rows.layout};
-    const WalkQuery query{rows.tables.data(), 0.5f, -100.0f};
+    const WalkRows starts = rows.starts(), graph = rows.graph();
+    const WalkQuery query = rows.query();
     WalkPool plain, found, others;
     plain.reset(400, 400);
     kernels().walk(starts, 1, graph, query, plain);
