@@ -60,17 +60,19 @@ std::byte* allocate(std::size_t bytes) {
 Memory::Memory(const File& file, std::size_t offset, std::size_t bytes, [[maybe_unused]] bool map) {
     if (bytes == 0) return;
 #ifdef __linux__
-    if (map && bytes >= kMinMapped && offset % page_bytes() == 0) {
-        const std::size_t taken = round_up(bytes, page_bytes());
+    const std::size_t before = offset % page_bytes();
+    if (map && bytes >= kMinMapped && before % kCacheLine == 0) {
+        const std::size_t taken = round_up(before + bytes, page_bytes());
         std::byte* at = reserve(taken);
         if (::mmap(at, taken, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file.descriptor(),
-                   static_cast<off_t>(offset)) == MAP_FAILED) {
+                   static_cast<off_t>(offset - before)) == MAP_FAILED) {
             ::munmap(at, taken);
             throw std::bad_alloc();
         }
-        data_ = at;
+        data_ = at + before;
         size_ = bytes;
         taken_ = of_file_ = taken;
+        before_ = before;
         in_pages_ = true;
         return;
     }
@@ -114,30 +116,31 @@ void Memory::resize(std::size_t bytes) {
 // Two mappings at most, one of the file and one of none behind it, each of which the system moves
 // as a whole.
 void Memory::resize_pages(std::size_t bytes) {
-    const std::size_t taken = round_up(bytes, page_bytes());
+    const std::size_t taken = round_up(before_ + bytes, page_bytes());
+    std::byte* begin = data_ - before_;
     if (taken < taken_) {
-        ::munmap(data_ + taken, taken_ - taken);
+        ::munmap(begin + taken, taken_ - taken);
     } else if (taken > taken_) {
         const std::size_t own = taken_ - of_file_, fresh_own = taken - of_file_;
         std::byte* at = reserve(taken);
         const bool grown = own == 0 ? fill(at + of_file_, fresh_own)
-                                    : move(data_ + of_file_, own, at + of_file_, fresh_own);
+                                    : move(begin + of_file_, own, at + of_file_, fresh_own);
         bool moved = grown;
-        if (grown && of_file_ > 0 && !move(data_, of_file_, at, of_file_)) {
+        if (grown && of_file_ > 0 && !move(begin, of_file_, at, of_file_)) {
             moved = false;
-            if (own > 0) move(at + of_file_, fresh_own, data_ + of_file_, own);
+            if (own > 0) move(at + of_file_, fresh_own, begin + of_file_, own);
         }
         if (!moved) {
             ::munmap(at, taken);
             throw std::bad_alloc();
         }
         ::madvise(at + of_file_, fresh_own, MADV_HUGEPAGE);  // best effort
-        data_ = at;
+        data_ = at + before_;
     }
     // What lies behind the end in its page: of the file, or of what was there before.
-    const std::size_t end = std::min(bytes, size_), border = round_up(end, page_bytes());
-    if (end < border && border <= taken && data_ != nullptr) {
-        std::memset(data_ + end, 0, border - end);
+    const std::size_t end = before_ + std::min(bytes, size_), border = round_up(end, page_bytes());
+    if (end < border && border <= taken) {
+        std::memset(data_ - before_ + end, 0, border - end);
     }
     size_ = bytes;
     taken_ = taken;
@@ -148,12 +151,12 @@ void Memory::resize_pages(std::size_t bytes) {
 void Memory::release() noexcept {
     if (data_ != nullptr) {
 #ifdef __linux__
-        if (in_pages_) ::munmap(data_, taken_);
+        if (in_pages_) ::munmap(data_ - before_, taken_);
 #endif
         if (!in_pages_) ::operator delete(data_, std::align_val_t{kCacheLine});
     }
     data_ = nullptr;
-    size_ = taken_ = of_file_ = 0;
+    size_ = taken_ = of_file_ = before_ = 0;
     in_pages_ = false;
 }
 
@@ -162,6 +165,7 @@ void Memory::swap(Memory& other) noexcept {
     std::swap(size_, other.size_);
     std::swap(taken_, other.taken_);
     std::swap(of_file_, other.of_file_);
+    std::swap(before_, other.before_);
     std::swap(in_pages_, other.in_pages_);
 }
 

@@ -34,7 +34,7 @@ class Memory {
     std::size_t size() const noexcept { return size_; }
     // What is taken, of a file or not.
     std::size_t bytes() const noexcept { return taken_ - of_file_; }
-    std::size_t mapped_bytes() const noexcept { return of_file_; }
+    std::size_t mapped_bytes() const noexcept { return of_file_ - before_; }
 
     // Keeps what is there, zeroes what is new. Throws std::bad_alloc and then changes nothing.
     void resize(std::size_t bytes);
@@ -47,8 +47,9 @@ class Memory {
 
     std::byte* data_ = nullptr;
     std::size_t size_ = 0;
-    std::size_t taken_ = 0;    // with what rounding up adds
+    std::size_t taken_ = 0;    // with what rounding up adds, and what lies before
     std::size_t of_file_ = 0;  // of these, the first ones
+    std::size_t before_ = 0;   // of the file in its first page, where larger pages begin earlier
     bool in_pages_ = false;
 };
 
