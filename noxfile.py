@@ -63,6 +63,21 @@ def cpp(session: nox.Session, preset: str) -> None:
 
 
 @nox.session
+def arm64(session: nox.Session) -> None:
+    """The C++ tests for 64-bit ARM under qemu-user, with pages of 4 KiB and of 64."""
+    for program in ("aarch64-linux-gnu-g++", "qemu-aarch64"):
+        if shutil.which(program) is None:
+            session.error(f"no {program}: Debian has g++-aarch64-linux-gnu and qemu-user")
+    install(session, "cmake>=3.24")
+    session.run("cmake", "--preset", "arm64", external=True)
+    session.run("cmake", "--build", "--preset", "arm64", "--parallel", PROCESSORS, external=True)
+    run = ("ctest", "--preset", "arm64", "--parallel", PROCESSORS)
+    session.run(*run, external=True)
+    env = {"QEMU_PAGESIZE": "65536"}
+    session.run(*run, "-R", "^(aligned|ledger|snapshot)$", external=True, env=env)
+
+
+@nox.session
 def cpp_coverage(session: nox.Session) -> None:
     """Lines of C++ that the C++ and the Python tests run together (gcc and gcovr)."""
     # Atomic, for threads that count a line at once would lose or wreck the count.
