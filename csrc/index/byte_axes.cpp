@@ -9,8 +9,8 @@
 namespace llmspell::index {
 namespace {
 
-constexpr std::size_t kQuad = 4;           // dimensions that are multiplied at once
-constexpr int kMost = 127, kOffset = 128;  // a query's whole numbers as unsigned bytes
+constexpr std::size_t kQuad = 4;  // dimensions that are multiplied at once
+constexpr int kMost = 127;        // of a query's whole numbers
 
 // Two products of bytes are added up in 16 bits, which hold 255 * 128: so two neighbouring numbers
 // of an axis are together at most 127, before they are rounded.
@@ -41,7 +41,7 @@ void ByteAxes::set(const float* rows, std::size_t count, std::size_t dims) {
         for (std::size_t i = 0; i < dims; ++i) {
             const auto number = static_cast<std::int8_t>(std::lrint(row[i] / units_[a]));
             block[(i / kQuad * kAxisBlock + a % kAxisBlock) * kQuad + i % kQuad] = number;
-            shifts_[a] -= kOffset * number;
+            shifts_[a] -= kByteOffset * number;
         }
     }
 }
@@ -52,7 +52,7 @@ void ByteAxes::project(const WalkKernels& kernels, const float* vector, Scratch&
     if (scratch.query.size() < quads * kQuad) scratch.query.resize(quads * kQuad);
     if (scratch.sums.size() < shifts_.size()) scratch.sums.resize(shifts_.size());
     // What lies beyond the dimensions is multiplied by zeros.
-    const float unit = kernels.round(vector, dims_, kMost, kOffset, scratch.query.data());
+    const float unit = kernels.round(vector, dims_, kMost, kByteOffset, scratch.query.data());
     kernels.sum_axes(scratch.query.data(), rows_.data(), quads, shifts_.data(), blocks_of(count_),
                      scratch.sums.data());
     for (std::size_t a = 0; a < count_; ++a) {

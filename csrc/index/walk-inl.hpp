@@ -3,7 +3,6 @@
 //   keys_of<bias>(query, sums, factors, biases, out)  their keys
 //   below(keys, ids, bound)            bit i: keys[i] < bound, and ids[i] is a node
 //   count_below(keys, n, key)          how many of n are; up to 16 beyond n may be read
-//   make_room(keys, slots, at, end)    moves [at, end) up by one
 //   add_up<squares>(projected, points, axes, out)  a group's 16 entries, and their range
 //   nibble_product(query, codes, chunks)  the sum of 128 products a chunk
 //   largest(vector, dim), round_all(vector, dim, inverse, offset, out)  as `round` wants them

@@ -72,6 +72,10 @@ const WalkKernels& walk_kernels(simd::Level level) noexcept {
         case simd::Level::avx512vnni:
             return avx512::kernels();
 #endif
+#ifdef LLMSPELL_NEON
+        case simd::Level::neon:
+            return neon::kernels();
+#endif
         default:
             return scalar::kernels();
     }

@@ -31,6 +31,7 @@ inline constexpr std::size_t kGroupsStep = 4;    // a code's groups are a multip
 inline constexpr std::size_t kMaxGroups = 128;
 
 inline constexpr std::size_t kAxisBlock = 16;  // axes that a query is multiplied with together
+inline constexpr int kByteOffset = 128;        // of a query's whole numbers, as unsigned bytes
 
 inline constexpr std::size_t kChunkDims = 128;  // of a four-bit row: low halves of its bytes are
 inline constexpr std::size_t kChunkBytes = 64;  // the first 64 dimensions, high ones the others
@@ -168,8 +169,9 @@ struct WalkKernels {
     // Rounds a vector to whole numbers from -most to most of a unit, which it returns, and adds
     // `offset` to each; they fit eight bits, with a sign or without.
     float (*round)(const float* vector, std::size_t dim, int most, int offset, std::int8_t* out);
-    // Adds to `shifts` the products of a query, whose bytes have no sign, with the axes of `blocks`
-    // blocks; see byte_axes.hpp.
+    // The products of a query, whose numbers have kByteOffset added, with the axes of `blocks`
+    // blocks. `shifts` are what takes the offset off again, as multiples of an axis's sum; a level
+    // that multiplies bytes with a sign does without. See byte_axes.hpp.
     void (*sum_axes)(const std::int8_t* query, const std::int8_t* rows, std::size_t quads,
                      const std::int32_t* shifts, std::size_t blocks, std::int32_t* out);
     // Leaves in `pool`, which was reset, the nearest nodes by estimate that a walk comes to. It

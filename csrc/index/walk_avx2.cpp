@@ -83,11 +83,6 @@ inline std::size_t count_below(const std::int32_t* keys, std::size_t n, std::int
     return count;
 }
 
-inline void make_room(std::int32_t* keys, Slot* slots, std::size_t at, std::size_t end) {
-    std::memmove(keys + at + 1, keys + at, (end - at) * sizeof(*keys));
-    std::memmove(slots + at + 1, slots + at, (end - at) * sizeof(*slots));
-}
-
 inline float lowest(__m256 v) {
     const __m128 four = _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     const __m128 two = _mm_min_ps(four, _mm_movehl_ps(four, four));

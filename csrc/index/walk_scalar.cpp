@@ -46,11 +46,6 @@ inline std::size_t count_below(const std::int32_t* keys, std::size_t n, std::int
     return static_cast<std::size_t>(std::lower_bound(keys, keys + n, key) - keys);
 }
 
-inline void make_room(std::int32_t* keys, Slot* slots, std::size_t at, std::size_t end) {
-    std::memmove(keys + at + 1, keys + at, (end - at) * sizeof(*keys));
-    std::memmove(slots + at + 1, slots + at, (end - at) * sizeof(*slots));
-}
-
 template <bool kSquares>
 inline Range add_up(const float* projected, const float* points, std::size_t axes, float* out) {
     std::fill(out, out + kGroupPoints, 0.0f);

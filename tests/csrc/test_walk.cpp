@@ -417,6 +417,10 @@ void numbers_are_rounded_to_the_nearest_step() {
                 CHECK(std::fabs(static_cast<float>(number) * unit - vector[i]) < 0.501f * unit);
             }
             CHECK(out[dim] == 77);
+            std::vector<std::int8_t> expected(dim + 1, 77);
+            CHECK(walk_kernels(simd::Level::scalar)
+                      .round(vector.data(), dim, 127, offset, expected.data()) == unit);
+            CHECK(out == expected);
         }
     }
     const float zero = 0.0f;
