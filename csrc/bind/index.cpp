@@ -155,12 +155,13 @@ py::dict audit(Index& self, std::size_t sample, std::uint64_t seed, unsigned thr
     return out;
 }
 
-py::tuple load(const std::string& path, bool map) {
+py::tuple load(const std::string& path, const std::string& mapped) {
+    const auto mapping = index::parse(index::kMappings, mapped, "mapping");
     std::uint64_t tag = 0;
     std::unique_ptr<Index> loaded;
     {
-        const py::gil_scoped_release unlocked;  // reads a file, whole unless it is mapped
-        loaded = Index::load(path, &tag, map);
+        const py::gil_scoped_release unlocked;  // reads a file, or a part of it
+        loaded = Index::load(path, &tag, mapping);
     }
     return py::make_tuple(std::move(loaded), tag);
 }
@@ -193,7 +194,7 @@ void register_index(py::module_& module) {
         .def("remove", &remove, "labels"_a.noconvert())
         .def("get", &get, "labels"_a.noconvert())
         .def("save", &Index::save, "path"_a, "tag"_a, py::call_guard<py::gil_scoped_release>())
-        .def_static("load", &load, "path"_a, "mmap"_a)
+        .def_static("load", &load, "path"_a, "mapped"_a)
         .def("verify", &Index::verify, py::call_guard<py::gil_scoped_release>())
         .def("stats", &stats)
         .def("audit", &audit, "sample"_a, "seed"_a, "threads"_a, "repair"_a)

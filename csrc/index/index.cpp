@@ -289,14 +289,15 @@ void Index::save(const std::string& path, std::uint64_t tag) {
                    coded_.get());
 }
 
-std::unique_ptr<Index> Index::load(const std::string& path, std::uint64_t* tag, bool map) {
-    SnapshotReader reader(path, map);
+std::unique_ptr<Index> Index::load(const std::string& path, std::uint64_t* tag, Mapping mapping) {
+    SnapshotReader reader(path, mapping);
     const SnapshotHeader& header = reader.header();
     auto index = std::make_unique<Index>(header.dim, header.metric, header.type, header.params);
     index->has_graph_ = header.has_graph;
     index->guards_ = reader.read_into(index->storage_, index->graph_, index->coded_.get());
     index->size_ = index->storage_.live();
-    if (!map) index->unseal();
+    index->sealed_ = true;
+    if (mapping == Mapping::none) index->unseal();
     if (tag != nullptr) *tag = header.tag;
     return index;
 }
@@ -313,7 +314,7 @@ void Index::check_blocks() const {
 // A change goes by what is stored, so all of that is checked before the first one, beside searches.
 // The tree needs all links.
 void Index::unseal() {
-    if (guards_.empty()) return;
+    if (!sealed_) return;
     verify();
     const ExclusiveLock lock(*this);
     storage_.guard_by(nullptr);
@@ -321,6 +322,7 @@ void Index::unseal() {
     if (coded_) coded_->codes().guard_by({});
     if (coded_ && coded_->rounded_rows() != nullptr) coded_->rounded_rows()->guard_by(nullptr);
     guards_.clear();
+    sealed_ = false;
     if (!has_graph_ || count_unrooted(graph_) == 0) return;
     try {
         reconnect(storage_, graph_, params_);

@@ -100,9 +100,10 @@ class Index {
     Audit audit(const AuditOptions& options);
 
     void save(const std::string& path, std::uint64_t tag);
-    // Maps the file, and checks its blocks when they are first asked for, or reads and checks it.
+    // What is mapped of the file is checked block by block when it is first asked for, what is read
+    // at once.
     static std::unique_ptr<Index> load(const std::string& path, std::uint64_t* tag,
-                                       bool map = true);
+                                       Mapping mapping = Mapping::all);
     // Checks all that has not been yet of a file that was mapped; throws Error(corrupt_file).
     void verify() const;
 
@@ -175,6 +176,7 @@ class Index {
     std::unique_ptr<CodedGraph> coded_;  // with quantization
     Graph graph_;
     bool has_graph_ = false;
+    bool sealed_ = false;                              // as it was loaded: no change yet
     std::vector<std::unique_ptr<BlockGuard>> guards_;  // of a snapshot, until the first change
 
     std::atomic<std::size_t> size_{0};  // read without a lock, so that nobody waits for a build

@@ -19,6 +19,10 @@ enum class Metric : std::uint8_t { ip, cosine, l2, l1, hamming };
 // rows of four bits a dimension.
 enum class Quantization : std::uint8_t { none, pq, sq4 };
 
+// Which parts of a snapshot are mapped; the others are read into memory. `vectors`: those that no
+// walk by codes reads, where there are codes.
+enum class Mapping : std::uint8_t { none, vectors, all };
+
 struct Params {
     std::uint32_t m = 16;              // links per node on the upper layers
     std::uint32_t max_neighbors = 32;  // links per node on layer 0

@@ -35,8 +35,8 @@ FileHeader header_of(const File& file) {
 // The sections of a file, each taken once.
 class Sections {
   public:
-    Sections(const std::string& path, const File& file, bool map)
-        : path_(path), file_(file), map_(map), header_(header_of(file)), check_(path) {}
+    Sections(const std::string& path, const File& file, Mapping mapping)
+        : path_(path), file_(file), mapping_(mapping), header_(header_of(file)), check_(path) {}
 
     const FileHeader& header() const noexcept { return header_; }
 
@@ -45,7 +45,7 @@ class Sections {
     AlignedArray<T> take(Section section, std::size_t count) {
         const Extent& extent = header_.sections[section];
         check_(extent.length == count * sizeof(T), "a section has the wrong length");
-        AlignedArray<T> out = array<T>(extent);
+        AlignedArray<T> out = array<T>(extent, mapping_ == Mapping::all);
         check_(crc32c(out.data(), extent.length) == extent.crc,
                "a section's checksum does not hold");
         return out;
@@ -56,21 +56,22 @@ class Sections {
         check_(extent.length % sizeof(T) == 0, "a section has the wrong length");
         return take<T>(section, static_cast<std::size_t>(extent.length / sizeof(T)));
     }
-    // A section of a row for each slot that is checked block by block.
+    // A section of a row for each slot, for the guard to check.
     template <class T>
     AlignedArray<T> take_rows(Section section, std::size_t row_bytes) {
         const Extent& extent = header_.sections[section];
         check_(extent.row_bytes == row_bytes && extent.length / row_bytes == header_.slots &&
                    extent.length % row_bytes == 0,
                "a section has the wrong length");
-        return array<T>(extent);
+        return array<T>(extent, maps(section));
     }
     void require_empty(std::initializer_list<Section> sections) const {
         for (const Section section : sections) {
             check_(header_.sections[section].length == 0, "a section has the wrong length");
         }
     }
-    // What checks it, to be asked for in the order of sections.
+    // What checks its blocks when they are first looked at, to be asked for in the order of
+    // sections; nullptr where it was read, for then they are checked now.
     template <class T>
     const BlockGuard* guard(Section section, const AlignedArray<T>& array, const char* what,
                             BlockGuard::Sound sound) {
@@ -81,10 +82,15 @@ class Sections {
         check_(blocks <= checksums_->size() - used_, "blocks without a checksum");
         const std::uint32_t* first = checksums_->data() + used_;
         used_ += blocks;
-        guards.push_back(std::make_unique<BlockGuard>(
+        auto guard = std::make_unique<BlockGuard>(
             "snapshot " + path_ + ": " + what,
             BlockGuard::Rows{reinterpret_cast<const std::byte*>(array.data()), row_bytes, slots},
-            std::vector<std::uint32_t>(first, first + blocks), std::move(sound)));
+            std::vector<std::uint32_t>(first, first + blocks), std::move(sound));
+        if (!maps(section)) {
+            guard->check_all();
+            return nullptr;
+        }
+        guards.push_back(std::move(guard));
         return guards.back().get();
     }
     void end() const {
@@ -94,15 +100,20 @@ class Sections {
     std::vector<std::unique_ptr<BlockGuard>> guards;
 
   private:
+    // Short codes are with the vectors: walks go by copies of them, in the rows of kBottom.
+    bool maps(Section section) const noexcept {
+        return mapping_ == Mapping::all ||
+               (mapping_ == Mapping::vectors && section != kBottom && section != kRefined);
+    }
     template <class T>
-    AlignedArray<T> array(const Extent& extent) const {
+    AlignedArray<T> array(const Extent& extent, bool map) const {
         return AlignedArray<T>(Memory(file_, static_cast<std::size_t>(extent.offset),
-                                      static_cast<std::size_t>(extent.length), map_));
+                                      static_cast<std::size_t>(extent.length), map));
     }
 
     const std::string& path_;
     const File& file_;
-    bool map_;
+    Mapping mapping_;
     FileHeader header_;
     Checker check_;
     std::optional<AlignedArray<std::uint32_t>> checksums_;
@@ -119,8 +130,8 @@ bool is_padding(const File& file, std::uint64_t from, std::uint64_t to) {
 
 }  // namespace
 
-SnapshotReader::SnapshotReader(const std::string& path, bool map)
-    : path_(path), file_(path), map_(map) {
+SnapshotReader::SnapshotReader(const std::string& path, Mapping mapping)
+    : path_(path), file_(path), mapping_(mapping) {
     const Checker check(path_);
     check(file_.size() >= sizeof(FileHeader), "shorter than its header");
     const FileHeader file = header_of(file_);
@@ -166,7 +177,7 @@ SnapshotReader::SnapshotReader(const std::string& path, bool map)
 std::vector<std::unique_ptr<BlockGuard>> SnapshotReader::read_into(Storage& storage, Graph& graph,
                                                                    CodedGraph* coded) const {
     const Checker check(path_);
-    Sections sections(path_, file_, map_);
+    Sections sections(path_, file_, mapping_);
     const FileHeader& file = sections.header();
     const auto slots = static_cast<std::size_t>(file.slots);
     const Quantiser& quantiser = storage.quantiser();
@@ -238,6 +249,7 @@ std::vector<std::unique_ptr<BlockGuard>> SnapshotReader::read_into(Storage& stor
         } else {
             sections.require_empty({kBiases});
         }
+        std::erase(guards, nullptr);
         codes.guard_by(std::move(guards));
     } else {
         sections.require_empty({kCodes, kFactors, kBiases});

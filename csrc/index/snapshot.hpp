@@ -35,7 +35,7 @@ void write_snapshot(const std::string& path, const SnapshotHeader& header, const
 class SnapshotReader {
   public:
     // Reads the header. Throws Error: storage, corrupt_file or unsupported_format.
-    SnapshotReader(const std::string& path, bool map);
+    SnapshotReader(const std::string& path, Mapping mapping);
 
     const SnapshotHeader& header() const noexcept { return header_; }
     // All empty, and made with the header's parameters. What comes back checks the blocks that
@@ -46,7 +46,7 @@ class SnapshotReader {
   private:
     std::string path_;
     File file_;
-    bool map_;
+    Mapping mapping_;
     SnapshotHeader header_{};
 };
 

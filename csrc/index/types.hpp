@@ -1,4 +1,4 @@
-// Names of metrics, element types and quantizations, and which of them go together.
+// Names of metrics, element types, quantizations and mappings, and which of them go together.
 #pragma once
 
 #include <string>
@@ -27,6 +27,8 @@ inline constexpr Named<simd::ElementType> kTypes[] = {{"float32", simd::ElementT
                                                       {"binary", simd::ElementType::binary}};
 inline constexpr Named<Quantization> kQuantizations[] = {
     {"none", Quantization::none}, {"pq", Quantization::pq}, {"sq4", Quantization::sq4}};
+inline constexpr Named<Mapping> kMappings[] = {
+    {"none", Mapping::none}, {"vectors", Mapping::vectors}, {"all", Mapping::all}};
 
 // Throws Error(config) where no entry has the name; `what` is for the message.
 template <class Enum, std::size_t N>

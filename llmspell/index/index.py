@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +30,8 @@ from llmspell.index.stats import IndexStats, stats_of
 from llmspell.index.watch import CancelToken, SearchCounters, watching
 
 __all__ = ["Index", "check_rows"]
+
+_MAPPED = {True: "all", False: "none", "vectors": "vectors"}  # by what `load` is asked for
 
 
 class Index:
@@ -455,7 +457,7 @@ class Index:
         self._core.save(os.fsencode(path), tag)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, mmap: bool = True) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, mmap: bool | Literal["vectors"] = True) -> Self:
         """Open an index that :meth:`save` wrote.
 
         The file is mapped, which takes milliseconds, and processes share its pages.
@@ -466,16 +468,24 @@ class Index:
 
         Args:
             path: of the file.
-            mmap: False reads the file into memory and checks all of it first. Where the system
-                can't map files so, it is read in any case.
+            mmap: what is mapped. ``"vectors"``: the stored vectors, and beside them such codes as
+                only changes and filters read; all else is read into memory and checked first. With
+                a quantization a search then walks in memory, and takes the vectors that it
+                compares in the end from the file, or from the system's cache of it. False:
+                nothing, the file is read into memory and checked whole. Where the system can't
+                map files so, all is read in any case.
 
         Raises:
+            InputError: ``mmap`` is none of these.
             StorageError: the file can't be read.
-            CorruptFile: a checksum, a length or a link in it does not hold. Where the file is
-                mapped, searches may raise it as well, for blocks that they are the first to see.
+            CorruptFile: a checksum, a length or a link in it does not hold. Of what is mapped
+                searches may raise it as well, for blocks that they are the first to see.
             UnsupportedFormat: another version wrote it.
         """
-        core, tag = _core.Index.load(os.fsencode(path), mmap)
+        mapped = _MAPPED.get(mmap) if isinstance(mmap, (bool, str)) else None
+        if mapped is None:
+            raise InputError(f"mmap must be True, False or 'vectors', got {mmap!r}")
+        core, tag = _core.Index.load(os.fsencode(path), mapped)
         index = cls.__new__(cls)
         index._attach(core, tag)
         return index

@@ -117,21 +117,22 @@ inline void use(Index& index) {
     index.audit({0, 0, 1, true});
 }
 
+inline constexpr Mapping kAllMappings[] = {Mapping::none, Mapping::vectors, Mapping::all};
+
 // Whether it was refused, when it was opened or later; any error but the two named ones is a
 // failure.
 inline bool refused(const std::string& path) {
-    bool refusals[2];
-    for (const bool map : {false, true}) {
-        refusals[map] = false;
+    bool refusals[3] = {};
+    for (const Mapping mapping : kAllMappings) {
         try {
-            use(*Index::load(path, nullptr, map));
+            use(*Index::load(path, nullptr, mapping));
         } catch (const Error& error) {
             CHECK(error.code() == ErrorCode::corrupt_file ||
                   error.code() == ErrorCode::unsupported_format);
-            refusals[map] = true;
+            refusals[static_cast<int>(mapping)] = true;
         }
     }
-    CHECK(refusals[0] == refusals[1]);
+    CHECK(refusals[0] == refusals[1] && refusals[0] == refusals[2]);
     return refusals[0];
 }
 

@@ -179,12 +179,24 @@ void a_tree_that_does_not_hold_is_planted_anew(const Folder& folder) {
     seal(bad);
     write(path, bad);
     CHECK(!refused(path));
-    const std::unique_ptr<Index> index = Index::load(path, nullptr);
-    index->remove(make_labels(1).data(), 1);
-    CHECK(index->audit({0, 0, 1, false}).faults.unrooted == 0);
+    for (const Mapping mapping : kAllMappings) {
+        const std::unique_ptr<Index> index = Index::load(path, nullptr, mapping);
+        index->remove(make_labels(1).data(), 1);
+        CHECK(index->audit({0, 0, 1, false}).faults.unrooted == 0);
+    }
 }
 
-// Blocks are checked when a search comes to them, and not before.
+template <class Act>
+bool refused_by(const Act& act) {
+    try {
+        act();
+    } catch (const Error& error) {
+        return error.code() == ErrorCode::corrupt_file;
+    }
+    return false;
+}
+
+// Blocks are checked when a search comes to them, and not before; what is read is at once.
 void a_damaged_block_is_found_by_the_search_that_comes_to_it(const Folder& folder) {
     const std::string path = folder.path / "index";
     constexpr std::size_t kCount = 3000, kWide = 32;
@@ -201,37 +213,35 @@ void a_damaged_block_is_found_by_the_search_that_comes_to_it(const Folder& folde
             bad[section(good, damaged) + at] ^= 1;
         }
         write(path, bad);
-        const std::unique_ptr<Index> opened = Index::load(path, nullptr);
-        std::size_t refusals = 0, right = 0;
-        for (std::size_t i = 0; i < 200; ++i) {
-            Label label = 0;
-            float score = -1.0f;
-            std::size_t found = 0;
-            SearchOptions options;
-            options.k = 1;
-            try {
-                opened->search(&vectors[i * kWide], 1, options, &label, &score, &found);
-                right += found == 1 && label == i ? 1 : 0;
-            } catch (const Error& error) {
-                CHECK(error.code() == ErrorCode::corrupt_file);
-                ++refusals;
+        CHECK(refused_by([&] { Index::load(path, nullptr, Mapping::none); }));
+        for (const Mapping mapping : {Mapping::vectors, Mapping::all}) {
+            if (damaged != kRows && mapping == Mapping::vectors) {
+                CHECK(refused_by([&] { Index::load(path, nullptr, mapping); }));
+                continue;
             }
+            const std::unique_ptr<Index> opened = Index::load(path, nullptr, mapping);
+            std::size_t refusals = 0, right = 0;
+            for (std::size_t i = 0; i < 200; ++i) {
+                Label label = 0;
+                float score = -1.0f;
+                std::size_t found = 0;
+                SearchOptions options;
+                options.k = 1;
+                if (refused_by([&] {
+                        opened->search(&vectors[i * kWide], 1, options, &label, &score, &found);
+                    })) {
+                    ++refusals;
+                } else {
+                    right += found == 1 && label == i ? 1 : 0;
+                }
+            }
+            CHECK(refusals > 0);
+            CHECK(refused_by([&] { opened->verify(); }));
+            CHECK(refused_by([&] { opened->remove(make_labels(1).data(), 1); }));
+            CHECK(refused_by([&] { opened->save(path + "-again", 1); }));
+            CHECK(opened->size() == kCount && opened->contains(0));
+            CHECK(right + refusals > 190);
         }
-        CHECK(refusals > 0);
-        const auto refused_by = [](const auto& act) {
-            try {
-                act();
-            } catch (const Error& error) {
-                return error.code() == ErrorCode::corrupt_file;
-            }
-            return false;
-        };
-        CHECK(refused_by([&] { opened->verify(); }));
-        CHECK(refused_by([&] { opened->remove(make_labels(1).data(), 1); }));
-        CHECK(refused_by([&] { opened->save(path + "-again", 1); }));
-        CHECK(opened->size() == kCount && opened->contains(0));
-        CHECK(refused_by([&] { Index::load(path, nullptr, false); }));
-        CHECK(right + refusals > 190);
     }
     write(path, good);
 }
@@ -252,7 +262,6 @@ void a_damaged_code_is_found_by_the_filter_that_lets_it_through(const Folder& fo
     std::vector<char> bytes = read(path);
     bytes[section(bytes, kCodes) + 8] ^= 1;
     write(path, bytes);
-    const std::unique_ptr<Index> opened = Index::load(path, nullptr);
     const std::vector<Label> ids = make_labels(kCount / 2);
     Filter filter;
     filter.ids = ids.data();
@@ -260,20 +269,19 @@ void a_damaged_code_is_found_by_the_filter_that_lets_it_through(const Folder& fo
     SearchOptions options;
     options.k = 1;
     options.filter = &filter;
-    bool refused = false;
-    for (std::size_t i = 0; i < 500 && !refused; ++i) {
-        Label label = 0;
-        float score = -1.0f;
-        std::size_t found = 0;
-        try {
-            opened->search(&vectors[i * kWide], 1, options, &label, &score, &found);
-            CHECK(found == 1);
-        } catch (const Error& error) {
-            CHECK(error.code() == ErrorCode::corrupt_file);
-            refused = true;
+    for (const Mapping mapping : {Mapping::vectors, Mapping::all}) {
+        const std::unique_ptr<Index> opened = Index::load(path, nullptr, mapping);
+        bool refused = false;
+        for (std::size_t i = 0; i < 500 && !refused; ++i) {
+            Label label = 0;
+            float score = -1.0f;
+            std::size_t found = 0;
+            refused = refused_by(
+                [&] { opened->search(&vectors[i * kWide], 1, options, &label, &score, &found); });
+            CHECK(refused || found == 1);
         }
+        CHECK(refused);
     }
-    CHECK(refused);
 }
 
 // What was mapped can grow, shrink and be saved, and the file stays what it was.
@@ -286,24 +294,26 @@ void changes_stay_out_of_the_file(const Folder& folder) {
         Index index(kWide, Metric::l2, simd::ElementType::f32, params);
         const std::vector<float> vectors = make_vectors(2 * kCount, kWide, 1);
         index.add(make_labels(kCount).data(), vectors.data(), kCount, false, 2);
-        index.save(path, 1);
-        const std::vector<char> before = read(path);
-        const std::unique_ptr<Index> opened = Index::load(path, nullptr);
-        CHECK(opened->stats().memory.mapped > kCount * kWide * sizeof(float));
-        opened->verify();
-        opened->remove(make_labels(kCount / 4).data(), kCount / 4);
-        for (std::size_t at = kCount; at < 2 * kCount; at += kCount / 4) {
-            opened->add(make_labels(kCount / 4, at).data(), &vectors[at * kWide], kCount / 4, false,
-                        2);
+        for (const Mapping mapping : {Mapping::vectors, Mapping::all}) {
+            index.save(path, 1);
+            const std::vector<char> before = read(path);
+            const std::unique_ptr<Index> opened = Index::load(path, nullptr, mapping);
+            CHECK(opened->stats().memory.mapped >= kCount * kWide * sizeof(float));
+            opened->verify();
+            opened->remove(make_labels(kCount / 4).data(), kCount / 4);
+            for (std::size_t at = kCount; at < 2 * kCount; at += kCount / 4) {
+                opened->add(make_labels(kCount / 4, at).data(), &vectors[at * kWide], kCount / 4,
+                            false, 2);
+            }
+            CHECK(opened->size() == 2 * kCount - kCount / 4);
+            const Audit audit = opened->audit({500, 0, 2, false});
+            CHECK(audit.faults.sound() && audit.lost.size() < 10);
+            CHECK(read(path) == before);
+            opened->remove(make_labels(2 * kCount - 100).data(), 2 * kCount - 100);
+            CHECK(opened->size() == 100);
+            opened->save(path, 2);
+            CHECK(Index::load(path, nullptr, mapping)->size() == 100);
         }
-        CHECK(opened->size() == 2 * kCount - kCount / 4);
-        const Audit audit = opened->audit({500, 0, 2, false});
-        CHECK(audit.faults.sound() && audit.lost.size() < 10);
-        CHECK(read(path) == before);
-        opened->remove(make_labels(2 * kCount - 100).data(), 2 * kCount - 100);
-        CHECK(opened->size() == 100);
-        opened->save(path, 2);
-        CHECK(Index::load(path, nullptr)->size() == 100);
     }
 }
 

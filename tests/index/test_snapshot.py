@@ -6,6 +6,7 @@ import signal
 import struct
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -322,23 +323,29 @@ def test_errors_name_paths_that_are_not_utf8(tmp_path: Path) -> None:
     assert path in str(refused.value)
 
 
-@pytest.mark.parametrize("quantization", ["none", "pq"])
+@pytest.mark.parametrize("quantization", ["none", "pq", "sq4"])
 def test_mapped_index_answers_as_one_in_memory(tmp_path: Path, quantization: Quantization) -> None:
     index = _index(3_000, quantization=quantization)
     index.save(tmp_path / "index")
     mapped = Index.load(tmp_path / "index")
+    partly = Index.load(tmp_path / "index", mmap="vectors")
     read = Index.load(tmp_path / "index", mmap=False)
     (tmp_path / "index").unlink()
     for part in (0, 1):  # before and behind a change
         queries = clustered(50, 12, 2 + part)
-        for other in (mapped, read):
+        for other in (mapped, partly, read):
             found, wanted = other.search(queries, 10), index.search(queries, 10)
             np.testing.assert_array_equal(found.ids, wanted.ids)
             np.testing.assert_array_equal(found.scores, wanted.scores)
-        for each in (index, mapped, read):
+        for each in (index, mapped, partly, read):
             each.delete(np.arange(0, 300, 3))
             each.upsert(np.arange(5_000, 6_000), clustered(1_000, 12, 7 + part), threads=1)
     mapped.verify()
+    partly.save(tmp_path / "again")
+    np.testing.assert_array_equal(
+        Index.load(tmp_path / "again", mmap="vectors").search(queries, 10).ids,
+        partly.search(queries, 10).ids,
+    )
 
 
 def test_mapped_bytes_are_counted_apart(tmp_path: Path) -> None:
@@ -350,6 +357,27 @@ def test_mapped_bytes_are_counted_apart(tmp_path: Path) -> None:
     assert read.mapped == 0
     assert mapped.total < read.total / 2
     assert mapped.mapped + mapped.total == pytest.approx(read.total, rel=0.05)
+
+
+@pytest.mark.parametrize("quantization", ["none", "pq", "sq4"])
+def test_what_walks_read_is_in_memory_where_vectors_are_mapped(
+    tmp_path: Path, quantization: Quantization
+) -> None:
+    index = _index(5_000, quantization=quantization)
+    index.save(tmp_path / "index")
+    held = Index.load(tmp_path / "index", mmap=False).stats().memory
+    partly = Index.load(tmp_path / "index", mmap="vectors").stats().memory
+    assert partly.vectors == 0
+    assert held.vectors <= partly.mapped < held.vectors + held.codes + 4_096
+    for part in ("ids", "bottom_layer", "upper_layers", "refined_codes", "codebook"):
+        assert getattr(partly, part) == getattr(held, part), part
+
+
+@pytest.mark.parametrize("mmap", ["all", "links", "", 1, 0, None])
+def test_what_cannot_be_mapped_is_refused(tmp_path: Path, mmap: Any) -> None:
+    _index(100).save(tmp_path / "index")
+    with pytest.raises(errors.InputError, match="mmap must be True, False or 'vectors'"):
+        Index.load(tmp_path / "index", mmap=mmap)
 
 
 def test_processes_beside_each_other_change_their_own(tmp_path: Path) -> None:
