@@ -69,8 +69,13 @@ class IndexParams:
 
     @classmethod
     def memory_optimized(cls) -> Self:
-        """Few links, fast build: up to about 10 thousand vectors."""
-        return cls(m=8, ef_construction=100, ef_search=50, max_neighbors=16)
+        """The least memory: save the index and load it with ``mmap="vectors"``.
+
+        Searches walk by four bits a dimension and read the vectors of the last few from the file.
+        It is for a hundred dimensions or more and the metrics ip, cosine and l2; an index that
+        holds its vectors in memory has its four-bit rows besides.
+        """
+        return cls(m=16, ef_construction=200, ef_search=100, max_neighbors=32, quantization="sq4")
 
     @classmethod
     def balanced(cls) -> Self:
@@ -89,10 +94,14 @@ class IndexParams:
 
     @classmethod
     def for_scale(cls, n: int) -> Self:
-        """The preset for ``n`` vectors: up to 10K, 100K, 1M, and beyond."""
+        """Parameters for ``n`` vectors in memory: few links up to 10K, then presets by size.
+
+        They are :meth:`balanced` up to 100K, :meth:`performance` up to 1M, and
+        :meth:`distributed`.
+        """
         _require_int("n", n, 0, 1 << 32)
         if n <= 10_000:
-            return cls.memory_optimized()
+            return cls(m=8, ef_construction=100, ef_search=50, max_neighbors=16)
         if n <= 100_000:
             return cls.balanced()
         if n <= 1_000_000:

@@ -28,6 +28,6 @@ JsonOption = Annotated[
 ]
 PresetOption = Annotated[
     Literal["memory_optimized", "balanced", "performance", "distributed"],
-    typer.Option("--preset", help="Index parameters, by the number of vectors to come."),
+    typer.Option("--preset", help="Index parameters, by memory or by vectors to come."),
 ]
 TenantArgument = Annotated[str, typer.Argument(metavar="TENANT", help="Id of the tenant.")]
