@@ -31,7 +31,9 @@ OURS = (
     "llmspell:float16",
     "llmspell:int8",
     "llmspell:float16-pq",
+    "llmspell:float16-pq-mapped",
     "llmspell:float16-sq4",
+    "llmspell:float16-sq4-mapped",
 )
 EF_SEARCH = (
     *(10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512),

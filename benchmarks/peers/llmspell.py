@@ -1,4 +1,4 @@
-"""This repository's own index, by element type and quantization."""
+"""This repository's own index, by element type, quantization, and where its vectors lie."""
 
 from __future__ import annotations
 
@@ -24,18 +24,25 @@ from llmspell.index import Index
 from llmspell.index.arrays import IdBitmap
 
 DISTRIBUTION = "llmspell"
-VARIANTS = ("float32", "float16", "int8", "float32-pq", "float16-pq", "int8-pq", "float16-sq4")
+VARIANTS = (
+    *("float32", "float16", "int8", "float32-pq", "float16-pq", "int8-pq", "float16-sq4"),
+    *("float16-pq-mapped", "float16-sq4-mapped"),
+)
 
 
 def make(setup: Setup, variant: str) -> Peer:
-    """:class:`llmspell.Index`; ``variant`` is its element type and, after ``-``, quantization."""
+    """:class:`llmspell.Index`; ``variant`` is its element type and, after ``-``, quantization.
+
+    With ``mapped`` behind these it is saved and opened again once it is built, the vectors mapped.
+    """
     return _Llmspell(setup, variant)
 
 
 class _Llmspell:
     def __init__(self, setup: Setup, variant: str) -> None:
-        dtype, _, quantization = variant.partition("-")
+        dtype, quantization, mapped = [*variant.split("-"), "none", ""][:3]
         self._setup = setup
+        self._mapped = mapped == "mapped"
         self._index = Index(
             dim=setup.dim,
             metric=cast(Metric, setup.metric),
@@ -44,7 +51,7 @@ class _Llmspell:
                 m=setup.m,
                 ef_construction=setup.ef_construction,
                 seed=setup.seed,
-                quantization=cast(Quantization, quantization or "none"),
+                quantization=cast(Quantization, quantization),
             ),
         )
 
@@ -56,11 +63,15 @@ class _Llmspell:
             "ef_construction": params.ef_construction,
             "element_type": self._index.dtype,
             "quantization": params.quantization,
+            "vectors_mapped": self._mapped,
             "simd": _core.simd_level(),
         }
 
     def build(self, vectors: FloatMatrix) -> None:
         self.insert(np.arange(len(vectors)), vectors, self._setup.build_threads)
+        if self._mapped:
+            self.save(Path(self._setup.scratch), vectors)
+            self.load(Path(self._setup.scratch))
 
     def prepare(self, queries: FloatMatrix) -> Sequence[Any]:
         return list(queries)
@@ -77,7 +88,9 @@ class _Llmspell:
         self._index.save(folder / "index.llmspell")
 
     def load(self, folder: Path) -> None:
-        self._index = Index.load(folder / "index.llmspell")
+        self._index = Index.load(
+            folder / "index.llmspell", mmap="vectors" if self._mapped else True
+        )
 
     def allow(self, allowed: NDArray[np.bool_]) -> Any:
         return IdBitmap(np.packbits(allowed, bitorder="little"))

@@ -27,6 +27,7 @@ def test_every_variant_of_ours_reaches_high_recall(folder: Path) -> None:
     for peer in result["peers"]:
         assert peer["points"][-1]["recall"] > 0.95
         parts = [peer["parameters"][name] for name in ("element_type", "quantization")]
+        parts += ["mapped"] if peer["parameters"]["vectors_mapped"] else []
         assert "-".join(part for part in parts if part != "none") == peer["variant"]
         assert peer["ratio_to_hnswlib"] == {}
 
