@@ -125,6 +125,12 @@ py::dict stats(const Index& self) {
     return out;
 }
 
+void compact(Index& self, const py::object& watch) {
+    index::Watch* const of_call = watch.is_none() ? nullptr : watch.cast<index::Watch*>();
+    const py::gil_scoped_release unlocked;  // a pass over the graph
+    self.compact(of_call);
+}
+
 py::dict audit(Index& self, std::size_t sample, std::uint64_t seed, unsigned threads, bool repair) {
     const index::Audit found = [&] {
         const py::gil_scoped_release unlocked;  // searches for all vectors
@@ -197,6 +203,7 @@ void register_index(py::module_& module) {
         .def_static("load", &load, "path"_a, "mapped"_a)
         .def("verify", &Index::verify, py::call_guard<py::gil_scoped_release>())
         .def("stats", &stats)
+        .def("compact", &compact, "watch"_a = py::none())
         .def("audit", &audit, "sample"_a, "seed"_a, "threads"_a, "repair"_a)
         .def("__len__", &Index::size)
         .def("__contains__", &Index::contains, "label"_a,

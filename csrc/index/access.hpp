@@ -1,59 +1,32 @@
 // How the methods of Index get at it: its locks, and the scratch of its searches.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
-#include <thread>
 #include <utility>
 
 #include "index/index.hpp"
 
 namespace llmspell::index {
 
+// What a search holds.
 class Index::SharedLock {
   public:
-    explicit SharedLock(const Index& index, const Watch* watch = nullptr) {
-        if (watch != nullptr && watch->may_stop()) {
-            wait(index, *watch);
-            return;
-        }
-        index.turnstile_.lock();
-        index.turnstile_.unlock();
-        lock_ = std::shared_lock(index.mutex_);
-    }
+    explicit SharedLock(const Index& index, const Watch* watch = nullptr)
+        : entry_((index.readers_.lock_shared(watch), index.readers_), std::adopt_lock) {}
 
   private:
-    // A search that may be stopped may be so while it waits for a change: it asks again and again.
-    void wait(const Index& index, const Watch& watch) {
-        constexpr int kYields = 16;
-        constexpr std::chrono::microseconds kPause{100};
-        lock_ = std::shared_lock(index.mutex_, std::defer_lock);
-        for (int turn = 0;; ++turn) {
-            watch.check();
-            if (index.turnstile_.try_lock()) {
-                index.turnstile_.unlock();
-                if (lock_.try_lock()) return;
-            }
-            if (turn < kYields) {
-                std::this_thread::yield();
-            } else {
-                std::this_thread::sleep_for(kPause);
-            }
-        }
-    }
-
-    std::shared_lock<std::shared_mutex> lock_;
+    SharedEntry entry_;
 };
 
-class Index::ExclusiveLock {
+// A short step of a change, during which nobody searches or links.
+class Index::ExclusiveStep {
   public:
-    explicit ExclusiveLock(const Index& index) : turn_(index.turnstile_), lock_(index.mutex_) {}
+    explicit ExclusiveStep(const Index& index) : links_(index.writers_), index_(index.readers_) {}
 
   private:
-    std::unique_lock<std::mutex> turn_;
-    std::unique_lock<std::shared_mutex> lock_;
+    ExclusiveEntry links_, index_;
 };
 
 // A search's scratch, given back for the next one.

@@ -118,10 +118,10 @@ bool link_on_layer(const Storage& storage, Graph& graph, const Params& params, S
     const Query query = storage.quantiser().query_of_row(storage.row(slot), context.query);
     Candidate start{0.0f, graph.entry()};
     storage.keys(query, &start.slot, 1, &start.key);
-    start = descend(storage, graph, query, start, graph.max_level(), level, context, nullptr);
+    start = descend(storage, graph, query, start, graph.max_level(), level, context);
     context.visited.reset(graph.slots());
     beam_search(storage, graph, query, start, level, params.ef_construction, 0, AcceptAll{},
-                context, nullptr);
+                context);
     for (std::size_t i = 0; i < context.beam.size(); ++i) {
         const Slot near = context.beam[i].slot;
         const std::span<const Slot> there = graph.links(near, level);

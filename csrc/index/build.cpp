@@ -37,28 +37,30 @@ class Linker {
   public:
     Linker(const Storage& storage, Graph& graph, const Params& params, const Sq4* rounded = nullptr)
         : storage_(storage), graph_(graph), params_(params), rounded_(rounded) {}
-    // Where several threads link each its own share of `batch`, from the first to the last.
+    // Where others link at the same time, several threads among them each its own share of `batch`,
+    // from the first to the last.
     Linker(const Storage& storage, Graph& graph, const Params& params, const Sq4* rounded,
-           std::span<const Slot> batch, std::size_t threads, NodeLocks& locks)
+           std::span<const Slot> batch, std::size_t threads, LinkLocks& locks)
         : Linker(storage, graph, params, rounded) {
         batch_ = batch;
         threads_ = threads;
-        locks_ = &locks;
+        locks_ = &locks.nodes;
+        entry_mutex_ = &locks.entry;
     }
 
     void link(Slot slot, SearchContext& context) {
         const std::size_t turn = started_.fetch_add(1, std::memory_order_relaxed);
         const int level = graph_.level(slot);
         // A node above all others becomes the entry: nobody else may read the entry meanwhile.
-        std::unique_lock<std::mutex> entry_lock(entry_mutex_);
-        const int top = graph_.max_level();
-        const Slot entry = graph_.entry();
+        std::unique_lock<std::mutex> entry_lock;
+        if (entry_mutex_ != nullptr) entry_lock = std::unique_lock(*entry_mutex_);
+        const auto [entry, top] = graph_.top();
         if (entry == kNoSlot) {
             graph_.set_entry(slot, level);
             graph_.plant_tree(slot);
             return;
         }
-        if (level <= top) entry_lock.unlock();
+        if (level <= top && entry_lock.owns_lock()) entry_lock.unlock();
 
         context.prepare(graph_.slots(), params_.max_neighbors);
         const Query query = storage_.quantiser().query_of_row(storage_.row(slot), context.query);
@@ -66,12 +68,12 @@ class Linker {
         Slot at = by_rows(query, context, [&](const auto& rows, const auto& of_rows) {
             Candidate start{0.0f, entry};
             rows.keys(of_rows, &start.slot, 1, &start.key);
-            return descend(rows, graph_, of_rows, start, top, level, context, locks_).slot;
+            return descend(rows, graph_, of_rows, start, top, level, context).slot;
         });
         std::vector<std::vector<Slot>> chosen(static_cast<std::size_t>(std::min(level, top)) + 1);
         for (int l = std::min(level, top); l >= 0; --l) {
             choose(slot, query, at, l, context);
-            if (l == 0 && locks_ != nullptr) add_unseen(slot, query, turn, context);
+            if (l == 0 && threads_ > 1) add_unseen(slot, query, turn, context);
             if (!context.candidates.empty()) at = context.candidates.front().slot;
             select_neighbours(storage_, context.candidates, params_.m, chosen[l], context);
         }
@@ -80,7 +82,14 @@ class Linker {
         for (int l = 0; l < static_cast<int>(chosen.size()); ++l) {
             attach(slot, chosen[l], l, context);
         }
-        if (level > top) graph_.set_entry(slot, level);
+        if (level <= top) return;
+        // The tree's root from now on: it links to the one before, and so on to all.
+        {
+            const NodeLock lock(locks_, slot);
+            graph_.reroot(slot, entry);
+            add_link(slot, entry, 0, context);
+        }
+        graph_.set_entry(slot, level);
     }
 
     // Links a node of the graph on layer 0 anew, from the entry, so that all it meets has a parent.
@@ -112,14 +121,13 @@ class Linker {
         by_rows(query, context, [&](const auto& rows, const auto& of_rows) {
             Candidate from{0.0f, start};
             rows.keys(of_rows, &from.slot, 1, &from.key);
-            if (storage_.deleted() == 0) {
-                beam_search(rows, graph_, of_rows, from, level, ef, 0, AcceptAll{}, context,
-                            locks_);
+            if (storage_.going() == 0) {
+                beam_search(rows, graph_, of_rows, from, level, ef, 0, AcceptAll{}, context);
                 return;
             }
             beam_search(
                 rows, graph_, of_rows, from, level, ef, kMaxDetour * ef,
-                [this](Slot s) { return storage_.is_live(s); }, context, locks_);
+                [this](Slot s) { return storage_.stays(s); }, context);
             // Where a whole region was deleted, what is left of it still leads to the rest.
             if (context.accepted.size() >= params_.m) found = &context.accepted;
         });
@@ -182,9 +190,9 @@ class Linker {
             if (adopt(candidate.slot, slot, context)) return;
         }
         // Each of a few hundred has its share of children: somewhere below the nearest is room.
-        Slot at = std::find_if(context.candidates.begin(), context.candidates.end(),
-                               [&](const Candidate& c) { return graph_.rooted(c.slot); })
-                      ->slot;
+        const auto rooted = std::find_if(context.candidates.begin(), context.candidates.end(),
+                                         [&](const Candidate& c) { return graph_.rooted(c.slot); });
+        Slot at = rooted == context.candidates.end() ? graph_.entry() : rooted->slot;
         while (!adopt(at, slot, context)) at = first_child(at);
     }
 
@@ -247,7 +255,7 @@ class Linker {
     std::size_t threads_ = 1;
     NodeLocks* locks_ = nullptr;
     std::atomic<std::size_t> started_{0};
-    std::mutex entry_mutex_;
+    std::mutex* entry_mutex_ = nullptr;
 };
 
 }  // namespace
@@ -293,36 +301,59 @@ std::vector<Slot> choose_extras(const std::vector<Candidate>& candidates,
     return extras;
 }
 
-void link_all(const Storage& storage, Graph& graph, const Params& params,
-              std::span<const Slot> slots, unsigned threads, const Sq4* rounded) {
+void add_nodes(const Storage& storage, Graph& graph, const Params& params,
+               std::span<const Slot> slots) {
     graph.resize(storage.slots());
     for (const Slot slot : slots) graph.add_node(slot, level_of(storage.label(slot), params));
-    threads = static_cast<unsigned>(std::clamp<std::size_t>(slots.size() / 64, 1, threads));
-    const Slot entry = graph.entry();
-    const auto link_by = [&](Linker&& linker) {
-        parallel_for(
-            slots.size(), threads, [] { return SearchContext{}; },
-            [&](std::size_t i, SearchContext& context) { linker.link(slots[i], context); });
-    };
-    if (threads > 1) {
-        NodeLocks locks;
-        link_by(Linker(storage, graph, params, rounded, slots, threads, locks));
-    } else {
-        link_by(Linker(storage, graph, params, rounded));
-    }
-    if (graph.entry() != entry) reconnect(storage, graph, params);
 }
 
-void reconnect(const Storage& storage, Graph& graph, const Params& params) {
+void link_nodes(const Storage& storage, Graph& graph, const Params& params,
+                std::span<const Slot> slots, unsigned threads, const Sq4* rounded, LinkLocks& locks,
+                const std::function<SharedEntry(Slot)>& enter) {
+    threads = static_cast<unsigned>(std::clamp<std::size_t>(slots.size() / 64, 1, threads));
+    Linker linker(storage, graph, params, rounded, slots, threads, locks);
+    std::atomic<bool> ended{false};
+    parallel_for(
+        slots.size(), threads, [] { return SearchContext{}; },
+        [&](std::size_t i, SearchContext& context) {
+            if (ended) return;
+            const SharedEntry entry = enter(slots[i]);
+            if (entry.owns_lock()) {
+                linker.link(slots[i], context);
+            } else {
+                ended = true;
+            }
+        });
+}
+
+void link_all(const Storage& storage, Graph& graph, const Params& params,
+              std::span<const Slot> slots, unsigned threads, const Sq4* rounded) {
+    add_nodes(storage, graph, params, slots);
+    LinkLocks locks;
+    Gate gate;
+    link_nodes(storage, graph, params, slots, threads, rounded, locks,
+               [&](Slot) { return SharedEntry(gate); });
+}
+
+void reconnect(const Storage& storage, Graph& graph, const Params& params,
+               std::span<const Slot> doomed) {
     if (graph.empty()) return;
+    // Nor what is still to be linked, and may not have its codes yet.
+    std::vector<Slot> left_out(doomed.begin(), doomed.end());
+    for (Slot slot = 0; slot < graph.slots(); ++slot) {
+        const bool waits = storage.state(slot) == SlotState::staged && !graph.rooted(slot);
+        if (graph.contains(slot) && waits) left_out.push_back(slot);
+    }
+    std::sort(left_out.begin(), left_out.end());
     graph.plant_tree(graph.entry());
-    graph.grow_tree(graph.entry());
+    graph.grow_tree(graph.entry(), left_out);
     Linker linker(storage, graph, params);
     SearchContext context;
     for (Slot slot = 0; slot < graph.slots(); ++slot) {
         if (!graph.contains(slot) || graph.rooted(slot)) continue;
+        if (std::binary_search(left_out.begin(), left_out.end(), slot)) continue;
         linker.relink(slot, context);
-        graph.grow_tree(slot);
+        graph.grow_tree(slot, left_out);
     }
 }
 

@@ -1,6 +1,8 @@
 #include "index/coded.hpp"
 
 #include <algorithm>
+#include <cstring>
+#include <utility>
 
 #include "base/parallel.hpp"
 
@@ -8,6 +10,7 @@ namespace llmspell::index {
 namespace {
 
 constexpr std::size_t kMaxStarts = 256;
+constexpr std::size_t kSurveyed = 10, kFewest = kSurveyed + 2;  // nearest; vectors of a survey
 
 // A walk that goes by distance takes at most so many times the steps it takes on average: hard
 // queries gain little by more.
@@ -26,8 +29,7 @@ CodedGraph::CodedGraph(const Quantiser& quantiser, const Params& params)
     if (rounded_ || 2 * refined.row_bytes() < quantiser.row_bytes()) refined_ = std::move(refined);
 }
 
-void CodedGraph::train(const Storage& storage, Graph& graph, std::span<const Slot> slots,
-                       unsigned threads) {
+void CodedGraph::train(const Storage& storage, std::span<const Slot> slots, unsigned threads) {
     trained_for_ = slots.size();
     useful_ = true;
     if (rounded_) {
@@ -42,13 +44,14 @@ void CodedGraph::train(const Storage& storage, Graph& graph, std::span<const Slo
     }
     codes_.train(std::move(sample));
     reach_.clear();
+    surveyed_for_ = 0;
+    codes_.resize(storage.capacity());
     encode(storage, slots, threads);
     useful_ = tells_neighbours(storage, slots);
     if (!useful_) {
         codes_.clear();
         drop_rounded();
     }
-    graph.set_row_bytes(useful_ ? codes_.layout().bytes() : 0);
 }
 
 bool CodedGraph::outgrown(const Storage& storage) const noexcept {
@@ -57,9 +60,13 @@ bool CodedGraph::outgrown(const Storage& storage) const noexcept {
            storage.live() >= kGrowth * trained_for_;
 }
 
+void CodedGraph::resize(std::size_t slots) {
+    if (walks_rows()) codes_.resize(slots);
+    if (round_) refined_->resize(slots);
+}
+
 void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, unsigned threads) {
-    if (!useful_ || rounded_) return;
-    codes_.resize(storage.slots());
+    if (!useful_) return;
     struct Scratch {
         std::vector<float> vector;
         CodeScratch code;
@@ -69,7 +76,8 @@ void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, uns
         [&] { return Scratch{std::vector<float>(storage.quantiser().dim()), {}}; },
         [&](std::size_t i, Scratch& scratch) {
             storage.quantiser().decode(storage.row(slots[i]), scratch.vector.data());
-            codes_.set(slots[i], scratch.vector.data(), scratch.code);
+            if (!rounded_) codes_.set(slots[i], scratch.vector.data(), scratch.code);
+            if (round_) refined_->set(slots[i], scratch.vector.data());
         });
 }
 
@@ -79,10 +87,30 @@ void CodedGraph::wipe(Slot slot) noexcept {
     if (round_) refined_->wipe(slot);
 }
 
-void CodedGraph::renumber(const std::vector<Slot>& moved, std::size_t live) {
-    if (!useful_) return;
-    if (!rounded_) codes_.renumber(moved, live);
-    if (round_) refined_->renumber(moved, live);
+CodedGraph::Arrays CodedGraph::renumbered(const std::vector<Slot>& moved, std::size_t live) const {
+    Arrays fresh;
+    if (round_) fresh.refined = refined_->renumbered(moved, live);
+    if (!walks_rows()) return fresh;
+    fresh.codes = codes_.renumbered(moved, live);
+    fresh.root = moved[starts_.root];
+    fresh.nodes = live;
+    fresh.start_rows.resize(starts_.rows.size());
+    std::memcpy(fresh.start_rows.data(), starts_.rows.data(), starts_.rows.size());
+    const std::size_t row_bytes = codes_.layout().one_block().bytes();
+    for (std::size_t row = 0; row < starts_.count; ++row) {
+        auto* ids = reinterpret_cast<Slot*>(fresh.start_rows.data() + row * row_bytes);
+        for (std::size_t i = 0; i < kBlock && ids[i] != kNoSlot; ++i) ids[i] = moved[ids[i]];
+    }
+    return fresh;
+}
+
+void CodedGraph::adopt(Arrays arrays) noexcept {
+    if (round_) refined_->restore(std::move(arrays.refined));
+    if (!walks_rows()) return;
+    codes_.restore(std::move(arrays.codes));
+    starts_.rows = std::move(arrays.start_rows);
+    starts_.root = arrays.root;
+    starts_.nodes = arrays.nodes;
 }
 
 void CodedGraph::clear() noexcept {
@@ -90,57 +118,57 @@ void CodedGraph::clear() noexcept {
     drop_rounded();
     starts_ = {};
     reach_.clear();
-    start_rows_ = nodes_ = trained_for_ = 0;
+    trained_for_ = surveyed_for_ = 0;
     useful_ = false;
-    root_ = kNoSlot;
 }
 
-void CodedGraph::pack(Graph& graph, bool removed, unsigned threads) {
-    const std::vector<Slot> changed = graph.take_changed();
-    if (!useful_ || rounded_) return;
-    struct Scratch {
-        std::vector<Slot> places;
-    };
+void CodedGraph::attach(Graph& graph, unsigned threads) {
+    join(graph);
+    if (!walks_rows()) return;
+    constexpr std::size_t kAtOnce = 64;
+    const std::size_t parts = (graph.slots() + kAtOnce - 1) / kAtOnce;
     parallel_for(
-        changed.size(), changed.size() < 256 ? 1 : threads, [] { return Scratch{}; },
-        [&](std::size_t i, Scratch& scratch) {
-            const Slot slot = changed[i];
-            if (!graph.contains(slot)) return;
-            const std::span<const Slot> links = graph.links(slot, 0), extras = graph.extras(slot);
-            scratch.places.assign(links.begin(), links.end());
-            scratch.places.insert(scratch.places.end(), extras.begin(), extras.end());
-            codes_.pack(graph.bottom_row(slot), codes_.layout(), scratch.places);
+        parts, parts < 4 ? 1 : threads, [] { return 0; },
+        [&](std::size_t part, int) {
+            const std::size_t end = std::min((part + 1) * kAtOnce, graph.slots());
+            for (auto slot = static_cast<Slot>(part * kAtOnce); slot < end; ++slot) {
+                if (graph.contains(slot)) graph.pack_row(slot);
+            }
         });
-    if (removed || graph.slots() >= 2 * nodes_ || graph.entry() != root_) choose_starts(graph);
+    starts_ = choose_starts(graph);
 }
 
 // Nodes of the upper layers are a sample of all; the table is short enough to look at as a whole.
-void CodedGraph::choose_starts(const Graph& graph) {
+CodedGraph::Starts CodedGraph::choose_starts(const Graph& graph) const {
     std::vector<Slot> upper;
     for (Slot slot = 0; slot < graph.slots(); ++slot) {
-        if (graph.level(slot) > 0) upper.push_back(slot);
+        // Those without a parent are about to be linked, or to go.
+        if (graph.level(slot) > 0 && graph.rooted(slot)) upper.push_back(slot);
     }
     std::vector<Slot> chosen;
     const std::size_t count = std::min(upper.size(), kMaxStarts);
     for (std::size_t i = 0; i < count; ++i) chosen.push_back(upper[i * upper.size() / count]);
 
     const RowLayout layout = codes_.layout().one_block();
-    root_ = graph.entry();
-    nodes_ = graph.slots();
-    start_rows_ = (count + kBlock - 1) / kBlock + 1;
-    starts_.resize(start_rows_ * layout.bytes());
+    Starts starts;
+    starts.root = graph.entry();
+    starts.nodes = graph.slots();
+    starts.count = (count + kBlock - 1) / kBlock + 1;
+    starts.rows.resize(starts.count * layout.bytes());
     const auto pack_row = [&](std::size_t row, std::span<const Slot> slots) {
-        codes_.pack(starts_.data() + row * layout.bytes(), layout, slots);
+        codes_.pack(starts.rows.data() + row * layout.bytes(), layout, slots);
     };
     for (std::size_t first = 0; first < count; first += kBlock) {
         pack_row(first / kBlock, std::span(chosen).subspan(first, std::min(kBlock, count - first)));
     }
-    pack_row(start_rows_ - 1, std::span(&root_, 1));
+    pack_row(starts.count - 1, std::span(&starts.root, 1));
+    return starts;
 }
 
 WalkRows CodedGraph::rows_of(const Graph& graph, const Storage& storage,
                              bool refine) const noexcept {
-    WalkRows rows{graph.bottom_row(0), graph.row_bytes(), codes_.layout(), graph.guard()};
+    WalkRows rows{graph.bottom_row(0), graph.row_bytes(), codes_.layout(), graph.guard(),
+                  &graph.versions()};
     if (refine) {
         rows.later = reinterpret_cast<const std::byte*>(refined_->rows().data());
         rows.later_stride = rows.later_bytes = refined_->row_bytes();
@@ -154,9 +182,9 @@ WalkRows CodedGraph::rows_of(const Graph& graph, const Storage& storage,
 
 void CodedGraph::search(const Storage& storage, const Graph& graph, const float* vector,
                         const Query& query, std::size_t ef, std::size_t wanted,
-                        SearchContext& context, Slot passed_by) const {
+                        SearchContext& context, Slot passed_by, bool goes_by_reach) const {
     const RowLayout start_layout = codes_.layout().one_block();
-    const WalkRows starts{starts_.data(), start_layout.bytes(), start_layout};
+    const WalkRows starts{starts_.rows.data(), start_layout.bytes(), start_layout};
     const bool refine = refines(ef, wanted);
     const WalkRows rows = rows_of(graph, storage, refine);
     WalkQuery walk_query = codes_.query(vector, context.code);
@@ -164,7 +192,7 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
     for (int pass = 0; pass < 2 && codes_.layout().has_bias; ++pass) {
         context.walk.reset(passed_by == kNoSlot ? 1 : 2, 0);
         if (passed_by != kNoSlot) pass_by(passed_by, walk_query, context.walk);
-        codes_.kernels().walk(starts, start_rows_, rows, walk_query, context.walk);
+        codes_.kernels().walk(starts, starts_.count, rows, walk_query, context.walk);
         if (context.walk.size == 0) break;  // codes that no index makes
         const Slot* nearest = context.walk.slots();
         if (context.walk.size > 1 && *nearest == passed_by) ++nearest;
@@ -175,43 +203,45 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
     const auto walk = [&](std::size_t width, std::size_t most, const WalkReach& reach) {
         context.walk.reset(kept_of(most), most, reach);
         if (passed_by != kNoSlot) pass_by(passed_by, walk_query, context.walk);
-        codes_.kernels().walk(starts, start_rows_, rows, walk_query, context.walk);
+        codes_.kernels().walk(starts, starts_.count, rows, walk_query, context.walk);
         order(storage, context.walk, vector, query, wanted, refine, context);
         return context.accepted.size() >= wanted || context.walk.size < width;
     };
-    // Room for as many deleted ones as there are on average, twice over.
-    const auto with_deleted = [&](std::size_t count) {
-        return count + 2 * count * storage.deleted() / (storage.live() + storage.deleted());
+    // Room for as many as there are on average of those that can't be returned, twice over.
+    const std::size_t hidden = storage.hidden();
+    const auto with_hidden = [&](std::size_t count) {
+        return count + 2 * count * hidden / (storage.live() + hidden);
     };
-    std::size_t width = with_deleted(ef);
-    if (reach_.known()) {
-        const std::size_t k = with_deleted(wanted) + (passed_by == kNoSlot ? 0 : 1);
+    std::size_t width = with_hidden(ef);
+    if (goes_by_reach && reach_.known()) {
+        const std::size_t k = with_hidden(wanted) + (passed_by == kNoSlot ? 0 : 1);
         walk(width, kMostSteps * width, reach_.at(k, width));
         if (context.accepted.size() >= wanted) return;
     }
     while (!walk(width, width, {})) width *= 2;
 }
 
-void CodedGraph::survey(const Storage& storage, const Graph& graph) {
-    constexpr std::size_t kQueries = 64, kNearest = 10;
-    if (!useful_ || rounded_ || (reach_.known() && storage.live() < 2 * surveyed_for_)) return;
+bool CodedGraph::is_survey_due(const Storage& storage) const noexcept {
+    return walks_rows() && storage.live() >= kFewest && storage.live() >= 2 * surveyed_for_;
+}
+
+Reach CodedGraph::survey(const Storage& storage, const Graph& graph) const {
+    constexpr std::size_t kQueries = 64;
     std::vector<Slot> live;
     for (Slot slot = 0; slot < graph.slots(); ++slot) {
         if (graph.contains(slot) && storage.is_live(slot)) live.push_back(slot);
     }
-    surveyed_for_ = live.size();
     const std::size_t queries = std::min(kQueries, live.size());
-    if (live.size() < kNearest + 2) return;
     Reach found(storage.quantiser().metric());
     found.start(codes_.codebook().nearest());
-    reach_.clear();  // walks of a fixed width tell
     SearchContext context;
     std::vector<float> vector(storage.quantiser().dim()), estimates, errors;
     for (std::size_t i = 0; i < queries; ++i) {
         const Slot slot = live[i * live.size() / queries];
         const Query query = storage.quantiser().query_of_row(storage.row(slot), context.row_query);
         storage.quantiser().decode(storage.row(slot), vector.data());
-        search(storage, graph, vector.data(), query, Reach::kRanks, kNearest, context, slot);
+        search(storage, graph, vector.data(), query, Reach::kRanks, kSurveyed, context, slot,
+               false);  // walks of a fixed width tell
         const WalkPool& pool = context.walk;
         estimates.clear();
         errors.clear();
@@ -226,7 +256,7 @@ void CodedGraph::survey(const Storage& storage, const Graph& graph) {
         if (!estimates.empty()) found.add_walk(estimates, errors);
     }
     found.finish();
-    reach_ = std::move(found);
+    return found;
 }
 
 // Whether what a walk keeps is ordered by four-bit rows first: of few, those would rule out too few

@@ -2,8 +2,9 @@
 //
 // With quantization pq a walk estimates keys from the codes in the graph's rows; what it finds
 // nearest is ordered by better codes first, and the nearest of these by the stored rows. With sq4
-// there are the better codes alone, rows of four bits a dimension, and a walk goes by these. Not
-// thread-safe for changes; searches may run beside each other.
+// there are the better codes alone, rows of four bits a dimension, and a walk goes by these.
+// Searches may run beside each other, and beside `encode` and `set_links` of the graph, whose rows
+// it fills.
 #pragma once
 
 #include <algorithm>
@@ -27,14 +28,14 @@ namespace llmspell::index {
 // than the steps that would find as many more.
 inline std::size_t kept_of(std::size_t ef) noexcept { return ef + ef / 4 + 16; }
 
-class CodedGraph {
+class CodedGraph final : public BesideLinks {
   public:
     CodedGraph(const Quantiser& quantiser, const Params& params);
 
     bool rounded() const noexcept { return rounded_; }  // with sq4
 
     std::size_t bytes() const noexcept {
-        return codes_.bytes() + starts_.bytes() + refined_bytes();
+        return codes_.bytes() + starts_.rows.bytes() + refined_bytes();
     }
     std::size_t mapped_bytes() const noexcept {
         return codes_.mapped_bytes() + (refined_ ? refined_->rows().mapped_bytes() : 0);
@@ -50,23 +51,58 @@ class CodedGraph {
     const Sq4* rounded_rows() const noexcept { return round_ ? &*refined_ : nullptr; }
 
     // Learns codes from these slots, which are all and have their four-bit rows, and gives them to
-    // them.
-    void train(const Storage& storage, Graph& graph, std::span<const Slot> slots, unsigned threads);
+    // them. Rows of the graph are filled by `attach` alone.
+    void train(const Storage& storage, std::span<const Slot> slots, unsigned threads);
     // Whether there are so many more vectors now that codes should be learnt again.
     bool outgrown(const Storage& storage) const noexcept;
     // Whether walks by these codes find what walks by the vectors do; else there are none.
     bool useful() const noexcept { return useful_; }
+    void resize(std::size_t slots);  // room for the codes of as many
+    // Gives codes and four-bit rows to slots that no row of the graph names yet.
     void encode(const Storage& storage, std::span<const Slot> slots, unsigned threads);
     void wipe(Slot slot) noexcept;
-    void renumber(const std::vector<Slot>& moved, std::size_t live);
+    // What goes by slots, where moved[old] is the new slot of each; searches may go on until adopt.
+    struct Arrays {
+        Codes::Arrays codes;
+        AlignedArray<std::uint8_t> refined;
+        AlignedArray<std::byte> start_rows;
+        Slot root = kNoSlot;
+        std::size_t nodes = 0;
+    };
+    Arrays renumbered(const std::vector<Slot>& moved, std::size_t live) const;
+    void adopt(Arrays arrays) noexcept;
     void clear() noexcept;
 
-    // Brings the rows whose links changed in step, or all after train. `removed`: nodes have left
-    // the graph.
-    void pack(Graph& graph, bool removed, unsigned threads);
+    // After train: fills all rows of the graph, and those that are set from then on.
+    void attach(Graph& graph, unsigned threads);
+    // After restore: the rows are filled as they are.
+    void join(Graph& graph) const { graph.set_beside(beside(), beside_bytes()); }
+    // Where walks start: a sample of the nodes, and one from which every node can be reached.
+    struct Starts {
+        AlignedArray<std::byte> rows;  // of one block each
+        std::size_t count = 0;         // of them
+        std::size_t nodes = 0;         // in the graph when they were chosen
+        Slot root = kNoSlot;
+    };
+    bool are_starts_due(const Graph& graph) const noexcept {
+        return walks_rows() &&
+               (graph.slots() >= 2 * starts_.nodes || graph.entry() != starts_.root);
+    }
+    Starts choose_starts(const Graph& graph) const;
+    void set_starts(Starts starts) noexcept { starts_ = std::move(starts); }
+    // Whether walks go by codes in the graph's rows.
+    bool walks_rows() const noexcept { return useful_ && !rounded_; }
+    void pack(std::byte* row, std::span<const Slot> places) const noexcept override {
+        codes_.pack(row, codes_.layout(), places);
+    }
 
-    // Learns how far walks go, where codes are new or there are twice as many vectors.
-    void survey(const Storage& storage, const Graph& graph);
+    // How far walks go; due where codes are new or there are twice as many vectors.
+    bool is_survey_due(const Storage& storage) const noexcept;
+    Reach survey(const Storage& storage, const Graph& graph) const;
+    void set_reach(Reach reach, const Storage& storage) noexcept {
+        reach_ = std::move(reach);
+        surveyed_for_ = storage.live();
+    }
 
     // Leaves in context.accepted of the `ef` nearest by estimate the `wanted` that are nearest by
     // their true keys, and live; of more than `ef`, where too few of those are live. `vector` is
@@ -74,7 +110,7 @@ class CodedGraph {
     // links are not followed.
     void search(const Storage& storage, const Graph& graph, const float* vector, const Query& query,
                 std::size_t ef, std::size_t wanted, SearchContext& context,
-                Slot passed_by = kNoSlot) const;
+                Slot passed_by = kNoSlot, bool goes_by_reach = true) const;
     // The same by rows of four bits a dimension, with sq4; `passed_by` is not found.
     template <class Probe>
     void search_rounded(const Storage& storage, const Graph& graph, const float* vector,
@@ -141,20 +177,18 @@ class CodedGraph {
     bool tells_neighbours(const Storage& storage, std::span<const Slot> slots) const;
     void drop_rounded() noexcept;
     bool rounding_tells_neighbours(const Storage& storage, std::span<const Slot> slots) const;
-    void choose_starts(const Graph& graph);
+    const BesideLinks* beside() const noexcept { return walks_rows() ? this : nullptr; }
+    std::size_t beside_bytes() const noexcept { return walks_rows() ? codes_.layout().bytes() : 0; }
 
     bool rounded_;
-    Codes codes_;                     // untrained with sq4
-    std::optional<Sq4> refined_;      // where rows are much longer, or with sq4
-    AlignedArray<std::byte> starts_;  // rows of one block each
-    bool round_ = false;              // all slots have their four-bit rows
-    std::size_t start_rows_ = 0;
+    Codes codes_;                 // untrained with sq4
+    std::optional<Sq4> refined_;  // where rows are much longer, or with sq4
+    Starts starts_;
+    bool round_ = false;           // all slots have their four-bit rows
     std::size_t trained_for_ = 0;  // vectors
     bool useful_ = false;
-    std::size_t nodes_ = 0;  // in the graph when the starts were chosen
     Reach reach_;
     std::size_t surveyed_for_ = 0;  // vectors
-    Slot root_ = kNoSlot;           // from which every node can be reached
 };
 
 }  // namespace llmspell::index

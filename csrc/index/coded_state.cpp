@@ -126,13 +126,13 @@ bool Reach::read(std::span<const std::byte>& in) {
 
 std::vector<std::byte> CodedGraph::state() const {
     std::vector<std::byte> out;
-    put(out, Start{trained_for_, nodes_, surveyed_for_, useful_ ? 1u : 0u,
-                   static_cast<std::uint32_t>(useful_ ? start_rows_ : 0), root_,
+    put(out, Start{trained_for_, starts_.nodes, surveyed_for_, useful_ ? 1u : 0u,
+                   static_cast<std::uint32_t>(useful_ ? starts_.count : 0), starts_.root,
                    useful_ && round_ ? 1u : 0u});
     if (!useful_ || rounded_) return out;
     codes_.codebook().write(out);
     reach_.write(out);
-    put(out, starts_.data(), starts_.size());
+    put(out, starts_.rows.data(), starts_.rows.size());
     return out;
 }
 
@@ -140,9 +140,9 @@ bool CodedGraph::restore(std::span<const std::byte> state, const Graph& graph) {
     Start start{};
     if (!take(state, start) || start.useful > 1 || start.round > start.useful) return false;
     trained_for_ = start.trained_for;
-    nodes_ = start.nodes;
+    starts_.nodes = start.nodes;
     surveyed_for_ = start.surveyed_for;
-    root_ = start.root;
+    starts_.root = start.root;
     useful_ = start.useful == 1;
     round_ = start.round == 1;
     if ((round_ && !refined_) || (rounded_ && useful_ != round_)) return false;
@@ -150,18 +150,18 @@ bool CodedGraph::restore(std::span<const std::byte> state, const Graph& graph) {
     if (!codes_.restore(state) || !reach_.read(state)) return false;
     RowLayout layout = codes_.layout();
     layout.blocks = 1;
-    start_rows_ = start.start_rows;
-    if (start_rows_ == 0 || state.size() / layout.bytes() != start_rows_ ||
+    starts_.count = start.start_rows;
+    if (starts_.count == 0 || state.size() / layout.bytes() != starts_.count ||
         state.size() % layout.bytes() != 0) {
         return false;
     }
-    starts_.resize(state.size());
-    std::memcpy(starts_.data(), state.data(), state.size());
-    for (std::size_t row = 0; row < start_rows_; ++row) {
-        const auto* ids = reinterpret_cast<const Slot*>(starts_.data() + row * layout.bytes());
+    starts_.rows.resize(state.size());
+    std::memcpy(starts_.rows.data(), state.data(), state.size());
+    for (std::size_t row = 0; row < starts_.count; ++row) {
+        const auto* ids = reinterpret_cast<const Slot*>(starts_.rows.data() + row * layout.bytes());
         for (std::size_t i = 0; i < kBlock; ++i) {
             const bool node = ids[i] < graph.slots() && graph.contains(ids[i]);
-            if (!node && (ids[i] != kNoSlot || (i == 0 && row + 1 == start_rows_))) return false;
+            if (!node && (ids[i] != kNoSlot || (i == 0 && row + 1 == starts_.count))) return false;
         }
     }
     return true;

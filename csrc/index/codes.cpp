@@ -40,16 +40,12 @@ void Codes::train(std::vector<float> sample) {
 }
 
 void Codes::resize(std::size_t slots) {
-    const std::size_t row = codebook_.code_bytes();
-    const std::size_t rows = bytes_.size() / row;
-    if (slots > rows) {
-        const std::size_t grown = std::max(slots, rows + rows / 2);
-        bytes_.resize(grown * row);
-        factors_.reserve(grown);
-        if (layout_.has_bias) biases_.reserve(grown);
-    }
-    factors_.resize(slots);
-    if (layout_.has_bias) biases_.resize(slots);
+    const auto grow = [](auto& array, std::size_t size) {
+        if (array.size() < size) array.resize(size);
+    };
+    grow(bytes_, slots * codebook_.code_bytes());
+    grow(factors_, slots);
+    if (layout_.has_bias) grow(biases_, slots);
 }
 
 void Codes::clear() noexcept {
@@ -72,23 +68,19 @@ void Codes::wipe(Slot slot) noexcept {
     if (layout_.has_bias) biases_[slot] = 0.0f;
 }
 
-void Codes::renumber(const std::vector<Slot>& moved, std::size_t live) {
+Codes::Arrays Codes::renumbered(const std::vector<Slot>& moved, std::size_t live) const {
     const std::size_t row = codebook_.code_bytes();
-    AlignedArray<std::uint8_t> bytes;
-    bytes.resize(live * row);
-    AlignedArray<std::uint16_t> factors;
-    factors.resize(live);
-    AlignedArray<float> biases;
-    biases.resize(layout_.has_bias ? live : 0);
+    Arrays fresh;
+    fresh.bytes.resize(live * row);
+    fresh.factors.resize(live);
+    fresh.biases.resize(layout_.has_bias ? live : 0);
     for (Slot slot = 0; slot < moved.size(); ++slot) {
         if (moved[slot] == kNoSlot) continue;
-        std::memcpy(bytes.data() + moved[slot] * row, bytes_.data() + slot * row, row);
-        factors[moved[slot]] = factors_[slot];
-        if (layout_.has_bias) biases[moved[slot]] = biases_[slot];
+        std::memcpy(fresh.bytes.data() + moved[slot] * row, bytes_.data() + slot * row, row);
+        fresh.factors[moved[slot]] = factors_[slot];
+        if (layout_.has_bias) fresh.biases[moved[slot]] = biases_[slot];
     }
-    bytes_ = std::move(bytes);
-    factors_ = std::move(factors);
-    biases_ = std::move(biases);
+    return fresh;
 }
 
 void Codes::pack(std::byte* row, const RowLayout& layout, std::span<const Slot> links) const {

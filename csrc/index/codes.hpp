@@ -38,17 +38,17 @@ class Codes {
     const AlignedArray<float>& biases() const noexcept { return biases_; }
     bool restore(std::span<const std::byte>& codebook);  // see Codebook::read
     void restore(Arrays arrays) noexcept;
+    Arrays renumbered(const std::vector<Slot>& moved, std::size_t live) const;
     void guard_by(std::vector<const BlockGuard*> guards) noexcept { guards_ = std::move(guards); }
     // Of a snapshot whose blocks may not have been looked at: may throw Error(corrupt_file).
     void check(std::span<const Slot> slots) const {
         for (const BlockGuard* guard : guards_) guard->check(slots);
     }
 
-    void resize(std::size_t slots);
+    void resize(std::size_t slots);  // never to less
     void clear() noexcept;
     void set(Slot slot, const float* vector, CodeScratch& scratch);
     void wipe(Slot slot) noexcept;
-    void renumber(const std::vector<Slot>& moved, std::size_t live);
 
     // Writes ids, factors and codes of `links` into a row; the layout is layout(), but for blocks.
     void pack(std::byte* row, const RowLayout& layout, std::span<const Slot> links) const;

@@ -81,7 +81,7 @@ MemoryEstimate estimate_memory(std::size_t count, std::size_t dim, Metric metric
             const CodedGraph coded(quantiser, params);
             RowLayout layout = coded.codes().layout();
             layout.groups = groups;
-            graph.set_row_bytes(layout.bytes());
+            graph.set_beside(nullptr, layout.bytes());
             built.codes = bytes_of(n * static_cast<double>(groups / 2 + sizeof(std::uint16_t) +
                                                            (layout.has_bias ? sizeof(float) : 0)));
             built.refined_codes = bytes_of(n * static_cast<double>(coded.refined_row_bytes()));

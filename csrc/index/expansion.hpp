@@ -15,7 +15,7 @@ template <class Seen, class Probe>
 void expand(const Storage& storage, const Graph& graph, const Query& query, VisitedSet& visited,
             Frontier& frontier, SearchContext& context, const Seen& seen, Probe& probe) {
     const std::size_t fresh =
-        fresh_links(storage, graph, frontier.pop().slot, 0, visited, nullptr, context.todo.data());
+        fresh_links(storage, graph, frontier.pop().slot, 0, visited, context.todo.data());
     if (!frontier.empty()) graph.prefetch_links(frontier.front().slot);
     storage.keys(query, context.todo.data(), fresh, context.keys.data());
     probe.visited();

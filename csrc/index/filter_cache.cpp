@@ -21,6 +21,7 @@ PreparedFilter::PreparedFilter(const Storage& storage, const Filter& filter)
     : ids_(filter.ids != nullptr),
       content_(content_of(filter).begin(), content_of(filter).end()),
       version_(storage.version()),
+      slots_(storage.slots()),
       bits_(allow(storage, filter)),
       count_(0) {
     for (const std::uint64_t word : bits_) count_ += static_cast<unsigned>(std::popcount(word));
@@ -43,7 +44,7 @@ std::shared_ptr<PreparedFilter> FilterCache::prepare(const Storage& storage, con
     {
         const std::lock_guard<std::mutex> guard(mutex_);
         const auto found = std::find_if(entries_.rbegin(), entries_.rend(), [&](const auto& entry) {
-            return entry->version_ == storage.version() && entry->holds(filter);
+            return entry->is_current(storage) && entry->holds(filter);
         });
         if (found != entries_.rend()) {
             const std::shared_ptr<PreparedFilter> prepared = *found;
@@ -55,8 +56,7 @@ std::shared_ptr<PreparedFilter> FilterCache::prepare(const Storage& storage, con
     }
     auto prepared = std::make_shared<PreparedFilter>(storage, filter);
     const std::lock_guard<std::mutex> guard(mutex_);
-    std::erase_if(entries_,
-                  [&](const auto& entry) { return entry->version_ != storage.version(); });
+    std::erase_if(entries_, [&](const auto& entry) { return !entry->is_current(storage); });
     prepared->last_use_ = ++clock_;
     entries_.push_back(prepared);
     shrink(budget);

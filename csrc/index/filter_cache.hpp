@@ -22,6 +22,10 @@ class PreparedFilter {
     Allowed allowed() const noexcept {
         return {bits_, count_, blocks_.load(std::memory_order_acquire)};
     }
+    // Whether it is still what the filter lets through.
+    bool is_current(const Storage& storage) const noexcept {
+        return version_ == storage.version() && slots_ == storage.slots();
+    }
     std::size_t bytes() const noexcept;
 
     // Notes what searches could have been spared by blocks so far, in ns, and calls make() for them
@@ -49,6 +53,7 @@ class PreparedFilter {
     bool ids_;
     std::vector<std::byte> content_;
     std::uint64_t version_;  // of the storage
+    std::size_t slots_;      // in it
     std::vector<std::uint64_t> bits_;
     std::size_t count_;
     std::mutex making_;

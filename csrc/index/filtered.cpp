@@ -138,7 +138,7 @@ bool CodedGraph::walk_allowed(const Storage& storage, const Graph& graph, const 
                               std::size_t ef, std::size_t wanted, double depth,
                               const Allowed& allowed, double sweep, SearchContext& context) const {
     const RowLayout layout = codes_.layout().one_block();
-    const WalkRows starts{starts_.data(), layout.bytes(), layout, nullptr};
+    const WalkRows starts{starts_.rows.data(), layout.bytes(), layout};
     const WalkRows rows = rows_of(graph, storage, round_);
     const auto affordable = static_cast<std::size_t>(sweep / kStepCost);
     // Where the allowed lie evenly among the others, there are so many of these.
@@ -150,7 +150,7 @@ bool CodedGraph::walk_allowed(const Storage& storage, const Graph& graph, const 
             affordable,          context.found, context.walk, reach_.known() ? &reach_ : nullptr};
         walk.others.reset(room, 0);
         walk.found.reset(most_kept(ef), 0);
-        codes_.kernels().walk_filtered(starts, start_rows_, rows, query, walk);
+        codes_.kernels().walk_filtered(starts, starts_.count, rows, query, walk);
         if (walk.knows() && walk.steps < affordable) return true;
         if (room >= affordable) return false;
     }

@@ -12,6 +12,8 @@ namespace llmspell::index {
 namespace {
 
 constexpr std::size_t kLine = AlignedArray<std::byte>::kCacheLine;
+constexpr std::size_t kMaxPlaces = 512;  // params allow as many
+constexpr std::size_t kMaxRowBytes = kMaxPlaces * 80;
 
 std::size_t row_size(std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
 
@@ -24,12 +26,12 @@ std::size_t Graph::row_bytes_for(std::size_t bytes) const noexcept {
     return row_size(std::max(bytes, max_neighbors_ * sizeof(Slot)));
 }
 
-void Graph::set_row_bytes(std::size_t bytes) {
+void Graph::set_beside(const BesideLinks* beside, std::size_t bytes) {
     const std::size_t places = max_neighbors_ * sizeof(Slot);
     const std::size_t fresh_bytes = row_bytes_for(bytes);
     if (fresh_bytes != row_bytes_) {
         AlignedArray<std::byte> fresh;
-        fresh.resize(slots() * fresh_bytes);
+        fresh.resize(bottom_.size() / row_bytes_ * fresh_bytes);
         for (std::size_t slot = 0; slot < slots(); ++slot) {
             std::memcpy(fresh.data() + slot * fresh_bytes, bottom_.data() + slot * row_bytes_,
                         places);
@@ -37,8 +39,16 @@ void Graph::set_row_bytes(std::size_t bytes) {
         bottom_ = std::move(fresh);
         row_bytes_ = fresh_bytes;
     }
-    std::fill(changed_.begin(), changed_.end(), ~std::uint64_t{0});
-    if (slots() % 64 != 0) changed_.back() = (std::uint64_t{1} << (slots() % 64)) - 1;
+    beside_ = beside;
+    beside_bytes_ = bytes;
+}
+
+void Graph::pack_row(Slot slot) noexcept {
+    const std::span<const Slot> there = links(slot, 0);
+    const std::size_t count = there.size() + extras(slot).size();
+    Slot places[kMaxPlaces];
+    std::copy_n(there.data(), count, places);
+    beside_->pack(bottom_row(slot), {places, count});
 }
 
 void Graph::reserve(std::size_t slots) {
@@ -109,19 +119,51 @@ std::span<const Slot> Graph::extras(Slot slot) const noexcept {
 
 void Graph::set_links(Slot slot, int level, std::span<const Slot> links,
                       std::span<const Slot> extras) noexcept {
-    if (level > 0) {
-        Slot* row = upper_row(slot, level);
-        row[0] = static_cast<Slot>(links.size());
-        std::copy(links.begin(), links.end(), row + 1);
-        return;
-    }
-    auto* row = reinterpret_cast<Slot*>(bottom_row(slot));
-    Slot* end = std::copy(links.begin(), links.end(), row);
-    end = std::copy_n(extras.begin(), std::min(extras.size(), max_neighbors_ - links.size()), end);
-    std::fill(end, row + max_neighbors_, kNoSlot);
-    counts_[slot] = static_cast<std::uint16_t>(links.size());
     std::atomic_ref<std::uint64_t>(changed_[slot / 64])
         .fetch_or(std::uint64_t{1} << (slot % 64), std::memory_order_relaxed);
+    if (level > 0) {
+        Slot* row = upper_row(slot, level);
+        versions_.begin_write(slot);
+        racing_write(row + 1, links.data(), links.size_bytes());
+        std::atomic_ref<Slot>(*row).store(static_cast<Slot>(links.size()),
+                                          std::memory_order_release);
+        versions_.end_write(slot);
+        return;
+    }
+    Slot places[kMaxPlaces];
+    Slot* end = std::copy(links.begin(), links.end(), places);
+    end = std::copy_n(extras.begin(), std::min(extras.size(), max_neighbors_ - links.size()), end);
+    const auto count = static_cast<std::uint16_t>(links.size());
+    const auto write = [&](const void* row, std::size_t bytes) {
+        versions_.begin_write(slot);
+        racing_write(bottom_row(slot), row, bytes);
+        std::atomic_ref<std::uint16_t>(counts_[slot]).store(count, std::memory_order_release);
+        versions_.end_write(slot);
+    };
+    if (beside_ == nullptr) {
+        std::fill(end, places + max_neighbors_, kNoSlot);
+        write(places, max_neighbors_ * sizeof(Slot));
+    } else {
+        alignas(kLine) std::byte row[kMaxRowBytes];
+        beside_->pack(row, {places, end});
+        write(row, beside_bytes_);
+    }
+}
+
+std::size_t Graph::copy_now(Slot slot, int level, Slot* out) const noexcept {
+    for (;;) {
+        const std::uint32_t version = versions_.begin_read(slot);
+        std::size_t count = 0;
+        if (level == 0) {
+            count = degree(slot);
+            racing_read(out, places(slot), count * sizeof(Slot));
+        } else {
+            const Slot* row = upper_row(slot, level);
+            count = std::atomic_ref<Slot>(const_cast<Slot&>(*row)).load(std::memory_order_acquire);
+            racing_read(out, row + 1, count * sizeof(Slot));
+        }
+        if (versions_.holds(slot, version)) return count;
+    }
 }
 
 std::vector<Slot> Graph::take_changed() {
@@ -165,17 +207,20 @@ void Graph::plant_tree(Slot root) noexcept {
     set_parent(root, root);
 }
 
-void Graph::grow_tree(Slot slot) {
+void Graph::grow_tree(Slot slot, std::span<const Slot> left_out) {
     // Depth first, so that a node has few children: a child is a link that it can't exchange.
     struct Step {
         Slot slot;
         std::uint32_t next;
     };
+    const auto is_open = [&](Slot s) {
+        return !rooted(s) && !std::binary_search(left_out.begin(), left_out.end(), s);
+    };
     std::vector<Step> path{{slot, 0}};
     while (!path.empty()) {
         Step& step = path.back();
         const std::span<const Slot> there = links(step.slot, 0);
-        while (step.next < there.size() && rooted(there[step.next])) ++step.next;
+        while (step.next < there.size() && !is_open(there[step.next])) ++step.next;
         if (step.next == there.size()) {
             path.pop_back();
             continue;
@@ -186,29 +231,33 @@ void Graph::grow_tree(Slot slot) {
     }
 }
 
-void Graph::renumber(const std::vector<Slot>& moved, std::size_t live) {
+Graph Graph::renumbered(const std::vector<Slot>& moved, std::size_t live) const {
     Graph fresh(m_, max_neighbors_);
     fresh.row_bytes_ = row_bytes_;
     fresh.resize(live);
-    std::vector<Slot> links_there, extras_there;
-    for (Slot slot = 0; slot < moved.size(); ++slot) {
-        if (moved[slot] != kNoSlot) fresh.add_node(moved[slot], level(slot));
-    }
+    fresh.beside_ = beside_;
+    fresh.beside_bytes_ = beside_bytes_;
     for (Slot slot = 0; slot < moved.size(); ++slot) {
         if (moved[slot] == kNoSlot) continue;
-        extras_there.clear();
-        for (const Slot target : extras(slot)) extras_there.push_back(moved[target]);
-        for (int l = 0; l <= level(slot); ++l) {
-            links_there.clear();
-            for (const Slot target : links(slot, l)) links_there.push_back(moved[target]);
-            fresh.set_links(moved[slot], l, links_there, extras_there);
+        const Slot to = moved[slot];
+        const int level = this->level(slot);
+        fresh.levels_[to] = static_cast<std::int8_t>(level);
+        fresh.counts_[to] = counts_[slot];
+        fresh.parents_[to] = moved[parents_[slot]];
+        // What lies beside the places tells of the same nodes as before.
+        std::memcpy(fresh.bottom_row(to), bottom_row(slot), row_bytes_);
+        auto* places = reinterpret_cast<Slot*>(fresh.bottom_row(to));
+        for (std::size_t i = 0; i < max_neighbors_ && places[i] != kNoSlot; ++i) {
+            places[i] = moved[places[i]];
+        }
+        if (level > 0) fresh.upper_[to] = std::make_unique<Slot[]>(std::size_t(level) * (m_ + 1));
+        for (int l = 1; l <= level; ++l) {
+            Slot* row = fresh.upper_row(to, l);
+            for (const Slot target : links(slot, l)) row[++row[0]] = moved[target];
         }
     }
-    for (Slot slot = 0; slot < moved.size(); ++slot) {
-        if (moved[slot] != kNoSlot) fresh.parents_[moved[slot]] = moved[parents_[slot]];
-    }
-    fresh.set_entry(moved[entry_], max_level_);
-    *this = std::move(fresh);
+    fresh.set_entry(moved[entry()], max_level());
+    return fresh;
 }
 
 std::vector<Slot> Graph::upper_rows() const {
@@ -232,11 +281,12 @@ bool Graph::restore(Arrays arrays, std::size_t row_bytes) {
     upper_.clear();
     upper_.resize(count);
     set_entry(arrays.entry, arrays.max_level);
-    if (entry_ >= count || max_level_ < 0 || level(entry_) != max_level_) return false;
+    const auto [entry, top] = this->top();
+    if (entry >= count || top < 0 || level(entry) != top) return false;
     std::span<const Slot> left = arrays.upper;
     for (Slot slot = 0; slot < count; ++slot) {
         const int level = levels_[slot];
-        if (level < -1 || level > max_level_ || level > kMaxLevel) return false;
+        if (level < -1 || level > top || level > kMaxLevel) return false;
         if (level < 0) continue;
         const Slot up = parents_[slot];
         if (counts_[slot] > max_neighbors_) return false;

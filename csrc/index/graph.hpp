@@ -4,8 +4,11 @@
 // Layer 0 is one array of rows: max_neighbors places, for links and behind them extras, nodes near
 // by that a walk may look at where it reads the whole row anyway; kNoSlot where there is none. The
 // rest of a row is its owner's, to hold what belongs to the places. A node of level L > 0 has L
-// rows of a count and m slots for the layers above. Readers may run beside each other; writers need
-// either the whole graph to themselves or the node's lock.
+// rows of a count and m slots for the layers above.
+//
+// A row is changed as a whole: copy_links and the walk by codes read it beside writers, and get it
+// as it was at some moment. All other readers of links need writers to stay away, and writers of
+// one node need its lock. Whatever adds, removes or moves nodes needs the graph for itself.
 #pragma once
 
 #include <atomic>
@@ -13,16 +16,34 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include "base/aligned.hpp"
+#include "base/racing.hpp"
 #include "index/block_guard.hpp"
 #include "index/params.hpp"
 
 namespace llmspell::index {
 
+// Lays into a row of layer 0 what belongs to its places.
+class BesideLinks {
+  public:
+    // The whole row, places and all.
+    virtual void pack(std::byte* row, std::span<const Slot> places) const noexcept = 0;
+
+  protected:
+    ~BesideLinks() = default;
+};
+
 class Graph {
   public:
+    // Where walks start, and the layer of that node.
+    struct Top {
+        Slot slot;
+        int level;
+    };
+
     Graph(std::uint32_t m, std::uint32_t max_neighbors) noexcept;
 
     void reserve(std::size_t slots);  // room for as many
@@ -33,12 +54,14 @@ class Graph {
     std::size_t upper_bytes() const noexcept;   // of these, for layers above 0
     std::size_t mapped_bytes() const noexcept;  // besides, of a file
 
-    bool empty() const noexcept { return entry_ == kNoSlot; }
-    Slot entry() const noexcept { return entry_; }
-    int max_level() const noexcept { return max_level_; }
+    bool empty() const noexcept { return entry() == kNoSlot; }
+    Top top() const noexcept {
+        return std::atomic_ref<Top>(const_cast<Top&>(top_)).load(std::memory_order_acquire);
+    }
+    Slot entry() const noexcept { return top().slot; }
+    int max_level() const noexcept { return top().level; }
     void set_entry(Slot slot, int level) noexcept {
-        entry_ = slot;
-        max_level_ = level;
+        std::atomic_ref<Top>(top_).store({slot, level}, std::memory_order_release);
     }
 
     bool contains(Slot slot) const noexcept { return levels_[slot] >= 0; }
@@ -54,33 +77,40 @@ class Graph {
         const Slot* row = upper_row(slot, level);
         return {row + 1, row[0]};
     }
-    // The same, of a snapshot whose blocks may not have been looked at: may throw
-    // Error(corrupt_file).
-    std::span<const Slot> checked_links(Slot slot, int level) const {
-        if (level == 0 && guard_ != nullptr) guard_->check(slot);
-        return links(slot, level);
+    std::size_t degree(Slot slot) const noexcept {  // on layer 0, beside writers
+        return std::atomic_ref<std::uint16_t>(const_cast<std::uint16_t&>(counts_[slot]))
+            .load(std::memory_order_acquire);
     }
     std::span<const Slot> extras(Slot slot) const noexcept;
+    // Copies a node's links, beside writers; how many there are. Of a snapshot whose blocks may not
+    // have been looked at: may throw Error(corrupt_file).
+    std::size_t copy_links(Slot slot, int level, Slot* out) const {
+        if (level == 0 && guard_ != nullptr) guard_->check(slot);
+        return copy_now(slot, level, out);
+    }
+    const Versions& versions() const noexcept { return versions_; }  // of rows, by slot
     void prefetch_links(Slot slot) const noexcept {
         __builtin_prefetch(bottom_row(slot));
         __builtin_prefetch(bottom_row(slot) + 64);
     }
 
-    // Extras that find no place are left out; layers above 0 have none.
+    // Extras that find no place are left out; layers above 0 have none. What belongs to the places
+    // is laid beside them at the same moment.
     void set_links(Slot slot, int level, std::span<const Slot> links,
                    std::span<const Slot> extras = {}) noexcept;
 
     std::size_t row_bytes() const noexcept { return row_bytes_; }
     // Of rows of layer 0 that take so much, or as their links need.
     std::size_t row_bytes_for(std::size_t bytes) const noexcept;
-    // Makes rows of layer 0 so long, or as their links need. All count as changed; what lay beside
-    // the places is gone.
-    void set_row_bytes(std::size_t bytes);
+    // Makes rows of layer 0 so long, or as their links need, and has `beside` (may be null) fill
+    // what set_links writes from now on; pack_row does so for a row that is there already. The
+    // graph is the caller's alone.
+    void set_beside(const BesideLinks* beside, std::size_t bytes);
+    void pack_row(Slot slot) noexcept;
     const std::byte* bottom_row(Slot slot) const noexcept {
         return bottom_.data() + slot * row_bytes_;
     }
-    std::byte* bottom_row(Slot slot) noexcept { return bottom_.data() + slot * row_bytes_; }
-    // The nodes whose places were set since the last call.
+    // The nodes whose links were set since the last call, on any layer.
     std::vector<Slot> take_changed();
 
     // A tree over the links of layer 0: every node but the root has a parent, which always links
@@ -99,11 +129,17 @@ class Graph {
     void keep_children(Slot slot, std::span<const Slot> offered, std::vector<Slot>& links) const;
     // Forgets the tree and makes `root` the root of a new one.
     void plant_tree(Slot root) noexcept;
-    // Takes into the tree all that can be reached from `slot`, which is in it.
-    void grow_tree(Slot slot);
+    // Makes a node of the tree its root. The node must link to the one that was from now on.
+    void reroot(Slot root, Slot old) noexcept {
+        set_parent(old, root);
+        set_parent(root, root);
+    }
+    // Takes into the tree all that can be reached from `slot`, which is in it, without `left_out`,
+    // which are sorted.
+    void grow_tree(Slot slot, std::span<const Slot> left_out = {});
 
-    // Renumbers after Storage::compact: moved[old] is the new slot, or kNoSlot.
-    void renumber(const std::vector<Slot>& moved, std::size_t live);
+    // The same graph where moved[old] is the new slot of each node. Searches may go on.
+    Graph renumbered(const std::vector<Slot>& moved, std::size_t live) const;
 
     // What a snapshot holds: the arrays as they are, and the rows of the layers above 0, node by
     // node.
@@ -131,6 +167,8 @@ class Graph {
     std::uint32_t max_neighbors() const noexcept { return max_neighbors_; }
 
   private:
+    std::size_t copy_now(Slot slot, int level, Slot* out) const noexcept;
+    std::byte* bottom_row(Slot slot) noexcept { return bottom_.data() + slot * row_bytes_; }
     std::size_t upper_row_bytes() const noexcept { return (m_ + 1) * sizeof(Slot); }
     const Slot* places(Slot slot) const noexcept {
         return reinterpret_cast<const Slot*>(bottom_row(slot));
@@ -145,6 +183,8 @@ class Graph {
     std::uint32_t m_;
     std::uint32_t max_neighbors_;
     std::size_t row_bytes_;
+    const BesideLinks* beside_ = nullptr;
+    std::size_t beside_bytes_ = 0;  // of a row that it fills
     AlignedArray<std::byte> bottom_;
     AlignedArray<std::uint16_t> counts_;  // links on layer 0
     std::vector<std::uint64_t> changed_;  // a bit for each slot
@@ -152,11 +192,12 @@ class Graph {
     std::vector<std::unique_ptr<Slot[]>> upper_;
     AlignedArray<Slot> parents_;         // the root is its own; kNoSlot: none
     const BlockGuard* guard_ = nullptr;  // of rows of layer 0 that were mapped
-    Slot entry_ = kNoSlot;
-    int max_level_ = -1;
+    alignas(8) Top top_{kNoSlot, -1};
+    Versions versions_;
 };
 
-// One lock for many nodes; held for a copy or a rewrite of one row, never two at a time.
+// One lock for many nodes; held by those who set a node's links by what they are, never two at a
+// time.
 class NodeLocks {
   public:
     NodeLocks() : flags_(kStripes) {}
@@ -172,9 +213,10 @@ class NodeLock {
     // Without locks (one thread) it does nothing.
     NodeLock(NodeLocks* locks, Slot slot) noexcept
         : flag_(locks == nullptr ? nullptr : &locks->flags_[slot % NodeLocks::kStripes]) {
-        while (flag_ != nullptr && flag_->test_and_set(std::memory_order_acquire)) {
-            while (flag_->test(std::memory_order_relaxed)) {
-            }
+        constexpr unsigned kTurns = 64;
+        for (unsigned turn = 0; flag_ != nullptr && flag_->test_and_set(std::memory_order_acquire);
+             ++turn) {
+            if (turn >= kTurns) std::this_thread::yield();  // the holder may wait for this core
         }
     }
     ~NodeLock() {

@@ -1,9 +1,11 @@
 // The index that the bindings see: labels in, labels out, thread-safe.
 //
 // Below params.graph_threshold vectors it answers by an exact sweep and holds no graph; above, it
-// builds one. Any number of searches run beside each other; a change waits for them, holds the
-// index for itself while it lasts, and is not starved by searches that come later. Saving holds off
-// changes, but no searches.
+// builds one. Searches and changes run beside each other. What takes long, linking and mending, is
+// done on rows of links that are read and changed as wholes; what must not be seen half done is
+// done in short steps, for which searches wait: staging vectors in slots, publishing a batch,
+// marking what is deleted, giving slots away, letting arrays grow. Building a first graph, learning
+// codes anew, saving and what else must be the only change hold off others, but no searches.
 #pragma once
 
 #include <atomic>
@@ -12,17 +14,19 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <shared_mutex>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "index/audit.hpp"
+#include "index/build.hpp"
 #include "index/calibration.hpp"
 #include "index/coded.hpp"
 #include "index/filter_cache.hpp"
+#include "index/gate.hpp"
 #include "index/graph.hpp"
 #include "index/pages.hpp"
+#include "index/repair.hpp"
 #include "index/search.hpp"
 #include "index/searcher.hpp"
 #include "index/stats.hpp"
@@ -68,6 +72,9 @@ class Index {
              unsigned threads);
     std::size_t remove(const Label* labels, std::size_t count);
     void get(const Label* labels, std::size_t count, void* out) const;
+    // Mends links after deletes and gives memory back, beside searches and changes. Where the watch
+    // ends it, what is done is kept, and the next time goes on.
+    void compact(const Watch* watch);
 
     // Query i gets found[i] <= k results at labels + i * k and scores + i * k, best first.
     void search(const void* queries, std::size_t count, const SearchOptions& options, Label* labels,
@@ -109,25 +116,35 @@ class Index {
 
   private:
     class SharedLock;
-    class ExclusiveLock;
+    class ExclusiveStep;
     class Borrowed;
-    class Replaced;
+    class Admitted;
+    class Batch;
 
-    void check_batch(const Label* labels, const std::byte* vectors, std::size_t count,
-                     bool replace) const;
-    void forget(Slot slot) noexcept;
+    void check_batch(const Label* labels, const std::byte* vectors, std::size_t count) const;
+    bool add(Batch& batch, unsigned threads);
+    void build(Batch& batch, unsigned threads);
+    bool builds_graph(std::size_t more) const noexcept;
+    bool is_sparse() const noexcept;
+    std::unique_ptr<CodedGraph> rounded(std::span<const Slot> slots, unsigned threads) const;
     void check_blocks() const;
     void unseal();
+    void open_for_changes();
     std::vector<Slot> live_slots() const;
-    std::vector<Slot> linked_slots() const;
-    void link(std::span<const Slot> slots, bool all, unsigned threads);
-    void code(std::span<const Slot> slots, bool all, unsigned threads);
     void make_room(std::size_t count);
+    bool is_linked(Slot slot) const noexcept;
+    void give_away(Slot slot) noexcept;
     void drop_graph() noexcept;
-    void repair();
-    void bridge();
+    void look_after(unsigned threads);
+    bool bridge(const Watch* watch);
+    void bridge_all(const Watch* watch);
+    ExclusiveEntry only_change(const Watch* watch);
+    bool step_repair();
+    bool begin_repair();
+    void end_repair();
+    void learn_again(unsigned threads);
+    void survey();
     void shrink();
-    void grow_graph(unsigned threads);
     std::vector<Label> sample(std::size_t count, std::uint64_t seed) const;
     std::vector<Label> lost_of(std::span<const Label> labels, unsigned threads) const;
     double mean_recall(std::span<const Label> labels, unsigned threads) const;
@@ -158,10 +175,10 @@ class Index {
         return {storage_, has_graph_ ? &graph_ : nullptr, useful_codes(), params_};
     }
     const CodedGraph* useful_codes() const noexcept {
-        return coded_ && coded_->useful() ? coded_.get() : nullptr;
+        return has_graph_ && coded_ && coded_->useful() ? coded_.get() : nullptr;
     }
-    std::shared_ptr<PreparedFilter> prepared(const SearchOptions& options,
-                                             std::size_t queries) const;
+    std::shared_ptr<PreparedFilter> prepare(const SearchOptions& options,
+                                            std::size_t queries) const;
     template <class One>
     void for_each_query(std::size_t count, const SearchOptions& options, const One& one) const;
     template <class VectorOf, class LeftOut>
@@ -176,14 +193,21 @@ class Index {
     std::unique_ptr<CodedGraph> coded_;  // with quantization
     Graph graph_;
     bool has_graph_ = false;
-    bool sealed_ = false;                              // as it was loaded: no change yet
     std::vector<std::unique_ptr<BlockGuard>> guards_;  // of a snapshot, until the first change
+    std::atomic<bool> sealed_{false};                  // as it was loaded: no change yet
 
     std::atomic<std::size_t> size_{0};  // read without a lock, so that nobody waits for a build
 
-    std::mutex changes_;            // one change or save at a time
-    mutable std::mutex turnstile_;  // a waiting change keeps later searches out
-    mutable std::shared_mutex mutex_;
+    // Taken in this order.
+    mutable Gate changes_;              // a change: shared; what must be the only one: exclusive
+    std::atomic<unsigned> put_off_{0};  // times that upkeep was due and others were at work
+    std::mutex repairing_;
+    mutable Gate writers_;  // who links a node: shared; a step of a change: exclusive
+    mutable Gate readers_;  // a search: shared; a short step of a change: exclusive
+    LinkLocks link_locks_;
+    std::optional<Repair> repair_;      // that was stopped; under repairing_
+    std::uint64_t graphs_ = 0;          // there have been, counting each numbering of slots
+    std::uint64_t repaired_graph_ = 0;  // of repair_
     mutable Calibration calibration_;
     mutable FilterCache filters_;
     mutable std::mutex contexts_mutex_;

@@ -76,11 +76,9 @@ Audit Index::audit(const AuditOptions& options) {
     Audit audit;
     std::vector<Label> labels;
     {
-        const std::lock_guard<std::mutex> change(changes_);
+        const ExclusiveEntry change = only_change(nullptr);  // none is half linked
         unseal();
-    }
-    {
-        const SharedLock lock(*this);
+        if (repair_) bridge_all(nullptr);
         if (has_graph_) audit.faults = check_graph(storage_, graph_);
         audit.live = storage_.live();
         labels = sample(options.sample, options.seed);
@@ -105,8 +103,9 @@ Audit Index::audit(const AuditOptions& options) {
 
 // Mends the graph's structure. A graph that is half mended is none.
 void Index::mend(unsigned threads, Mended& mended) {
-    const std::lock_guard<std::mutex> change(changes_);
-    const ExclusiveLock lock(*this);
+    const ExclusiveEntry change = only_change(nullptr);
+    if (repair_) bridge_all(nullptr);  // it goes by a tree without what it takes out
+    const ExclusiveStep step(*this);
     if (!has_graph_) return;
     try {
         mended = mend_graph(storage_, graph_, params_);
@@ -115,10 +114,15 @@ void Index::mend(unsigned threads, Mended& mended) {
             if (slot >= graph_.slots() || !graph_.contains(slot)) missing.push_back(slot);
         }
         if (!missing.empty()) {
-            link(missing, false, threads);
+            if (coded_) {
+                coded_->resize(storage_.capacity());
+                coded_->encode(storage_, missing, threads);
+            }
+            link_all(storage_, graph_, params_, missing, threads,
+                     coded_ ? coded_->rounded_rows() : nullptr);
             mended.linked_nodes += missing.size();
         }
-        if (coded_) coded_->pack(graph_, true, threads);
+        if (coded_ && coded_->walks_rows()) coded_->set_starts(coded_->choose_starts(graph_));
     } catch (...) {
         drop_graph();
         throw;
@@ -128,8 +132,7 @@ void Index::mend(unsigned threads, Mended& mended) {
 // Adds links to vectors that don't find themselves, from where searches for them end.
 void Index::lead_to(std::span<const Label> lost, Mended& mended) {
     constexpr int kRounds = 4;  // of a link, and a search that ends nearer
-    const std::lock_guard<std::mutex> change(changes_);
-    const ExclusiveLock lock(*this);
+    const ExclusiveEntry change(changes_);
     if (!has_graph_) return;
     SearchContext context;
     for (const Label label : lost) {
@@ -139,7 +142,6 @@ void Index::lead_to(std::span<const Label> lost, Mended& mended) {
             if (finds_itself(searcher(), slot, context, &end)) break;
             if (!guide(storage_, graph_, end, slot)) break;
             ++mended.added_links;
-            if (coded_) coded_->pack(graph_, false, 1);
         }
     }
 }

@@ -7,39 +7,57 @@
 
 namespace llmspell::index {
 
-// Calls one(i, context, probe) for each query, by options.threads.
+// Calls one(i, allowed, context, probe) for each query, by options.threads. A few at a time are
+// under one lock, so that a change waits for few, and searches behind it no longer; after a change
+// the filter is looked at again.
 template <class One>
 void Index::for_each_query(std::size_t count, const SearchOptions& options, const One& one) const {
-    constexpr std::size_t kQueriesPerThread = 4;
-    parallel_for(
-        count,
-        std::min<std::size_t>(options.threads, std::max<std::size_t>(count / kQueriesPerThread, 1)),
-        [this] { return Borrowed(*this); },
-        [&](std::size_t i, Borrowed& context) {
+    constexpr std::size_t kQueriesPerThread = 4, kMostAtOnce = 8;
+    const std::size_t threads =
+        std::min<std::size_t>(options.threads, std::max<std::size_t>(count / kQueriesPerThread, 1));
+    const std::size_t at_once = std::clamp<std::size_t>(count / (threads * 4), 1, kMostAtOnce);
+    struct State {
+        Borrowed context;
+        std::shared_ptr<PreparedFilter> filter;
+    };
+    std::shared_ptr<PreparedFilter> filter;
+    if (options.filter != nullptr) {
+        const SharedLock lock(*this, options.watch);
+        filter = prepare(options, count);
+    }
+    const auto answer_some = [&](std::size_t part, State& state) {
+        const SharedLock lock(*this, options.watch);
+        const std::size_t first = part * at_once, end = std::min(first + at_once, count);
+        if (state.filter != nullptr && !state.filter->is_current(storage_)) {
+            state.filter = prepare(options, end - first);
+        }
+        const Allowed allowed = state.filter != nullptr ? state.filter->allowed() : Allowed{};
+        const Allowed* let_through = state.filter != nullptr ? &allowed : nullptr;
+        for (std::size_t i = first; i < end; ++i) {
             if (options.watch == nullptr) {
                 Unwatched probe;
-                one(i, *context, probe);
+                one(i, let_through, *state.context, probe);
             } else {
                 Watched probe(*options.watch);
-                one(i, *context, probe);
+                one(i, let_through, *state.context, probe);
             }
-        });
+        }
+    };
+    parallel_for((count + at_once - 1) / at_once, threads,
+                 [&] { return State{Borrowed(*this), filter}; }, answer_some);
 }
 
 // A filter as slots; with blocks of codes, once the queries under it would have been as much
 // quicker with them as they cost.
-std::shared_ptr<PreparedFilter> Index::prepared(const SearchOptions& options,
-                                                std::size_t queries) const {
+std::shared_ptr<PreparedFilter> Index::prepare(const SearchOptions& options,
+                                               std::size_t queries) const {
     constexpr std::size_t kShare = 16, kLeast = std::size_t{1} << 20;
-    if (options.filter == nullptr) return nullptr;
     const std::size_t budget =
         std::max(kLeast, storage_.slots() * storage_.quantiser().row_bytes() / kShare);
     std::shared_ptr<PreparedFilter> filter = filters_.prepare(storage_, *options.filter, budget);
-    const CodedGraph* coded = options.exact || !has_graph_ ? nullptr : useful_codes();
+    const CodedGraph* coded = options.exact ? nullptr : useful_codes();
     const std::size_t allowed = filter->allowed().count;
-    if (coded == nullptr || coded->rounded() || allowed <= kSweptRows || queries == 0) {
-        return filter;
-    }
+    if (coded == nullptr || coded->rounded() || allowed <= kSweptRows) return filter;
     const std::size_t wanted = std::min(options.k, allowed);
     const CodedGraph::Costs costs =
         coded->costs(storage_, std::max(wanted, options.ef == 0 ? params_.ef_search : options.ef),
@@ -56,16 +74,14 @@ template <class VectorOf, class LeftOut>
 void Index::answer(std::size_t count, const SearchOptions& options, const VectorOf& vector_of,
                    const LeftOut& left_out, Label* labels, float* scores,
                    std::size_t* found) const {
-    const Searcher searcher =
-        options.exact ? Searcher(storage_, nullptr, nullptr, params_) : this->searcher();
-    const std::shared_ptr<PreparedFilter> filter = prepared(options, count);
-    std::optional<Allowed> allowed;
-    if (filter != nullptr) allowed = filter->allowed();
-    const auto one = [&](std::size_t i, SearchContext& context, auto& probe) {
+    const auto one = [&](std::size_t i, const Allowed* allowed, SearchContext& context,
+                         auto& probe) {
+        const Searcher searcher =
+            options.exact ? Searcher(storage_, nullptr, nullptr, params_) : this->searcher();
         const Slot self = left_out(i);
         const CandidatePool& pool =
             searcher.nearest(vector_of(i, context), options.k + (self == kNoSlot ? 0 : 1),
-                             options.ef, allowed ? &*allowed : nullptr, context, probe);
+                             options.ef, allowed, context, probe);
         std::size_t n = 0;
         for (std::size_t at = 0; at < pool.size() && n < options.k; ++at) {
             const float score = storage_.quantiser().score_of(pool[at].key);
@@ -90,7 +106,6 @@ void Index::search(const void* input, std::size_t count, const SearchOptions& as
     }
     const SearchOptions options = settled(asked);
     calibration_.offer(queries, count, vector_bytes);
-    const SharedLock lock(*this, options.watch);
     answer(
         count, options,
         [&](std::size_t i, const SearchContext&) { return queries + i * vector_bytes; },
@@ -102,42 +117,54 @@ void Index::search_stored(const Label* stored, std::size_t count, bool keep_self
                           std::size_t* found) const {
     if (asked.k == 0) throw Error(ErrorCode::input, "k must be at least 1, got 0");
     const SearchOptions options = settled(asked);
-    const SharedLock lock(*this, options.watch);
-    const std::vector<Slot> slots = find_all(stored, count);
+    {
+        const SharedLock lock(*this, options.watch);
+        find_all(stored, count);
+    }
     answer(
         count, options,
         [&](std::size_t i, SearchContext& context) {
+            const Slot slot = find_all(stored + i, 1).front();  // it may have gone meanwhile
             context.stored.resize(storage_.quantiser().vector_bytes());
-            storage_.quantiser().decode(storage_.checked_row(slots[i]), context.stored.data());
+            storage_.quantiser().decode(storage_.checked_row(slot), context.stored.data());
             return context.stored.data();
         },
-        [&](std::size_t i) { return keep_self ? kNoSlot : slots[i]; }, labels, scores, found);
+        [&](std::size_t i) { return keep_self ? kNoSlot : storage_.find(stored[i]); }, labels,
+        scores, found);
 }
 
 RangeResults Index::range_search(const void* input, std::size_t count, float threshold,
-                                 const SearchOptions& options) const {
+                                 const SearchOptions& asked) const {
     const auto* queries = static_cast<const std::byte*>(input);
     const std::size_t vector_bytes = storage_.quantiser().vector_bytes();
     for (std::size_t i = 0; i < count; ++i) {
         storage_.quantiser().check(queries + i * vector_bytes, i);
     }
-    const SharedLock lock(*this, options.watch);
-    const Searcher searcher = this->searcher();
-    const std::shared_ptr<PreparedFilter> filter = prepared(options, 0);
-    std::optional<Allowed> allowed;
-    if (filter != nullptr) allowed = filter->allowed();
-    std::vector<std::vector<Candidate>> found(count);
-    for_each_query(count, options, [&](std::size_t i, SearchContext& context, auto& probe) {
-        searcher.within(queries + i * vector_bytes, -threshold, options.ef,
-                        allowed ? &*allowed : nullptr, context, found[i], probe);
-    });
+    SearchOptions options = asked;
+    options.exact = true;  // by the vectors, so that no codes are laid together for the filter
+    struct Found {
+        Label label;
+        float score;
+    };
+    std::vector<std::vector<Found>> found(count);
+    for_each_query(count, options,
+                   [&](std::size_t i, const Allowed* allowed, SearchContext& context, auto& probe) {
+                       std::vector<Candidate> near;
+                       searcher().within(queries + i * vector_bytes, -threshold, options.ef,
+                                         allowed, context, near, probe);
+                       found[i].reserve(near.size());
+                       for (const Candidate& candidate : near) {
+                           found[i].push_back({storage_.label(candidate.slot),
+                                               storage_.quantiser().score_of(candidate.key)});
+                       }
+                   });
     RangeResults results;
     results.offsets.push_back(0);
-    for (const std::vector<Candidate>& one : found) {
+    for (const std::vector<Found>& one : found) {
         results.offsets.push_back(results.offsets.back() + one.size());
-        for (const Candidate& candidate : one) {
-            results.labels.push_back(storage_.label(candidate.slot));
-            results.scores.push_back(storage_.quantiser().score_of(candidate.key));
+        for (const Found& each : one) {
+            results.labels.push_back(each.label);
+            results.scores.push_back(each.score);
         }
     }
     return results;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "index/expansion.hpp"
 
@@ -66,6 +67,15 @@ void PageWalk::put(Candidate candidate) {
     std::push_heap(near_.begin(), near_.end(), nearer);
 }
 
+// A node that the walk has come to.
+void PageWalk::offer(const Storage& storage, Candidate candidate) {
+    if (admits(storage, candidate.slot)) {
+        put(candidate);
+    } else if (storage.state(candidate.slot) == SlotState::staged) {
+        staged_.push_back(candidate);
+    }
+}
+
 template <class Probe>
 Page PageWalk::next(const Searcher& searcher, std::size_t size, SearchContext& context,
                     Probe& probe) {
@@ -88,19 +98,21 @@ void PageWalk::catch_up(const Searcher& searcher, const Query& query, std::size_
     width_ = std::max(size, ef_ == 0 ? searcher.params().ef_search : ef_);
     const bool lost_graph = !frontier_.empty() && searcher.graph() == nullptr;
     const bool stays = begun_ && storage.layout() == layout_ && !lost_graph;
+    if (stays) visited_.extend(storage.slots());
     if (stays && storage.version() == version_) return;
     remember_returned();
     version_ = storage.version();
     if (stays) {
-        visited_.extend(storage.slots());
         std::erase_if(near_, [&](const Candidate& c) { return !admits(storage, c.slot); });
         std::make_heap(near_.begin(), near_.end(), nearer);
+        for (const Candidate candidate : std::exchange(staged_, {})) offer(storage, candidate);
         return;
     }
     begun_ = false;
     layout_ = storage.layout();
     near_.clear();
     far_.clear();
+    staged_.clear();
     frontier_.clear();
     visited_.reset(storage.slots());
     const std::size_t eligible = count_eligible(storage);
@@ -110,7 +122,7 @@ void PageWalk::catch_up(const Searcher& searcher, const Query& query, std::size_
         const Candidate start = searcher.approach(query, context, probe);
         visited_.insert(start.slot);
         frontier_.push(start);
-        if (admits(storage, start.slot)) put(start);
+        offer(storage, start);
     }
     begun_ = true;
 }
@@ -128,7 +140,7 @@ void PageWalk::gather(const Searcher& searcher, const Query& query, std::size_t 
         if (admits(storage, candidate.slot)) put(candidate);
     }
     const auto seen = [&](Candidate candidate) {
-        if (admits(storage, candidate.slot)) put(candidate);
+        offer(storage, candidate);
         return true;
     };
     do {

@@ -36,6 +36,7 @@ class PageWalk {
     std::size_t count_eligible(const Storage& storage) const;
     void remember_returned();
     void put(Candidate candidate);
+    void offer(const Storage& storage, Candidate candidate);
     template <class Probe>
     void catch_up(const Searcher& searcher, const Query& query, std::size_t size,
                   SearchContext& context, Probe& probe);
@@ -60,6 +61,7 @@ class PageWalk {
     std::vector<Candidate>
         near_;      // a heap of the `width_` nearest for coming pages, farthest first
     Frontier far_;  // the others
+    std::vector<Candidate> staged_;  // may be published before the next page
     std::vector<Label> returned_;
     std::size_t sorted_ = 0;  // of returned_: those that a change may bring up again
 };

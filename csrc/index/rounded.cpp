@@ -31,9 +31,10 @@ template <class Probe>
 Candidate CodedGraph::approach(const FourBitRows& rows, const Graph& graph, SearchContext& context,
                                Probe& probe) const {
     context.prepare(graph.slots(), graph.degree_limit(0));
-    Candidate start{0.0f, graph.entry()};
+    const Graph::Top top = graph.top();
+    Candidate start{0.0f, top.slot};
     rows.keys(context.sq4, &start.slot, 1, &start.key);
-    return descend(rows, graph, context.sq4, start, graph.max_level(), 0, context, nullptr, probe);
+    return descend(rows, graph, context.sq4, start, top.level, 0, context, probe);
 }
 
 template <class Probe>
@@ -43,13 +44,13 @@ void CodedGraph::search_rounded(const Storage& storage, const Graph& graph, cons
     refined_->query(codes_.kernels(), vector, context.sq4);
     const FourBitRows rows(*refined_, codes_.kernels(), context.products);
     std::vector<Slot>& found = context.todo;
-    // Room for as many deleted ones as there are on average, twice over.
-    std::size_t width = ef + 2 * ef * storage.deleted() / (storage.live() + storage.deleted());
+    // Room for as many as there are on average of those that can't be returned, twice over.
+    const std::size_t hidden = storage.hidden();
+    std::size_t width = ef + 2 * ef * hidden / (storage.live() + hidden);
     for (;; width *= 2) {
         const Candidate start = approach(rows, graph, context, probe);
         if (passed_by != kNoSlot) context.visited.insert(passed_by);
-        beam_search(rows, graph, context.sq4, start, 0, width, 0, AcceptAll{}, context, nullptr,
-                    probe);
+        beam_search(rows, graph, context.sq4, start, 0, width, 0, AcceptAll{}, context, probe);
         const std::size_t size = context.beam.size();
         found.clear();
         if (context.keys.size() < size) context.keys.resize(size);
@@ -73,8 +74,7 @@ bool CodedGraph::walk_rounded(const Storage& storage, const Graph& graph, const 
     refined_->query(codes_.kernels(), vector, context.sq4);
     const FourBitRows rows(*refined_, codes_.kernels(), context.products);
     const Candidate start = approach(rows, graph, context, probe);
-    if (!beam_search(rows, graph, context.sq4, start, 0, ef, max_steps, allowed, context, nullptr,
-                     probe) ||
+    if (!beam_search(rows, graph, context.sq4, start, 0, ef, max_steps, allowed, context, probe) ||
         context.accepted.size() < wanted) {
         return false;
     }

@@ -58,23 +58,14 @@ struct SearchContext {
     }
 };
 
-// Copies a node's links; under its lock where other threads may be rewriting them.
-inline std::size_t copy_links(const Graph& graph, Slot node, int level, NodeLocks* locks,
-                              Slot* out) {
-    const NodeLock lock(locks, node);
-    const std::span<const Slot> links = graph.checked_links(node, level);
-    std::memcpy(out, links.data(), links.size_bytes());
-    return links.size();
-}
-
 // Copies those of a node's links that are not in `visited`, puts them there, and asks memory for
 // their rows.
 //
 // Here and below `rows` is what keys come from, by a query of its own: a Storage or FourBitRows.
 template <class Rows>
 std::size_t fresh_links(const Rows& rows, const Graph& graph, Slot node, int level,
-                        VisitedSet& visited, NodeLocks* locks, Slot* out) {
-    const std::size_t count = copy_links(graph, node, level, locks, out);
+                        VisitedSet& visited, Slot* out) {
+    const std::size_t count = graph.copy_links(node, level, out);
     std::size_t fresh = 0;
     for (std::size_t i = 0; i < count; ++i) {
         const Slot slot = out[i];
@@ -88,12 +79,11 @@ std::size_t fresh_links(const Rows& rows, const Graph& graph, Slot node, int lev
 // Steps to the nearest neighbour until none is nearer, on each layer from `from` down to `to` + 1.
 template <class Rows, class QueryOf, class Probe = Unwatched>
 Candidate descend(const Rows& rows, const Graph& graph, const QueryOf& query, Candidate at,
-                  int from, int to, SearchContext& context, NodeLocks* locks,
-                  Probe&& probe = Probe{}) {
+                  int from, int to, SearchContext& context, Probe&& probe = Probe{}) {
     for (int level = from; level > to; --level) {
         for (bool moved = true; moved;) {
             moved = false;
-            const std::size_t count = copy_links(graph, at.slot, level, locks, context.todo.data());
+            const std::size_t count = graph.copy_links(at.slot, level, context.todo.data());
             rows.keys(query, context.todo.data(), count, context.keys.data());
             probe.visited();
             probe.computed(count);
@@ -121,7 +111,7 @@ struct AcceptAll {};
 template <class Rows, class QueryOf, class Accept, class Probe = Unwatched>
 bool beam_search(const Rows& rows, const Graph& graph, const QueryOf& query, Candidate start,
                  int level, std::size_t ef, std::size_t max_steps, const Accept& accept,
-                 SearchContext& context, NodeLocks* locks, Probe&& probe = Probe{}) {
+                 SearchContext& context, Probe&& probe = Probe{}) {
     constexpr bool kFiltered = !std::is_same_v<Accept, AcceptAll>;
     CandidatePool& beam = context.beam;
     CandidatePool& accepted = context.accepted;
@@ -139,8 +129,7 @@ bool beam_search(const Rows& rows, const Graph& graph, const QueryOf& query, Can
             if (node.key > accepted.bound()) break;
             if (max_steps-- == 0) return false;
         }
-        const std::size_t fresh =
-            fresh_links(rows, graph, node.slot, level, context.visited, locks, todo);
+        const std::size_t fresh = fresh_links(rows, graph, node.slot, level, context.visited, todo);
         if (level == 0) {
             if (const Slot next = beam.peek_nearest(); next != kNoSlot) graph.prefetch_links(next);
         }

@@ -20,10 +20,10 @@ std::size_t Searcher::max_steps(std::size_t ef, std::size_t eligible) const noex
 template <class Probe>
 Candidate Searcher::approach(const Query& query, SearchContext& context, Probe& probe) const {
     context.prepare(graph_->slots(), params_.max_neighbors);
-    Candidate start{0.0f, graph_->entry()};
+    const Graph::Top top = graph_->top();
+    Candidate start{0.0f, top.slot};
     storage_.keys(query, &start.slot, 1, &start.key);
-    return descend(storage_, *graph_, query, start, graph_->max_level(), 0, context, nullptr,
-                   probe);
+    return descend(storage_, *graph_, query, start, top.level, 0, context, probe);
 }
 
 template <class Probe>
@@ -76,19 +76,18 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
     const Candidate start = approach(query, context, probe);
     if (passed_by_ != kNoSlot) context.visited.insert(passed_by_);
     probe.used(allowed == nullptr ? Strategy::graph : Strategy::filtered_graph);
-    if (allowed == nullptr && storage_.deleted() == 0) {
-        beam_search(storage_, *graph_, query, start, 0, ef, 0, AcceptAll{}, context, nullptr,
-                    probe);
+    if (allowed == nullptr && storage_.hidden() == 0) {
+        beam_search(storage_, *graph_, query, start, 0, ef, 0, AcceptAll{}, context, probe);
         return context.beam.size() < wanted ? exactly() : context.beam;
     }
     const std::size_t max_steps = this->max_steps(ef, eligible);
     const bool settled =
         allowed != nullptr
             ? beam_search(storage_, *graph_, query, start, 0, ef, max_steps, *allowed, context,
-                          nullptr, probe)
+                          probe)
             : beam_search(
                   storage_, *graph_, query, start, 0, ef, max_steps,
-                  [this](Slot slot) { return storage_.is_live(slot); }, context, nullptr, probe);
+                  [this](Slot slot) { return storage_.is_live(slot); }, context, probe);
     return settled && context.accepted.size() >= wanted ? context.accepted : exactly();
 }
 

@@ -48,7 +48,7 @@ void Sq4::set(Slot slot, const float* vector) noexcept {
 
 void Sq4::wipe(Slot slot) noexcept { std::memset(rows_.data() + slot * row_bytes_, 0, row_bytes_); }
 
-void Sq4::renumber(const std::vector<Slot>& moved, std::size_t live) {
+AlignedArray<std::uint8_t> Sq4::renumbered(const std::vector<Slot>& moved, std::size_t live) const {
     AlignedArray<std::uint8_t> rows;
     rows.resize(live * row_bytes_);
     for (Slot slot = 0; slot < moved.size(); ++slot) {
@@ -56,7 +56,7 @@ void Sq4::renumber(const std::vector<Slot>& moved, std::size_t live) {
         std::memcpy(rows.data() + moved[slot] * row_bytes_, rows_.data() + slot * row_bytes_,
                     row_bytes_);
     }
-    rows_ = std::move(rows);
+    return rows;
 }
 
 void Sq4::query(const WalkKernels& kernels, const float* vector, Sq4Query& out) const {

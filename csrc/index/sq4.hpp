@@ -37,7 +37,7 @@ class Sq4 {
     void guard_by(const BlockGuard* guard) noexcept { guard_ = guard; }
     void set(Slot slot, const float* vector) noexcept;
     void wipe(Slot slot) noexcept;
-    void renumber(const std::vector<Slot>& moved, std::size_t live);
+    AlignedArray<std::uint8_t> renumbered(const std::vector<Slot>& moved, std::size_t live) const;
 
     void query(const WalkKernels& kernels, const float* vector, Sq4Query& out) const;
     // Estimated keys, less what is the same for all vectors.

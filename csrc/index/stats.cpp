@@ -7,16 +7,15 @@ namespace llmspell::index {
 namespace {
 
 void count_links(const Graph& graph, Stats& stats) {
-    stats.layers.resize(static_cast<std::size_t>(graph.max_level() + 1));
     stats.degrees.resize(graph.empty() ? 0 : graph.degree_limit(0) + 1);
     for (Slot slot = 0; slot < graph.slots(); ++slot) {
         if (!graph.contains(slot)) continue;
-        const std::size_t links = graph.links(slot, 0).size();
+        const std::size_t links = graph.degree(slot);
         ++stats.graph_nodes;
         ++stats.degrees[links];
-        for (int level = 0; level <= graph.level(slot); ++level) {
-            ++stats.layers[static_cast<std::size_t>(level)];
-        }
+        const auto layers = static_cast<std::size_t>(graph.level(slot)) + 1;
+        if (stats.layers.size() < layers) stats.layers.resize(layers);
+        for (std::size_t layer = 0; layer < layers; ++layer) ++stats.layers[layer];
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace llmspell::index {
 namespace {
@@ -24,9 +25,6 @@ Slot Storage::find(Label label) const noexcept { return table_.find(label, label
 
 std::uint64_t Storage::live_word(Slot first) const noexcept {
     // The lowest bit of a state says whether it is live; a product moves eight of them together.
-    static_assert(static_cast<int>(SlotState::free) % 2 == 0 &&
-                  static_cast<int>(SlotState::live) == 1 &&
-                  static_cast<int>(SlotState::deleted) % 2 == 0);
     constexpr std::uint64_t kLowest = 0x0101010101010101, kTogether = 0x0102040810204080;
     const std::size_t count = std::min<std::size_t>(64, slots() - first);
     std::uint64_t word = 0;
@@ -36,7 +34,7 @@ std::uint64_t Storage::live_word(Slot first) const noexcept {
         std::memcpy(&eight, states_.data() + first + i, 8);
         word |= ((eight & kLowest) * kTogether >> 56) << i;
     }
-    for (; i < count; ++i) word |= std::uint64_t{states_[first + i] == SlotState::live} << i;
+    for (; i < count; ++i) word |= std::uint64_t{is_live(static_cast<Slot>(first + i))} << i;
     return word;
 }
 
@@ -48,7 +46,7 @@ void Storage::set_capacity(std::size_t capacity) {
 }
 
 void Storage::reserve(std::size_t more) {
-    const std::size_t free = slots() - live() - deleted_;
+    const std::size_t free = slots() - live() - hidden();
     const std::size_t fresh = more > free ? more - free : 0;
     const std::size_t needed = states_.size() + fresh;
     if (needed >= kNoSlot) throw Error(ErrorCode::input, "an index holds at most 2^32 - 2 vectors");
@@ -70,43 +68,92 @@ bool Storage::loose() const noexcept {
 }
 
 Slot Storage::insert(Label label, const void* vector) {
-    const Slot slot = next_slot();
-    quantiser_.encode(vector, rows_.data() + slot * quantiser_.row_bytes());
-    enrol(slot, label);
+    const Slot slot = place(label, vector, SlotState::live);
+    table_.insert(slot, labels_.data());
+    ++version_;
     return slot;
 }
 
-void Storage::restore_row(Label label, const std::byte* row) noexcept {
-    const Slot slot = next_slot();
-    std::memcpy(rows_.data() + slot * quantiser_.row_bytes(), row, quantiser_.row_bytes());
-    enrol(slot, label);
+bool Storage::claim(const Label* labels, std::size_t count) {
+    const auto is_claimed = [&](Label label) { return claimed_.count(label) > 0; };
+    if (std::any_of(labels, labels + count, is_claimed)) return false;
+    try {
+        claimed_.insert(labels, labels + count);
+    } catch (...) {
+        disclaim(labels, count);
+        throw;
+    }
+    return true;
 }
 
-Slot Storage::next_slot() const noexcept {
-    return free_ != kNoSlot ? free_ : static_cast<Slot>(states_.size());
+void Storage::disclaim(const Label* labels, std::size_t count) noexcept {
+    for (std::size_t i = 0; i < count; ++i) claimed_.erase(labels[i]);
 }
 
-// The vectors have room for one more, by reserve.
-void Storage::enrol(Slot slot, Label label) noexcept {
+Slot Storage::stage(Label label, const void* vector) {
+    const Slot slot = place(label, vector, SlotState::staged);
+    ++staged_;
+    if (const Slot old = find(label); old != kNoSlot) {
+        states_[old] = SlotState::leaving;
+        ++leaving_;
+    }
+    return slot;
+}
+
+Slot Storage::publish(Slot slot) noexcept {
+    const Label label = labels_[slot];
+    const Slot old = find(label);
     ++version_;
+    --staged_;
+    claimed_.erase(label);
+    states_[slot] = SlotState::live;
+    if (old == kNoSlot) {
+        table_.insert(slot, labels_.data());
+    } else {
+        table_.move(old, slot, labels_.data());
+        --leaving_;
+        bury(old);
+    }
+    return old;
+}
+
+void Storage::unstage(Slot slot) noexcept {
+    --staged_;
+    claimed_.erase(labels_[slot]);
+    if (const Slot old = find(labels_[slot]); old != kNoSlot) {
+        states_[old] = SlotState::live;
+        --leaving_;
+    }
+    bury(slot);
+}
+
+// The vectors have room for one more, by reserve. Encoding may throw, before anything has changed.
+Slot Storage::place(Label label, const void* vector, SlotState state) {
+    const Slot slot = free_ != kNoSlot ? free_ : static_cast<Slot>(states_.size());
+    quantiser_.encode(vector, rows_.data() + slot * quantiser_.row_bytes());
     if (slot == free_) {
         free_ = static_cast<Slot>(labels_[slot]);
-        states_[slot] = SlotState::live;
+        states_[slot] = state;
         labels_[slot] = label;
     } else {
-        states_.push_back(SlotState::live);
+        states_.push_back(state);
         labels_.push_back(label);
         consecutive_ = consecutive_ && label == labels_[0] + slot;
     }
-    table_.insert(slot, labels_.data());
+    return slot;
 }
 
-void Storage::mark_deleted(Slot slot) noexcept {
+void Storage::bury(Slot slot) noexcept {
     ++version_;
     states_[slot] = SlotState::deleted;
     ++deleted_;
     ++gone_;
+}
+
+void Storage::mark_deleted(Slot slot) noexcept {
+    if (states_[slot] == SlotState::leaving) --leaving_;
     table_.erase(slot, labels_.data());
+    bury(slot);
 }
 
 void Storage::release(Slot slot) noexcept {
@@ -120,27 +167,30 @@ void Storage::release(Slot slot) noexcept {
     --deleted_;
 }
 
-std::vector<Slot> Storage::compact() {
-    ++version_;
-    ++layout_;
+std::vector<Slot> Storage::packed() const {
     std::vector<Slot> moved(states_.size(), kNoSlot);
-    const std::size_t row_bytes = quantiser_.row_bytes();
     Slot next = 0;
     for (Slot slot = 0; slot < states_.size(); ++slot) {
-        if (states_[slot] != SlotState::live) continue;
-        moved[slot] = next;
-        if (next != slot) {
-            std::memcpy(rows_.data() + next * row_bytes, row(slot), row_bytes);
-            table_.move(slot, next, labels_.data());
-            labels_[next] = labels_[slot];
-        }
-        ++next;
+        if (is_live(slot)) moved[slot] = next++;
+    }
+    return moved;
+}
+
+void Storage::compact(const std::vector<Slot>& moved) {
+    ++version_;
+    ++layout_;
+    const std::size_t row_bytes = quantiser_.row_bytes();
+    const std::size_t next = live();
+    for (Slot slot = 0; slot < moved.size(); ++slot) {
+        const Slot to = moved[slot];
+        if (to == kNoSlot || to == slot) continue;
+        std::memcpy(rows_.data() + to * row_bytes, row(slot), row_bytes);
+        table_.move(slot, to, labels_.data());
+        labels_[to] = labels_[slot];
     }
     states_.resize(next);
     std::fill(states_.begin(), states_.end(), SlotState::live);
-    states_.shrink_to_fit();
     labels_.resize(next);
-    labels_.shrink_to_fit();
     free_ = kNoSlot;
     consecutive_ = true;
     for (Slot slot = 0; slot < next; ++slot) {
@@ -148,9 +198,10 @@ std::vector<Slot> Storage::compact() {
     }
     deleted_ = 0;
     gone_compact_ = gone_;
+    states_.shrink_to_fit();
+    labels_.shrink_to_fit();
     table_.reserve(next, labels_.data(), true);
     set_capacity(next);
-    return moved;
 }
 
 bool Storage::restore(Arrays arrays) {

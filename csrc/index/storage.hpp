@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <unordered_set>
 #include <vector>
 
 #include "base/aligned.hpp"
@@ -14,19 +15,27 @@
 
 namespace llmspell::index {
 
-enum class SlotState : std::uint8_t { free, live, deleted };  // deleted: still linked in the graph
+// What a slot holds. Live and free are what a snapshot has, as they are. Leaving: to be found until
+// what replaces it is. Deleted: still linked in the graph. Staged: linked or about to be, and not
+// yet to be found. Odd is what searches may return.
+enum class SlotState : std::uint8_t { free = 0, live = 1, deleted = 2, leaving = 3, staged = 4 };
 
 class Storage {
   public:
     explicit Storage(Quantiser quantiser) : quantiser_(quantiser) {}
 
     const Quantiser& quantiser() const noexcept { return quantiser_; }
-    std::size_t slots() const noexcept { return states_.size(); }  // live, deleted and free
+    std::size_t slots() const noexcept { return states_.size(); }
     std::size_t live() const noexcept { return table_.size(); }
     std::size_t deleted() const noexcept { return deleted_; }
+    std::size_t staged() const noexcept { return staged_; }
+    std::size_t hidden() const noexcept { return deleted() + staged(); }  // linked, not to be found
+    std::size_t going() const noexcept { return deleted_ + leaving_; }    // not to be linked to
     std::size_t capacity() const noexcept { return capacity_; }
     // Numbers that grow: with any change, and with one after which a slot may hold another vector.
     std::uint64_t version() const noexcept { return version_; }
+    // As if all had changed: where what was prepared or measured holds no longer.
+    void outdate() noexcept { version_ += live() + 1; }
     std::uint64_t layout() const noexcept { return layout_; }
     std::size_t bytes() const noexcept;
     std::size_t row_bytes() const noexcept { return rows_.bytes(); }  // of these, for rows
@@ -49,12 +58,18 @@ class Storage {
         }
     }
     SlotState state(Slot slot) const noexcept { return states_[slot]; }
-    bool is_live(Slot slot) const noexcept { return states_[slot] == SlotState::live; }
+    bool is_live(Slot slot) const noexcept {
+        return states_[slot] == SlotState::live || states_[slot] == SlotState::leaving;
+    }
+    // Whether links to it make sense.
+    bool stays(Slot slot) const noexcept {
+        return states_[slot] == SlotState::live || states_[slot] == SlotState::staged;
+    }
     Label label(Slot slot) const noexcept { return labels_[slot]; }
     Slot find(Label label) const noexcept;
     // Whether slot i has had no label but label(0) + i, for all i: so where ids are counted up.
     bool consecutive() const noexcept { return consecutive_; }
-    // Bit i: slot first + i is live, for 64 slots or as many as there are.
+    // Bit i: is_live(first + i), for 64 slots or as many as there are.
     std::uint64_t live_word(Slot first) const noexcept;
 
     void keys(const Query& query, const Slot* slots, std::size_t count, float* out) const {
@@ -71,14 +86,22 @@ class Storage {
     // vectors have gone since it last did as make its cost theirs.
     bool loose() const noexcept;
     Slot insert(Label label, const void* vector);  // into reserved room; may throw, then no change
-    // The label is forgotten, the row stays until release.
-    void mark_deleted(Slot slot) noexcept;
-    // Into reserved room; allocates nothing.
-    void restore_row(Label label, const std::byte* row) noexcept;
-    void release(Slot slot) noexcept;  // the row is wiped, the slot may be used again
-    // Moves live rows to the front and gives memory back; returns the new slot of each old one.
-    // Where it throws, rows may have moved: forget what refers to slots.
-    std::vector<Slot> compact();
+    // A batch that comes in at once. It claims its labels, all or (false) none, where another one
+    // holds one of them. Each vector is staged, into reserved room; one that is live under its
+    // label is marked to leave. Then publish makes the change, or unstage takes it back, slot by
+    // slot. Claim and stage may throw, for lack of memory, then without a change.
+    bool claim(const Label* labels, std::size_t count);
+    void disclaim(const Label* labels, std::size_t count) noexcept;
+    Slot stage(Label label, const void* vector);
+    Slot publish(Slot slot) noexcept;  // what it replaced, which is deleted now, or kNoSlot
+    void unstage(Slot slot) noexcept;
+    void mark_deleted(Slot slot) noexcept;  // the label is forgotten, the row stays until release
+    void release(Slot slot) noexcept;       // the row is wiped, the slot may be used again
+    // For each slot the one that compact moves it to, or kNoSlot where it isn't live.
+    std::vector<Slot> packed() const;
+    // Moves live rows to the front, as packed() has it, and gives memory back. Where it throws,
+    // rows may have moved: forget what refers to slots.
+    void compact(const std::vector<Slot>& moved);
 
     // What a snapshot holds, in order: the arrays as they are.
     struct Arrays {
@@ -98,8 +121,8 @@ class Storage {
     void guard_by(const BlockGuard* guard) noexcept { guard_ = guard; }
 
   private:
-    Slot next_slot() const noexcept;
-    void enrol(Slot slot, Label label) noexcept;
+    Slot place(Label label, const void* vector, SlotState state);
+    void bury(Slot slot) noexcept;
     void set_capacity(std::size_t capacity);
 
     Quantiser quantiser_;
@@ -110,7 +133,10 @@ class Storage {
     Slot free_ = kNoSlot;  // the first free slot; the label of each is the next one
     LabelTable table_;
     const BlockGuard* guard_ = nullptr;  // of rows that were mapped
+    std::unordered_set<Label> claimed_;
+    std::size_t staged_ = 0;
     std::size_t deleted_ = 0;
+    std::size_t leaving_ = 0;
     std::size_t gone_ = 0;          // vectors, ever
     std::size_t gone_compact_ = 0;  // when rows last moved together
     std::uint64_t version_ = 0;

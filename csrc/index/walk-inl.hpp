@@ -35,30 +35,71 @@ inline void insert(WalkPool& pool, std::int32_t key, Slot slot) {
     if (at < pool.next) pool.next = at;
 }
 
-// The keys of a block's nodes.
-template <bool kBias>
-inline void estimate(const RowLayout& layout, const std::byte* block, const WalkQuery& query,
-                     std::int32_t* keys) {
-    alignas(64) std::uint16_t totals[kBlock];
-    sums(reinterpret_cast<const std::uint8_t*>(block + layout.block_bytes()) -
-             layout.groups * kGroupBytes,
-         query.tables, layout.groups, totals);
-    keys_of<kBias>(query, totals, reinterpret_cast<const std::uint16_t*>(block),
-                   reinterpret_cast<const float*>(block + layout.factors_bytes()), keys);
-}
+// Where the nodes of a row go: those with a key below bound() are given to it.
+struct IntoPool {
+    WalkPool& pool;
 
-template <bool kBias>
-inline void scan(const RowLayout& layout, const std::byte* row, const WalkQuery& query,
-                 WalkPool& pool) {
+    std::int32_t bound() const { return pool.bound; }
+    void operator()(std::int32_t key, Slot slot) const {
+        if (key < pool.bound) insert(pool, key, slot);
+    }
+};
+
+// The version of a node's row that is read; without versions nobody changes it.
+struct RowVersion {
+    const Versions* versions = nullptr;
+    Slot slot = 0;
+    std::uint32_t number = 0;
+
+    bool holds() const { return versions == nullptr || versions->holds(slot, number); }
+};
+
+// Gives the near ones of a row's nodes to `into`; false where the row was being changed, then none
+// of a block that was.
+template <bool kBias, class Into>
+inline bool scan(const RowLayout& layout, const std::byte* row, const WalkQuery& query,
+                 const Into& into, RowVersion version = {}) {
     const auto* ids = reinterpret_cast<const Slot*>(row);
     const std::byte* block = row + layout.ids_bytes();
     for (std::size_t b = 0; b < layout.blocks; ++b, ids += kBlock, block += layout.block_bytes()) {
+        alignas(64) std::uint16_t totals[kBlock];
         alignas(64) std::int32_t keys[kBlock];
-        estimate<kBias>(layout, block, query, keys);
-        for (std::uint32_t near = below(keys, ids, pool.bound); near != 0; near &= near - 1) {
+        Slot slots[kBlock];
+        sums(reinterpret_cast<const std::uint8_t*>(block + layout.block_bytes()) -
+                 layout.groups * kGroupBytes,
+             query.tables, layout.groups, totals);
+        keys_of<kBias>(query, totals, reinterpret_cast<const std::uint16_t*>(block),
+                       reinterpret_cast<const float*>(block + layout.factors_bytes()), keys);
+        std::memcpy(slots, ids, sizeof(slots));
+        if (!version.holds()) return false;
+        for (std::uint32_t near = below(keys, slots, into.bound()); near != 0; near &= near - 1) {
             const int i = __builtin_ctz(near);
-            if (keys[i] < pool.bound) insert(pool, keys[i], ids[i]);
+            into(keys[i], slots[i]);
         }
+    }
+    return true;
+}
+
+// A node's row, as it is at some moment. What a row that was changed meanwhile had offered before
+// is found again by its estimate.
+template <bool kBias, class Into>
+inline void scan_node(const WalkRows& graph, Slot slot, const WalkQuery& query, const Into& into) {
+    const std::byte* row = graph.rows + slot * graph.stride;
+    if (graph.versions == nullptr) {
+        scan<kBias>(graph.layout, row, query, into);
+        return;
+    }
+    for (;;) {
+        const std::uint32_t number = graph.versions->begin_read(slot);
+#ifdef LLMSPELL_TSAN
+        thread_local AlignedArray<std::byte> copy;
+        if (copy.size() < graph.layout.bytes()) copy.resize(graph.layout.bytes());
+        racing_read(copy.data(), row, graph.layout.bytes());
+        const std::byte* from = copy.data();
+#else
+        const std::byte* from = row;
+#endif
+        if (scan<kBias>(graph.layout, from, query, into, {graph.versions, slot, number})) return;
     }
 }
 
@@ -98,11 +139,12 @@ void walk_rows(const WalkRows& starts, std::size_t start_rows, const WalkRows& g
     const std::size_t limit = pool.limit;
     pool.limit = limit < kStarts ? limit : kStarts;
     for (std::size_t i = 0; i + 1 < start_rows; ++i) {
-        scan<kBias>(starts.layout, starts.rows + i * starts.stride, query, pool);
+        scan<kBias>(starts.layout, starts.rows + i * starts.stride, query, IntoPool{pool});
     }
     pool.limit = limit;
     if (pool.size < limit) pool.bound = WalkPool::kNone;
-    scan<kBias>(starts.layout, starts.rows + (start_rows - 1) * starts.stride, query, pool);
+    scan<kBias>(starts.layout, starts.rows + (start_rows - 1) * starts.stride, query,
+                IntoPool{pool});
     std::int32_t* keys = pool.keys();
     for (;;) {
         fetch_ahead(graph, pool);
@@ -118,7 +160,7 @@ void walk_rows(const WalkRows& starts, std::size_t start_rows, const WalkRows& g
             __builtin_prefetch(later + graph.later_bytes - 1);
         }
         if (graph.guard != nullptr) graph.guard->check(slot);
-        scan<kBias>(graph.layout, graph.rows + slot * graph.stride, query, pool);
+        scan_node<kBias>(graph, slot, query, IntoPool{pool});
     }
     while (pool.size > 0 && (keys[pool.size - 1] & ~WalkPool::kFlags) > pool.bound) --pool.size;
 }
@@ -160,9 +202,9 @@ void scan_all(const WalkRows& rows, std::size_t count, const WalkQuery& query, W
     for (std::size_t i = 0; i < count; ++i) {
         const std::byte* row = rows.rows + i * rows.stride;
         if (rows.layout.has_bias) {
-            scan<true>(rows.layout, row, query, pool);
+            scan<true>(rows.layout, row, query, IntoPool{pool});
         } else {
-            scan<false>(rows.layout, row, query, pool);
+            scan<false>(rows.layout, row, query, IntoPool{pool});
         }
     }
 }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/aligned.hpp"
+#include "base/racing.hpp"
 #include "index/block_guard.hpp"
 #include "index/params.hpp"
 #include "simd/kernels.hpp"
@@ -112,7 +113,8 @@ struct WalkRows {
     const std::byte* rows;
     std::size_t stride;
     RowLayout layout;
-    const BlockGuard* guard = nullptr;  // of rows that were mapped
+    const BlockGuard* guard = nullptr;   // of rows that were mapped
+    const Versions* versions = nullptr;  // where rows may change meanwhile
     // What will be read next of a node that was expanded: its row of these, if there are any.
     const std::byte* later = nullptr;
     std::size_t later_stride = 0;

@@ -1,23 +1,15 @@
 // The walk under a filter; included by walk-inl.hpp, behind the walk.
 
-// Offers a row's nodes to the pool of those that the filter lets through, or to that of the others.
-template <bool kBias>
-inline void scan_filtered(const RowLayout& layout, const std::byte* row, const WalkQuery& query,
-                          const FilteredWalk& walk) {
-    const auto* ids = reinterpret_cast<const Slot*>(row);
-    const std::byte* block = row + layout.ids_bytes();
-    for (std::size_t b = 0; b < layout.blocks; ++b, ids += kBlock, block += layout.block_bytes()) {
-        alignas(64) std::int32_t keys[kBlock];
-        estimate<kBias>(layout, block, query, keys);
-        const std::int32_t bound = std::max(walk.others.bound, walk.found.bound);
-        for (std::uint32_t near = below(keys, ids, bound); near != 0; near &= near - 1) {
-            const int i = __builtin_ctz(near);
-            const Slot slot = ids[i];
-            WalkPool& pool = walk.allows(slot) ? walk.found : walk.others;
-            if (keys[i] < pool.bound) insert(pool, keys[i], slot);
-        }
+// To the pool of those that the filter lets through, or to that of the others.
+struct IntoPools {
+    const FilteredWalk& walk;
+
+    std::int32_t bound() const { return std::max(walk.others.bound, walk.found.bound); }
+    void operator()(std::int32_t key, Slot slot) const {
+        WalkPool& pool = walk.allows(slot) ? walk.found : walk.others;
+        if (key < pool.bound) insert(pool, key, slot);
     }
-}
+};
 
 inline std::size_t unexpanded_from(WalkPool& pool, std::size_t at) {
     const std::int32_t* keys = pool.keys();
@@ -53,7 +45,7 @@ void walk_filtered_rows(const WalkRows& starts, std::size_t start_rows, const Wa
     const std::size_t limit = others.limit;
     others.limit = limit < kStarts ? limit : kStarts;
     for (std::size_t i = 0; i + 1 < start_rows; ++i) {
-        scan<kBias>(starts.layout, starts.rows + i * starts.stride, query, others);
+        scan<kBias>(starts.layout, starts.rows + i * starts.stride, query, IntoPool{others});
     }
     const std::size_t chosen = others.size;
     others.size = 0;
@@ -64,8 +56,8 @@ void walk_filtered_rows(const WalkRows& starts, std::size_t start_rows, const Wa
         const std::int32_t key = std::exchange(others.keys()[i], WalkPool::kNone);
         insert(walk.allows(slot) ? found : others, key, slot);
     }
-    scan_filtered<kBias>(starts.layout, starts.rows + (start_rows - 1) * starts.stride, query,
-                         walk);
+    scan<kBias>(starts.layout, starts.rows + (start_rows - 1) * starts.stride, query,
+                IntoPools{walk});
     for (;;) {
         fetch_ahead(graph, walk);
         found.next = unexpanded_from(found, found.next);
@@ -85,7 +77,7 @@ void walk_filtered_rows(const WalkRows& starts, std::size_t start_rows, const Wa
             __builtin_prefetch(later + graph.later_bytes - 1);
         }
         if (graph.guard != nullptr) graph.guard->check(slot);
-        scan_filtered<kBias>(graph.layout, graph.rows + slot * graph.stride, query, walk);
+        scan_node<kBias>(graph, slot, query, IntoPools{walk});
     }
     while (found.size > walk.wanted &&
            (found.keys()[found.size - 1] & ~WalkPool::kFlags) > found.bound) {

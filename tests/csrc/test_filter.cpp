@@ -117,7 +117,7 @@ void labels_are_consecutive_again_once_rows_move_together() {
         storage.release(slot);
     }
     CHECK(!storage.consecutive());
-    storage.compact();
+    storage.compact(storage.packed());
     CHECK(storage.consecutive() && storage.label(0) == 110);
     allows_what_it_says(storage, random_bits(60, 2));
 }

@@ -40,6 +40,30 @@ struct Built {
         }
     }
 
+    // As Index does; whatever step it is at, a walk comes to all that stays.
+    void remove_deleted() {
+        if (find_entry(storage, graph) == kNoSlot) {
+            graph.clear();
+            for (Slot slot = 0; slot < storage.slots(); ++slot) {
+                if (storage.state(slot) == SlotState::deleted) storage.release(slot);
+            }
+            return;
+        }
+        Repair repair(storage, graph, params);
+        check_live_are_reached();
+        while (!repair.step(storage, graph, params)) check_live_are_reached();
+        for (const Slot slot : repair.doomed()) {
+            graph.remove_node(slot);
+            storage.release(slot);
+        }
+    }
+
+    void check_live_are_reached() const {
+        const std::vector<bool> seen = walk_from_entry();
+        for (Slot slot = 0; slot < graph.slots(); ++slot)
+            CHECK(seen[slot] || !storage.is_live(slot));
+    }
+
     void check() const {
         std::size_t nodes = 0;
         int top = -1;
@@ -66,21 +90,23 @@ struct Built {
 
     std::size_t reached() const {
         if (graph.empty()) return 0;
+        const std::vector<bool> seen = walk_from_entry();
+        return static_cast<std::size_t>(std::count(seen.begin(), seen.end(), true));
+    }
+
+    std::vector<bool> walk_from_entry() const {
         std::vector<bool> seen(graph.slots());
         std::vector<Slot> stack{graph.entry()};
         seen[graph.entry()] = true;
-        std::size_t count = 1;
         while (!stack.empty()) {
             const Slot slot = stack.back();
             stack.pop_back();
             for (const Slot next : graph.links(slot, 0)) {
-                if (seen[next]) continue;
+                if (!seen[next]) stack.push_back(next);
                 seen[next] = true;
-                ++count;
-                stack.push_back(next);
             }
         }
-        return count;
+        return seen;
     }
 
     Params params;
@@ -129,7 +155,7 @@ void removal_leaves_no_trace_and_reaches_the_rest() {
         built.check();
         built.add(150, static_cast<std::uint64_t>(20 + round), round % 2 == 0 ? 1 : 3);
         built.check();
-        remove_deleted(built.storage, built.graph, built.params);
+        built.remove_deleted();
         CHECK(built.storage.deleted() == 0);
         built.check();
     }
@@ -141,7 +167,7 @@ void the_entry_may_go() {
     for (int i = 0; i < 40; ++i) {
         const Slot entry = built.graph.entry();
         built.remove([&](Slot slot) { return slot == entry; });
-        remove_deleted(built.storage, built.graph, built.params);
+        built.remove_deleted();
         CHECK(built.graph.entry() != entry);
         built.check();
     }
@@ -152,11 +178,11 @@ void all_may_go_and_others_come() {
         Built built(params_of(4, 8));
         built.add(200, 1, 1);
         built.remove([](Slot) { return true; });
-        if (repaired) remove_deleted(built.storage, built.graph, built.params);
+        if (repaired) built.remove_deleted();
         CHECK(built.graph.empty() == repaired);
         built.add(100, 2, 1);
         built.check();
-        remove_deleted(built.storage, built.graph, built.params);
+        built.remove_deleted();
         CHECK(built.storage.live() == 100);
         built.check();
     }
@@ -166,8 +192,10 @@ void renumbering_keeps_the_graph() {
     Built built(params_of(4, 8));
     built.add(400, 1, 1);
     built.remove([](Slot slot) { return slot % 4 != 1; });
-    remove_deleted(built.storage, built.graph, built.params);
-    built.graph.renumber(built.storage.compact(), built.storage.live());
+    built.remove_deleted();
+    const std::vector<Slot> moved = built.storage.packed();
+    built.graph = built.graph.renumbered(moved, built.storage.live());
+    built.storage.compact(moved);
     CHECK(built.graph.slots() == 100);
     built.check();
     built.add(200, 3, 1);

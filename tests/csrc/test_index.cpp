@@ -164,6 +164,40 @@ void a_replacement_without_memory_changes_nothing() {
     }
 }
 
+// Vectors are made unit vectors on the way in, which takes memory as well.
+void a_replacement_under_cosine_without_memory_changes_nothing() {
+    const std::vector<float> old_vectors = make_vectors(40, kDim, 1);
+    const std::vector<float> new_vectors = make_vectors(12, kDim, 2);
+    const std::vector<Label> old_labels = make_labels(40), new_labels = make_labels(12, 34);
+    for (const std::uint64_t threshold : {0u, 10'000u}) {
+        with_failures(
+            [&] {
+                auto index = std::make_unique<Index>(kDim, Metric::cosine, simd::ElementType::f32,
+                                                     params_with(threshold));
+                index->add(old_labels.data(), old_vectors.data(), 40, false, 1);
+                return index;
+            },
+            [&](Index& index) { index.add(new_labels.data(), new_vectors.data(), 12, true, 1); },
+            [&](Index& index, bool failed) {
+                CHECK(index.size() == (failed ? 40u : 46u));
+                if (failed) index.add(new_labels.data(), new_vectors.data(), 12, true, 1);
+                CHECK(index.size() == 46 && index.audit({0, 0, 1, false}).faults.sound());
+            });
+    }
+}
+
+void a_graph_is_not_due_where_vectors_are_replaced() {
+    const std::vector<float> vectors = make_vectors(60, kDim, 1);
+    Index index(kDim, Metric::l2, simd::ElementType::f32, params_with(100));
+    index.add(make_labels(60).data(), vectors.data(), 60, false, 1);
+    index.add(make_labels(60).data(), vectors.data(), 60, true, 1);
+    CHECK(index.size() == 60 && index.stats().graph_nodes == 0);
+    index.add(make_labels(60, 20).data(), vectors.data(), 60, true, 1);
+    CHECK(index.size() == 80 && index.stats().graph_nodes == 0);
+    index.add(make_labels(60, 40).data(), vectors.data(), 60, true, 1);
+    CHECK(index.size() == 100 && index.stats().graph_nodes == 100);
+}
+
 void a_deletion_without_memory_is_done_all_the_same() {
     const std::vector<float> vectors = make_vectors(120, kDim, 1);
     const std::vector<Label> labels = make_labels(120);
@@ -269,6 +303,8 @@ void parameters_out_of_range_are_refused() {
 int main() {
     an_addition_without_memory_changes_nothing();
     a_replacement_without_memory_changes_nothing();
+    a_replacement_under_cosine_without_memory_changes_nothing();
+    a_graph_is_not_due_where_vectors_are_replaced();
     a_deletion_without_memory_is_done_all_the_same();
     a_page_without_memory_can_be_asked_for_again();
     labels_end_where_signed_ids_do();

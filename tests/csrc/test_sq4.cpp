@@ -97,7 +97,7 @@ void rows_follow_their_slots_and_can_be_wiped() {
     Rounded rounded(20, Metric::l2, vectors);
     const float* query = vectors.data();
     const std::vector<float> before = rounded.keys(query, {3, 5});
-    rounded.rows.renumber({kNoSlot, kNoSlot, kNoSlot, 1, kNoSlot, 0}, 2);
+    rounded.rows.restore(rounded.rows.renumbered({kNoSlot, kNoSlot, kNoSlot, 1, kNoSlot, 0}, 2));
     CHECK(rounded.keys(query, {1, 0}) == before);
     rounded.rows.wipe(1);
     CHECK(rounded.keys(query, {1})[0] == 0.0f);

@@ -103,6 +103,11 @@ class IndexMachine(RuleBasedStateMachine):
         self._not_due(there)
 
     @rule()
+    def compact(self) -> None:
+        self.index.compact()
+        assert self.index.stats().slots == self.index.stats().capacity == len(self.model)
+
+    @rule()
     def delete_everything(self) -> None:
         assert self.index.delete(list(self.model)) == len(self.model)
         self._not_due(set(self.model))

@@ -1,0 +1,180 @@
+// Codes beside changes, for ThreadSanitizer to look at: under filters each answer is one that could
+// be given at some moment, and codes are learnt anew.
+#include <atomic>
+#include <cmath>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "base/random.hpp"
+#include "check.hpp"
+#include "index/index.hpp"
+#include "vectors.hpp"
+
+using namespace llmspell;
+using namespace llmspell::index;
+
+namespace {
+
+constexpr std::size_t kDim = 64, kK = 4;
+
+// That vary less and less from one axis to the next, so that codes tell them apart; and hardly
+// beyond the first `axes`.
+std::vector<float> spread(std::size_t count, std::uint64_t seed, std::size_t axes = kDim) {
+    SplitMix64 random(seed);
+    std::vector<float> vectors(count * kDim);
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+        const double around_zero = random.unit() + random.unit() + random.unit() - 1.5;
+        const std::size_t axis = i % kDim;
+        const double width = axis < axes ? 1.0 / (1.0 + static_cast<double>(axis)) : 1e-4;
+        vectors[i] = static_cast<float>(around_zero * width);
+    }
+    return vectors;
+}
+
+// Vectors by their labels: from 0 on those that stay, from kComes on those that come.
+struct Stored {
+    static constexpr Label kComes = 5'000;
+    std::vector<float> stay, come;
+
+    std::size_t staying() const { return stay.size() / kDim; }
+    std::size_t coming() const { return come.size() / kDim; }
+    const float* of(Label label) const {
+        return label < kComes ? &stay[label * kDim] : &come[(label - kComes) * kDim];
+    }
+};
+
+float distance(const float* a, const float* b) {
+    float sum = 0.0f;
+    for (std::size_t i = 0; i < kDim; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+    return sum;
+}
+
+// Every `nth` label, of those that come as of those that stay, and of some that never come.
+std::vector<std::uint8_t> every(std::size_t nth, const Stored& stored) {
+    std::vector<std::uint8_t> bits((Stored::kComes + stored.coming() + 64) / 8);
+    for (std::size_t label = 0; label < 8 * bits.size(); label += nth) {
+        bits[label / 8] = static_cast<std::uint8_t>(bits[label / 8] | 1u << (label % 8));
+    }
+    return bits;
+}
+
+// Searches until `done`, with a filter that comes again, or a new one each time; the ways in which
+// it was answered.
+std::set<Strategy> search_under(const Index& index, const Stored& stored, std::size_t nth,
+                                bool again, const std::atomic<bool>& done) {
+    const std::vector<float> queries = spread(16, 3);
+    std::vector<std::uint8_t> bits = every(nth, stored);
+    Filter filter;
+    filter.bits = bits.data();
+    filter.bit_count = 8 * bits.size();
+    std::set<Strategy> ways;
+    Label labels[16 * kK];
+    float scores[16 * kK];
+    std::size_t found[16];
+    while (!done) {
+        if (!again) ++bits.back();
+        Watch watch;
+        SearchOptions options;
+        options.k = kK;
+        options.ef = 16;
+        options.filter = &filter;
+        options.threads = 2;
+        options.watch = &watch;
+        index.search(queries.data(), 16, options, labels, scores, found);
+        for (std::size_t i = 0; i < 16; ++i) {
+            CHECK(found[i] == kK);
+            for (std::size_t j = 0; j < found[i]; ++j) {
+                const Label label = labels[i * kK + j];
+                CHECK(label % nth == 0);
+                const float expected = distance(&queries[i * kDim], stored.of(label));
+                CHECK(std::fabs(scores[i * kK + j] + expected) < 1e-3f);
+            }
+        }
+        ways.insert(watch.counters().strategy);
+    }
+    return ways;
+}
+
+Params params_with(Quantization codes) {
+    Params params;
+    params.quantization = codes;
+    params.m = 8;
+    params.max_neighbors = 16;
+    params.ef_construction = 32;
+    params.graph_threshold = 0;
+    return params;
+}
+
+void filters_hold_beside_changes(Quantization codes) {
+    const Stored stored{spread(4'000, 1), spread(200, 2)};
+    Index index(kDim, Metric::l2, simd::ElementType::f32, params_with(codes));
+    index.add(make_labels(4'000).data(), stored.stay.data(), 4'000, false, 2);
+    std::atomic<bool> done{false};
+    std::set<Strategy> by_walks, by_sweeps;
+    std::thread walking([&] { by_walks = search_under(index, stored, 2, false, done); });
+    std::thread sweeping([&] { by_sweeps = search_under(index, stored, 20, true, done); });
+    const std::vector<Label> labels = make_labels(200, Stored::kComes);
+    for (int round = 0; round < 4; ++round) {
+        index.add(labels.data(), stored.come.data(), 200, false, 1);
+        index.add(labels.data(), stored.come.data(), 100, true, 1);
+        CHECK(index.remove(labels.data(), 200) == 200);
+    }
+    done = true;
+    walking.join();
+    sweeping.join();
+    CHECK(by_walks.count(Strategy::filtered_quantized) == 1);
+    CHECK(by_sweeps.count(Strategy::swept_codes) == 1);
+}
+
+// What was laid together for a filter, of codes that are learnt anew, isn't looked through by the
+// new ones.
+void filters_hold_while_codes_are_learnt_anew() {
+    const Stored stored{spread(400, 1, 6), spread(1'400, 2)};
+    Index index(kDim, Metric::l2, simd::ElementType::f32, params_with(Quantization::pq));
+    index.add(make_labels(400).data(), stored.stay.data(), 400, false, 2);
+    const std::size_t groups = index.stats().code_groups;
+    std::atomic<bool> done{false};
+    std::thread searching([&] { search_under(index, stored, 3, true, done); });
+    index.add(make_labels(1'400, Stored::kComes).data(), stored.come.data(), 1'400, false, 1);
+    done = true;
+    searching.join();
+    CHECK(groups > 0 && index.stats().code_groups > groups);
+}
+
+// Upkeep isn't put off for as long as others are at work, which may be for ever.
+void codes_are_learnt_anew_while_many_add() {
+    constexpr std::size_t kMore = 4'000;
+    const Stored stored{spread(200, 1, 6), spread(kMore, 2)};
+    Index index(kDim, Metric::l2, simd::ElementType::f32, params_with(Quantization::pq));
+    index.add(make_labels(200).data(), stored.stay.data(), 200, false, 2);
+    const std::size_t groups = index.stats().code_groups;
+    std::atomic<bool> learnt{false};
+    std::atomic<std::size_t> next{0};
+    std::vector<std::thread> adding;
+    for (int thread = 0; thread < 4; ++thread) {
+        adding.emplace_back([&] {
+            for (std::size_t i = next++; i < kMore && !learnt; i = next++) {
+                const Label label = Stored::kComes + i;
+                index.add(&label, stored.of(label), 1, false, 1);
+            }
+        });
+    }
+    while (!learnt && next < kMore) {
+        learnt = index.stats().code_groups != groups;
+        std::this_thread::yield();
+    }
+    for (std::thread& thread : adding) thread.join();
+    CHECK(learnt);
+}
+
+}  // namespace
+
+int main() {
+    for (const Quantization codes : {Quantization::pq, Quantization::sq4}) {
+        filters_hold_beside_changes(codes);
+    }
+    filters_hold_while_codes_are_learnt_anew();
+    codes_are_learnt_anew_while_many_add();
+    return check_result();
+}
