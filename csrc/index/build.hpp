@@ -45,15 +45,4 @@ void link_all(const Storage& storage, Graph& graph, const Params& params,
 void reconnect(const Storage& storage, Graph& graph, const Params& params,
                std::span<const Slot> doomed = {});
 
-// Keeps of `candidates`, sorted by key, those nearer to the node than to any kept before, at most
-// `limit` (algorithm 4). Of equal vectors it keeps one: else a node with many copies would link to
-// nothing but copies.
-void select_neighbours(const Storage& storage, std::vector<Candidate>& candidates,
-                       std::size_t limit, std::vector<Slot>& selected, SearchContext& context);
-
-// The first of `candidates` that aren't among `links`, for the places that these leave in a row of
-// layer 0; none where walks don't read whole rows.
-std::vector<Slot> choose_extras(const std::vector<Candidate>& candidates,
-                                std::span<const Slot> links, const Params& params);
-
 }  // namespace llmspell::index

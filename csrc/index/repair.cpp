@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "index/select.hpp"
+
 namespace llmspell::index {
 namespace {
 
