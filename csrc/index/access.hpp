@@ -20,6 +20,9 @@ class Index::SharedLock {
     SharedEntry entry_;
 };
 
+// Slots that are filled, or given away, in one step.
+inline constexpr std::size_t kSlotsAtOnce = 64;
+
 // A short step of a change, during which nobody searches or links.
 class Index::ExclusiveStep {
   public:

@@ -88,9 +88,4 @@ std::size_t FilterCache::bytes() const {
     return total;
 }
 
-void FilterCache::clear() {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    entries_.clear();
-}
-
 }  // namespace llmspell::index

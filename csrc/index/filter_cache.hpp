@@ -71,7 +71,6 @@ class FilterCache {
     std::shared_ptr<PreparedFilter> prepare(const Storage& storage, const Filter& filter,
                                             std::size_t budget);
     std::size_t bytes() const;
-    void clear();
 
   private:
     static constexpr std::size_t kMost = 64;

@@ -118,7 +118,6 @@ class Index {
     class SharedLock;
     class ExclusiveStep;
     class Borrowed;
-    class Admitted;
     class Batch;
 
     void check_batch(const Label* labels, const std::byte* vectors, std::size_t count) const;

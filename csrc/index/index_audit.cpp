@@ -132,7 +132,7 @@ void Index::mend(unsigned threads, Mended& mended) {
 // Adds links to vectors that don't find themselves, from where searches for them end.
 void Index::lead_to(std::span<const Label> lost, Mended& mended) {
     constexpr int kRounds = 4;  // of a link, and a search that ends nearer
-    const ExclusiveEntry change(changes_);
+    const ExclusiveEntry change = only_change(nullptr);
     if (!has_graph_) return;
     SearchContext context;
     for (const Label label : lost) {

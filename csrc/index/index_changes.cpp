@@ -11,11 +11,6 @@
 #include "index/index.hpp"
 
 namespace llmspell::index {
-namespace {
-
-constexpr std::size_t kAtOnce = 64;  // slots that are filled in one step
-
-}  // namespace
 
 // Vectors that come in at once: first staged, each in a slot of its own, then published together.
 class Index::Batch {
@@ -57,7 +52,7 @@ class Index::Batch {
             const ExclusiveStep step(index_);
             const std::size_t first = slots_.size();
             index_.make_room(count_ - first);
-            for (std::size_t i = first; i < std::min(first + kAtOnce, count_); ++i) {
+            for (std::size_t i = first; i < std::min(first + kSlotsAtOnce, count_); ++i) {
                 slots_.push_back(index_.storage_.stage(labels_[i], vectors_ + i * vector_bytes));
             }
             if (!index_.has_graph_) continue;

@@ -13,8 +13,6 @@
 namespace llmspell::index {
 namespace {
 
-constexpr std::size_t kAtOnce = 64;  // slots that are given away in one step
-
 void rest(const Watch* watch) {
     if (watch != nullptr) watch->check();
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -117,9 +115,10 @@ bool Index::begin_repair() {
 // Gives the slots away that nothing leads to any more.
 void Index::end_repair() {
     const std::span<const Slot> doomed = repair_->doomed();
-    for (std::size_t first = 0; first < doomed.size(); first += kAtOnce) {
+    for (std::size_t first = 0; first < doomed.size(); first += kSlotsAtOnce) {
         const ExclusiveEntry readers(readers_);
-        for (const Slot slot : doomed.subspan(first, std::min(kAtOnce, doomed.size() - first))) {
+        for (const Slot slot :
+             doomed.subspan(first, std::min(kSlotsAtOnce, doomed.size() - first))) {
             give_away(slot);
         }
     }

@@ -38,8 +38,8 @@ class Index:
     """A vector index in memory: exact while small, an HNSW graph from ``graph_threshold`` on.
 
     Thread-safe, without the GIL: searches and changes run beside each other. A batch is seen whole
-    or not at all. A search waits for single steps of a change, of microseconds mostly; the one in
-    which a batch comes or goes as a whole takes about half a microsecond a vector.
+    or not at all. A search waits for single steps of a change, which are short but for those in
+    which a batch comes, goes or moves as a whole: they grow with its size.
 
     Args:
         dim: dimension of the vectors, 1 to 16,384.

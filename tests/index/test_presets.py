@@ -12,14 +12,19 @@ from llmspell.config import ElementType, Metric
 from tests.index.vectors import ALL_METRICS, METRICS, TYPES, clustered, recall, scores_of
 
 
+def _saved(path: Path, metric: Metric, dtype: ElementType, dim: int, count: int) -> Index:
+    index = Index(dim=dim, metric=metric, dtype=dtype, params=IndexParams.memory_optimized())
+    index.add(np.arange(count), clustered(count, dim, 1))
+    index.save(path)
+    return index
+
+
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("metric", METRICS)
 def test_memory_optimized_walks_in_little_memory_with_its_vectors_in_a_file(
     tmp_path: Path, metric: Metric, dtype: ElementType
 ) -> None:
-    index = Index(dim=160, metric=metric, dtype=dtype, params=IndexParams.memory_optimized())
-    index.add(np.arange(2_500), clustered(2_500, 160, 1))
-    index.save(tmp_path / "index")
+    index = _saved(tmp_path / "index", metric, dtype, 160, 2_500)
     opened = Index.load(tmp_path / "index", mmap="vectors")
     queries, counters = clustered(50, 160, 2), SearchCounters()
     found = opened.search(queries, 10, counters=counters)
@@ -37,9 +42,7 @@ def test_memory_optimized_walks_in_little_memory_with_its_vectors_in_a_file(
 def test_memory_optimized_is_exact_below_the_threshold(
     tmp_path: Path, metric: Metric, dtype: ElementType
 ) -> None:
-    index = Index(dim=24, metric=metric, dtype=dtype, params=IndexParams.memory_optimized())
-    index.add(np.arange(500), clustered(500, 24, 1))
-    index.save(tmp_path / "index")
+    index = _saved(tmp_path / "index", metric, dtype, 24, 500)
     queries = clustered(20, 24, 2)
     found = Index.load(tmp_path / "index", mmap="vectors").search(queries, 10)
     np.testing.assert_array_equal(found.ids, index.search(queries, 10).ids)
