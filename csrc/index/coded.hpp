@@ -125,9 +125,9 @@ class CodedGraph final : public BesideLinks {
                             const Allowed& allowed, SearchContext& context, Probe& probe) const;
     // What each way is expected to take, and to make blocks, in ns.
     struct Costs {
-        double walk, rows, blocks, packing;
+        double walk, rows, blocks, copies, packing;
         double spared_by_blocks() const noexcept {
-            return std::max(0.0, std::min(walk, rows) - blocks);
+            return std::max(0.0, std::min(walk, rows) - std::min(blocks, copies));
         }
     };
     Costs costs(const Storage& storage, std::size_t ef, std::size_t wanted,
@@ -145,8 +145,8 @@ class CodedGraph final : public BesideLinks {
   private:
     template <class Probe>
     void sweep_refined(const Storage& storage, const float* vector, const Query& query,
-                       std::size_t wanted, const Allowed& allowed, SearchContext& context,
-                       Probe& probe) const;
+                       std::size_t wanted, const Allowed& allowed, const std::uint8_t* copies,
+                       SearchContext& context, Probe& probe) const;
     template <class Probe>
     void sweep_blocks(const Storage& storage, const float* vector, const Query& query,
                       std::size_t ef, std::size_t wanted, const Allowed& allowed,
@@ -173,6 +173,7 @@ class CodedGraph final : public BesideLinks {
     void order(const Storage& storage, const WalkPool& pool, const float* vector,
                const Query& query, std::size_t wanted, bool refine, SearchContext& context) const;
     bool refines(std::size_t ef, std::size_t wanted) const noexcept;
+    bool copies(std::size_t allowed) const noexcept;  // whether blocks have four-bit rows as well
     void drop_distant(std::size_t wanted, SearchContext& context) const;
     bool tells_neighbours(const Storage& storage, std::span<const Slot> slots) const;
     void drop_rounded() noexcept;

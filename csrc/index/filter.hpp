@@ -25,10 +25,14 @@ struct Filter {
     }
 };
 
-// The codes of what a filter lets through, in rows of one block each, to be looked through at once.
+// What a filter lets through, laid together to be looked through in order of slots: short codes in
+// rows of one block each, and copies of the four-bit rows where they are few.
 struct CodeBlocks {
     AlignedArray<std::byte> rows;
-    std::size_t count = 0;
+    std::size_t count = 0;  // of these
+    AlignedArray<std::uint8_t> copies;
+
+    std::size_t bytes() const noexcept { return rows.bytes() + copies.bytes(); }
 };
 
 // The slots that a filter lets through, all of them live: a bit for each slot. A view of memory

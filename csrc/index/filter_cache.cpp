@@ -30,7 +30,7 @@ PreparedFilter::PreparedFilter(const Storage& storage, const Filter& filter)
 std::size_t PreparedFilter::bytes() const noexcept {
     const CodeBlocks* blocks = blocks_.load(std::memory_order_acquire);
     return sizeof(*this) + held_bytes(content_) + held_bytes(bits_) +
-           (blocks == nullptr ? 0 : blocks->rows.bytes());
+           (blocks == nullptr ? 0 : blocks->bytes());
 }
 
 bool PreparedFilter::holds(const Filter& filter) const noexcept {

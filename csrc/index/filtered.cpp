@@ -2,6 +2,8 @@
 // whichever promises to be the quickest.
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
 
 #include "index/coded.hpp"
 
@@ -9,11 +11,16 @@ namespace llmspell::index {
 namespace {
 
 // In ns, on an AMD Zen 3 at 384 dimensions and 116,659 vectors, where little of an index is cached.
-constexpr double kStepCost = 700;    // of a walk: a row of 1.8 KB at random, and its 32 estimates
-constexpr double kBlockCost = 100;   // 1.5 KB in order, and as many estimates
-constexpr double kRefinedCost = 30;  // a row of four bits a dimension, 204 bytes at random
-constexpr double kByteCost = 0.14;   // of stored rows at random
-constexpr double kPackCost = 60;     // to put one code into a block
+constexpr double kStepCost = 700;     // of a walk: a row of 1.8 KB at random, and its 32 estimates
+constexpr double kTableCost = 7000;   // what a query needs for short codes
+constexpr double kBlockCost = 100;    // 1.5 KB in order, and 32 estimates
+constexpr double kRefinedCost = 95;   // a row of four bits a dimension, 204 bytes at random
+constexpr double kCopyCost = 25;      // the same in order
+constexpr double kByteCost = 0.14;    // of stored rows at random
+constexpr double kPackCost = 60;      // to put one code into a block
+constexpr double kCopyingCost = 110;  // a four-bit row
+
+constexpr std::size_t kMostCopies = 4096;  // of four-bit rows: beyond, blocks are always quicker
 
 // A walk keeps at most so many allowed nodes, and first has room for so many of the others.
 std::size_t most_kept(std::size_t ef) { return kept_of(2 * ef); }
@@ -34,18 +41,36 @@ CodedGraph::Costs CodedGraph::costs(const Storage& storage, std::size_t ef, std:
         round_ ? kRefinedCost : kByteCost * static_cast<double>(storage.quantiser().row_bytes());
     const double walk = rounded_ ? row * static_cast<double>(kDistancesPerStep * ef) * depth
                                  : kStepCost * steps_through(ef, wanted, depth);
-    return {walk, row * count, kBlockCost * count / static_cast<double>(kBlock), kPackCost * count};
+    const double kept = std::min(count, static_cast<double>(most_kept(ef)));
+    const double blocks =
+        kTableCost + kBlockCost * count / static_cast<double>(kBlock) + row * kept;
+    if (!copies(allowed)) {
+        return {walk, row * count, blocks, std::numeric_limits<double>::infinity(),
+                kPackCost * count};
+    }
+    return {walk, row * count, blocks, kCopyCost * count, (kPackCost + kCopyingCost) * count};
+}
+
+bool CodedGraph::copies(std::size_t allowed) const noexcept {
+    return round_ && allowed <= kMostCopies;
 }
 
 std::size_t CodedGraph::block_bytes(std::size_t allowed) const noexcept {
-    return (allowed + kBlock - 1) / kBlock * codes_.layout().one_block().bytes();
+    return (allowed + kBlock - 1) / kBlock * codes_.layout().one_block().bytes() +
+           (copies(allowed) ? allowed * refined_->row_bytes() : 0);
 }
 
 CodeBlocks CodedGraph::blocks_of(const Allowed& allowed) const {
     const RowLayout layout = codes_.layout().one_block();
     CodeBlocks blocks;
-    blocks.rows.resize(block_bytes(allowed.count));
+    blocks.rows.resize((allowed.count + kBlock - 1) / kBlock * layout.bytes());
+    if (copies(allowed.count)) blocks.copies.resize(allowed.count * refined_->row_bytes());
+    std::uint8_t* copied = blocks.copies.data();
     allowed.for_each([&](const Slot* slots, std::size_t count) {
+        if (copied != nullptr) {
+            refined_->copy({slots, count}, copied);
+            copied += count * refined_->row_bytes();
+        }
         codes_.check({slots, count});
         for (std::size_t at = 0; at < count; at += kBlock) {
             codes_.pack(blocks.rows.data() + blocks.count++ * layout.bytes(), layout,
@@ -55,12 +80,14 @@ CodeBlocks CodedGraph::blocks_of(const Allowed& allowed) const {
     return blocks;
 }
 
-// Keeps those that may be among the nearest by four bits a dimension, and compares these by the
-// stored rows. An estimate is trusted to be off by at most five of its standard deviations, which
-// one in millions is: for all that can be seen the answer is the exact one.
+// Keeps those that may be among the nearest by four bits a dimension, of `copies` where these are
+// not nullptr, and compares these by the stored rows. An estimate is trusted to be off by at most
+// five of its standard deviations, which one in millions is: for all that can be seen the answer is
+// the exact one.
 template <class Probe>
 void CodedGraph::sweep_refined(const Storage& storage, const float* vector, const Query& query,
-                               std::size_t wanted, const Allowed& allowed, SearchContext& context,
+                               std::size_t wanted, const Allowed& allowed,
+                               const std::uint8_t* copies, SearchContext& context,
                                Probe& probe) const {
     constexpr float kDeviations = 5.0f;
     std::vector<Candidate>& near = context.candidates;
@@ -71,10 +98,19 @@ void CodedGraph::sweep_refined(const Storage& storage, const float* vector, cons
     context.keys.resize(std::max(context.keys.size(), Allowed::kAtOnce));
     context.errors.resize(std::max(context.errors.size(), Allowed::kAtOnce));
     float* keys = context.keys.data();
-    const float* errors = context.errors.data();
+    float* errors = context.errors.data();
+    Slot of_chunk[Allowed::kAtOnce];
+    std::iota(of_chunk, of_chunk + Allowed::kAtOnce, Slot{0});
     allowed.for_each([&](const Slot* slots, std::size_t count) {
-        refined_->keys(codes_.kernels(), context.sq4, slots, count, context.products, keys);
-        refined_->deviations(context.sq4, slots, keys, count, context.errors.data());
+        if (copies != nullptr) {
+            refined_->keys_at(copies, codes_.kernels(), context.sq4, of_chunk, count,
+                              context.products, keys);
+            refined_->deviations_at(copies, context.sq4, of_chunk, keys, count, errors);
+            copies += count * refined_->row_bytes();
+        } else {
+            refined_->keys(codes_.kernels(), context.sq4, slots, count, context.products, keys);
+            refined_->deviations(context.sq4, slots, keys, count, errors);
+        }
         probe.estimated(count);
         probe.poll();
         for (std::size_t i = 0; i < count; ++i) {
@@ -162,8 +198,9 @@ Strategy CodedGraph::search_allowed(const Storage& storage, const Graph& graph, 
                                     const Allowed& allowed, SearchContext& context,
                                     Probe& probe) const {
     const Costs costs = this->costs(storage, ef, wanted, allowed.count);
-    const bool blocks = allowed.blocks != nullptr && costs.blocks < costs.rows;
-    const double sweep = blocks ? costs.blocks : costs.rows;
+    const double over_blocks = allowed.blocks != nullptr ? std::min(costs.blocks, costs.copies)
+                                                         : std::numeric_limits<double>::infinity();
+    const double sweep = std::min(costs.rows, over_blocks);
     if (rounded_ && costs.walk < sweep) {
         const std::size_t most = std::max(ef, allowed.count / kDistancesPerStep);
         if (walk_rounded(storage, graph, vector, query, ef, wanted, allowed, most, context,
@@ -184,12 +221,14 @@ Strategy CodedGraph::search_allowed(const Storage& storage, const Graph& graph, 
             return Strategy::filtered_quantized;
         }
     }
-    if (blocks) {
+    if (over_blocks <= costs.rows && costs.blocks <= costs.copies) {
         sweep_blocks(storage, vector, query, ef, wanted, allowed, context, probe);
         return Strategy::swept_codes;
     }
     if (!round_) return Strategy::none;
-    sweep_refined(storage, vector, query, wanted, allowed, context, probe);
+    const std::uint8_t* copies =
+        over_blocks <= costs.rows ? allowed.blocks->copies.data() : nullptr;
+    sweep_refined(storage, vector, query, wanted, allowed, copies, context, probe);
     return Strategy::swept_codes;
 }
 

@@ -72,9 +72,9 @@ void Sq4::query(const WalkKernels& kernels, const float* vector, Sq4Query& out) 
         vector, vector, dim_);
 }
 
-Sq4::Tail Sq4::tail(Slot slot) const noexcept {
+Sq4::Tail Sq4::tail(const std::uint8_t* rows, Slot slot) const noexcept {
     Tail tail{};
-    std::memcpy(&tail, rows_.data() + slot * row_bytes_ + chunks_ * kChunkBytes,
+    std::memcpy(&tail, rows + slot * row_bytes_ + chunks_ * kChunkBytes,
                 row_bytes_ - chunks_ * kChunkBytes);
     return tail;
 }
@@ -82,20 +82,33 @@ Sq4::Tail Sq4::tail(Slot slot) const noexcept {
 void Sq4::keys(const WalkKernels& kernels, const Sq4Query& query, const Slot* slots,
                std::size_t count, std::vector<std::int32_t>& products, float* out) const {
     if (guard_ != nullptr) guard_->check(std::span(slots, count));
+    keys_at(rows_.data(), kernels, query, slots, count, products, out);
+}
+
+void Sq4::copy(std::span<const Slot> slots, std::uint8_t* rows) const {
+    if (guard_ != nullptr) guard_->check(slots);
+    for (const Slot slot : slots) {
+        std::memcpy(rows, rows_.data() + slot * row_bytes_, row_bytes_);
+        rows += row_bytes_;
+    }
+}
+
+void Sq4::keys_at(const std::uint8_t* rows, const WalkKernels& kernels, const Sq4Query& query,
+                  const Slot* slots, std::size_t count, std::vector<std::int32_t>& products,
+                  float* out) const {
     if (products.size() < count) products.resize(count);
-    kernels.products(query.values.data(), rows_.data(), row_bytes_, slots, count, chunks_,
-                     products.data());
+    kernels.products(query.values.data(), rows, row_bytes_, slots, count, chunks_, products.data());
     const float factor = metric_ == Metric::l2 ? 2.0f : 1.0f;
     for (std::size_t i = 0; i < count; ++i) {
-        const Tail of_row = tail(slots[i]);
+        const Tail of_row = tail(rows, slots[i]);
         out[i] =
             of_row.bias - factor * (of_row.low * query.sum +
                                     of_row.step * query.unit * static_cast<float>(products[i]));
     }
 }
 
-void Sq4::deviations(const Sq4Query& query, const Slot* slots, const float* keys, std::size_t count,
-                     float* out) const {
+void Sq4::deviations_at(const std::uint8_t* rows, const Sq4Query& query, const Slot* slots,
+                        const float* keys, std::size_t count, float* out) const {
     constexpr float kDeviation = 0.2886751f;  // of a number that is uniform between 0 and 1
     for (std::size_t i = 0; i < count; ++i) {
         float reach2 = query.norm2;  // the query's squared distance from where the key is exact
@@ -104,7 +117,7 @@ void Sq4::deviations(const Sq4Query& query, const Slot* slots, const float* keys
         } else if (metric_ == Metric::cosine) {
             reach2 = std::max(0.0f, query.norm2 + 1.0f + 2.0f * keys[i]);
         }
-        out[i] = kDeviation * tail(slots[i]).step * std::sqrt(reach2);
+        out[i] = kDeviation * tail(rows, slots[i]).step * std::sqrt(reach2);
     }
 }
 

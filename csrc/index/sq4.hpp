@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/aligned.hpp"
@@ -45,7 +46,16 @@ class Sq4 {
               std::size_t count, std::vector<std::int32_t>& products, float* out) const;
     // The standard deviations of the errors of such keys.
     void deviations(const Sq4Query& query, const Slot* slots, const float* keys, std::size_t count,
-                    float* out) const;
+                    float* out) const {
+        deviations_at(rows_.data(), query, slots, keys, count, out);
+    }
+    // The same of copies of rows, one behind the other from `rows` on; slots count from there.
+    void copy(std::span<const Slot> slots, std::uint8_t* rows) const;
+    void keys_at(const std::uint8_t* rows, const WalkKernels& kernels, const Sq4Query& query,
+                 const Slot* slots, std::size_t count, std::vector<std::int32_t>& products,
+                 float* out) const;
+    void deviations_at(const std::uint8_t* rows, const Sq4Query& query, const Slot* slots,
+                       const float* keys, std::size_t count, float* out) const;
     void prefetch(Slot slot) const noexcept {
         const std::uint8_t* row = rows_.data() + slot * row_bytes_;
         for (std::size_t at = 0; at < row_bytes_; at += kChunkBytes) __builtin_prefetch(row + at);
@@ -55,7 +65,7 @@ class Sq4 {
     struct Tail {
         float low, step, bias;  // key = bias - <row, query>, twice that under l2
     };
-    Tail tail(Slot slot) const noexcept;
+    Tail tail(const std::uint8_t* rows, Slot slot) const noexcept;
 
     std::size_t dim_;
     Metric metric_;

@@ -67,13 +67,6 @@ bool Storage::loose() const noexcept {
     return capacity_ > kMinSlots && capacity_ > live() + slack && gone_ - gone_compact_ > slack;
 }
 
-Slot Storage::insert(Label label, const void* vector) {
-    const Slot slot = place(label, vector, SlotState::live);
-    table_.insert(slot, labels_.data());
-    ++version_;
-    return slot;
-}
-
 bool Storage::claim(const Label* labels, std::size_t count) {
     const auto is_claimed = [&](Label label) { return claimed_.count(label) > 0; };
     if (std::any_of(labels, labels + count, is_claimed)) return false;

@@ -85,7 +85,6 @@ class Storage {
     // Whether compact would give back more than it is worth keeping, and has been paid for: as many
     // vectors have gone since it last did as make its cost theirs.
     bool loose() const noexcept;
-    Slot insert(Label label, const void* vector);  // into reserved room; may throw, then no change
     // A batch that comes in at once. It claims its labels, all or (false) none, where another one
     // holds one of them. Each vector is staged, into reserved room; one that is live under its
     // label is marked to leave. Then publish makes the change, or unstage takes it back, slot by

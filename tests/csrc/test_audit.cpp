@@ -28,7 +28,7 @@ struct Built {
         storage.reserve(kCount);
         std::vector<Slot> slots;
         for (std::size_t i = 0; i < kCount; ++i) {
-            slots.push_back(storage.insert(i, &vectors[i * kDim]));
+            slots.push_back(put(storage, i, &vectors[i * kDim]));
         }
         link_all(storage, graph, params, slots, 1);
     }

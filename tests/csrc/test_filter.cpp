@@ -8,6 +8,7 @@
 #include "base/random.hpp"
 #include "check.hpp"
 #include "index/filter_cache.hpp"
+#include "vectors.hpp"
 
 using namespace llmspell;
 using namespace llmspell::index;
@@ -20,7 +21,7 @@ Storage storage_of(const std::vector<Label>& labels) {
     Storage storage(Quantiser(1, Metric::l2, simd::ElementType::f32));
     storage.reserve(labels.size());
     const float vector = 0.5f;
-    for (const Label label : labels) storage.insert(label, &vector);
+    for (const Label label : labels) put(storage, label, &vector);
     return storage;
 }
 
@@ -98,7 +99,7 @@ void ids_and_bits_become_slots_whatever_the_order_of_labels() {
                 allows_what_it_says(storage, random_bits(bytes, count + bytes));
                 const float vector = 0.0f;
                 storage.reserve(1);
-                storage.insert(5000, &vector);
+                put(storage, 5000, &vector);
                 allows_what_it_says(storage, random_bits(bytes, count + bytes));
             }
         }

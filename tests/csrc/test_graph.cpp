@@ -28,7 +28,7 @@ struct Built {
         storage.reserve(count);
         std::vector<Slot> slots;
         for (std::size_t i = 0; i < count; ++i) {
-            slots.push_back(storage.insert(next_label++, &vectors[i * kDim]));
+            slots.push_back(put(storage, next_label++, &vectors[i * kDim]));
         }
         link_all(storage, graph, params, slots, threads);
     }
@@ -207,7 +207,7 @@ void nothing_but_copies_is_reached_too() {
     const std::vector<float> same(kDim, 1.0f);
     for (int i = 0; i < 500; ++i) {
         built.storage.reserve(1);
-        const Slot slot = built.storage.insert(built.next_label++, same.data());
+        const Slot slot = put(built.storage, built.next_label++, same.data());
         link_all(built.storage, built.graph, built.params, std::vector{slot}, 1);
     }
     built.check();
@@ -237,8 +237,8 @@ void levels_do_not_depend_on_the_order() {
     forward.storage.reserve(200);
     backward.storage.reserve(200);
     for (Slot i = 0; i < 200; ++i) {
-        forward.storage.insert(i, &vectors[i * kDim]);
-        backward.storage.insert(199 - i, &vectors[(199 - i) * kDim]);
+        put(forward.storage, i, &vectors[i * kDim]);
+        put(backward.storage, 199 - i, &vectors[(199 - i) * kDim]);
         slots.push_back(i);
     }
     link_all(forward.storage, forward.graph, params, slots, 1);

@@ -33,7 +33,7 @@ struct Parts {
         storage.reserve(kCount);
         std::vector<Slot> slots;
         for (std::size_t i = 0; i < kCount; ++i) {
-            slots.push_back(storage.insert(i, &vectors[i * kDim]));
+            slots.push_back(put(storage, i, &vectors[i * kDim]));
         }
         if (with_graph) link_all(storage, graph, params, slots, 1);
         searcher =

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/random.hpp"
-#include "index/params.hpp"
+#include "index/storage.hpp"
 
 inline std::vector<float> make_vectors(std::size_t count, std::size_t dim, std::uint64_t seed) {
     constexpr std::size_t kCentres = 7;
@@ -28,4 +28,12 @@ inline std::vector<llmspell::index::Label> make_labels(std::size_t count, std::s
     std::vector<llmspell::index::Label> labels(count);
     for (std::size_t i = 0; i < count; ++i) labels[i] = first + i;
     return labels;
+}
+
+// One vector, in its place at once; there is room for it.
+inline llmspell::index::Slot put(llmspell::index::Storage& storage, llmspell::index::Label label,
+                                 const void* vector) {
+    const llmspell::index::Slot slot = storage.stage(label, vector);
+    storage.publish(slot);
+    return slot;
 }

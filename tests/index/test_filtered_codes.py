@@ -107,6 +107,21 @@ def test_a_filter_that_comes_again_is_answered_by_its_codes(index: Index) -> Non
     assert max(compared) < mask.sum() / 2
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_narrow_filter_that_comes_again_is_answered_exactly_where_much_is_asked(
+    metric: Metric,
+) -> None:
+    index = made(metric)
+    mask = mask_of("random", 0.15, clustered(1, DIM, 2)[0])
+    for query in clustered(40, DIM, 7):
+        counters = SearchCounters()
+        found = index.search(query, K, ef_search=600, filter=bitmap(mask), counters=counters)
+        exact = index.search(query, K, recall=1.0, filter=bitmap(mask))
+        np.testing.assert_allclose(found.scores, exact.scores, atol=1e-6)
+        assert counters.strategy == "quantized-sweep"
+        assert counters.reranked < mask.sum() / 2
+
+
 def test_bits_that_change_in_place_are_seen(index: Index) -> None:
     query = clustered(1, DIM, 2)[0]
     allowed = bitmap(mask_of("random", 0.3, query))
