@@ -195,7 +195,7 @@ const char* name_of(index::Strategy strategy) {
 
 py::tuple counters(const Watch& self) {
     const index::Counters c = self.counters();
-    return py::make_tuple(c.visited, c.distances, c.reranked, name_of(c.strategy));
+    return py::make_tuple(c.visited, c.estimated, c.distances, c.reranked, name_of(c.strategy));
 }
 
 template <class Element>

@@ -169,6 +169,7 @@ class CodedGraph final : public BesideLinks {
     void compare(const Storage& storage, const Query& query, std::size_t wanted,
                  SearchContext& context) const;
     WalkRows rows_of(const Graph& graph, const Storage& storage, bool refine) const noexcept;
+    void count_walk(std::size_t steps, SearchContext& context) const noexcept;
     void pass_by(Slot slot, const WalkQuery& query, WalkPool& pool) const;
     void order(const Storage& storage, const WalkPool& pool, const float* vector,
                const Query& query, std::size_t wanted, bool refine, SearchContext& context) const;

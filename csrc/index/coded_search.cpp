@@ -43,6 +43,7 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
         context.walk.reset(passed_by == kNoSlot ? 1 : 2, 0);
         if (passed_by != kNoSlot) pass_by(passed_by, walk_query, context.walk);
         codes_.kernels().walk(starts, starts_.count, rows, walk_query, context.walk);
+        count_walk(context.walk.steps, context);
         if (context.walk.size == 0) break;  // codes that no index makes
         const Slot* nearest = context.walk.slots();
         if (context.walk.size > 1 && *nearest == passed_by) ++nearest;
@@ -54,6 +55,7 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
         context.walk.reset(kept_of(most), most, reach);
         if (passed_by != kNoSlot) pass_by(passed_by, walk_query, context.walk);
         codes_.kernels().walk(starts, starts_.count, rows, walk_query, context.walk);
+        count_walk(context.walk.steps, context);
         order(storage, context.walk, vector, query, wanted, refine, context);
         return context.accepted.size() >= wanted || context.walk.size < width;
     };
@@ -69,6 +71,11 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
         if (context.accepted.size() >= wanted) return;
     }
     while (!walk(width, width, {})) width *= 2;
+}
+
+void CodedGraph::count_walk(std::size_t steps, SearchContext& context) const noexcept {
+    context.visited_rows += steps;
+    context.estimated += kBlock * (starts_.count + codes_.layout().blocks * steps);
 }
 
 // Whether what a walk keeps is ordered by four-bit rows first: of few, those would rule out too few
@@ -99,6 +106,7 @@ void CodedGraph::order(const Storage& storage, const WalkPool& pool, const float
     }
     if (context.keys.size() < found.size()) context.keys.resize(found.size());
     if (refine && found.size() > wanted) {
+        context.estimated += found.size();
         refined_->query(codes_.kernels(), vector, context.sq4);
         refined_->keys(codes_.kernels(), context.sq4, found.data(), found.size(), context.products,
                        context.keys.data());

@@ -187,6 +187,7 @@ bool CodedGraph::walk_allowed(const Storage& storage, const Graph& graph, const 
         walk.others.reset(room, 0);
         walk.found.reset(most_kept(ef), 0);
         codes_.kernels().walk_filtered(starts, starts_.count, rows, query, walk);
+        count_walk(walk.steps, context);
         if (walk.knows() && walk.steps < affordable) return true;
         if (room >= affordable) return false;
     }

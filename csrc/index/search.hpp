@@ -21,6 +21,16 @@ namespace llmspell::index {
 // A step of a walk computes some 15 distances, to random rows.
 inline constexpr std::size_t kDistancesPerStep = 15;
 
+// Tells the probe of keys that came from `rows`.
+template <class Rows, class Probe>
+void count_keys(const Rows&, std::size_t count, Probe& probe) {
+    if constexpr (std::is_same_v<Rows, Storage>) {
+        probe.computed(count);
+    } else {
+        probe.estimated(count);
+    }
+}
+
 // Scratch of one search at a time; kept and reused so that a search allocates nothing.
 struct SearchContext {
     VisitedSet visited;
@@ -41,6 +51,8 @@ struct SearchContext {
     std::vector<float> errors;
     std::vector<float> unit;
     std::vector<std::byte> stored;  // a query that is taken from the index itself
+    std::size_t visited_rows = 0;   // by walks over codes in the graph's rows
+    std::size_t estimated = 0;      // by these, and where what they found was put in order
 
     std::size_t bytes() const noexcept {
         return visited.bytes() + beam.bytes() + accepted.bytes() + frontier.bytes() + walk.bytes() +
@@ -86,7 +98,7 @@ Candidate descend(const Rows& rows, const Graph& graph, const QueryOf& query, Ca
             const std::size_t count = graph.copy_links(at.slot, level, context.todo.data());
             rows.keys(query, context.todo.data(), count, context.keys.data());
             probe.visited();
-            probe.computed(count);
+            count_keys(rows, count, probe);
             probe.poll();
             for (std::size_t i = 0; i < count; ++i) {
                 if (context.keys[i] < at.key) {
@@ -135,7 +147,7 @@ bool beam_search(const Rows& rows, const Graph& graph, const QueryOf& query, Can
         }
         rows.keys(query, todo, fresh, keys);
         probe.visited();
-        probe.computed(fresh);
+        count_keys(rows, fresh, probe);
         probe.poll();
         for (std::size_t i = 0; i < fresh; ++i) {
             if constexpr (kFiltered) {

@@ -58,6 +58,7 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
         const float* unit =
             storage_.quantiser().unit(static_cast<const float*>(vector), context.unit);
         Strategy way = Strategy::quantized;
+        context.visited_rows = context.estimated = 0;
         if (allowed != nullptr) {
             way = coded_->search_allowed(storage_, *graph_, unit, query, ef, wanted, *allowed,
                                          context, probe);
@@ -68,6 +69,8 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
         } else {
             coded_->search(storage_, *graph_, unit, query, ef, wanted, context, passed_by_);
         }
+        probe.visited(context.visited_rows);
+        probe.estimated(context.estimated);
         probe.reranked(context.todo.size());  // what it left to be ordered by the rows
         probe.used(way);
         probe.check();

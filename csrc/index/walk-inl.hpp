@@ -153,6 +153,7 @@ void walk_rows(const WalkRows& starts, std::size_t start_rows, const WalkRows& g
         }
         if (pool.next >= std::min(pool.size, pool.expansions) || !reaches(pool)) break;
         keys[pool.next] |= WalkPool::kExpanded;
+        ++pool.steps;
         const Slot slot = pool.slots()[pool.next++];
         if (graph.later != nullptr) {
             const std::byte* later = graph.later + slot * graph.later_stride;

@@ -16,7 +16,7 @@ void WalkPool::reset(std::size_t most, std::size_t expanded, const WalkReach& ho
         slot_memory.resize(wanted);
     }
     std::fill(key_memory.data(), key_memory.data() + wanted, kNone);
-    size = next = 0;
+    size = next = steps = 0;
     limit = most;
     expansions = expanded;
     reach = how_far;

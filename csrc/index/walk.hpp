@@ -103,6 +103,7 @@ struct WalkPool {
     std::size_t limit = 0;
     std::size_t expansions = 0;  // of the nearest only
     std::size_t next = 0;        // none before it is left to expand
+    std::size_t steps = 0;       // that the walk took
     WalkReach reach;
     std::int32_t bound = kNone;  // what a newcomer must be below
     AlignedArray<std::int32_t> key_memory;

@@ -34,6 +34,7 @@ void Watch::check() const {
 void Watch::add(const Counters& counters) {
     const std::lock_guard<std::mutex> guard(mutex_);
     total_.visited += counters.visited;
+    total_.estimated += counters.estimated;
     total_.distances += counters.distances;
     total_.reranked += counters.reranked;
     if (counters.strategy == Strategy::none) return;

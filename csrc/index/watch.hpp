@@ -37,6 +37,7 @@ enum class Strategy : std::uint8_t {
 
 struct Counters {
     std::uint64_t visited = 0;    // nodes whose links were followed
+    std::uint64_t estimated = 0;  // distances estimated from codes
     std::uint64_t distances = 0;  // computed from stored vectors
     std::uint64_t reranked = 0;   // nodes that a search by codes put in order by their vectors
     Strategy strategy = Strategy::none;
@@ -67,7 +68,7 @@ class Watch {
 
 // The probe of a search that nobody watches.
 struct Unwatched {
-    void visited() const noexcept {}
+    void visited(std::size_t = 1) const noexcept {}
     void computed(std::size_t) const noexcept {}
     void estimated(std::size_t) const noexcept {}
     void reranked(std::size_t) const noexcept {}
@@ -86,15 +87,18 @@ class Watched {
     Watched& operator=(const Watched&) = delete;
     ~Watched() { watch_.add(counters_); }
 
-    void visited() noexcept {
-        ++counters_.visited;
-        since_check_ += kVisitCost;
+    void visited(std::size_t nodes = 1) noexcept {
+        counters_.visited += nodes;
+        since_check_ += nodes * kVisitCost;
     }
     void computed(std::size_t distances) noexcept {
         counters_.distances += distances;
         since_check_ += distances;
     }
-    void estimated(std::size_t codes) noexcept { since_check_ += codes / kCodesPerDistance; }
+    void estimated(std::size_t codes) noexcept {
+        counters_.estimated += codes;
+        since_check_ += codes / kCodesPerDistance;
+    }
     void reranked(std::size_t nodes) noexcept {
         counters_.reranked += nodes;
         counters_.distances += nodes;

@@ -58,7 +58,9 @@ class SearchCounters:
     It is filled in when the call ends, by an error too. A call that isn't given one counts nothing.
 
     Attributes:
-        visited: nodes of the graph whose links were followed. A walk by codes doesn't count them.
+        visited: nodes of the graph whose links were followed.
+        estimated: distances estimated from codes, those of a node's neighbours or of four bits a
+            dimension.
         distances: distances computed from stored vectors.
         reranked: nodes that a search by codes put in order by their vectors.
         strategy: where the results come from: a sweep (``"exact"``), a walk of the graph
@@ -70,6 +72,7 @@ class SearchCounters:
     """
 
     visited: int = 0
+    estimated: int = 0
     distances: int = 0
     reranked: int = 0
     strategy: Strategy = "none"
@@ -101,5 +104,6 @@ def watching(
         yield watch
     finally:
         if counters is not None:
-            counters.visited, counters.distances, counters.reranked, strategy = watch.counters()
+            *numbers, strategy = watch.counters()
+            counters.visited, counters.estimated, counters.distances, counters.reranked = numbers
             counters.strategy = cast(Strategy, strategy)

@@ -127,9 +127,11 @@ def test_counters_tell_how_a_search_was_answered(index: Index) -> None:
 def test_counters_of_a_sweep_are_its_rows() -> None:
     index = Index(dim=24, metric="ip")
     index.add(np.arange(500), clustered(500, 24, 1))
-    assert _counted(index, QUERIES[0]) == SearchCounters(0, 500, 0, "exact")
-    assert _counted(index, QUERIES, threads=2) == SearchCounters(0, 4_000, 0, "exact")
-    assert _counted(index, QUERIES[0], filter=np.arange(40)) == SearchCounters(0, 40, 0, "exact")
+    assert _counted(index, QUERIES[0]) == SearchCounters(distances=500, strategy="exact")
+    assert _counted(index, QUERIES, threads=2) == SearchCounters(distances=4_000, strategy="exact")
+    assert _counted(index, QUERIES[0], filter=np.arange(40)) == SearchCounters(
+        distances=40, strategy="exact"
+    )
 
 
 def test_counters_of_a_walk_grow_with_its_width() -> None:
@@ -138,7 +140,7 @@ def test_counters_of_a_walk_grow_with_its_width() -> None:
     narrow, wide = (_counted(index, QUERIES[0], 10, ef_search=ef) for ef in (20, 200))
     assert 20 <= narrow.visited < wide.visited <= N
     assert narrow.visited < narrow.distances < wide.distances < N
-    assert narrow.reranked == wide.reranked == 0
+    assert narrow.reranked == wide.reranked == narrow.estimated == wide.estimated == 0
 
 
 def test_counters_of_a_walk_by_four_bit_rows_tell_of_walk_and_order() -> None:
@@ -147,19 +149,33 @@ def test_counters_of_a_walk_by_four_bit_rows_tell_of_walk_and_order() -> None:
     narrow, wide = (_counted(index, QUERIES[0], 10, ef_search=ef) for ef in (20, 200))
     assert narrow.strategy == wide.strategy == "quantized"
     assert 20 <= narrow.visited < wide.visited <= N
-    assert narrow.visited < narrow.distances < wide.distances < N
+    assert narrow.visited < narrow.estimated < wide.estimated < 2 * N
+    assert narrow.distances == narrow.reranked and wide.distances == wide.reranked
     assert 10 <= narrow.reranked <= wide.reranked <= 200
 
 
-def test_counters_of_a_walk_by_codes_are_what_it_ordered() -> None:
+def test_counters_of_a_walk_by_codes_tell_of_walk_and_order() -> None:
     index = Index(dim=24, metric="ip", params=PARAMS["coded"])
     index.add(np.arange(N), clustered(N, 24, 1))
     narrow, wide = (_counted(index, QUERIES[0], 10, ef_search=ef) for ef in (20, 500))
     for counters in (narrow, wide):
         assert counters.strategy == "quantized"
-        assert counters.visited == 0
         assert counters.distances == counters.reranked
+        assert 16 * counters.visited <= counters.estimated
+    assert 5 < narrow.visited < wide.visited < N
     assert 10 <= narrow.reranked <= wide.reranked < N
+
+
+@pytest.mark.parametrize("kept", [0.9, 0.2])
+def test_counters_of_a_search_by_codes_under_a_filter_tell_of_its_way(kept: float) -> None:
+    index = Index(dim=128, metric="ip", params=PARAMS["coded"])
+    index.add(np.arange(N), clustered(N, 128, 1))
+    counters = _counted(index, clustered(1, 128, 2)[0], 10, filter=np.arange(int(kept * N)))
+    if kept == 0.9:
+        assert counters.strategy == "filtered-quantized" and counters.visited > 0
+        assert counters.estimated >= 16 * counters.visited
+    else:
+        assert counters.strategy == "quantized-sweep" and counters.estimated >= kept * N
 
 
 def test_counters_are_of_the_last_call() -> None:
