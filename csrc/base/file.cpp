@@ -89,7 +89,11 @@ void sync_directory(const std::string& path) {
 
 File::File(const std::string& path) : path_(path) {
     check_path(path);
+#ifdef __linux__
+    file_.reset(std::fopen(path.c_str(), "rbe"));  // not for what this process starts
+#else
     file_.reset(std::fopen(path.c_str(), "rb"));
+#endif
     if (!file_) fail("can't open", path);
     // A folder opens, and has no size or one that is none.
     if (std::filesystem::is_directory(path)) {
@@ -111,11 +115,24 @@ int File::descriptor() const noexcept {
 }
 
 void File::read(std::uint64_t offset, void* out, std::size_t bytes) const {
+#ifndef _WIN32
+    auto* to = static_cast<std::byte*>(out);
+    while (bytes > 0) {
+        const ssize_t got = ::pread(descriptor(), to, bytes, static_cast<off_t>(offset));
+        if (got < 0 && errno == EINTR) continue;
+        if (got == 0) errno = ENODATA;  // shorter than it was
+        if (got <= 0) fail("can't read", path_);
+        to += got;
+        offset += static_cast<std::uint64_t>(got);
+        bytes -= static_cast<std::size_t>(got);
+    }
+#else
     if (bytes == 0) return;
     if (seek(file_.get(), static_cast<std::int64_t>(offset), SEEK_SET) != 0 ||
         std::fread(out, 1, bytes, file_.get()) != bytes) {
         fail("can't read", path_);
     }
+#endif
 }
 
 void write_file_atomically(const std::string& path,

@@ -10,7 +10,7 @@
 
 namespace llmspell {
 
-// Throws Error(storage) with the path and the system's message. For one thread at a time.
+// Throws Error(storage) with the path and the system's message. Thread-safe, but on Windows.
 class File {
   public:
     explicit File(const std::string& path);

@@ -4,6 +4,7 @@
 #include <bit>
 #include <utility>
 
+#include "base/aligned.hpp"
 #include "base/checksum.hpp"
 #include "base/error.hpp"
 
@@ -55,6 +56,12 @@ void BlockGuard::check_block(std::size_t block) const {
     const std::size_t first = block << shift_;
     const std::size_t end = std::min(first + (std::size_t{1} << shift_), rows_.count);
     const std::byte* data = rows_.data + first * rows_.row_bytes;
+    AlignedArray<std::byte> of_file;
+    if (file_ != nullptr) {
+        of_file.resize((end - first) * rows_.row_bytes);
+        file_->read(first, end - first, of_file.data());
+        data = of_file.data();
+    }
     bool holds = crc32c(data, (end - first) * rows_.row_bytes) == checksums_[block];
     const char* what = holds ? " holds what no index writes" : " fails its checksum";
     for (std::size_t row = first; holds && sound_ && row < end; ++row, data += rows_.row_bytes) {

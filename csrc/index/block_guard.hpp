@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "index/params.hpp"
+#include "index/row_file.hpp"
 
 namespace llmspell::index {
 
@@ -37,6 +38,9 @@ class BlockGuard {
     BlockGuard(std::string name, const Rows& rows, std::vector<std::uint32_t> checksums,
                Sound sound);
 
+    // Blocks to check are read from a file of the same rows, so as not to touch theirs.
+    void read_from(const RowFile* file) noexcept { file_ = file; }
+
     // These throw Error(corrupt_file).
     void check(std::size_t row) const {
         const std::size_t block = row >> shift_;
@@ -54,6 +58,7 @@ class BlockGuard {
 
     std::string name_;
     Rows rows_;
+    const RowFile* file_ = nullptr;
     unsigned shift_;
     std::vector<std::uint32_t> checksums_;
     Sound sound_;

@@ -72,6 +72,7 @@ std::unique_ptr<Index> Index::load(const std::string& path, std::uint64_t* tag, 
     index->guards_ = reader.read_into(index->storage_, index->graph_, index->coded_.get());
     index->size_ = index->storage_.live();
     if (index->has_graph_ && index->coded_) index->coded_->join(index->graph_);
+    index->snapshot_ = path;
     index->sealed_ = true;
     if (mapping == Mapping::none) index->unseal();
     if (tag != nullptr) *tag = header.tag;
@@ -84,6 +85,10 @@ void Index::verify() const {
 }
 
 void Index::check_blocks() const {
+    if (sealed_ && !storage_.finds_all()) {
+        throw Error(ErrorCode::corrupt_file,
+                    "snapshot " + snapshot_ + ": the table of ids is none");
+    }
     for (const std::unique_ptr<BlockGuard>& guard : guards_) guard->check_all();
 }
 
@@ -95,6 +100,7 @@ void Index::unseal() {
     {
         const ExclusiveEntry readers(readers_);
         storage_.guard_by(nullptr);
+        storage_.read_from(nullptr);
         graph_.guard_by(nullptr);
         if (coded_) coded_->codes().guard_by({});
         if (coded_ && coded_->rounded_rows() != nullptr) coded_->rounded_rows()->guard_by(nullptr);

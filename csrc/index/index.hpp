@@ -194,6 +194,7 @@ class Index {
     bool has_graph_ = false;
     std::vector<std::unique_ptr<BlockGuard>> guards_;  // of a snapshot, until the first change
     std::atomic<bool> sealed_{false};                  // as it was loaded: no change yet
+    std::string snapshot_;                             // where from
 
     std::atomic<std::size_t> size_{0};  // read without a lock, so that nobody waits for a build
 

@@ -77,38 +77,45 @@ void LabelTable::move(Slot from, Slot to, const Label* labels) noexcept {
     entries_[place(from, labels)] = to;
 }
 
-bool LabelTable::restore(AlignedArray<Slot> entries, const Label* labels, const std::uint8_t* live,
-                         std::size_t slots, std::size_t count) {
+bool LabelTable::restore(AlignedArray<Slot> entries, const std::uint8_t* live, std::size_t slots,
+                         std::size_t count) {
     entries_ = std::move(entries);
     size_ = count;
-    const std::size_t places = entries_.size();
-    if (slots == 0) return count == 0 && places == 0;
-    if (places < places_for(slots)) return false;
+    if (slots == 0) return count == 0 && entries_.size() == 0;
+    if (entries_.size() < places_for(slots)) return false;  // so that there is a gap
     std::vector<bool> seen(slots);
-    std::size_t found = 0, gap = 0;
-    while (entries_[gap] != kNoSlot) {  // one of the first count + 1, or there are too many
-        if (++gap == places) return false;
+    std::size_t found = 0;
+    for (const Slot slot : entries_) {
+        if (slot == kNoSlot) continue;
+        if (slot >= slots || live[slot] == 0 || seen[slot]) return false;
+        seen[slot] = true;
+        ++found;
     }
-    // Each stands between its home and the next gap behind that. Labels lie anywhere in memory.
+    return found == count;
+}
+
+// Each stands between its home and the next gap behind that.
+bool LabelTable::finds_all(const Label* labels) const noexcept {
     constexpr std::size_t kAhead = 16;
+    const std::size_t places = entries_.size();
+    if (size_ == 0) return true;
+    std::size_t gap = 0;
+    while (entries_[gap] != kNoSlot) ++gap;
     std::size_t last_gap = gap, at = gap;
     for (std::size_t i = 1; i <= places; ++i) {
         at = next(at);
         const Slot ahead = entries_[std::min(at + kAhead, places - 1)];
-        if (ahead < slots) __builtin_prefetch(labels + ahead);
+        if (ahead != kNoSlot) __builtin_prefetch(labels + ahead);
         const Slot slot = entries_[at];
         if (slot == kNoSlot) {
             last_gap = gap + i;
             continue;
         }
-        if (slot >= slots || live[slot] == 0 || seen[slot]) return false;
-        seen[slot] = true;
-        ++found;
         const std::size_t from = home(labels[slot]);
         const std::size_t unwrapped = from <= gap ? from + places : from;
         if (unwrapped <= last_gap || unwrapped > gap + i) return false;
     }
-    return found == count;
+    return true;
 }
 
 }  // namespace llmspell::index

@@ -28,9 +28,11 @@ class LabelTable {
     void move(Slot from, Slot to, const Label* labels) noexcept;
 
     // Takes the entries of a snapshot; false where they aren't those of the slots for which
-    // `live[slot]` is set, of which there are `count`, each to be found.
-    bool restore(AlignedArray<Slot> entries, const Label* labels, const std::uint8_t* live,
-                 std::size_t slots, std::size_t count);
+    // `live[slot]` is set, of which there are `count`, each once.
+    bool restore(AlignedArray<Slot> entries, const std::uint8_t* live, std::size_t slots,
+                 std::size_t count);
+    // Whether each of them is to be found, which takes longer: labels lie anywhere in memory.
+    bool finds_all(const Label* labels) const noexcept;
 
   private:
     std::size_t home(Label label) const noexcept;

@@ -73,8 +73,8 @@ class Sections {
     // What checks its blocks when they are first looked at, to be asked for in the order of
     // sections; nullptr where it was read, for then they are checked now.
     template <class T>
-    const BlockGuard* guard(Section section, const AlignedArray<T>& array, const char* what,
-                            BlockGuard::Sound sound) {
+    BlockGuard* guard(Section section, const AlignedArray<T>& array, const char* what,
+                      BlockGuard::Sound sound) {
         if (!checksums_) checksums_ = take<std::uint32_t>(kChecksums);
         const std::size_t row_bytes = header_.sections[section].row_bytes;
         const auto slots = static_cast<std::size_t>(header_.slots);
@@ -131,10 +131,10 @@ bool is_padding(const File& file, std::uint64_t from, std::uint64_t to) {
 }  // namespace
 
 SnapshotReader::SnapshotReader(const std::string& path, Mapping mapping)
-    : path_(path), file_(path), mapping_(mapping) {
+    : path_(path), file_(std::make_shared<const File>(path)), mapping_(mapping) {
     const Checker check(path_);
-    check(file_.size() >= sizeof(FileHeader), "shorter than its header");
-    const FileHeader file = header_of(file_);
+    check(file_->size() >= sizeof(FileHeader), "shorter than its header");
+    const FileHeader file = header_of(*file_);
     check(std::memcmp(file.magic, kMagic, sizeof(kMagic)) == 0, "not an index snapshot");
     if (file.version != kVersion) {
         throw Error(ErrorCode::unsupported_format,
@@ -161,23 +161,23 @@ SnapshotReader::SnapshotReader(const std::string& path, Mapping mapping)
     }
     check(file.slots < kNoSlot, "more slots than an index can hold");
     std::uint64_t expected = aligned(sizeof(FileHeader));
-    check(expected <= file_.size(), "a section lies outside the file");
-    check(is_padding(file_, sizeof(FileHeader), expected), "something lies between sections");
+    check(expected <= file_->size(), "a section lies outside the file");
+    check(is_padding(*file_, sizeof(FileHeader), expected), "something lies between sections");
     for (const Extent& extent : file.sections) {
-        check(extent.offset == expected && extent.length <= file_.size() - expected,
+        check(extent.offset == expected && extent.length <= file_->size() - expected,
               "a section lies outside the file");
         const std::uint64_t end = expected + extent.length;
         expected = aligned(end);
-        check(expected <= file_.size(), "a section lies outside the file");
-        check(is_padding(file_, end, expected), "something lies between sections");
+        check(expected <= file_->size(), "a section lies outside the file");
+        check(is_padding(*file_, end, expected), "something lies between sections");
     }
-    check(expected == file_.size(), "longer than its sections");
+    check(expected == file_->size(), "longer than its sections");
 }
 
 std::vector<std::unique_ptr<BlockGuard>> SnapshotReader::read_into(Storage& storage, Graph& graph,
                                                                    CodedGraph* coded) const {
     const Checker check(path_);
-    Sections sections(path_, file_, mapping_);
+    Sections sections(path_, *file_, mapping_);
     const FileHeader& file = sections.header();
     const auto slots = static_cast<std::size_t>(file.slots);
     const Quantiser& quantiser = storage.quantiser();
@@ -187,10 +187,11 @@ std::vector<std::unique_ptr<BlockGuard>> SnapshotReader::read_into(Storage& stor
                            sections.take_rows<std::byte>(kRows, quantiser.row_bytes()),
                            file.first_free}),
           "ids, states and the table of ids do not match");
-    storage.guard_by(sections.guard(
+    BlockGuard* of_rows = sections.guard(
         kRows, storage.row_array(), "vectors", [&storage](std::size_t slot, const std::byte* row) {
             return !storage.is_live(static_cast<Slot>(slot)) || storage.quantiser().sound(row);
-        }));
+        });
+    storage.guard_by(of_rows);
     if (!header_.has_graph) {
         sections.require_empty({kLevels, kCounts, kParents, kUpper, kCoding, kBottom, kCodes,
                                 kFactors, kBiases, kRefined});
@@ -257,6 +258,14 @@ std::vector<std::unique_ptr<BlockGuard>> SnapshotReader::read_into(Storage& stor
     if (Sq4* rounded = coded == nullptr ? nullptr : coded->rounded_rows(); rounded != nullptr) {
         rounded->restore(sections.take_rows<std::uint8_t>(kRefined, rounded->row_bytes()));
         rounded->guard_by(sections.guard(kRefined, rounded->rows(), "four-bit rows", {}));
+        // Searches by these alone read few vectors, and take long enough for system calls not to
+        // count: what they read needn't lie in the process's memory.
+        if (mapping_ == Mapping::vectors && coded->rounded() && of_rows != nullptr &&
+            storage.row_array().mapped_bytes() > 0) {
+            storage.read_from(std::make_unique<const RowFile>(file_, file.sections[kRows].offset,
+                                                              quantiser.row_bytes()));
+            of_rows->read_from(storage.row_file());
+        }
     } else {
         sections.require_empty({kRefined});
     }

@@ -45,7 +45,7 @@ class SnapshotReader {
 
   private:
     std::string path_;
-    File file_;
+    std::shared_ptr<const File> file_;
     Mapping mapping_;
     SnapshotHeader header_{};
 };

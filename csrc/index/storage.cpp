@@ -38,6 +38,22 @@ std::uint64_t Storage::live_word(Slot first) const noexcept {
     return word;
 }
 
+// Of rows `slots`, or from `first` on where that is nullptr.
+void Storage::keys_read(const Query& query, const Slot* slots, Slot first, std::size_t count,
+                        float* out) const {
+    constexpr std::size_t kAtOnce = 64;
+    AlignedArray<std::byte> rows;
+    rows.resize(std::min(count, kAtOnce) * quantiser_.row_bytes());
+    for (std::size_t done = 0; done < count; done += kAtOnce) {
+        const std::size_t now = std::min(kAtOnce, count - done);
+        if (slots == nullptr) row_file_->read(first + done, now, rows.data());
+        for (std::size_t i = 0; slots != nullptr && i < now; ++i) {
+            row_file_->read(slots[done + i], 1, rows.data() + i * quantiser_.row_bytes());
+        }
+        quantiser_.keys(query, rows.data(), nullptr, now, out + done);
+    }
+}
+
 void Storage::set_capacity(std::size_t capacity) {
     const bool smaller = capacity < capacity_;
     rows_.resize(capacity * quantiser_.row_bytes());
@@ -218,7 +234,7 @@ bool Storage::restore(Arrays arrays) {
     }
     static_assert(static_cast<int>(SlotState::free) == 0 && sizeof(SlotState) == 1);
     return free == states_.size() - count &&
-           table_.restore(std::move(arrays.table), labels_.data(),
+           table_.restore(std::move(arrays.table),
                           reinterpret_cast<const std::uint8_t*>(states_.data()), states_.size(),
                           count);
 }

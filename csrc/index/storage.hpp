@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <unordered_set>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "index/block_guard.hpp"
 #include "index/label_table.hpp"
 #include "index/quantiser.hpp"
+#include "index/row_file.hpp"
 
 namespace llmspell::index {
 
@@ -74,10 +76,12 @@ class Storage {
 
     void keys(const Query& query, const Slot* slots, std::size_t count, float* out) const {
         if (guard_ != nullptr) guard_->check(std::span(slots, count));
+        if (row_file_) return keys_read(query, slots, 0, count, out);
         quantiser_.keys(query, rows_.data(), slots, count, out);
     }
     void keys_from(const Query& query, Slot first, std::size_t count, float* out) const {
         if (guard_ != nullptr) guard_->check(first, count);
+        if (row_file_) return keys_read(query, nullptr, first, count, out);
         quantiser_.keys(query, row(first), nullptr, count, out);
     }
 
@@ -115,11 +119,18 @@ class Storage {
     const AlignedArray<Slot>& table() const noexcept { return table_.entries(); }
     const AlignedArray<std::byte>& row_array() const noexcept { return rows_; }
     Slot first_free() const noexcept { return free_; }
-    // Takes them; false where they can't be those of a storage. Rows are the guard's to check.
+    // Takes them; false where they can't be those of a storage. Rows are the guard's to check, and
+    // whether each label leads to its slot is for finds_all: nothing but an answer depends on it.
     bool restore(Arrays arrays);
+    bool finds_all() const noexcept { return table_.finds_all(labels_.data()); }
     void guard_by(const BlockGuard* guard) noexcept { guard_ = guard; }
+    // Keys come from rows of this file, which holds the same ones, until it is taken away.
+    void read_from(std::unique_ptr<const RowFile> file) noexcept { row_file_ = std::move(file); }
+    const RowFile* row_file() const noexcept { return row_file_.get(); }
 
   private:
+    void keys_read(const Query& query, const Slot* slots, Slot first, std::size_t count,
+                   float* out) const;
     Slot place(Label label, const void* vector, SlotState state);
     void bury(Slot slot) noexcept;
     void set_capacity(std::size_t capacity);
@@ -132,6 +143,7 @@ class Storage {
     Slot free_ = kNoSlot;  // the first free slot; the label of each is the next one
     LabelTable table_;
     const BlockGuard* guard_ = nullptr;  // of rows that were mapped
+    std::unique_ptr<const RowFile> row_file_;
     std::unordered_set<Label> claimed_;
     std::size_t staged_ = 0;
     std::size_t deleted_ = 0;

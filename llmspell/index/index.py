@@ -480,7 +480,9 @@ class Index:
             mmap: what is mapped. ``"vectors"``: the stored vectors, and beside them such codes as
                 only changes and filters read; all else is read into memory and checked first. With
                 a quantization a search then walks in memory, and takes the vectors that it
-                compares in the end from the file, or from the system's cache of it. False:
+                compares in the end from the file, or from the system's cache of it: with ``"pq"``
+                by the mapping, with ``"sq4"``, on Linux, by reading them, so that none of them
+                lies in the process's memory. False:
                 nothing, the file is read into memory and checked whole. Where the system can't
                 map files so, all is read in any case.
 
@@ -488,7 +490,8 @@ class Index:
             InputError: ``mmap`` is none of these.
             StorageError: the file can't be read.
             CorruptFile: a checksum, a length or a link in it does not hold. Of what is mapped
-                searches may raise it as well, for blocks that they are the first to see.
+                searches may raise it as well, for blocks that they are the first to see, and
+                StorageError where they read.
             UnsupportedFormat: another version wrote it.
         """
         mapped = _MAPPED.get(mmap) if isinstance(mmap, (bool, str)) else None

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import struct
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -371,6 +372,47 @@ def test_what_walks_read_is_in_memory_where_vectors_are_mapped(
     assert held.vectors <= partly.mapped < held.vectors + held.codes + 4_096
     for part in ("ids", "bottom_layer", "upper_layers", "refined_codes", "codebook"):
         assert getattr(partly, part) == getattr(held, part), part
+
+
+def _resident_of(path: Path) -> int:
+    """Bytes of a file that lie in this process's memory."""
+    total, counts = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if not line[0].isupper():
+            counts = line.endswith(str(path))
+        elif counts and line.startswith("Rss:"):
+            total += int(line.split()[1]) * 1_024
+    return total
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux's /proc")
+def test_four_bit_searches_read_vectors_without_holding_them(tmp_path: Path) -> None:
+    index = _index(5_000, quantization="sq4")
+    index.save(tmp_path / "index")
+    opened = Index.load(tmp_path / "index", mmap="vectors")
+    queries = clustered(300, 12, 2)
+    np.testing.assert_array_equal(opened.search(queries).ids, index.search(queries).ids)
+    exact = opened.search(queries, recall=1.0)
+    np.testing.assert_array_equal(exact.ids, index.search(queries, recall=1.0).ids)
+    allowed = np.arange(50)
+    found = opened.search(queries[0], filter=allowed)
+    np.testing.assert_array_equal(found.ids, index.search(queries[0], filter=allowed).ids)
+    opened.verify()
+    assert opened.stats().memory.mapped > 200_000
+    assert _resident_of(tmp_path / "index") == 0
+    assert opened.get([7]).tolist() == index.get([7]).tolist()
+    opened.delete([7])
+    assert 7 not in opened.search(index.get([7])[0]).ids
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="vectors are read where others are mapped")
+def test_vectors_that_are_gone_from_the_file_are_an_error(tmp_path: Path) -> None:
+    index = _index(5_000, quantization="sq4")
+    index.save(tmp_path / "index")
+    opened = Index.load(tmp_path / "index", mmap="vectors")
+    os.truncate(tmp_path / "index", 100)
+    with pytest.raises(errors.StorageError, match=r"can't read .*index"):
+        opened.search(clustered(1, 12, 2))
 
 
 @pytest.mark.parametrize("mmap", ["all", "links", "", 1, 0, None])
