@@ -1,5 +1,6 @@
 #include "base/file.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -117,10 +118,12 @@ int File::descriptor() const noexcept {
 void File::read(std::uint64_t offset, void* out, std::size_t bytes) const {
 #ifndef _WIN32
     auto* to = static_cast<std::byte*>(out);
+    constexpr std::size_t kMost = std::size_t{1} << 30;  // some systems take no more at once
     while (bytes > 0) {
-        const ssize_t got = ::pread(descriptor(), to, bytes, static_cast<off_t>(offset));
+        const auto got =
+            ::pread(descriptor(), to, std::min(bytes, kMost), static_cast<off_t>(offset));
         if (got < 0 && errno == EINTR) continue;
-        if (got == 0) errno = ENODATA;  // shorter than it was
+        if (got == 0) errno = EIO;  // shorter than it was
         if (got <= 0) fail("can't read", path_);
         to += got;
         offset += static_cast<std::uint64_t>(got);

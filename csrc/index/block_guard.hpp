@@ -41,7 +41,7 @@ class BlockGuard {
     // Blocks to check are read from a file of the same rows, so as not to touch theirs.
     void read_from(const RowFile* file) noexcept { file_ = file; }
 
-    // These throw Error(corrupt_file).
+    // These throw Error(corrupt_file), and Error(storage) where blocks are read from a file.
     void check(std::size_t row) const {
         const std::size_t block = row >> shift_;
         const std::uint64_t word = checked_[block / 64].load(std::memory_order_acquire);

@@ -123,17 +123,18 @@ class CodedGraph final : public BesideLinks {
     Strategy search_allowed(const Storage& storage, const Graph& graph, const float* vector,
                             const Query& query, std::size_t ef, std::size_t wanted,
                             const Allowed& allowed, SearchContext& context, Probe& probe) const;
-    // What each way is expected to take, and to make blocks, in ns.
+    // What each way is expected to take, and to make blocks and copies, in ns.
     struct Costs {
-        double walk, rows, blocks, copies, packing;
+        double walk, rows, blocks, copies, packing, copying;
         double spared_by_blocks() const noexcept {
             return std::max(0.0, std::min(walk, rows) - std::min(blocks, copies));
         }
     };
     Costs costs(const Storage& storage, std::size_t ef, std::size_t wanted,
                 std::size_t allowed) const noexcept;
-    CodeBlocks blocks_of(const Allowed& allowed) const;
+    CodeBlocks blocks_of(const Allowed& allowed, bool copies) const;
     std::size_t block_bytes(std::size_t allowed) const noexcept;
+    std::size_t copy_bytes(std::size_t allowed) const noexcept;
 
     // What a snapshot holds besides codes and four-bit rows: the codebook, where walks start, and
     // when to learn anew. Reading it back, for `graph`, is false where it holds what none writes.
@@ -174,7 +175,6 @@ class CodedGraph final : public BesideLinks {
     void order(const Storage& storage, const WalkPool& pool, const float* vector,
                const Query& query, std::size_t wanted, bool refine, SearchContext& context) const;
     bool refines(std::size_t ef, std::size_t wanted) const noexcept;
-    bool copies(std::size_t allowed) const noexcept;  // whether blocks have four-bit rows as well
     void drop_distant(std::size_t wanted, SearchContext& context) const;
     bool tells_neighbours(const Storage& storage, std::span<const Slot> slots) const;
     void drop_rounded() noexcept;

@@ -119,7 +119,7 @@ void CodedGraph::compare(const Storage& storage, const Query& query, std::size_t
                          SearchContext& context) const {
     const std::vector<Slot>& found = context.todo;
     if (context.keys.size() < found.size()) context.keys.resize(found.size());
-    storage.keys(query, found.data(), found.size(), context.keys.data());
+    storage.keys_of_few(query, found.data(), found.size(), context.read, context.keys.data());
     context.accepted.reset(wanted);
     for (std::size_t i = 0; i < found.size(); ++i) {
         context.accepted.insert(context.keys[i], found[i]);

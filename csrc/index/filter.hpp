@@ -26,7 +26,7 @@ struct Filter {
 };
 
 // What a filter lets through, laid together to be looked through in order of slots: short codes in
-// rows of one block each, and copies of the four-bit rows where they are few.
+// rows of one block each, and copies of the four-bit rows where a sweep over these takes less.
 struct CodeBlocks {
     AlignedArray<std::byte> rows;
     std::size_t count = 0;  // of these

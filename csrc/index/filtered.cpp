@@ -20,8 +20,6 @@ constexpr double kByteCost = 0.14;    // of stored rows at random
 constexpr double kPackCost = 60;      // to put one code into a block
 constexpr double kCopyingCost = 110;  // a four-bit row
 
-constexpr std::size_t kMostCopies = 4096;  // of four-bit rows: beyond, blocks are always quicker
-
 // A walk keeps at most so many allowed nodes, and first has room for so many of the others.
 std::size_t most_kept(std::size_t ef) { return kept_of(2 * ef); }
 std::size_t most_others(std::size_t ef) { return 6 * ef; }
@@ -44,27 +42,23 @@ CodedGraph::Costs CodedGraph::costs(const Storage& storage, std::size_t ef, std:
     const double kept = std::min(count, static_cast<double>(most_kept(ef)));
     const double blocks =
         kTableCost + kBlockCost * count / static_cast<double>(kBlock) + row * kept;
-    if (!copies(allowed)) {
-        return {walk, row * count, blocks, std::numeric_limits<double>::infinity(),
-                kPackCost * count};
-    }
-    return {walk, row * count, blocks, kCopyCost * count, (kPackCost + kCopyingCost) * count};
-}
-
-bool CodedGraph::copies(std::size_t allowed) const noexcept {
-    return round_ && allowed <= kMostCopies;
+    const double copies = round_ ? kCopyCost * count : std::numeric_limits<double>::infinity();
+    return {walk, row * count, blocks, copies, kPackCost * count, kCopyingCost * count};
 }
 
 std::size_t CodedGraph::block_bytes(std::size_t allowed) const noexcept {
-    return (allowed + kBlock - 1) / kBlock * codes_.layout().one_block().bytes() +
-           (copies(allowed) ? allowed * refined_->row_bytes() : 0);
+    return (allowed + kBlock - 1) / kBlock * codes_.layout().one_block().bytes();
 }
 
-CodeBlocks CodedGraph::blocks_of(const Allowed& allowed) const {
+std::size_t CodedGraph::copy_bytes(std::size_t allowed) const noexcept {
+    return allowed * refined_row_bytes();
+}
+
+CodeBlocks CodedGraph::blocks_of(const Allowed& allowed, bool copies) const {
     const RowLayout layout = codes_.layout().one_block();
     CodeBlocks blocks;
-    blocks.rows.resize((allowed.count + kBlock - 1) / kBlock * layout.bytes());
-    if (copies(allowed.count)) blocks.copies.resize(allowed.count * refined_->row_bytes());
+    blocks.rows.resize(block_bytes(allowed.count));
+    if (copies) blocks.copies.resize(copy_bytes(allowed.count));
     std::uint8_t* copied = blocks.copies.data();
     allowed.for_each([&](const Slot* slots, std::size_t count) {
         if (copied != nullptr) {
@@ -151,10 +145,11 @@ void CodedGraph::sweep_blocks(const Storage& storage, const float* vector, const
     const auto scan = [&](std::size_t count, std::size_t kept) {
         pool.reset(kept, 0);
         for (std::size_t first = 0; first < count; first += kAtOnce) {
-            probe.estimated(kAtOnce * kBlock);
+            const std::size_t now = std::min(kAtOnce, count - first);
+            probe.estimated(now * kBlock);
             codes_.kernels().scan({allowed.blocks->rows.data() + first * layout.bytes(),
                                    layout.bytes(), layout, nullptr},
-                                  std::min(kAtOnce, count - first), walk_query, pool);
+                                  now, walk_query, pool);
             probe.poll();
         }
     };
@@ -199,9 +194,11 @@ Strategy CodedGraph::search_allowed(const Storage& storage, const Graph& graph, 
                                     const Allowed& allowed, SearchContext& context,
                                     Probe& probe) const {
     const Costs costs = this->costs(storage, ef, wanted, allowed.count);
-    const double over_blocks = allowed.blocks != nullptr ? std::min(costs.blocks, costs.copies)
-                                                         : std::numeric_limits<double>::infinity();
-    const double sweep = std::min(costs.rows, over_blocks);
+    constexpr double kNever = std::numeric_limits<double>::infinity();
+    const bool has_copies = allowed.blocks != nullptr && allowed.blocks->copies.size() > 0;
+    const double blocks = allowed.blocks != nullptr ? costs.blocks : kNever;
+    const double copies = has_copies ? costs.copies : kNever;
+    const double sweep = std::min({costs.rows, blocks, copies});
     if (rounded_ && costs.walk < sweep) {
         const std::size_t most = std::max(ef, allowed.count / kDistancesPerStep);
         if (walk_rounded(storage, graph, vector, query, ef, wanted, allowed, most, context,
@@ -222,14 +219,13 @@ Strategy CodedGraph::search_allowed(const Storage& storage, const Graph& graph, 
             return Strategy::filtered_quantized;
         }
     }
-    if (over_blocks <= costs.rows && costs.blocks <= costs.copies) {
+    if (blocks == sweep) {
         sweep_blocks(storage, vector, query, ef, wanted, allowed, context, probe);
         return Strategy::swept_codes;
     }
     if (!round_) return Strategy::none;
-    const std::uint8_t* copies =
-        over_blocks <= costs.rows ? allowed.blocks->copies.data() : nullptr;
-    sweep_refined(storage, vector, query, wanted, allowed, copies, context, probe);
+    sweep_refined(storage, vector, query, wanted, allowed,
+                  copies == sweep ? allowed.blocks->copies.data() : nullptr, context, probe);
     return Strategy::swept_codes;
 }
 

@@ -48,7 +48,8 @@ void Index::for_each_query(std::size_t count, const SearchOptions& options, cons
 }
 
 // A filter as slots; with blocks of codes, once the queries under it would have been as much
-// quicker with them as they cost.
+// quicker with them as they cost, and with copies of four-bit rows, where such queries are quicker
+// with these.
 std::shared_ptr<PreparedFilter> Index::prepare(const SearchOptions& options,
                                                std::size_t queries) const {
     constexpr std::size_t kShare = 16, kLeast = std::size_t{1} << 20;
@@ -62,9 +63,13 @@ std::shared_ptr<PreparedFilter> Index::prepare(const SearchOptions& options,
     const CodedGraph::Costs costs =
         coded->costs(storage_, std::max(wanted, options.ef == 0 ? params_.ef_search : options.ef),
                      wanted, allowed);
-    if (coded->block_bytes(allowed) < budget / 4) {
-        filter->spend(static_cast<double>(queries) * costs.spared_by_blocks(), costs.packing,
-                      [&] { return coded->blocks_of(filter->allowed()); });
+    const std::size_t block_bytes = coded->block_bytes(allowed);
+    if (block_bytes < budget / 4) {
+        const bool copies =
+            costs.copies < costs.blocks && block_bytes + coded->copy_bytes(allowed) < budget / 4;
+        filter->spend(static_cast<double>(queries) * costs.spared_by_blocks(),
+                      costs.packing + (copies ? costs.copying : 0.0),
+                      [&] { return coded->blocks_of(filter->allowed(), copies); });
     }
     return filter;
 }

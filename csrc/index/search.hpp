@@ -51,6 +51,7 @@ struct SearchContext {
     std::vector<float> errors;
     std::vector<float> unit;
     std::vector<std::byte> stored;  // a query that is taken from the index itself
+    AlignedArray<std::byte> read;   // rows from a file
     std::size_t visited_rows = 0;   // by walks over codes in the graph's rows
     std::size_t estimated = 0;      // by these, and where what they found was put in order
 
@@ -59,7 +60,7 @@ struct SearchContext {
                found.bytes() + code.bytes() + held_bytes(sq4.values) + held_bytes(todo) +
                held_bytes(keys) + held_bytes(query) + held_bytes(row_query) +
                held_bytes(pair_query) + held_bytes(candidates) + held_bytes(products) +
-               held_bytes(errors) + held_bytes(unit) + held_bytes(stored);
+               held_bytes(errors) + held_bytes(unit) + held_bytes(stored) + read.bytes();
     }
     void prepare(std::size_t slots, std::uint32_t degree) {
         visited.reset(slots);

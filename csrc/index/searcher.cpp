@@ -5,6 +5,28 @@
 #include "index/flat.hpp"
 
 namespace llmspell::index {
+namespace {
+
+// Tells the probe what searches by codes count in their context, however they end.
+template <class Probe>
+class CountedWalks {
+  public:
+    CountedWalks(SearchContext& context, Probe& probe) : context_(context), probe_(probe) {
+        context_.visited_rows = context_.estimated = 0;
+    }
+    CountedWalks(const CountedWalks&) = delete;
+    CountedWalks& operator=(const CountedWalks&) = delete;
+    ~CountedWalks() {
+        probe_.visited(context_.visited_rows);
+        probe_.estimated(context_.estimated);
+    }
+
+  private:
+    SearchContext& context_;
+    Probe& probe_;
+};
+
+}  // namespace
 
 // A walk that passes through everything must be 1 / selectivity times wider to see as many allowed
 // nodes; a sweep over the list computes one distance for each.
@@ -58,7 +80,7 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
         const float* unit =
             storage_.quantiser().unit(static_cast<const float*>(vector), context.unit);
         Strategy way = Strategy::quantized;
-        context.visited_rows = context.estimated = 0;
+        const CountedWalks counted(context, probe);
         if (allowed != nullptr) {
             way = coded_->search_allowed(storage_, *graph_, unit, query, ef, wanted, *allowed,
                                          context, probe);
@@ -69,8 +91,6 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
         } else {
             coded_->search(storage_, *graph_, unit, query, ef, wanted, context, passed_by_);
         }
-        probe.visited(context.visited_rows);
-        probe.estimated(context.estimated);
         probe.reranked(context.todo.size());  // what it left to be ordered by the rows
         probe.used(way);
         probe.check();

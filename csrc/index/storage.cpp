@@ -38,20 +38,16 @@ std::uint64_t Storage::live_word(Slot first) const noexcept {
     return word;
 }
 
-// Of rows `slots`, or from `first` on where that is nullptr.
-void Storage::keys_read(const Query& query, const Slot* slots, Slot first, std::size_t count,
-                        float* out) const {
-    constexpr std::size_t kAtOnce = 64;
-    AlignedArray<std::byte> rows;
-    rows.resize(std::min(count, kAtOnce) * quantiser_.row_bytes());
-    for (std::size_t done = 0; done < count; done += kAtOnce) {
-        const std::size_t now = std::min(kAtOnce, count - done);
-        if (slots == nullptr) row_file_->read(first + done, now, rows.data());
-        for (std::size_t i = 0; slots != nullptr && i < now; ++i) {
-            row_file_->read(slots[done + i], 1, rows.data() + i * quantiser_.row_bytes());
-        }
-        quantiser_.keys(query, rows.data(), nullptr, now, out + done);
+void Storage::keys_of_few(const Query& query, const Slot* slots, std::size_t count,
+                          AlignedArray<std::byte>& scratch, float* out) const {
+    if (!row_file_) return keys(query, slots, count, out);
+    if (guard_ != nullptr) guard_->check(std::span(slots, count));
+    const std::size_t row_bytes = quantiser_.row_bytes();
+    if (scratch.size() < count * row_bytes) scratch.resize(count * row_bytes);
+    for (std::size_t i = 0; i < count; ++i) {
+        row_file_->read(slots[i], 1, scratch.data() + i * row_bytes);
     }
+    quantiser_.keys(query, scratch.data(), nullptr, count, out);
 }
 
 void Storage::set_capacity(std::size_t capacity) {

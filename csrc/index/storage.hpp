@@ -76,12 +76,14 @@ class Storage {
 
     void keys(const Query& query, const Slot* slots, std::size_t count, float* out) const {
         if (guard_ != nullptr) guard_->check(std::span(slots, count));
-        if (row_file_) return keys_read(query, slots, 0, count, out);
         quantiser_.keys(query, rows_.data(), slots, count, out);
     }
+    // The same, without a row that is mapped coming to lie in memory where there is a file to read.
+    // Then it may throw Error(storage) as well. `scratch` is for what is read.
+    void keys_of_few(const Query& query, const Slot* slots, std::size_t count,
+                     AlignedArray<std::byte>& scratch, float* out) const;
     void keys_from(const Query& query, Slot first, std::size_t count, float* out) const {
         if (guard_ != nullptr) guard_->check(first, count);
-        if (row_file_) return keys_read(query, nullptr, first, count, out);
         quantiser_.keys(query, row(first), nullptr, count, out);
     }
 
@@ -124,13 +126,11 @@ class Storage {
     bool restore(Arrays arrays);
     bool finds_all() const noexcept { return table_.finds_all(labels_.data()); }
     void guard_by(const BlockGuard* guard) noexcept { guard_ = guard; }
-    // Keys come from rows of this file, which holds the same ones, until it is taken away.
+    // keys_of_few reads this file, which holds the same rows, until it is taken away.
     void read_from(std::unique_ptr<const RowFile> file) noexcept { row_file_ = std::move(file); }
     const RowFile* row_file() const noexcept { return row_file_.get(); }
 
   private:
-    void keys_read(const Query& query, const Slot* slots, Slot first, std::size_t count,
-                   float* out) const;
     Slot place(Label label, const void* vector, SlotState state);
     void bury(Slot slot) noexcept;
     void set_capacity(std::size_t capacity);

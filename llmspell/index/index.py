@@ -482,7 +482,9 @@ class Index:
                 a quantization a search then walks in memory, and takes the vectors that it
                 compares in the end from the file, or from the system's cache of it: with ``"pq"``
                 by the mapping, with ``"sq4"``, on Linux, by reading them, so that none of them
-                lies in the process's memory. False:
+                comes to lie in the process's memory; one file descriptor stays open for that until
+                the first change. All other calls (by id, exact, by range, in pages, calibration)
+                go by the mapping. False:
                 nothing, the file is read into memory and checked whole. Where the system can't
                 map files so, all is read in any case.
 
@@ -506,7 +508,8 @@ class Index:
         """Check all blocks of the file that the index was loaded from, beside searches.
 
         Raises:
-            CorruptFile: a block is damaged.
+            CorruptFile: a block is damaged, or an id doesn't lead to its vector.
+            StorageError: the file can't be read.
         """
         self._core.verify()
 

@@ -2,7 +2,11 @@
 // be given at some moment, and codes are learnt anew.
 #include <atomic>
 #include <cmath>
+#include <filesystem>
+#include <memory>
+#include <random>
 #include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -168,6 +172,34 @@ void codes_are_learnt_anew_while_many_add() {
     CHECK(learnt);
 }
 
+// What reads vectors from the file, and what checks its blocks, goes at the first change.
+void a_loaded_index_is_changed_beside_its_first_searches() {
+    const std::string path = (std::filesystem::temp_directory_path() /
+                              ("llmspell-concurrent-" + std::to_string(std::random_device{}())))
+                                 .string();
+    const Stored stored{spread(4'000, 1), spread(200, 2)};
+    {
+        Index index(kDim, Metric::l2, simd::ElementType::f32, params_with(Quantization::sq4));
+        index.add(make_labels(4'000).data(), stored.stay.data(), 4'000, false, 2);
+        index.save(path, 1);
+    }
+    const std::unique_ptr<Index> index = Index::load(path, nullptr, Mapping::vectors);
+    CHECK(index->stats().memory.vectors == 0);
+    std::atomic<bool> done{false};
+    std::thread one([&] { search_under(*index, stored, 1, true, done); });
+    std::thread other([&] { search_under(*index, stored, 2, false, done); });
+    const std::vector<Label> labels = make_labels(200, Stored::kComes);
+    for (int round = 0; round < 3; ++round) {
+        index->add(labels.data(), stored.come.data(), 200, false, 1);
+        CHECK(index->remove(labels.data(), 200) == 200);
+    }
+    done = true;
+    one.join();
+    other.join();
+    CHECK(index->size() == 4'000);
+    std::filesystem::remove(path);
+}
+
 }  // namespace
 
 int main() {
@@ -176,5 +208,6 @@ int main() {
     }
     filters_hold_while_codes_are_learnt_anew();
     codes_are_learnt_anew_while_many_add();
+    a_loaded_index_is_changed_beside_its_first_searches();
     return check_result();
 }

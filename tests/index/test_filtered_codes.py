@@ -113,6 +113,8 @@ def test_a_narrow_filter_that_comes_again_is_answered_exactly_where_much_is_aske
 ) -> None:
     index = made(metric)
     mask = mask_of("random", 0.15, clustered(1, DIM, 2)[0])
+    index.search(clustered(1, DIM, 2)[0], K, ef_search=600)  # the scratch of a search
+    before = index.stats().memory.scratch
     for query in clustered(40, DIM, 7):
         counters = SearchCounters()
         found = index.search(query, K, ef_search=600, filter=bitmap(mask), counters=counters)
@@ -120,6 +122,8 @@ def test_a_narrow_filter_that_comes_again_is_answered_exactly_where_much_is_aske
         np.testing.assert_allclose(found.scores, exact.scores, atol=1e-6)
         assert counters.strategy == "quantized-sweep"
         assert counters.reranked < mask.sum() / 2
+    four_bits = 64 + 8  # bytes of a row, at least
+    assert index.stats().memory.scratch - before > mask.sum() * four_bits
 
 
 def test_bits_that_change_in_place_are_seen(index: Index) -> None:
