@@ -232,9 +232,8 @@ void a_damaged_block_is_found_by_the_search_that_comes_to_it(const Folder& folde
                 std::size_t found = 0;
                 SearchOptions options;
                 options.k = 1;
-                if (refused_by([&] {
-                        opened->search(vector, 1, options, &label, &score, &found);
-                    })) {
+                if (refused_by(
+                        [&] { opened->search(vector, 1, options, &label, &score, &found); })) {
                     ++refusals;
                 } else {
                     right += found == 1 && score == 0.0f ? 1 : 0;
