@@ -139,9 +139,7 @@ class _Styles:
 
 
 def _save(result: dict[str, Any], folder: Path, draw: Callable[[Axes, _Theme], None]) -> list[Path]:
-    """``KIND-NAME-VECTORS-light.svg`` and ``-dark.svg``; the same result draws the same bytes."""
-    dataset = result["dataset"]
-    of_dataset = f"{result['benchmark']}-{dataset['name']}-{dataset['vectors']}"
+    """``KIND-NAME-light.svg`` and ``-dark.svg``; the same result draws the same bytes."""
     written = []
     for theme in _THEMES:
         style: dict[Any, Any] = {
@@ -159,7 +157,7 @@ def _save(result: dict[str, Any], folder: Path, draw: Callable[[Axes, _Theme], N
         with plt.rc_context(style):
             figure, axes = plt.subplots(figsize=(9.0, 5.0), layout="constrained")
             draw(axes, theme)
-            path = folder / f"{of_dataset}-{theme.name}.svg"
+            path = folder / f"{result['benchmark']}-{result['dataset']['name']}-{theme.name}.svg"
             figure.savefig(path, metadata={"Date": None, "Creator": None})
             plt.close(figure)
         written.append(path)
