@@ -19,7 +19,9 @@ CodedGraph::CodedGraph(const Quantiser& quantiser, const Params& params)
       codes_(quantiser.dim(), quantiser.metric(), params.max_neighbors),
       reach_(quantiser.metric()) {
     Sq4 refined(quantiser.dim(), quantiser.metric());
-    if (rounded_ || 2 * refined.row_bytes() < quantiser.row_bytes()) refined_ = std::move(refined);
+    if (rounded_ || 7 * refined.row_bytes() < 2 * quantiser.row_bytes()) {
+        refined_ = std::move(refined);
+    }
 }
 
 void CodedGraph::train(const Storage& storage, std::span<const Slot> slots, unsigned threads) {

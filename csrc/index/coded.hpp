@@ -163,9 +163,6 @@ class CodedGraph final : public BesideLinks {
     bool walk_allowed(const Storage& storage, const Graph& graph, const WalkQuery& query,
                       std::size_t ef, std::size_t wanted, double depth, const Allowed& allowed,
                       double sweep, SearchContext& context) const;
-    WalkQuery narrowed(const Storage& storage, const Query& query, std::size_t wanted,
-                       const WalkPool& found, const WalkQuery& coarse,
-                       SearchContext& context) const;
     // Leaves in context.accepted the nearest of context.todo.
     void compare(const Storage& storage, const Query& query, std::size_t wanted,
                  SearchContext& context) const;

@@ -37,20 +37,7 @@ void CodedGraph::search(const Storage& storage, const Graph& graph, const float*
     const WalkRows starts{starts_.rows.data(), start_layout.bytes(), start_layout};
     const bool refine = refines(ef, wanted);
     const WalkRows rows = rows_of(graph, storage, refine);
-    WalkQuery walk_query = codes_.query(vector, context.code);
-    // Twice, since the first choice is by tables so coarse that it may be a bad one.
-    for (int pass = 0; pass < 2 && codes_.layout().has_bias; ++pass) {
-        context.walk.reset(passed_by == kNoSlot ? 1 : 2, 0);
-        if (passed_by != kNoSlot) pass_by(passed_by, walk_query, context.walk);
-        codes_.kernels().walk(starts, starts_.count, rows, walk_query, context.walk);
-        count_walk(context.walk.steps, context);
-        if (context.walk.size == 0) break;  // codes that no index makes
-        const Slot* nearest = context.walk.slots();
-        if (context.walk.size > 1 && *nearest == passed_by) ++nearest;
-        float distance = 0.0f;
-        storage.keys(query, nearest, 1, &distance);
-        walk_query = codes_.narrowed(distance, context.code);
-    }
+    const WalkQuery walk_query = codes_.query(vector, context.code);
     const auto walk = [&](std::size_t width, std::size_t most, const WalkReach& reach) {
         context.walk.reset(kept_of(most), most, reach);
         if (passed_by != kNoSlot) pass_by(passed_by, walk_query, context.walk);

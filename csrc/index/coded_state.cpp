@@ -9,8 +9,6 @@
 namespace llmspell::index {
 namespace {
 
-constexpr std::size_t kMaxStretchDims = 1024;
-
 template <class T>
 void put(std::vector<std::byte>& out, const T* values, std::size_t count) {
     static_assert(std::is_trivially_copyable_v<T>);
@@ -60,8 +58,11 @@ void Codebook::write(std::vector<std::byte>& out) const {
     put(out, static_cast<std::uint32_t>(groups_));
     put(out, static_cast<std::uint32_t>(stretches_.size()));
     put(out, nearest_);
-    put(out, std::uint32_t{0});
+    put(out, factor_unit_);
+    put(out, static_cast<std::uint32_t>(leading()));
     put(out, mean_.data(), mean_.size());
+    put(out, leading_rows_.data(), leading_rows_.size());
+    put(out, leading_units_.data(), leading_units_.size());
     for (const Stretch& stretch : stretches_) {
         put(out, static_cast<std::uint32_t>(stretch.first));
         put(out, static_cast<std::uint32_t>(stretch.dims));
@@ -73,10 +74,14 @@ void Codebook::write(std::vector<std::byte>& out) const {
 }
 
 bool Codebook::read(std::span<const std::byte>& in) {
-    std::uint32_t groups = 0, stretches = 0, zero = 0;
-    if (!take(in, groups) || !take(in, stretches) || !take(in, nearest_) || !take(in, zero) ||
-        groups == 0 || groups > kMaxGroups || groups % kGroupsStep != 0 || stretches > dim_ ||
-        !std::isfinite(nearest_) || !take_floats(in, mean_, dim_)) {
+    std::uint32_t groups = 0, stretches = 0, leading = 0;
+    if (!take(in, groups) || !take(in, stretches) || !take(in, nearest_) ||
+        !take(in, factor_unit_) || !take(in, leading) || groups == 0 || groups > kMaxGroups ||
+        groups % kGroupsStep != 0 || stretches > dim_ || leading > kMaxLeading ||
+        leading % 2 != 0 || (leading > 0 && metric_ != Metric::l2) || !std::isfinite(nearest_) ||
+        !std::isfinite(factor_unit_) || !take_floats(in, mean_, dim_) ||
+        !take_floats(in, leading_rows_, leading * dim_) ||
+        !take_floats(in, leading_units_, leading)) {
         return false;
     }
     groups_ = groups;
@@ -84,7 +89,7 @@ bool Codebook::read(std::span<const std::byte>& in) {
     stretches_.clear();
     for (std::uint32_t i = 0; i < stretches; ++i) {
         std::uint32_t first = 0, dims = 0, axes = 0;
-        if (!take(in, first) || !take(in, dims) || !take(in, axes) || dims > kMaxStretchDims ||
+        if (!take(in, first) || !take(in, dims) || !take(in, axes) || dims > kMaxStretch ||
             first > dim_ || dims > dim_ - first || axes > dims) {
             return false;
         }

@@ -4,8 +4,6 @@
 #include <cstring>
 #include <utility>
 
-#include "simd/half.hpp"
-
 namespace llmspell::index {
 
 Codes::Codes(std::size_t dim, Metric metric, std::uint32_t max_neighbors)
@@ -23,7 +21,7 @@ std::size_t Codes::mapped_bytes() const noexcept {
 
 bool Codes::restore(std::span<const std::byte>& codebook) {
     if (!codebook_.read(codebook)) return false;
-    layout_.groups = codebook_.groups();
+    lay_out();
     return true;
 }
 
@@ -36,7 +34,12 @@ void Codes::restore(Arrays arrays) noexcept {
 void Codes::train(std::vector<float> sample) {
     clear();
     codebook_.train(std::move(sample));
+    lay_out();
+}
+
+void Codes::lay_out() noexcept {
     layout_.groups = codebook_.groups();
+    layout_.leading = codebook_.leading();
 }
 
 void Codes::resize(std::size_t slots) {
@@ -57,7 +60,7 @@ void Codes::clear() noexcept {
 void Codes::set(Slot slot, const float* vector, CodeScratch& scratch) {
     const Code code =
         codebook_.encode(vector, bytes_.data() + slot * codebook_.code_bytes(), scratch);
-    factors_[slot] = simd::float_to_half(code.factor);
+    factors_[slot] = code.factor;
     if (layout_.has_bias) biases_[slot] = code.bias;
 }
 
@@ -90,8 +93,8 @@ void Codes::pack(std::byte* row, const RowLayout& layout, std::span<const Slot> 
     for (std::size_t first = 0; first < layout.blocks * kBlock; first += kBlock) {
         auto* factors = reinterpret_cast<std::uint16_t*>(block);
         auto* biases = reinterpret_cast<float*>(block + layout.factors_bytes());
-        auto* codes =
-            reinterpret_cast<std::uint8_t*>(block + layout.factors_bytes() + layout.biases_bytes());
+        std::byte* leading = block + layout.factors_bytes() + layout.biases_bytes();
+        auto* codes = reinterpret_cast<std::uint8_t*>(block + layout.codes_at());
         std::memset(block, 0, layout.block_bytes());
         for (std::size_t i = 0; i < kBlock; ++i, ++ids) {
             if (first + i >= links.size()) {
@@ -102,13 +105,17 @@ void Codes::pack(std::byte* row, const RowLayout& layout, std::span<const Slot> 
             *ids = slot;
             factors[i] = factors_[slot];
             if (layout.has_bias) biases[i] = biases_[slot];
-            const std::uint8_t* pairs = bytes_.data() + slot * code_bytes;
+            const std::uint8_t* code = bytes_.data() + slot * code_bytes;
+            for (std::size_t a = 0; a < layout.leading; a += 2, code += 2 * sizeof(std::int16_t)) {
+                std::memcpy(leading + (a * kBlock + 2 * i) * sizeof(std::int16_t), code,
+                            2 * sizeof(std::int16_t));
+            }
             const unsigned shift = i < kBlock / 2 ? 0 : 4;
             std::uint8_t* at = codes + 2 * (i % 8) + i / 8 % 2;
-            for (std::size_t b = 0; b < code_bytes; ++b, at += 2 * kGroupBytes) {
-                at[0] = static_cast<std::uint8_t>(at[0] | (pairs[b] & 15u) << shift);
+            for (std::size_t b = 0; b < layout.groups / 2; ++b, at += 2 * kGroupBytes) {
+                at[0] = static_cast<std::uint8_t>(at[0] | (code[b] & 15u) << shift);
                 at[kGroupBytes] =
-                    static_cast<std::uint8_t>(at[kGroupBytes] | (pairs[b] >> 4u) << shift);
+                    static_cast<std::uint8_t>(at[kGroupBytes] | (code[b] >> 4u) << shift);
             }
         }
         block += layout.block_bytes();

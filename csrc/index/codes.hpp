@@ -57,16 +57,15 @@ class Codes {
     WalkQuery query(const float* vector, CodeScratch& scratch) const {
         return codebook_.query(vector, *kernels_, scratch);
     }
-    WalkQuery narrowed(float distance, CodeScratch& scratch) const {
-        return codebook_.narrowed(distance, *kernels_, scratch);
-    }
     const WalkKernels& kernels() const noexcept { return *kernels_; }
 
   private:
+    void lay_out() noexcept;  // as the codebook has it
+
     Codebook codebook_;
     RowLayout layout_;
     const WalkKernels* kernels_;
-    AlignedArray<std::uint8_t> bytes_;       // code_bytes() a slot
+    AlignedArray<std::uint8_t> bytes_;       // code_bytes() a slot, see Codebook::encode
     AlignedArray<std::uint16_t> factors_;    // float16
     AlignedArray<float> biases_;             // under l2
     std::vector<const BlockGuard*> guards_;  // of arrays that were mapped

@@ -16,8 +16,8 @@ struct MemoryEstimate {
     std::size_t peak = 0;  // for a moment: grown, an array twice while it grows, learning of codes
 };
 
-// For `count` vectors; with quantization for codes of `groups` groups, or without codes where that
-// is 0. Throws Error(config) where no index is so.
+// For `count` vectors; with quantization for codes of `groups` times four bits, or without codes
+// where that is 0. Throws Error(config) where no index is so.
 MemoryEstimate estimate_memory(std::size_t count, std::size_t dim, Metric metric,
                                simd::ElementType type, const Params& params, std::size_t groups);
 

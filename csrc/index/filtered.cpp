@@ -122,43 +122,23 @@ void CodedGraph::sweep_refined(const Storage& storage, const float* vector, cons
     compare(storage, query, wanted, context);
 }
 
-// The tables of a query for keys of allowed nodes. Under l2 those that `found` holds so far, by
-// coarser ones, tell how far the answers are at most.
-WalkQuery CodedGraph::narrowed(const Storage& storage, const Query& query, std::size_t wanted,
-                               const WalkPool& found, const WalkQuery& coarse,
-                               SearchContext& context) const {
-    if (found.size < wanted) return coarse;
-    context.keys.resize(std::max(context.keys.size(), wanted));
-    storage.keys(query, found.slots(), wanted, context.keys.data());
-    const float* keys = context.keys.data();
-    return codes_.narrowed(*std::max_element(keys, keys + wanted), context.code);
-}
-
 template <class Probe>
 void CodedGraph::sweep_blocks(const Storage& storage, const float* vector, const Query& query,
                               std::size_t ef, std::size_t wanted, const Allowed& allowed,
                               SearchContext& context, Probe& probe) const {
-    constexpr std::size_t kAtOnce = 64, kLooked = 8;
+    constexpr std::size_t kAtOnce = 64;
     const RowLayout layout = codes_.layout().one_block();
     WalkPool& pool = context.walk;
-    WalkQuery walk_query = codes_.query(vector, context.code);
-    const auto scan = [&](std::size_t count, std::size_t kept) {
-        pool.reset(kept, 0);
-        for (std::size_t first = 0; first < count; first += kAtOnce) {
-            const std::size_t now = std::min(kAtOnce, count - first);
-            probe.estimated(now * kBlock);
-            codes_.kernels().scan({allowed.blocks->rows.data() + first * layout.bytes(),
-                                   layout.bytes(), layout, nullptr},
-                                  now, walk_query, pool);
-            probe.poll();
-        }
-    };
-    const std::size_t count = allowed.blocks->count;
-    if (layout.has_bias) {
-        scan(count / kLooked + 1, wanted);
-        walk_query = narrowed(storage, query, wanted, pool, walk_query, context);
+    const WalkQuery walk_query = codes_.query(vector, context.code);
+    pool.reset(most_kept(ef), 0);
+    for (std::size_t first = 0; first < allowed.blocks->count; first += kAtOnce) {
+        const std::size_t now = std::min(kAtOnce, allowed.blocks->count - first);
+        probe.estimated(now * kBlock);
+        codes_.kernels().scan(
+            {allowed.blocks->rows.data() + first * layout.bytes(), layout.bytes(), layout, nullptr},
+            now, walk_query, pool);
+        probe.poll();
     }
-    scan(count, most_kept(ef));
     order(storage, pool, vector, query, wanted, round_, context);
 }
 
@@ -206,14 +186,9 @@ Strategy CodedGraph::search_allowed(const Storage& storage, const Graph& graph, 
             return Strategy::filtered_quantized;
         }
     } else if (costs.walk < sweep) {
-        WalkQuery walk_query = codes_.query(vector, context.code);
+        const WalkQuery walk_query = codes_.query(vector, context.code);
         const double depth =
             static_cast<double>(storage.live()) / static_cast<double>(allowed.count);
-        if (codes_.layout().has_bias) {
-            const double few = 2.0 * kStepCost * steps_through(wanted, wanted, depth);
-            walk_allowed(storage, graph, walk_query, wanted, wanted, depth, allowed, few, context);
-            walk_query = narrowed(storage, query, wanted, context.found, walk_query, context);
-        }
         if (walk_allowed(storage, graph, walk_query, ef, wanted, depth, allowed, sweep, context)) {
             order(storage, context.found, vector, query, wanted, round_, context);
             return Strategy::filtered_quantized;

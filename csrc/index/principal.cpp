@@ -5,19 +5,12 @@
 #include <numeric>
 
 #include "base/random.hpp"
-#include "simd/kernels.hpp"
+#include "index/dots.hpp"
 
 namespace llmspell::index {
 namespace {
 
 constexpr std::size_t kRounds = 12;
-
-// out[i] = <vector, row i>.
-void dots(const float* vector, const float* rows, std::size_t stride, std::size_t count,
-          std::size_t dim, float* out) {
-    const auto& kernel = simd::active().ip[static_cast<std::size_t>(simd::ElementType::f32)];
-    kernel.batch(vector, rows, stride * sizeof(float), nullptr, count, dim, out);
-}
 
 std::vector<float> covariance(const float* vectors, std::size_t stride, std::size_t count,
                               std::size_t dim) {

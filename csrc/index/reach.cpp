@@ -56,6 +56,7 @@ WalkReach Reach::at(std::size_t k, std::size_t ef) const {
         static_cast<float>(std::max(further, kShare * further + kErrors * std::sqrt(error2_)));
     reach.slope = relative_ ? 1.0f : 0.0f;
     reach.least = least_;
+    if (relative_) reach.lowest = 0.0f;
     return reach;
 }
 

@@ -13,27 +13,64 @@ bool same_row(const Storage& storage, Slot a, Slot b) {
     return std::memcmp(x, y, 8) == 0 && std::memcmp(x, y, storage.quantiser().row_bytes()) == 0;
 }
 
-}  // namespace
+// How much nearer than to the node a candidate must be to one that was selected before it is left
+// out: its key to that one, `shift` added, by `factor`.
+struct Wider {
+    float factor = 1.0f;
+    float shift = 0.0f;
 
-void select_neighbours(const Storage& storage, std::vector<Candidate>& candidates,
-                       std::size_t limit, std::vector<Slot>& selected, SearchContext& context) {
-    selected.clear();
+    // 1.22 times nearer, as Vamana has it (Subramanya et al. 2019); under ip, keys are no
+    // distances.
+    static Wider under(Metric metric) noexcept {
+        switch (metric) {
+            case Metric::l2:
+                return {1.5f, 0.0f};
+            case Metric::cosine:
+                return {1.5f, 1.0f};
+            case Metric::l1:
+            case Metric::hamming:
+                return {1.22f, 0.0f};
+            default:
+                return {};
+        }
+    }
+};
+
+// Adds candidates, nearest first, that aren't nearer to one that was selected than to the node, as
+// long as there are fewer than `limit`.
+void add_diverse(const Storage& storage, const std::vector<Candidate>& candidates,
+                 std::size_t limit, Wider wider, std::vector<Slot>& selected,
+                 SearchContext& context) {
     constexpr std::size_t kAtOnce = 4;
     float keys[kAtOnce];
     for (const Candidate& candidate : candidates) {
         if (selected.size() >= limit) break;
         const Query query =
             storage.quantiser().query_of_row(storage.row(candidate.slot), context.pair_query);
+        const float own = candidate.key + wider.shift;
         bool kept = true;
         for (std::size_t i = 0; i < selected.size() && kept; i += kAtOnce) {
             const std::size_t count = std::min(kAtOnce, selected.size() - i);
             storage.keys(query, selected.data() + i, count, keys);
             for (std::size_t j = 0; j < count; ++j) {
-                kept = kept && !(keys[j] < candidate.key) &&
+                kept = kept && !((keys[j] + wider.shift) * wider.factor < own) &&
                        !same_row(storage, candidate.slot, selected[i + j]);
             }
         }
         if (kept) selected.push_back(candidate.slot);
+    }
+}
+
+}  // namespace
+
+void select_neighbours(const Storage& storage, std::vector<Candidate>& candidates,
+                       std::size_t limit, std::vector<Slot>& selected, SearchContext& context) {
+    selected.clear();
+    add_diverse(storage, candidates, limit, {}, selected, context);
+    // Where vectors lie in few directions, few are left that aren't behind others. A graph of so
+    // few links is slow to walk, and parts of it are hard to reach.
+    if (const Wider wider = Wider::under(storage.quantiser().metric()); wider.factor > 1.0f) {
+        add_diverse(storage, candidates, limit / 2, wider, selected, context);
     }
 }
 

@@ -1,4 +1,5 @@
-// Which of the nodes near to one it links to: algorithm 4 of the HNSW paper.
+// Which of the nodes near to one it links to: algorithm 4 of the HNSW paper, and where that leaves
+// few, as many again by the wider rule of Vamana (Subramanya et al. 2019).
 #pragma once
 
 #include <span>
@@ -10,8 +11,9 @@
 namespace llmspell::index {
 
 // Keeps of `candidates`, sorted by key, those nearer to the node than to any kept before, at most
-// `limit`. Of equal vectors it keeps one: else a node with many copies would link to
-// nothing but copies.
+// `limit`. Where those are fewer than half as many, those follow that aren't much nearer to one
+// kept before, until there are half as many. Of equal vectors it keeps one: else a node with many
+// copies would link to nothing but copies.
 void select_neighbours(const Storage& storage, std::vector<Candidate>& candidates,
                        std::size_t limit, std::vector<Slot>& selected, SearchContext& context);
 

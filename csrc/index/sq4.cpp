@@ -30,19 +30,20 @@ void Sq4::set(Slot slot, const float* vector) noexcept {
     const float inverse = step > 0.0f ? 1.0f / step : 0.0f;
     std::uint8_t* row = rows_.data() + slot * row_bytes_;
     std::memset(row, 0, row_bytes_);
-    double rounded2 = 0.0, lost = 0.0;
+    double lost = 0.0, norm2 = 0.0;
     for (std::size_t i = 0; i < dim_; ++i) {
         const float steps = std::clamp((vector[i] - low) * inverse, 0.0f, kSteps);
         const auto code = static_cast<unsigned>(steps + 0.5f);
         std::uint8_t& pair = row[i / kChunkDims * kChunkBytes + i % kChunkBytes];
         pair = static_cast<std::uint8_t>(pair | code << (i / kChunkBytes % 2 * 4));
         const double rounded = low + step * static_cast<float>(code);
-        rounded2 += rounded * rounded;
+        norm2 += double{vector[i]} * vector[i];
         lost += vector[i] * (vector[i] - rounded);
     }
-    // Exact for a query that is the vector itself under cosine, and for one that is the row under
-    // l2; under ip nothing is known of a query's length.
-    const Tail tail{low, step, static_cast<float>(metric_ == Metric::l2 ? rounded2 : -lost)};
+    // Exact for a query that is the vector itself under cosine and l2; under ip nothing is known of
+    // a query's length.
+    const double bias = metric_ == Metric::l2 ? norm2 - 2.0 * lost : -lost;
+    const Tail tail{low, step, static_cast<float>(bias)};
     std::memcpy(row + chunks_ * kChunkBytes, &tail, row_bytes_ - chunks_ * kChunkBytes);
 }
 
@@ -68,8 +69,14 @@ void Sq4::query(const WalkKernels& kernels, const float* vector, Sq4Query& out) 
     // Of what the products are of, so that the two belong together.
     out.sum = out.unit * static_cast<float>(std::accumulate(out.values.begin(), out.values.end(),
                                                             std::int32_t{0}));
-    out.norm2 = simd::active().ip[static_cast<std::size_t>(simd::ElementType::f32)].pair(
-        vector, vector, dim_);
+    // Of the rounded query, less what would make the query's distance from itself other than 0:
+    // that much all keys are off by.
+    double norm2 = 0.0;
+    for (std::size_t i = 0; i < dim_; ++i) {
+        const double rounded = out.unit * static_cast<float>(out.values[i]);
+        norm2 += vector[i] * (2.0 * rounded - vector[i]);
+    }
+    out.norm2 = static_cast<float>(norm2);
 }
 
 Sq4::Tail Sq4::tail(const std::uint8_t* rows, Slot slot) const noexcept {
@@ -110,14 +117,17 @@ void Sq4::keys_at(const std::uint8_t* rows, const WalkKernels& kernels, const Sq
 void Sq4::deviations_at(const std::uint8_t* rows, const Sq4Query& query, const Slot* slots,
                         const float* keys, std::size_t count, float* out) const {
     constexpr float kDeviation = 0.2886751f;  // of a number that is uniform between 0 and 1
+    const bool is_ip = metric_ == Metric::ip, is_l2 = metric_ == Metric::l2;
     for (std::size_t i = 0; i < count; ++i) {
-        float reach2 = query.norm2;  // the query's squared distance from where the key is exact
-        if (metric_ == Metric::l2) {
-            reach2 = 4.0f * std::max(0.0f, keys[i] + query.norm2);
-        } else if (metric_ == Metric::cosine) {
-            reach2 = std::max(0.0f, query.norm2 + 1.0f + 2.0f * keys[i]);
-        }
-        out[i] = kDeviation * tail(rows, slots[i]).step * std::sqrt(reach2);
+        const float step = tail(rows, slots[i]).step;
+        const float off = kDeviation * std::sqrt(step * step + query.unit * query.unit);
+        // What the query's distance from where the key is exact is by the estimate, and may be
+        // where that is too low by twice what it may be off.
+        const float distance2 = query.norm2 + (is_ip   ? 0.0f
+                                               : is_l2 ? keys[i]
+                                                       : 1.0f + 2.0f * keys[i]);
+        const float distance = std::sqrt(std::max(0.0f, distance2)) + (is_ip ? 0.0f : 2.0f * off);
+        out[i] = (is_l2 ? 2.0f : 1.0f) * off * distance;
     }
 }
 

@@ -37,7 +37,7 @@ Stats Index::stats() const {
     memory.upper_layers = graph_.upper_bytes();
     memory.bottom_layer = graph_.bytes() - memory.upper_layers;
     if (coded_) {
-        if (coded_->useful()) stats.code_groups = coded_->codes().layout().groups;
+        if (coded_->useful()) stats.code_groups = coded_->codes().layout().four_bits();
         memory.refined_codes = coded_->refined_bytes();
         memory.codes = coded_->codes().bytes() - coded_->codes().codebook().bytes();
         memory.codebook = coded_->bytes() - memory.codes - memory.refined_codes;

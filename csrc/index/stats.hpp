@@ -29,7 +29,7 @@ struct Stats {
     std::size_t graph_nodes = 0;
     std::vector<std::size_t> degrees;  // [d]: nodes with d links on layer 0
     std::vector<std::size_t> layers;   // [l]: nodes of layer l
-    std::size_t code_groups = 0;       // 0: searches go by the vectors
+    std::size_t code_groups = 0;       // RowLayout::four_bits(); 0: searches go by the vectors
     MemoryBytes memory;
 };
 

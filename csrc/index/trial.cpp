@@ -60,10 +60,7 @@ bool CodedGraph::tells_neighbours(const Storage& storage, std::span<const Slot> 
     SearchContext scratch;
     return finds_neighbours(
         storage, sample, scratch, [&](const float* vector, SearchContext& context) {
-            WalkQuery query = codes_.query(vector, context.code);
-            if (layout.has_bias) {
-                query = codes_.narrowed(context.accepted[kNearest - 1].key, context.code);
-            }
+            const WalkQuery query = codes_.query(vector, context.code);
             context.walk.reset(kept_of(kNearest), 0);
             codes_.kernels().scan({rows.data(), layout.bytes(), layout, nullptr}, blocks, query,
                                   context.walk);

@@ -1,9 +1,9 @@
 // The one body of the walk. Each level's file defines, in an anonymous namespace of its own,
 //   sums(codes, tables, groups, out)   32 sums of table entries, as uint16
-//   keys_of<bias>(query, sums, factors, biases, out)  their keys
+//   keys_of<bias>(query, sums, layout, block, out)  their keys
 //   below(keys, ids, bound)            bit i: keys[i] < bound, and ids[i] is a node
 //   count_below(keys, n, key)          how many of n are; up to 16 beyond n may be read
-//   add_up<squares>(projected, points, axes, out)  a group's 16 entries, and their range
+//   add_up(projected, points, axes, out)  a group's 16 entries, and their range
 //   nibble_product(query, codes, chunks)  the sum of 128 products a chunk
 //   largest(vector, dim), round_all(vector, dim, inverse, offset, out)  as `round` wants them
 //   sum_axes(...)  as the kernel
@@ -65,11 +65,9 @@ inline bool scan(const RowLayout& layout, const std::byte* row, const WalkQuery&
         alignas(64) std::uint16_t totals[kBlock];
         alignas(64) std::int32_t keys[kBlock];
         Slot slots[kBlock];
-        sums(reinterpret_cast<const std::uint8_t*>(block + layout.block_bytes()) -
-                 layout.groups * kGroupBytes,
-             query.tables, layout.groups, totals);
-        keys_of<kBias>(query, totals, reinterpret_cast<const std::uint16_t*>(block),
-                       reinterpret_cast<const float*>(block + layout.factors_bytes()), keys);
+        sums(reinterpret_cast<const std::uint8_t*>(block + layout.codes_at()), query.tables,
+             layout.groups, totals);
+        keys_of<kBias>(query, totals, layout, block, keys);
         std::memcpy(slots, ids, sizeof(slots));
         if (!version.holds()) return false;
         for (std::uint32_t near = below(keys, slots, into.bound()); near != 0; near &= near - 1) {
@@ -127,9 +125,8 @@ inline bool reaches(WalkPool& pool) {
     if (pool.size <= reach.rank) return true;
     const std::int32_t* keys = pool.keys();
     const float key = WalkPool::value_of(keys[reach.rank]);
-    const float unit = std::max(reach.slope * key, reach.least);
-    pool.bound = std::min(pool.bound, WalkPool::key_of(key + reach.kept * unit));
-    return WalkPool::value_of(keys[pool.next]) <= key + reach.expanded * unit;
+    pool.bound = std::min(pool.bound, WalkPool::key_of(reach.beyond(key, reach.kept)));
+    return WalkPool::value_of(keys[pool.next]) <= reach.beyond(key, reach.expanded);
 }
 
 template <bool kBias>
@@ -175,23 +172,21 @@ void walk(const WalkRows& starts, std::size_t start_rows, const WalkRows& graph,
     }
 }
 
-template <bool kSquares>
 WalkQuery tabulate(const float* projected, const float* points, const std::uint32_t* ends,
-                   std::size_t groups, float limit, std::uint8_t* tables) {
+                   std::size_t groups, std::uint8_t* tables) {
     alignas(64) float entries[kMaxGroups * kGroupPoints];
     float lows[kMaxGroups];
     float widest = 0.0f, offset = 0.0f;
     std::uint32_t axis = 0;
     for (std::size_t g = 0; g < groups; ++g) {
         const std::uint32_t end = ends[g];
-        const Range range = add_up<kSquares>(projected + axis, points + axis * kGroupPoints,
-                                             end - axis, entries + g * kGroupPoints);
+        const Range range = add_up(projected + axis, points + axis * kGroupPoints, end - axis,
+                                   entries + g * kGroupPoints);
         axis = end;
         lows[g] = range.low;
         widest = std::max(widest, range.high - range.low);
         offset += range.low;
     }
-    widest = std::min(widest, limit);
     const float scale = widest > 0.0f ? 255.0f / widest : 0.0f;
     for (std::size_t g = 0; g < groups; ++g) {
         to_table(entries + g * kGroupPoints, lows[g], scale, tables + g * kGroupBytes);
@@ -234,5 +229,5 @@ float round(const float* vector, std::size_t dim, int most, int offset, std::int
     return unit;
 }
 
-constexpr WalkKernels kWalkKernels = {tabulate<false>, tabulate<true>, round,        sum_axes, walk,
-                                      scan_all,        products,       walk_filtered};
+constexpr WalkKernels kWalkKernels = {tabulate, round,    sum_axes,     walk,
+                                      scan_all, products, walk_filtered};

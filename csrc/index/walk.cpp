@@ -53,9 +53,8 @@ bool FilteredWalk::settles() {
     if (reach == nullptr) return expanded >= usual;
     if (expanded >= kMostSteps * usual) return true;
     const float last = WalkPool::value_of(last_wanted());
-    const float unit = std::max(how_far.slope * last, how_far.least);
-    const std::int32_t within = WalkPool::key_of(last + how_far.expanded * unit);
-    found.bound = std::min(found.bound, WalkPool::key_of(last + how_far.kept * unit));
+    const std::int32_t within = WalkPool::key_of(how_far.beyond(last, how_far.expanded));
+    found.bound = std::min(found.bound, WalkPool::key_of(how_far.beyond(last, how_far.kept)));
     others.bound = std::min(others.bound, within);
     const auto next = [](const WalkPool& pool) {
         return pool.next < pool.size ? pool.keys()[pool.next] : WalkPool::kNone;

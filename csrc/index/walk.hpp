@@ -10,9 +10,11 @@
 // All is one table of functions per instruction-set level, as in simd/kernels.hpp.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "base/aligned.hpp"
@@ -30,6 +32,8 @@ inline constexpr std::size_t kGroupPoints = 16;  // that a group's four bits tel
 inline constexpr std::size_t kGroupBytes = 16;   // of a block's codes, and of a query's table
 inline constexpr std::size_t kGroupsStep = 4;    // a code's groups are a multiple of this
 inline constexpr std::size_t kMaxGroups = 128;
+inline constexpr std::size_t kMaxLeading = 8;  // axes whose coordinates stand beside a code
+inline constexpr int kMostWeight = 8191;       // as many products with int16 fit 32 bits
 
 inline constexpr std::size_t kAxisBlock = 16;  // axes that a query is multiplied with together
 inline constexpr int kByteOffset = 128;        // of a query's whole numbers, as unsigned bytes
@@ -38,28 +42,38 @@ inline constexpr std::size_t kChunkDims = 128;  // of a four-bit row: low halves
 inline constexpr std::size_t kChunkBytes = 64;  // the first 64 dimensions, high ones the others
 
 // Where things lie in a row: the ids of all blocks, kNoSlot where there is none, then block by
-// block for each neighbour a factor (float16) and, under l2, a bias, and groups * 16 bytes of
-// codes. In a group's 16 bytes neighbour i has the low half of byte 2 * (i % 8) + i / 8 % 2, or,
+// block for each neighbour a factor (float16) and, under l2, a bias (float32); its coordinates
+// along the leading axes, two axes at a time (2 * int16 for each neighbour); and groups * 16 bytes
+// of codes. In a group's 16 bytes neighbour i has the low half of byte 2 * (i % 8) + i / 8 % 2, or,
 // from 16 on, the high half.
 struct RowLayout {
     std::size_t blocks = 0;
     std::size_t groups = 0;
     bool has_bias = false;
+    std::size_t leading = 0;  // axes, an even number; with a bias only
 
     std::size_t ids_bytes() const noexcept { return blocks * kBlock * sizeof(Slot); }
     std::size_t factors_bytes() const noexcept { return kBlock * sizeof(std::uint16_t); }
     std::size_t biases_bytes() const noexcept { return has_bias ? kBlock * sizeof(float) : 0; }
-    std::size_t block_bytes() const noexcept {
-        return factors_bytes() + biases_bytes() + groups * kGroupBytes;
+    std::size_t leading_bytes() const noexcept { return leading * kBlock * sizeof(std::int16_t); }
+    std::size_t codes_at() const noexcept {  // in a block
+        return factors_bytes() + biases_bytes() + leading_bytes();
     }
+    std::size_t block_bytes() const noexcept { return codes_at() + groups * kGroupBytes; }
     std::size_t bytes() const noexcept { return ids_bytes() + blocks * block_bytes(); }
-    RowLayout one_block() const noexcept { return {1, groups, has_bias}; }
+    // How many times four bits a code has, those of its coordinates included.
+    std::size_t four_bits() const noexcept { return groups + 4 * leading; }
+    RowLayout one_block() const noexcept { return {1, groups, has_bias, leading}; }
 };
 
 struct WalkQuery {
     const std::uint8_t* tables;
     float step;    // of a table's entries
     float offset;  // key = bias - factor * (step * sum of entries + offset)
+    // Under l2 there are besides unit * <weights, coordinates> + shift.
+    std::int16_t weights[kMaxLeading] = {};  // at most kMostWeight
+    float unit = 0.0f;
+    float shift = 0.0f;
 };
 
 // How far a walk goes, in estimated keys: nodes further beyond the one at `rank` than `expanded`
@@ -70,6 +84,14 @@ struct WalkReach {
     float kept = 0.0f;
     float slope = 0.0f;  // a unit is slope * key, and at least `least`
     float least = 1.0f;
+    // No key is really lower, however low an estimate is: a vector equal to the query is kept.
+    float lowest = -std::numeric_limits<float>::infinity();
+
+    // What lies so many units beyond the node with a key.
+    float beyond(float key, float units) const noexcept {
+        key = std::max(key, lowest);
+        return key + units * std::max(slope * key, least);
+    }
 };
 
 // The nearest candidates in order. A key is a float as an integer of the same order, its last two
@@ -160,15 +182,11 @@ struct FilteredWalk {
 std::size_t margin_at(double depth, std::size_t margin) noexcept;
 
 struct WalkKernels {
-    // The tables of a query, of products with a group's points or of squared distances from them;
-    // entries further than `limit` above the lowest of their group count as that far. `projected`
-    // has a coordinate for each axis, `points` for each axis those of its group's points; a group's
-    // axes are those before ends[group], behind those of the group before it.
-    using Tabulate = WalkQuery (*)(const float* projected, const float* points,
-                                   const std::uint32_t* ends, std::size_t groups, float limit,
-                                   std::uint8_t* tables);
-    Tabulate tabulate_products;
-    Tabulate tabulate_squares;
+    // The tables of a query, of products with a group's points. `projected` has a coordinate for
+    // each axis, `points` for each axis those of its group's points; a group's axes are those
+    // before ends[group], behind those of the group before it.
+    WalkQuery (*tabulate)(const float* projected, const float* points, const std::uint32_t* ends,
+                          std::size_t groups, std::uint8_t* tables);
     // Rounds a vector to whole numbers from -most to most of a unit, which it returns, and adds
     // `offset` to each; they fit eight bits, with a sign or without.
     float (*round)(const float* vector, std::size_t dim, int most, int offset, std::int8_t* out);

@@ -9,6 +9,8 @@ LLMSPELL_TARGET_BEGIN("avx2,fma,f16c,popcnt,bmi")
 namespace llmspell::index::avx2 {
 namespace {
 
+inline __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+
 inline __m128i folded(__m256i v) {
     return _mm_add_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
 }
@@ -38,8 +40,9 @@ inline void sums(const std::uint8_t* codes, const std::uint8_t* tables, std::siz
 }
 
 template <bool kBias>
-inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const std::uint16_t* factors,
-                    const float* biases, std::int32_t* out) {
+inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const RowLayout& layout,
+                    const std::byte* block, std::int32_t* out) {
+    const auto* factors = reinterpret_cast<const std::uint16_t*>(block);
     const __m256 step = _mm256_set1_ps(query.step), offset = _mm256_set1_ps(query.offset);
     for (std::size_t i = 0; i < kBlock; i += 8) {
         const __m256i sum =
@@ -48,7 +51,18 @@ inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const std
         const __m256 factor =
             _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(factors + i)));
         __m256 bias = _mm256_setzero_ps();
-        if constexpr (kBias) bias = _mm256_loadu_ps(biases + i);
+        if constexpr (kBias) {
+            const BlockParts parts(layout, block);
+            __m256i along = _mm256_setzero_si256();
+            for (std::size_t a = 0; a < layout.leading; a += 2) {
+                along = _mm256_add_epi32(
+                    along, _mm256_madd_epi16(_mm256_set1_epi32(weights_of(query, a)),
+                                             load(parts.leading + a * kBlock + 2 * i)));
+            }
+            bias = _mm256_fmadd_ps(
+                _mm256_cvtepi32_ps(along), _mm256_set1_ps(query.unit),
+                _mm256_add_ps(_mm256_loadu_ps(parts.biases + i), _mm256_set1_ps(query.shift)));
+        }
         const __m256i key = _mm256_castps_si256(_mm256_fnmadd_ps(factor, product, bias));
         const __m256i flip =
             _mm256_and_si256(_mm256_srai_epi32(key, 31), _mm256_set1_epi32(INT32_MAX));
@@ -57,8 +71,6 @@ inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const std
             _mm256_and_si256(_mm256_xor_si256(key, flip), _mm256_set1_epi32(~WalkPool::kFlags)));
     }
 }
-
-inline __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
 inline unsigned lanes(__m256i mask) {
     return static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(mask)));
@@ -89,17 +101,14 @@ inline float lowest(__m256 v) {
     return _mm_cvtss_f32(_mm_min_ss(two, _mm_movehdup_ps(two)));
 }
 
-template <bool kSquares>
 inline Range add_up(const float* projected, const float* points, std::size_t axes, float* out) {
     __m256 left = _mm256_setzero_ps(), right = _mm256_setzero_ps();
     for (std::size_t a = 0; a < axes; ++a) {
         const __m256 x = _mm256_set1_ps(projected[a]);
         const __m256 low = _mm256_loadu_ps(points + a * kGroupPoints);
         const __m256 high = _mm256_loadu_ps(points + a * kGroupPoints + 8);
-        const __m256 low_rest = _mm256_sub_ps(x, low), high_rest = _mm256_sub_ps(x, high);
-        left = kSquares ? _mm256_fmadd_ps(low_rest, low_rest, left) : _mm256_fmadd_ps(x, low, left);
-        right = kSquares ? _mm256_fmadd_ps(high_rest, high_rest, right)
-                         : _mm256_fmadd_ps(x, high, right);
+        left = _mm256_fmadd_ps(x, low, left);
+        right = _mm256_fmadd_ps(x, high, right);
     }
     _mm256_store_ps(out, left);
     _mm256_store_ps(out + 8, right);

@@ -41,8 +41,9 @@ inline void sums(const std::uint8_t* codes, const std::uint8_t* tables, std::siz
 }
 
 template <bool kBias>
-inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const std::uint16_t* factors,
-                    const float* biases, std::int32_t* out) {
+inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const RowLayout& layout,
+                    const std::byte* block, std::int32_t* out) {
+    const auto* factors = reinterpret_cast<const std::uint16_t*>(block);
     const __m512 step = _mm512_set1_ps(query.step), offset = _mm512_set1_ps(query.offset);
     for (std::size_t i = 0; i < kBlock; i += 16) {
         const __m512i sum =
@@ -51,7 +52,19 @@ inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const std
         const __m512 factor =
             _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(factors + i)));
         __m512 bias = _mm512_setzero_ps();
-        if constexpr (kBias) bias = _mm512_loadu_ps(biases + i);
+        if constexpr (kBias) {
+            const BlockParts parts(layout, block);
+            __m512i along = _mm512_setzero_si512();
+            for (std::size_t a = 0; a < layout.leading; a += 2) {
+                along = _mm512_add_epi32(
+                    along,
+                    _mm512_madd_epi16(_mm512_set1_epi32(weights_of(query, a)),
+                                      _mm512_loadu_si512(parts.leading + a * kBlock + 2 * i)));
+            }
+            bias = _mm512_fmadd_ps(
+                _mm512_cvtepi32_ps(along), _mm512_set1_ps(query.unit),
+                _mm512_add_ps(_mm512_loadu_ps(parts.biases + i), _mm512_set1_ps(query.shift)));
+        }
         const __m512i key = _mm512_castps_si512(_mm512_fnmadd_ps(factor, product, bias));
         const __m512i flip =
             _mm512_and_si512(_mm512_srai_epi32(key, 31), _mm512_set1_epi32(INT32_MAX));
@@ -97,14 +110,11 @@ inline void make_room(std::int32_t* keys, Slot* slots, std::size_t at, std::size
     }
 }
 
-template <bool kSquares>
 inline Range add_up(const float* projected, const float* points, std::size_t axes, float* out) {
     __m512 sum = _mm512_setzero_ps();
     for (std::size_t a = 0; a < axes; ++a) {
         const __m512 x = _mm512_set1_ps(projected[a]);
-        const __m512 point = _mm512_loadu_ps(points + a * kGroupPoints);
-        const __m512 rest = _mm512_sub_ps(x, point);
-        sum = kSquares ? _mm512_fmadd_ps(rest, rest, sum) : _mm512_fmadd_ps(x, point, sum);
+        sum = _mm512_fmadd_ps(x, _mm512_loadu_ps(points + a * kGroupPoints), sum);
     }
     _mm512_store_ps(out, sum);
     return {_mm512_reduce_min_ps(sum), _mm512_reduce_max_ps(sum)};

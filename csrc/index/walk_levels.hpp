@@ -18,6 +18,24 @@ struct Range {
     float low, high;
 };
 
+// Of a block of a row under l2.
+struct BlockParts {
+    BlockParts(const RowLayout& layout, const std::byte* block)
+        : biases(reinterpret_cast<const float*>(block + layout.factors_bytes())),
+          leading(reinterpret_cast<const std::int16_t*>(block + layout.factors_bytes() +
+                                                        layout.biases_bytes())) {}
+
+    const float* biases;
+    const std::int16_t* leading;
+};
+
+// The weights of a pair of axes, as 32 bits.
+inline std::int32_t weights_of(const WalkQuery& query, std::size_t axis) {
+    std::int32_t pair;
+    std::memcpy(&pair, query.weights + axis, sizeof(pair));
+    return pair;
+}
+
 // Moves [at, end) up by one; a level may have its own.
 inline void make_room(std::int32_t* keys, Slot* slots, std::size_t at, std::size_t end) {
     std::memmove(keys + at + 1, keys + at, (end - at) * sizeof(*keys));

@@ -29,15 +29,26 @@ inline void sums(const std::uint8_t* codes, const std::uint8_t* tables, std::siz
 }
 
 template <bool kBias>
-inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const std::uint16_t* factors,
-                    const float* biases, std::int32_t* out) {
+inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const RowLayout& layout,
+                    const std::byte* block, std::int32_t* out) {
+    const auto* factors = reinterpret_cast<const std::uint16_t*>(block);
     const float32x4_t step = vdupq_n_f32(query.step), offset = vdupq_n_f32(query.offset);
     for (std::size_t i = 0; i < kBlock; i += 4) {
         const float32x4_t sum = vcvtq_f32_u32(vmovl_u16(vld1_u16(sums + i)));
         const float32x4_t product = vfmaq_f32(offset, sum, step);
         const float32x4_t factor = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(factors + i)));
         float32x4_t bias = vdupq_n_f32(0.0f);
-        if constexpr (kBias) bias = vld1q_f32(biases + i);
+        if constexpr (kBias) {
+            const BlockParts parts(layout, block);
+            int32x4_t along = vdupq_n_s32(0);
+            for (std::size_t a = 0; a < layout.leading; a += 2) {
+                const int16x4x2_t pair = vld2_s16(parts.leading + a * kBlock + 2 * i);
+                along = vmlal_n_s16(along, pair.val[0], query.weights[a]);
+                along = vmlal_n_s16(along, pair.val[1], query.weights[a + 1]);
+            }
+            bias = vfmaq_n_f32(vaddq_f32(vld1q_f32(parts.biases + i), vdupq_n_f32(query.shift)),
+                               vcvtq_f32_s32(along), query.unit);
+        }
         const int32x4_t key = vreinterpretq_s32_f32(vfmsq_f32(bias, factor, product));
         const int32x4_t flip = vandq_s32(vshrq_n_s32(key, 31), vdupq_n_s32(INT32_MAX));
         vst1q_s32(out + i, vandq_s32(veorq_s32(key, flip), vdupq_n_s32(~WalkPool::kFlags)));
@@ -75,15 +86,13 @@ inline std::size_t count_below(const std::int32_t* keys, std::size_t n, std::int
     return 0u - vaddvq_u32(vaddq_u32(left, right));
 }
 
-template <bool kSquares>
 inline Range add_up(const float* projected, const float* points, std::size_t axes, float* out) {
     float32x4_t sum[4];
     for (float32x4_t& four : sum) four = vdupq_n_f32(0.0f);
     for (std::size_t a = 0; a < axes; ++a, points += kGroupPoints) {
         const float32x4_t x = vdupq_n_f32(projected[a]);
         for (std::size_t i = 0; i < 4; ++i) {
-            const float32x4_t point = vld1q_f32(points + 4 * i), rest = vsubq_f32(x, point);
-            sum[i] = kSquares ? vfmaq_f32(sum[i], rest, rest) : vfmaq_f32(sum[i], x, point);
+            sum[i] = vfmaq_f32(sum[i], x, vld1q_f32(points + 4 * i));
         }
     }
     for (std::size_t i = 0; i < 4; ++i) vst1q_f32(out + 4 * i, sum[i]);

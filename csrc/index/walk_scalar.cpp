@@ -23,10 +23,19 @@ inline void sums(const std::uint8_t* codes, const std::uint8_t* tables, std::siz
 }
 
 template <bool kBias>
-inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const std::uint16_t* factors,
-                    const float* biases, std::int32_t* out) {
+inline void keys_of(const WalkQuery& query, const std::uint16_t* sums, const RowLayout& layout,
+                    const std::byte* block, std::int32_t* out) {
+    const auto* factors = reinterpret_cast<const std::uint16_t*>(block);
     for (std::size_t i = 0; i < kBlock; ++i) {
-        const float bias = kBias ? biases[i] : 0.0f;
+        float bias = 0.0f;
+        if constexpr (kBias) {
+            const BlockParts parts(layout, block);
+            std::int32_t along = 0;
+            for (std::size_t a = 0; a < layout.leading; ++a) {
+                along += query.weights[a] * parts.leading[(a / 2 * kBlock + i) * 2 + a % 2];
+            }
+            bias = static_cast<float>(along) * query.unit + (parts.biases[i] + query.shift);
+        }
         const float product = static_cast<float>(sums[i]) * query.step + query.offset;
         const auto key =
             std::bit_cast<std::int32_t>(bias - simd::half_to_float(factors[i]) * product);
@@ -46,13 +55,11 @@ inline std::size_t count_below(const std::int32_t* keys, std::size_t n, std::int
     return static_cast<std::size_t>(std::lower_bound(keys, keys + n, key) - keys);
 }
 
-template <bool kSquares>
 inline Range add_up(const float* projected, const float* points, std::size_t axes, float* out) {
     std::fill(out, out + kGroupPoints, 0.0f);
     for (std::size_t a = 0; a < axes; ++a) {
         for (std::size_t k = 0; k < kGroupPoints; ++k) {
-            const float x = projected[a], point = points[a * kGroupPoints + k];
-            out[k] += kSquares ? (x - point) * (x - point) : x * point;
+            out[k] += projected[a] * points[a * kGroupPoints + k];
         }
     }
     return {*std::min_element(out, out + kGroupPoints), *std::max_element(out, out + kGroupPoints)};

@@ -59,7 +59,8 @@ class IndexStats:
         degrees: ``degrees[d]`` nodes have ``d`` links on the bottom layer; empty without a graph.
         layers: ``layers[l]`` nodes are on layer ``l``, 0 being the bottom; empty without a graph.
         code_groups: with ``quantization="pq"`` how many groups of four bits a code has, which
-            depends on the vectors; 0 where searches don't go by codes.
+            depends on the vectors; 0 where searches don't go by codes. Under ``l2`` each coordinate
+            that stands beside a code counts as the four groups that it takes the place of.
         memory: bytes by part.
     """
 

@@ -125,6 +125,76 @@ void estimates_order_vectors_nearly_as_keys_do() {
     }
 }
 
+// Of patches of a picture: most of what sets them apart is how bright they are, and most are
+// smooth, so that they lie much more closely together than those with contrasts.
+std::vector<float> patches(std::size_t count, std::size_t dim, std::uint64_t seed) {
+    std::vector<float> vectors = decaying(count, dim, seed);
+    SplitMix64 random(seed + 1);
+    for (std::size_t i = 0; i < count; ++i) {
+        const double contrast = std::exp(-5.0 * random.unit()), light = 200.0 * random.unit();
+        for (std::size_t j = 0; j < dim; ++j) {
+            float& x = vectors[i * dim + j];
+            x = static_cast<float>(light + 100.0 * contrast * x);
+        }
+    }
+    return vectors;
+}
+
+void vectors_that_lie_much_more_closely_than_others_are_told_apart() {
+    constexpr std::size_t kDim = 64, kRows = 4000, kQueries = 50, kNear = 10;
+    Coded coded(Metric::l2, kDim, patches(kRows, kDim, 1));
+    CHECK(coded.codes.codebook().leading() > 0);
+    CHECK(coded.codes.codebook().leading() <= kMaxLeading);
+    const std::vector<float> queries = patches(kQueries, kDim, 5);
+    std::size_t hits = 0;
+    double worst = 0;
+    for (std::size_t q = 0; q < kQueries; ++q) {
+        const float* query = &queries[q * kDim];
+        std::vector<float> keys(kRows);
+        for (std::size_t i = 0; i < kRows; ++i) {
+            double sum = 0;
+            for (std::size_t j = 0; j < kDim; ++j) {
+                const double rest = double{query[j]} - coded.vectors[i * kDim + j];
+                sum += rest * rest;
+            }
+            keys[i] = static_cast<float>(sum);
+        }
+        const std::vector<float> estimates = coded.estimates(query);
+        const auto nearest = [&](const std::vector<float>& values, std::size_t most) {
+            std::vector<Slot> slots(kRows);
+            for (Slot i = 0; i < kRows; ++i) slots[i] = i;
+            std::partial_sort(slots.begin(), slots.begin() + static_cast<std::ptrdiff_t>(most),
+                              slots.end(), [&](Slot a, Slot b) { return values[a] < values[b]; });
+            slots.resize(most);
+            return slots;
+        };
+        const std::vector<Slot> found = nearest(estimates, 2 * kNear);
+        for (const Slot slot : nearest(keys, kNear)) {
+            hits += std::find(found.begin(), found.end(), slot) != found.end();
+            worst = std::max(worst, std::fabs(double{estimates[slot]} / keys[slot] - 1.0));
+        }
+    }
+    CHECK(hits > kQueries * kNear * 9 / 10);
+    CHECK(worst < 1.0);
+}
+
+void estimates_are_exact_for_the_vector_itself() {
+    Coded coded(Metric::l2, 64, patches(500, 64, 1));
+    for (std::size_t i = 0; i < 50; ++i) {
+        const std::vector<float> keys = coded.estimates(&coded.vectors[i * 64]);
+        double least = 1e30;
+        for (std::size_t j = 0; j < keys.size(); ++j) {
+            double sum = 0;
+            for (std::size_t d = 0; d < 64; ++d) {
+                const double rest = double{coded.vectors[i * 64 + d]} - coded.vectors[j * 64 + d];
+                sum += rest * rest;
+            }
+            if (j != i) least = std::min(least, sum);
+        }
+        CHECK(std::fabs(keys[i]) < 0.1 * least);
+    }
+}
+
 void codes_are_longer_where_vectors_vary_in_more_directions() {
     const Coded few(Metric::ip, 64, decaying(500, 64, 1));
     const Coded many(Metric::ip, 64, uniform(500, 64));
@@ -193,6 +263,8 @@ void codes_follow_their_slots() {
 int main() {
     if (forced_level_is_missing()) return kSkipped;
     estimates_order_vectors_nearly_as_keys_do();
+    vectors_that_lie_much_more_closely_than_others_are_told_apart();
+    estimates_are_exact_for_the_vector_itself();
     codes_are_longer_where_vectors_vary_in_more_directions();
     vectors_that_are_all_alike_or_few_have_codes();
     more_dimensions_than_one_covariance_takes_are_coded();

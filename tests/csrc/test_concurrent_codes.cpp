@@ -20,7 +20,7 @@ using namespace llmspell::index;
 
 namespace {
 
-constexpr std::size_t kDim = 64, kK = 4;
+constexpr std::size_t kDim = 96, kK = 4;
 
 // That vary less and less from one axis to the next, so that codes tell them apart; and hardly
 // beyond the first `axes`.

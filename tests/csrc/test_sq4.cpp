@@ -86,6 +86,42 @@ void a_vector_is_told_from_its_neighbours_however_far_from_zero() {
     for (const float deviation : found.deviations) CHECK(deviation < 10.0f);
 }
 
+// Patches of a picture are such: bright or dark as a whole, and nearly smooth.
+void errors_are_as_large_as_said_however_far_from_zero() {
+    constexpr std::size_t kDim = 128, kCount = 200;
+    for (const Metric metric : {Metric::l2, Metric::cosine}) {
+        SplitMix64 random(7);
+        std::vector<float> vectors(kCount * kDim);
+        for (std::size_t i = 0; i < vectors.size(); ++i) {
+            const double width = 1.0 + static_cast<double>(i / kDim % 7);
+            vectors[i] = static_cast<float>(200.0 + width * (random.unit() - 0.5));
+        }
+        if (metric == Metric::cosine) normalise(vectors, kDim);
+        const Rounded rounded(kDim, metric, vectors);
+        std::vector<Slot> slots(kCount);
+        for (Slot i = 0; i < kCount; ++i) slots[i] = i;
+        double told = 0, true2 = 0;
+        for (Slot q = 0; q < 20; ++q) {
+            const Rounded::Keys found = rounded.all(&vectors[q * kDim], slots);
+            std::vector<double> errors(kCount);
+            double mean = 0;
+            for (std::size_t i = 0; i < kCount; ++i) {
+                double key = 0;
+                for (std::size_t j = 0; j < kDim; ++j) {
+                    const double a = vectors[q * kDim + j], b = vectors[i * kDim + j];
+                    key += metric == Metric::l2 ? b * b - 2 * a * b : -a * b;
+                }
+                errors[i] = found.keys[i] - key;
+                mean += errors[i] / kCount;
+                told += double{found.deviations[i]} * found.deviations[i];
+            }
+            // What all keys of a query are off by makes no difference.
+            for (const double error : errors) true2 += (error - mean) * (error - mean);
+        }
+        CHECK(true2 < 1.5 * told && told < 4.0 * true2);
+    }
+}
+
 void equal_components_are_exact() {
     const Rounded rounded(10, Metric::ip, std::vector<float>(10, 0.75f));
     const std::vector<float> query(10, 2.0f);
@@ -109,6 +145,7 @@ int main() {
     if (forced_level_is_missing()) return kSkipped;
     keys_are_near_those_of_the_vectors();
     a_vector_is_told_from_its_neighbours_however_far_from_zero();
+    errors_are_as_large_as_said_however_far_from_zero();
     equal_components_are_exact();
     rows_follow_their_slots_and_can_be_wiped();
     return check_result();

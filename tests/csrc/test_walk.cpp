@@ -22,14 +22,15 @@ using namespace llmspell::index;
 namespace {
 
 constexpr std::size_t kNoEnd = ~std::size_t{0};
-constexpr float kNoLimit = std::numeric_limits<float>::infinity();
 
 const WalkKernels& kernels() { return walk_kernels(simd::active().level); }
 
 // A graph of random links, and rows and tables as the walk reads them.
 struct Rows {
     Rows(std::size_t nodes, std::size_t blocks, std::size_t groups, bool has_bias)
-        : layout{blocks, groups, has_bias}, random(nodes + blocks + groups), links(nodes) {
+        : layout{blocks, groups, has_bias, has_bias ? kMaxLeading - 2 : 0u},
+          random(nodes + blocks + groups),
+          links(nodes) {
         tables.resize(groups * kGroupBytes);
         const auto top = static_cast<unsigned>(std::min<std::size_t>(255, 65535 / groups));
         for (std::size_t i = 0; i < groups * kGroupBytes; ++i) {
@@ -39,6 +40,11 @@ struct Rows {
         for (auto& code : codes) code = static_cast<std::uint8_t>(random() % 16);
         biases.resize(nodes);
         for (auto& bias : biases) bias = static_cast<float>(has_bias ? random() % 5000 : 0);
+        coordinates.resize(nodes * layout.leading);
+        for (auto& x : coordinates) x = static_cast<std::int16_t>(random() % 2001 - 1000);
+        for (std::size_t a = 0; a < layout.leading; ++a) {
+            weights[a] = static_cast<std::int16_t>(random() % 201 - 100);
+        }
         stride = (layout.bytes() + 63) / 64 * 64;
         bytes.resize(nodes * stride);
         for (Slot node = 0; node < nodes; ++node) {
@@ -59,7 +65,13 @@ struct Rows {
         return {first_row.data(), layout.one_block().bytes(), layout.one_block()};
     }
     WalkRows graph() const { return {bytes.data(), stride, layout}; }
-    WalkQuery query() const { return {tables.data(), 0.5f, -100.0f}; }
+    WalkQuery query() const {
+        WalkQuery query{tables.data(), 0.5f, -100.0f};
+        std::copy(weights, weights + kMaxLeading, query.weights);
+        query.unit = 0.25f;
+        query.shift = 7.0f;
+        return query;
+    }
 
     void pack(std::byte* row, const RowLayout& as, const std::vector<Slot>& to) const {
         auto* ids = reinterpret_cast<Slot*>(row);
@@ -71,7 +83,12 @@ struct Rows {
             reinterpret_cast<std::uint16_t*>(block)[at] = simd::float_to_half(1.0f);
             block += as.factors_bytes();
             if (as.has_bias) reinterpret_cast<float*>(block)[at] = biases[to[i]];
-            auto* pairs = reinterpret_cast<std::uint8_t*>(block + as.biases_bytes());
+            auto* beside = reinterpret_cast<std::int16_t*>(block + as.biases_bytes());
+            for (std::size_t a = 0; a < as.leading; ++a) {
+                beside[(a / 2 * kBlock + at) * 2 + a % 2] = coordinates[to[i] * as.leading + a];
+            }
+            auto* pairs =
+                reinterpret_cast<std::uint8_t*>(block + as.biases_bytes() + as.leading_bytes());
             for (std::size_t g = 0; g < as.groups; ++g) {
                 std::uint8_t& pair = pairs[g * kGroupBytes + 2 * (at % 8) + at / 8 % 2];
                 const unsigned code = codes[to[i] * as.groups + g];
@@ -86,7 +103,12 @@ struct Rows {
         for (std::size_t g = 0; g < layout.groups; ++g) {
             sum += tables[g * kGroupBytes + codes[node * layout.groups + g]];
         }
-        const float value = biases[node] - (0.5f * sum - 100.0f);
+        float value = biases[node] - (0.5f * sum - 100.0f);
+        std::int64_t along = 0;
+        for (std::size_t a = 0; a < layout.leading; ++a) {
+            along += weights[a] * coordinates[node * layout.leading + a];
+        }
+        if (layout.has_bias) value += 0.25f * static_cast<float>(along) + 7.0f;
         std::int32_t bits;
         std::memcpy(&bits, &value, sizeof(bits));
         return (bits ^ ((bits >> 31) & INT32_MAX)) & ~WalkPool::kFlags;
@@ -124,9 +146,8 @@ struct Rows {
             }
             if (pool.size() > reach.rank) {
                 const float at = WalkPool::value_of(pool[reach.rank].key);
-                const float unit = std::max(reach.slope * at, reach.least);
-                bound = std::min(bound, WalkPool::key_of(at + reach.kept * unit));
-                if (WalkPool::value_of(next->key) > at + reach.expanded * unit) break;
+                bound = std::min(bound, WalkPool::key_of(reach.beyond(at, reach.kept)));
+                if (WalkPool::value_of(next->key) > reach.beyond(at, reach.expanded)) break;
             }
             next->expanded = true;
             const Slot node = next->node;
@@ -145,6 +166,8 @@ struct Rows {
     AlignedArray<std::uint8_t> tables;
     std::vector<std::uint8_t> codes;
     std::vector<float> biases;
+    std::vector<std::int16_t> coordinates;
+    std::int16_t weights[kMaxLeading] = {};
     std::size_t stride = 0;
     AlignedArray<std::byte> bytes;
     AlignedArray<std::byte> first_row;
@@ -287,8 +310,8 @@ void tables_hold_what_each_point_adds() {
         for (float& x : projected) x = static_cast<float>(random.unit() - 0.5);
         for (float& x : points) x = static_cast<float>(random.unit() - 0.3);
         std::vector<std::uint8_t> tables(groups * kGroupBytes);
-        const WalkQuery made = kernels().tabulate_products(
-            projected.data(), points.data(), ends.data(), groups, kNoLimit, tables.data());
+        const WalkQuery made =
+            kernels().tabulate(projected.data(), points.data(), ends.data(), groups, tables.data());
         CHECK(made.tables == tables.data());
         double offset = 0;
         std::uint8_t most = 0;
@@ -314,43 +337,10 @@ void tables_hold_what_each_point_adds() {
     const std::vector<float> points(64 * kGroupPoints, 1.0f), zero(64);
     const std::vector<std::uint32_t> ends{16, 32, 48, 64};
     std::vector<std::uint8_t> tables(64, 1);
-    const WalkQuery made = kernels().tabulate_products(zero.data(), points.data(), ends.data(), 4,
-                                                       kNoLimit, tables.data());
+    const WalkQuery made =
+        kernels().tabulate(zero.data(), points.data(), ends.data(), 4, tables.data());
     CHECK(made.offset == 0.0f && std::isfinite(made.step));
     CHECK(std::count(tables.begin(), tables.end(), 0) == 64);
-}
-
-void tables_of_squares_are_cut_off_at_the_limit() {
-    constexpr std::size_t kGroups = 8;
-    SplitMix64 random(3);
-    std::vector<std::uint32_t> ends;
-    for (std::uint32_t g = 0; g < kGroups; ++g) ends.push_back(3 * (g + 1));
-    std::vector<float> projected(ends.back()), points(ends.back() * kGroupPoints);
-    for (float& x : projected) x = static_cast<float>(random.unit() - 0.5);
-    for (float& x : points) x = static_cast<float>(4.0 * random.unit() - 2.0);
-    std::vector<std::uint8_t> tables(kGroups * kGroupBytes);
-    for (const float limit : {kNoLimit, 2.0f, 0.25f}) {
-        const WalkQuery made = kernels().tabulate_squares(
-            projected.data(), points.data(), ends.data(), kGroups, limit, tables.data());
-        double widest = 0;
-        for (std::size_t g = 0; g < kGroups; ++g) {
-            double entries[kGroupPoints] = {};
-            for (std::size_t a = 3 * g; a < 3 * g + 3; ++a) {
-                for (std::size_t k = 0; k < kGroupPoints; ++k) {
-                    const double rest = double{projected[a]} - points[a * kGroupPoints + k];
-                    entries[k] += rest * rest;
-                }
-            }
-            const double low = *std::min_element(entries, entries + kGroupPoints);
-            for (std::size_t k = 0; k < kGroupPoints; ++k) {
-                const double above = std::min(entries[k] - low, double{limit});
-                widest = std::max(widest, above);
-                CHECK(std::fabs(tables[g * kGroupBytes + k] * double{made.step} - above) <
-                      0.501 * made.step);
-            }
-        }
-        CHECK(std::fabs(255.0 * made.step - widest) < 1e-4 * widest);
-    }
 }
 
 void a_scan_keeps_the_nearest_of_all_rows() {
@@ -367,12 +357,42 @@ void a_scan_keeps_the_nearest_of_all_rows() {
         }
         WalkPool pool;
         pool.reset(20, 0);
-        kernels().scan({all.data(), rows.layout.bytes(), rows.layout}, 3,
-                       {rows.tables.data(), 0.5f, -100.0f}, pool);
+        kernels().scan({all.data(), rows.layout.bytes(), rows.layout}, 3, rows.query(), pool);
         CHECK(pool.size == 20);
         std::sort(nodes.begin(), nodes.end(),
                   [&](Slot a, Slot b) { return rows.key(a) < rows.key(b); });
         for (std::size_t i = 0; i < 20; ++i) CHECK(rows.key(pool.slots()[i]) == rows.key(nodes[i]));
+    }
+}
+
+void coordinates_of_any_size_add_up() {
+    const RowLayout layout{1, kGroupsStep, true, kMaxLeading};
+    std::vector<std::byte> row(layout.bytes());
+    std::vector<std::uint8_t> tables(layout.groups * kGroupBytes);
+    const Slot nobody = kNoSlot;
+    for (std::size_t i = 0; i < kBlock; ++i) {
+        std::memcpy(row.data() + i * sizeof(Slot), &nobody, sizeof(nobody));
+    }
+    for (const int sign : {-1, 1}) {
+        for (const Slot slot : {0u, 9u, 31u}) {
+            std::vector<std::byte> own = row;
+            std::memcpy(own.data() + slot * sizeof(Slot), &slot, sizeof(slot));
+            auto* beside = reinterpret_cast<std::int16_t*>(
+                own.data() + layout.ids_bytes() + layout.factors_bytes() + layout.biases_bytes());
+            WalkQuery query{tables.data(), 0.0f, 0.0f};
+            query.unit = 1.0f;
+            for (std::size_t a = 0; a < kMaxLeading; ++a) {
+                beside[(a / 2 * kBlock + slot) * 2 + a % 2] = a % 2 == 0 ? 32767 : -32768;
+                query.weights[a] = static_cast<std::int16_t>(a % 2 == 0 ? sign * kMostWeight
+                                                                        : -sign * kMostWeight);
+            }
+            WalkPool pool;
+            pool.reset(4, 0);
+            kernels().scan({own.data(), layout.bytes(), layout}, 1, query, pool);
+            CHECK(pool.size == 1 && pool.slots()[0] == slot);
+            const double sum = sign * 4.0 * kMostWeight * (32767.0 + 32768.0);
+            CHECK(std::fabs(WalkPool::value_of(pool.keys()[0]) - sum) < 1e-5 * std::fabs(sum));
+        }
     }
 }
 
@@ -437,8 +457,8 @@ int main() {
     walk_under_a_filter_ends_by_distance();
     only_the_nearest_starts_are_taken_but_all_of_the_last_row();
     tables_hold_what_each_point_adds();
-    tables_of_squares_are_cut_off_at_the_limit();
     a_scan_keeps_the_nearest_of_all_rows();
+    coordinates_of_any_size_add_up();
     products_of_four_bit_rows_are_exact();
     numbers_are_rounded_to_the_nearest_step();
     return check_result();
