@@ -12,7 +12,7 @@ from llmspell import IdBitmap, Index, IndexParams, SearchCounters
 from llmspell.config import ElementType, Metric
 from tests.index.vectors import METRICS, clustered, scores_of
 
-N, DIM, K = 6_000, 64, 10
+N, DIM, K = 6_000, 96, 10
 KINDS = ("random", "correlated", "anti-correlated")
 
 

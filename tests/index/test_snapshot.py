@@ -56,7 +56,7 @@ def test_file_is_as_the_reference_describes_it(tmp_path: Path, quantization: Qua
     content = (tmp_path / "index").read_bytes()
     fields = struct.unpack_from("<8sIIIBBBB4IQQQQIiII", content)
     assert fields[0] == b"LLSPIDX\n"
-    assert fields[1] == 3
+    assert fields[1] == 4
     number = ("none", "pq", "sq4").index(quantization)
     assert fields[3:16] == (12, 0, 0, 1, number, 5, 10, 40, 100, 0, 3, 99, 100)
     entry, top, first_free, has_codes = fields[16:]
@@ -245,7 +245,7 @@ def test_file_of_another_kind_is_corrupt(tmp_path: Path, content: bytes) -> None
         Index.load(tmp_path / "index")
 
 
-@pytest.mark.parametrize("version", [0, 1, 2, 4, 2**32 - 1])
+@pytest.mark.parametrize("version", [0, 1, 2, 3, 5, 2**32 - 1])
 def test_other_versions_are_named(tmp_path: Path, version: int) -> None:
     _index(5).save(tmp_path / "index")
     content = bytearray((tmp_path / "index").read_bytes())
