@@ -57,8 +57,8 @@ struct SearchContext {
 
     std::size_t bytes() const noexcept {
         return visited.bytes() + beam.bytes() + accepted.bytes() + frontier.bytes() + walk.bytes() +
-               found.bytes() + code.bytes() + held_bytes(sq4.values) + held_bytes(todo) +
-               held_bytes(keys) + held_bytes(query) + held_bytes(row_query) +
+               found.bytes() + code.bytes() + held_bytes(sq4.values) + held_bytes(sq4.floats) +
+               held_bytes(todo) + held_bytes(keys) + held_bytes(query) + held_bytes(row_query) +
                held_bytes(pair_query) + held_bytes(candidates) + held_bytes(products) +
                held_bytes(errors) + held_bytes(unit) + held_bytes(stored) + read.bytes();
     }

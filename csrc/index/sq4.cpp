@@ -6,6 +6,8 @@
 #include <numeric>
 #include <utility>
 
+#include "base/random.hpp"
+
 namespace llmspell::index {
 namespace {
 
@@ -17,7 +19,11 @@ Sq4::Sq4(std::size_t dim, Metric metric)
     : dim_(dim),
       metric_(metric),
       chunks_((dim + kChunkDims - 1) / kChunkDims),
-      row_bytes_(chunks_ * kChunkBytes + (metric == Metric::ip ? 2 : 3) * sizeof(float)) {}
+      row_bytes_(chunks_ * kChunkBytes + (metric == Metric::ip ? 2 : 3) * sizeof(float)),
+      offsets_(dim) {
+    SplitMix64 random(0);
+    for (float& offset : offsets_) offset = static_cast<float>(random.unit() - 0.5);
+}
 
 void Sq4::resize(std::size_t slots) {
     if (slots * row_bytes_ > rows_.size()) rows_.resize(slots * row_bytes_);
@@ -32,11 +38,11 @@ void Sq4::set(Slot slot, const float* vector) noexcept {
     std::memset(row, 0, row_bytes_);
     double lost = 0.0, norm2 = 0.0;
     for (std::size_t i = 0; i < dim_; ++i) {
-        const float steps = std::clamp((vector[i] - low) * inverse, 0.0f, kSteps);
-        const auto code = static_cast<unsigned>(steps + 0.5f);
+        const float steps = (vector[i] - low) * inverse - offsets_[i] + 0.5f;
+        const auto code = static_cast<unsigned>(std::clamp(steps, 0.0f, kSteps));
         std::uint8_t& pair = row[i / kChunkDims * kChunkBytes + i % kChunkBytes];
         pair = static_cast<std::uint8_t>(pair | code << (i / kChunkBytes % 2 * 4));
-        const double rounded = low + step * static_cast<float>(code);
+        const double rounded = low + step * (static_cast<float>(code) + offsets_[i]);
         norm2 += double{vector[i]} * vector[i];
         lost += vector[i] * (vector[i] - rounded);
     }
@@ -63,7 +69,13 @@ AlignedArray<std::uint8_t> Sq4::renumbered(const std::vector<Slot>& moved, std::
 void Sq4::query(const WalkKernels& kernels, const float* vector, Sq4Query& out) const {
     constexpr int kMost = 127;
     out.values.resize(chunks_ * kChunkDims);
-    out.unit = kernels.round(vector, dim_, kMost, 0, out.values.data());
+    // Its own errors mustn't be alike either: numbers are rounded up or down as if by chance.
+    const float about = kernels.round(vector, dim_, kMost, 0, out.values.data());
+    out.floats.resize(dim_);
+    for (std::size_t i = 0; i < dim_; ++i) {
+        out.floats[i] = vector[i] + about * offsets_[dim_ - 1 - i];
+    }
+    out.unit = kernels.round(out.floats.data(), dim_, kMost, 0, out.values.data());
     std::fill(out.values.begin() + static_cast<std::ptrdiff_t>(dim_), out.values.end(),
               std::int8_t{0});
     // Of what the products are of, so that the two belong together.
@@ -71,12 +83,12 @@ void Sq4::query(const WalkKernels& kernels, const float* vector, Sq4Query& out) 
                                                             std::int32_t{0}));
     // Of the rounded query, less what would make the query's distance from itself other than 0:
     // that much all keys are off by.
-    double norm2 = 0.0;
     for (std::size_t i = 0; i < dim_; ++i) {
-        const double rounded = out.unit * static_cast<float>(out.values[i]);
-        norm2 += vector[i] * (2.0 * rounded - vector[i]);
+        out.floats[i] = out.unit * static_cast<float>(out.values[i]);
     }
-    out.norm2 = static_cast<float>(norm2);
+    const auto& ip = simd::active().ip[static_cast<std::size_t>(simd::ElementType::f32)];
+    out.norm2 = 2.0f * ip.pair(out.floats.data(), vector, dim_) - ip.pair(vector, vector, dim_);
+    out.shift = ip.pair(out.floats.data(), offsets_.data(), dim_);
 }
 
 Sq4::Tail Sq4::tail(const std::uint8_t* rows, Slot slot) const noexcept {
@@ -109,8 +121,9 @@ void Sq4::keys_at(const std::uint8_t* rows, const WalkKernels& kernels, const Sq
     for (std::size_t i = 0; i < count; ++i) {
         const Tail of_row = tail(rows, slots[i]);
         out[i] =
-            of_row.bias - factor * (of_row.low * query.sum +
-                                    of_row.step * query.unit * static_cast<float>(products[i]));
+            of_row.bias -
+            factor * (of_row.low * query.sum +
+                      of_row.step * (query.unit * static_cast<float>(products[i]) + query.shift));
     }
 }
 
@@ -120,7 +133,7 @@ void Sq4::deviations_at(const std::uint8_t* rows, const Sq4Query& query, const S
     const bool is_ip = metric_ == Metric::ip, is_l2 = metric_ == Metric::l2;
     for (std::size_t i = 0; i < count; ++i) {
         const float step = tail(rows, slots[i]).step;
-        const float off = kDeviation * std::sqrt(step * step + query.unit * query.unit);
+        const float off = kDeviation * std::sqrt(step * step + 2.0f * query.unit * query.unit);
         // What the query's distance from where the key is exact is by the estimate, and may be
         // where that is too low by twice what it may be off.
         const float distance2 = query.norm2 + (is_ip   ? 0.0f

@@ -3,6 +3,10 @@
 //
 // A row is chunks of 64 bytes, each 128 dimensions (see walk.hpp), the rest of the last zero, then
 // the lowest component, the step between components and, but under ip, a bias, as floats.
+//
+// Components that are alike would be off by the same amount, and such errors add up: in patches of
+// a picture, a colour at a time. So each dimension's steps begin at a place of its own (subtractive
+// dither: Roberts 1962), which makes errors independent of the vectors, however regular these are.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +15,7 @@
 #include <vector>
 
 #include "base/aligned.hpp"
+#include "base/heap.hpp"
 #include "index/block_guard.hpp"
 #include "index/params.hpp"
 #include "index/walk.hpp"
@@ -19,8 +24,10 @@ namespace llmspell::index {
 
 struct Sq4Query {
     std::vector<std::int8_t> values;
-    float unit = 0.0f;  // of the values
-    float sum = 0.0f;   // of the components
+    std::vector<float> floats;  // scratch
+    float unit = 0.0f;          // of the values
+    float sum = 0.0f;           // of the components
+    float shift = 0.0f;         // their product with where steps begin
     float norm2 = 0.0f;
 };
 
@@ -29,7 +36,7 @@ class Sq4 {
     Sq4(std::size_t dim, Metric metric);
 
     std::size_t row_bytes() const noexcept { return row_bytes_; }
-    std::size_t bytes() const noexcept { return rows_.bytes(); }
+    std::size_t bytes() const noexcept { return rows_.bytes() + held_bytes(offsets_); }
 
     void resize(std::size_t slots);  // never to less
     void clear() noexcept { rows_ = {}; }
@@ -71,6 +78,7 @@ class Sq4 {
     Metric metric_;
     std::size_t chunks_;
     std::size_t row_bytes_;
+    std::vector<float> offsets_;  // of each dimension's steps, between -1/2 and 1/2 of one
     AlignedArray<std::uint8_t> rows_;
     const BlockGuard* guard_ = nullptr;  // of rows that were mapped
 };
