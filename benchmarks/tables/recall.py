@@ -146,16 +146,21 @@ def _opening(peers: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def recall_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Ours at recall 0.95, beside the reference."""
+    """Ours at recall 0.95, beside the reference and the fastest of the others."""
     lines = []
     reference = result["reference"]
     dataset = result["dataset"]
+    others = [peer for peer in result["peers"] if peer["name"] not in (OURS, reference)]
+    fastest = max(others, key=_speed_at, default=None)
     for peer in result["peers"]:
         reading = peer["at_recall"].get("0.95")
         ratio = peer[f"ratio_to_{reference}"].get("0.95")
         if peer["name"] != OURS or reading is None:
             continue
         beside = "" if ratio is None else f", {ratio:.2f} times {reference}"
+        if fastest is not None and _speed_at(fastest) > 0:
+            share = reading["qps"] / _speed_at(fastest)
+            beside += f", {share:.2f} times {fastest['name']} {fastest['variant']}"
         lines.append(
             (
                 f"queries per second at recall@{result['settings']['k']} = 0.95, one thread, "
@@ -165,3 +170,8 @@ def recall_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
             )
         )
     return lines
+
+
+def _speed_at(peer: dict[str, Any]) -> float:
+    reading = peer.get("at_recall", {}).get("0.95")
+    return 0.0 if reading is None else float(reading["qps"])

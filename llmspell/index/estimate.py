@@ -84,4 +84,3 @@ def estimate_memory(
         code_groups=groups,
     )
     return MemoryEstimate(built=IndexMemory(**built), grown=grown, peak=peak)
-

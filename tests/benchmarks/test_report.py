@@ -53,6 +53,19 @@ def test_the_fastest_is_bold_and_ours_is_set_beside_the_best_peer(
     assert "| our best / the best peer | 0.25 | 0.25 |" in table
 
 
+def test_the_short_table_sets_ours_beside_the_fastest_of_the_others(
+    measured: dict[str, Any],
+) -> None:
+    ours, other = json.loads(json.dumps(measured["peers"]))
+    other["name"] = "glass"
+    other["at_recall"]["0.95"] = {**ours["at_recall"]["0.95"]}
+    other["at_recall"]["0.95"]["qps"] *= 4
+    slower = {**other, "variant": "slow", "at_recall": ours["at_recall"]}
+    text = "\n".join(report.summary([{**measured, "peers": [ours, slower, other]}]))
+    assert ", 0.25 times glass int8; p50" in text
+    assert "glass slow" not in text
+
+
 def test_pictures_are_well_formed_and_the_same_each_time(
     measured: dict[str, Any], tmp_path: Path
 ) -> None:
