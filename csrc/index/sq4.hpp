@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "base/aligned.hpp"
-#include "base/heap.hpp"
 #include "index/block_guard.hpp"
 #include "index/params.hpp"
 #include "index/walk.hpp"
@@ -36,7 +35,7 @@ class Sq4 {
     Sq4(std::size_t dim, Metric metric);
 
     std::size_t row_bytes() const noexcept { return row_bytes_; }
-    std::size_t bytes() const noexcept { return rows_.bytes() + held_bytes(offsets_); }
+    std::size_t bytes() const noexcept { return rows_.bytes(); }
 
     void resize(std::size_t slots);  // never to less
     void clear() noexcept { rows_ = {}; }
