@@ -60,6 +60,7 @@ void Codebook::project(const float* centred, float* out) const {
 
 Code Codebook::encode(const float* vector, std::uint8_t* code, CodeScratch& scratch) const {
     constexpr float kLargest = 32767.0f, kMostFactor = 65504.0f;  // of int16, of float16
+    constexpr double kMostSaid = 16.0;  // by which a code's point may be short of a vector
     centre(vector, scratch);
     std::memset(code, 0, code_bytes());
     float along[kMaxLeading];
@@ -67,10 +68,13 @@ Code Codebook::encode(const float* vector, std::uint8_t* code, CodeScratch& scra
     double leading_bias = 0.0;
     for (std::size_t a = 0; a < leading(); ++a, code += sizeof(std::int16_t)) {
         const float unit = leading_units_[a];
+        const float wanted = along[a] / unit;
         const auto steps =
-            static_cast<std::int16_t>(std::lrint(std::clamp(along[a] / unit, -kLargest, kLargest)));
+            static_cast<std::int16_t>(std::lrint(std::clamp(wanted, -kLargest, kLargest)));
         std::memcpy(code, &steps, sizeof(steps));
-        leading_bias += double{along[a]} * (2.0 * steps * unit - along[a]);
+        const double kept =
+            std::fabs(wanted) <= kLargest ? static_cast<double>(steps) * unit : along[a];
+        leading_bias += double{along[a]} * (2.0 * kept - along[a]);
     }
     const double rest2 = std::inner_product(scratch.centred.begin(), scratch.centred.end(),
                                             scratch.centred.begin(), 0.0);
@@ -96,14 +100,20 @@ Code Codebook::encode(const float* vector, std::uint8_t* code, CodeScratch& scra
     // they are exact for a query that is the vector itself, so that their errors grow with the
     // query's distance from it.
     if (metric_ != Metric::l2) {
-        const double factor = share > 0.0 ? std::clamp(rest2 / share, 1.0, 16.0) : 1.0;
+        const double factor = share > 0.0 ? std::clamp(rest2 / share, 1.0, kMostSaid) : 1.0;
         return {simd::float_to_half(static_cast<float>(factor)), 0.0f};
     }
-    const double factor = 2.0 * length * (share > 0.0 ? std::clamp(1.0 / share, 1.0, 16.0) : 1.0);
+    // What lies beyond all that training saw is said less exactly, and never to be nearer than it
+    // is: a walk would end at it.
+    const bool is_said = share > 1.0 / kMostSaid;
+    const double factor =
+        2.0 * length * (is_said ? std::max(1.0 / share, 1.0) : 1.0) / factor_unit_;
     const std::uint16_t half =
-        simd::float_to_half(std::min(static_cast<float>(factor / factor_unit_), kMostFactor));
+        simd::float_to_half(std::min(static_cast<float>(factor), kMostFactor));
     const double kept = double{simd::half_to_float(half)} * factor_unit_;
-    return {half, static_cast<float>(leading_bias + kept * share * length - rest2)};
+    const bool holds = is_said && factor <= double{kMostFactor};
+    return {half,
+            static_cast<float>(leading_bias + (holds ? kept * share * length - rest2 : rest2))};
 }
 
 WalkQuery Codebook::query(const float* vector, const WalkKernels& kernels,

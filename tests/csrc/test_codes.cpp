@@ -195,6 +195,44 @@ void estimates_are_exact_for_the_vector_itself() {
     }
 }
 
+// What came after codes were learnt isn't taken for near, however far out it lies.
+void vectors_beyond_what_was_learnt_from_are_far() {
+    for (const std::size_t dim : {64u, 128u}) {
+        const std::vector<float> learnt = patches(500, dim, 1);
+        Codes codes(dim, Metric::l2, 32);
+        codes.train(learnt);
+        const std::vector<float> usual = patches(20, dim, 5);
+        for (const float further : {3.0f, 30.0f, 3e6f}) {
+            std::vector<float> vectors = patches(20, dim, 9);
+            for (float& x : vectors) x *= further;
+            CodeScratch scratch;
+            codes.resize(20);
+            for (Slot slot = 0; slot < 20; ++slot) codes.set(slot, &vectors[slot * dim], scratch);
+            const RowLayout layout = codes.layout().one_block();
+            std::vector<Slot> slots(20);
+            for (Slot i = 0; i < 20; ++i) slots[i] = i;
+            std::vector<std::byte> row(layout.bytes());
+            codes.pack(row.data(), layout, slots);
+            for (std::size_t q = 0; q < 20; ++q) {
+                WalkPool pool;
+                pool.reset(20, 0);
+                const WalkQuery query = codes.query(&usual[q * dim], scratch);
+                codes.kernels().scan({row.data(), layout.bytes(), layout}, 1, query, pool);
+                for (std::size_t i = 0; i < pool.size; ++i) {
+                    double distance2 = 0, norm2 = 0;
+                    for (std::size_t j = 0; j < dim; ++j) {
+                        const double x = vectors[pool.slots()[i] * dim + j];
+                        distance2 += (usual[q * dim + j] - x) * (usual[q * dim + j] - x);
+                        norm2 += x * x;
+                    }
+                    const double estimate = as_float(pool.keys()[i] & ~WalkPool::kFlags);
+                    CHECK(estimate > 0.25 * distance2 - 0.05 * norm2);
+                }
+            }
+        }
+    }
+}
+
 void codes_are_longer_where_vectors_vary_in_more_directions() {
     const Coded few(Metric::ip, 64, decaying(500, 64, 1));
     const Coded many(Metric::ip, 64, uniform(500, 64));
@@ -265,6 +303,7 @@ int main() {
     estimates_order_vectors_nearly_as_keys_do();
     vectors_that_lie_much_more_closely_than_others_are_told_apart();
     estimates_are_exact_for_the_vector_itself();
+    vectors_beyond_what_was_learnt_from_are_far();
     codes_are_longer_where_vectors_vary_in_more_directions();
     vectors_that_are_all_alike_or_few_have_codes();
     more_dimensions_than_one_covariance_takes_are_coded();
