@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 
 #include "index/dots.hpp"
 #include "simd/half.hpp"
@@ -23,8 +22,8 @@ std::size_t nearest_point(const float* points, const float* projected, std::size
 }
 
 std::size_t Codebook::bytes() const noexcept {
-    std::size_t total = held_bytes(mean_) + held_bytes(leading_rows_) + held_bytes(leading_units_) +
-                        held_bytes(points_) + held_bytes(group_ends_);
+    std::size_t total = held_bytes(mean_) + held_bytes(leading_rows_) + held_bytes(points_) +
+                        held_bytes(group_ends_);
     for (const Stretch& stretch : stretches_) {
         total += stretch.rows.capacity() * sizeof(float) + stretch.rounded.bytes();
     }
@@ -67,17 +66,15 @@ Code Codebook::encode(const float* vector, std::uint8_t* code, CodeScratch& scra
     split(scratch.centred.data(), along);
     double leading_bias = 0.0;
     for (std::size_t a = 0; a < leading(); ++a, code += sizeof(std::int16_t)) {
-        const float unit = leading_units_[a];
-        const float wanted = along[a] / unit;
+        const float wanted = along[a] / leading_unit_;
         const auto steps =
             static_cast<std::int16_t>(std::lrint(std::clamp(wanted, -kLargest, kLargest)));
         std::memcpy(code, &steps, sizeof(steps));
         const double kept =
-            std::fabs(wanted) <= kLargest ? static_cast<double>(steps) * unit : along[a];
+            std::fabs(wanted) <= kLargest ? static_cast<double>(steps) * leading_unit_ : along[a];
         leading_bias += double{along[a]} * (2.0 * kept - along[a]);
     }
-    const double rest2 = std::inner_product(scratch.centred.begin(), scratch.centred.end(),
-                                            scratch.centred.begin(), 0.0);
+    const double rest2 = squared_length(scratch.centred);
     const double length = metric_ == Metric::l2 ? std::sqrt(rest2) : 1.0;
     scratch.projected.resize(axes());
     project(scratch.centred.data(), scratch.projected.data());
@@ -125,8 +122,7 @@ WalkQuery Codebook::query(const float* vector, const WalkKernels& kernels,
     if (metric_ == Metric::l2) {
         centre(vector, scratch);
         split(scratch.centred.data(), along);
-        norm2 = std::inner_product(scratch.centred.begin(), scratch.centred.end(),
-                                   scratch.centred.begin(), 0.0);
+        norm2 = squared_length(scratch.centred);
         from = scratch.centred.data();
     }
     // In few dimensions rounding tells more, and saves nothing.
@@ -149,7 +145,7 @@ WalkQuery Codebook::query(const float* vector, const WalkKernels& kernels,
     // a weight does to a vector like the query is taken off again.
     float weights[kMaxLeading], widest = 0.0f;
     for (std::size_t a = 0; a < leading(); ++a) {
-        weights[a] = -2.0f * along[a] * leading_units_[a];
+        weights[a] = -2.0f * along[a] * leading_unit_;
         widest = std::max(widest, std::fabs(weights[a]));
     }
     query.unit = widest / static_cast<float>(kMostWeight);
@@ -157,9 +153,9 @@ WalkQuery Codebook::query(const float* vector, const WalkKernels& kernels,
         const float steps = query.unit > 0.0f ? weights[a] / query.unit : 0.0f;
         query.weights[a] = static_cast<std::int16_t>(std::lrint(
             std::clamp(steps, static_cast<float>(-kMostWeight), static_cast<float>(kMostWeight))));
-        norm2 += double{along[a]} * along[a] +
-                 (double{weights[a]} - double{query.unit} * query.weights[a]) * along[a] /
-                     leading_units_[a];
+        norm2 +=
+            double{along[a]} * along[a] +
+            (double{weights[a]} - double{query.unit} * query.weights[a]) * along[a] / leading_unit_;
     }
     query.shift = static_cast<float>(norm2);
     return query;

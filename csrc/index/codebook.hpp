@@ -59,7 +59,7 @@ class Codebook {
     void train(std::vector<float> sample);
 
     std::size_t groups() const noexcept { return groups_; }  // a multiple of 4; 0: untrained
-    std::size_t leading() const noexcept { return leading_units_.size(); }  // an even number
+    std::size_t leading() const noexcept { return leading_rows_.size() / dim_; }  // an even number
     std::size_t code_bytes() const noexcept {
         return leading() * sizeof(std::int16_t) + groups_ / 2;
     }
@@ -109,9 +109,9 @@ class Codebook {
     std::size_t groups_ = 0;
     float nearest_ = 0.0f;  // squared distance of vectors that lie closely
     float factor_unit_ = 1.0f;
+    float leading_unit_ = 1.0f;  // what a coordinate of 1 stands for
     std::vector<float> mean_;
-    std::vector<float> leading_rows_;   // (leading, dim)
-    std::vector<float> leading_units_;  // what a coordinate of 1 stands for
+    std::vector<float> leading_rows_;  // (leading, dim)
     std::vector<Stretch> stretches_;
     std::vector<std::uint32_t> group_ends_;  // the axis behind each group's last
     std::vector<float> points_;              // for each axis the coordinates of its group's 16

@@ -50,6 +50,7 @@ std::vector<double> nearest_distances(std::span<const float> sample, std::size_t
 std::vector<std::size_t> pack_evenly(std::span<const double> sizes, std::size_t bins) {
     std::vector<double> load(bins);
     std::vector<std::size_t> order(sizes.size()), bin(sizes.size());
+    if (bins == 0) return bin;
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::stable_sort(order.begin(), order.end(),
                      [&](std::size_t a, std::size_t b) { return sizes[a] > sizes[b]; });
@@ -91,24 +92,22 @@ void Codebook::train(std::vector<float> sample) {
 void Codebook::scale_rests(std::span<float> centred) {
     constexpr float kRoom = 1.25f;  // for coordinates beyond those of the sample
     const std::size_t count = centred.size() / dim_;
-    std::vector<float> widest(leading());
+    float widest = 0.0f;
     std::vector<double> lengths;
     float along[kMaxLeading];
     for (std::size_t i = 0; i < count; ++i) {
-        float* vector = centred.data() + i * dim_;
-        split(vector, along);
-        for (std::size_t a = 0; a < leading(); ++a) {
-            widest[a] = std::max(widest[a], std::fabs(along[a]));
-        }
-        const double length = std::sqrt(std::inner_product(vector, vector + dim_, vector, 0.0));
-        if (!(length > 0.0)) continue;
-        lengths.push_back(length);
-        for (std::size_t j = 0; j < dim_; ++j) vector[j] = static_cast<float>(vector[j] / length);
+        const std::span<float> vector = centred.subspan(i * dim_, dim_);
+        const double whole2 = squared_length(vector);
+        split(vector.data(), along);
+        for (std::size_t a = 0; a < leading(); ++a) widest = std::max(widest, std::fabs(along[a]));
+        const double rest2 = squared_length(vector);
+        const bool is_noise = !(rest2 > kNoise * whole2);
+        const double length = std::sqrt(rest2);
+        for (float& x : vector) x = is_noise ? 0.0f : static_cast<float>(x / length);
+        if (!is_noise) lengths.push_back(length);
     }
-    for (std::size_t a = 0; a < leading(); ++a) {
-        leading_units_[a] = std::max(kRoom * widest[a] / std::numeric_limits<std::int16_t>::max(),
-                                     std::numeric_limits<float>::min());
-    }
+    leading_unit_ = std::max(kRoom * widest / std::numeric_limits<std::int16_t>::max(),
+                             std::numeric_limits<float>::min());
     if (lengths.empty()) return;
     const auto middle = lengths.begin() + static_cast<std::ptrdiff_t>(lengths.size() / 2);
     std::nth_element(lengths.begin(), middle, lengths.end());
@@ -143,15 +142,13 @@ Division Codebook::divide_sample(std::span<const float> sample,
     const std::vector<double> nearest = nearest_distances(sample, dim_, measured);
     nearest_ = static_cast<float>(lower_eighth(nearest));
     if (metric_ != Metric::l2) {
-        const double total = std::inner_product(sample.begin(), sample.end(), sample.begin(), 0.0);
-        return divide(variances, total / static_cast<double>(count), nearest);
+        return divide(variances, squared_length(sample) / static_cast<double>(count), nearest);
     }
     const std::vector<std::size_t> more = evenly(count, kMeasured);
     measured.insert(measured.end(), more.begin(), more.end());
     std::vector<double> squared;
     for (const std::size_t i : measured) {
-        const float* vector = &sample[i * dim_];
-        squared.push_back(std::inner_product(vector, vector + dim_, vector, 0.0));
+        squared.push_back(squared_length(sample.subspan(i * dim_, dim_)));
     }
     return divide_rests(variances, coordinates(sample, measured, found), squared, nearest);
 }
@@ -167,7 +164,6 @@ void Codebook::choose_axes(std::span<const float> sample) {
     const Division division = divide_sample(sample, found);
     const std::size_t groups = division.groups;
     leading_rows_.assign(division.leading.size() * dim_, 0.0f);
-    leading_units_.assign(division.leading.size(), 1.0f);
     stretches_.clear();
     group_ends_.clear();
     double owed = 0.0;  // bits that no whole group has covered yet

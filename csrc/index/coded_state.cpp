@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 #include "index/coded.hpp"
@@ -45,6 +46,8 @@ bool take_floats(std::span<const std::byte>& in, std::vector<float>& out, std::s
     return true;
 }
 
+bool is_unit(float x) { return std::isfinite(x) && x >= std::numeric_limits<float>::min(); }
+
 struct Start {
     std::uint64_t trained_for, nodes, surveyed_for;
     std::uint32_t useful, start_rows;
@@ -59,10 +62,10 @@ void Codebook::write(std::vector<std::byte>& out) const {
     put(out, static_cast<std::uint32_t>(stretches_.size()));
     put(out, nearest_);
     put(out, factor_unit_);
+    put(out, leading_unit_);
     put(out, static_cast<std::uint32_t>(leading()));
     put(out, mean_.data(), mean_.size());
     put(out, leading_rows_.data(), leading_rows_.size());
-    put(out, leading_units_.data(), leading_units_.size());
     for (const Stretch& stretch : stretches_) {
         put(out, static_cast<std::uint32_t>(stretch.first));
         put(out, static_cast<std::uint32_t>(stretch.dims));
@@ -76,12 +79,11 @@ void Codebook::write(std::vector<std::byte>& out) const {
 bool Codebook::read(std::span<const std::byte>& in) {
     std::uint32_t groups = 0, stretches = 0, leading = 0;
     if (!take(in, groups) || !take(in, stretches) || !take(in, nearest_) ||
-        !take(in, factor_unit_) || !take(in, leading) || groups == 0 || groups > kMaxGroups ||
-        groups % kGroupsStep != 0 || stretches > dim_ || leading > kMaxLeading ||
-        leading % 2 != 0 || (leading > 0 && metric_ != Metric::l2) || !std::isfinite(nearest_) ||
-        !std::isfinite(factor_unit_) || !take_floats(in, mean_, dim_) ||
-        !take_floats(in, leading_rows_, leading * dim_) ||
-        !take_floats(in, leading_units_, leading)) {
+        !take(in, factor_unit_) || !take(in, leading_unit_) || !take(in, leading) || groups == 0 ||
+        groups > kMaxGroups || groups % kGroupsStep != 0 || stretches > dim_ ||
+        leading > kMaxLeading || leading % 2 != 0 || (leading > 0 && metric_ != Metric::l2) ||
+        !std::isfinite(nearest_) || !is_unit(factor_unit_) || !is_unit(leading_unit_) ||
+        !take_floats(in, mean_, dim_) || !take_floats(in, leading_rows_, leading * dim_)) {
         return false;
     }
     groups_ = groups;

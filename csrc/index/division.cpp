@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "index/walk.hpp"
@@ -40,19 +41,23 @@ std::vector<double> share_bits(std::span<const double> variances, double bits) {
     return out;
 }
 
-double left_by(std::span<const double> variances, std::span<const double> bits) {
+// What is left where no axis makes use of more than `most` bits.
+double left_by(std::span<const double> variances, std::span<const double> bits, double most) {
     double left = 0.0;
-    for (std::size_t i = 0; i < bits.size(); ++i) left += variances[i] * std::exp2(-2.0 * bits[i]);
+    for (std::size_t i = 0; i < bits.size(); ++i) {
+        left += variances[i] * std::exp2(-2.0 * std::min(bits[i], most));
+    }
     return left;
 }
 
 // The least number of groups that leaves as little as wanted of vectors whose variance is `total`.
-std::size_t groups_for(std::span<const double> variances, double total, double wanted) {
+std::size_t groups_for(std::span<const double> variances, double total, double wanted,
+                       double most) {
     const double missed = total - std::accumulate(variances.begin(), variances.end(), 0.0);
     std::size_t groups = kGroupsStep;
     for (; groups < kMaxGroups; groups += kGroupsStep) {
         const auto bits = share_bits(variances, kGroupBits * static_cast<double>(groups));
-        if (missed + left_by(variances, bits) <= wanted) break;
+        if (missed + left_by(variances, bits, most) <= wanted) break;
     }
     return groups;
 }
@@ -78,15 +83,20 @@ Division in_groups(std::vector<std::size_t> leading, std::span<const double> var
 class Rests {
   public:
     Rests(std::span<const float> along, std::span<const double> squared)
-        : along_(along), squared_(squared.begin(), squared.end()) {}
+        : along_(along), whole_(squared), squared_(squared.begin(), squared.end()) {}
 
     std::size_t axes() const { return along_.size() / squared_.size(); }
 
     void take_off(std::size_t axis) {
         for (std::size_t i = 0; i < squared_.size(); ++i) {
             const double x = along_[i * axes() + axis];
-            squared_[i] = std::max(0.0, squared_[i] - x * x);
+            squared_[i] -= x * x;
+            if (!(squared_[i] > kNoise * whole_[i])) squared_[i] = 0.0;
         }
+    }
+
+    bool any() const {
+        return std::any_of(squared_.begin(), squared_.end(), [](double x) { return x > 0.0; });
     }
 
     // Of what is left, in units of its length.
@@ -114,6 +124,7 @@ class Rests {
 
   private:
     std::span<const float> along_;
+    std::span<const double> whole_;
     std::vector<double> squared_;
 };
 
@@ -129,7 +140,8 @@ double lower_eighth(std::vector<double> values) {
 
 Division divide(std::span<const double> variances, double total, std::span<const double> nearest) {
     const double wanted = kLeft * lower_eighth({nearest.begin(), nearest.end()});
-    return in_groups({}, variances, groups_for(variances, total, wanted));
+    constexpr double kAny = std::numeric_limits<double>::infinity();
+    return in_groups({}, variances, groups_for(variances, total, wanted, kAny));
 }
 
 Division divide_rests(std::span<const double> variances, std::span<const float> along,
@@ -142,7 +154,8 @@ Division divide_rests(std::span<const double> variances, std::span<const float> 
     Division best;
     for (std::size_t shortest = 0;;) {
         const std::vector<double> left = rests.variances(leading);
-        const std::size_t groups = groups_for(left, 1.0, kLeft * rests.nearest(nearest));
+        const std::size_t groups =
+            groups_for(left, rests.any() ? 1.0 : 0.0, kLeft * rests.nearest(nearest), kGroupBits);
         const std::size_t bytes = leading.size() * sizeof(std::int16_t) + groups / 2;
         if (leading.empty() || bytes < shortest) {
             shortest = bytes;

@@ -9,6 +9,8 @@
 namespace llmspell::index {
 
 inline constexpr double kGroupBits = 4.0;
+// What is left of a vector's squared length is the error of sums in float32, where it is less.
+inline constexpr double kNoise = 1e-6;
 
 struct Division {
     std::vector<std::size_t> leading;  // axes that stand apart, an even number

@@ -1,5 +1,5 @@
 // Which of the nodes near to one it links to: algorithm 4 of the HNSW paper, and where that leaves
-// few, as many again by the wider rule of Vamana (Subramanya et al. 2019).
+// few, others by the wider rule of Vamana (Subramanya et al. 2019).
 #pragma once
 
 #include <span>

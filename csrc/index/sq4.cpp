@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -33,7 +34,7 @@ void Sq4::set(Slot slot, const float* vector) noexcept {
     const auto [least, largest] = std::minmax_element(vector, vector + dim_);
     const float low = *least;
     const float step = (*largest - low) / kSteps;
-    const float inverse = step > 0.0f ? 1.0f / step : 0.0f;
+    const float inverse = step >= std::numeric_limits<float>::min() ? 1.0f / step : 0.0f;
     std::uint8_t* row = rows_.data() + slot * row_bytes_;
     std::memset(row, 0, row_bytes_);
     double lost = 0.0, norm2 = 0.0;
@@ -130,16 +131,23 @@ void Sq4::keys_at(const std::uint8_t* rows, const WalkKernels& kernels, const Sq
 void Sq4::deviations_at(const std::uint8_t* rows, const Sq4Query& query, const Slot* slots,
                         const float* keys, std::size_t count, float* out) const {
     constexpr float kDeviation = 0.2886751f;  // of a number that is uniform between 0 and 1
-    const bool is_ip = metric_ == Metric::ip, is_l2 = metric_ == Metric::l2;
+    const float unit2 = 2.0f * query.unit * query.unit;  // rounded by chance
     for (std::size_t i = 0; i < count; ++i) {
-        const float step = tail(rows, slots[i]).step;
-        const float off = kDeviation * std::sqrt(step * step + 2.0f * query.unit * query.unit);
-        // What the query's distance from where the key is exact is by the estimate, and may be
-        // where that is too low by twice what it may be off.
-        const float distance2 = query.norm2 + (is_ip   ? 0.0f
-                                               : is_l2 ? keys[i]
-                                                       : 1.0f + 2.0f * keys[i]);
-        const float distance = std::sqrt(std::max(0.0f, distance2)) + (is_ip ? 0.0f : 2.0f * off);
+        const Tail of_row = tail(rows, slots[i]);
+        const float step2 = of_row.step * of_row.step;
+        if (metric_ == Metric::ip) {
+            // The row's own squared length, as if it were normal about the middle of its range.
+            const float middle = of_row.low + 0.5f * kSteps * of_row.step;
+            const float length2 = static_cast<float>(dim_) * (middle * middle + 6.25f * step2);
+            out[i] = kDeviation * std::sqrt(step2 * std::max(0.0f, query.norm2) + unit2 * length2);
+            continue;
+        }
+        const float off = kDeviation * std::sqrt(step2 + unit2);
+        // The query's distance from where the key is exact; by the estimate, and as far as it may
+        // be where that is too low by twice its error.
+        const bool is_l2 = metric_ == Metric::l2;
+        const float estimate = query.norm2 + (is_l2 ? keys[i] : 1.0f + 2.0f * keys[i]);
+        const float distance = 2.0f * off + std::sqrt(4.0f * off * off + std::max(0.0f, estimate));
         out[i] = (is_l2 ? 2.0f : 1.0f) * off * distance;
     }
 }

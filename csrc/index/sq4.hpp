@@ -7,6 +7,8 @@
 // Components that are alike would be off by the same amount, and such errors add up: in patches of
 // a picture, a colour at a time. So each dimension's steps begin at a place of its own (subtractive
 // dither: Roberts 1962), which makes errors independent of the vectors, however regular these are.
+// A component is low + step * (code + offset), the offset of dimension i the i-th of SplitMix64(0)
+// less 1/2: another seed would be another version of snapshots.
 #pragma once
 
 #include <cstddef>

@@ -43,7 +43,7 @@ bool finds_neighbours(const Storage& storage, std::span<const Slot> sample, Sear
 }  // namespace
 
 // Where most vectors lie much more closely together than the whole is wide, codes that are learnt
-// from the whole are too coarse to tell.
+// from the whole may be too coarse to tell.
 bool CodedGraph::tells_neighbours(const Storage& storage, std::span<const Slot> slots) const {
     constexpr std::size_t kAmong = std::size_t{1} << 15;
     const std::vector<Slot> sample = sample_of(slots, kAmong);

@@ -14,7 +14,6 @@ __all__ = ["MemoryEstimate", "estimate_memory"]
 
 MAX_VECTORS = (1 << 32) - 2
 MAX_CODE_GROUPS = 128
-_MAX_CODE_GROUPS_L2 = MAX_CODE_GROUPS + 4 * 8  # with eight coordinates beside a code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ def estimate_memory(
         dim, params, metric, dtype: as for :class:`llmspell.Index`.
         code_groups: with ``quantization="pq"`` how many groups a code will have, which depends on
             the vectors: ``stats().code_groups`` of an index of some ten thousand of them says it,
-            0 that searches will not go by codes. None counts with the most, 128, under ``l2`` 160.
+            0 that searches will not go by codes. None counts with 128, the most.
 
     Raises:
         ConfigError: there is no such index.
@@ -68,10 +67,11 @@ def estimate_memory(
     p = IndexParams() if params is None else params
     if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MAX_VECTORS:
         raise InputError(f"n must be an int from 0 to {MAX_VECTORS}, got {n!r}")
-    most = _MAX_CODE_GROUPS_L2 if metric == "l2" else MAX_CODE_GROUPS
-    groups = most if code_groups is None else code_groups
-    if type(groups) is not int or groups not in range(0, most + 1, 4):
-        raise InputError(f"code_groups must be a multiple of 4 from 0 to {most}, got {groups!r}")
+    groups = MAX_CODE_GROUPS if code_groups is None else code_groups
+    if type(groups) is not int or groups not in range(0, MAX_CODE_GROUPS + 1, 4):
+        raise InputError(
+            f"code_groups must be a multiple of 4 from 0 to {MAX_CODE_GROUPS}, got {groups!r}"
+        )
     built, grown, peak = _core.estimate_memory(
         count=n,
         dim=require_count("dim", dim),

@@ -141,7 +141,7 @@ std::vector<float> patches(std::size_t count, std::size_t dim, std::uint64_t see
 }
 
 void vectors_that_lie_much_more_closely_than_others_are_told_apart() {
-    constexpr std::size_t kDim = 64, kRows = 4000, kQueries = 50, kNear = 10;
+    constexpr std::size_t kDim = 128, kRows = 4000, kQueries = 50, kNear = 10;
     Coded coded(Metric::l2, kDim, patches(kRows, kDim, 1));
     CHECK(coded.codes.codebook().leading() > 0);
     CHECK(coded.codes.codebook().leading() <= kMaxLeading);
@@ -175,23 +175,26 @@ void vectors_that_lie_much_more_closely_than_others_are_told_apart() {
         }
     }
     CHECK(hits > kQueries * kNear * 9 / 10);
-    CHECK(worst < 1.0);
+    CHECK(worst < 0.7);
 }
 
-void estimates_are_exact_for_the_vector_itself() {
-    Coded coded(Metric::l2, 64, patches(500, 64, 1));
-    for (std::size_t i = 0; i < 50; ++i) {
-        const std::vector<float> keys = coded.estimates(&coded.vectors[i * 64]);
-        double least = 1e30;
-        for (std::size_t j = 0; j < keys.size(); ++j) {
-            double sum = 0;
-            for (std::size_t d = 0; d < 64; ++d) {
-                const double rest = double{coded.vectors[i * 64 + d]} - coded.vectors[j * 64 + d];
-                sum += rest * rest;
+void a_vector_is_estimated_to_be_where_it_is() {
+    for (const std::size_t dim : {64u, 128u}) {
+        Coded coded(Metric::l2, dim, patches(500, dim, 1));
+        for (std::size_t i = 0; i < 50; ++i) {
+            const std::vector<float> keys = coded.estimates(&coded.vectors[i * dim]);
+            double least = 1e30;
+            for (std::size_t j = 0; j < keys.size(); ++j) {
+                double sum = 0;
+                for (std::size_t d = 0; d < dim; ++d) {
+                    const double rest =
+                        double{coded.vectors[i * dim + d]} - coded.vectors[j * dim + d];
+                    sum += rest * rest;
+                }
+                if (j != i) least = std::min(least, sum);
             }
-            if (j != i) least = std::min(least, sum);
+            CHECK(std::fabs(keys[i]) < 0.1 * least);
         }
-        CHECK(std::fabs(keys[i]) < 0.1 * least);
     }
 }
 
@@ -230,6 +233,25 @@ void vectors_beyond_what_was_learnt_from_are_far() {
                 }
             }
         }
+    }
+}
+
+// One axis is a hundred times as wide as the others, which tell vectors apart.
+void narrow_leading_axes_keep_their_weight() {
+    constexpr std::size_t kDim = 6, kRows = 1000;
+    SplitMix64 random(3);
+    std::vector<float> vectors(kRows * kDim);
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+        vectors[i] = static_cast<float>((i % kDim == 0 ? 100.0 : 1.0) * (random.unit() - 0.5));
+    }
+    Coded coded(Metric::l2, kDim, vectors);
+    CHECK(coded.codes.codebook().leading() > 0);
+    for (std::size_t q = 0; q < 20; ++q) {
+        std::vector<float> query(&vectors[q * kDim], &vectors[q * kDim] + kDim);
+        for (std::size_t j = 1; j < kDim; ++j) query[j] = -query[j];
+        double own = 0;
+        for (std::size_t j = 1; j < kDim; ++j) own += 4.0 * query[j] * query[j];
+        CHECK(std::fabs(coded.estimates(query.data())[q] - own) < 0.3 * own + 0.05);
     }
 }
 
@@ -302,8 +324,9 @@ int main() {
     if (forced_level_is_missing()) return kSkipped;
     estimates_order_vectors_nearly_as_keys_do();
     vectors_that_lie_much_more_closely_than_others_are_told_apart();
-    estimates_are_exact_for_the_vector_itself();
+    a_vector_is_estimated_to_be_where_it_is();
     vectors_beyond_what_was_learnt_from_are_far();
+    narrow_leading_axes_keep_their_weight();
     codes_are_longer_where_vectors_vary_in_more_directions();
     vectors_that_are_all_alike_or_few_have_codes();
     more_dimensions_than_one_covariance_takes_are_coded();

@@ -53,6 +53,10 @@ void squared_distances_are_compared_by_their_ratio() {
     reach.finish();
     const WalkReach found = reach.at(16, 32);
     CHECK(close(found.expanded, 1.0) && found.slope == 1.0f && found.least == 0.001f);
+    CHECK(close(found.beyond(4.0f, 0.5f), 6.0));
+    CHECK(close(found.beyond(0.0001f, 2.0f), 0.0021));
+    CHECK(close(found.beyond(-7.0f, 2.0f), 0.002));  // as if it were 0
+    CHECK(close(WalkReach{}.beyond(-7.0f, 2.0f), -5.0));
 }
 
 void walks_that_found_too_little_tell_nothing() {

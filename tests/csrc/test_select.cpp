@@ -46,6 +46,29 @@ void no_more_than_half_of_the_links_are_such() {
     CHECK(selected(Metric::l2, line, 4) == (Points{1.0f, -2.0f}));
 }
 
+// Directions from the node's, in the plane: at angles between 0 and a right one.
+std::vector<float> angles_selected(Metric metric, const std::vector<float>& angles) {
+    Storage storage(Quantiser(2, metric, simd::ElementType::f32));
+    storage.reserve(angles.size());
+    std::vector<Candidate> candidates;
+    for (std::size_t i = 0; i < angles.size(); ++i) {
+        const float vector[2] = {std::cos(angles[i]), std::sin(angles[i])};
+        candidates.push_back({-vector[0], put(storage, i, vector)});
+    }
+    std::vector<Slot> slots;
+    SearchContext context;
+    select_neighbours(storage, candidates, 8, slots, context);
+    std::vector<float> out;
+    for (const Slot slot : slots) out.push_back(angles[slot]);
+    return out;
+}
+
+void angles_are_as_distances_but_inner_products_are_not() {
+    const Points angles{0.1f, 0.2f, 0.3f, 0.7f};
+    CHECK(angles_selected(Metric::cosine, angles) == (Points{0.1f, 0.7f}));
+    CHECK(angles_selected(Metric::ip, angles) == (Points{0.1f}));
+}
+
 void copies_are_selected_once() {
     CHECK(selected(Metric::l2, {1.0f, 1.0f, 1.0f, -3.0f, -3.0f}, 16) == (Points{1.0f, -3.0f}));
 }
@@ -55,6 +78,7 @@ void copies_are_selected_once() {
 int main() {
     few_links_are_joined_by_some_that_lie_a_little_behind_others();
     no_more_than_half_of_the_links_are_such();
+    angles_are_as_distances_but_inner_products_are_not();
     copies_are_selected_once();
     return check_result();
 }

@@ -127,6 +127,19 @@ void errors_are_as_large_as_said_for_vectors_that_are_regular() {
     }
 }
 
+void deviations_grow_with_a_query_as_its_keys_do() {
+    constexpr std::size_t kDim = 96;
+    const Rounded rounded(kDim, Metric::ip, make_vectors(20, kDim, 1));
+    std::vector<float> query = make_vectors(1, kDim, 2);
+    const Rounded::Keys usual = rounded.all(query.data(), {3, 9});
+    for (float& x : query) x *= 1000.0f;
+    const Rounded::Keys longer = rounded.all(query.data(), {3, 9});
+    for (std::size_t i = 0; i < 2; ++i) {
+        const float times = longer.deviations[i] / usual.deviations[i];
+        CHECK(times > 990.0f && times < 1010.0f);
+    }
+}
+
 void equal_components_are_off_by_the_query_alone() {
     const Rounded rounded(10, Metric::ip, std::vector<float>(10, 0.75f));
     const std::vector<float> query(10, 2.0f);
@@ -153,6 +166,7 @@ int main() {
     keys_are_near_those_of_the_vectors();
     a_vector_is_told_from_its_neighbours_however_far_from_zero();
     errors_are_as_large_as_said_for_vectors_that_are_regular();
+    deviations_grow_with_a_query_as_its_keys_do();
     equal_components_are_off_by_the_query_alone();
     rows_follow_their_slots_and_can_be_wiped();
     return check_result();
