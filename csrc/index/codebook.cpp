@@ -42,10 +42,10 @@ void Codebook::centre(const float* vector, CodeScratch& scratch) const {
 }
 
 void Codebook::split(float* centred, float* along) const {
-    const float* axis = leading_rows_.data();
-    for (std::size_t a = 0; a < leading(); ++a, axis += dim_) {
-        dots(centred, axis, dim_, 1, dim_, along + a);
-        for (std::size_t i = 0; i < dim_; ++i) centred[i] -= along[a] * axis[i];
+    const float* const end = leading_rows_.data() + leading_rows_.size();
+    for (const float* axis = leading_rows_.data(); axis != end; axis += dim_, ++along) {
+        dots(centred, axis, dim_, 1, dim_, along);
+        for (std::size_t i = 0; i < dim_; ++i) centred[i] -= *along * axis[i];
     }
 }
 
@@ -65,7 +65,8 @@ Code Codebook::encode(const float* vector, std::uint8_t* code, CodeScratch& scra
     float along[kMaxLeading];
     split(scratch.centred.data(), along);
     double leading_bias = 0.0;
-    for (std::size_t a = 0; a < leading(); ++a, code += sizeof(std::int16_t)) {
+    const std::size_t leading = this->leading();
+    for (std::size_t a = 0; a < leading; ++a, code += sizeof(std::int16_t)) {
         const float wanted = along[a] / leading_unit_;
         const auto steps =
             static_cast<std::int16_t>(std::lrint(std::clamp(wanted, -kLargest, kLargest)));
@@ -118,12 +119,12 @@ WalkQuery Codebook::query(const float* vector, const WalkKernels& kernels,
     scratch.projected.resize(axes());
     const float* from = vector;
     float along[kMaxLeading];
-    double norm2 = 0.0;
+    float rest2 = 0.0f;
     if (metric_ == Metric::l2) {
         centre(vector, scratch);
         split(scratch.centred.data(), along);
-        norm2 = squared_length(scratch.centred);
         from = scratch.centred.data();
+        dots(from, from, dim_, 1, dim_, &rest2);
     }
     // In few dimensions rounding tells more, and saves nothing.
     if (constexpr std::size_t kFew = 64; dim_ <= kFew) {
@@ -143,13 +144,15 @@ WalkQuery Codebook::query(const float* vector, const WalkKernels& kernels,
     query.offset *= factor_unit_;
     // |x - q|^2 less what the codes say: -2 <x, q> along the leading axes, and |q|^2. What rounding
     // a weight does to a vector like the query is taken off again.
+    const std::size_t leading = this->leading();
+    double norm2 = rest2;
     float weights[kMaxLeading], widest = 0.0f;
-    for (std::size_t a = 0; a < leading(); ++a) {
+    for (std::size_t a = 0; a < leading; ++a) {
         weights[a] = -2.0f * along[a] * leading_unit_;
         widest = std::max(widest, std::fabs(weights[a]));
     }
     query.unit = widest / static_cast<float>(kMostWeight);
-    for (std::size_t a = 0; a < leading(); ++a) {
+    for (std::size_t a = 0; a < leading; ++a) {
         const float steps = query.unit > 0.0f ? weights[a] / query.unit : 0.0f;
         query.weights[a] = static_cast<std::int16_t>(std::lrint(
             std::clamp(steps, static_cast<float>(-kMostWeight), static_cast<float>(kMostWeight))));

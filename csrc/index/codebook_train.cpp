@@ -92,6 +92,7 @@ void Codebook::train(std::vector<float> sample) {
 void Codebook::scale_rests(std::span<float> centred) {
     constexpr float kRoom = 1.25f;  // for coordinates beyond those of the sample
     const std::size_t count = centred.size() / dim_;
+    const std::size_t leading = this->leading();
     float widest = 0.0f;
     std::vector<double> lengths;
     float along[kMaxLeading];
@@ -99,7 +100,7 @@ void Codebook::scale_rests(std::span<float> centred) {
         const std::span<float> vector = centred.subspan(i * dim_, dim_);
         const double whole2 = squared_length(vector);
         split(vector.data(), along);
-        for (std::size_t a = 0; a < leading(); ++a) widest = std::max(widest, std::fabs(along[a]));
+        for (std::size_t a = 0; a < leading; ++a) widest = std::max(widest, std::fabs(along[a]));
         const double rest2 = squared_length(vector);
         const bool is_noise = !(rest2 > kNoise * whole2);
         const double length = std::sqrt(rest2);
@@ -131,6 +132,7 @@ std::vector<float> Codebook::coordinates(std::span<const float> sample,
     return out;
 }
 
+// Notes how near vectors lie, too.
 Division Codebook::divide_sample(std::span<const float> sample,
                                  std::span<const PrincipalAxes> found) {
     const std::size_t count = sample.size() / dim_;
@@ -170,10 +172,10 @@ void Codebook::choose_axes(std::span<const float> sample) {
     std::size_t at = 0;
     for (std::size_t s = 0; s < found.size(); ++s) {
         const std::span<const double> shares(division.bits.data() + at, found[s].variances.size());
+        Stretch stretch = stretch_at(s);
         for (std::size_t a = 0; a < division.leading.size(); ++a) {
             const std::size_t axis = division.leading[a] - at;  // of those of this stretch
             if (axis >= shares.size()) continue;
-            const Stretch stretch = stretch_at(s);
             std::copy_n(&found[s].axes[axis * stretch.dims], stretch.dims,
                         &leading_rows_[a * dim_ + stretch.first]);
         }
@@ -184,7 +186,6 @@ void Codebook::choose_axes(std::span<const float> sample) {
         const std::size_t own_groups = std::min(
             {static_cast<std::size_t>(owed / kGroupBits + 0.5), used, groups - group_ends_.size()});
         owed -= kGroupBits * static_cast<double>(own_groups);
-        Stretch stretch = stretch_at(s);
         const std::vector<std::size_t> group = pack_evenly(shares, own_groups);
         const std::size_t before = axes();
         for (std::size_t g = 0; g < own_groups; ++g) {

@@ -11,8 +11,7 @@ namespace {
 
 constexpr std::size_t kMaxStarts = 256;
 // Four-bit rows are kept beside codes where stored rows are so many times as long: else a search
-// takes no less by reading them first (float16 of 128 dimensions: 3.4 times as long, and no
-// quicker).
+// takes no less by reading them first.
 constexpr double kWorthRefining = 3.5;
 constexpr std::size_t kSurveyed = 10, kFewest = kSurveyed + 2;  // nearest; vectors of a survey
 
@@ -25,9 +24,7 @@ CodedGraph::CodedGraph(const Quantiser& quantiser, const Params& params)
     Sq4 refined(quantiser.dim(), quantiser.metric());
     const double shorter =
         static_cast<double>(quantiser.row_bytes()) / static_cast<double>(refined.row_bytes());
-    if (rounded_ || shorter > kWorthRefining) {
-        refined_ = std::move(refined);
-    }
+    if (rounded_ || shorter > kWorthRefining) refined_ = std::move(refined);
 }
 
 void CodedGraph::train(const Storage& storage, std::span<const Slot> slots, unsigned threads) {

@@ -92,8 +92,8 @@ void Codes::pack(std::byte* row, const RowLayout& layout, std::span<const Slot> 
     std::byte* block = row + layout.ids_bytes();
     for (std::size_t first = 0; first < layout.blocks * kBlock; first += kBlock) {
         auto* factors = reinterpret_cast<std::uint16_t*>(block);
-        auto* biases = reinterpret_cast<float*>(block + layout.factors_bytes());
-        std::byte* leading = block + layout.factors_bytes() + layout.biases_bytes();
+        auto* biases = reinterpret_cast<float*>(block + layout.biases_at());
+        std::byte* leading = block + layout.leading_at();
         auto* codes = reinterpret_cast<std::uint8_t*>(block + layout.codes_at());
         std::memset(block, 0, layout.block_bytes());
         for (std::size_t i = 0; i < kBlock; ++i, ++ids) {

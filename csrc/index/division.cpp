@@ -10,7 +10,6 @@
 namespace llmspell::index {
 namespace {
 
-constexpr double kAxesShare = 2.7;  // axes for each group, at most
 // What the best code of its length would leave of a vector, in squared distances between vectors
 // and their nearest: what is wanted is told apart from what lies beside it. With this, a walk on
 // real embeddings reads about as much as it would with half or twice the groups: fewer, longer
@@ -73,7 +72,7 @@ std::vector<double> most_varying(std::vector<double> variances, std::size_t coun
 
 Division in_groups(std::vector<std::size_t> leading, std::span<const double> variances,
                    std::size_t groups) {
-    const auto axes = static_cast<std::size_t>(static_cast<double>(groups) * kAxesShare);
+    const auto axes = static_cast<std::size_t>(static_cast<double>(groups) * kAxesPerGroup);
     const std::vector<double> counted = most_varying({variances.begin(), variances.end()}, axes);
     return {std::move(leading), share_bits(counted, kGroupBits * static_cast<double>(groups)),
             groups};

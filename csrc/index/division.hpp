@@ -9,6 +9,7 @@
 namespace llmspell::index {
 
 inline constexpr double kGroupBits = 4.0;
+inline constexpr double kAxesPerGroup = 2.7;  // at most
 // What is left of a vector's squared length is the error of sums in float32, where it is less.
 inline constexpr double kNoise = 1e-6;
 

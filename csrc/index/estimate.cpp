@@ -5,6 +5,7 @@
 
 #include "base/heap.hpp"
 #include "index/coded.hpp"
+#include "index/division.hpp"
 #include "index/graph.hpp"
 #include "index/types.hpp"
 
@@ -14,7 +15,6 @@ namespace {
 // Of Graph for each slot, besides rows: degree, changed or not, level, parent.
 constexpr double kSlotBytes = 2 + 1.0 / 8 + 1 + 4;
 constexpr std::size_t kContextBytes = std::size_t{16} << 10;  // of SearchContext, besides visited
-constexpr double kAxesPerGroup = 2.7;                         // at most; see Codebook
 
 std::size_t bytes_of(double bytes) { return static_cast<std::size_t>(bytes); }
 

@@ -56,9 +56,10 @@ struct RowLayout {
     std::size_t factors_bytes() const noexcept { return kBlock * sizeof(std::uint16_t); }
     std::size_t biases_bytes() const noexcept { return has_bias ? kBlock * sizeof(float) : 0; }
     std::size_t leading_bytes() const noexcept { return leading * kBlock * sizeof(std::int16_t); }
-    std::size_t codes_at() const noexcept {  // in a block
-        return factors_bytes() + biases_bytes() + leading_bytes();
-    }
+    // In a block; the factors are its first.
+    std::size_t biases_at() const noexcept { return factors_bytes(); }
+    std::size_t leading_at() const noexcept { return biases_at() + biases_bytes(); }
+    std::size_t codes_at() const noexcept { return leading_at() + leading_bytes(); }
     std::size_t block_bytes() const noexcept { return codes_at() + groups * kGroupBytes; }
     std::size_t bytes() const noexcept { return ids_bytes() + blocks * block_bytes(); }
     // How many times four bits a code has, those of its coordinates included.

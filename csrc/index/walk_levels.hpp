@@ -21,9 +21,8 @@ struct Range {
 // Of a block of a row under l2.
 struct BlockParts {
     BlockParts(const RowLayout& layout, const std::byte* block)
-        : biases(reinterpret_cast<const float*>(block + layout.factors_bytes())),
-          leading(reinterpret_cast<const std::int16_t*>(block + layout.factors_bytes() +
-                                                        layout.biases_bytes())) {}
+        : biases(reinterpret_cast<const float*>(block + layout.biases_at())),
+          leading(reinterpret_cast<const std::int16_t*>(block + layout.leading_at())) {}
 
     const float* biases;
     const std::int16_t* leading;

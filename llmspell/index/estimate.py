@@ -68,7 +68,7 @@ def estimate_memory(
     if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MAX_VECTORS:
         raise InputError(f"n must be an int from 0 to {MAX_VECTORS}, got {n!r}")
     groups = MAX_CODE_GROUPS if code_groups is None else code_groups
-    if type(groups) is not int or groups not in range(0, MAX_CODE_GROUPS + 1, 4):
+    if isinstance(groups, bool) or not isinstance(groups, int) or groups not in _CODE_GROUPS:
         raise InputError(
             f"code_groups must be a multiple of 4 from 0 to {MAX_CODE_GROUPS}, got {groups!r}"
         )
@@ -84,3 +84,6 @@ def estimate_memory(
         code_groups=groups,
     )
     return MemoryEstimate(built=IndexMemory(**built), grown=grown, peak=peak)
+
+
+_CODE_GROUPS = range(0, MAX_CODE_GROUPS + 1, 4)

@@ -42,15 +42,15 @@ struct Coded {
         AlignedArray<std::byte> starts, rows;
         rows.resize(count * row_bytes);
         std::memset(rows.data(), 0xff, rows.size());
+        starts.resize(row_bytes);
+        const WalkQuery tables = codes.query(query, scratch);
         std::vector<float> keys(count);
         for (Slot slot = 0; slot < count; ++slot) {
-            starts.resize(row_bytes);
             codes.pack(starts.data(), codes.layout(), std::span(&slot, 1));
             WalkPool pool;
             pool.reset(1, 1);
             codes.kernels().walk({starts.data(), row_bytes, codes.layout()}, 1,
-                                 {rows.data(), row_bytes, codes.layout()},
-                                 codes.query(query, scratch), pool);
+                                 {rows.data(), row_bytes, codes.layout()}, tables, pool);
             CHECK(pool.size == 1 && pool.slots()[0] == slot);
             keys[slot] = as_float(pool.keys()[0] & ~WalkPool::kFlags);
         }
