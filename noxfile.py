@@ -59,7 +59,7 @@ def cpp(session: nox.Session, preset: str) -> None:
     install(session, "cmake>=3.24")
     session.run("cmake", "--preset", preset, external=True)
     session.run("cmake", "--build", "--preset", preset, "--parallel", PROCESSORS, external=True)
-    session.run("ctest", "--preset", preset, external=True)
+    session.run("ctest", "--preset", preset, "--parallel", PROCESSORS, external=True)
 
 
 @nox.session

@@ -37,8 +37,8 @@ class StreamWorker(Worker):
         self._rows: NDArray[np.int64] = np.load(rows)
         self._ids = np.arange(len(self._rows))
         self._next = len(self._rows)
-        first = self._base[self._rows]
         self._before = resident()
+        first = self._base[self._rows]
         wall, cpu = time.perf_counter(), time.process_time()
         self.peer.build(first)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

@@ -13,7 +13,7 @@ namespace {
 
 // A search comes to a hundred blocks when all are new to it: they are small, so that the first one
 // takes little longer than others, and large beside their checksums.
-constexpr std::size_t kBlockBytes = std::size_t{16} << 10;
+constexpr std::size_t kBlockBytes = std::size_t{4} << 10;
 
 }  // namespace
 
@@ -37,14 +37,14 @@ std::vector<std::uint32_t> BlockGuard::checksums(const Rows& rows) {
     return out;
 }
 
-BlockGuard::BlockGuard(std::string name, const Rows& rows, std::vector<std::uint32_t> checksums,
-                       Sound sound)
+BlockGuard::BlockGuard(std::string name, const Rows& rows,
+                       std::shared_ptr<const std::uint32_t> checksums, Sound sound)
     : name_(std::move(name)),
       rows_(rows),
       shift_(static_cast<unsigned>(std::countr_zero(rows_per_block(rows.row_bytes)))),
       checksums_(std::move(checksums)),
       sound_(std::move(sound)),
-      checked_((checksums_.size() + 63) / 64) {}
+      checked_((blocks(rows.row_bytes, rows.count) + 63) / 64) {}
 
 void BlockGuard::check(std::size_t first, std::size_t count) const {
     if (count == 0) return;
@@ -62,7 +62,7 @@ void BlockGuard::check_block(std::size_t block) const {
         file_->read(first, end - first, of_file.data());
         data = of_file.data();
     }
-    bool holds = crc32c(data, (end - first) * rows_.row_bytes) == checksums_[block];
+    bool holds = crc32c(data, (end - first) * rows_.row_bytes) == checksums_.get()[block];
     const char* what = holds ? " holds what no index writes" : " fails its checksum";
     for (std::size_t row = first; holds && sound_ && row < end; ++row, data += rows_.row_bytes) {
         holds = sound_(row, data);

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,7 +36,7 @@ class BlockGuard {
     static std::size_t blocks(std::size_t row_bytes, std::size_t count) noexcept;
 
     // `name` is for messages. One checksum for each block.
-    BlockGuard(std::string name, const Rows& rows, std::vector<std::uint32_t> checksums,
+    BlockGuard(std::string name, const Rows& rows, std::shared_ptr<const std::uint32_t> checksums,
                Sound sound);
 
     // Blocks to check are read from a file of the same rows, so as not to touch theirs.
@@ -60,7 +61,7 @@ class BlockGuard {
     Rows rows_;
     const RowFile* file_ = nullptr;
     unsigned shift_;
-    std::vector<std::uint32_t> checksums_;
+    std::shared_ptr<const std::uint32_t> checksums_;
     Sound sound_;
     mutable std::vector<std::atomic<std::uint64_t>> checked_;  // a bit for each block
 };

@@ -262,7 +262,11 @@ int level_of(Label label, const Params& params) noexcept {
 void add_nodes(const Storage& storage, Graph& graph, const Params& params,
                std::span<const Slot> slots) {
     graph.resize(storage.slots());
-    for (const Slot slot : slots) graph.add_node(slot, level_of(storage.label(slot), params));
+    const auto level = [&](Slot slot) { return level_of(storage.label(slot), params); };
+    std::size_t rows = 0;
+    for (const Slot slot : slots) rows += static_cast<std::size_t>(level(slot));
+    graph.reserve_rows(rows);
+    for (const Slot slot : slots) graph.add_node(slot, level(slot));
 }
 
 void link_nodes(const Storage& storage, Graph& graph, const Params& params,

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/heap.hpp"
 #include "index/coded.hpp"
 #include "index/division.hpp"
 #include "index/graph.hpp"
@@ -14,6 +13,7 @@ namespace {
 
 // Of Graph for each slot, besides rows: degree, changed or not, level, parent.
 constexpr double kSlotBytes = 2 + 1.0 / 8 + 1 + 4;
+constexpr double kUpperBytes = sizeof(std::uint32_t);  // and where its rows above layer 0 are
 constexpr std::size_t kContextBytes = std::size_t{16} << 10;  // of SearchContext, besides visited
 
 std::size_t bytes_of(double bytes) { return static_cast<std::size_t>(bytes); }
@@ -25,7 +25,7 @@ double upper_row_bytes(const Params& params) {
     for (std::size_t level = 1; level <= kMaxLevel; ++level) {
         reaching /= params.m;
         const double only = reaching * (1.0 - 1.0 / params.m);
-        total += only * static_cast<double>(heap_bytes(level * (params.m + 1) * sizeof(Slot)));
+        total += only * static_cast<double>(level * (params.m + 1) * sizeof(Slot));
     }
     return total;
 }
@@ -91,9 +91,9 @@ MemoryEstimate estimate_memory(std::size_t count, std::size_t dim, Metric metric
             built.scratch += count * sizeof(std::uint16_t);  // of visited nodes
         }
         bottom = static_cast<double>(graph.row_bytes());
-        per_slot = kSlotBytes + sizeof(void*);
+        per_slot = kSlotBytes + kUpperBytes;
         built.bottom_layer = bytes_of(n * (bottom + kSlotBytes));
-        built.upper_layers = bytes_of(n * (upper_row_bytes(params) + sizeof(void*)));
+        built.upper_layers = bytes_of(n * (upper_row_bytes(params) + kUpperBytes));
         largest = std::max(largest, n * bottom);
     }
     const double arrays =

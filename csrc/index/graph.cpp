@@ -20,7 +20,10 @@ std::size_t row_size(std::size_t bytes) { return (bytes + kLine - 1) / kLine * k
 }  // namespace
 
 Graph::Graph(std::uint32_t m, std::uint32_t max_neighbors) noexcept
-    : m_(m), max_neighbors_(max_neighbors), row_bytes_(row_size(max_neighbors * sizeof(Slot))) {}
+    : m_(m),
+      max_neighbors_(max_neighbors),
+      row_bytes_(row_size(max_neighbors * sizeof(Slot))),
+      upper_(m) {}
 
 std::size_t Graph::row_bytes_for(std::size_t bytes) const noexcept {
     return row_size(std::max(bytes, max_neighbors_ * sizeof(Slot)));
@@ -69,6 +72,7 @@ void Graph::resize(std::size_t slots) {
         counts_.reserve(grown);
         parents_.reserve(grown);
         levels_.reserve(grown);
+        upper_.reserve(grown);
     }
     counts_.resize(slots);
     changed_.resize((slots + 63) / 64);
@@ -86,26 +90,18 @@ std::size_t Graph::bytes() const noexcept {
 
 std::size_t Graph::mapped_bytes() const noexcept {
     return bottom_.mapped_bytes() + parents_.mapped_bytes() + levels_.mapped_bytes() +
-           counts_.mapped_bytes();
-}
-
-std::size_t Graph::upper_bytes() const noexcept {
-    std::size_t total = held_bytes(upper_);
-    for (const std::int8_t level : levels_) {
-        if (level > 0) total += heap_bytes(static_cast<std::size_t>(level) * upper_row_bytes());
-    }
-    return total;
+           counts_.mapped_bytes() + upper_.mapped_bytes();
 }
 
 void Graph::add_node(Slot slot, int level) {
-    if (level > 0) upper_[slot] = std::make_unique<Slot[]>(std::size_t(level) * (m_ + 1));
+    if (level > 0) upper_.add(slot, level);
     levels_[slot] = static_cast<std::int8_t>(level);
     set_links(slot, 0, {});
     set_parent(slot, kNoSlot);
 }
 
 void Graph::remove_node(Slot slot) noexcept {
-    upper_[slot].reset();
+    if (level(slot) > 0) upper_.remove(slot, level(slot));
     levels_[slot] = -1;
     std::memset(bottom_row(slot), 0xff,
                 row_bytes_);  // what lay by its links told of its neighbours
@@ -122,7 +118,7 @@ void Graph::set_links(Slot slot, int level, std::span<const Slot> links,
     std::atomic_ref<std::uint64_t>(changed_[slot / 64])
         .fetch_or(std::uint64_t{1} << (slot % 64), std::memory_order_relaxed);
     if (level > 0) {
-        Slot* row = upper_row(slot, level);
+        Slot* row = upper_.row(slot, level);
         versions_.begin_write(slot);
         racing_write(row + 1, links.data(), links.size_bytes());
         std::atomic_ref<Slot>(*row).store(static_cast<Slot>(links.size()),
@@ -158,7 +154,7 @@ std::size_t Graph::copy_now(Slot slot, int level, Slot* out) const noexcept {
             count = degree(slot);
             racing_read(out, places(slot), count * sizeof(Slot));
         } else {
-            const Slot* row = upper_row(slot, level);
+            const Slot* row = upper_.row(slot, level);
             count = std::atomic_ref<Slot>(const_cast<Slot&>(*row)).load(std::memory_order_acquire);
             racing_read(out, row + 1, count * sizeof(Slot));
         }

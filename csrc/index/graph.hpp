@@ -3,8 +3,8 @@
 //
 // Layer 0 is one array of rows: max_neighbors places, for links and behind them extras, nodes near
 // by that a walk may look at where it reads the whole row anyway; kNoSlot where there is none. The
-// rest of a row is its owner's, to hold what belongs to the places. A node of level L > 0 has L
-// rows of a count and m slots for the layers above.
+// rest of a row is its owner's, to hold what belongs to the places. Those of the layers above are
+// UpperRows.
 //
 // A row is changed as a whole: copy_links and the walk by codes read it beside writers, and get it
 // as it was at some moment. All other readers of links need writers to stay away, and writers of
@@ -14,7 +14,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <thread>
 #include <vector>
@@ -23,6 +22,7 @@
 #include "base/racing.hpp"
 #include "index/block_guard.hpp"
 #include "index/params.hpp"
+#include "index/upper_rows.hpp"
 
 namespace llmspell::index {
 
@@ -46,13 +46,14 @@ class Graph {
 
     Graph(std::uint32_t m, std::uint32_t max_neighbors) noexcept;
 
-    void reserve(std::size_t slots);  // room for as many
+    void reserve(std::size_t slots);                                    // room for as many
+    void reserve_rows(std::size_t more) { upper_.reserve_rows(more); }  // above layer 0
     void resize(std::size_t slots);
     void clear() noexcept;
     std::size_t slots() const noexcept { return levels_.size(); }
     std::size_t bytes() const noexcept;
-    std::size_t upper_bytes() const noexcept;   // of these, for layers above 0
-    std::size_t mapped_bytes() const noexcept;  // besides, of a file
+    std::size_t upper_bytes() const noexcept { return upper_.bytes(); }  // of these
+    std::size_t mapped_bytes() const noexcept;                           // besides, of a file
 
     bool empty() const noexcept { return entry() == kNoSlot; }
     Top top() const noexcept {
@@ -74,7 +75,7 @@ class Graph {
     }
     std::span<const Slot> links(Slot slot, int level) const noexcept {
         if (level == 0) return {places(slot), counts_[slot]};
-        const Slot* row = upper_row(slot, level);
+        const Slot* row = upper_.row(slot, level);
         return {row + 1, row[0]};
     }
     std::size_t degree(Slot slot) const noexcept {  // on layer 0, beside writers
@@ -148,7 +149,7 @@ class Graph {
         AlignedArray<std::uint16_t> counts;
         AlignedArray<std::int8_t> levels;
         AlignedArray<Slot> parents;
-        std::span<const Slot> upper;
+        AlignedArray<Slot> upper;
         Slot entry = kNoSlot;
         int max_level = -1;
     };
@@ -169,12 +170,8 @@ class Graph {
   private:
     std::size_t copy_now(Slot slot, int level, Slot* out) const noexcept;
     std::byte* bottom_row(Slot slot) noexcept { return bottom_.data() + slot * row_bytes_; }
-    std::size_t upper_row_bytes() const noexcept { return (m_ + 1) * sizeof(Slot); }
     const Slot* places(Slot slot) const noexcept {
         return reinterpret_cast<const Slot*>(bottom_row(slot));
-    }
-    Slot* upper_row(Slot slot, int level) const noexcept {
-        return upper_[slot].get() + std::size_t(level - 1) * (m_ + 1);
     }
     void set_parent(Slot slot, Slot parent) noexcept {
         std::atomic_ref<Slot>(parents_[slot]).store(parent, std::memory_order_relaxed);
@@ -189,7 +186,7 @@ class Graph {
     AlignedArray<std::uint16_t> counts_;  // links on layer 0
     std::vector<std::uint64_t> changed_;  // a bit for each slot
     AlignedArray<std::int8_t> levels_;    // -1: not in the graph
-    std::vector<std::unique_ptr<Slot[]>> upper_;
+    UpperRows upper_;
     AlignedArray<Slot> parents_;         // the root is its own; kNoSlot: none
     const BlockGuard* guard_ = nullptr;  // of rows of layer 0 that were mapped
     alignas(8) Top top_{kNoSlot, -1};

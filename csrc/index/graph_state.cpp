@@ -13,6 +13,9 @@ Graph Graph::renumbered(const std::vector<Slot>& moved, std::size_t live) const 
     fresh.resize(live);
     fresh.beside_ = beside_;
     fresh.beside_bytes_ = beside_bytes_;
+    std::size_t rows = 0;
+    for (const std::int8_t level : levels_) rows += std::size_t(std::max<int>(level, 0));
+    fresh.reserve_rows(rows);
     for (Slot slot = 0; slot < moved.size(); ++slot) {
         if (moved[slot] == kNoSlot) continue;
         const Slot to = moved[slot];
@@ -26,9 +29,9 @@ Graph Graph::renumbered(const std::vector<Slot>& moved, std::size_t live) const 
         for (std::size_t i = 0; i < max_neighbors_ && places[i] != kNoSlot; ++i) {
             places[i] = moved[places[i]];
         }
-        if (level > 0) fresh.upper_[to] = std::make_unique<Slot[]>(std::size_t(level) * (m_ + 1));
+        if (level > 0) fresh.upper_.add(to, level);
         for (int l = 1; l <= level; ++l) {
-            Slot* row = fresh.upper_row(to, l);
+            Slot* row = fresh.upper_.row(to, l);
             for (const Slot target : links(slot, l)) row[++row[0]] = moved[target];
         }
     }
@@ -40,8 +43,8 @@ std::vector<Slot> Graph::upper_rows() const {
     std::vector<Slot> rows;
     for (Slot slot = 0; slot < slots(); ++slot) {
         if (level(slot) <= 0) continue;
-        const Slot* first = upper_[slot].get();
-        rows.insert(rows.end(), first, first + std::size_t(level(slot)) * (m_ + 1));
+        const Slot* first = upper_.row(slot, 1);
+        rows.insert(rows.end(), first, first + std::size_t(level(slot)) * upper_.row_slots());
     }
     return rows;
 }
@@ -54,33 +57,26 @@ bool Graph::restore(Arrays arrays, std::size_t row_bytes) {
     levels_ = std::move(arrays.levels);
     parents_ = std::move(arrays.parents);
     changed_.assign((count + 63) / 64, 0);
-    upper_.clear();
-    upper_.resize(count);
+    if (!upper_.restore(std::move(arrays.upper), levels_)) return false;
     set_entry(arrays.entry, arrays.max_level);
     const auto [entry, top] = this->top();
     if (entry >= count || top < 0 || level(entry) != top) return false;
-    std::span<const Slot> left = arrays.upper;
+    const bool full = std::none_of(levels_.begin(), levels_.end(), [](int l) { return l < 0; });
     for (Slot slot = 0; slot < count; ++slot) {
         const int level = levels_[slot];
         if (level < -1 || level > top || level > kMaxLevel) return false;
         if (level < 0) continue;
         const Slot up = parents_[slot];
         if (counts_[slot] > max_neighbors_) return false;
-        if (up != kNoSlot && (up >= count || !contains(up))) return false;
-        if (level == 0) continue;
-        const std::size_t own = std::size_t(level) * (m_ + 1);
-        if (left.size() < own) return false;
-        upper_[slot] = std::make_unique_for_overwrite<Slot[]>(own);
-        std::copy_n(left.begin(), own, upper_[slot].get());
-        left = left.subspan(own);
+        if (up != kNoSlot && (up >= count || (!full && !contains(up)))) return false;
         for (int l = 1; l <= level; ++l) {
-            if (*upper_row(slot, l) > m_) return false;
+            if (*upper_.row(slot, l) > m_) return false;
             for (const Slot target : links(slot, l)) {
                 if (target >= count || this->level(target) < l || target == slot) return false;
             }
         }
     }
-    return left.empty();
+    return true;
 }
 
 bool Graph::sound_row(Slot slot, std::size_t count) const noexcept {

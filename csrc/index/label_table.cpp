@@ -84,10 +84,11 @@ bool LabelTable::restore(AlignedArray<Slot> entries, const std::uint8_t* live, s
     if (slots == 0) return count == 0 && entries_.size() == 0;
     if (entries_.size() < places_for(slots)) return false;  // so that there is a gap
     std::vector<bool> seen(slots);
+    const bool all_live = count == slots;
     std::size_t found = 0;
     for (const Slot slot : entries_) {
         if (slot == kNoSlot) continue;
-        if (slot >= slots || live[slot] == 0 || seen[slot]) return false;
+        if (slot >= slots || seen[slot] || (!all_live && live[slot] == 0)) return false;
         seen[slot] = true;
         ++found;
     }

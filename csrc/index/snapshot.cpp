@@ -5,7 +5,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <iterator>
-#include <optional>
+#include <memory>
 #include <utility>
 
 #include "base/memory.hpp"
@@ -75,17 +75,20 @@ class Sections {
     template <class T>
     BlockGuard* guard(Section section, const AlignedArray<T>& array, const char* what,
                       BlockGuard::Sound sound) {
-        if (!checksums_) checksums_ = take<std::uint32_t>(kChecksums);
+        if (!checksums_) {
+            checksums_ = std::make_shared<const AlignedArray<std::uint32_t>>(
+                take<std::uint32_t>(kChecksums));
+        }
         const std::size_t row_bytes = header_.sections[section].row_bytes;
         const auto slots = static_cast<std::size_t>(header_.slots);
         const std::size_t blocks = BlockGuard::blocks(row_bytes, slots);
         check_(blocks <= checksums_->size() - used_, "blocks without a checksum");
-        const std::uint32_t* first = checksums_->data() + used_;
+        const std::shared_ptr<const std::uint32_t> first(checksums_, checksums_->data() + used_);
         used_ += blocks;
         auto guard = std::make_unique<BlockGuard>(
             "snapshot " + path_ + ": " + what,
             BlockGuard::Rows{reinterpret_cast<const std::byte*>(array.data()), row_bytes, slots},
-            std::vector<std::uint32_t>(first, first + blocks), std::move(sound));
+            first, std::move(sound));
         if (!maps(section)) {
             guard->check_all();
             return nullptr;
@@ -116,7 +119,7 @@ class Sections {
     Mapping mapping_;
     FileHeader header_;
     Checker check_;
-    std::optional<AlignedArray<std::uint32_t>> checksums_;
+    std::shared_ptr<const AlignedArray<std::uint32_t>> checksums_;
     std::size_t used_ = 0;
 };
 
@@ -199,7 +202,6 @@ std::vector<std::unique_ptr<BlockGuard>> SnapshotReader::read_into(Storage& stor
         return std::move(sections.guards);
     }
 
-    const AlignedArray<Slot> upper = sections.take<Slot>(kUpper);
     const std::size_t row_bytes = file.sections[kBottom].row_bytes;
     check(row_bytes >= graph.row_bytes() && row_bytes % alignof(std::uint64_t) == 0,
           "a section has the wrong length");
@@ -207,7 +209,7 @@ std::vector<std::unique_ptr<BlockGuard>> SnapshotReader::read_into(Storage& stor
               {sections.take_rows<std::byte>(kBottom, row_bytes),
                sections.take<std::uint16_t>(kCounts, slots),
                sections.take<std::int8_t>(kLevels, slots), sections.take<Slot>(kParents, slots),
-               std::span(upper.data(), upper.size()), file.entry, file.max_level},
+               sections.take<Slot>(kUpper), file.entry, file.max_level},
               row_bytes),
           "levels, degrees and links do not match");
     for (Slot slot = 0; slot < slots; ++slot) {

@@ -15,7 +15,7 @@ namespace llmspell::index {
 static_assert(std::endian::native == std::endian::little, "the format is little-endian");
 
 inline constexpr char kMagic[8] = {'L', 'L', 'S', 'P', 'I', 'D', 'X', '\n'};
-inline constexpr std::uint32_t kVersion = 4;
+inline constexpr std::uint32_t kVersion = 5;
 inline constexpr std::size_t kAlignment = 4096;  // of sections, so that each can be mapped
 
 enum Section : std::size_t {

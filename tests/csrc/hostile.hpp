@@ -65,10 +65,10 @@ inline std::size_t section(const std::vector<char>& bytes, std::size_t i) {
     return static_cast<std::size_t>(get<std::uint64_t>(bytes, kSectionsAt + i * kExtent));
 }
 
-// Blocks are of 2^n rows, of 16 KiB at most, or of one.
+// Blocks are of 2^n rows, of 4 KiB at most, or of one.
 inline std::size_t block_bytes(std::size_t row_bytes) {
     std::size_t rows = 1;
-    while (2 * rows * row_bytes <= 16384) rows *= 2;
+    while (2 * rows * row_bytes <= 4096) rows *= 2;
     return rows * row_bytes;
 }
 
