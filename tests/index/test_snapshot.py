@@ -245,7 +245,7 @@ def test_file_of_another_kind_is_corrupt(tmp_path: Path, content: bytes) -> None
         Index.load(tmp_path / "index")
 
 
-@pytest.mark.parametrize("version", [0, 1, 2, 3, 5, 2**32 - 1])
+@pytest.mark.parametrize("version", [0, 1, 2, 3, 4, 6, 2**32 - 1])
 def test_other_versions_are_named(tmp_path: Path, version: int) -> None:
     _index(5).save(tmp_path / "index")
     content = bytearray((tmp_path / "index").read_bytes())
