@@ -9,6 +9,7 @@
 #include "index/access.hpp"
 #include "index/build.hpp"
 #include "index/index.hpp"
+#include "index/relink.hpp"
 
 namespace llmspell::index {
 
@@ -181,7 +182,8 @@ bool Index::add(Batch& batch, unsigned threads) {
     return true;
 }
 
-// A first graph is built aside, by the only change.
+// A first graph is built aside, by the only change. Where walks go by codes, which is quick, it is
+// built with half the width, and all nodes are linked again once all are there.
 void Index::build(Batch& batch, unsigned threads) {
     batch.try_claim();
     batch.stage();
@@ -192,16 +194,26 @@ void Index::build(Batch& batch, unsigned threads) {
     Graph graph(params_.m, params_.max_neighbors);
     graph.reserve(storage_.capacity());
     std::unique_ptr<CodedGraph> coded = rounded(slots, threads);
-    link_all(storage_, graph, params_, slots, threads, coded ? coded->rounded_rows() : nullptr);
-    if (coded) {
-        coded->train(storage_, slots, threads);
-        coded->attach(graph, threads);
+    if (coded) coded->train(storage_, slots, threads);
+    const bool twice = coded && coded->walks_rows();
+    Params first = params_;
+    if (twice) first.ef_construction = std::max(params_.m, params_.ef_construction / 2);
+    link_all(storage_, graph, first, slots, threads, coded ? coded->rounded_rows() : nullptr);
+    if (coded) coded->attach(graph, threads);
+    {
+        const ExclusiveStep step(*this);
+        graph_ = std::move(graph);
+        coded_.swap(coded);
+        has_graph_ = true;
+        batch.publish();
     }
-    const ExclusiveStep step(*this);
-    graph_ = std::move(graph);
-    coded_.swap(coded);
-    has_graph_ = true;
-    batch.publish();
+    if (!twice) return;
+    try {
+        relink(storage_, graph_, *coded_, params_, slots, threads, link_locks_,
+               [&] { return SharedEntry(writers_); });
+    } catch (const std::bad_alloc&) {
+        // What was added stands, with the links that it has.
+    }
 }
 
 bool Index::is_sparse() const noexcept {

@@ -5,49 +5,6 @@
 #include "index/select.hpp"
 
 namespace llmspell::index {
-namespace {
-
-bool holds(std::span<const Slot> slots, Slot wanted) {
-    return std::find(slots.begin(), slots.end(), wanted) != slots.end();
-}
-
-// Links go both ways where there is room, as a build leaves them.
-void link_back(Graph& graph, Slot from, Slot to, int level) {
-    const std::span<const Slot> there = graph.links(from, level);
-    if (there.size() >= graph.degree_limit(level) || holds(there, to)) return;
-    std::vector<Slot> links(there.begin(), there.end()), extras;
-    links.push_back(to);
-    if (level == 0) {
-        for (const Slot extra : graph.extras(from)) {
-            if (extra != to) extras.push_back(extra);
-        }
-    }
-    graph.set_links(from, level, links, extras);
-}
-
-// Gives a node the links chosen among `candidates`, and what it linked to before and lives, the
-// nearest first, as far as there is room: a node loses links to the deleted again and again, and
-// would end with few if it chose anew each time.
-void exchange_links(Graph& graph, const Params& params, Slot slot, int level,
-                    const std::vector<Candidate>& candidates, std::vector<Slot>& selected) {
-    const std::span<const Slot> there = graph.links(slot, level);
-    const std::vector<Slot> old(there.begin(), there.end());
-    const std::size_t chosen = selected.size();
-    for (const Candidate& candidate : candidates) {
-        if (selected.size() >= graph.degree_limit(level)) break;
-        if (holds(old, candidate.slot) && !holds(selected, candidate.slot)) {
-            selected.push_back(candidate.slot);
-        }
-    }
-    std::vector<Slot> kept = selected;
-    if (level == 0) graph.keep_children(slot, old, kept);
-    graph.set_links(slot, level, kept, choose_extras(candidates, kept, params));
-    for (const Slot other : std::span(selected).first(chosen)) {
-        if (!holds(old, other)) link_back(graph, other, slot, level);
-    }
-}
-
-}  // namespace
 
 Slot find_entry(const Storage& storage, const Graph& graph) {
     Slot best = kNoSlot;
@@ -124,9 +81,7 @@ bool Repair::mend(const Storage& storage, Graph& graph, const Params& params, Sl
 void Repair::bridge(const Storage& storage, Graph& graph, const Params& params, Slot slot,
                     int level) {
     gather(storage, graph, slot, level);
-    std::vector<Slot> selected;
-    select_neighbours(storage, context_.candidates, graph.degree_limit(level), selected, context_);
-    exchange_links(graph, params, slot, level, context_.candidates, selected);
+    exchange_links(storage, graph, params, slot, level, context_);
 }
 
 void Repair::renew_extras(const Storage& storage, Graph& graph, const Params& params, Slot slot) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace llmspell::index {
 namespace {
@@ -61,6 +62,25 @@ void add_diverse(const Storage& storage, const std::vector<Candidate>& candidate
     }
 }
 
+bool holds(std::span<const Slot> slots, Slot wanted) {
+    return std::find(slots.begin(), slots.end(), wanted) != slots.end();
+}
+
+// Links go both ways where there is room, as a build leaves them.
+void link_back(Graph& graph, Slot from, Slot to, int level, NodeLocks* locks) {
+    const NodeLock lock(locks, from);
+    const std::span<const Slot> there = graph.links(from, level);
+    if (there.size() >= graph.degree_limit(level) || holds(there, to)) return;
+    std::vector<Slot> links(there.begin(), there.end()), extras;
+    links.push_back(to);
+    if (level == 0) {
+        for (const Slot extra : graph.extras(from)) {
+            if (extra != to) extras.push_back(extra);
+        }
+    }
+    graph.set_links(from, level, links, extras);
+}
+
 }  // namespace
 
 void select_neighbours(const Storage& storage, std::vector<Candidate>& candidates,
@@ -80,11 +100,31 @@ std::vector<Slot> choose_extras(const std::vector<Candidate>& candidates,
     if (params.quantization != Quantization::pq) return extras;
     for (const Candidate& candidate : candidates) {
         if (links.size() + extras.size() >= params.max_neighbors) break;
-        if (std::find(links.begin(), links.end(), candidate.slot) == links.end()) {
-            extras.push_back(candidate.slot);
-        }
+        if (!holds(links, candidate.slot)) extras.push_back(candidate.slot);
     }
     return extras;
+}
+
+void exchange_links(const Storage& storage, Graph& graph, const Params& params, Slot slot,
+                    int level, SearchContext& context, NodeLocks* locks) {
+    std::vector<Slot> selected, fresh;
+    select_neighbours(storage, context.candidates, graph.degree_limit(level), selected, context);
+    {
+        const NodeLock lock(locks, slot);
+        const std::span<const Slot> there = graph.links(slot, level);
+        const std::vector<Slot> old(there.begin(), there.end());
+        std::copy_if(selected.begin(), selected.end(), std::back_inserter(fresh),
+                     [&](Slot other) { return !holds(old, other); });
+        for (const Candidate& candidate : context.candidates) {
+            if (selected.size() >= graph.degree_limit(level)) break;
+            if (holds(old, candidate.slot) && !holds(selected, candidate.slot)) {
+                selected.push_back(candidate.slot);
+            }
+        }
+        if (level == 0) graph.keep_children(slot, old, selected);
+        graph.set_links(slot, level, selected, choose_extras(context.candidates, selected, params));
+    }
+    for (const Slot other : fresh) link_back(graph, other, slot, level, locks);
 }
 
 }  // namespace llmspell::index

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "index/graph.hpp"
 #include "index/search.hpp"
 #include "index/storage.hpp"
 
@@ -21,5 +22,12 @@ void select_neighbours(const Storage& storage, std::vector<Candidate>& candidate
 // layer 0; none where walks don't read whole rows.
 std::vector<Slot> choose_extras(const std::vector<Candidate>& candidates,
                                 std::span<const Slot> links, const Params& params);
+
+// Gives a node the links chosen among context.candidates, the nearest first, and what of its former
+// ones is among these, as far as there is room: a node whose neighbours are deleted again and again
+// would end with few if it chose anew each time. Those it newly links to link back where they have
+// room. Where others link too, `locks` are theirs.
+void exchange_links(const Storage& storage, Graph& graph, const Params& params, Slot slot,
+                    int level, SearchContext& context, NodeLocks* locks = nullptr);
 
 }  // namespace llmspell::index

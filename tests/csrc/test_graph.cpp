@@ -3,10 +3,13 @@
 #include "index/graph.hpp"
 
 #include <algorithm>
+#include <limits>
+#include <numeric>
 #include <vector>
 
 #include "check.hpp"
 #include "index/build.hpp"
+#include "index/relink.hpp"
 #include "index/repair.hpp"
 #include "vectors.hpp"
 
@@ -250,6 +253,50 @@ void levels_do_not_depend_on_the_order() {
 
 }  // namespace
 
+// A node of a narrow build lacks links that a wide walk over the whole graph finds for it.
+void a_second_pass_finds_better_links() {
+    constexpr std::size_t kCount = 4000;
+    for (const unsigned threads : {1u, 4u}) {
+        Params params = params_of(8, 16);
+        params.quantization = Quantization::pq;
+        Params narrow = params;
+        narrow.ef_construction = 8;
+        Built built(narrow);
+        built.add(kCount, 3, threads);
+        std::vector<Slot> slots(kCount), nearest(kCount);
+        std::vector<std::byte> scratch;
+        std::vector<float> keys(kCount);
+        std::iota(slots.begin(), slots.end(), Slot{0});
+        const auto& storage = built.storage;
+        for (const Slot slot : slots) {
+            const Query query = storage.quantiser().query_of_row(storage.row(slot), scratch);
+            storage.keys(query, slots.data(), kCount, keys.data());
+            keys[slot] = std::numeric_limits<float>::infinity();
+            nearest[slot] =
+                static_cast<Slot>(std::min_element(keys.begin(), keys.end()) - keys.begin());
+        }
+        const auto without_nearest = [&] {
+            return std::count_if(slots.begin(), slots.end(), [&](Slot slot) {
+                const std::span<const Slot> links = built.graph.links(slot, 0);
+                return std::find(links.begin(), links.end(), nearest[slot]) == links.end();
+            });
+        };
+        CodedGraph coded(storage.quantiser(), params);
+        coded.train(storage, slots, threads);
+        CHECK(coded.walks_rows());
+        coded.attach(built.graph, threads);
+        const auto before = without_nearest();
+        LinkLocks locks;
+        Gate gate;
+        params.ef_construction = 100;
+        relink(storage, built.graph, coded, params, slots, threads, locks,
+               [&] { return SharedEntry(gate); });
+        CHECK(before > 100);
+        CHECK(without_nearest() < before / 10);
+        built.check();
+    }
+}
+
 int main() {
     a_build_reaches_every_node();
     single_additions_reach_every_node();
@@ -257,6 +304,7 @@ int main() {
     the_entry_may_go();
     all_may_go_and_others_come();
     renumbering_keeps_the_graph();
+    a_second_pass_finds_better_links();
     nothing_but_copies_is_reached_too();
     lost_nodes_are_linked_again();
     levels_do_not_depend_on_the_order();
