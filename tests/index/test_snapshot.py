@@ -56,7 +56,7 @@ def test_file_is_as_the_reference_describes_it(tmp_path: Path, quantization: Qua
     content = (tmp_path / "index").read_bytes()
     fields = struct.unpack_from("<8sIIIBBBB4IQQQQIiII", content)
     assert fields[0] == b"LLSPIDX\n"
-    assert fields[1] == 4
+    assert fields[1] == 5
     number = ("none", "pq", "sq4").index(quantization)
     assert fields[3:16] == (12, 0, 0, 1, number, 5, 10, 40, 100, 0, 3, 99, 100)
     entry, top, first_free, has_codes = fields[16:]
@@ -69,7 +69,7 @@ def test_file_is_as_the_reference_describes_it(tmp_path: Path, quantization: Qua
         parts[name], row_bytes[name] = content[offset : offset + length], row
     assert at == len(content)
     blocks = [
-        -(-100 // 2 ** int(np.log2(max(16_384 // row_bytes[name], 1))))
+        -(-100 // 2 ** int(np.log2(max(4_096 // row_bytes[name], 1))))
         for name in SECTIONS[9:]
         if parts[name]
     ]
