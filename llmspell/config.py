@@ -32,7 +32,7 @@ class IndexParams:
             arXiv:1603.09320, call it M).
         ef_construction: candidates kept while a vector is linked in, at least ``m``. Where all
             vectors of a first graph with ``quantization="pq"`` are linked twice, half as many the
-            first time.
+            first time and three quarters the second.
         ef_search: candidates kept while searching, where a search doesn't say.
         max_neighbors: links per node on the bottom layer, ``m`` to ``4 * m``; None means ``2 * m``.
         graph_threshold: an index of fewer vectors answers exactly, by a sweep over all of them.

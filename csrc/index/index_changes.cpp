@@ -183,7 +183,8 @@ bool Index::add(Batch& batch, unsigned threads) {
 }
 
 // A first graph is built aside, by the only change. Where walks go by codes, which is quick, it is
-// built with half the width, and all nodes are linked again once all are there.
+// built with half the width, and all nodes are linked again once all are there, with three
+// quarters of it.
 void Index::build(Batch& batch, unsigned threads) {
     batch.try_claim();
     batch.stage();
@@ -196,8 +197,9 @@ void Index::build(Batch& batch, unsigned threads) {
     std::unique_ptr<CodedGraph> coded = rounded(slots, threads);
     if (coded) coded->train(storage_, slots, threads);
     const bool twice = coded && coded->walks_rows();
+    const auto at_least_m = [&](std::uint32_t width) { return std::max(params_.m, width); };
     Params first = params_;
-    if (twice) first.ef_construction = std::max(params_.m, params_.ef_construction / 2);
+    if (twice) first.ef_construction = at_least_m(params_.ef_construction / 2);
     link_all(storage_, graph, first, slots, threads, coded ? coded->rounded_rows() : nullptr);
     if (coded) coded->attach(graph, threads);
     {
@@ -209,7 +211,8 @@ void Index::build(Batch& batch, unsigned threads) {
     }
     if (!twice) return;
     try {
-        relink(storage_, graph_, *coded_, params_, slots, threads, link_locks_,
+        relink(storage_, graph_, *coded_, params_, slots,
+               at_least_m(params_.ef_construction / 4 * 3), threads, link_locks_,
                [&] { return SharedEntry(writers_); });
     } catch (const std::bad_alloc&) {
         // What was added stands, with the links that it has.

@@ -39,13 +39,13 @@ void gather(const Storage& storage, const Graph& graph, const CodedGraph& coded,
 }  // namespace
 
 void relink(const Storage& storage, Graph& graph, const CodedGraph& coded, const Params& params,
-            std::span<const Slot> slots, unsigned threads, LinkLocks& locks,
+            std::span<const Slot> slots, std::size_t width, unsigned threads, LinkLocks& locks,
             const std::function<SharedEntry()>& enter) {
     parallel_for(
         slots.size(), threads, [] { return SearchContext{}; },
         [&](std::size_t i, SearchContext& context) {
             const SharedEntry entry = enter();
-            gather(storage, graph, coded, params.ef_construction, slots[i], context);
+            gather(storage, graph, coded, width, slots[i], context);
             exchange_links(storage, graph, params, slots[i], 0, context, &locks.nodes);
         });
 }

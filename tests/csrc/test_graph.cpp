@@ -288,8 +288,7 @@ void a_second_pass_finds_better_links() {
         const auto before = without_nearest();
         LinkLocks locks;
         Gate gate;
-        params.ef_construction = 100;
-        relink(storage, built.graph, coded, params, slots, threads, locks,
+        relink(storage, built.graph, coded, params, slots, 100, threads, locks,
                [&] { return SharedEntry(gate); });
         CHECK(before > 100);
         CHECK(without_nearest() < before / 10);
