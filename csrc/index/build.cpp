@@ -12,12 +12,6 @@
 namespace llmspell::index {
 namespace {
 
-void sort_by_key(std::vector<Candidate>& candidates) {
-    std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
-        return a.key < b.key || (a.key == b.key && a.slot < b.slot);
-    });
-}
-
 // One build over one graph: what the threads share.
 class Linker {
     // Calls body(rows, query) with what walks go by.
@@ -140,7 +134,7 @@ class Linker {
         for (std::size_t i = 0; i < count; ++i) context.todo[i] = candidates[i].slot;
         storage_.keys(query, context.todo.data(), count, context.keys.data());
         for (std::size_t i = 0; i < count; ++i) candidates[i].key = context.keys[i];
-        sort_by_key(candidates);
+        std::sort(candidates.begin(), candidates.end(), nearer);
     }
 
     // Adds to context.candidates what other threads may have linked since the search began: nodes
@@ -162,7 +156,7 @@ class Linker {
         for (std::size_t i = 0; i < unseen.size(); ++i) {
             context.candidates.push_back({keys[i], unseen[i]});
         }
-        sort_by_key(context.candidates);
+        std::sort(context.candidates.begin(), context.candidates.end(), nearer);
     }
 
     // Gives a node its links on a level, and links to it from there.
@@ -229,7 +223,7 @@ class Linker {
             storage_.keys(query, offered.data(), offered.size(), keys.data());
             std::vector<Candidate> candidates(offered.size());
             for (std::size_t i = 0; i < keys.size(); ++i) candidates[i] = {keys[i], offered[i]};
-            sort_by_key(candidates);
+            std::sort(candidates.begin(), candidates.end(), nearer);
             select_neighbours(storage_, candidates, limit, kept, context);
             if (level == 0) {
                 graph_.keep_children(from, offered, kept);

@@ -251,8 +251,6 @@ void levels_do_not_depend_on_the_order() {
     }
 }
 
-}  // namespace
-
 // A node of a narrow build lacks links that a wide walk over the whole graph finds for it.
 void a_second_pass_finds_better_links() {
     constexpr std::size_t kCount = 4000;
@@ -295,6 +293,8 @@ void a_second_pass_finds_better_links() {
         built.check();
     }
 }
+
+}  // namespace
 
 int main() {
     a_build_reaches_every_node();

@@ -101,6 +101,7 @@ void each_check_holds(const Folder& folder) {
         return refused(path);
     };
     CHECK(refuses(8, std::uint32_t{2}));  // version
+    CHECK(refuses(8, std::uint32_t{3}));
     CHECK(refuses(8, std::uint32_t{4}));
     CHECK(refuses(8, std::uint32_t{6}));
     CHECK(refuses(16, std::uint32_t{0}));  // dim
