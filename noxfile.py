@@ -1,4 +1,4 @@
-"""Every check that .ci/run makes, for people: `nox` runs all, `nox -s lint` one.
+"""The checks that .ci/run makes, and longer ones: `nox -s lint` runs one, `nox -l` lists them.
 
 `nox --no-venv` runs them in the environment that is active, as .ci/run does.
 """

@@ -30,22 +30,22 @@ class IndexParams:
     Args:
         m: links a node gets per upper layer of the graph, 2 to 100 (Malkov and Yashunin 2018,
             arXiv:1603.09320, call it M).
-        ef_construction: candidates kept while a vector is linked in, at least ``m``. Where all
-            vectors of a first graph with ``quantization="pq"`` are linked twice, half as many the
-            first time and three quarters the second.
+        ef_construction: candidates kept while a vector is linked in, at least ``m``. With
+            ``quantization="pq"`` a first graph is linked in two passes, by half of this and by
+            three quarters.
         ef_search: candidates kept while searching, where a search doesn't say.
         max_neighbors: links per node on the bottom layer, ``m`` to ``4 * m``; None means ``2 * m``.
         graph_threshold: an index of fewer vectors answers exactly, by a sweep over all of them.
         seed: of the level generator; equal seeds and one thread build equal graphs.
-        quantization: ``"pq"`` keeps product-quantised codes of a node's neighbours beside its
-            links (Jégou et al. 2011; Gou et al. 2025, arXiv:2411.12229): searches walk by
-            estimates from these and order what they find by the vectors. It takes up to 72 bytes
-            more for each of the ``max_neighbors`` places of a vector, fewer where the vectors
-            vary in few directions, and where rows are longer than a byte a dimension half a byte
-            a dimension. ``"sq4"`` keeps four bits a dimension of each vector: searches walk by
-            these and compare the few that they can't tell apart by the vectors, which are read
-            for nothing else. Codes of either kind are for the metrics ip, cosine and l2, and are
-            left out where they can't tell near vectors from others.
+        quantization: ``"pq"`` keeps product-quantised codes of a node's neighbours beside its links
+            (Jégou et al. 2011; Gou et al. 2025, arXiv:2411.12229): searches walk by estimates from
+            these and order what they find by the vectors. It takes up to 72 bytes more for each of
+            the ``max_neighbors`` places of a vector, fewer where the vectors vary in few
+            directions, and half a byte a dimension where rows are more than 3.5 times as long as
+            that. ``"sq4"`` keeps four bits a dimension of each vector: searches walk by these and
+            compare the few that they can't tell apart by the vectors, which are read for nothing
+            else. Codes of either kind are for the metrics ip, cosine and l2, and are left out where
+            they can't tell near vectors from others.
     """
 
     m: int = 16

@@ -19,7 +19,6 @@ class AlignedArray {
 
   public:
     static constexpr std::size_t kCacheLine = Memory::kCacheLine;
-    static constexpr std::size_t kHugePage = Memory::kHugePage;
 
     AlignedArray() = default;
     explicit AlignedArray(Memory memory) noexcept

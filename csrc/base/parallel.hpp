@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -44,8 +43,8 @@ void parallel_for(std::size_t count, std::size_t threads, const MakeState& make_
     helpers.reserve(threads - 1);
     try {
         while (helpers.size() + 1 < threads) helpers.emplace_back(work);
-    } catch (const std::system_error&) {
-        // No more threads to be had; those that there are do the work.
+    } catch (const std::exception&) {
+        // No more threads, or no memory for one, to be had; those that there are do the work.
     }
     work();
     for (std::thread& helper : helpers) helper.join();

@@ -22,6 +22,10 @@ using PackedVectors = VectorsOf<std::uint8_t>;  // eight elements of a binary ve
 using Labels = py::array_t<Label, py::array::c_style>;
 using Bits = py::array_t<std::uint8_t, py::array::c_style>;
 
+inline bool is_aligned(const py::array& array) {
+    return (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+}
+
 template <class Element>
 std::size_t rows_of(const index::Index& self, const VectorsOf<Element>& vectors) {
     constexpr bool kPacked = std::is_same_v<Element, std::uint8_t>;

@@ -23,10 +23,14 @@ using index::Index;
 void check(const Vectors& vectors, const std::string& metric, const std::string& dtype) {
     const std::size_t dim = vectors.ndim() == 2 ? static_cast<std::size_t>(vectors.shape(1)) : 0;
     if (dim < 1 || dim > index::kMaxDim) {
-        throw Error(ErrorCode::shape, "expected an array of shape (n, dim) with dim from 1 to " +
-                                          std::to_string(index::kMaxDim) + ", got " +
-                                          std::to_string(vectors.ndim()) + " axes, the last of " +
-                                          std::to_string(vectors.shape(vectors.ndim() - 1)));
+        throw Error(
+            ErrorCode::shape,
+            "expected an array of shape (n, dim) with dim from 1 to " +
+                std::to_string(index::kMaxDim) + ", got " + std::to_string(vectors.ndim()) +
+                " axes" +
+                (vectors.ndim() == 0
+                     ? ""
+                     : ", the last of " + std::to_string(vectors.shape(vectors.ndim() - 1))));
     }
     const auto parsed_metric = index::parse(index::kMetrics, metric, "metric");
     const auto type = index::parse(index::kTypes, dtype, "dtype");
@@ -61,6 +65,14 @@ std::size_t remove(Index& self, const Labels& labels) {
     const auto count = static_cast<std::size_t>(labels.size());
     const py::gil_scoped_release unlocked;  // may repair the graph
     return self.remove(data, count);
+}
+
+py::array ids(const Index& self) {
+    const std::vector<Label> found = [&] {
+        const py::gil_scoped_release unlocked;  // waits for a change in progress
+        return self.labels();
+    }();
+    return py::array_t<Label>(static_cast<py::ssize_t>(found.size()), found.data());
 }
 
 py::array get(const Index& self, const Labels& labels) {
@@ -199,6 +211,7 @@ void register_index(py::module_& module) {
              "replace"_a, "threads"_a)
         .def("remove", &remove, "labels"_a.noconvert())
         .def("get", &get, "labels"_a.noconvert())
+        .def("ids", &ids)
         .def("save", &Index::save, "path"_a, "tag"_a, py::call_guard<py::gil_scoped_release>())
         .def_static("load", &load, "path"_a, "mapped"_a)
         .def("verify", &Index::verify, py::call_guard<py::gil_scoped_release>())

@@ -53,11 +53,11 @@ PyObject* one_search(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     }
     const auto query = py::reinterpret_borrow<Vectors>(args[0]);
     index::SearchOptions options;
-    options.k = std::min(count_of(args[1]), std::max<std::size_t>(one->index->size(), 1));
+    options.k = count_of(args[1]);
     options.ef = args[2] == Py_None ? 0 : count_of(args[2]);
-    if (query.ndim() != 1 || static_cast<std::size_t>(query.shape(0)) != one->index->dim() ||
-        options.k == 0 || options.k > kMost || (options.ef == 0 && args[2] != Py_None) ||
-        count_of(args[3]) != 1) {
+    if (query.ndim() != 1 || !is_aligned(query) ||
+        static_cast<std::size_t>(query.shape(0)) != one->index->dim() || options.k == 0 ||
+        options.k > kMost || (options.ef == 0 && args[2] != Py_None) || count_of(args[3]) != 1) {
         Py_RETURN_NONE;
     }
     std::array<Label, kMost> labels;

@@ -38,14 +38,14 @@ index::Filter filter_of(const std::optional<Labels>& ids, const std::optional<Bi
     return filter;
 }
 
-// Arrays of what `call` finds: as long as that is for one query, filled up to k for several.
+// Arrays of what `call` finds: as long as that is for one query, filled up to k for several. One
+// answer is no longer than the index, so that a huge k takes no huge memory; the index may grow
+// until it is searched.
 template <class Call>
 py::tuple results(const Index& self, bool one, std::size_t count, index::SearchOptions& options,
                   const Call& call) {
-    // One answer is no longer than the index, so that a huge k takes no huge memory.
-    if (one && options.k > 0) {
-        options.k = std::min(options.k, std::max<std::size_t>(self.size(), 1));
-    }
+    const std::size_t asked = options.k;
+    if (one && asked > 0) options.k = std::min(asked, std::max<std::size_t>(self.size(), 1));
     const std::size_t k = options.k;
     auto labels = one ? py::array_t<std::int64_t>(k) : py::array_t<std::int64_t>({count, k});
     auto scores = one ? py::array_t<float>(k) : py::array_t<float>({count, k});
@@ -61,6 +61,10 @@ py::tuple results(const Index& self, bool one, std::size_t count, index::SearchO
                 score_data[i * k + j] = -std::numeric_limits<float>::infinity();
             }
         }
+    }
+    if (one && found[0] == k && k < asked && self.size() > k) {
+        options.k = asked;
+        return results(self, one, count, options, call);
     }
     if (one && found[0] < k) {
         labels.resize({found[0]});
@@ -195,7 +199,8 @@ const char* name_of(index::Strategy strategy) {
 
 py::tuple counters(const Watch& self) {
     const index::Counters c = self.counters();
-    return py::make_tuple(c.visited, c.estimated, c.distances, c.reranked, name_of(c.strategy));
+    return py::make_tuple(c.visited, c.estimated, c.distances, c.reranked, c.width,
+                          name_of(c.strategy));
 }
 
 template <class Element>

@@ -37,6 +37,7 @@ class Index::Borrowed {
   public:
     explicit Borrowed(const Index& index) : index_(&index) {
         const std::lock_guard<std::mutex> guard(index.contexts_mutex_);
+        index.contexts_.reserve(kMost);  // so that it can be given back without memory
         if (index.contexts_.empty()) {
             context_ = std::make_unique<SearchContext>();
         } else {
@@ -48,11 +49,13 @@ class Index::Borrowed {
     ~Borrowed() {
         if (context_ == nullptr) return;
         const std::lock_guard<std::mutex> guard(index_->contexts_mutex_);
-        index_->contexts_.push_back(std::move(context_));
+        if (index_->contexts_.size() < kMost) index_->contexts_.push_back(std::move(context_));
     }
     SearchContext& operator*() const noexcept { return *context_; }
 
   private:
+    static constexpr std::size_t kMost = 64;  // are kept for later
+
     const Index* index_;
     std::unique_ptr<SearchContext> context_;
 };

@@ -251,10 +251,8 @@ bool finds_itself(const Searcher& searcher, Slot slot, SearchContext& context, S
 bool guide(const Storage& storage, Graph& graph, Slot end, Slot slot) {
     const std::span<const Slot> there = graph.links(end, 0);
     if (std::find(there.begin(), there.end(), slot) != there.end()) return false;
-    std::vector<Slot> links(there.begin(), there.end()), extras;
-    for (const Slot extra : graph.extras(end)) {
-        if (extra != slot) extras.push_back(extra);
-    }
+    std::vector<Slot> links(there.begin(), there.end());
+    const std::vector<Slot> extras = graph.extras_but(end, slot);
     if (links.size() < graph.degree_limit(0)) {
         links.push_back(slot);
         graph.set_links(end, 0, links, extras);

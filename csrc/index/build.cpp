@@ -180,7 +180,9 @@ class Linker {
         const auto rooted = std::find_if(context.candidates.begin(), context.candidates.end(),
                                          [&](const Candidate& c) { return graph_.rooted(c.slot); });
         Slot at = rooted == context.candidates.end() ? graph_.entry() : rooted->slot;
-        while (!adopt(at, slot, context)) at = first_child(at);
+        while (!adopt(at, slot, context)) {
+            if (const Slot child = first_child(at); child != kNoSlot) at = child;
+        }
     }
 
     bool adopt(Slot parent, Slot child, SearchContext& context) {
@@ -190,11 +192,13 @@ class Linker {
         return true;
     }
 
+    // kNoSlot where those that there were have got another parent since.
     Slot first_child(Slot slot) {
         const NodeLock lock(locks_, slot);
         const std::span<const Slot> links = graph_.links(slot, 0);
-        return *std::find_if(links.begin(), links.end(),
-                             [&](Slot s) { return graph_.is_child(s, slot); });
+        const auto child = std::find_if(links.begin(), links.end(),
+                                        [&](Slot s) { return graph_.is_child(s, slot); });
+        return child == links.end() ? kNoSlot : *child;
     }
 
     void link_back(Slot from, Slot to, int level, SearchContext& context) {
@@ -209,11 +213,7 @@ class Linker {
         std::vector<Slot> kept(links.begin(), links.end());
         kept.push_back(to);
         std::vector<Slot> extras;
-        if (level == 0) {
-            for (const Slot extra : graph_.extras(from)) {
-                if (extra != to) extras.push_back(extra);
-            }
-        }
+        if (level == 0) extras = graph_.extras_but(from, to);
         const std::uint32_t limit = graph_.degree_limit(level);
         if (kept.size() > limit) {
             const std::vector<Slot> offered = kept;

@@ -22,10 +22,10 @@
 namespace llmspell::index {
 namespace {
 
-constexpr std::size_t kWalkedShare = 4;  // of all: a search for more is a sweep, see Searcher
 constexpr std::size_t kMinSample = 256, kMaxSample = 1024;
 constexpr std::size_t kMaxDistances = std::size_t{1} << 28;  // of all sweeps: some seconds
 constexpr double kWider = 1.4;               // from one point of a curve to the next
+constexpr double kMostShown = 0.998;         // by kMaxSample queries
 constexpr double kGoesTo = 0.99;             // that a curve tells of at least
 constexpr double kFresh = 0.1, kGone = 0.5;  // share of the vectors that has changed
 constexpr std::uint64_t kEnoughAsked = 256;  // queries that came in, to measure with them alone
@@ -38,6 +38,18 @@ RecallPoint summary(std::size_t ef, const std::vector<double>& recalls) {
     for (const double recall : recalls) squares += (recall - sum / count) * (recall - sum / count);
     // What none of so many queries shows may still be so for one.
     return {ef, sum / count, std::sqrt(squares) / count + 1.0 / count};
+}
+
+// Fewer queries don't show a recall even if all is found: one in their number counts as missed, one
+// and a half times.
+std::size_t showing(double target) {
+    constexpr double kMissed = 2.0;
+    return static_cast<std::size_t>(std::ceil(kMissed / (1.0 - std::min(target, kMostShown))));
+}
+
+std::size_t sample_for(double target, std::size_t vectors) {
+    const std::size_t affordable = kMaxDistances / std::max<std::size_t>(vectors, 1);
+    return std::clamp(std::max(affordable, 2 * showing(target)), kMinSample, kMaxSample);
 }
 
 std::size_t least_width(std::size_t k) { return std::max<std::size_t>(k + 1, 4); }
@@ -92,13 +104,13 @@ void Index::make_query(std::size_t i, Sample& sample) const {
     sample.left_out[i] = storage_.label(slot);
 }
 
-Index::Sample Index::draw_sample(unsigned threads, Watch* watch) const {
+Index::Sample Index::draw_sample(double target, unsigned threads, Watch* watch) const {
     const std::size_t bytes = storage_.quantiser().vector_bytes();
     Sample sample;
     sample.vectors = calibration_.recent(bytes);
-    sample.count =
-        std::clamp(kMaxDistances / std::max<std::size_t>(size(), 1), kMinSample, kMaxSample);
-    sample.stored = sample.vectors.size() / bytes < kEnoughAsked;
+    sample.count = sample_for(target, size());
+    sample.stored =
+        sample.vectors.size() / bytes < std::max<std::size_t>(kEnoughAsked, showing(target));
     if (!sample.stored) {
         sample.count = std::min(sample.count, sample.vectors.size() / bytes);
         return sample;
@@ -188,7 +200,7 @@ RecallCurve Index::measure(std::size_t k, bool coded, double target, unsigned th
     std::size_t ef = least_width(k);
     curve.exhausted = too_wide(ef, curve.vectors);
     if (curve.exhausted) return curve;
-    Sample sample = draw_sample(threads, watch);
+    Sample sample = draw_sample(target, threads, watch);
     (sample.stored ? curve.stored : curve.asked) = sample.count;
     find_bounds(k, sample, threads, watch);
     for (; !curve.exhausted; ef = wider(ef)) {
@@ -214,17 +226,18 @@ std::unique_lock<std::mutex> Index::wait_to_measure(const Watch* watch) const {
     return lock;
 }
 
-Index::Walks Index::walks() const {
-    const SharedLock lock(*this);
+Index::Walks Index::walks(const Watch* watch) const {
+    const SharedLock lock(*this, watch);
     return {has_graph_, has_graph_ && useful_codes() != nullptr, storage_.live(),
             storage_.version()};
 }
 
 void Index::calibrate(std::size_t k, double recall, unsigned threads, Watch* watch) const {
-    const Walks walks = this->walks();
+    const Walks walks = this->walks(watch);
     if (!walks.any || recall >= 1.0) return;
     const auto lock = wait_to_measure(watch);
-    calibration_.set(measure(k_class(k), walks.coded, recall, threads, watch));
+    calibration_.set(
+        measure(k_class(k), walks.coded, std::min(recall, kMostShown), threads, watch));
 }
 
 std::vector<CalibratedCurve> Index::calibration() const {
@@ -252,7 +265,7 @@ void Index::adopt(RecallCurve curve, double changed) const {
 
 std::optional<CurveKey> Index::curve_for(std::size_t k) const {
     const Walks walks = this->walks();
-    if (!walks.any || k > walks.live / kWalkedShare) return std::nullopt;
+    if (!walks.any || sweeps_for(std::min(k, walks.live), walks.live)) return std::nullopt;
     return CurveKey{k_class(k), walks.coded};
 }
 
@@ -260,15 +273,18 @@ SearchOptions Index::settled(const SearchOptions& asked) const {
     SearchOptions options = asked;
     if (asked.recall == 0.0) return options;
     options.exact = true;
-    if (asked.recall >= 1.0) return options;
-    const Walks walks = this->walks();
-    if (!walks.any || asked.k > walks.live / kDistancesPerStep) return options;
+    if (asked.recall > kMostShown) return options;
+    const Walks walks = this->walks(asked.watch);
+    if (!walks.any || sweeps_for(std::min(asked.k, walks.live), walks.live)) return options;
     const std::size_t k = k_class(asked.k);
     const bool coded = walks.coded;
+    // Who has a deadline doesn't measure, and goes by an old curve.
+    const bool may_stop = asked.watch != nullptr && asked.watch->may_stop();
     const auto usable = [&] {
         std::shared_ptr<const RecallCurve> curve = calibration_.find(k, coded);
-        const bool holds = curve != nullptr && curve->changed(walks.version) < kGone &&
-                           (curve->exhausted || curve->width_for(asked.recall));
+        const bool holds = curve != nullptr &&
+                           (may_stop || (curve->changed(walks.version) < kGone &&
+                                         (curve->exhausted || curve->width_for(asked.recall))));
         return holds ? curve : nullptr;
     };
     const auto renew = [&] {
@@ -276,11 +292,13 @@ SearchOptions Index::settled(const SearchOptions& asked) const {
         return calibration_.find(k, coded);
     };
     std::shared_ptr<const RecallCurve> curve = usable();
-    if (curve == nullptr) {
+    if (may_stop) {
+        if (curve == nullptr) return options;
+    } else if (curve == nullptr) {
         const auto lock = wait_to_measure(asked.watch);
         curve = usable();
         if (curve == nullptr) curve = renew();
-    } else if (is_due(*curve, walks.version) && !(asked.watch && asked.watch->may_stop())) {
+    } else if (is_due(*curve, walks.version)) {
         const std::unique_lock<std::mutex> lock(calibration_.measuring(), std::try_to_lock);
         if (lock.owns_lock() && is_due(*calibration_.find(k, coded), walks.version)) {
             curve = renew();

@@ -90,14 +90,24 @@ void Calibration::record(const std::byte* queries, std::size_t count, std::size_
         if (SplitMix64(first + i)() % share != 0) continue;
         const std::unique_lock<std::mutex> guard(mutex_, std::try_to_lock);
         if (!guard.owns_lock()) continue;
-        const std::uint64_t number = recorded_.fetch_add(1, std::memory_order_relaxed);
+        const std::uint64_t number = recorded();
         const std::byte* query = queries + i * vector_bytes;
-        if (number < kRecent) {
-            recent_.insert(recent_.end(), query, query + vector_bytes);
-        } else {
+        if (number >= kRecent) {
             std::copy_n(query, vector_bytes, recent_.data() + number % kRecent * vector_bytes);
+        } else {
+            try {
+                recent_.insert(recent_.end(), query, query + vector_bytes);
+            } catch (const std::bad_alloc&) {
+                return;  // the search goes on
+            }
         }
+        recorded_.store(number + 1, std::memory_order_relaxed);
     }
+}
+
+std::size_t Calibration::bytes() const {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return recent_.capacity();
 }
 
 std::vector<std::byte> Calibration::recent(std::size_t vector_bytes) const {

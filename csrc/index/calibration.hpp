@@ -37,8 +37,8 @@ struct RecallCurve {
     std::vector<RecallPoint> points;  // wider and wider
     bool exhausted = false;           // wider walks would cost more than a sweep
 
-    // The least width whose recall, less its standard error, is the target; none where there is no
-    // such point: a sample can't show more than one in its size. Between two points recall is taken
+    // The least width whose recall, less its margin, is the target; none where there is no such
+    // point. Between two points recall is taken
     // to grow with the logarithm of the width, which is less than it does.
     std::optional<std::size_t> width_for(double target) const;
     // The share of the vectors that has changed; one that is replaced counts two or three times.
@@ -86,6 +86,7 @@ class Calibration {
     }
     // One after the other, each once, however often it came in.
     std::vector<std::byte> recent(std::size_t vector_bytes) const;
+    std::size_t bytes() const;  // of these
     std::uint64_t recorded() const noexcept { return recorded_.load(std::memory_order_relaxed); }
 
   private:

@@ -44,7 +44,7 @@ void CodedGraph::train(const Storage& storage, std::span<const Slot> slots, unsi
     reach_.clear();
     surveyed_for_ = 0;
     codes_.resize(storage.capacity());
-    encode(storage, slots, threads);
+    encode(storage, slots, threads, false);
     useful_ = tells_neighbours(storage, slots);
     if (!useful_) {
         codes_.clear();
@@ -63,7 +63,8 @@ void CodedGraph::resize(std::size_t slots) {
     if (round_) refined_->resize(slots);
 }
 
-void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, unsigned threads) {
+void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, unsigned threads,
+                        bool round) {
     if (!useful_) return;
     struct Scratch {
         std::vector<float> vector;
@@ -75,7 +76,7 @@ void CodedGraph::encode(const Storage& storage, std::span<const Slot> slots, uns
         [&](std::size_t i, Scratch& scratch) {
             storage.quantiser().decode(storage.row(slots[i]), scratch.vector.data());
             if (!rounded_) codes_.set(slots[i], scratch.vector.data(), scratch.code);
-            if (round_) refined_->set(slots[i], scratch.vector.data());
+            if (round && round_) refined_->set(slots[i], scratch.vector.data());
         });
 }
 

@@ -44,9 +44,9 @@ class CodedGraph final : public BesideLinks {
     std::size_t refined_bytes() const noexcept { return refined_ ? refined_->bytes() : 0; }
     const Codes& codes() const noexcept { return codes_; }
 
-    // Gives four-bit rows to these slots, before they are linked, for builds walk by these as well.
-    // Where these are `all`, it is tried as well whether such rows tell near vectors from others.
-    void round(const Storage& storage, std::span<const Slot> slots, bool all, unsigned threads);
+    // Gives four-bit rows to these slots, which are all, before they are linked, for builds walk by
+    // these as well, and tries whether such rows tell near vectors from others.
+    void round(const Storage& storage, std::span<const Slot> slots, unsigned threads);
     // The four-bit rows of all slots; nullptr where there are none.
     const Sq4* rounded_rows() const noexcept { return round_ ? &*refined_ : nullptr; }
 
@@ -58,8 +58,10 @@ class CodedGraph final : public BesideLinks {
     // Whether walks by these codes find what walks by the vectors do; else there are none.
     bool useful() const noexcept { return useful_; }
     void resize(std::size_t slots);  // room for the codes of as many
-    // Gives codes and four-bit rows to slots that no row of the graph names yet.
-    void encode(const Storage& storage, std::span<const Slot> slots, unsigned threads);
+    // Gives codes, and four-bit rows unless they have them, to slots that no row of the graph names
+    // yet.
+    void encode(const Storage& storage, std::span<const Slot> slots, unsigned threads,
+                bool round = true);
     void wipe(Slot slot) noexcept;
     // What goes by slots, where moved[old] is the new slot of each; searches may go on until adopt.
     struct Arrays {

@@ -170,6 +170,7 @@ bool CodedGraph::restore(std::span<const std::byte> state, const Graph& graph) {
             const bool node = ids[i] < graph.slots() && graph.contains(ids[i]);
             if (!node && (ids[i] != kNoSlot || (i == 0 && row + 1 == starts_.count))) return false;
         }
+        if (row + 1 == starts_.count && ids[0] != starts_.root) return false;
     }
     return true;
 }

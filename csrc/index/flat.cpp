@@ -42,23 +42,39 @@ void for_each_row(const Storage& storage, const Query& query, const Allowed& all
     });
 }
 
+// Calls rows(kept), which inserts what is below the bound, and leaves the k nearest in order.
+template <class Rows>
+void keep_nearest(std::size_t k, CandidatePool& nearest, const Rows& rows) {
+    constexpr std::size_t kMany = 1024;
+    nearest.reset(k);
+    if (k <= kMany) {
+        rows(nearest);
+    } else {
+        NearestOfMany many(k);
+        rows(many);
+        nearest.assign(many.sorted());
+    }
+}
+
 }  // namespace
 
 template <class Probe>
 void sweep(const Storage& storage, const Query& query, std::size_t k, CandidatePool& nearest,
            Probe& probe) {
-    nearest.reset(k);
-    for_each_row(storage, query, probe, [&](float key, Slot slot) {
-        if (key < nearest.bound() && storage.is_live(slot)) nearest.insert(key, slot);
+    keep_nearest(k, nearest, [&](auto& kept) {
+        for_each_row(storage, query, probe, [&](float key, Slot slot) {
+            if (key < kept.bound() && storage.is_live(slot)) kept.insert(key, slot);
+        });
     });
 }
 
 template <class Probe, class Slots>
 void sweep(const Storage& storage, const Query& query, const Slots& slots, std::size_t k,
            CandidatePool& nearest, Probe& probe) {
-    nearest.reset(k);
-    for_each_row(storage, query, slots, probe, [&](float key, Slot slot) {
-        if (key < nearest.bound()) nearest.insert(key, slot);
+    keep_nearest(k, nearest, [&](auto& kept) {
+        for_each_row(storage, query, slots, probe, [&](float key, Slot slot) {
+            if (key < kept.bound()) kept.insert(key, slot);
+        });
     });
 }
 

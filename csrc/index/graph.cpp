@@ -113,6 +113,14 @@ std::span<const Slot> Graph::extras(Slot slot) const noexcept {
     return {begin, std::find(begin, places(slot) + max_neighbors_, kNoSlot)};
 }
 
+std::vector<Slot> Graph::extras_but(Slot slot, Slot left_out) const {
+    std::vector<Slot> kept;
+    for (const Slot extra : extras(slot)) {
+        if (extra != left_out) kept.push_back(extra);
+    }
+    return kept;
+}
+
 void Graph::set_links(Slot slot, int level, std::span<const Slot> links,
                       std::span<const Slot> extras) noexcept {
     std::atomic_ref<std::uint64_t>(changed_[slot / 64])

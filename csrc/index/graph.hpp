@@ -83,6 +83,7 @@ class Graph {
             .load(std::memory_order_acquire);
     }
     std::span<const Slot> extras(Slot slot) const noexcept;
+    std::vector<Slot> extras_but(Slot slot, Slot left_out) const;
     // Copies a node's links, beside writers; how many there are. Of a snapshot whose blocks may not
     // have been looked at: may throw Error(corrupt_file).
     std::size_t copy_links(Slot slot, int level, Slot* out) const {

@@ -33,6 +33,19 @@ std::vector<Slot> Index::live_slots() const {
     return slots;
 }
 
+std::vector<Label> Index::labels() const {
+    std::vector<Label> labels;
+    {
+        const SharedLock lock(*this);
+        labels.reserve(storage_.live());
+        for (Slot slot = 0; slot < storage_.slots(); ++slot) {
+            if (storage_.is_live(slot)) labels.push_back(storage_.label(slot));
+        }
+    }
+    std::sort(labels.begin(), labels.end());
+    return labels;
+}
+
 std::vector<Slot> Index::find_all(const Label* labels, std::size_t count) const {
     std::vector<Slot> slots(count);
     for (std::size_t i = 0; i < count; ++i) {

@@ -62,6 +62,7 @@ class Index {
     const Params& params() const noexcept { return params_; }
     std::size_t size() const noexcept { return size_.load(std::memory_order_relaxed); }
     bool contains(Label label) const;
+    std::vector<Label> labels() const;  // ascending
     Stats stats() const;
 
     // Vectors are float32 (count, dim) or, where the type is binary, packed bits, each from a byte
@@ -128,7 +129,7 @@ class Index {
     std::unique_ptr<CodedGraph> rounded(std::span<const Slot> slots, unsigned threads) const;
     void check_blocks() const;
     void unseal();
-    void open_for_changes();
+    void open_for_changes(const Watch* watch = nullptr);
     std::vector<Slot> live_slots() const;
     void make_room(std::size_t count);
     bool is_linked(Slot slot) const noexcept;
@@ -155,7 +156,7 @@ class Index {
         std::size_t live;
         std::uint64_t version;
     };
-    Walks walks() const;
+    Walks walks(const Watch* watch = nullptr) const;
     SearchOptions settled(const SearchOptions& asked) const;
     bool is_due(const RecallCurve& curve, std::uint64_t version) const;
     std::unique_lock<std::mutex> wait_to_measure(const Watch* watch) const;
@@ -163,7 +164,7 @@ class Index {
                         Watch* watch) const;
     RecallPoint measure_point(std::size_t k, bool coded, std::size_t ef, const Sample& sample,
                               unsigned threads, Watch* watch) const;
-    Sample draw_sample(unsigned threads, Watch* watch) const;
+    Sample draw_sample(double target, unsigned threads, Watch* watch) const;
     void make_query(std::size_t i, Sample& sample) const;
     void find_bounds(std::size_t k, Sample& sample, unsigned threads, Watch* watch) const;
     template <class Part>

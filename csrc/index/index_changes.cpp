@@ -18,7 +18,11 @@ class Index::Batch {
   public:
     Batch(Index& index, const Label* labels, const std::byte* vectors, std::size_t count,
           bool replace)
-        : index_(index), labels_(labels), vectors_(vectors), count_(count), replace_(replace) {
+        : index_(index),
+          labels_(labels, labels + count),
+          vectors_(vectors),
+          count_(count),
+          replace_(replace) {
         slots_.reserve(count);
     }
     Batch(const Batch&) = delete;
@@ -27,7 +31,7 @@ class Index::Batch {
         if (!claimed_) return;
         const ExclusiveStep step(index_);
         for (const Slot slot : slots_) index_.storage_.unstage(slot);
-        index_.storage_.disclaim(labels_, count_);
+        index_.storage_.disclaim(labels_.data(), count_);
         if (linking_) {
             index_.drop_graph();  // a graph that is half linked is none
         } else {
@@ -43,7 +47,7 @@ class Index::Batch {
             throw Error(ErrorCode::duplicate_id, "id " + std::to_string(labels_[i]) +
                                                      " is in the index already; use upsert");
         }
-        claimed_ = storage.claim(labels_, count_);
+        claimed_ = storage.claim(labels_.data(), count_);
         return claimed_;
     }
 
@@ -100,14 +104,14 @@ class Index::Batch {
 
     std::size_t count() const noexcept { return count_; }
     std::size_t count_new() const noexcept {
-        return static_cast<std::size_t>(std::count_if(labels_, labels_ + count_, [&](Label label) {
-            return index_.storage_.find(label) == kNoSlot;
-        }));
+        return static_cast<std::size_t>(
+            std::count_if(labels_.begin(), labels_.end(),
+                          [&](Label label) { return index_.storage_.find(label) == kNoSlot; }));
     }
 
   private:
     Index& index_;
-    const Label* labels_;
+    std::vector<Label> labels_;  // a copy: what is claimed must be given up again
     const std::byte* vectors_;
     std::size_t count_;
     bool replace_;
@@ -149,7 +153,7 @@ void Index::add(const Label* labels, const void* input, std::size_t count, bool 
         added = add(batch, threads);
     }
     if (!added) {
-        const ExclusiveEntry change(changes_);
+        const ExclusiveEntry change = only_change(nullptr);
         Batch batch(*this, labels, vectors, count, replace);
         if (!add(batch, threads)) build(batch, threads);
     }
@@ -225,7 +229,7 @@ bool Index::is_sparse() const noexcept {
 }
 
 bool Index::builds_graph(std::size_t more) const noexcept {
-    return !has_graph_ && storage_.live() + storage_.staged() + more >=
+    return !has_graph_ && storage_.live() + storage_.claimed() + more >=
                               std::max<std::size_t>(params_.graph_threshold, 1);
 }
 
@@ -233,7 +237,7 @@ bool Index::builds_graph(std::size_t more) const noexcept {
 std::unique_ptr<CodedGraph> Index::rounded(std::span<const Slot> slots, unsigned threads) const {
     if (params_.quantization == Quantization::none) return nullptr;
     auto coded = std::make_unique<CodedGraph>(storage_.quantiser(), params_);
-    coded->round(storage_, slots, true, threads);
+    coded->round(storage_, slots, threads);
     return coded;
 }
 
@@ -246,9 +250,9 @@ void Index::make_room(std::size_t count) {
 }
 
 // Whoever comes first makes the index fit to be changed.
-void Index::open_for_changes() {
+void Index::open_for_changes(const Watch* watch) {
     if (!sealed_) return;
-    const ExclusiveEntry change(changes_);
+    const ExclusiveEntry change = only_change(watch);
     unseal();
 }
 

@@ -7,15 +7,16 @@
 
 namespace llmspell::index {
 
-// Calls one(i, allowed, context, probe) for each query, by options.threads. A few at a time are
-// under one lock, so that a change waits for few, and searches behind it no longer; after a change
-// the filter is looked at again.
+// Calls one(i, allowed, context, probe) for each query, by options.threads. A few at a time, or
+// one sweep, are under one lock, so that a change waits for few, and searches behind it no longer;
+// after a change the filter is looked at again.
 template <class One>
 void Index::for_each_query(std::size_t count, const SearchOptions& options, const One& one) const {
     constexpr std::size_t kQueriesPerThread = 4, kMostAtOnce = 8;
     const std::size_t threads =
         std::min<std::size_t>(options.threads, std::max<std::size_t>(count / kQueriesPerThread, 1));
-    const std::size_t at_once = std::clamp<std::size_t>(count / (threads * 4), 1, kMostAtOnce);
+    const std::size_t at_once =
+        options.exact ? 1 : std::clamp<std::size_t>(count / (threads * 4), 1, kMostAtOnce);
     struct State {
         Borrowed context;
         std::shared_ptr<PreparedFilter> filter;

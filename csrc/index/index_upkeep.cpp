@@ -126,14 +126,15 @@ void Index::end_repair() {
 }
 
 void Index::compact(const Watch* watch) {
-    open_for_changes();
-    const auto deleted = [this] {
-        const SharedLock lock(*this);
+    open_for_changes(watch);
+    const auto deleted = [&] {
+        const SharedLock lock(*this, watch);
         return has_graph_ ? storage_.deleted() : 0;
     };
     // One that was stopped, and then what was deleted since.
     for (int turn = 0; turn < 2 && deleted() > 0; ++turn) {
-        const SharedEntry change(changes_);
+        changes_.lock_shared(watch);
+        const SharedEntry change(changes_, std::adopt_lock);
         while (!bridge(watch)) rest(watch);
     }
     const ExclusiveEntry change = only_change(watch);
@@ -196,21 +197,27 @@ void Index::survey() {
 void Index::shrink() {
     bridge_all(nullptr);
     if (storage_.slots() == storage_.live() && storage_.capacity() == storage_.live()) return;
+    std::vector<Slot> moved;
+    std::optional<Graph> graph;
+    std::optional<CodedGraph::Arrays> coded;
     try {
-        const std::vector<Slot> moved = storage_.packed();
+        moved = storage_.packed();
         const std::size_t live = storage_.live();
-        std::optional<Graph> graph;
-        std::optional<CodedGraph::Arrays> coded;
         if (has_graph_) graph = graph_.renumbered(moved, live);
         if (has_graph_ && coded_) coded = coded_->renumbered(moved, live);
+    } catch (const std::bad_alloc&) {
+        return;
+    }
+    {
         const ExclusiveStep step(*this);
         ++graphs_;
         if (graph) graph_ = std::move(*graph);
         if (coded) coded_->adopt(std::move(*coded));
-        storage_.compact(moved);
-    } catch (const std::bad_alloc&) {
-        const ExclusiveStep step(*this);
-        drop_graph();
+        try {
+            storage_.compact(moved);
+        } catch (const std::bad_alloc&) {
+            drop_graph();
+        }
     }
     const std::lock_guard<std::mutex> guard(contexts_mutex_);
     contexts_.clear();  // their size is that of the largest index they have seen

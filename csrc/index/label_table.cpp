@@ -95,12 +95,13 @@ bool LabelTable::restore(AlignedArray<Slot> entries, const std::uint8_t* live, s
     return found == count;
 }
 
-// Each stands between its home and the next gap behind that.
+// Each stands between its home and the next gap behind that, and no id twice.
 bool LabelTable::finds_all(const Label* labels) const noexcept {
     constexpr std::size_t kAhead = 16;
+    constexpr std::size_t kMostPassed = 256;  // by each on average; about one is usual
     const std::size_t places = entries_.size();
     if (size_ == 0) return true;
-    std::size_t gap = 0;
+    std::size_t gap = 0, passed = 0;
     while (entries_[gap] != kNoSlot) ++gap;
     std::size_t last_gap = gap, at = gap;
     for (std::size_t i = 1; i <= places; ++i) {
@@ -115,6 +116,11 @@ bool LabelTable::finds_all(const Label* labels) const noexcept {
         const std::size_t from = home(labels[slot]);
         const std::size_t unwrapped = from <= gap ? from + places : from;
         if (unwrapped <= last_gap || unwrapped > gap + i) return false;
+        passed += gap + i - unwrapped;
+        if (passed > kMostPassed * places) return false;
+        for (std::size_t before = from; before != at; before = next(before)) {
+            if (labels[entries_[before]] == labels[slot]) return false;
+        }
     }
     return true;
 }

@@ -84,8 +84,13 @@ Page PageWalk::next(const Searcher& searcher, std::size_t size, SearchContext& c
         catch_up(searcher, query, size, context, probe);
         gather(searcher, query, size, context, probe);
         return take(searcher.storage(), size);
+    } catch (const Error& error) {
+        const bool stopped = error.code() == ErrorCode::search_timeout ||
+                             error.code() == ErrorCode::search_cancelled;
+        if (!stopped) begun_ = false;  // a candidate may have got lost
+        throw;
     } catch (const std::bad_alloc&) {
-        begun_ = false;  // a candidate may have got lost
+        begun_ = false;
         throw;
     }
 }

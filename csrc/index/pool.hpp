@@ -32,10 +32,8 @@ class CandidatePool {
         size_ = 0;
         first_open_ = 0;
         // Memory follows what is inserted, so that a huge limit costs nothing by itself.
-        if (entries_.size() < std::min(limit + 1, kInitial)) {
-            entries_.resize(std::min(limit + 1, kInitial));
-            open_.resize(entries_.size());
-        }
+        const std::size_t least = std::min(limit + 1, kInitial);
+        if (entries_.size() < least) make_room(least);
     }
 
     std::size_t bytes() const noexcept { return held_bytes(entries_) + held_bytes(open_); }
@@ -63,6 +61,15 @@ class CandidatePool {
         first_open_ = std::min(first_open_, at);
     }
 
+    // Takes over what is in order already, at most as many as the limit.
+    void assign(const std::vector<Candidate>& sorted) {
+        if (entries_.size() < sorted.size() + 1) make_room(sorted.size() + 1);
+        std::copy(sorted.begin(), sorted.end(), entries_.begin());
+        size_ = sorted.size();
+        std::fill_n(open_.begin(), size_, std::uint8_t{1});
+        first_open_ = 0;
+    }
+
     // The nearest candidate that has not been taken; its slot is kNoSlot where there is none.
     Candidate take_nearest() noexcept {
         while (first_open_ < size_ && open_[first_open_] == 0) ++first_open_;
@@ -81,16 +88,49 @@ class CandidatePool {
   private:
     static constexpr std::size_t kInitial = 1024;
 
-    void grow() {
-        entries_.resize(std::min(limit_ + 1, entries_.size() * 2));
-        open_.resize(entries_.size());
+    // As many flags as entries, or more where memory ran out between the two.
+    void make_room(std::size_t count) {
+        if (open_.size() < count) open_.resize(count);
+        entries_.resize(count);
     }
+    void grow() { make_room(std::min(limit_ + 1, entries_.size() * 2)); }
 
     std::vector<Candidate> entries_;
     std::vector<std::uint8_t> open_;
     std::size_t limit_ = 0;
     std::size_t size_ = 0;
     std::size_t first_open_ = 0;
+};
+
+// The nearest of many, where to keep them in order would move too much: cut down to the limit
+// whenever there are twice as many.
+class NearestOfMany {
+  public:
+    explicit NearestOfMany(std::size_t limit) : limit_(limit) {}
+    // What a newcomer must be below.
+    float bound() const noexcept { return bound_; }
+    void insert(float key, Slot slot) {
+        kept_.push_back({key, slot});
+        if (kept_.size() >= 2 * limit_) cut();
+    }
+    const std::vector<Candidate>& sorted() {
+        cut();
+        std::sort(kept_.begin(), kept_.end(), nearer);
+        return kept_;
+    }
+
+  private:
+    void cut() {
+        if (kept_.size() < limit_) return;
+        const auto last = kept_.begin() + static_cast<std::ptrdiff_t>(limit_ - 1);
+        std::nth_element(kept_.begin(), last, kept_.end(), nearer);
+        bound_ = last->key;
+        kept_.resize(limit_);
+    }
+
+    std::vector<Candidate> kept_;
+    std::size_t limit_;  // at least 1
+    float bound_ = std::numeric_limits<float>::infinity();
 };
 
 // Candidates that are still to be looked at, the nearest at the front; as many as there are.

@@ -12,7 +12,8 @@
 namespace llmspell::index {
 
 // Links these nodes, which live and are in the graph, anew on layer 0, among `width` that a walk by
-// codes finds. Searches may go on, and so may others that link; enter() is held for each node.
+// codes finds. Searches may go on, and so may others that link, but nothing may be deleted; enter()
+// is held for each node.
 void relink(const Storage& storage, Graph& graph, const CodedGraph& coded, const Params& params,
             std::span<const Slot> slots, std::size_t width, unsigned threads, LinkLocks& locks,
             const std::function<SharedEntry()>& enter);

@@ -5,9 +5,8 @@
 
 namespace llmspell::index {
 
-void CodedGraph::round(const Storage& storage, std::span<const Slot> slots, bool all,
-                       unsigned threads) {
-    if (!refined_ || (!all && !round_)) return;
+void CodedGraph::round(const Storage& storage, std::span<const Slot> slots, unsigned threads) {
+    if (!refined_) return;
     refined_->resize(storage.capacity());  // so that the storage decides how much room to make
     parallel_for(
         slots.size(), slots.size() < 256 ? 1 : threads,
@@ -16,7 +15,6 @@ void CodedGraph::round(const Storage& storage, std::span<const Slot> slots, bool
             storage.quantiser().decode(storage.row(slots[i]), vector.data());
             refined_->set(slots[i], vector.data());
         });
-    if (!all) return;
     round_ = rounding_tells_neighbours(storage, slots);
     if (!round_) drop_rounded();
 }

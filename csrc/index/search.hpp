@@ -21,6 +21,13 @@ namespace llmspell::index {
 // A step of a walk computes some 15 distances, to random rows.
 inline constexpr std::size_t kDistancesPerStep = 15;
 
+// Whether a sweep over so many finds the k nearest sooner than a walk would. That keeps them in
+// order, so that each one that it finds moves half of them.
+inline bool sweeps_for(std::size_t k, std::size_t eligible) noexcept {
+    constexpr std::size_t kMovedForADistance = 64;
+    return k * kDistancesPerStep >= eligible || k * k / kMovedForADistance >= eligible;
+}
+
 // Tells the probe of keys that came from `rows`.
 template <class Rows, class Probe>
 void count_keys(const Rows&, std::size_t count, Probe& probe) {
@@ -64,10 +71,8 @@ struct SearchContext {
     }
     void prepare(std::size_t slots, std::uint32_t degree) {
         visited.reset(slots);
-        if (todo.size() < degree) {
-            todo.resize(degree);
-            keys.resize(degree);
-        }
+        if (todo.size() < degree) todo.resize(degree);
+        if (keys.size() < degree) keys.resize(degree);
     }
 };
 

@@ -70,8 +70,7 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
         context.accepted.reset(1);
         return context.accepted;
     }
-    // Asked for a good part of all there is, a walk would touch the rest as well.
-    if (graph_ == nullptr || wanted > eligible / 4 ||
+    if (graph_ == nullptr || sweeps_for(wanted, eligible) ||
         (allowed != nullptr &&
          (eligible <= kSweptRows || (coded_ == nullptr && sweep_is_cheaper(eligible, ef))))) {
         return exactly();
@@ -92,13 +91,13 @@ const CandidatePool& Searcher::nearest(const void* vector, std::size_t k, std::s
             coded_->search(storage_, *graph_, unit, query, ef, wanted, context, passed_by_);
         }
         probe.reranked(context.todo.size());  // what it left to be ordered by the rows
-        probe.used(way);
+        probe.used(way, way == Strategy::swept_codes ? 0 : ef);
         probe.check();
         return context.accepted.size() < wanted ? exactly() : context.accepted;
     }
     const Candidate start = approach(query, context, probe);
     if (passed_by_ != kNoSlot) context.visited.insert(passed_by_);
-    probe.used(allowed == nullptr ? Strategy::graph : Strategy::filtered_graph);
+    probe.used(allowed == nullptr ? Strategy::graph : Strategy::filtered_graph, ef);
     if (allowed == nullptr && storage_.hidden() == 0) {
         beam_search(storage_, *graph_, query, start, 0, ef, 0, AcceptAll{}, context, probe);
         return context.beam.size() < wanted ? exactly() : context.beam;

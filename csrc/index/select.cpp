@@ -71,14 +71,10 @@ void link_back(Graph& graph, Slot from, Slot to, int level, NodeLocks* locks) {
     const NodeLock lock(locks, from);
     const std::span<const Slot> there = graph.links(from, level);
     if (there.size() >= graph.degree_limit(level) || holds(there, to)) return;
-    std::vector<Slot> links(there.begin(), there.end()), extras;
+    std::vector<Slot> links(there.begin(), there.end());
     links.push_back(to);
-    if (level == 0) {
-        for (const Slot extra : graph.extras(from)) {
-            if (extra != to) extras.push_back(extra);
-        }
-    }
-    graph.set_links(from, level, links, extras);
+    graph.set_links(from, level, links,
+                    level == 0 ? graph.extras_but(from, to) : std::vector<Slot>{});
 }
 
 }  // namespace
@@ -120,6 +116,13 @@ void exchange_links(const Storage& storage, Graph& graph, const Params& params, 
             if (holds(old, candidate.slot) && !holds(selected, candidate.slot)) {
                 selected.push_back(candidate.slot);
             }
+        }
+        // What has linked here since its links were looked at.
+        for (const Slot other : locks == nullptr ? std::span<const Slot>{} : std::span(old)) {
+            if (selected.size() >= graph.degree_limit(level)) break;
+            const bool offered = std::any_of(context.candidates.begin(), context.candidates.end(),
+                                             [&](const Candidate& c) { return c.slot == other; });
+            if (!offered) selected.push_back(other);
         }
         if (level == 0) graph.keep_children(slot, old, selected);
         graph.set_links(slot, level, selected, choose_extras(context.candidates, selected, params));

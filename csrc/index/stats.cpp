@@ -44,7 +44,7 @@ Stats Index::stats() const {
     }
     const std::lock_guard<std::mutex> guard(contexts_mutex_);
     for (const auto& context : contexts_) memory.scratch += context->bytes();
-    memory.scratch += filters_.bytes();
+    memory.scratch += filters_.bytes() + calibration_.bytes();
     return stats;
 }
 

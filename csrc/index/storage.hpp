@@ -31,6 +31,7 @@ class Storage {
     std::size_t live() const noexcept { return table_.size(); }
     std::size_t deleted() const noexcept { return deleted_; }
     std::size_t staged() const noexcept { return staged_; }
+    std::size_t claimed() const noexcept { return claimed_.size(); }      // staged, or to be
     std::size_t hidden() const noexcept { return deleted() + staged(); }  // linked, not to be found
     std::size_t going() const noexcept { return deleted_ + leaving_; }    // not to be linked to
     std::size_t capacity() const noexcept { return capacity_; }

@@ -11,10 +11,8 @@ namespace llmspell::index {
 void WalkPool::reset(std::size_t most, std::size_t expanded, const WalkReach& how_far) {
     // One more than the limit, so that a newcomer fits before the last one falls off.
     const std::size_t wanted = most + 1 + 2 * kPad;
-    if (key_memory.size() < wanted) {
-        key_memory.resize(wanted);
-        slot_memory.resize(wanted);
-    }
+    if (slot_memory.size() < wanted) slot_memory.resize(wanted);
+    if (key_memory.size() < wanted) key_memory.resize(wanted);
     std::fill(key_memory.data(), key_memory.data() + wanted, kNone);
     size = next = steps = 0;
     limit = most;

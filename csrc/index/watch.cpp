@@ -1,5 +1,6 @@
 #include "index/watch.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "base/error.hpp"
@@ -37,6 +38,7 @@ void Watch::add(const Counters& counters) {
     total_.estimated += counters.estimated;
     total_.distances += counters.distances;
     total_.reranked += counters.reranked;
+    total_.width = std::max(total_.width, counters.width);
     if (counters.strategy == Strategy::none) return;
     const bool same = total_.strategy == Strategy::none || total_.strategy == counters.strategy;
     total_.strategy = same ? counters.strategy : Strategy::mixed;

@@ -40,6 +40,7 @@ struct Counters {
     std::uint64_t estimated = 0;  // distances estimated from codes
     std::uint64_t distances = 0;  // computed from stored vectors
     std::uint64_t reranked = 0;   // nodes that a search by codes put in order by their vectors
+    std::size_t width = 0;        // of the widest walk that gave an answer
     Strategy strategy = Strategy::none;
 };
 
@@ -72,7 +73,7 @@ struct Unwatched {
     void computed(std::size_t) const noexcept {}
     void estimated(std::size_t) const noexcept {}
     void reranked(std::size_t) const noexcept {}
-    void used(Strategy) const noexcept {}
+    void used(Strategy, std::size_t = 0) const noexcept {}
     void poll() const noexcept {}
     void check() const noexcept {}
 };
@@ -103,7 +104,10 @@ class Watched {
         counters_.reranked += nodes;
         counters_.distances += nodes;
     }
-    void used(Strategy strategy) noexcept { counters_.strategy = strategy; }
+    void used(Strategy strategy, std::size_t width = 0) noexcept {
+        counters_.strategy = strategy;
+        counters_.width = width;
+    }
 
     // May throw: for where a search can be left.
     void poll() {

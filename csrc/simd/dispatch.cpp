@@ -30,15 +30,16 @@ std::uint64_t xgetbv0() noexcept {
 // must save the registers.
 Level probe_x86() noexcept {
     constexpr unsigned kOsxsave = 1u << 27, kAvx = 1u << 28, kFma = 1u << 12, kF16c = 1u << 29;
+    constexpr unsigned kPopcnt = 1u << 23;
     const Cpuid features(1);
     if ((features.ecx & kOsxsave) == 0) return Level::scalar;
     const std::uint64_t saved = xgetbv0();
-    const unsigned wanted = kAvx | kFma | kF16c;
+    const unsigned wanted = kAvx | kFma | kF16c | kPopcnt;
     if ((saved & 0x6) != 0x6 || (features.ecx & wanted) != wanted) return Level::scalar;
 
-    constexpr unsigned kAvx2 = 1u << 5;
+    constexpr unsigned kAvx2 = 1u << 5, kBmi1 = 1u << 3;
     const Cpuid extended(7);
-    if ((extended.ebx & kAvx2) == 0) return Level::scalar;
+    if ((extended.ebx & (kAvx2 | kBmi1)) != (kAvx2 | kBmi1)) return Level::scalar;
 
     constexpr unsigned kF = 1u << 16, kDq = 1u << 17, kBw = 1u << 30, kVl = 1u << 31;
     constexpr unsigned k512 = kF | kDq | kBw | kVl;

@@ -126,6 +126,7 @@ def info(
     from llmspell import Index
 
     index = Index.load(snapshot)
+    index.verify()
     stats = index.stats()
     payload: SnapshotPayload = {
         "snapshot": str(snapshot),

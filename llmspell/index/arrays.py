@@ -30,7 +30,8 @@ class IdBitmap:
     """Allowed ids as bits: bit ``i % 8``, lowest first, of byte ``i // 8`` allows id ``i``.
 
     Args:
-        bits: (n,) uint8, for example from ``np.packbits(mask, bitorder="little")``; not copied.
+        bits: (n,) uint8, for example from ``np.packbits(mask, bitorder="little")``; copied
+            only where it isn't contiguous, and not to be changed during a search.
 
     Raises:
         DtypeError, ShapeError: ``bits`` is something else.
@@ -63,7 +64,7 @@ def as_ids(ids: ArrayLike) -> NDArray[np.uint64]:
     array = np.atleast_1d(array)
     if array.size and (array.min() < 0 or array.max() > MAX_ID):
         raise InvalidId(f"ids must be from 0 to 2**63 - 1, got {array.min()} to {array.max()}")
-    return np.ascontiguousarray(array, dtype=np.uint64)
+    return np.require(array, np.uint64, ["C", "A"])
 
 
 def as_vectors(vectors: ArrayLike, dtype: str, dim: int) -> NDArray[np.float32] | NDArray[np.uint8]:
@@ -81,6 +82,7 @@ def as_vectors(vectors: ArrayLike, dtype: str, dim: int) -> NDArray[np.float32] 
         type(vectors) is np.ndarray
         and vectors.dtype is _FLOAT32
         and vectors.flags.c_contiguous
+        and vectors.flags.aligned
         and dtype != "binary"
     ):
         return vectors
@@ -99,7 +101,7 @@ def as_vectors(vectors: ArrayLike, dtype: str, dim: int) -> NDArray[np.float32] 
     ):
         raise DtypeError(f"expected float vectors, got {_kind(vectors)}")
     with np.errstate(over="ignore"):  # what becomes infinite is refused by the index
-        return np.asarray(array, dtype=np.float32, order="C")
+        return np.require(array, np.float32, ["C", "A"])
 
 
 def _as_bits(array: NDArray[Any], dim: int) -> NDArray[np.uint8]:

@@ -34,12 +34,13 @@ class RecallCurve:
 
     Attributes:
         k: of the nearest; used for fewer too, down to the next smaller curve there may be.
-        quantized: of searches by codes; else by the vectors, as under a filter.
+        quantized: of searches by codes; else by the vectors.
         vectors: that the index held.
         changed: share of them that has changed since, 0 to 1. Each addition, each deletion and
             each slot that is freed counts.
-        stored_queries: stored vectors that were searched for as if they weren't there; or
-        asked_queries: recent queries.
+        stored_queries: how many stored vectors were searched for, as if they weren't there; 0
+            where recent queries were.
+        asked_queries: how many recent queries were; 0 where stored vectors were.
         points: wider and wider; none where a sweep is cheaper than any walk.
     """
 

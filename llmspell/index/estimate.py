@@ -50,8 +50,9 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """Return what an :class:`llmspell.Index` of ``n`` vectors will take, without making one.
 
-    ``total`` is within 5 % of what ``stats().memory.total`` then gives for some thousand vectors
-    or more. The process takes more: the interpreter, the vectors that the caller holds.
+    ``total`` is within 5 % of what ``stats().memory.total`` then gives for some thousand vectors or
+    more; with ``quantization="pq"`` where ``code_groups`` is known, else at least as much. The
+    process takes more: the interpreter, the vectors that the caller holds.
 
     Args:
         n: vectors, 0 to 2**32 - 2.

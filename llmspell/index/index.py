@@ -168,6 +168,10 @@ class Index:
         """
         return self._core.remove(as_ids(ids))
 
+    def ids(self) -> NDArray[np.int64]:
+        """Return all ids, (n,), ascending. It waits for a step of a change, as a search does."""
+        return self._core.ids().view(np.int64)
+
     def get(self, ids: ArrayLike) -> NDArray[Any]:
         """Return vectors as they are held, (n, dim) float32, or packed bits where they are binary.
 
@@ -188,7 +192,7 @@ class Index:
         recall: float | None = None,
         filter: IdBitmap | ArrayLike | None = None,
         threshold: float | None = None,
-        threads: int = 1,
+        threads: int | None = 1,
         timeout: float | None = None,
         cancel: CancelToken | None = None,
         counters: SearchCounters | None = None,
@@ -197,27 +201,34 @@ class Index:
 
         Args:
             query: (dim,) or (q, dim) floats; bits as for :meth:`add` where they are binary.
-            k: how many; fewer come back only where fewer are there and allowed.
+            k: how many; fewer come back only where fewer are there, allowed and above
+                ``threshold``.
             ef_search: width of the walk; ``params.ef_search`` where it and ``recall`` are None.
             recall: share of the true k nearest that is wanted on average, above 0 and up to 1;
                 ``ef_search`` must be None then. The width is chosen by what :meth:`calibrate`
-                measures, and this very call measures where nothing is yet. 1 is an exact sweep,
-                and so is a recall that a walk doesn't reach more cheaply.
+                measures, and this very call measures where nothing is yet, unless it has a
+                ``timeout`` or ``cancel``: it is an exact sweep then. So is a recall that a walk
+                doesn't reach more cheaply, and any above 0.998, which no sample would show.
             filter: allowed ids: an array of integers, a bool array indexed by id, or an
                 :class:`IdBitmap`. It acts inside the search: k allowed ones come back.
             threshold: lowest score wanted.
-            threads: for a batch of queries; at most 256 are used.
+            threads: for a batch of queries, all processors where None; at most 256 are used.
             timeout: seconds that the call may take, waiting for a change included. A walk by codes
                 (``quantization="pq"``) looks at it before and after, all else on the way.
             cancel: gives up the call when it is cancelled, as ``timeout`` does.
             counters: filled in with what the call did.
 
+        Returns:
+            Ids (found,) int64 and scores (found,) float32 of one query, best first; (q, k) of
+            several, where rows of fewer end with ids -1 and scores of minus infinity.
+
         Raises:
             InputError: k, ef_search or threads is below 1, threshold is NaN, timeout negative, or
                 recall out of range or beside ef_search.
             SearchTimeout, SearchCancelled: nothing is returned, and nothing is changed.
-            DtypeError, ShapeError, DimensionMismatch, NonFiniteVector, ZeroVector: see
-                :mod:`llmspell.errors`.
+            CorruptFile, StorageError: of a mapped index; see :meth:`load`.
+            DtypeError, ShapeError, DimensionMismatch, InvalidId (of ``filter``), NonFiniteVector,
+            ZeroVector: see :mod:`llmspell.errors`.
         """
         if (recall is None and filter is None and threshold is None) and (
             timeout is None and cancel is None and counters is None
@@ -247,7 +258,7 @@ class Index:
         recall: float | None = None,
         filter: IdBitmap | ArrayLike | None = None,
         threshold: float | None = None,
-        threads: int = 1,
+        threads: int | None = 1,
         timeout: float | None = None,
         cancel: CancelToken | None = None,
         counters: SearchCounters | None = None,
@@ -302,9 +313,10 @@ class Index:
         """Measure now which widths of a walk give which recall of the k nearest.
 
         A search with ``recall`` does so where nothing is measured for its ``k`` yet, or half of
-        the vectors have changed since. Where a tenth has, one search without ``timeout`` and
-        ``cancel`` does it anew; others go on by what is known, and aim higher. It takes seconds at
-        100,000 vectors, on ``threads`` of the call; a change waits for milliseconds of it.
+        the vectors have changed since. Where a tenth has, one search does it anew; others go on by
+        what is known, and aim higher. A search with ``timeout`` or ``cancel`` measures nothing:
+        where all have one, call this now and then. It takes a second at 100,000 vectors and up to
+        ten at a million, on ``threads`` of the call; a change waits for milliseconds of it.
 
         The queries are the last 1,024 recorded of those searched with, each once, where at least
         256 are there: from the first calibration on one in four is recorded, later one in 64, as
@@ -312,7 +324,7 @@ class Index:
 
         Args:
             k: the next of 1, 2, 5, 10, 20, 50, ... is measured, and holds for fewer.
-            recall: it goes on until this is reached, and 0.99.
+            recall: it goes on until this is reached, and 0.99. Above 0.998 nothing can be shown.
             threads: to measure with; all processors where None.
             timeout, cancel: as for :meth:`search`.
 
@@ -381,7 +393,7 @@ class Index:
         *,
         ef_search: int | None = None,
         filter: IdBitmap | ArrayLike | None = None,
-        threads: int = 1,
+        threads: int | None = 1,
         timeout: float | None = None,
         cancel: CancelToken | None = None,
         counters: SearchCounters | None = None,
@@ -544,7 +556,7 @@ class Index:
         sample: int | None = 1_000,
         repair: bool = False,
         seed: int = 0,
-        threads: int = 1,
+        threads: int | None = 1,
     ) -> IndexAudit:
         """Check the index against itself, and mend what is wrong where asked to.
 

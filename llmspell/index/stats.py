@@ -20,8 +20,8 @@ class IndexMemory:
             the codes of the neighbours, which lie beside the links.
         upper_layers: links of the layers above.
         codes: with ``quantization="pq"`` the code of each vector.
-        refined_codes: with ``quantization="sq4"``, and ``"pq"`` where rows are longer than a byte a
-            dimension, four bits a dimension of each vector.
+        refined_codes: with ``quantization="sq4"``, and ``"pq"`` where vectors take more than
+            3.5 times as much, four bits a dimension of each vector.
         codebook: what codes are made with, and the nodes where walks by codes start.
         scratch: kept from past searches for the next; grows with the number of searches that ran
             at the same time.

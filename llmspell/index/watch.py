@@ -27,10 +27,11 @@ Strategy = Literal[
 
 
 class CancelToken:
-    """Stops the searches that it was given to, from any thread and for good.
+    """Stops the calls that it was given to, from any thread and for good.
 
     They raise :class:`llmspell.errors.SearchCancelled` within some hundred distance computations,
-    and so do those that begin later. A token may be shared by any number of searches.
+    a walk by codes (``quantization="pq"``) at its end, and so do those that begin later. A token
+    may be shared by any number of calls.
     """
 
     __slots__ = ("_core",)
@@ -63,6 +64,8 @@ class SearchCounters:
             dimension.
         distances: distances computed from stored vectors.
         reranked: nodes that a search by codes put in order by their vectors.
+        ef_search: width of the walk, the widest of a batch, also one that ``recall`` chose; 0 where
+            no results come from walks.
         strategy: where the results come from: a sweep (``"exact"``), a walk of the graph
             (``"graph"``), one under a filter (``"filtered-graph"``), one by codes
             (``"quantized"``, ``"filtered-quantized"``) or a sweep over the codes of what a filter
@@ -75,6 +78,7 @@ class SearchCounters:
     estimated: int = 0
     distances: int = 0
     reranked: int = 0
+    ef_search: int = 0
     strategy: Strategy = "none"
 
 
@@ -104,6 +108,6 @@ def watching(
         yield watch
     finally:
         if counters is not None:
-            *numbers, strategy = watch.counters()
+            *numbers, counters.ef_search, strategy = watch.counters()
             counters.visited, counters.estimated, counters.distances, counters.reranked = numbers
             counters.strategy = cast(Strategy, strategy)

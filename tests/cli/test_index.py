@@ -169,6 +169,14 @@ def test_info_says_what_a_snapshot_holds(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_info_of_what_is_no_snapshot_is_a_storage_error(cli: Cli, tmp_path: Path) -> None:
+    index = Index(dim=DIM)
+    index.add(IDS, VECTORS)
+    index.save(tmp_path / "damaged")
+    content = bytearray((tmp_path / "damaged").read_bytes())
+    content[content.index(index.get(IDS[:1]).tobytes())] ^= 1
+    (tmp_path / "damaged").write_bytes(content)
+    done = cli("index", "info", str(tmp_path / "damaged"))
+    assert done.code == ExitCode.STORAGE and "checksum" in done.err
     (tmp_path / "index").write_text("Dear all")
     assert cli("index", "info", str(tmp_path / "index")).code == ExitCode.STORAGE
     assert cli("index", "info", str(tmp_path / "none")).code == ExitCode.USAGE

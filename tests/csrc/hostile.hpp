@@ -101,7 +101,7 @@ inline void seal(std::vector<char>& bytes) {
     set(bytes, kCrcAt, crc32c(bytes.data(), kHeader));
 }
 
-inline void use(Index& index) {
+inline void use(Index& index, bool compact_first) {
     const std::size_t size = index.size();
     // As bits they are zeros.
     const float value = index.type() == simd::ElementType::binary ? 0.0f : 0.5f;
@@ -111,10 +111,12 @@ inline void use(Index& index) {
         index.range_search(query.data(), 1, -1.0f, {});
     }
     index.stats();
+    if (compact_first) index.compact(nullptr);
     const std::vector<float> more(50 * index.dim(), value / 2);
     index.add(make_labels(50, 1'000'000).data(), more.data(), 50, true, 1);
     index.remove(make_labels(40).data(), 40);
     index.audit({0, 0, 1, true});
+    index.compact(nullptr);
 }
 
 inline constexpr Mapping kAllMappings[] = {Mapping::none, Mapping::vectors, Mapping::all};
@@ -125,7 +127,7 @@ inline bool refused(const std::string& path) {
     bool refusals[3] = {};
     for (const Mapping mapping : kAllMappings) {
         try {
-            use(*Index::load(path, nullptr, mapping));
+            use(*Index::load(path, nullptr, mapping), mapping == Mapping::vectors);
         } catch (const Error& error) {
             CHECK(error.code() == ErrorCode::corrupt_file ||
                   error.code() == ErrorCode::unsupported_format);

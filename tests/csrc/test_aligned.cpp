@@ -26,7 +26,7 @@ constexpr bool kMaps = true;
 #else
 constexpr bool kMaps = false;
 #endif
-constexpr std::size_t kLarge = AlignedArray<std::uint32_t>::kHugePage / sizeof(std::uint32_t);
+constexpr std::size_t kLarge = llmspell::Memory::kHugePage / sizeof(std::uint32_t);
 
 bool is_multiple(const void* pointer, std::size_t alignment) {
     return reinterpret_cast<std::uintptr_t>(pointer) % alignment == 0;
@@ -59,7 +59,7 @@ void memory_is_aligned_to_cache_lines_and_huge_pages() {
         CHECK(array.mapped_bytes() == 0);
         CHECK(array.bytes() % AlignedArray<std::uint32_t>::kCacheLine == 0);
         CHECK(is_multiple(array.data(), AlignedArray<std::uint32_t>::kCacheLine));
-        CHECK(count < kLarge || is_multiple(array.data(), AlignedArray<std::uint32_t>::kHugePage));
+        CHECK(count < kLarge || is_multiple(array.data(), llmspell::Memory::kHugePage));
     }
 }
 

@@ -151,6 +151,40 @@ void each_check_holds(const Folder& folder) {
     CHECK(refuses(section(good, kBottom), ~std::uint32_t{0}));
 }
 
+void where_walks_by_codes_start_is_a_node(const Folder& folder) {
+    constexpr std::size_t kRoot = 32;
+    const std::string path = folder.path / "index";
+    const std::vector<char> good = a_snapshot(path, simd::ElementType::f32, 0, Quantization::pq);
+    const std::size_t root = section(good, kCoding) + kRoot;
+    CHECK(get<std::uint32_t>(good, root) < 60);
+    for (const std::uint32_t slot : {3u, 60u, 0x7fffffffu, ~0u}) {
+        std::vector<char> bad = good;
+        set(bad, root, slot);
+        seal(bad);
+        write(path, bad);
+        CHECK(refused(path));
+    }
+}
+
+void an_id_that_stands_twice_is_refused(const Folder& folder) {
+    const std::string path = folder.path / "index";
+    const std::vector<char> good = a_snapshot(path, simd::ElementType::f32, 0);
+    const std::size_t labels = section(good, kLabels), table = section(good, kTable);
+    const auto length = get<std::uint64_t>(good, kSectionsAt + kTable * kExtent + 8);
+    std::size_t tried = 0;
+    for (std::size_t at = table; at + 8 <= table + length; at += 4) {
+        const auto one = get<std::uint32_t>(good, at), next = get<std::uint32_t>(good, at + 4);
+        if (one >= 60 || next >= 60) continue;
+        std::vector<char> bad = good;
+        set(bad, labels + 8 * next, get<std::uint64_t>(good, labels + 8 * one));
+        seal(bad);
+        write(path, bad);
+        CHECK(refused(path));
+        ++tried;
+    }
+    CHECK(tried > 10);
+}
+
 void spare_bits_that_are_set_are_refused(const Folder& folder) {
     const std::string path = folder.path / "index";
     const std::vector<char> good = a_snapshot(path, simd::ElementType::binary, 10'000);
@@ -331,6 +365,8 @@ int main() {
     resealed_changes_are_refused_or_harmless(folder);
     resealed_truncations_are_refused(folder);
     each_check_holds(folder);
+    where_walks_by_codes_start_is_a_node(folder);
+    an_id_that_stands_twice_is_refused(folder);
     spare_bits_that_are_set_are_refused(folder);
     a_tree_that_does_not_hold_is_planted_anew(folder);
     for (const Quantization quantization : {Quantization::none, Quantization::sq4}) {

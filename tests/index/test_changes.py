@@ -212,3 +212,12 @@ def test_slots_are_used_again(threshold: int) -> None:
     for round_ in range(30):
         index.upsert(np.arange(250), clustered(250, 16, round_))
     assert index.stats().slots <= 800
+
+
+def test_ids_are_those_that_are_there() -> None:
+    index = Index(dim=4)
+    assert index.ids().tolist() == [] and index.ids().dtype == np.int64
+    index.add([2**63 - 1, 5, 9], np.eye(4)[:3])
+    index.delete([5])
+    index.upsert([9, 1], np.eye(4)[:2])
+    assert index.ids().tolist() == [1, 9, 2**63 - 1]

@@ -51,6 +51,24 @@ def test_one_that_is_stopped_keeps_every_vector_and_the_next_one_ends_it() -> No
     assert index.audit().sound
 
 
+@pytest.mark.parametrize("params", ["graph", "coded", "rounded"])
+def test_wherever_it_is_stopped_the_index_is_sound(params: str) -> None:
+    index = _half_deleted(params, 30)
+    stopped, timeout = 0, 1e-5
+    while True:
+        try:
+            index.compact(timeout=timeout)
+            break
+        except errors.SearchTimeout:
+            stopped += 1
+            timeout *= 1.3
+        assert index.search(VECTORS[30:], 1).ids[:, 0].tolist() == list(range(30, 2_000))
+    assert stopped > 1
+    assert index.stats().deleted == 0
+    assert index.audit().sound
+    assert index.search(VECTORS[30:], 1).ids[:, 0].tolist() == list(range(30, 2_000))
+
+
 def test_an_empty_index_can_be_compacted() -> None:
     index = Index(dim=24)
     index.compact()

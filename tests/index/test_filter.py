@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llmspell import Index, IndexParams, errors
+from llmspell import Index, IndexParams, SearchCounters, errors
+from llmspell.config import Quantization
 from llmspell.index import IdBitmap
 from tests.index.vectors import clustered, recall, scores_of
 
 N = 3_000
+MANY, NARROW = 30_000, 16  # so many vectors, and so narrow a walk, that it beats a sweep
 
 
 @pytest.fixture(scope="module", params=[0, 10_000], ids=["graph", "flat"])
@@ -42,6 +44,40 @@ def test_filter_that_goes_with_the_query_or_against_it(index: Index, opposed: bo
         best = allowed[np.argsort(-scores[allowed])[:10]]
         found = index.search(query, 10, filter=allowed).ids
         assert len(set(found.tolist()) & set(best.tolist())) >= 9
+
+
+@pytest.fixture(scope="module", params=["none", "sq4"])
+def large(request: pytest.FixtureRequest) -> Index:
+    quantization: Quantization = request.param
+    params = IndexParams(m=12, ef_construction=60, quantization=quantization)
+    made = Index(dim=32, metric="ip", params=params)
+    made.add(np.arange(MANY), clustered(MANY, 32, 1), threads=2)
+    return made
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.1])
+@pytest.mark.parametrize("kind", ["random", "correlated", "anti-correlated"])
+def test_a_walk_under_a_filter_finds_as_much_as_one_without(
+    large: Index, kind: str, kept: float
+) -> None:
+    vectors, queries = clustered(MANY, 32, 1), clustered(60, 32, 2)
+    exact = scores_of("ip", queries, vectors)
+    free = recall(large.search(queries, 10, ef_search=NARROW).ids, exact, 10)
+    hits, ways = [], []
+    for query, scores in zip(queries, exact, strict=True):
+        order = np.random.default_rng(3).permutation(MANY)
+        if kind != "random":
+            order = np.argsort(-scores if kind == "correlated" else scores)
+        mask = np.zeros(MANY, bool)
+        mask[order[: int(kept * MANY)]] = True
+        counters = SearchCounters()
+        found = large.search(query, 10, ef_search=NARROW, filter=mask, counters=counters)
+        assert len(found.ids) == 10 and mask[found.ids].all()
+        hits.append(recall(found.ids[None], np.where(mask, scores, -np.inf)[None], 10))
+        ways.append(counters.strategy)
+    assert np.mean(hits) >= free - 0.02
+    if kind == "random" and kept == 0.5:
+        assert any(way.startswith("filtered") for way in ways)
 
 
 def test_ids_mask_and_bitmap_say_the_same(index: Index) -> None:

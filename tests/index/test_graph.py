@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from llmspell import Index, IndexParams
-from llmspell.config import ElementType, Metric
+from llmspell.config import ElementType, Metric, Quantization
 from tests.index.vectors import ALL_METRICS, clustered, recall, scores_of
 
 GRAPH = IndexParams(m=8, ef_construction=80, graph_threshold=0)
@@ -118,16 +118,24 @@ def test_search_beside_a_deleted_region_finds_what_is_left() -> None:
     assert recall(found, scores_of("l2", region, rest), 10) > 0.95
 
 
-def test_one_thread_and_one_seed_build_one_graph(tmp_path: Path) -> None:
-    vectors = clustered(1_500, 16, 1)
+@pytest.mark.parametrize("quantization", ["none", "pq", "sq4"])
+def test_one_thread_and_one_seed_build_one_graph(
+    quantization: Quantization, tmp_path: Path
+) -> None:
+    vectors = clustered(2_500, 64, 1)
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        params = IndexParams(m=6, ef_construction=40, graph_threshold=0, seed=seed)
-        index = Index(dim=16, params=params)
-        index.add(np.arange(1_500), vectors, threads=1)
+        params = IndexParams(
+            m=6, ef_construction=40, graph_threshold=0, seed=seed, quantization=quantization
+        )
+        index = Index(dim=64, params=params)
+        for part in (slice(1_500), slice(1_500, 2_500)):
+            index.add(np.arange(2_500)[part], vectors[part], threads=1)
+        index.delete(np.arange(0, 2_500, 7))
         index.save(tmp_path / name)
     files = [(tmp_path / name).read_bytes() for name in "abc"]
     assert files[0] == files[1]
-    assert files[0][184:] != files[2][184:]
+    header = 4_096  # with its padding; the seed stands in it
+    assert files[0][header:] != files[2][header:]
 
 
 def test_graph_built_by_many_threads_is_as_good() -> None:

@@ -311,6 +311,26 @@ def test_a_search_in_a_hurry_goes_on_by_what_is_known() -> None:
     assert index.calibration()[0].changed == 0.0
 
 
+def test_a_search_in_a_hurry_is_exact_where_nothing_is_known() -> None:
+    index, counters = made(), SearchCounters()
+    index.search(clustered(2, DIM, 16), 10, recall=0.9, timeout=3600, counters=counters)
+    assert counters.strategy == "exact" and counters.ef_search == 0
+    assert index.calibration() == ()
+
+
+def test_searches_in_a_hurry_go_on_when_all_has_become_another() -> None:
+    index, counters = made(), SearchCounters()
+    index.calibrate(10)
+    index.upsert(np.arange(N), clustered(N, DIM, 40, world=2))
+    found = index.search(clustered(50, DIM, 41, world=2), 10, recall=0.9, timeout=3600).ids
+    exact = index.search(clustered(50, DIM, 41, world=2), 10, recall=1.0).ids
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(found, exact, strict=True)]) >= 0.9
+    assert index.calibration()[0].changed == 1.0
+    index.search(clustered(50, DIM, 41, world=2), 10, recall=0.9, counters=counters)
+    assert index.calibration()[0].changed == 0.0
+    assert counters.ef_search > 0
+
+
 def test_measuring_can_be_stopped() -> None:
     index = made()
     with pytest.raises(errors.SearchTimeout):

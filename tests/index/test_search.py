@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from llmspell import Index, IndexParams
-from llmspell.config import ElementType, Metric
+from llmspell.config import ElementType, Metric, Quantization
 from llmspell.index import Neighbors
 from tests.index.vectors import ALL_METRICS, TYPES, clustered, recall, scores_of
 
@@ -136,6 +136,35 @@ def test_k_of_all_gives_all_in_order(threshold: int) -> None:
     ids, scores = index.search(vectors[3], 500)
     assert sorted(ids.tolist()) == list(range(500))
     assert (np.diff(scores) <= 0).all()
+
+
+@pytest.mark.parametrize("quantization", ["none", "pq", "sq4"])
+@pytest.mark.parametrize("k", [600, 1_024, 1_025, 2_999])
+def test_many_are_the_true_nearest_in_order(k: int, quantization: Quantization) -> None:
+    vectors = clustered(3_000, 32, 1)
+    params = IndexParams(m=4, graph_threshold=0, quantization=quantization)
+    index = Index(dim=32, metric="ip", params=params)
+    index.add(np.arange(3_000), vectors)
+    scores = scores_of("ip", vectors[:1], vectors)
+    found = index.search(vectors[0], k)
+    np.testing.assert_allclose(found.scores, -np.sort(-scores[0])[:k], atol=1e-5)
+    allowed = np.arange(0, 3_000, 2)
+    found = index.search(vectors[0], k, filter=allowed)
+    best = -np.sort(-scores[0, allowed])[:k]
+    assert len(found.ids) == len(set(found.ids.tolist())) == len(best)
+    np.testing.assert_allclose(found.scores, best, atol=1e-5)
+
+
+def test_arrays_that_begin_at_any_byte_are_taken() -> None:
+    vectors, ids = clustered(50, 8, 1), np.arange(50)
+    index = Index(dim=8)
+    odd = np.frombuffer(b"\0" + vectors.tobytes(), np.float32, offset=1).reshape(50, 8)
+    odd_ids = np.frombuffer(b"\0" + ids.tobytes(), np.int64, offset=1)
+    assert not odd.flags.aligned and not odd_ids.flags.aligned
+    index.add(odd_ids, odd)
+    assert index.search(odd[4], 1, filter=odd_ids).ids.tolist() == [4]
+    assert index.search(odd[4], 1).ids.tolist() == [4]
+    assert index.search(odd, 1).ids[:, 0].tolist() == ids.tolist()
 
 
 def test_query_of_any_float_type_and_layout_is_taken() -> None:

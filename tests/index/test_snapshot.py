@@ -4,8 +4,10 @@ import os
 import resource
 import signal
 import struct
+import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -424,7 +426,49 @@ def test_what_cannot_be_mapped_is_refused(tmp_path: Path, mmap: Any) -> None:
         Index.load(tmp_path / "index", mmap=mmap)
 
 
-def test_processes_beside_each_other_change_their_own(tmp_path: Path) -> None:
+_SHARED = """
+import sys
+from llmspell import Index
+path = sys.argv[1]
+index = Index.load(path)
+index.search(index.get(index.ids()), 10)  # all that searches read
+print("ready", flush=True)
+sys.stdin.readline()
+kib, of_file = {}, False
+for line in open("/proc/self/smaps"):
+    first, *rest = line.split()
+    if not first.endswith(":"):
+        of_file = rest[-1] == path
+    elif of_file and rest[-1] == "kB":
+        kib[first] = kib.get(first, 0) + int(rest[0])
+print(kib["Shared_Clean:"], kib["Private_Dirty:"], flush=True)
+sys.stdin.readline()  # mapped until the other has looked as well
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+def test_processes_share_the_pages_of_a_file(tmp_path: Path) -> None:
+    _index(3_000).save(tmp_path / "index")
+    command = [sys.executable, "-c", _SHARED, str(tmp_path / "index")]
+    pipe = subprocess.PIPE
+    with ExitStack() as ends:
+        both = [
+            ends.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
+            for _ in range(2)
+        ]
+        for process in both:
+            ends.callback(process.kill)
+            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        for process in both:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+            shared, private = map(int, process.stdout.readline().split())
+            assert shared * 1024 > 3_000 * 12 * 4  # the vectors at least
+            assert private == 0
+
+
+def test_one_beside_another_changes_its_own(tmp_path: Path) -> None:
     _index(3_000).save(tmp_path / "index")
     one, other = Index.load(tmp_path / "index"), Index.load(tmp_path / "index")
     one.delete(np.arange(1_000))
