@@ -159,7 +159,9 @@ def distances(
     level: str | None = None,
 ) -> NDArray[np.float32]: ...
 
-# Called with (query, k, ef or None, threads); returns None where that is for Index.search.
+# Called with (query, k, ef, threads, recall, bits); returns None where that is for Index.search.
 def one_search(
     index: Index, result: type[_Result]
-) -> Callable[[object, int, int | None, int | None], _Result | None]: ...
+) -> Callable[
+    [object, int, int | None, int | None, float | None, NDArray[np.uint8] | None], _Result | None
+]: ...

@@ -1,4 +1,5 @@
-// The search that most calls are: one float query, and nothing asked for but how many and how wide.
+// The search that most calls are: one float query, how many, how wide or how well, and perhaps a
+// bitmap of what is allowed.
 // As a plain C function that fills the result's own type it takes a third of what a bound method
 // and a conversion in Python take, which for a walk of tens of microseconds is a tenth of the call.
 #include <pybind11/numpy.h>
@@ -42,12 +43,13 @@ PyObject* array_of(const From* values, std::size_t count) {
     return array.release().ptr();
 }
 
-// (query, k, ef or None, threads) -> the result, or None where the call is not of the kind above or
-// goes wrong: the caller then makes the general one, which tells what is wrong.
+// (query, k, ef or None, threads, recall or None, bits or None) -> the result, or None where the
+// call is not of the kind above or goes wrong: the caller then makes the general one, which tells
+// what is wrong.
 PyObject* one_search(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     const auto* one = static_cast<const OneSearch*>(PyCapsule_GetPointer(self, kCapsule));
     if (one == nullptr) return nullptr;
-    if (count != 4 || one->index->type() == simd::ElementType::binary ||
+    if (count != 6 || one->index->type() == simd::ElementType::binary ||
         !py::isinstance<Vectors>(args[0])) {
         Py_RETURN_NONE;
     }
@@ -59,6 +61,19 @@ PyObject* one_search(PyObject* self, PyObject* const* args, Py_ssize_t count) {
         static_cast<std::size_t>(query.shape(0)) != one->index->dim() || options.k == 0 ||
         options.k > kMost || (options.ef == 0 && args[2] != Py_None) || count_of(args[3]) != 1) {
         Py_RETURN_NONE;
+    }
+    if (args[4] != Py_None) {
+        options.recall = PyFloat_CheckExact(args[4]) ? PyFloat_AS_DOUBLE(args[4]) : 0.0;
+        if (!(options.recall > 0.0 && options.recall <= 1.0) || args[2] != Py_None) Py_RETURN_NONE;
+    }
+    index::Filter filter;
+    if (args[5] != Py_None) {
+        if (!py::isinstance<Bits>(args[5])) Py_RETURN_NONE;
+        const auto bits = py::reinterpret_borrow<Bits>(args[5]);
+        if (bits.ndim() != 1) Py_RETURN_NONE;
+        filter.bits = bits.data();
+        filter.bit_count = static_cast<std::size_t>(bits.size()) * 8;
+        options.filter = &filter;
     }
     std::array<Label, kMost> labels;
     std::array<float, kMost> scores;

@@ -38,8 +38,8 @@ class BesideLinks {
 
 class Graph {
   public:
-    // Where walks start, and the layer of that node.
-    struct Top {
+    // Where walks start, and the layer of that node; read and written as one.
+    struct alignas(8) Top {
         Slot slot;
         int level;
     };
@@ -190,7 +190,7 @@ class Graph {
     UpperRows upper_;
     AlignedArray<Slot> parents_;         // the root is its own; kNoSlot: none
     const BlockGuard* guard_ = nullptr;  // of rows of layer 0 that were mapped
-    alignas(8) Top top_{kNoSlot, -1};
+    Top top_{kNoSlot, -1};
     Versions versions_;
 };
 

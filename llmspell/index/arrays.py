@@ -37,14 +37,19 @@ class IdBitmap:
         DtypeError, ShapeError: ``bits`` is something else.
     """
 
-    __slots__ = ("bits",)
+    __slots__ = ("_bits",)
 
     def __init__(self, bits: NDArray[np.uint8]) -> None:
         if not isinstance(bits, np.ndarray) or bits.dtype != np.uint8:
             raise DtypeError(f"expected a uint8 array of bits, got {_kind(bits)}")
         if bits.ndim != 1:
             raise ShapeError(f"expected bits of shape (n,), got {bits.shape}")
-        self.bits: NDArray[np.uint8] = np.ascontiguousarray(bits)
+        self._bits: NDArray[np.uint8] = np.ascontiguousarray(bits)
+
+    @property
+    def bits(self) -> NDArray[np.uint8]:
+        """What it was made of, contiguous."""
+        return self._bits
 
 
 def as_ids(ids: ArrayLike) -> NDArray[np.uint64]:

@@ -230,10 +230,13 @@ class Index:
             DtypeError, ShapeError, DimensionMismatch, InvalidId (of ``filter``), NonFiniteVector,
             ZeroVector: see :mod:`llmspell.errors`.
         """
-        if (recall is None and filter is None and threshold is None) and (
-            timeout is None and cancel is None and counters is None
+        if (
+            (filter is None or type(filter) is IdBitmap)
+            and (threshold is None and timeout is None)
+            and (cancel is None and counters is None)
         ):
-            found = self._one_search(query, k, ef_search, threads)
+            allowed = None if filter is None else filter.bits
+            found = self._one_search(query, k, ef_search, threads, recall, allowed)
             if found is not None:
                 return found
         k = require_count("k", k)

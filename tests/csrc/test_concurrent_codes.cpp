@@ -131,6 +131,28 @@ void filters_hold_beside_changes(Quantization codes) {
     CHECK(by_sweeps.count(Strategy::swept_codes) == 1);
 }
 
+// Searches sweep, then walk by links that are chosen a second time meanwhile.
+void a_first_graph_is_built_in_two_passes_beside_searches() {
+    constexpr std::size_t kFirst = 1'000, kAll = 4'000;
+    const Stored stored{spread(kAll, 1), {}};
+    Params params = params_with(Quantization::pq);
+    params.graph_threshold = 2'000;
+    Index index(kDim, Metric::l2, simd::ElementType::f32, params);
+    index.add(make_labels(kFirst).data(), stored.stay.data(), kFirst, false, 2);
+    std::atomic<bool> done{false};
+    std::set<Strategy> wide, narrow;
+    std::thread walking([&] { wide = search_under(index, stored, 2, false, done); });
+    std::thread sweeping([&] { narrow = search_under(index, stored, 20, true, done); });
+    index.add(make_labels(kAll - kFirst, kFirst).data(), &stored.stay[kFirst * kDim], kAll - kFirst,
+              false, 2);
+    done = true;
+    walking.join();
+    sweeping.join();
+    CHECK(wide.count(Strategy::exact) == 1 && wide.count(Strategy::filtered_quantized) == 1);
+    const Audit audit = index.audit({0, 0, 2, false});
+    CHECK(audit.faults.sound() && audit.lost.empty());
+}
+
 // What was laid together for a filter, of codes that are learnt anew, isn't looked through by the
 // new ones.
 void filters_hold_while_codes_are_learnt_anew() {
@@ -206,6 +228,7 @@ int main() {
     for (const Quantization codes : {Quantization::pq, Quantization::sq4}) {
         filters_hold_beside_changes(codes);
     }
+    a_first_graph_is_built_in_two_passes_beside_searches();
     filters_hold_while_codes_are_learnt_anew();
     codes_are_learnt_anew_while_many_add();
     a_loaded_index_is_changed_beside_its_first_searches();

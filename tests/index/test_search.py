@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from llmspell import Index, IndexParams
+from llmspell import IdBitmap, Index, IndexParams, errors
 from llmspell.config import ElementType, Metric, Quantization
 from llmspell.index import Neighbors
 from tests.index.vectors import ALL_METRICS, TYPES, clustered, recall, scores_of
@@ -255,6 +255,30 @@ def test_one_query_is_answered_alike_however_it_is_passed(k: int) -> None:
             np.testing.assert_array_equal(found.ids, same.ids)
             np.testing.assert_array_equal(found.scores, same.scores)
             np.testing.assert_array_equal(found.distances, same.distances)
+
+
+def test_a_bitmap_and_a_recall_are_taken_alike_however_they_are_passed() -> None:
+    vectors, queries = clustered(4_000, 32, 1), clustered(20, 32, 2)
+    index = Index(dim=32, metric="ip", dtype="float16")
+    index.add(np.arange(4_000), vectors)
+    index.calibrate(10)
+    mask = np.random.default_rng(1).random(4_000) < 0.5
+    allowed = IdBitmap(np.packbits(mask, bitorder="little"))
+    strided = IdBitmap(np.repeat(allowed.bits, 2)[::2])
+    for query in queries:
+        for given in ({"ef_search": 30}, {"recall": 0.9}, {"recall": 1.0}, {"recall": 1}):
+            found = index.search(query, 10, filter=allowed, **given)
+            assert mask[found.ids].all()
+            for same in (
+                index.search(query, 10, filter=mask, **given),
+                index.search(query, 10, filter=np.flatnonzero(mask), **given),
+                index.search(query, 10, filter=strided, **given),
+                index.search(query[None], 10, filter=allowed, **given),
+            ):
+                np.testing.assert_array_equal(found.ids, same.ids.reshape(-1))
+    for wrong in ({"recall": 0.0}, {"recall": float("nan")}, {"recall": 0.9, "ef_search": 5}):
+        with pytest.raises(errors.InputError, match="recall"):
+            index.search(queries[0], 10, filter=allowed, **wrong)
 
 
 def test_results_are_writable_and_their_own() -> None:
