@@ -141,6 +141,8 @@ class Index:
 
         Raises:
             DuplicateId: an id is in the index, or twice in ``ids``.
+            InputError: ``threads`` is below 1, or the index would hold 2**32 - 1 vectors.
+            CorruptFile, StorageError: the first change of a mapped index checks its file.
             InvalidId, DtypeError, ShapeError, DimensionMismatch, NonFiniteVector, ZeroVector: see
                 :mod:`llmspell.errors`.
         """
@@ -165,6 +167,10 @@ class Index:
 
         They are no results from then on. Where it is time to mend links, this call does so before
         it returns, while searches and other changes go on.
+
+        Raises:
+            InvalidId, ShapeError: ``ids`` are none.
+            CorruptFile, StorageError: the first change of a mapped index checks its file.
         """
         return self._core.remove(as_ids(ids))
 
@@ -180,6 +186,8 @@ class Index:
 
         Raises:
             IdNotFound: an id isn't in the index.
+            InvalidId, ShapeError: ``ids`` are none.
+            CorruptFile, StorageError: of a mapped index; see :meth:`load`.
         """
         return self._core.get(as_ids(ids))
 
@@ -474,11 +482,11 @@ class Index:
 
         Raises:
             StorageError: the file can't be written; an old one is untouched.
-            InputError: ``tag`` is negative or has more than 64 bits.
+            InputError: ``tag`` is no integer, negative or of more than 64 bits.
         """
-        if not 0 <= tag < 1 << 64:
+        if not isinstance(tag, (int, np.integer)) or not 0 <= tag < 1 << 64:
             raise InputError(f"tag must be from 0 to 2**64 - 1, got {tag!r}")
-        self._core.save(os.fsencode(path), tag)
+        self._core.save(os.fsencode(path), int(tag))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool | Literal["vectors"] = True) -> Self:
@@ -576,10 +584,10 @@ class Index:
             threads: for the searches, at most 256.
 
         Raises:
-            InputError: ``sample`` or ``threads`` is below 1, or ``seed`` negative.
+            InputError: ``sample`` or ``threads`` is below 1, or ``seed`` out of range.
         """
         count = 0 if sample is None else require_count("sample", sample)
-        if not 0 <= seed < 1 << 64:
+        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 1 << 64:
             raise InputError(f"seed must be from 0 to 2**64 - 1, got {seed!r}")
         threads = _thread_count(threads)
         return audit_of(self._core, count, repair=bool(repair), seed=seed, threads=threads)

@@ -183,7 +183,7 @@ def test_tag_comes_back(tmp_path: Path) -> None:
     assert index.tag == 0
     index.save(tmp_path / "index")
     assert Index.load(tmp_path / "index").tag == 0
-    for tag in (-1, 2**64):
+    for tag in (-1, 2**64, 1.5, "x"):
         with pytest.raises(errors.InputError, match="tag must be"):
             index.save(tmp_path / "index", tag=tag)
 
