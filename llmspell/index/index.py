@@ -537,7 +537,7 @@ class Index:
         self._core.verify()
 
     def stats(self) -> IndexStats:
-        """Return counts and bytes: of slots, of the graph's nodes and links, of each part.
+        """Return counts and bytes, of slots, of nodes and links, of each part, and recall curves.
 
         One pass over the graph's nodes, beside searches; a change waits for it.
         """

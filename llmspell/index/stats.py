@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from llmspell import _core
+from llmspell.index.calibration import RecallCurve, curves_of
 
 __all__ = ["IndexMemory", "IndexStats", "stats_of"]
 
@@ -62,6 +63,8 @@ class IndexStats:
             depends on the vectors; 0 where searches don't go by codes. Under ``l2`` each coordinate
             that stands beside a code counts as the four groups that it takes the place of.
         memory: bytes by part.
+        calibration: what was measured of the recall of walks; see
+            :meth:`llmspell.Index.calibration`.
     """
 
     live: int
@@ -72,6 +75,7 @@ class IndexStats:
     layers: tuple[int, ...]
     code_groups: int
     memory: IndexMemory
+    calibration: tuple[RecallCurve, ...]
 
     @property
     def slots(self) -> int:
@@ -106,4 +110,5 @@ def stats_of(core: _core.Index) -> IndexStats:
         layers=tuple(found["layers"]),
         code_groups=found["code_groups"],
         memory=IndexMemory(**found["memory"]),
+        calibration=curves_of(core),
     )

@@ -275,6 +275,7 @@ def test_recent_queries_take_the_place_of_stored_vectors() -> None:
     queries = clustered(2_000, DIM, 7)
     index.search(queries, 10, recall=0.9)
     assert index.calibration()[0].asked_queries == 0
+    assert index.stats().calibration == index.calibration()
     index.search(queries, 10, recall=0.9)
     (curve,) = index.calibration()
     assert curve.asked_queries >= 256
