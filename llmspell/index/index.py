@@ -326,8 +326,8 @@ class Index:
         A search with ``recall`` does so where nothing is measured for its ``k`` yet, or half of
         the vectors have changed since. Where a tenth has, one search does it anew; others go on by
         what is known, and aim higher. A search with ``timeout`` or ``cancel`` measures nothing:
-        where all have one, call this now and then. It takes a second at 100,000 vectors and up to
-        ten at a million, on ``threads`` of the call; a change waits for milliseconds of it.
+        where all have one, call this now and then. It takes seconds at 100,000 vectors, on
+        ``threads`` of the call; a change waits for milliseconds of it.
 
         The queries are the last 1,024 recorded of those searched with, each once, where at least
         256 are there: from the first calibration on one in four is recorded, later one in 64, as
