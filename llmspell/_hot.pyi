@@ -1,14 +1,15 @@
 """Native quota ledger and hot counters of llmspell."""
 
 import os
+from typing_extensions import Buffer, disjoint_base
 from types import TracebackType
 from typing import Final, Self, final
 
-from typing_extensions import disjoint_base
 
 QUOTA_NAMES: Final[tuple[str, ...]]
 KEY_BYTES: Final[int]
 
+def crc32c(data: Buffer, seed: int = 0) -> int: ...
 def now_ns() -> int: ...
 
 @disjoint_base

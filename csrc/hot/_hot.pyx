@@ -6,3 +6,4 @@
 include "ledger.pxi"
 include "reservation.pxi"
 include "instruments.pxi"
+include "checksum.pxi"

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from llmspell.errors import CorruptFile
-from llmspell.storage.codec import (
-    Change,
-    Counters,
-    StoredRecord,
-    encode_vector,
-    pack_checked,
-    pack_rowid,
-    unpack,
-    unpack_checked,
-    unpack_rowid,
-)
+from llmspell.errors import CorruptFile, DuplicateId, IdNotFound
+from llmspell.storage.chain import Chain
+from llmspell.storage.codec import pack, unpack
 from llmspell.storage.environment import Transaction
+from llmspell.storage.ids import decode_id, pack_expiry, pack_rowid, unpack_rowid
+from llmspell.storage.log import Change, Counters, Update
+from llmspell.storage.record import NEVER, StoredRecord, encode_vector
 
-__all__ = ["Applied", "Batch", "Put", "StoredDocument"]
+__all__ = ["Applied", "Batch", "MetadataUpdate", "Put", "StoredDocument", "Write"]
 
 LOG: Final = b"log"
 RECORDS: Final = b"records"
 VECTORS: Final = b"vectors"
 IDS: Final = b"ids"
 DOCUMENTS: Final = b"documents"
+EXPIRY: Final = b"expiry"
 META: Final = b"meta"
-DATABASES: Final = (LOG, RECORDS, VECTORS, IDS, DOCUMENTS, META)
+DATABASES: Final = (LOG, RECORDS, VECTORS, IDS, DOCUMENTS, EXPIRY, META)
+CHAINS: Final = (IDS, DOCUMENTS, EXPIRY)
 COUNTERS: Final = b"counters"
+NAMED: Final = 5
 
 
 class Put(NamedTuple):
@@ -42,6 +40,7 @@ class Put(NamedTuple):
     text: bytes | None
     vector: bytes
     is_chunk: bool = False
+    expires_us: int = NEVER
 
     @property
     def storage(self) -> int:
@@ -53,6 +52,14 @@ class Put(NamedTuple):
         """Metadata as a read would give it."""
         plain: dict[str, Any] = unpack(self.metadata)
         return plain
+
+
+class MetadataUpdate(NamedTuple):
+    """Other metadata for a record that stays as it is: keys to set, or all of them."""
+
+    key: bytes
+    metadata: Mapping[str, Any]
+    replace: bool
 
 
 class StoredDocument(NamedTuple):
@@ -68,100 +75,141 @@ class StoredDocument(NamedTuple):
 
     def encode(self) -> bytes:
         """Bytes of it."""
-        return pack_checked(self._asdict())
+        return pack(self._asdict())
 
     @classmethod
     def decode(cls, raw: bytes) -> StoredDocument:
-        """The document of some bytes; raises CorruptFile."""
-        return cls(**unpack_checked("document", raw))
+        """The document of some bytes, whose checksum was checked."""
+        return cls(**unpack(raw))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """A batch, done as a whole or not at all.
+
+    Args:
+        puts: records; each replaces what has its key. Keys differ from each other.
+        vectors: (len(puts), dim), contiguous: the vectors of ``puts``.
+        must_be_new: refuse the batch where a key is there already.
+        removes: keys of records to remove; missing ones are passed over.
+        rows: rows to remove; missing ones are passed over.
+        documents: by id, what to store (``first`` counted from the first of ``puts``) or None to
+            remove it. The chunks that a document had so far are removed.
+        updates: refused as a whole where a key isn't there.
+    """
+
+    puts: Sequence[Put] = ()
+    vectors: NDArray[np.float32] | None = None
+    must_be_new: bool = False
+    removes: Sequence[bytes] = ()
+    rows: Sequence[int] = ()
+    documents: Mapping[str, StoredDocument | None] = field(default_factory=dict)
+    updates: Sequence[MetadataUpdate] = ()
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors; 0 without any."""
+        return 0 if self.vectors is None else int(self.vectors.shape[1])
 
 
 class Applied(NamedTuple):
-    """What a write did: the log entry, and the records that it removed."""
+    """What a write did.
 
-    change: Change
-    removed: list[StoredRecord]
+    Args:
+        change: the log entry; None where nothing was to be done.
+        counters: as they are behind it.
+        gone: records that it removed, without those that had expired.
+    """
+
+    change: Change | None
+    counters: Counters
+    gone: int
 
 
 class Batch:
     """A write under way in one transaction."""
 
-    def __init__(self, txn: Transaction, databases: Mapping[bytes, Any], before: Counters) -> None:
+    def __init__(
+        self, txn: Transaction, databases: Mapping[bytes, Any], before: Counters, now_us: int
+    ) -> None:
         self._txn = txn
         self._dbs = databases
         self._before = before
+        self._now_us = now_us
+        self._ids = Chain(txn, databases[IDS], "ids")
+        self._documents = Chain(txn, databases[DOCUMENTS], "documents")
+        self._expiry = Chain(txn, databases[EXPIRY], "expiry")
         self._removed: list[StoredRecord] = []
+        self._updates: list[Update] = []
+        self._storage = 0
         self._documents_gone = 0
         self._touched: set[str] = set()
 
     @property
-    def has_removed(self) -> bool:
-        """Whether anything was there to remove."""
-        return bool(self._removed or self._documents_gone)
+    def gone(self) -> int:
+        """Records removed so far, without those that had expired."""
+        return sum(not self._has_expired(record) for record in self._removed)
 
-    def remove_documents(self, documents: Mapping[str, StoredDocument | None]) -> None:
-        """Remove documents that are about to be replaced or dropped, with their chunks."""
-        for document_id in documents:
-            raw = self._txn.pop(document_id.encode(), db=self._dbs[DOCUMENTS])
-            if raw is None:
-                continue
-            self._documents_gone += 1
-            old = StoredDocument.decode(raw)
-            for rowid in range(old.first, old.first + old.length):
-                record = self._txn.pop(pack_rowid(rowid), db=self._dbs[RECORDS])
-                if record is not None:
-                    stored = self._take(rowid, record)
-                    self._txn.delete(stored.key, db=self._dbs[IDS])
+    def remove(self, write: Write) -> dict[bytes, int]:
+        """Remove what a write removes or replaces; returns when replaced keys were created.
 
-    def remove_keys(self, keys: Iterable[bytes]) -> dict[bytes, int]:
-        """Remove records by key; returns when those that were there had been created."""
+        Raises:
+            DuplicateId: a record that must be new is there.
+        """
+        self._remove_documents(write.documents)
+        for key in write.removes:
+            self._remove_key(key)
+        for row in write.rows:
+            self._remove_row(row)
         created = {}
-        for key in keys:
-            row = self._txn.pop(key, db=self._dbs[IDS])
-            if row is None:
-                continue
-            raw = self._txn.pop(row, db=self._dbs[RECORDS])
-            if raw is None:
-                raise CorruptFile(f"record {unpack_rowid(row)[0]}: its id is there, but it is not")
-            stored = self._take(unpack_rowid(row)[0], raw)
-            created[key] = stored.created_us
-            if stored.is_chunk:
-                self._touched.add(stored.metadata["document"])
+        for put in write.puts:
+            old = self._remove_key(put.key)
+            if old is not None and not self._has_expired(old):
+                created[put.key] = old.created_us
+        if write.must_be_new and created:
+            names = _names(list(created))
+            raise DuplicateId(f"{names} there already; upsert replaces, insert doesn't")
         return created
 
-    def _take(self, rowid: int, raw: bytes) -> StoredRecord:
-        self._txn.delete(pack_rowid(rowid), db=self._dbs[VECTORS])
-        stored = StoredRecord(rowid, raw)
-        self._removed.append(stored)
-        return stored
+    def update(self, updates: Sequence[MetadataUpdate]) -> None:
+        """Change metadata; raises IdNotFound."""
+        missing = []
+        for update in updates:
+            record = self._find(update.key)
+            if record is None or self._has_expired(record):
+                missing.append(update.key)
+                continue
+            kept = {} if update.replace else record.metadata
+            metadata = pack({**kept, **update.metadata})
+            changed = record.with_metadata(metadata, self._now_us)
+            self._txn.put(pack_rowid(record.rowid), changed, db=self._dbs[RECORDS])
+            self._updates.append(Update(record.rowid, record.raw_metadata))
+            self._storage += len(metadata) - len(record.raw_metadata)
+        if missing:
+            raise IdNotFound(f"no record {_names(missing)}")
 
-    def counted(
-        self, puts: Sequence[Put], documents: Mapping[str, StoredDocument | None], dim: int
-    ) -> Counters:
-        """Counters as they will be."""
+    def counted(self, write: Write) -> Counters:
+        """Counters as they will be; the same as before where there is nothing to do."""
         before = self._before
-        came = sum(document is not None for document in documents.values())
+        came = sum(document is not None for document in write.documents.values())
+        if not (write.puts or came or self._removed or self._documents_gone or self._updates):
+            return before
         return Counters(
-            next_rowid=before.next_rowid + len(puts),
+            next_rowid=before.next_rowid + len(write.puts),
             sequence=before.sequence + 1,
             documents=before.documents - self._documents_gone + came,
-            vectors=before.vectors - len(self._removed) + len(puts),
+            vectors=before.vectors - len(self._removed) + len(write.puts),
             storage=before.storage
+            + self._storage
             - sum(record.storage for record in self._removed)
-            + sum(put.storage for put in puts),
-            dim=before.dim or dim,
+            + sum(put.storage for put in write.puts),
+            dim=before.dim or write.dim,
         )
 
-    def write(
-        self,
-        puts: Sequence[Put],
-        created: Mapping[bytes, int],
-        documents: Mapping[str, StoredDocument | None],
-        after: Counters,
-    ) -> Applied:
+    def write(self, write: Write, created: Mapping[bytes, int], after: Counters) -> Change:
         """Write records, ids, documents, the log entry and the counters."""
         first = self._before.next_rowid
-        now = time.time_ns() // 1_000
+        puts = write.puts
         rows = [pack_rowid(first + i) for i in range(len(puts))]
         records = (
             StoredRecord.encode(
@@ -170,8 +218,9 @@ class Batch:
                 metadata=put.metadata,
                 text=put.text,
                 vector_bytes=len(put.vector),
-                created_us=created.get(put.key, now),
-                updated_us=now,
+                created_us=created.get(put.key, self._now_us),
+                updated_us=self._now_us,
+                expires_us=put.expires_us,
                 is_chunk=put.is_chunk,
             )
             for i, put in enumerate(puts)
@@ -179,15 +228,69 @@ class Batch:
         vectors = (encode_vector(first + i, put.vector) for i, put in enumerate(puts))
         self._append(RECORDS, rows, records)
         self._append(VECTORS, rows, vectors)
-        with self._txn.cursor(self._dbs[IDS]) as cursor:
-            cursor.putmulti(zip((put.key for put in puts), rows, strict=True))
-        self._write_documents(documents, first)
-        change = Change(
-            first, len(puts), np.array([r.rowid for r in self._removed], dtype=np.uint64)
-        )
+        for put, row in zip(puts, rows, strict=True):
+            self._ids.put(put.key, row)
+            if put.expires_us != NEVER:
+                self._expiry.put(pack_expiry(put.expires_us, unpack_rowid(row)[0]), b"")
+        self._write_documents(write.documents, first)
+        gone = np.array([record.rowid for record in self._removed], dtype=np.uint64)
+        change = Change(first, len(puts), gone, tuple(self._updates))
         self._append(LOG, [pack_rowid(after.sequence)], [change.encode()])
         self._txn.put(COUNTERS, after.encode(), db=self._dbs[META])
-        return Applied(change, self._removed)
+        return change
+
+    def _has_expired(self, record: StoredRecord) -> bool:
+        return record.expires_us <= self._now_us
+
+    def _remove_documents(self, documents: Iterable[str]) -> None:
+        """Remove documents that are about to be replaced or dropped, with their chunks."""
+        for document_id in documents:
+            raw = self._documents.pop(document_id.encode())
+            if raw is None:
+                continue
+            self._documents_gone += 1
+            old = StoredDocument.decode(raw)
+            for rowid in range(old.first, old.first + old.length):
+                record = self._txn.get(pack_rowid(rowid), db=self._dbs[RECORDS])
+                if record is not None:
+                    self._take(StoredRecord(rowid, record))
+
+    def _find(self, key: bytes) -> StoredRecord | None:
+        row = self._ids.get(key)
+        if row is None:
+            return None
+        rowid = unpack_rowid(row)[0]
+        raw = self._txn.get(row, db=self._dbs[RECORDS])
+        if raw is None:
+            raise CorruptFile(f"record {rowid}: its id is there, but it is not")
+        return StoredRecord(rowid, raw)
+
+    def _remove_key(self, key: bytes) -> StoredRecord | None:
+        record = self._find(key)
+        if record is not None:
+            self._take(record)
+            self._touch(record)
+        return record
+
+    def _remove_row(self, rowid: int) -> None:
+        raw = self._txn.get(pack_rowid(rowid), db=self._dbs[RECORDS])
+        if raw is not None:
+            record = StoredRecord(rowid, raw)
+            self._take(record)
+            self._touch(record)
+
+    def _touch(self, record: StoredRecord) -> None:
+        if record.is_chunk:
+            self._touched.add(record.metadata["document"])
+
+    def _take(self, record: StoredRecord) -> None:
+        row = pack_rowid(record.rowid)
+        self._txn.delete(row, db=self._dbs[RECORDS])
+        self._txn.delete(row, db=self._dbs[VECTORS])
+        self._ids.pop(record.key)
+        if record.expires_us != NEVER:
+            self._expiry.pop(pack_expiry(record.expires_us, record.rowid))
+        self._removed.append(record)
 
     def _append(self, database: bytes, keys: Sequence[bytes], values: Iterable[bytes]) -> None:
         with self._txn.cursor(self._dbs[database]) as cursor:
@@ -200,13 +303,17 @@ class Batch:
             )
 
     def _write_documents(self, documents: Mapping[str, StoredDocument | None], first: int) -> None:
-        database = self._dbs[DOCUMENTS]
         for document_id in self._touched - documents.keys():
-            raw = self._txn.get(document_id.encode(), db=database)
+            raw = self._documents.get(document_id.encode())
             if raw is not None:
                 incomplete = StoredDocument.decode(raw)._replace(content_hash=b"")
-                self._txn.put(document_id.encode(), incomplete.encode(), db=database)
+                self._documents.put(document_id.encode(), incomplete.encode())
         for document_id, document in documents.items():
             if document is not None:
                 moved = document._replace(first=first + document.first)
-                self._txn.put(document_id.encode(), moved.encode(), db=database)
+                self._documents.put(document_id.encode(), moved.encode())
+
+
+def _names(keys: Sequence[bytes]) -> str:
+    more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+    return ", ".join(repr(decode_id(key)) for key in keys[:NAMED]) + more

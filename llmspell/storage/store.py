@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from llmspell.errors import ClosedError, CorruptFile, UnsupportedFormat
 from llmspell.quota import Quota, Reservation, Slot
 from llmspell.storage.batch import (
+    CHAINS,
     COUNTERS,
     DATABASES,
     DOCUMENTS,
+    EXPIRY,
     IDS,
     LOG,
     META,
@@ -23,51 +25,53 @@ from llmspell.storage.batch import (
     VECTORS,
     Applied,
     Batch,
-    Put,
     StoredDocument,
+    Write,
 )
-from llmspell.storage.codec import (
-    FORMAT,
-    Change,
-    Counters,
-    StoredRecord,
-    decode_vector,
-    pack_checked,
-    pack_rowid,
-    unpack_checked,
-    unpack_rowid,
-)
+from llmspell.storage.chain import Chain
+from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
 from llmspell.storage.environment import Environment, Transaction
+from llmspell.storage.ids import pack_expiry, pack_rowid, unpack_expiry, unpack_rowid
+from llmspell.storage.log import Change, Counters
+from llmspell.storage.record import StoredRecord, decode_vector
 
-__all__ = ["TenantStore"]
+__all__ = ["LogTail", "TenantStore"]
 
 _ABOUT: Final = b"about"
+
+
+class LogTail(NamedTuple):
+    """What happened behind a sequence number, as one moment shows it.
+
+    Args:
+        changes: entries of the log, in order; None where it doesn't go back that far any more.
+        counters: as they are behind the last of them.
+    """
+
+    changes: list[Change] | None
+    counters: Counters
 
 
 class TenantStore:
     """Log, records and counters of a tenant; every write is one durable transaction.
 
-    Reads are thread-safe. Writes are for one thread at a time.
+    Reads are thread-safe. Writes are for one thread of one process at a time.
     """
 
     def __init__(self, path: Path, slot: Slot, *, map_size: int) -> None:
-        """Open the store, and set the ledger's levels to what it holds.
+        """Open the store.
 
         Raises:
             CorruptFile: it is missing or damaged.
-            UnsupportedFormat: a later release made it.
+            UnsupportedFormat: another release made it.
         """
         self._env = Environment(path, DATABASES, map_size=map_size)
         self._slot = slot
-        self._records = self._env.databases[RECORDS]
-        self._vectors = self._env.databases[VECTORS]
         try:
             with self._env.read() as txn:
                 about = unpack_checked("store", self._get(txn, META, _ABOUT))
                 if about["format"] != FORMAT:
                     raise UnsupportedFormat(f"{path}: version {about['format']}, expected {FORMAT}")
-                self.counters = Counters.decode(self._get(txn, META, COUNTERS))
-            self._set_levels(self.counters)
         except BaseException:
             self._env.close()
             raise
@@ -79,24 +83,35 @@ class TenantStore:
         def fill(txn: Transaction, databases: dict[bytes, Any]) -> None:
             txn.put(_ABOUT, pack_checked({"format": FORMAT}), db=databases[META])
             txn.put(COUNTERS, Counters().encode(), db=databases[META])
+            for name in CHAINS:
+                Chain.create(txn, databases[name])
 
         Environment.create(path, DATABASES, fill)
 
     # --- reads
 
+    def counters(self) -> Counters:
+        """Counters behind the last write that any process has committed."""
+        with self._env.read() as txn:
+            return self._counters(txn)
+
     def fetch(self, rowids: Sequence[int]) -> list[bytes | None]:
         """Records of some rows, as one moment shows them; None where a row is gone."""
-        return self._env.get_many(self._records, list(map(pack_rowid, rowids)))
+        return self._env.get_many(RECORDS, list(map(pack_rowid, rowids)))
 
     def get(self, keys: Sequence[bytes]) -> list[tuple[StoredRecord, NDArray[np.float32]] | None]:
         """Records and vectors of some ids, as one moment shows them; None for a missing id."""
         with self._env.read() as txn:
-            rows = [self._get(txn, IDS, key) for key in keys]
-            return [None if row is None else self._whole(txn, row) for row in rows]
+            ids = self._chain(txn, IDS)
+            rows = [ids.get(key) for key in keys]
+            return [
+                None if row is None else self._whole(txn, row, key)
+                for row, key in zip(rows, keys, strict=True)
+            ]
 
     def vectors(self, rowids: Sequence[int]) -> list[NDArray[np.float32] | None]:
         """Vectors of some rows, as one moment shows them; None where a row is gone."""
-        raws = self._env.get_many(self._vectors, list(map(pack_rowid, rowids)))
+        raws = self._env.get_many(VECTORS, list(map(pack_rowid, rowids)))
         return [
             None if raw is None else decode_vector(rowid, raw)
             for rowid, raw in zip(rowids, raws, strict=True)
@@ -104,108 +119,110 @@ class TenantStore:
 
     def document(self, document_id: str) -> StoredDocument | None:
         """An ingested document."""
-        raw = self._env.get_many(self._env.databases[DOCUMENTS], (document_id.encode(),))[0]
+        with self._env.read() as txn:
+            raw = self._chain(txn, DOCUMENTS).get(document_id.encode())
         return None if raw is None else StoredDocument.decode(raw)
 
     def records(self) -> Iterator[StoredRecord]:
         """All records in the order of their rows, as one moment shows them."""
-        with self._env.read() as txn, txn.cursor(self._records) as cursor:
+        with self._env.read() as txn, txn.cursor(self._env.databases[RECORDS]) as cursor:
             for key, raw in cursor.iternext():
                 yield StoredRecord(unpack_rowid(key)[0], raw)
 
     def all_vectors(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """All rows with their vectors in the order of the rows, as one moment shows them."""
-        with self._env.read() as txn, txn.cursor(self._vectors) as cursor:
+        with self._env.read() as txn, txn.cursor(self._env.databases[VECTORS]) as cursor:
             for key, raw in cursor.iternext():
                 rowid = unpack_rowid(key)[0]
                 yield rowid, decode_vector(rowid, raw)
 
-    def changes(self, after: int) -> Iterator[Change]:
-        """Entries of the log behind a sequence number.
-
-        Raises:
-            CorruptFile: the log doesn't go back that far, or an entry is damaged.
-        """
-        expected = after
-        with self._env.read() as txn, txn.cursor(self._env.databases[LOG]) as cursor:
-            if cursor.set_range(pack_rowid(after + 1)):
+    def tail(self, after: int) -> LogTail:
+        """Entries of the log behind a sequence number; raises CorruptFile for a damaged one."""
+        with self._env.read() as txn:
+            counters = self._counters(txn)
+            changes = []
+            cursor = txn.cursor(self._env.databases[LOG])
+            if after < counters.sequence and cursor.set_range(pack_rowid(after + 1)):
                 for key, raw in cursor.iternext():
-                    expected += 1
                     sequence = unpack_rowid(key)[0]
-                    if sequence != expected:
-                        raise CorruptFile(f"log: entry {expected} is missing")
-                    yield Change.decode(sequence, raw)
-        if expected < self.counters.sequence:
-            raise CorruptFile(f"log: entry {expected + 1} is missing")
+                    if sequence != after + len(changes) + 1:
+                        break
+                    changes.append(Change.decode(sequence, raw))
+            if after + len(changes) != counters.sequence:
+                return LogTail(None, counters)
+            return LogTail(changes, counters)
+
+    def expiring(self, after_us: int, upto_us: int) -> tuple[list[int], int | None]:
+        """Rows that expire behind one time and not behind another; and when the next one does."""
+        due = []
+        with self._env.read() as txn:
+            for key, _ in self._chain(txn, EXPIRY).items(pack_expiry(after_us + 1, 0)):
+                expires_us, rowid = unpack_expiry(key)
+                if expires_us > upto_us:
+                    return due, expires_us
+                due.append(rowid)
+        return due, None
 
     # --- writes
 
-    def apply(
-        self,
-        *,
-        puts: Sequence[Put] = (),
-        removes: Sequence[bytes] = (),
-        documents: Mapping[str, StoredDocument | None] | None = None,
-        dim: int = 0,
-    ) -> Applied:
-        """Write a batch: all of it, durably, or nothing.
+    def apply(self, write: Write, now_us: int) -> Applied:
+        """Do a write: all of it, durably, or nothing.
 
-        Args:
-            puts: records; each replaces what has its key. Keys differ from each other.
-            removes: keys of records to remove; missing ones are passed over.
-            documents: by id, what to store (``first`` counted from the first of ``puts``) or None
-                to remove it. The chunks that a document had so far are removed.
-            dim: of the vectors in ``puts``.
+        The caller holds the tenant's lock of writers.
 
         Raises:
+            ClosedError: the tenant was dropped.
+            DuplicateId, IdNotFound: see :class:`Write`.
             QuotaExceeded: nothing was written or charged.
             StorageFull: the map or the disk is full; nothing was written or charged.
-            BaseException: from elsewhere, as KeyboardInterrupt; :meth:`refresh` tells what holds.
+            BaseException: from elsewhere, as KeyboardInterrupt; :meth:`settle` tells what holds.
         """
         reservation: Reservation | None = None
-        before = self.counters
 
-        def write(txn: Transaction) -> tuple[Applied, Counters]:
+        def body(txn: Transaction) -> tuple[Counters, Applied]:
             nonlocal reservation
-            batch = Batch(txn, self._env.databases, before)
-            batch.remove_documents(documents or {})
-            batch.remove_keys(removes)
-            created = batch.remove_keys(put.key for put in puts)
-            if not puts and not any((documents or {}).values()) and not batch.has_removed:
-                return Applied(Change(before.next_rowid, 0, np.empty(0, np.uint64)), []), before
-            after = batch.counted(puts, documents or {}, dim)
+            before = self._counters(txn)
+            self._agree(before)
+            batch = Batch(txn, self._env.databases, before, now_us)
+            created = batch.remove(write)
+            batch.update(write.updates)
+            after = batch.counted(write)
+            if after == before:
+                return before, Applied(None, before, 0)
             reservation = self._slot.reserve(
                 documents=max(after.documents - before.documents, 0),
                 vectors=max(after.vectors - before.vectors, 0),
                 storage=max(after.storage - before.storage, 0),
             )
-            return batch.write(puts, created, documents or {}, after), after
+            change = batch.write(write, created, after)
+            return before, Applied(change, after, batch.gone)
 
         try:
-            applied, after = self._env.write(write)
+            before, applied = self._env.write(body)
             if reservation is None:
                 return applied
+            after = applied.counters
             # The tenant may have been dropped from under the ledger; the data is what counts.
             with suppress(ClosedError):
                 reservation.settle()
                 self._slot.refund(Quota.DOCUMENTS, max(before.documents - after.documents, 0))
                 self._slot.refund(Quota.VECTORS, max(before.vectors - after.vectors, 0))
                 self._slot.refund(Quota.STORAGE, max(before.storage - after.storage, 0))
+                self._slot.publish(after.sequence)
         except BaseException:
             if reservation is not None:
                 reservation.cancel()
             raise
-        # Last: where it stays behind, :meth:`refresh` sets the levels.
-        self.counters = after
         return applied
 
-    def refresh(self) -> None:
-        """Take the counters from the environment, after a write that may have been cut short."""
-        with self._env.read() as txn:
-            found = Counters.decode(self._get(txn, META, COUNTERS))
-        if found != self.counters:
-            self._set_levels(found)
-            self.counters = found
+    def settle(self) -> None:
+        """Let the ledger agree with the log, after a write that may have been cut short.
+
+        The caller holds the tenant's lock of writers.
+        """
+        counters = self.counters()
+        with suppress(ClosedError):
+            self._agree(counters)
 
     def trim(self, upto: int) -> None:
         """Remove the log up to and with a sequence number; no snapshot needs it any more."""
@@ -223,17 +240,31 @@ class TenantStore:
         """Close it when the reads under way have ended."""
         self._env.close()
 
-    def _set_levels(self, counters: Counters) -> None:
-        self._slot.set_level(Quota.DOCUMENTS, counters.documents)
-        self._slot.set_level(Quota.VECTORS, counters.vectors)
-        self._slot.set_level(Quota.STORAGE, counters.storage)
+    def _agree(self, counters: Counters) -> None:
+        # The head is published last: where it is the log's, the last writer settled what it held.
+        if self._slot.log_head != counters.sequence:
+            self._slot.set_level(Quota.DOCUMENTS, counters.documents)
+            self._slot.set_level(Quota.VECTORS, counters.vectors)
+            self._slot.set_level(Quota.STORAGE, counters.storage)
+            self._slot.set_log_head(counters.sequence)
+
+    def _counters(self, txn: Transaction) -> Counters:
+        return Counters.decode(self._get(txn, META, COUNTERS))
+
+    def _chain(self, txn: Transaction, database: bytes) -> Chain:
+        return Chain(txn, self._env.databases[database], database.decode())
 
     def _get(self, txn: Transaction, database: bytes, key: bytes) -> bytes | None:
         return txn.get(key, db=self._env.databases[database])
 
-    def _whole(self, txn: Transaction, row: bytes) -> tuple[StoredRecord, NDArray[np.float32]]:
+    def _whole(
+        self, txn: Transaction, row: bytes, key: bytes
+    ) -> tuple[StoredRecord, NDArray[np.float32]]:
         rowid = unpack_rowid(row)[0]
-        raw = txn.get(row, db=self._records)
+        raw = self._get(txn, RECORDS, row)
         if raw is None:
             raise CorruptFile(f"record {rowid}: its id is there, but it is not")
-        return StoredRecord(rowid, raw), decode_vector(rowid, txn.get(row, db=self._vectors))
+        record = StoredRecord(rowid, raw)
+        if record.key != key:
+            raise CorruptFile(f"record {rowid}: it has another id than the one that leads to it")
+        return record, decode_vector(rowid, self._get(txn, VECTORS, row))

@@ -16,12 +16,13 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell.config import MAX_DIM, TenantConfig
-from llmspell.errors import CorruptFile, LlmspellError, NonFiniteVector, StorageError, ZeroVector
-from llmspell.index import Index, RecallCurve, check_rows
-from llmspell.storage.codec import Change, StoredRecord, decode_id
+from llmspell.config import TenantConfig
+from llmspell.errors import CorruptFile, LlmspellError, StorageError
+from llmspell.index import Index, RecallCurve
 from llmspell.storage.curves import read_curves, write_curves
-from llmspell.storage.store import TenantStore
+from llmspell.storage.log import Change, Counters
+from llmspell.storage.snapshots import Snapshots
+from llmspell.storage.store import LogTail, TenantStore
 
 __all__ = ["VectorView"]
 
@@ -31,33 +32,41 @@ _LOG = logging.getLogger("llmspell")
 SNAPSHOT_ROWS: Final = 20_000
 SNAPSHOT_SHARE: Final = 0.2
 
-SNAPSHOTS_KEPT: Final = 2
 #: One file, of the newest snapshot: see :mod:`llmspell.storage.curves`.
 CURVES: Final = "recall.json"
 BATCH_ROWS: Final = 4_096
-NAMED: Final = 5
+ATTEMPTS: Final = 3
 
 
 class VectorView:
     """Keeps an :class:`Index` in step with a store.
 
     ``index`` may be searched from any thread; the methods are for one thread at a time.
+
+    Attributes:
+        index: None until the first vectors are written.
+        counters: of the store, as they were at the entry of the log that the view has reached.
     """
 
     __slots__ = (
         "_config",
         "_directory",
         "_kept",
+        "_left_out",
         "_pending",
-        "_refused",
-        "_rejected",
+        "_snapshots",
         "_store",
+        "counters",
         "index",
-        "sequence",
     )
 
-    def __init__(self, directory: Path, store: TenantStore, config: TenantConfig) -> None:
+    def __init__(
+        self, directory: Path, store: TenantStore, config: TenantConfig, now_us: int
+    ) -> None:
         """Open the view at the state of the store.
+
+        Args:
+            now_us: records that have expired by then are left out.
 
         Raises:
             CorruptFile: a record that the index needs is damaged.
@@ -65,16 +74,29 @@ class VectorView:
         self._directory = directory
         self._store = store
         self._config = config
+        self._snapshots = Snapshots(directory)
         self._pending = 0
         self._kept: tuple[int, tuple[RecallCurve, ...]] | None = None
-        self._rejected: set[Path] = set()
-        self._refused: set[int] = set()
-        self.sequence = 0
+        self._left_out: set[int] = set()
+        self.counters = Counters()
         self.index: Index | None = None
-        for unfinished in directory.glob("*.snap*.tmp"):
-            unfinished.unlink()
-        if store.counters.dim:
-            self._open(store.counters.dim)
+        self._snapshots.sweep()
+        self.reload(now_us)
+
+    @property
+    def sequence(self) -> int:
+        """Of the entry of the log that the view has reached."""
+        return self.counters.sequence
+
+    @property
+    def expired(self) -> list[int]:
+        """Rows that the store still has and the index hasn't any more, for they expired."""
+        return list(self._left_out)
+
+    @property
+    def is_snapshot_due(self) -> bool:
+        """Whether much has changed behind the last snapshot."""
+        return self._pending >= max(SNAPSHOT_ROWS, SNAPSHOT_SHARE * self.counters.vectors)
 
     def add(self, first: int, vectors: NDArray[np.float32]) -> None:
         """Add the rows of a write that the store has committed.
@@ -87,22 +109,57 @@ class VectorView:
             self.index = self._empty(vectors.shape[1])
         self.index.add(np.arange(first, first + len(vectors)), vectors)
 
-    def finish(self, change: Change) -> None:
+    def finish(self, change: Change, counters: Counters) -> None:
         """Remove what that write removed: the view has followed it then."""
         if self.index is not None and len(change.removed):
             self.index.delete(change.removed.astype(np.int64))
-        self._refused.difference_update(change.removed.tolist())
-        self.sequence = self._store.counters.sequence
+        self._left_out.difference_update(change.removed.tolist())
+        self.counters = counters
         self._pending += change.added + len(change.removed)
-        if self._pending >= max(SNAPSHOT_ROWS, SNAPSHOT_SHARE * self._store.counters.vectors):
-            self.snapshot()
 
-    def catch_up(self) -> None:
-        """Follow the log from where the view stands, also where a write was followed by halves."""
-        if self.index is not None:
-            self._replay(self.sequence)
-        elif self._store.counters.dim:
-            self._open(self._store.counters.dim)
+    def expire(self, rows: Sequence[int]) -> None:
+        """Leave out rows that have expired; the store may have them still."""
+        if self.index is not None and len(rows):
+            self.index.delete(np.array(rows, dtype=np.int64))
+            self._left_out.update(rows)
+
+    def follow(self, tail: LogTail) -> bool:
+        """Follow the log from where the view stands, also where a write was followed by halves.
+
+        Returns:
+            False where it doesn't reach back that far: :meth:`reload` does it then.
+
+        Raises:
+            CorruptFile: log and records don't fit together.
+        """
+        missing: set[int] = set()
+        while tail.changes is not None:
+            dead, absent = self._apply(tail.changes, tail.counters.dim)
+            # A row may go between the reading of the log and that of its vector; the log says so.
+            if missing - dead:
+                raise CorruptFile(f"vector {min(missing - dead)}: missing")
+            self.counters = tail.counters
+            if not absent:
+                self._check()
+                return True
+            missing = absent
+            tail = self._store.tail(self.sequence)
+        return False
+
+    def reload(self, now_us: int) -> None:
+        """Open the view anew, from a snapshot or the records."""
+        dim = self._store.counters().dim
+        if not dim:
+            self.counters = self._store.counters()._replace(sequence=0)
+            return
+        for _ in range(ATTEMPTS):
+            snapshots = self._snapshots.sequences()
+            if any(self._open(sequence, dim, now_us) for sequence in snapshots):
+                return
+            # Another process may have replaced them meanwhile.
+            if self._snapshots.sequences() == snapshots and self._rebuild(dim, now_us):
+                return
+        raise StorageError(f"{self._directory}: other processes write faster than this one reads")
 
     def snapshot(self) -> None:
         """Save the index, keep the snapshot before it, and trim the log behind that.
@@ -117,49 +174,46 @@ class VectorView:
 
     def _save(self, index: Index) -> None:
         try:
-            index.save(self._path(self.sequence), tag=self.sequence)
-            for path in self._rejected - {self._path(self.sequence)}:
-                path.unlink(missing_ok=True)
-            self._rejected.clear()
-            kept = self._snapshots()
-            for old in kept[SNAPSHOTS_KEPT:]:
-                self._path(old).unlink(missing_ok=True)
-            if len(kept) >= SNAPSHOTS_KEPT:
-                self._store.trim(kept[SNAPSHOTS_KEPT - 1])
+            with self._snapshots.writing() as is_ours:
+                if not is_ours:
+                    return
+                index.save(self._snapshots.path(self.sequence), tag=self.sequence)
+                needed = self._snapshots.keep_newest(self.sequence)
+                if needed is not None:
+                    self._store.trim(needed)
         except (StorageError, OSError) as error:
             _LOG.warning(
                 "tenant %s: snapshot in %s failed: %s", self._config.id, self._directory, error
             )
         self._pending = 0
 
-    def _open(self, dim: int) -> None:
-        if dim > MAX_DIM:
-            self._leave_out([row for row, _ in self._store.all_vectors()], f"dimension {dim}")
-            self.sequence = self._store.counters.sequence
-            return
-        for sequence in self._snapshots():
-            path = self._path(sequence)
-            self._pending = 0
-            self._refused.clear()
-            try:
-                self.index = self._load(path, sequence, dim)
-                self._adopt_curves(self.index, sequence)
-                self._replay(sequence)
-                return
-            except (LlmspellError, OSError) as error:
+    def _open(self, sequence: int, dim: int, now_us: int) -> bool:
+        path = self._snapshots.path(sequence)
+        self._pending = 0
+        # Before the log: what is removed later is in it.
+        due, _ = self._store.expiring(0, now_us)
+        try:
+            self.index = self._load(path, sequence, dim)
+            self._left_out = set()
+            self.expire(due)
+            self.counters = Counters(sequence=sequence)
+            if not self.follow(self._store.tail(sequence)):
+                raise CorruptFile("the log doesn't go back to it")
+        except (LlmspellError, OSError) as error:
+            if path.exists():
                 _LOG.warning("tenant %s: snapshot %s is not used: %s", self._config.id, path, error)
-                self._rejected.add(path)
-        self._rebuild(dim)
+                self._snapshots.reject(sequence)
+            return False
+        self._adopt_curves(self.index, sequence)
+        return True
 
     def _load(self, path: Path, sequence: int, dim: int) -> Index:
         index = Index.load(path)
         index.verify()  # now, while the index can still be built from the log instead
         if index.tag != sequence:
             raise CorruptFile(f"it is of entry {index.tag}, its name says {sequence}")
-        if sequence > self._store.counters.sequence:
-            raise CorruptFile(
-                f"it is ahead of the log, which ends at {self._store.counters.sequence}"
-            )
+        if sequence > (end := self._store.counters().sequence):
+            raise CorruptFile(f"it is ahead of the log, which ends at {end}")
         wanted = self._empty(dim)
         if (index.dim, index.metric, index.params) != (dim, wanted.metric, wanted.params):
             raise CorruptFile("it has another dimension, metric or parameters than the tenant")
@@ -184,106 +238,73 @@ class VectorView:
         except (LlmspellError, OSError) as error:
             _LOG.warning("tenant %s: recall curves are not used: %s", self._config.id, error)
 
-    def _replay(self, sequence: int) -> None:
-        """Follow the log from a snapshot on; only what is left in the end is added."""
-        assert self.index is not None
-        removed: list[NDArray[np.uint64]] = []
-        added: list[range] = []
-        for change in self._store.changes(sequence):
-            removed.append(change.removed)
-            added.append(range(change.first, change.first + change.added))
-        if removed:
-            gone = np.concatenate(removed)
-            dead = set(gone.tolist())
-            # First, so that searches beside it miss no record that was replaced.
-            self._add(
-                row for rows in added for row in rows if row not in dead and row not in self.index
-            )
-            self.index.delete(gone.astype(np.int64))
-            self._refused -= dead
-            self._pending += len(gone) + sum(map(len, added))
-        if len(self.index) + len(self._refused) != self._store.counters.vectors:
-            raise CorruptFile(
-                f"with the log it gives {len(self.index)} vectors, "
-                f"there are {self._store.counters.vectors}"
-            )
-        self.sequence = self._store.counters.sequence
+    def _apply(self, changes: Sequence[Change], dim: int) -> tuple[set[int], set[int]]:
+        """Add and remove rows; only what is left in the end is added.
 
-    def _add(self, rows: Iterable[int]) -> None:
+        Returns:
+            Rows that went, and rows that came and whose vectors are not there.
+        """
+        if self.index is None and dim:
+            self.index = self._empty(dim)
+        if self.index is None or not changes:
+            return set(), set()
+        gone = np.concatenate([change.removed for change in changes])
+        dead = set(gone.tolist())
+        # First, so that searches beside it miss no record that was replaced.
+        absent = self._add(
+            row
+            for change in changes
+            for row in range(change.first, change.first + change.added)
+            if row not in dead and row not in self.index and row not in self._left_out
+        )
+        self.index.delete(gone.astype(np.int64))
+        self._left_out -= dead
+        self._left_out |= absent
+        self._pending += len(gone) + sum(change.added for change in changes)
+        return dead, absent
+
+    def _add(self, rows: Iterable[int]) -> set[int]:
+        absent = set()
         for batch in _batches(rows):
-            found = zip(batch, self._store.vectors(batch), strict=True)
-            self._add_vectors((row, vector) for row, vector in found if vector is not None)
+            found = list(zip(batch, self._store.vectors(batch), strict=True))
+            self._add_vectors([(row, vector) for row, vector in found if vector is not None])
+            absent.update(row for row, vector in found if vector is None)
+        return absent
 
-    def _rebuild(self, dim: int) -> None:
+    def _rebuild(self, dim: int, now_us: int) -> bool:
         self.index = self._empty(dim)
-        self._refused.clear()
-        if self._store.counters.vectors:
+        counters = self._store.counters()
+        due, _ = self._store.expiring(0, now_us)
+        self._left_out = set(due)
+        if counters.vectors:
             _LOG.warning(
                 "tenant %s: building the index from its %d records (%s)",
                 self._config.id,
-                self._store.counters.vectors,
+                counters.vectors,
                 self._directory,
             )
-        self._pending = self._store.counters.vectors
+        self._pending = counters.vectors
         for batch in _batches(self._store.all_vectors()):
-            self._add_vectors(batch)
-        if len(self.index) + len(self._refused) != self._store.counters.vectors:
-            raise CorruptFile(
-                f"{self._directory}: {len(self.index)} records, "
-                f"the counters say {self._store.counters.vectors}"
-            )
-        self.sequence = self._store.counters.sequence
+            self._add_vectors([pair for pair in batch if pair[0] not in self._left_out])
+        self.counters = counters
+        return self.follow(self._store.tail(counters.sequence))
 
-    def _add_vectors(self, found: Iterable[tuple[int, NDArray[np.float32]]]) -> None:
+    def _add_vectors(self, pairs: Sequence[tuple[int, NDArray[np.float32]]]) -> None:
         assert self.index is not None
-        pairs = list(found)
-        if not pairs:
-            return
-        try:
-            check_rows(np.stack([vector for _, vector in pairs]), self._config.metric)
-        except (NonFiniteVector, ZeroVector):
-            # Earlier versions committed what the index refuses; the rest must be found.
-            pairs = [pair for pair in pairs if self._fits(*pair)]
         if pairs:
             rows = np.array([row for row, _ in pairs], dtype=np.int64)
             self.index.add(rows, np.stack([vector for _, vector in pairs]))
 
-    def _fits(self, row: int, vector: NDArray[np.float32]) -> bool:
-        try:
-            check_rows(vector[np.newaxis], self._config.metric)
-        except (NonFiniteVector, ZeroVector) as error:
-            self._leave_out([row], str(error))
-            return False
-        return True
-
-    def _leave_out(self, rows: Sequence[int], why: str) -> None:
-        """Keep records that no search can find, so that they can be read and deleted."""
-        self._refused.update(rows)
-        found = zip(rows[:NAMED], self._store.fetch(rows[:NAMED]), strict=True)
-        ids = [decode_id(StoredRecord(row, raw).key) for row, raw in found if raw is not None]
-        _LOG.warning(
-            "tenant %s: %d record(s) left out of the index, such as %s: %s. Replace or delete them",
-            self._config.id,
-            len(rows),
-            ", ".join(map(repr, ids)),
-            why,
-        )
+    def _check(self) -> None:
+        found = 0 if self.index is None else len(self.index)
+        if found + len(self._left_out) != self.counters.vectors:
+            raise CorruptFile(
+                f"{self._directory}: with the log there are {found} vectors, "
+                f"the counters say {self.counters.vectors}"
+            )
 
     def _empty(self, dim: int) -> Index:
         return Index(dim=dim, metric=self._config.metric, params=self._config.index)
-
-    def _path(self, sequence: int) -> Path:
-        return self._directory / f"index-{sequence:016x}.snap"
-
-    def _snapshots(self) -> list[int]:
-        """Sequence numbers of the snapshots that are there, newest first."""
-        found = []
-        for path in self._directory.glob("index-*.snap"):
-            try:
-                found.append(int(path.stem.removeprefix("index-"), 16))
-            except ValueError:
-                _LOG.warning("%s is not a snapshot of this release", path)
-        return sorted(found, reverse=True)
 
 
 _T = TypeVar("_T")

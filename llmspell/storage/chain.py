@@ -1,0 +1,126 @@
+"""Ordered tables of an environment whose answers can be trusted, also that a key is not there.
+
+LMDB checks nothing that it reads. An entry's checksum tells that it is as it was written; that a
+key is missing could still be a flipped bit in it, or in a page above it. So each entry also names
+the key behind it, as signed DNS zones do (RFC 4034, NSEC): a key is not there where the entry
+before its place says so.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+from llmspell._hot import crc32c
+from llmspell.errors import CorruptFile
+from llmspell.storage.environment import Cursor, Transaction
+
+__all__ = ["Chain"]
+
+_HEAD = struct.Struct("<II")
+_HEAD_BYTES: Final = _HEAD.size
+#: Before all keys, which are longer or begin with a greater byte.
+FIRST: Final = b"\0"
+END: Final = b""
+
+
+class Chain:
+    """A table in one transaction. Use it from the transaction's thread.
+
+    A value is a checksum of key and value, the checksum of the next key, and the content.
+    """
+
+    __slots__ = ("_cursor", "_database", "_name", "_txn")
+
+    def __init__(self, txn: Transaction, database: Any, name: str) -> None:
+        self._txn = txn
+        self._database = database
+        self._name = name
+        self._cursor: Cursor = txn.cursor(database)
+
+    @staticmethod
+    def create(txn: Transaction, database: Any) -> None:
+        """Make an empty table."""
+        txn.put(FIRST, _encode(FIRST, crc32c(END), b""), db=database)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Content of a key, None where it isn't there; raises CorruptFile."""
+        raw = self._txn.get(key, db=self._database)
+        if raw is not None:
+            return self._decode(key, raw)[1]
+        self._before(key)
+        return None
+
+    def put(self, key: bytes, content: bytes) -> None:
+        """Set the content of a key."""
+        raw = self._txn.get(key, db=self._database)
+        if raw is not None:
+            following = self._decode(key, raw)[0]
+        else:
+            before, following, before_content = self._before(key)
+            self._txn.put(before, _encode(before, crc32c(key), before_content), db=self._database)
+        self._txn.put(key, _encode(key, following, content), db=self._database)
+
+    def pop(self, key: bytes) -> bytes | None:
+        """Remove a key and return its content; None where it isn't there."""
+        raw = self._txn.get(key, db=self._database)
+        if raw is None:
+            self._before(key)
+            return None
+        following, content = self._decode(key, raw)
+        self._txn.delete(key, db=self._database)
+        before, named, before_content = self._before(key, crc32c(key))
+        del named
+        self._txn.put(before, _encode(before, following, before_content), db=self._database)
+        return content
+
+    def items(self, after: bytes = FIRST) -> Iterator[tuple[bytes, bytes]]:
+        """Keys behind ``after``, which needn't be there, with their contents, in order."""
+        cursor = self._cursor
+        if not cursor.set_key(after):
+            after = self._before(after)[0]
+            cursor.set_key(after)
+        following = self._decode(after, cursor.value())[0]
+        while cursor.next():
+            key = cursor.key()
+            if crc32c(key) != following:
+                raise CorruptFile(f"{self._name}: an entry before {key!r} is missing")
+            following, content = self._decode(key, cursor.value())
+            yield key, content
+        if following != crc32c(END):
+            raise CorruptFile(f"{self._name}: the last entries are missing")
+
+    def _before(self, key: bytes, named: int | None = None) -> tuple[bytes, int, bytes]:
+        """The entry before a missing key: its key, the checksum of the next key, its content.
+
+        Args:
+            named: what it must name as next; the key that follows where None.
+        """
+        cursor = self._cursor
+        if cursor.set_range(key):
+            found = cursor.key()
+            there = cursor.prev()
+        else:
+            found = END
+            there = cursor.last()
+        if not there:
+            raise CorruptFile(f"{self._name}: its first entry is missing")
+        before = cursor.key()
+        following, content = self._decode(before, cursor.value())
+        if following != (crc32c(found) if named is None else named):
+            raise CorruptFile(f"{self._name}: an entry behind {before!r} is missing")
+        return before, following, content
+
+    def _decode(self, key: bytes, raw: bytes) -> tuple[int, bytes]:
+        if len(raw) < _HEAD_BYTES:
+            raise CorruptFile(f"{self._name}: the entry of {key!r} is cut short")
+        checksum, following = _HEAD.unpack_from(raw)
+        if crc32c(memoryview(raw)[4:], crc32c(key)) != checksum:
+            raise CorruptFile(f"{self._name}: the checksum of {key!r} does not match")
+        return following, raw[_HEAD_BYTES:]
+
+
+def _encode(key: bytes, following: int, content: bytes) -> bytes:
+    body = struct.pack("<I", following) + content
+    return struct.pack("<I", crc32c(body, crc32c(key))) + body

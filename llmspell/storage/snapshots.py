@@ -1,0 +1,86 @@
+"""The snapshot files of a tenant's views: which there are, and who may write them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from llmspell.errors import DatabaseLocked
+from llmspell.storage.files import FileLock
+
+__all__ = ["Snapshots"]
+
+_LOG = logging.getLogger("llmspell")
+
+KEPT: Final = 2
+
+
+class Snapshots:
+    """Snapshots in a directory, each named after the log entry that it has reached.
+
+    Of several processes one writes at a time.
+    """
+
+    __slots__ = ("_directory", "_rejected")
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._rejected: set[Path] = set()
+
+    def path(self, sequence: int) -> Path:
+        """File of the snapshot that has reached ``sequence``."""
+        return self._directory / f"index-{sequence:016x}.snap"
+
+    def sequences(self) -> list[int]:
+        """Sequence numbers of the snapshots that are there, newest first."""
+        found = []
+        for path in self._directory.glob("index-*.snap"):
+            try:
+                found.append(int(path.stem.removeprefix("index-"), 16))
+            except ValueError:
+                _LOG.warning("%s is not a snapshot of this release", path)
+        return sorted(found, reverse=True)
+
+    def reject(self, sequence: int) -> None:
+        """Note that one can't be used: it goes when the next one is there."""
+        self._rejected.add(self.path(sequence))
+
+    @contextmanager
+    def writing(self) -> Iterator[bool]:
+        """Keep other writers of snapshots out; gives False where one is at work."""
+        try:
+            lock = FileLock(
+                self._directory / "snapshot.lock", timeout=0.0, holder=str(self._directory)
+            )
+        except DatabaseLocked:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def sweep(self) -> None:
+        """Remove what a writer that died left unfinished."""
+        if any(self._directory.glob("*.snap*.tmp")):
+            with self.writing() as is_ours:
+                if is_ours:
+                    for unfinished in self._directory.glob("*.snap*.tmp"):
+                        unfinished.unlink(missing_ok=True)
+
+    def keep_newest(self, written: int) -> int | None:
+        """Remove all but the newest two, and what was rejected, after one was written.
+
+        Returns:
+            What the older of two has reached: the log before it is needed no more.
+        """
+        for path in self._rejected - {self.path(written)}:
+            path.unlink(missing_ok=True)
+        self._rejected.clear()
+        kept = self.sequences()
+        for old in kept[KEPT:]:
+            self.path(old).unlink(missing_ok=True)
+        return kept[KEPT - 1] if len(kept) >= KEPT else None
