@@ -39,6 +39,10 @@ _CHECKED_FROM: Final = 16
 _TABLE: Final = struct.Struct("<Q")
 _KINDS: Final = frozenset("sifbt0")
 
+_BYTES: Final = ("|u1",)
+_WHOLE: Final = ("<u4", "<u8")
+_DTYPES: Final = (*_BYTES, *_WHOLE, "<i8", "<f8")
+
 Buffer: TypeAlias = bytes | memoryview
 
 
@@ -218,7 +222,7 @@ def _decode_block(raw: memoryview) -> tuple[BitMap64, dict[str, Column]]:
     (length,) = _TABLE.unpack_from(raw)
     table = unpack(raw[_TABLE.size : _TABLE.size + length])
     arrays = _arrays(raw, _TABLE.size + length, table["arrays"])
-    present = BitMap64.deserialize(next(arrays).tobytes())
+    present = BitMap64.deserialize(_next(arrays, _BYTES).tobytes())
     columns: dict[str, Column] = {}
     for kind in table["kinds"]:
         columns[kind] = _column(kind, arrays)
@@ -230,25 +234,22 @@ def _decode_block(raw: memoryview) -> tuple[BitMap64, dict[str, Column]]:
 def _arrays(raw: memoryview, at: int, table: list[tuple[str, int]]) -> Iterator[NDArray[Any]]:
     for dtype, count in table:
         at += -at % 8
-        kind = np.dtype(dtype)
-        end = at + kind.itemsize * count
-        if kind.kind not in "iuf" or count < 0 or end > len(raw):
+        end = at + np.dtype(dtype).itemsize * count
+        if dtype not in _DTYPES or count < 0 or end > len(raw):
             raise ValueError(f"an array of {count} {dtype} from byte {at} of {len(raw)}")
-        yield np.frombuffer(raw[at:end], kind)
+        yield np.frombuffer(raw[at:end], dtype)
         at = end
 
 
 def _column(kind: str, arrays: Iterator[NDArray[Any]]) -> Column:
     values: Numbers | Strings
     if kind == "s":
-        values = Strings(next(arrays), next(arrays))
+        values = Strings(_next(arrays, _BYTES), _next(arrays, _WHOLE))
         _check_offsets(values.offsets, len(values.blob))
     else:
-        values = Numbers(next(arrays))
-        expected = "<f8" if kind == "f" else "<i8"
-        if values.values.dtype != expected:
-            raise ValueError(f"values are {values.values.dtype}, expected {expected}")
-    starts, rows, heavy, sizes, blob = (next(arrays) for _ in range(5))
+        values = Numbers(_next(arrays, ("<f8",) if kind == "f" else ("<i8",)))
+    starts, rows, heavy = (_next(arrays, _WHOLE) for _ in range(3))
+    sizes, blob = _next(arrays, _WHOLE), _next(arrays, _BYTES)
     _check_offsets(starts, len(rows))
     if len(starts) != len(values) + 1 or len(heavy) != len(sizes):
         raise ValueError(f"{len(values)} values, {len(starts)} starts")
@@ -260,6 +261,13 @@ def _column(kind: str, arrays: Iterator[NDArray[Any]]) -> Column:
     held = blob.tobytes()
     bitmaps = [BitMap64.deserialize(held[a:b]) for a, b in pairwise(ends)]
     return Column(values, starts, rows, heavy, bitmaps)
+
+
+def _next(arrays: Iterator[NDArray[Any]], expected: tuple[str, ...]) -> NDArray[Any]:
+    array = next(arrays, None)
+    if array is None or array.dtype.str not in expected:
+        raise ValueError(f"an array of {expected} is missing")
+    return array
 
 
 def _check_offsets(offsets: NDArray[Any], end: int) -> None:
