@@ -69,18 +69,21 @@ class Numbers:
 class Strings:
     """Distinct strings, ascending by code point, in UTF-8 end to end: its bytes sort the same."""
 
-    __slots__ = ("blob", "offsets")
+    __slots__ = ("_bytes", "_ends", "blob", "offsets")
 
     def __init__(self, blob: NDArray[np.uint8], offsets: NDArray[Any]) -> None:
         """``offsets`` (n + 1,): where each begins, and the end."""
         self.blob = blob
         self.offsets = offsets
+        # A view gives an int in a third of the time that an array takes for a scalar of its own.
+        self._bytes = blob.data
+        self._ends = offsets.data
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def __getitem__(self, at: int) -> bytes:
-        return self.blob[self.offsets[at] : self.offsets[at + 1]].tobytes()
+        return bytes(self._bytes[self._ends[at] : self._ends[at + 1]])
 
     @property
     def nbytes(self) -> int:

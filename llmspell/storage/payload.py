@@ -249,12 +249,12 @@ class PayloadIndex:
             act(field, kind[0], value if convert is None else convert(value), row)
             return
         act(field, _NESTED, None, row)
-        if isinstance(value, Mapping):
+        if isinstance(value, (list, tuple)):
+            field.has_several = True
+            for element in value:
+                self._walk_value(act, row, element, path, field)
+        else:
             self._walk(act, row, value, path + ".", field.has_several)
-            return
-        field.has_several = True
-        for element in value:
-            self._walk_value(act, row, element, path, field)
 
 
 def _loader(file: PayloadFile, name: str) -> Callable[[], tuple[BitMap64, Any]]:
