@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,6 +58,7 @@ FILTERS = st.recursive(
     ),
     max_leaves=5,
 )
+TAGS = [f"t{i}" for i in range(20)]
 COMPARE = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
 
 
@@ -186,3 +188,52 @@ def test_filters_agree_with_a_row_by_row_model(
         assert len(index) == len(rows)
     for source in filters:
         checked(index, rows, source)
+
+
+CHURN_FILTERS: list[dict[str, Any]] = [
+    {"kind": {"$eq": "a"}},
+    {"kind": {"$exists": True}},
+    {"kind": {"$eq": None}},
+    {"n": {"$gte": 100, "$lt": 300}},
+    {"n": {"$in": [5, 7.0, 250]}, "kind": {"$ne": "b"}},
+    {"tags": {"$prefix": "t1"}},
+    {"rare": {"$exists": False}},
+    {"$not": {"tags": {"$in": ["t1", "t2"]}}},
+]
+
+
+@pytest.mark.usefixtures("sizes")
+@pytest.mark.parametrize("seed", range(3))
+def test_filters_stay_right_while_many_rows_come_and_go(path: Path, seed: int) -> None:
+    chosen = random.Random(seed)
+
+    def metadata() -> dict[str, Any]:
+        row: dict[str, Any] = {"n": chosen.randrange(400), "tags": chosen.choices(TAGS, k=2)}
+        if chosen.random() < 0.9:
+            row["kind"] = chosen.choice("aaab")
+        if chosen.random() < 0.02:
+            row["rare"] = None
+        return row
+
+    index, rows = PayloadIndex(), dict[int, dict[str, Any]]()
+    for step in range(12):
+        first = 100 * step
+        batch = [metadata() for _ in range(100)]
+        index.add_many(range(first, first + 100), batch)
+        rows.update(enumerate(batch, first))
+        for row in chosen.sample(sorted(rows), 70):
+            index.remove(row, rows.pop(row))
+        for row in chosen.sample(sorted(rows), 10):
+            index.remove(row, rows[row])
+            rows[row] = metadata()
+            index.add(row, rows[row])
+        if chosen.random() < 0.3:
+            index.save(path, step)
+            index = PayloadIndex.load(path)
+        for source in CHURN_FILTERS:
+            checked(index, rows, source)
+    for row in list(rows):
+        index.remove(row, rows.pop(row))
+    for source in CHURN_FILTERS:
+        checked(index, rows, source)
+    assert index.schema() == {}

@@ -174,6 +174,7 @@ def test_answer_outlives_writes_of_other_fields() -> None:
     index.add(1, {"n": 1})
     kept = index.matching(parse({"n": 1}))
     missing = index.matching(parse({"$not": {"n": 1}}))
+    assert list(index.matching(parse({"n": None}))) == []
     index.add(2, {"m": 1})
     assert index.matching(parse({"n": 1})) is kept
     assert list(missing) == []
