@@ -253,8 +253,9 @@ def merged(
 
 def as_bitmap(rows: NDArray[Any]) -> BitMap64:
     """A bitmap of rows in any order."""
-    # From an array it is made in C; from one of NumPy's by iteration, four times as slowly.
-    return BitMap64(array("Q", np.asarray(rows, np.uint64).tobytes()))
+    # From an array it is made in C, from one of NumPy's by iteration, four times as slowly; and in
+    # order in half the time, sorting included.
+    return BitMap64(array("Q", np.sort(rows).astype(np.uint64).tobytes()))
 
 
 def as_rows(bitmap: BitMap64) -> NDArray[np.uint64]:

@@ -67,6 +67,14 @@ class _Recent:
         del self.rows[value]
         del self.order[bisect_left(self.order, value)]
 
+    def forget(self, gone: BitMap64) -> None:
+        for value, rows in list(self.rows.items()):
+            if isinstance(rows, BitMap64):
+                rows -= gone
+            if rows in gone if isinstance(rows, int) else not rows:
+                del self.rows[value]
+        self.order = [value for value in self.order if value in self.rows]
+
     def within(self, span: Span) -> Iterable[_Rows]:
         if span.is_point:
             rows = self.rows.get(span.low)
@@ -143,6 +151,18 @@ class Field:
         if self._stored_rows:
             self._dead.add(row)
             self._changes += 1
+
+    def forget(self, rows: BitMap64) -> None:
+        """Forget rows, whatever their values, as far as it has them."""
+        self.settle()
+        for recent in self._recent.values():
+            recent.forget(rows)
+        self._came -= rows
+        if self._base is not None:
+            rows = rows & self._base[0]
+        if self._stored_rows and rows:
+            self._dead |= rows
+            self._changes += len(rows)
 
     def settle(self) -> None:
         """Make what waits a part of the answers."""

@@ -160,6 +160,23 @@ class PayloadIndex:
             self._rows.discard(row)
             self._walk(Field.remove, row, metadata, "", False)
 
+    def remove_rows(self, rows: Iterable[int]) -> None:
+        """Remove rows whose metadata is not at hand, as in a replay of the log.
+
+        It looks at every field, where :meth:`remove` looks at those of the row.
+        """
+        gone = BitMap64(rows)
+        with self._lock:
+            gone &= self._rows
+            if not gone:
+                return
+            self._stamp += 1
+            self._rows_stamp = self._stamp
+            self._rows -= gone
+            for field in self._fields.values():
+                field.stamp = self._stamp
+                field.forget(gone)
+
     def matching(self, condition: Filter) -> NDArray[np.int64]:
         """Rows that a filter keeps, ascending; read-only. Kept while no write touches them."""
         return self._answer(condition).rows

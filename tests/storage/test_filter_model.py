@@ -150,6 +150,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.lists(METADATA, min_size=1, max_size=6)),
         st.tuples(st.just("remove"), st.integers(0, 99)),
+        st.tuples(st.just("forget"), st.lists(st.integers(0, 20), max_size=4)),
         st.tuples(st.just("update"), st.integers(0, 99), METADATA),
         st.tuples(st.just("ask"), FILTERS),
         st.tuples(st.just("reload")),
@@ -173,6 +174,10 @@ def test_filters_agree_with_a_row_by_row_model(
             case ("remove", which) if rows:
                 row = list(rows)[which % len(rows)]
                 index.remove(row, rows.pop(row))
+            case ("forget", gone):
+                index.remove_rows(gone)
+                for row in gone:
+                    rows.pop(row, None)
             case ("update", which, metadata) if rows:
                 row = list(rows)[which % len(rows)]
                 index.remove(row, rows[row])
@@ -221,7 +226,11 @@ def test_filters_stay_right_while_many_rows_come_and_go(path: Path, seed: int) -
         batch = [metadata() for _ in range(100)]
         index.add_many(range(first, first + 100), batch)
         rows.update(enumerate(batch, first))
-        for row in chosen.sample(sorted(rows), 70):
+        gone = chosen.sample(sorted(rows), 10)
+        index.remove_rows(gone)
+        for row in gone:
+            del rows[row]
+        for row in chosen.sample(sorted(rows), 60):
             index.remove(row, rows.pop(row))
         for row in chosen.sample(sorted(rows), 10):
             index.remove(row, rows[row])

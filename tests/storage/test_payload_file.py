@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from pyroaring import BitMap64
 
-from llmspell.errors import CorruptFile, StorageError, UnsupportedFormat
+from llmspell.errors import CorruptFile, StorageError, StorageFull, UnsupportedFormat
 from llmspell.storage.codec import pack
 from llmspell.storage.filters import parse
 from llmspell.storage.payload import FieldSummary, PayloadIndex
@@ -125,6 +127,21 @@ def test_snapshot_may_be_replaced_while_an_index_reads_it(whole: Path, tmp_path:
     assert answers(index) == EXPECTED
     index.save(path, 9)
     assert answers(PayloadIndex.load(path)) == EXPECTED
+
+
+def test_snapshot_that_finds_no_room_leaves_the_old_one(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "payload.snap"
+    path.write_bytes(whole.read_bytes())
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageFull, match="disk is full"):
+        PayloadIndex().save(path, 8)
+    assert path.read_bytes() == whole.read_bytes()
 
 
 def test_every_flipped_bit_is_detected_or_harmless(whole: Path, tmp_path: Path) -> None:
