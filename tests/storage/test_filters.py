@@ -143,6 +143,8 @@ def test_answer_is_kept_only_until_the_next_write() -> None:
     assert list(index.matching(parse({"n": 1}))) == [1, 2]
     index.remove(1, {"n": 1})
     assert list(index.matching(parse({"n": 1}))) == [2]
+    index.remove_rows([2, 9])
+    assert list(index.matching(parse({"n": 1}))) == []
 
 
 def test_kept_answers_tell_true_from_one() -> None:
