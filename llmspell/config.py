@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, fields
-from typing import Literal, Self
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, NoReturn, Self, get_args
 
 from llmspell.errors import ConfigError
 
-__all__ = ["ElementType", "IndexParams", "IsolationLevel", "Metric", "QuotaLimits", "TenantConfig"]
+__all__ = [
+    "ElementType",
+    "FieldType",
+    "IndexParams",
+    "IsolationLevel",
+    "Metric",
+    "QuotaLimits",
+    "Schema",
+    "TenantConfig",
+]
 
 Metric = Literal["ip", "cosine", "l2", "l1", "hamming"]
 ElementType = Literal["float32", "float16", "bfloat16", "int8", "binary"]
 Quantization = Literal["none", "pq", "sq4"]
+FieldType = Literal["string", "int", "float", "bool", "time", "unindexed"]
 
 MAX_TENANT_ID_CHARS = 128
 MAX_DIM = 16_384
@@ -140,10 +151,10 @@ class QuotaLimits:
     max_embeddings_per_day: int | None = 50_000
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for limit in fields(self):
+            value = getattr(self, limit.name)
             if value is not None:
-                _require_int(field.name, value, 0, 1 << 40)
+                _require_int(limit.name, value, 0, 1 << 40)
 
     @classmethod
     def unlimited(cls) -> Self:
@@ -155,6 +166,46 @@ class QuotaLimits:
             max_api_calls_per_minute=None,
             max_embeddings_per_day=None,
         )
+
+
+class Schema(dict[str, FieldType]):
+    """Types of metadata fields by dotted path; validated, and never changed.
+
+    It is a dict, so that what walks over settings (``dataclasses.asdict``, msgpack) takes it.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self, types: Mapping[str, FieldType] | Iterable[tuple[str, FieldType]] = ()
+    ) -> None:
+        """Raises :class:`ConfigError` for a path or a type that there can't be."""
+        try:
+            super().__init__(types)
+        except (TypeError, ValueError):
+            raise ConfigError(f"schema must map field paths to types, got {types!r}") from None
+        for path, declared in self.items():
+            if not isinstance(path, str) or not all(path.split(".")) or path.startswith("$"):
+                raise ConfigError(
+                    f"schema: a field is a dotted path such as 'author.name', got {path!r}"
+                )
+            if declared not in get_args(FieldType):
+                raise ConfigError(
+                    f"schema[{path!r}] must be one of {', '.join(get_args(FieldType))}, "
+                    f"got {declared!r}"
+                )
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[type[Schema], tuple[dict[str, FieldType]]]:
+        return type(self), (dict(self),)
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a Schema can't be changed; make another from dict(schema)")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,6 +220,10 @@ class TenantConfig:
         metric: how vectors are compared: ip, cosine or l2.
         index: parameters of its vector index.
         isolation_level: see :class:`IsolationLevel`.
+        schema: types of metadata fields, by dotted path: ``"string"``, ``"int"``, ``"float"`` (a
+            whole number too), ``"bool"``, ``"time"`` (ISO 8601 strings become times) or
+            ``"unindexed"`` (kept, but no filter sees it). Fields that it doesn't name take values
+            of any kind.
     """
 
     id: str
@@ -178,8 +233,11 @@ class TenantConfig:
     metric: Metric = "cosine"
     index: IndexParams = IndexParams()
     isolation_level: IsolationLevel = IsolationLevel.STRICT
+    schema: Mapping[str, FieldType] = field(default_factory=Schema)
 
     def __post_init__(self) -> None:
+        if type(self.schema) is not Schema:
+            object.__setattr__(self, "schema", Schema(self.schema))
         if not isinstance(self.id, str) or not 1 <= len(self.id) <= MAX_TENANT_ID_CHARS:
             raise ConfigError(
                 f"id must be a str of 1 to {MAX_TENANT_ID_CHARS} characters, got {self.id!r}"

@@ -12,8 +12,8 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── NonFiniteVector                 NaN or infinity in a vector
     │   ├── ZeroVector                      a vector of length zero under the cosine metric
     │   ├── InvalidId                       an id that is neither str nor a 64-bit integer
-    │   ├── MetadataError                   metadata that isn't JSON-like
-    │   └── FilterError                     a filter that can't be understood
+    │   ├── MetadataError                   metadata that isn't JSON-like, or not as declared
+    │   └── FilterError                     a filter that can't be understood or never matches
     ├── DuplicateId (KeyError)              add or insert of an id that is there already
     ├── IdNotFound (KeyError)               an id that isn't there
     ├── SearchTimeout (TimeoutError)        a search that took longer than it was given
@@ -115,11 +115,11 @@ class InvalidId(InputError):
 
 
 class MetadataError(InputError):
-    """Metadata isn't a mapping of JSON-like values; the message names the part."""
+    """Metadata isn't JSON-like values and times, of their declared types; names the part."""
 
 
 class FilterError(InputError):
-    """A metadata filter can't be understood; the message names the part."""
+    """A metadata filter can't be understood, or can never match; the message names the part."""
 
 
 class DuplicateId(LlmspellError, KeyError):

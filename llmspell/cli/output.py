@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from llmspell import errors
@@ -76,7 +77,8 @@ class Output:
     def result(self, payload: Mapping[str, Any]) -> None:
         """Print ``payload`` in JSON mode; nothing otherwise."""
         if self.as_json:
-            sys.stdout.write(json.dumps(payload, indent=2, ensure_ascii=False) + "\n")
+            text = json.dumps(payload, indent=2, ensure_ascii=False, default=datetime.isoformat)
+            sys.stdout.write(text + "\n")
             sys.stdout.flush()
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -277,4 +278,8 @@ class Pipeline:
 def _as_dict(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{type(value).__name__} is not str, int, float, bool, None, list or mapping")
+    if isinstance(value, datetime):
+        return {"$time": value.isoformat()}
+    raise TypeError(
+        f"{type(value).__name__} is not str, int, float, bool, datetime, None, list or mapping"
+    )

@@ -13,11 +13,14 @@ from llmspell.storage.codec import (
 from llmspell.storage.environment import DEFAULT_MAP_SIZE
 from llmspell.storage.files import FileLock
 from llmspell.storage.filters import parse as parse_filter
+from llmspell.storage.kinds import as_utc
 from llmspell.storage.room import Room
+from llmspell.storage.schema import NO_SCHEMA, conform
 
 __all__ = [
     "DEFAULT_MAP_SIZE",
     "MAX_ID_BYTES",
+    "NO_SCHEMA",
     "Catalog",
     "CatalogEntry",
     "FileLock",
@@ -25,6 +28,8 @@ __all__ = [
     "Room",
     "StoredDocument",
     "StoredRecord",
+    "as_utc",
+    "conform",
     "decode_id",
     "encode_id",
     "pack",

@@ -33,14 +33,14 @@ _CHECKSUM = struct.Struct("<I")
 
 
 def pack(value: object) -> bytes:
-    """A JSON-like value as msgpack."""
-    packed: bytes = msgpack.packb(value)
+    """A JSON-like value as msgpack; an aware datetime in it as a timestamp, to the microsecond."""
+    packed: bytes = msgpack.packb(value, datetime=True)
     return packed
 
 
-def unpack(raw: bytes) -> Any:
-    """The value that :func:`pack` packed."""
-    return msgpack.unpackb(raw)
+def unpack(raw: bytes | memoryview) -> Any:
+    """The value that :func:`pack` packed; a time in UTC."""
+    return msgpack.unpackb(raw, timestamp=3)
 
 
 def pack_checked(value: Mapping[str, Any]) -> bytes:

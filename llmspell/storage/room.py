@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError, CorruptFile, DimensionMismatch, LlmspellError
-from llmspell.index import Index, check_rows
+from llmspell.index import IdBitmap, Index, check_rows
 from llmspell.observability import Stages, now_ns
 from llmspell.quota import Slot
 from llmspell.storage.batch import Applied, Put, StoredDocument
@@ -49,6 +49,7 @@ class Room:
         "_file_lock",
         "_metric",
         "_payload",
+        "_schema",
         "_stages",
         "_view",
         "_write_lock",
@@ -77,6 +78,7 @@ class Room:
         self._write_lock = threading.RLock()
         self._payload: PayloadIndex | None = None
         self._metric = config.metric
+        self._schema = config.schema
         self._behind = False
         # Grows before rows leave the index: a filter evaluated before that may name such rows.
         self._epoch = 0
@@ -176,10 +178,10 @@ class Room:
         estimates = {curve.k: index.estimated_recall(curve.k) for curve in index.calibration()}
         return {k: recall for k, recall in estimates.items() if recall is not None}
 
-    def matching(self, condition: Filter) -> NDArray[np.int64]:
-        """Rows that a filter keeps, ascending."""
+    def matching(self, condition: Filter) -> IdBitmap | NDArray[np.uint64]:
+        """Rows that a filter keeps, as the index takes them."""
         payload = self._payload
-        return (self._build_payload() if payload is None else payload).matching(condition)
+        return (self._build_payload() if payload is None else payload).allowed(condition)
 
     def search(
         self,
@@ -282,7 +284,7 @@ class Room:
             if self._payload is None:
                 from llmspell.storage.payload import PayloadIndex
 
-                payload = PayloadIndex()
+                payload = PayloadIndex(self._schema)
                 for record in self.store.records():
                     payload.add(record.rowid, record.metadata)
                 self._payload = payload

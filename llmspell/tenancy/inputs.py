@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from llmspell.config import Metric
+from llmspell.config import FieldType, Metric
 from llmspell.errors import (
     DimensionMismatch,
     DtypeError,
@@ -18,7 +19,7 @@ from llmspell.errors import (
     ShapeError,
 )
 from llmspell.index import check_rows
-from llmspell.storage import Put, encode_id, pack
+from llmspell.storage import NO_SCHEMA, Put, as_utc, conform, encode_id, pack
 
 __all__ = ["as_keys", "as_puts", "as_vectors", "check_vectors", "pack_metadata", "pack_text"]
 
@@ -85,6 +86,7 @@ def as_puts(
     vectors: NDArray[np.float32],
     metadata: object,
     texts: object,
+    schema: Mapping[str, FieldType] = NO_SCHEMA,
 ) -> tuple[list[Put], NDArray[np.float32]]:
     """Records to write; of several with one id the last counts.
 
@@ -93,6 +95,7 @@ def as_puts(
         vectors: (n, dim).
         metadata: None, or n mappings or Nones; a single mapping where n is 1.
         texts: None, or n strings or Nones; a single string where n is 1.
+        schema: declared types of metadata fields.
 
     Returns:
         The records, and their vectors (len(records), dim).
@@ -100,7 +103,7 @@ def as_puts(
     count = len(keys)
     if len(vectors) != count:
         raise ShapeError(f"{count} ids, but {len(vectors)} vectors")
-    packed = [pack_metadata(one) for one in _column("metadata", metadata, count, Mapping)]
+    packed = [pack_metadata(one, schema) for one in _column("metadata", metadata, count, Mapping)]
     encoded = [pack_text(one) for one in _column("texts", texts, count, str)]
     last = {key: i for i, key in enumerate(keys)}
     if len(last) < count:
@@ -113,17 +116,18 @@ def as_puts(
     return puts, vectors
 
 
-def pack_metadata(metadata: object) -> bytes:
-    """Metadata as msgpack.
+def pack_metadata(metadata: object, schema: Mapping[str, FieldType] = NO_SCHEMA) -> bytes:
+    """Metadata as msgpack, times in UTC.
 
     Raises:
-        MetadataError: not a mapping of JSON-like values; the message names the part.
+        MetadataError: not a mapping of JSON-like values and times, or a value of another type
+            than its field is declared to have; the message names the part.
     """
     if metadata is None:
         return _NO_METADATA
     if not isinstance(metadata, Mapping):
         raise MetadataError(f"metadata: expected a mapping, got {_kind(metadata)}")
-    return pack(_plain(metadata, "metadata", 0))
+    return pack(conform(_plain(metadata, "metadata", 0), schema))
 
 
 def pack_text(text: object) -> bytes | None:
@@ -158,6 +162,11 @@ def _plain(value: object, where: str, depth: int) -> Any:
         if not math.isfinite(value):
             raise MetadataError(f"{where}: {value} is no JSON number")
         return float(value)
+    if isinstance(value, datetime):
+        try:
+            return as_utc(value)
+        except ValueError as error:
+            raise MetadataError(f"{where}: got {value!r}: {error}") from None
     if depth > MAX_DEPTH:
         raise MetadataError(f"{where}: nested more than {MAX_DEPTH} deep")
     if isinstance(value, Mapping):
@@ -170,7 +179,8 @@ def _plain(value: object, where: str, depth: int) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(inner, f"{where}[{i}]", depth + 1) for i, inner in enumerate(value)]
     raise MetadataError(
-        f"{where}: expected str, int, float, bool, None, a list or a mapping, got {_kind(value)}"
+        f"{where}: expected str, int, float, bool, datetime, None, a list or a mapping, "
+        f"got {_kind(value)}"
     )
 
 

@@ -29,7 +29,8 @@ RecordId: TypeAlias = str | int
 """A str of at most 510 UTF-8 bytes, or an integer that fits 64 bits with a sign."""
 
 MetadataValue: TypeAlias = (
-    "str | int | float | bool | Sequence[MetadataValue] | Mapping[str, MetadataValue] | None"
+    "str | int | float | bool | datetime"
+    "| Sequence[MetadataValue] | Mapping[str, MetadataValue] | None"
 )
 Metadata: TypeAlias = Mapping[str, MetadataValue]
 """JSON-like: string keys; values are str, int, float, bool, None, lists and mappings."""

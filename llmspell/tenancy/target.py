@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from llmspell.config import FieldType
 from llmspell.errors import InputError, InvalidId, MetadataError, ShapeError
 from llmspell.storage import (
     MAX_ID_BYTES,
@@ -42,7 +43,7 @@ class Target:
                 written.
         """
         room = self._enter()
-        puts, documents = _plan(batch)
+        puts, documents = _plan(batch, self._residence.entry.config.schema)
         slot = self._residence.slot
         # Looked at, and not held while embedding: that takes seconds, in which others may write.
         slot.reserve(**_growth(room, puts, documents)).cancel()
@@ -59,7 +60,9 @@ class Target:
             room.write(puts=puts, vectors=vectors, documents=documents)
 
 
-def _plan(batch: Sequence[SplitDocument]) -> tuple[list[Put], dict[str, StoredDocument]]:
+def _plan(
+    batch: Sequence[SplitDocument], schema: Mapping[str, FieldType]
+) -> tuple[list[Put], dict[str, StoredDocument]]:
     """Chunks, still without their vectors, and documents to write."""
     puts: list[Put] = []
     documents: dict[str, StoredDocument] = {}
@@ -70,13 +73,13 @@ def _plan(batch: Sequence[SplitDocument]) -> tuple[list[Put], dict[str, StoredDo
             raise InputError(f"document {document.id!r} has an empty content hash")
         key = _document_key(document.id)
         try:
-            metadata = unpack(pack_metadata(document.metadata))
+            metadata = unpack(pack_metadata(document.metadata, schema))
         except MetadataError as error:
             raise MetadataError(f"document {document.id!r}: {error}") from None
         documents[key] = StoredDocument(
             document.content_hash, metadata, first=len(puts), length=len(document.chunks)
         )
-        puts.extend(_chunk_puts(document))
+        puts.extend(_chunk_puts(document, schema))
     return puts, documents
 
 
@@ -97,7 +100,7 @@ def _growth(
     return {"documents": came, "vectors": max(len(puts) - len(gone), 0)}
 
 
-def _chunk_puts(document: SplitDocument) -> Iterator[Put]:
+def _chunk_puts(document: SplitDocument, schema: Mapping[str, FieldType]) -> Iterator[Put]:
     for number, chunk in enumerate(document.chunks):
         metadata = {
             **document.metadata,
@@ -107,7 +110,7 @@ def _chunk_puts(document: SplitDocument) -> Iterator[Put]:
         }
         yield Put(
             encode_id(f"{document.id}#{number}"),
-            pack_metadata(metadata),
+            pack_metadata(metadata, schema),
             pack_text(chunk.text),
             vector=b"",
             is_chunk=True,

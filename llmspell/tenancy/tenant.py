@@ -123,7 +123,7 @@ class Tenant:
             if not keys and not matrix.size:
                 return
             check_vectors(matrix, self.config.metric, room.dim or self.config.dim)
-            puts, matrix = as_puts(keys, matrix, metadata, texts)
+            puts, matrix = as_puts(keys, matrix, metadata, texts, self.config.schema)
             room.write(puts=puts, vectors=matrix)
 
     @overload
@@ -233,7 +233,7 @@ class Tenant:
                 raise ShapeError(f"a query must have shape (dim,) or (q, dim), got {shape}")
             is_one = len(shape) == 1
             self._charge(_API_CALLS, 1 if is_one else shape[0])
-            condition = None if filter is None else parse_filter(filter)
+            condition = None if filter is None else parse_filter(filter, self.config.schema)
             if recall is not None:
                 recall = as_recall(recall, ef_search)
             index = room.index
