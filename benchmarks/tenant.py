@@ -85,7 +85,7 @@ def run(
 
 
 # Limits that are checked on every call, and never reached.
-_UNREACHED = {
+_UNREACHED: dict[str, Any] = {
     "max_documents": 1 << 30,
     "max_vectors": 1 << 30,
     "max_storage_mb": 1 << 20,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, NoReturn, Self, get_args
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NoReturn, Self, get_args
 
 from llmspell.errors import ConfigError
 
 __all__ = [
+    "QUOTA_NAMES",
     "ElementType",
     "FieldType",
     "IndexParams",
@@ -27,6 +28,12 @@ FieldType = Literal["string", "int", "float", "bool", "time", "unindexed"]
 
 MAX_TENANT_ID_CHARS = 128
 MAX_DIM = 16_384
+
+
+def _require_cost(name: str, value: object) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= MAX_COST:  # type: ignore[operator]
+        raise ConfigError(f"{name} must be a number from 0 to {MAX_COST:,}, got {value!r}")
 
 
 def _require_int(name: str, value: object, low: int, high: int) -> None:
@@ -131,6 +138,23 @@ class IsolationLevel(enum.Enum):
     STRICT = "strict"
 
 
+QUOTA_NAMES: Final = (
+    "max_documents",
+    "max_vectors",
+    "max_storage_mb",
+    "max_dimensions",
+    "max_api_calls_per_minute",
+    "max_queries_per_second",
+    "max_embeddings_per_day",
+    "max_tokens_per_day",
+    "max_cost_per_month",
+)
+_DAILY: Final = ("max_embeddings_per_day", "max_tokens_per_day")
+MAX_LIMIT: Final = 1 << 40
+MAX_DAILY: Final = (1 << 36) - 1  # what the ledger can count of a day
+MAX_COST: Final = 1_000_000
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuotaLimits:
     """What a tenant may use. None means unlimited; the defaults are the production guide's.
@@ -139,33 +163,56 @@ class QuotaLimits:
         max_documents: ingested documents held at one time.
         max_vectors: vectors held at one time.
         max_storage_mb: vectors, texts and metadata held at one time, in MiB.
+        max_dimensions: dimension of the vectors.
         max_api_calls_per_minute: operations on the handle; a rate with a burst of one minute's
             worth (GCRA).
+        max_queries_per_second: searches; a rate with a burst of one second's worth.
         max_embeddings_per_day: texts embedded, per calendar day in UTC.
+        max_tokens_per_day: tokens of language models, per calendar day in UTC.
+        max_cost_per_month: money spent, per calendar month in UTC; an int or float of whatever unit
+            costs are reported in, up to a million. The ledger counts millionths of it.
+        soft: names of the quotas among these that warn and count, but refuse nothing.
+
+    Raises:
+        ConfigError: a limit is no number or out of range, or a soft quota is unknown or unlimited.
     """
 
     max_documents: int | None = 10_000
     max_vectors: int | None = 1_000_000
     max_storage_mb: int | None = 1_024
+    max_dimensions: int | None = None
     max_api_calls_per_minute: int | None = 100
+    max_queries_per_second: int | None = None
     max_embeddings_per_day: int | None = 50_000
+    max_tokens_per_day: int | None = None
+    max_cost_per_month: float | None = None
+    soft: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        for limit in fields(self):
-            value = getattr(self, limit.name)
-            if value is not None:
-                _require_int(limit.name, value, 0, 1 << 40)
+        for name in QUOTA_NAMES:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if name == "max_cost_per_month":
+                _require_cost(name, value)
+            else:
+                _require_int(name, value, 0, MAX_DAILY if name in _DAILY else MAX_LIMIT)
+        given: object = self.soft
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise ConfigError(f"soft must be a set of quota names, got {given!r}")
+        # The catalog keeps it as a list.
+        object.__setattr__(self, "soft", frozenset(given))
+        for name in sorted(self.soft, key=repr):
+            if name not in QUOTA_NAMES:
+                raise ConfigError(f"soft names {name!r}, which is none of {', '.join(QUOTA_NAMES)}")
+            if getattr(self, name) is None:
+                raise ConfigError(f"soft names {name}, which is unlimited; give it a limit")
 
     @classmethod
     def unlimited(cls) -> Self:
         """No limit on anything; use is still counted."""
-        return cls(
-            max_documents=None,
-            max_vectors=None,
-            max_storage_mb=None,
-            max_api_calls_per_minute=None,
-            max_embeddings_per_day=None,
-        )
+        limits: dict[str, Any] = dict.fromkeys(QUOTA_NAMES)
+        return cls(**limits)
 
 
 class Schema(dict[str, FieldType]):

@@ -28,6 +28,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── TenantNotFound (KeyError)
     ├── TenantExists (KeyError)
     ├── QuotaExceeded                       a quota refused the whole operation
+    ├── ReservationExpired (TimeoutError)   a reservation that was given back as its lease passed
     ├── IngestError (ValueError)            a source that can't be read, decoded or split
     ├── EmbeddingError (RuntimeError)       the embedding model failed
     └── MissingDependency (ImportError)     an optional extra is not installed
@@ -54,6 +55,7 @@ __all__ = [
     "MissingDependency",
     "NonFiniteVector",
     "QuotaExceeded",
+    "ReservationExpired",
     "SearchCancelled",
     "SearchTimeout",
     "ShapeError",
@@ -182,7 +184,8 @@ class QuotaExceeded(LlmspellError):
 
     Attributes:
         quota: name of the quota, as in :class:`llmspell.QuotaLimits`.
-        limit: its limit, in the quota's unit; bytes for ``max_storage_mb``.
+        limit: its limit, in the quota's unit; bytes for ``max_storage_mb``, millionths for
+            ``max_cost_per_month``.
         used: what was in use or reserved when the operation was refused.
         requested: what the operation asked for on top.
         retry_after: seconds until the same request could succeed, or None where waiting
@@ -202,7 +205,7 @@ class QuotaExceeded(LlmspellError):
             if retry_after is None
             else f"retry after {retry_after:.3g} s"
         )
-        unit = " bytes" if quota == "max_storage_mb" else ""
+        unit = _UNITS.get(quota, "")
         super().__init__(f"{quota}: {requested} requested, {used} of {limit}{unit} in use; {hint}")
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -212,12 +215,23 @@ class QuotaExceeded(LlmspellError):
         )
 
 
+_UNITS = {"max_storage_mb": " bytes", "max_cost_per_month": " millionths"}
+
+
 def _rebuild_quota_exceeded(
     quota: str, limit: int, used: int, requested: int, retry_after: float | None
 ) -> QuotaExceeded:
     return QuotaExceeded(
         quota=quota, limit=limit, used=used, requested=requested, retry_after=retry_after
     )
+
+
+class ReservationExpired(LlmspellError, TimeoutError):
+    """A reservation's lease passed and a sweep gave all of it back; nothing of it is kept.
+
+    Its owner was paused, or worked for longer than the lease: reserve again, ask for a longer lease
+    or renew it in time.
+    """
 
 
 class IngestError(LlmspellError, ValueError):

@@ -1,6 +1,6 @@
 """The C++ that the hot module binds."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.memory cimport unique_ptr
 from libcpp.string cimport string
@@ -30,21 +30,43 @@ cdef extern from "ledger/system.hpp" namespace "llmspell::ledger" nogil:
     uint64_t own_process()
 
 
-cdef extern from "ledger/slot.hpp" namespace "llmspell::ledger" nogil:
+cdef extern from "ledger/layout.hpp" namespace "llmspell::ledger" nogil:
     cdef enum class Quota(uint8_t):
         documents
         vectors
         storage
+        dimensions
         embeddings
+        tokens
+        cost
         api_calls
+        queries
     const int64_t unlimited
     const size_t level_count
+    const size_t part_count
     const size_t quota_count
+    const size_t hold_count
+    const uint64_t levels_known_flag
+    cdef cppclass Atomic "llmspell::ledger::Word":
+        uint64_t load()
+        void store(uint64_t)
+    cdef cppclass CSlot "llmspell::ledger::Slot":
+        Atomic log_head
+        Atomic flags
+    cdef cppclass Handle:
+        CSlot* slot
+        cbool is_stale()
+
+
+cdef extern from "ledger/slot.hpp" namespace "llmspell::ledger" nogil:
     cdef cppclass Now:
         uint64_t boot_ns
         uint64_t utc_ns
+    cdef cppclass Reached "decltype(llmspell::ledger::Receipt::reached)":
+        const int64_t* data()
     cdef cppclass Receipt:
-        pass
+        uint32_t crossed
+        Reached reached
     cdef cppclass Item:
         Quota quota
         int64_t amount
@@ -57,24 +79,28 @@ cdef extern from "ledger/slot.hpp" namespace "llmspell::ledger" nogil:
     cdef cppclass CUsage "llmspell::ledger::Usage":
         int64_t used
         int64_t limit
-    cdef cppclass CSlot "llmspell::ledger::Slot":
-        pass
-    cbool try_charge(CSlot&, Item, Now, Refusal&)
-    cbool try_charge_all(CSlot&, Items, Now, Refusal&)
-    void refund(CSlot&, Item, const Receipt&, Now)
-    Receipt receipt_at(const CSlot&, Item, Now)
-    CUsage usage(const CSlot&, Quota, Now)
-    void set_limit(CSlot&, Quota, int64_t)
+    cbool try_charge(const Handle&, Item, Now, Refusal&, Receipt&)
+    cbool try_charge_all(const Handle&, Items, Now, Refusal&, Receipt&)
+    void refund(const Handle&, Item, const Receipt&, Now)
+    Receipt receipt_at(const Handle&, Item, Now)
+    CUsage usage(const Handle&, Quota, Now)
+    void set_limit(const Handle&, Quota, int64_t, cbool)
+    void publish(const Handle&, uint64_t)
 
 
 cdef extern from "ledger/reservation.hpp" namespace "llmspell::ledger" nogil:
     cdef cppclass Levels:
         int64_t& operator[](size_t)
-    const size_t no_hold
-    size_t open_hold(CSlot&, uint64_t)
-    cbool reserve(CSlot&, size_t, Items, Now, Refusal&, Receipt&)
-    void settle(CSlot&, size_t, const Levels&)
-    void set_level(CSlot&, Quota, int64_t)
+    cdef cppclass Parts:
+        int64_t& operator[](size_t)
+    cdef cppclass Ticket:
+        size_t hold
+    cbool open_hold(const Handle&, uint64_t, uint64_t, Ticket&)
+    cbool reserve(const Handle&, Ticket&, Items, Now, Refusal&, Receipt&)
+    cbool settle(const Handle&, const Ticket&, const Parts&)
+    cbool renew(const Handle&, Ticket&, uint64_t)
+    void set_level(const Handle&, Quota, int64_t)
+    void set_levels(const Handle&, const Levels&)
 
 
 cdef extern from "ledger/ledger.hpp" namespace "llmspell::ledger" nogil:
@@ -84,15 +110,13 @@ cdef extern from "ledger/ledger.hpp" namespace "llmspell::ledger" nogil:
         in_use
         full
         unsupported
-    cdef cppclass Handle:
-        CSlot* slot
-        cbool is_stale()
     cdef cppclass CLedger "llmspell::ledger::Ledger":
         @staticmethod
         Status open(const Path&, size_t, EnvironmentSource, unique_ptr[CLedger]&, int&) except +
         Status slot(const Key&, Handle&, int&) except +
         Status release(const Key&, cbool&, int&) except +
         Status sweep(EnvironmentSource, size_t&, int&) except +
+        cbool sweep_before_refusal(EnvironmentSource)
         Now now()
         Now at(uint64_t)
         size_t capacity()

@@ -24,9 +24,10 @@ bool try_become_exclusive(int file) noexcept;
 int become_shared(int file) noexcept;
 
 // Excludes other processes, threads and forked children, because each use opens the file anew.
+// Where it does not wait for another who has it, error() is EWOULDBLOCK.
 class FileLock {
   public:
-    explicit FileLock(const std::filesystem::path& path) noexcept;
+    explicit FileLock(const std::filesystem::path& path, bool waits = true) noexcept;
     ~FileLock();
     FileLock(const FileLock&) = delete;
     FileLock& operator=(const FileLock&) = delete;

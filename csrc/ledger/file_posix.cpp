@@ -57,9 +57,9 @@ bool try_become_exclusive(int file) noexcept { return wait_for_lock(file, LOCK_E
 
 int become_shared(int file) noexcept { return wait_for_lock(file, LOCK_SH); }
 
-FileLock::FileLock(const std::filesystem::path& path) noexcept {
+FileLock::FileLock(const std::filesystem::path& path, bool waits) noexcept {
     error_ = open_file(path, file_);
-    if (error_ == 0) error_ = wait_for_lock(file_, LOCK_EX);
+    if (error_ == 0) error_ = wait_for_lock(file_, waits ? LOCK_EX : LOCK_EX | LOCK_NB);
 }
 
 FileLock::~FileLock() {

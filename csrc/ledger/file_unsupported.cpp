@@ -12,7 +12,7 @@ int map(int, std::size_t, std::byte*&) noexcept { return ENOSYS; }
 void unmap(std::byte*, std::size_t) noexcept {}
 bool try_become_exclusive(int) noexcept { return false; }
 int become_shared(int) noexcept { return ENOSYS; }
-FileLock::FileLock(const std::filesystem::path&) noexcept : error_(ENOSYS) {}
+FileLock::FileLock(const std::filesystem::path&, bool) noexcept : error_(ENOSYS) {}
 FileLock::~FileLock() = default;
 
 }  // namespace llmspell::ledger

@@ -18,41 +18,56 @@ namespace {
 constexpr std::uint64_t catch_up_divisor = 8;
 constexpr std::uint64_t catch_up_window_ns = 3'600'000'000'000;
 
+// A sweep reads the whole pool, and a tenant at its limit may be refused a million times a second.
+constexpr std::uint64_t refusal_sweep_ns = 100'000'000;
+
 std::filesystem::path lock_path(const std::filesystem::path& path) {
     std::filesystem::path name = path;
     return name += ".lock";
 }
 
 void start_slot(Slot& slot, const Key& key) noexcept {
-    for (Level& level : slot.levels) {
-        level.word.store(0, std::memory_order_relaxed);
-        level.limit.store(unlimited, std::memory_order_relaxed);
+    for (Gauge& gauge : slot.gauges) {
+        gauge.word.store(0, std::memory_order_relaxed);
+        gauge.limit.store(unlimited, false);
     }
-    slot.embeddings.word.store(0, std::memory_order_relaxed);
-    slot.embeddings.limit.store(unlimited, std::memory_order_relaxed);
-    slot.api_calls.arrival.store(0, std::memory_order_relaxed);
-    slot.api_calls.limit.store(unlimited, std::memory_order_relaxed);
+    for (Rate& rate : slot.rates) {
+        rate.arrival.store(0, std::memory_order_relaxed);
+        rate.limit.store(unlimited, false);
+        for (Word& told : rate.told) told.store(0, std::memory_order_relaxed);
+    }
     slot.log_head.store(0, std::memory_order_relaxed);
-    for (Hold& hold : slot.holds) {
-        hold.owner.store(0, std::memory_order_relaxed);
-        for (Word& part : hold.parts) part.store(0, std::memory_order_relaxed);
-    }
+    slot.flags.store(0, std::memory_order_relaxed);
     slot.key[0].store(key[0], std::memory_order_relaxed);
     slot.key[1].store(key[1], std::memory_order_relaxed);
     slot.state.store(State::live, std::memory_order_release);
 }
 
 // No charge leads further ahead than one burst; what does comes from a damaged file.
-void limit_debt(Rate& rate, std::uint64_t boot_ns) noexcept {
-    const std::int64_t limit = rate.limit.load(std::memory_order_relaxed);
-    if (limit <= 0 || limit == unlimited) return;
-    const std::uint64_t latest =
-        boot_ns + static_cast<std::uint64_t>(limit) * detail::interval_ns(limit);
-    std::uint64_t arrival = rate.arrival.load(std::memory_order_relaxed);
-    if (arrival > latest) {
-        rate.arrival.compare_exchange_strong(arrival, boot_ns + minute_ns,
-                                             std::memory_order_acq_rel);
+void tidy_rate(Rate& rate, Quota quota, std::uint64_t boot_ns) noexcept {
+    const std::int64_t limit = rate.limit.load().limit;
+    const std::uint64_t period = period_ns(quota);
+    for (Word& told : rate.told) {
+        if (told.load(std::memory_order_relaxed) > boot_ns + period) {
+            told.store(0, std::memory_order_relaxed);
+        }
     }
+    if (limit <= 0 || limit == unlimited) return;
+    const std::uint64_t burst =
+        static_cast<std::uint64_t>(limit) * detail::interval_ns(limit, period);
+    std::uint64_t arrival = rate.arrival.load(std::memory_order_relaxed);
+    if (arrival > boot_ns + burst) {
+        rate.arrival.compare_exchange_strong(arrival, boot_ns + period, std::memory_order_acq_rel);
+    }
+}
+
+constexpr std::array<Quota, window_count> windows = {Quota::embeddings, Quota::tokens, Quota::cost};
+constexpr std::array<Quota, rate_count> rates = {Quota::api_calls, Quota::queries};
+static_assert(index_of(windows[0]) == level_count && index_of(rates[0]) == part_count);
+
+std::uint64_t utc_of(std::uint64_t boot_ns, std::int64_t offset) noexcept {
+    const auto utc = static_cast<std::int64_t>(boot_ns + static_cast<std::uint64_t>(offset));
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(utc, 0));
 }
 
 }  // namespace
@@ -93,69 +108,108 @@ Status Ledger::open(const std::filesystem::path& path, std::size_t capacity,
     if (header.boot_id != environment.boot_id || environment.boot_ns < header.adjusted_at) {
         out->begin_boot(environment);
     }
-    out->sweep_locked(environment);
+    out->sweep_locked(environment, true);
     return Status::ok;
 }
 
 // After a restart the old boot's times are carried over by the calendar, and none further ahead
-// than a minute or a day.
+// than a period. All who held anything are gone. What power took with it is not known here, so
+// levels and the log's head wait for whoever opens the tenant.
 void Ledger::begin_boot(const Environment& environment) noexcept {
     Header& header = header_in(memory_);
     const std::int64_t offset = offset_of(environment);
     const std::int64_t shift = header.utc_offset - offset;
-    const auto latest = static_cast<std::int64_t>(environment.boot_ns + minute_ns);
-    const std::uint64_t today =
-        static_cast<std::uint64_t>(std::max<std::int64_t>(environment.utc_ns, 0)) / day_ns;
+    const std::uint64_t last_utc_ns = utc_of(header.adjusted_at, header.utc_offset);
+    for (std::size_t hold = 0; hold < hold_count; ++hold) {
+        if (holds_in(memory_)[hold].owner.load() != 0) give_back_in(memory_, bytes_, hold);
+    }
     for (Slot& slot : slots_in(memory_, bytes_)) {
         if (!is_live(slot)) continue;
-        Word& arrival = slot.api_calls.arrival;
-        const auto moved =
-            static_cast<std::int64_t>(arrival.load() + static_cast<std::uint64_t>(shift));
-        arrival.store(static_cast<std::uint64_t>(std::clamp<std::int64_t>(moved, 0, latest)));
-        const std::uint64_t word = slot.embeddings.word.load();
-        if (detail::day_of(word) > today) {
-            slot.embeddings.word.store(detail::pack(today, detail::used_of(word)));
+        for (const Quota quota : rates) {
+            Rate& rate = slot.rates[index_of(quota) - part_count];
+            const auto latest = static_cast<std::int64_t>(environment.boot_ns + period_ns(quota));
+            const auto moved =
+                static_cast<std::int64_t>(rate.arrival.load() + static_cast<std::uint64_t>(shift));
+            rate.arrival.store(
+                static_cast<std::uint64_t>(std::clamp<std::int64_t>(moved, 0, latest)));
+            for (Word& told : rate.told) told.store(0);
         }
-        for (std::size_t i = 0; i < hold_count; ++i) give_back(slot, i);
+        const Handle handle = handle_of(memory_, bytes_, slot);
+        for (const Quota quota : windows) {
+            tidy_window(handle, quota, last_utc_ns, utc_of(environment.boot_ns, offset), 0);
+        }
+        slot.flags.store(0);
+        slot.log_head.store(0);
     }
     header.boot_id = environment.boot_id;
     set_offset(header, offset, environment.boot_ns);
 }
 
-std::size_t Ledger::sweep_locked(const Environment& environment) noexcept {
+std::size_t Ledger::sweep_locked(const Environment& environment, bool walk) noexcept {
     std::size_t given_back = 0;
-    std::uint64_t live = 0;
-    std::uint64_t last_owner = 0;
+    std::uint64_t last_owner = own_process();
     bool last_alive = true;
-    for (Slot& slot : slots_in(memory_, bytes_)) {
-        if (!is_live(slot)) continue;
-        ++live;
-        limit_debt(slot.api_calls, environment.boot_ns);
-        for (std::size_t i = 0; i < hold_count; ++i) {
-            const std::uint64_t owner = slot.holds[i].owner.load(std::memory_order_acquire);
-            if (owner == 0) continue;
+    for (std::size_t i = 0; i < hold_count; ++i) {
+        Hold& hold = holds_in(memory_)[i];
+        std::uint64_t life = 0;
+        const std::uint64_t owner = hold.owner.load(std::memory_order_acquire);
+        Due due = due_at(hold, environment.boot_ns, life);
+        if (due == Due::yes && !seize(hold, life)) due = Due::no;
+        if (due == Due::if_owner_is_dead) {
             if (owner != last_owner) last_alive = is_alive(last_owner = owner);
-            if (last_alive) continue;
-            give_back(slot, i);
-            ++given_back;
+            // Looked at again: it may have changed hands before its owner died, and not since.
+            due = last_alive || hold.owner.load() != owner ? Due::no : Due::yes;
         }
+        if (due == Due::no) continue;
+        give_back_in(memory_, bytes_, i);
+        ++given_back;
     }
     Header& header = header_in(memory_);
-    header.live.store(live, std::memory_order_relaxed);
+    const std::uint64_t last_utc_ns = utc_of(header.adjusted_at, header.utc_offset);
     const std::uint64_t passed =
         environment.boot_ns - std::min(environment.boot_ns, header.adjusted_at);
     const auto most =
         static_cast<std::int64_t>(std::min(passed, catch_up_window_ns) / catch_up_divisor);
     const std::int64_t wanted = offset_of(environment) - header.utc_offset;
     set_offset(header, header.utc_offset + std::clamp(wanted, -most, most), environment.boot_ns);
+    const std::uint64_t today = day_of(at(environment.boot_ns).utc_ns);
+    if (walk || header.walked_day.load(std::memory_order_relaxed) != today) {
+        walk_slots(environment, last_utc_ns);
+        header.walked_day.store(today, std::memory_order_relaxed);
+    }
     return given_back;
+}
+
+void Ledger::walk_slots(const Environment& environment, std::uint64_t last_utc_ns) noexcept {
+    std::uint64_t live = 0;
+    for (Slot& slot : slots_in(memory_, bytes_)) {
+        if (!is_live(slot)) continue;
+        ++live;
+        for (const Quota quota : rates) {
+            tidy_rate(slot.rates[index_of(quota) - part_count], quota, environment.boot_ns);
+        }
+        const Handle handle = handle_of(memory_, bytes_, slot);
+        for (const Quota quota : windows) {
+            tidy_window(handle, quota, last_utc_ns, at(environment.boot_ns).utc_ns, 1);
+        }
+    }
+    header_in(memory_).live.store(live, std::memory_order_relaxed);
 }
 
 Status Ledger::sweep(const EnvironmentSource& source, std::size_t& given_back, int& error) {
     const FileLock lock(lock_path(path_));
     if ((error = lock.error()) != 0) return Status::system_error;
-    given_back = sweep_locked(source());
+    given_back = sweep_locked(source(), false);
     return Status::ok;
+}
+
+bool Ledger::sweep_before_refusal(const EnvironmentSource& source) noexcept {
+    const std::uint64_t boot_ns = boot_time_ns();
+    std::uint64_t last = swept_at_.load(std::memory_order_relaxed);
+    if (last != 0 && boot_ns - last < refusal_sweep_ns) return false;
+    if (!swept_at_.compare_exchange_strong(last, boot_ns, std::memory_order_relaxed)) return false;
+    const FileLock lock(lock_path(path_), false);
+    return lock.error() == 0 && sweep_locked(source(), false) > 0;
 }
 
 Handle Ledger::find(const Key& key) const noexcept {
@@ -166,7 +220,8 @@ Handle Ledger::find(const Key& key) const noexcept {
         if (is_live(slot) && slot.key[0].load(std::memory_order_acquire) == key[0] &&
             slot.key[1].load(std::memory_order_acquire) == key[1] &&
             slot.generation.load(std::memory_order_relaxed) == generation) {
-            found = {&slot, generation};
+            found = handle_of(memory_, bytes_, slot);
+            found.generation = generation;
         }
         return found.slot != nullptr;
     });
@@ -185,7 +240,7 @@ Status Ledger::slot(const Key& key, Handle& out, int& error) {
     if (slot == nullptr) return Status::full;
     start_slot(*slot, key);
     live.fetch_add(1, std::memory_order_relaxed);
-    out = {slot, slot->generation.load(std::memory_order_relaxed)};
+    out = handle_of(memory_, bytes_, *slot);
     return Status::ok;
 }
 
@@ -202,9 +257,7 @@ Status Ledger::release(const Key& key, bool& released, int& error) {
 }
 
 Now Ledger::at(std::uint64_t boot_ns) const noexcept {
-    const std::int64_t offset = header_in(memory_).calendar.load(std::memory_order_relaxed);
-    const std::int64_t utc = static_cast<std::int64_t>(boot_ns) + offset;
-    return {boot_ns, static_cast<std::uint64_t>(std::max<std::int64_t>(utc, 0))};
+    return {boot_ns, utc_of(boot_ns, header_in(memory_).calendar.load(std::memory_order_relaxed))};
 }
 
 std::size_t Ledger::capacity() const noexcept {

@@ -3,7 +3,8 @@
 // Finding a slot and charging it takes no lock. Opening, creating, releasing and sweeping hold a
 // file lock beside the file ("<path>.lock"), which the system frees when its holder dies. A file
 // whose header does not fit is rebuilt empty: the log is the truth for levels, and rates and
-// windows start again. All functions are thread-safe.
+// windows start again. A sweep walks the pool of holds, and the slots once a day. All functions are
+// thread-safe.
 #pragma once
 
 #include <array>
@@ -12,6 +13,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "ledger/layout.hpp"
 #include "ledger/slot.hpp"
 #include "ledger/system.hpp"
 
@@ -25,16 +27,6 @@ enum class Status {
     in_use,        // the file must be rebuilt or grown, but another process has it mapped
     full,          // no slot left; open it again with a larger capacity
     unsupported,   // no shared memory mapping on this platform
-};
-
-// A slot and the generation it was found in. Once it is released or changes hands, it is stale.
-struct Handle {
-    Slot* slot = nullptr;
-    std::uint64_t generation = 0;
-
-    bool is_stale() const noexcept {
-        return slot->generation.load(std::memory_order_relaxed) != generation;
-    }
 };
 
 class Ledger {
@@ -53,8 +45,13 @@ class Ledger {
     // Frees the slot of a key, so that handles of it are stale; false where there is none.
     Status release(const Key& key, bool& released, int& error);
 
-    // Gives back what dead processes held and lets the calendar follow the wall clock by a little.
+    // Gives back what dead processes held and what leases held that have passed, and lets the
+    // calendar follow the wall clock by a little.
     Status sweep(const EnvironmentSource& source, std::size_t& given_back, int& error);
+
+    // The same before a charge is refused for good, at most once in 100 ms and without waiting for
+    // another who has the file lock; true if something was given back.
+    bool sweep_before_refusal(const EnvironmentSource& source) noexcept;
 
     Now at(std::uint64_t boot_ns) const noexcept;
     Now now() const noexcept { return at(boot_time_ns()); }
@@ -65,12 +62,14 @@ class Ledger {
     Ledger(std::filesystem::path path, int file, std::byte* memory, std::size_t bytes) noexcept;
     Handle find(const Key& key) const noexcept;
     void begin_boot(const Environment& environment) noexcept;
-    std::size_t sweep_locked(const Environment& environment) noexcept;
+    std::size_t sweep_locked(const Environment& environment, bool walk) noexcept;
+    void walk_slots(const Environment& environment, std::uint64_t last_utc_ns) noexcept;
 
     std::filesystem::path path_;
     int file_;
     std::byte* memory_;
     std::size_t bytes_;
+    Word swept_at_{0};  // boot time of the last sweep_before_refusal
 };
 
 }  // namespace llmspell::ledger

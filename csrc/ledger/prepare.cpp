@@ -20,7 +20,12 @@ struct Contents {
     std::vector<SlotImage> slots;
 };
 
+// Nobody else has the file open, so all holds are of the dead. They name slots by their place,
+// which changes.
 Contents read_contents(std::byte* memory, std::size_t bytes) {
+    for (std::size_t hold = 0; hold < hold_count; ++hold) {
+        if (holds_in(memory)[hold].owner.load() != 0) give_back_in(memory, bytes, hold);
+    }
     Contents contents;
     std::memcpy(contents.header.data(), memory, sizeof(Header));
     for (const Slot& slot : slots_in(memory, bytes)) {
@@ -46,6 +51,8 @@ void write_contents(std::byte* memory, std::size_t bytes, const Contents& conten
     header.magic = file_magic;
     header.version = file_version;
     header.slot_size = sizeof(Slot);
+    header.hold_size = sizeof(Hold);
+    header.hold_count = hold_count;
     header.table_size = slots.size();
     set_offset(header, header.utc_offset, header.adjusted_at);
 }
@@ -63,7 +70,7 @@ Status prepare(int file, std::size_t table_size, const Environment& environment,
     std::memcpy(contents.header.data(), static_cast<const void*>(&fresh), sizeof fresh);
 
     if ((error = size_of(file, bytes)) != 0) return Status::system_error;
-    if (bytes >= header_bytes) {
+    if (bytes >= slots_at) {
         if ((error = map(file, bytes, memory)) != 0) return Status::system_error;
         const bool good = fits(header_in(memory), bytes);
         if (good && (!alone || header_in(memory).table_size >= table_size)) return Status::ok;

@@ -2,37 +2,110 @@
 
 namespace llmspell::ledger {
 
-Usage usage(const Slot& slot, Quota quota, Now now) noexcept {
-    switch (quota) {
-        case Quota::embeddings: {
-            const std::uint64_t word = slot.embeddings.word.load(std::memory_order_relaxed);
-            const bool open = detail::day_of(word) >= now.utc_ns / day_ns;
-            return {open ? detail::used_of(word) : 0,
-                    slot.embeddings.limit.load(std::memory_order_relaxed)};
-        }
-        case Quota::api_calls: {
-            const std::int64_t limit = slot.api_calls.limit.load(std::memory_order_relaxed);
-            const std::uint64_t arrival = slot.api_calls.arrival.load(std::memory_order_relaxed);
-            if (limit == unlimited || limit == 0 || arrival <= now.boot_ns) return {0, limit};
-            const std::uint64_t interval = detail::interval_ns(limit);
-            const std::uint64_t used = (arrival - now.boot_ns - 1) / interval + 1;
-            return {static_cast<std::int64_t>(std::min(used, static_cast<std::uint64_t>(limit))),
-                    limit};
-        }
-        default: {
-            const Level& level = slot.levels[static_cast<std::size_t>(quota)];
-            return {detail::level_used(level.word.load(std::memory_order_relaxed)),
-                    level.limit.load(std::memory_order_relaxed)};
+namespace {
+
+constexpr std::uint64_t beyond(std::uint64_t units, std::uint64_t interval) noexcept {
+    return (units - 1) * interval;
+}
+
+}  // namespace
+
+void detail::watch_rate(Rate& rate, Receipt& receipt, Quota quota, std::int64_t limit,
+                        std::uint64_t before, std::uint64_t after, Now now) noexcept {
+    const std::uint64_t period = period_ns(quota);
+    const std::uint64_t interval = interval_ns(limit, period);
+    const std::array<std::int64_t, 2> thresholds = {eighty_percent(limit), limit};
+    for (std::size_t i = 0; i < thresholds.size(); ++i) {
+        const std::uint64_t units = static_cast<std::uint64_t>(thresholds[i]);
+        if (before > beyond(units, interval) || after <= beyond(units, interval)) continue;
+        std::uint64_t told = rate.told[i].load(std::memory_order_relaxed);
+        if (told > now.boot_ns) continue;
+        if (rate.told[i].compare_exchange_strong(told, now.boot_ns + period,
+                                                 std::memory_order_relaxed)) {
+            mark(receipt, quota, 1U << i,
+                 static_cast<std::int64_t>((after + interval - 1) / interval));
         }
     }
 }
 
-void set_limit(Slot& slot, Quota quota, std::int64_t limit) noexcept {
-    Amount& target = quota == Quota::embeddings ? slot.embeddings.limit
-                     : quota == Quota::api_calls
-                         ? slot.api_calls.limit
-                         : slot.levels[static_cast<std::size_t>(quota)].limit;
-    target.store(limit, std::memory_order_relaxed);
+Receipt receipt_at(const Handle& handle, Item item, Now charged) noexcept {
+    Receipt receipt;
+    receipt.boot_ns = charged.boot_ns;
+    if (is_rate(item.quota)) {
+        const std::size_t index = index_of(item.quota) - part_count;
+        const std::int64_t limit = handle.slot->rates[index].limit.load().limit;
+        if (limit != unlimited && limit > 0) {
+            receipt.costs_ns[index] = static_cast<std::uint64_t>(std::min(item.amount, limit)) *
+                                      detail::interval_ns(limit, period_ns(item.quota));
+        }
+    } else if (!is_level(item.quota)) {
+        receipt.periods[index_of(item.quota) - level_count] = period_at(item.quota, charged.utc_ns);
+    }
+    return receipt;
+}
+
+void refund(const Handle& handle, Item item, const Receipt& receipt, Now now) noexcept {
+    if (is_rate(item.quota)) {
+        detail::refund_rate(handle, item.quota, receipt, now);
+    } else if (is_level(item.quota)) {
+        detail::refund_level(handle, item.quota, item.amount, 0);
+    } else {
+        detail::refund_window(handle, item.quota, item.amount,
+                              receipt.periods[index_of(item.quota) - level_count], 0);
+    }
+}
+
+bool try_charge_all(const Handle& handle, std::span<const Item> items, Now now, Refusal& refusal,
+                    Receipt& receipt) noexcept {
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        if (try_charge(handle, items[i], now, refusal, receipt)) continue;
+        while (i-- > 0) refund(handle, items[i], receipt, now);
+        forget_crossings(handle, receipt, now);
+        return false;
+    }
+    return true;
+}
+
+void forget_crossings(const Handle& handle, Receipt& receipt, Now now) noexcept {
+    for (std::size_t i = 0; receipt.crossed >> (2 * i) != 0; ++i) {
+        const auto [used, limit] = usage(handle, static_cast<Quota>(i), now);
+        if (used < detail::eighty_percent(limit)) receipt.crossed &= ~(1U << (2 * i));
+        if (used < limit) receipt.crossed &= ~(2U << (2 * i));
+    }
+}
+
+Usage usage(const Handle& handle, Quota quota, Now now) noexcept {
+    if (is_rate(quota)) {
+        const Rate& rate = handle.slot->rates[index_of(quota) - part_count];
+        const std::int64_t limit = rate.limit.load().limit;
+        const std::uint64_t arrival = rate.arrival.load(std::memory_order_relaxed);
+        if (limit == unlimited || limit == 0 || arrival <= now.boot_ns) return {0, limit};
+        const std::uint64_t interval = detail::interval_ns(limit, period_ns(quota));
+        const std::uint64_t used = (arrival - now.boot_ns - 1) / interval + 1;
+        return {static_cast<std::int64_t>(std::min(used, static_cast<std::uint64_t>(limit))),
+                limit};
+    }
+    const Gauge& gauge = handle.slot->gauges[index_of(quota)];
+    const std::int64_t limit = gauge.limit.load().limit;
+    const std::uint64_t word = gauge.word.load(std::memory_order_relaxed);
+    if (is_level(quota)) return {detail::level_used(word), limit};
+    const WindowShape shape = shape_of(quota);
+    const bool open = detail::periods_ahead(shape, word, period_at(quota, now.utc_ns)) >= 0;
+    return {open ? detail::window_used(shape, word) : 0, limit};
+}
+
+void set_limit(const Handle& handle, Quota quota, std::int64_t limit, bool soft) noexcept {
+    Limit& target = is_rate(quota) ? handle.slot->rates[index_of(quota) - part_count].limit
+                                   : handle.slot->gauges[index_of(quota)].limit;
+    target.store(limit, soft);
+}
+
+void publish(const Handle& handle, std::uint64_t sequence) noexcept {
+    Word& head = handle.slot->log_head;
+    std::uint64_t seen = head.load(std::memory_order_relaxed);
+    while (seen < sequence && !head.compare_exchange_weak(seen, sequence, std::memory_order_release,
+                                                          std::memory_order_relaxed)) {
+    }
 }
 
 }  // namespace llmspell::ledger

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -151,9 +151,10 @@ def _confirmed(tenant: str, *, can_ask: bool) -> bool:
 def _quotas(**given: str | None) -> QuotaLimits:
     from llmspell import QuotaLimits
 
-    return QuotaLimits(
-        **{key: _limit(key, text) for key, text in given.items() if text is not None}
-    )
+    limits: dict[str, Any] = {
+        key: _limit(key, text) for key, text in given.items() if text is not None
+    }
+    return QuotaLimits(**limits)
 
 
 def _limit(quota: str, text: str) -> int | None:

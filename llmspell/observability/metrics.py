@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from llmspell._hot import Counter, Histogram, Operation, now_ns
-from llmspell.config import QuotaLimits
+from llmspell.config import QUOTA_NAMES
 
 __all__ = ["Ingestion", "Instruments", "Operation", "Stages", "now_ns"]
 
@@ -68,7 +68,7 @@ class Instruments:
     OPERATIONS = ("upsert", "get", "delete", "search", "ingest")
 
     def __init__(self) -> None:
-        self.refusals = {field.name: Counter() for field in fields(QuotaLimits)}
+        self.refusals = {name: Counter() for name in QUOTA_NAMES}
         self.upsert = Operation(self.refusals)
         self.get = Operation(self.refusals)
         self.delete = Operation(self.refusals)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmspell import _hot
 from llmspell._hot import Reservation
 from llmspell.config import QuotaLimits
-from llmspell.quota.model import Usage, limits_in_units
+from llmspell.quota.model import OnCrossing, Usage, limits_in_units
 
 __all__ = ["Ledger", "Reservation", "Slot"]
 
@@ -17,8 +17,8 @@ class Slot(_hot.Slot):
 
     def set_limits(self, limits: QuotaLimits) -> None:
         """Set all limits. Use beyond a new limit stays; it only admits nothing more."""
-        for quota, limit in limits_in_units(limits):
-            self.set_limit(quota, limit)
+        for quota, limit, soft in limits_in_units(limits):
+            self.set_limit(quota, limit, soft=soft)
 
     def usage(self) -> Usage:
         """Use and limit of every quota, read without walking data."""
@@ -30,11 +30,11 @@ class Ledger(_hot.Ledger):
 
     __slots__ = ()
 
-    def slot(self, key: bytes) -> Slot:
-        """Find or make the slot of a key of 16 bytes.
+    def slot(self, key: bytes, on_crossing: OnCrossing | None = None) -> Slot:
+        """Find or make the slot of a key of 16 bytes; ``on_crossing`` as :class:`Slot` takes it.
 
         Raises:
             InputError: the key has another length.
             StorageFull: no slot is left.
         """
-        return Slot(self, key)
+        return Slot(self, key, on_crossing)

@@ -7,26 +7,30 @@ process held, and it is an order of magnitude slower. ``LLMSPELL_PURE=1`` choose
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from llmspell.config import QuotaLimits
 from llmspell.errors import ClosedError, InputError, QuotaExceeded, StorageFull
-from llmspell.quota._pure_counters import LEVELS, MAX_AMOUNT, Counters, Receipt
-from llmspell.quota.model import Quota, Usage, limits_in_units
+from llmspell.quota._pure_counters import HELD, LEVELS, Counters, Crossing, Held, Receipt
+from llmspell.quota._pure_reservation import (
+    LEASE_S,
+    Reservation,
+    now_ns,
+    to_amount,
+    to_lease_ns,
+    to_quota,
+)
+from llmspell.quota.model import OnCrossing, Quota, Usage, limits_in_units
 
 __all__ = ["Ledger", "Reservation", "Slot"]
 
 KEY_BYTES = 16
 
-
-def now_ns() -> int:
-    """Nanoseconds since boot, on a clock that never steps."""
-    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+logger = logging.getLogger("llmspell.quota")
 
 
 class _Table:
@@ -51,9 +55,9 @@ class Ledger:
         with _TABLES_LOCK:
             self._table = _TABLES.setdefault(os.path.abspath(self.path), _Table(capacity))
 
-    def slot(self, key: bytes) -> Slot:
+    def slot(self, key: bytes, on_crossing: OnCrossing | None = None) -> Slot:
         """Find or make the slot of a key of 16 bytes; raises InputError and StorageFull."""
-        return Slot(self, key)
+        return Slot(self, key, on_crossing)
 
     def release(self, key: bytes) -> bool:
         """Free the slot of a key; its handles raise ClosedError from now on. False if none."""
@@ -66,8 +70,14 @@ class Ledger:
         return True
 
     def sweep(self) -> int:
-        """Return 0: no other process can have reserved anything here."""
-        return 0
+        """Give back reservations whose lease has passed; returns how many there were."""
+        with self._table.lock:
+            slots = list(self._table.counters.values())
+        given_back = 0
+        for counters in slots:
+            with counters.locked():
+                given_back += counters.sweep(now_ns())
+        return given_back
 
     @property
     def capacity(self) -> int:
@@ -81,10 +91,11 @@ class Ledger:
 class Slot:
     """One tenant's counters. Thread-safe; the interface of :class:`llmspell._hot.Slot`."""
 
-    def __init__(self, ledger: Ledger, key: bytes) -> None:
+    def __init__(self, ledger: Ledger, key: bytes, on_crossing: OnCrossing | None = None) -> None:
         if len(key) != KEY_BYTES:
             raise InputError(f"a key must have {KEY_BYTES} bytes, got {len(key)}")
         self.ledger = ledger
+        self.on_crossing = on_crossing
         self._offset = ledger._table.utc_offset
         with ledger._table.lock:
             counters = ledger._table.counters
@@ -98,28 +109,58 @@ class Slot:
 
     def charge_at(self, quota: int, amount: int, boot_ns: int) -> None:
         """Like :meth:`charge`, at a given time in ns since boot (see :func:`now_ns`)."""
-        checked = _to_quota(quota), _to_amount(amount)
-        with self._live().locked():
-            self._counters.charge(*checked, boot_ns, boot_ns + self._offset)
+        self._charge_all([(to_quota(quota), to_amount(amount))], boot_ns)
 
     def charge_all(self, *pairs: tuple[int, int]) -> None:
         """Charge all ``(quota, amount)`` pairs, or none of them."""
-        if len(pairs) > len(Quota):
-            raise InputError(f"at most {len(Quota)} quotas can be charged at once")
-        self._charge_all([(_to_quota(quota), _to_amount(amount)) for quota, amount in pairs])
+        items = [(to_quota(quota), to_amount(amount)) for quota, amount in pairs]
+        self._charge_all(items, now_ns())
 
-    def _charge_all(self, items: Sequence[tuple[Quota, int]]) -> list[Receipt]:
-        boot_ns = now_ns()
+    def _charge_all(
+        self, items: Sequence[tuple[Quota, int]], boot_ns: int, held: Held | None = None
+    ) -> list[Receipt]:
+        crossings: list[Crossing] = []
+        try:
+            with self._live().locked():
+                try:
+                    return self._charge_locked(items, boot_ns, held)
+                except QuotaExceeded:
+                    # What leases hold that have passed must not refuse others.
+                    if not self._counters.sweep(now_ns()):
+                        raise
+                    return self._charge_locked(items, boot_ns, held)
+                finally:
+                    crossings, self._counters.crossings = self._counters.crossings, crossings
+        finally:
+            self._tell(crossings)
+
+    def _charge_locked(
+        self, items: Sequence[tuple[Quota, int]], boot_ns: int, held: Held | None
+    ) -> list[Receipt]:
+        counters, utc_ns = self._counters, boot_ns + self._offset
         receipts: list[Receipt] = []
-        with self._live().locked():
-            try:
-                for item in items:
-                    receipts.append(self._counters.charge(*item, boot_ns, boot_ns + self._offset))
-            except QuotaExceeded:
-                for (quota, amount), receipt in zip(items, receipts, strict=False):
-                    self._counters.refund(quota, amount, receipt, boot_ns)
-                raise
+        try:
+            for item in items:
+                receipts.append(counters.charge(*item, boot_ns, utc_ns))
+        except QuotaExceeded:
+            for (quota, amount), receipt in zip(items, receipts, strict=False):
+                counters.refund(quota, amount, receipt, boot_ns)
+            counters.forget_crossings(boot_ns, utc_ns)
+            raise
+        if held is not None:
+            held.amounts = {quota: amount for quota, amount in items if quota in HELD and amount}
+            held.receipts = dict(zip((quota for quota, _ in items), receipts, strict=True))
+            if held.amounts:
+                counters.held.add(held)
         return receipts
+
+    def _tell(self, crossings: Sequence[Crossing]) -> None:
+        """Call ``on_crossing`` outside of the lock, once for each crossing."""
+        for quota, percent, used, limit in crossings if self.on_crossing is not None else ():
+            try:
+                self.on_crossing(quota.limit_name, percent, used, limit)
+            except Exception:
+                logger.exception("on_crossing of %s at %d %%", quota.limit_name, percent)
 
     def reserve(
         self,
@@ -127,16 +168,26 @@ class Slot:
         documents: int = 0,
         vectors: int = 0,
         storage: int = 0,
+        dimensions: int = 0,
         embeddings: int = 0,
+        tokens: int = 0,
+        cost: int = 0,
         api_calls: int = 0,
+        queries: int = 0,
+        lease: float = LEASE_S,
     ) -> Reservation:
         """Charge now, all or nothing, and decide later what is kept."""
-        return Reservation(self, documents, vectors, storage, embeddings, api_calls)
+        amounts = (
+            *(documents, vectors, storage, dimensions),
+            *(embeddings, tokens, cost, api_calls, queries),
+        )
+        items = [(quota, to_amount(amount)) for quota, amount in zip(Quota, amounts, strict=True)]
+        return Reservation(self, items, to_lease_ns(lease))
 
     def refund(self, quota: int, amount: int) -> None:
         """Give back what was charged just now; never below zero."""
         boot_ns = now_ns()
-        checked = _to_quota(quota), _to_amount(amount)
+        checked = to_quota(quota), to_amount(amount)
         with self._live().locked():
             receipt = self._counters.receipt_at(*checked, boot_ns, boot_ns + self._offset)
             self._counters.refund(*checked, receipt, boot_ns)
@@ -144,21 +195,51 @@ class Slot:
     def set_level(self, quota: int, used: int) -> None:
         """Set a level to what the log says; what is reserved is kept on top."""
         if quota not in LEVELS:
-            raise InputError(f"only documents, vectors and storage have levels, got {quota}")
-        level = Quota(quota)
+            raise InputError(
+                f"only documents, vectors, storage and dimensions have levels, got {quota}"
+            )
         with self._live().locked():
-            self._counters.levels[level] = _to_amount(used) + self._counters.held[level]
+            self._counters.set_level(Quota(quota), to_amount(used))
 
-    def set_limit(self, quota: int, limit: int | None) -> None:
-        """Set one limit, in the quota's own unit (storage in bytes); None is unlimited."""
-        checked = None if limit is None else _to_amount(limit)
+    def set_levels(self, documents: int, vectors: int, storage: int, dimensions: int) -> None:
+        """Set all levels; :attr:`levels_known` is true from then on."""
+        amounts = [to_amount(used) for used in (documents, vectors, storage, dimensions)]
         with self._live().locked():
-            self._counters.limits[_to_quota(quota)] = checked
+            for level, used in zip(LEVELS, amounts, strict=True):
+                self._counters.set_level(level, used)
+            self._counters.levels_known = True
+
+    @property
+    def levels_known(self) -> bool:
+        """Whether the levels were set since the slot was made."""
+        return self._live().levels_known
+
+    @property
+    def log_head(self) -> int:
+        """Sequence of the newest committed record; 0 if unknown."""
+        return self._live().log_head
+
+    def publish(self, sequence: int) -> None:
+        """Raise :attr:`log_head` to ``sequence`` at least."""
+        with self._live().locked():
+            self._counters.log_head = max(self._counters.log_head, sequence)
+
+    def set_log_head(self, sequence: int) -> None:
+        """Set :attr:`log_head`; for the process that opens the tenant under its write lock."""
+        with self._live().locked():
+            self._counters.log_head = sequence
+
+    def set_limit(self, quota: int, limit: int | None, *, soft: bool = False) -> None:
+        """Set one limit in the quota's own unit; None is unlimited, a soft one refuses nothing."""
+        checked = None if limit is None else to_amount(limit)
+        with self._live().locked():
+            self._counters.limits[to_quota(quota)] = checked
+            (self._counters.soft.add if soft else self._counters.soft.discard)(to_quota(quota))
 
     def set_limits(self, limits: QuotaLimits) -> None:
         """Set all limits. Use beyond a new limit stays; it only admits nothing more."""
-        for quota, limit in limits_in_units(limits):
-            self.set_limit(quota, limit)
+        for quota, limit, soft in limits_in_units(limits):
+            self.set_limit(quota, limit, soft=soft)
 
     def read(self, quota: int) -> tuple[int, int | None]:
         """Return ``(used, limit)``; limit is None where unlimited."""
@@ -166,7 +247,7 @@ class Slot:
 
     def read_at(self, quota: int, boot_ns: int) -> tuple[int, int | None]:
         """Like :meth:`read`, at a given time in ns since boot."""
-        checked = _to_quota(quota)
+        checked = to_quota(quota)
         with self._live().locked():
             used = self._counters.used(checked, boot_ns, boot_ns + self._offset)
             return used, self._counters.limits[checked]
@@ -179,96 +260,3 @@ class Slot:
         if self._counters.released:
             raise ClosedError("the quota slot of this tenant has been released")
         return self._counters
-
-
-class Reservation:
-    """Amounts charged to a slot but not yet settled. Use it from one thread at a time."""
-
-    def __init__(self, slot: Slot, *amounts: int) -> None:
-        self._open = False
-        self.slot = slot
-        self._items = [
-            (quota, _to_amount(amount)) for quota, amount in zip(Quota, amounts, strict=True)
-        ]
-        self._owner = os.getpid()
-        self._receipts = slot._charge_all(self._items)
-        with slot._counters.locked():
-            for level in LEVELS:
-                slot._counters.held[level] += self._items[level][1]
-        self._open = True
-
-    def __del__(self) -> None:
-        # The collector may run inside the lock that giving back would wait for.
-        if self._open:
-            self.slot._counters.abandoned.append(self._abandon)
-
-    def _abandon(self) -> None:
-        self._open = False
-        self._give_back([0] * len(self._items))
-
-    def settle(
-        self,
-        *,
-        documents: int | None = None,
-        vectors: int | None = None,
-        storage: int | None = None,
-    ) -> None:
-        """Keep what was used and give the rest back; None keeps all that was reserved."""
-        if not self._open:
-            raise ClosedError("the reservation has been settled or cancelled")
-        kept = []
-        levels = self._items[: len(LEVELS)]
-        for (quota, reserved), amount in zip(levels, (documents, vectors, storage), strict=True):
-            kept.append(reserved if amount is None else _to_amount(amount))
-            if kept[-1] > reserved:
-                raise InputError(f"{quota.limit_name}: {kept[-1]} kept, but {reserved} reserved")
-        self._finish([*kept, *(amount for _, amount in self._items[len(LEVELS) :])])
-
-    def cancel(self) -> None:
-        """Give everything back; does nothing after :meth:`settle` or :meth:`cancel`."""
-        if self._open:
-            self._finish([0] * len(self._items))
-
-    def _finish(self, kept: Sequence[int]) -> None:
-        self._open = False
-        if self._owner != os.getpid():  # a forked child has its own copy of the counters
-            return
-        with self.slot._counters.locked():
-            self._give_back(kept)
-
-    def _give_back(self, kept: Sequence[int]) -> None:
-        counters = self.slot._counters
-        for (quota, reserved), keep, receipt in zip(self._items, kept, self._receipts, strict=True):
-            if quota in LEVELS:
-                counters.held[quota] -= reserved
-            # Of what is partly kept, only levels are given back.
-            if keep < reserved:
-                counters.refund(quota, reserved - keep, receipt, now_ns())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not self._open:
-            return
-        if kind is None:
-            self.settle()
-        else:
-            self.cancel()
-
-
-def _to_amount(value: int) -> int:
-    if not 0 <= value <= MAX_AMOUNT:
-        raise InputError(f"an amount must be an int from 0 to 2**63 - 1, got {value!r}")
-    return value
-
-
-def _to_quota(quota: int) -> Quota:
-    if not 0 <= quota < len(Quota):
-        raise InputError(f"a quota must be an int from 0 to {len(Quota) - 1}, got {quota}")
-    return Quota(quota)

@@ -5,27 +5,35 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import NamedTuple, Self
 
 from llmspell.config import QuotaLimits
 
-__all__ = ["Quota", "QuotaUsage", "Usage", "limits_in_units"]
+__all__ = ["OnCrossing", "Quota", "QuotaUsage", "Usage", "limits_in_units"]
+
+#: Called with the name of a quota, 80 or 100 percent, its use, and its limit.
+OnCrossing = Callable[[str, int, int, int], object]
 
 BYTES_PER_MIB = 1 << 20
+MILLIONTHS = 1_000_000
 
 
 class Quota(enum.IntEnum):
     """A quota of a tenant; the numbers are those of the native ledger.
 
-    The first three are levels, which deletes give back. Embeddings are counted per calendar day in
-    UTC. API calls are a rate with a burst of one minute's worth.
+    The first four are levels, which deletes give back. Three are counted per calendar day or month
+    in UTC. Two are rates with a burst of one period's worth.
     """
 
     DOCUMENTS = 0
     VECTORS = 1
     STORAGE = 2  #: counted in bytes
-    EMBEDDINGS = 3
-    API_CALLS = 4
+    DIMENSIONS = 3  #: of the tenant's vectors; charged when the first of them come
+    EMBEDDINGS = 4
+    TOKENS = 5
+    COST = 6  #: counted in millionths of the unit of the limit
+    API_CALLS = 7
+    QUERIES = 8
 
     @property
     def limit_name(self) -> str:
@@ -37,18 +45,30 @@ _LIMIT_NAMES = (
     "max_documents",
     "max_vectors",
     "max_storage_mb",
+    "max_dimensions",
     "max_embeddings_per_day",
+    "max_tokens_per_day",
+    "max_cost_per_month",
     "max_api_calls_per_minute",
+    "max_queries_per_second",
 )
+_UNITS = {Quota.STORAGE: BYTES_PER_MIB, Quota.COST: MILLIONTHS}
 
 
-def limits_in_units(limits: QuotaLimits) -> Iterator[tuple[Quota, int | None]]:
+class UnitLimit(NamedTuple):
+    """A limit in the unit that is counted; None is unlimited."""
+
+    quota: Quota
+    limit: int | None
+    soft: bool
+
+
+def limits_in_units(limits: QuotaLimits) -> Iterator[UnitLimit]:
     """Yield each quota with its limit in the unit that is counted (MiB become bytes)."""
     for quota in Quota:
-        limit: int | None = getattr(limits, quota.limit_name)
-        if limit is not None and quota is Quota.STORAGE:
-            limit *= BYTES_PER_MIB
-        yield quota, limit
+        limit: float | None = getattr(limits, quota.limit_name)
+        units = None if limit is None else round(limit * _UNITS.get(quota, 1))
+        yield UnitLimit(quota, units, quota.limit_name in limits.soft)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +76,7 @@ class QuotaUsage:
     """Use of one quota.
 
     Args:
-        used: in use or reserved, in the quota's unit (storage in bytes).
+        used: in use or reserved, in the quota's unit (storage in bytes, cost in millionths).
         limit: in the same unit; None is unlimited.
     """
 
@@ -77,15 +97,24 @@ class Usage:
         documents: held now.
         vectors: held now.
         storage: bytes held now.
+        dimensions: of the vectors; 0 before the first of them.
         embeddings: texts embedded since midnight UTC.
+        tokens: of language models since midnight UTC.
+        cost: spent since the month began in UTC, in millionths of the unit of
+            ``max_cost_per_month``.
         api_calls: of the burst of one minute's worth; 0 where the rate is unlimited.
+        queries: of the burst of one second's worth; 0 where the rate is unlimited.
     """
 
     documents: QuotaUsage
     vectors: QuotaUsage
     storage: QuotaUsage
+    dimensions: QuotaUsage
     embeddings: QuotaUsage
+    tokens: QuotaUsage
+    cost: QuotaUsage
     api_calls: QuotaUsage
+    queries: QuotaUsage
 
     @classmethod
     def read(cls, read: Callable[[Quota], tuple[int, int | None]]) -> Self:

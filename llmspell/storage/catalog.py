@@ -180,6 +180,7 @@ def _digest(tenant_id: str, generation: int) -> bytes:
 
 def _encode(entry: CatalogEntry) -> bytes:
     config = asdict(entry.config)
+    config["quotas"]["soft"] = sorted(entry.config.quotas.soft)
     config["isolation_level"] = entry.config.isolation_level.value
     return pack_checked(
         {

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from llmspell import _hot
-from llmspell.config import QuotaLimits
+from llmspell.config import QUOTA_NAMES
 from llmspell.errors import InputError, QuotaExceeded
 from llmspell.observability import Instruments
 
@@ -103,7 +103,7 @@ def test_timed_block_counts_its_outcome_and_duration() -> None:
 
 def test_every_quota_has_a_counter_of_refusals() -> None:
     instruments = Instruments()
-    for name in QuotaLimits.__dataclass_fields__:
+    for name in QUOTA_NAMES:
         with pytest.raises(QuotaExceeded), instruments.upsert.timed():
             raise refusal(name)
     assert {counter.value for counter in instruments.refusals.values()} == {1}

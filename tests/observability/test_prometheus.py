@@ -30,7 +30,7 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 
 
 def usage(used: int, limit: int | None) -> Usage:
-    return Usage(*[QuotaUsage(used, limit)] * 5)
+    return Usage(*[QuotaUsage(used, limit)] * len(Quota))
 
 
 def test_text_equals_the_counters() -> None:
