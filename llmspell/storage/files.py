@@ -27,14 +27,19 @@ def sync_directory(path: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and its parents, each durable in the one above it."""
+    """Make a directory and its parents, each durable in the one above it.
+
+    Raises:
+        StorageError: one can't be made, or made durable.
+    """
     missing = []
-    while not path.is_dir():
-        missing.append(path)
-        path = path.parent
-    for directory in reversed(missing):
-        directory.mkdir(exist_ok=True)
-        sync_directory(directory.parent)
+    with storage_errors(path, "making the directory"):
+        while not path.is_dir():
+            missing.append(path)
+            path = path.parent
+        for directory in reversed(missing):
+            directory.mkdir(exist_ok=True)
+            sync_directory(directory.parent)
 
 
 class FileLock:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,11 +57,13 @@ class Records:
     """What a tenant holds: by id the number of the batch that wrote it, and its vector."""
 
     def __init__(self) -> None:
+        self.documents: set[str] = set()
         self.held: dict[str, tuple[int, np.ndarray]] = {}
 
     def apply(self, one: Batch) -> None:
         if one.kind == "document":
             name = one.ids[0].split("#")[0]
+            self.documents.add(name)
             self.held = {key: held for key, held in self.held.items() if key.split("#")[0] != name}
         for key, vector in zip(one.ids, one.vectors, strict=True):
             if one.kind == "delete":
@@ -89,30 +90,29 @@ def config(tenant: str) -> TenantConfig:
     return TenantConfig(id=tenant, metric="ip", quotas=QuotaLimits.unlimited())
 
 
-def live(data: Path, planned: list[Step]) -> Iterator[tuple[Step, Database | None]]:
-    """Do the steps: gives each before it is done, then the database when it is.
+class Life:
+    """A database that does the steps."""
 
-    The database is closed at the end, wherever that is.
-    """
-    # Often, so that cuts and faults fall into snapshots and trims as well.
-    view.SNAPSHOT_ROWS = 60
-    database: Database | None = None
-    try:
-        for step in planned:
-            yield step, None
-            if step.kind in (OPEN, REOPEN):
-                if database is not None:
-                    database.close()
-                database = llmspell.open(data)
-            assert database is not None
-            if step.kind == CREATE:
-                database.create_tenant(config(step.tenant))
-            elif step.kind == DROP:
-                database.drop_tenant(step.tenant)
-            elif step.kind == WRITE:
-                perform(database.tenant(step.tenant), step.batch)
-            yield step, database
-    finally:
+    def __init__(self, data: Path) -> None:
+        # Often, so that cuts and faults fall into snapshots and trims as well.
+        view.SNAPSHOT_ROWS = 60
+        self._data = data
+        self.database: Database | None = None
+
+    def do(self, step: Step) -> Database:
+        if step.kind in (OPEN, REOPEN) or self.database is None:
+            self.close()
+            self.database = llmspell.open(self._data)
+        if step.kind == CREATE:
+            self.database.create_tenant(config(step.tenant))
+        elif step.kind == DROP:
+            self.database.drop_tenant(step.tenant)
+        elif step.kind == WRITE:
+            perform(self.database.tenant(step.tenant), step.batch)
+        return self.database
+
+    def close(self) -> None:
+        database, self.database = self.database, None
         if database is not None:
             database.close()
 
@@ -169,10 +169,13 @@ def _check_search(database: Database, name: str, records: Records) -> None:
 
 def main(data: str, to: str, count: str) -> None:
     used: list[Usage] = []
-    for step, database in live(Path(data), steps(int(count))):
-        trace.mark(BEGIN if database is None else DONE, step.number)
-        if database is not None:
-            used.append(usage(database))
+    life = Life(Path(data))
+    for step in steps(int(count)):
+        trace.mark(BEGIN, step.number)
+        database = life.do(step)
+        trace.mark(DONE, step.number)
+        used.append(usage(database))
+    life.close()
     Path(to).write_text(json.dumps(used))
 
 
