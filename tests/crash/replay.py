@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 import shutil
 import sys
@@ -22,7 +21,7 @@ import numpy as np
 import llmspell
 from tests.crash.disk import Disk
 from tests.crash.script import BEGIN, Usage, check, expected, steps
-from tests.crash.trace import Entry, Op, read_trace
+from tests.crash.trace import MEMORY, Entry, Op, read_trace
 from tests.crash.writer import DIM
 
 TRACE, USAGE, DATA = "trace", "usage.json", "data"
@@ -78,7 +77,7 @@ def replay(recording: Recording, seeds: range) -> Iterator[tuple[int, Exception 
     """Build and check states; gives each seed before it is checked, and what is wrong with it."""
     disk = Disk()
     played, begun, done = 0, 0, 0
-    base = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    base = Path(tempfile.mkdtemp(dir=MEMORY))
     try:
         for seed, rng, cut in recording.states(seeds):
             for entry in recording.entries[played:cut]:

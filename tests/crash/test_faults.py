@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.crash.faults import FAULTS
-from tests.crash.trace import run_recorded
+from tests.crash.trace import MEMORY, run_recorded
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", FAULTS)
-def test_failed_call_is_named_and_loses_nothing(tmp_path: Path, name: str) -> None:
-    run = run_recorded("tests.crash.faults", name, root=tmp_path / "watched", trace=None)
+def test_failed_call_is_named_and_loses_nothing(name: str) -> None:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as path:
+        run = run_recorded("tests.crash.faults", name, root=Path(path) / "watched", trace=None)
     assert run.returncode == 0, run.stderr
     found = run.stdout.find("\nwrong ")
     again = f"python -m tests.crash.faults {name} NTH, under LD_PRELOAD and with CRASH_ROOT"
