@@ -108,6 +108,7 @@ static int fails(unsigned kind) {
     if (!(fault.mask & kind)) return 0;
     ++fault.calls;
     if (fault.left > 0 && --fault.left == 0) {
+        if (fault.error < 0) _exit(9); /* as if it were killed */
         if (fault.sticky) fault.left = 1;
         errno = fault.error;
         return 1;
