@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,9 @@ def storage_errors(path: Path, doing: str) -> Iterator[None]:
     except lmdb.ReadersFullError as error:
         raise DatabaseLocked(f"{path}: too many readers while {doing}: {error}") from error
     except lmdb.Error as error:
-        if "No space left" in str(error):
+        # LMDB calls a write that the disk cut short an input/output error.
+        was_cut_short = "Input/output error" in str(error) and _is_full(path)
+        if was_cut_short or "No space left" in str(error):
             raise StorageFull(f"{path}: the disk is full while {doing}") from error
         raise StorageError(f"{path}: {error} while {doing}") from error
     except OSError as error:
@@ -38,3 +41,11 @@ def storage_errors(path: Path, doing: str) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"{path}: the disk is full while {doing}") from error
         raise StorageError(f"{path}: {error} while {doing}") from error
+
+
+def _is_full(path: Path) -> bool:
+    """Whether the disk that a path lies on has no room left; False where that can't be told."""
+    try:
+        return os.statvfs(path).f_bavail == 0
+    except OSError:
+        return False

@@ -6,6 +6,7 @@ import fcntl
 import os
 import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,14 +28,25 @@ def sync_directory(path: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and its parents, each durable in the one above it."""
+    """Make a directory and its parents, each durable in the one above it.
+
+    What is there already may have been made by a process that was killed before it synced that.
+    Since everyone syncs a directory before making the next in it, that is the deepest one alone.
+
+    Raises:
+        StorageError: one can't be made, or made durable.
+    """
     missing = []
-    while not path.is_dir():
-        missing.append(path)
-        path = path.parent
-    for directory in reversed(missing):
-        directory.mkdir(exist_ok=True)
-        sync_directory(directory.parent)
+    with storage_errors(path, "making the directory"):
+        while not path.is_dir():
+            missing.append(path)
+            path = path.parent
+        # One in a directory that we mayn't read is none that a process like this one made.
+        with suppress(PermissionError):
+            sync_directory(path.parent)
+        for directory in reversed(missing):
+            directory.mkdir(exist_ok=True)
+            sync_directory(directory.parent)
 
 
 class FileLock:
