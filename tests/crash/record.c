@@ -1,10 +1,10 @@
-/* Preloaded into a program: writes down, in their order, all changes to files beneath one directory,
- * and makes calls on them fail.
+/* Preloaded into a program: writes down, in their order, all changes to files beneath one
+ * directory, and makes calls on them fail.
  *
  * CRASH_ROOT names the directory, CRASH_TRACE the file that the changes are appended to (none where
  * it isn't set). tests/crash/trace.py reads that file. The program itself calls crash_mark,
- * crash_arm and crash_calls. What the model of a disk can't replay ends the program: better no trace
- * than one with a hole.
+ * crash_arm and crash_calls. What the model of a disk can't replay ends the program: better no
+ * trace than one with a hole.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -42,9 +42,20 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char root[PATH_MAX];
 static size_t root_length;
 static int trace = -1;
-static struct { dev_t dev; ino_t ino; } tracked[FDS];
-static struct { char *start; size_t bytes; ino_t ino; } maps[MAPS];
-static struct { unsigned mask; int error, sticky, shortened; long left, calls; } fault;
+static struct {
+    dev_t dev;
+    ino_t ino;
+} tracked[FDS];
+static struct {
+    char* start;
+    size_t bytes;
+    ino_t ino;
+} maps[MAPS];
+static struct {
+    unsigned mask;
+    int error, sticky, shortened;
+    long left, calls;
+} fault;
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
@@ -54,31 +65,32 @@ __attribute__((constructor)) static void begin(void) {
     strcpy(root, given);
     root_length = strlen(root);
     if (to == NULL) return;
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, to, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int fd =
+        (int)syscall(SYS_openat, AT_FDCWD, to, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     trace = fcntl(fd, F_DUPFD_CLOEXEC, 900);
     syscall(SYS_close, fd);
 }
 
-static void give_up(const char *what) {
+static void give_up(const char* what) {
     fprintf(stderr, "record.c: %s can't be replayed\n", what);
     abort();
 }
 
-static void put(uint32_t op, uint32_t flags, uint64_t ino, uint64_t offset, const char *first,
-                const void *second, size_t bytes) {
+static void put(uint32_t op, uint32_t flags, uint64_t ino, uint64_t offset, const char* first,
+                const void* second, size_t bytes) {
     if (trace < 0) return;
     int saved = errno;
-    struct header head = {op, flags, ino, offset, first ? (uint32_t)strlen(first) : 0,
-                          (uint32_t)bytes};
+    struct header head = {
+        op, flags, ino, offset, first ? (uint32_t)strlen(first) : 0, (uint32_t)bytes};
     struct iovec parts[3] = {
-        {&head, sizeof head}, {(void *)first, head.first}, {(void *)second, bytes}};
+        {&head, sizeof head}, {(void*)first, head.first}, {(void*)second, bytes}};
     ssize_t all = (ssize_t)(sizeof head + head.first + bytes);
     if (syscall(SYS_writev, trace, parts, 3) != all) give_up("a trace that can't be written");
     errno = saved;
 }
 
 /* The path relative to the root, empty for that itself, or NULL where it lies elsewhere. */
-static const char *beneath(int at, const char *path, char out[PATH_MAX]) {
+static const char* beneath(int at, const char* path, char out[PATH_MAX]) {
     if (root_length == 0 || path == NULL) return NULL;
     size_t used = 0;
     if (path[0] != '/') {
@@ -97,7 +109,7 @@ static const char *beneath(int at, const char *path, char out[PATH_MAX]) {
     return out[root_length] == '/' ? out + root_length + 1 : NULL;
 }
 
-static int is_tracked(int fd, struct stat *about) {
+static int is_tracked(int fd, struct stat* about) {
     return root_length != 0 && fd >= 0 && fd < FDS && tracked[fd].ino != 0 &&
            fstat(fd, about) == 0 && about->st_ino == tracked[fd].ino &&
            about->st_dev == tracked[fd].dev;
@@ -150,9 +162,9 @@ API long crash_calls(void) { return fault.calls; }
 
 /* --- opening */
 
-static int opened(int at, const char *path, int flags, mode_t mode) {
+static int opened(int at, const char* path, int flags, mode_t mode) {
     char room[PATH_MAX];
-    const char *name = beneath(at, path, room);
+    const char* name = beneath(at, path, room);
     if (name == NULL) {
         int fd = (int)syscall(SYS_openat, at, path, flags, mode);
         if (fd >= 0 && fd < FDS) tracked[fd].ino = 0;
@@ -173,50 +185,51 @@ static int opened(int at, const char *path, int flags, mode_t mode) {
     return fd;
 }
 
-#define MODE(flags)                                                  \
-    mode_t mode = 0;                                                 \
-    if ((flags) & (O_CREAT | O_TMPFILE)) {                           \
-        va_list more;                                                \
-        va_start(more, flags);                                       \
-        mode = va_arg(more, mode_t);                                 \
-        va_end(more);                                                \
+#define MODE(flags)                        \
+    mode_t mode = 0;                       \
+    if ((flags) & (O_CREAT | O_TMPFILE)) { \
+        va_list more;                      \
+        va_start(more, flags);             \
+        mode = va_arg(more, mode_t);       \
+        va_end(more);                      \
     }
 
-API int open(const char *path, int flags, ...) {
+API int open(const char* path, int flags, ...) {
     MODE(flags)
     return opened(AT_FDCWD, path, flags, mode);
 }
-API int open64(const char *path, int flags, ...) {
+API int open64(const char* path, int flags, ...) {
     MODE(flags)
     return opened(AT_FDCWD, path, flags, mode);
 }
-API int openat(int at, const char *path, int flags, ...) {
+API int openat(int at, const char* path, int flags, ...) {
     MODE(flags)
     return opened(at, path, flags, mode);
 }
-API int openat64(int at, const char *path, int flags, ...) {
+API int openat64(int at, const char* path, int flags, ...) {
     MODE(flags)
     return opened(at, path, flags, mode);
 }
-API int creat(const char *path, mode_t mode) {
+API int creat(const char* path, mode_t mode) {
     return opened(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, mode);
 }
 
-API FILE *fopen(const char *path, const char *how) {
+API FILE* fopen(const char* path, const char* how) {
     char room[PATH_MAX];
     if (beneath(AT_FDCWD, path, room) == NULL) return REAL(fopen)(path, how);
-    int flags = how[0] == 'r' ? O_RDONLY : O_WRONLY | O_CREAT | (how[0] == 'w' ? O_TRUNC : O_APPEND);
+    int flags =
+        how[0] == 'r' ? O_RDONLY : O_WRONLY | O_CREAT | (how[0] == 'w' ? O_TRUNC : O_APPEND);
     if (strchr(how, '+')) flags = (flags & ~(O_RDONLY | O_WRONLY)) | O_RDWR;
     if (strchr(how, 'x')) flags |= O_EXCL;
     if (strchr(how, 'e')) flags |= O_CLOEXEC;
     int fd = opened(AT_FDCWD, path, flags, 0666);
     return fd < 0 ? NULL : fdopen(fd, how[0] == 'r' ? "rb" : how[0] == 'w' ? "wb" : "ab");
 }
-API FILE *fopen64(const char *path, const char *how) { return fopen(path, how); }
+API FILE* fopen64(const char* path, const char* how) { return fopen(path, how); }
 
 /* --- data */
 
-static ssize_t written(int fd, const struct iovec *parts, int count, off_t at, int is_at) {
+static ssize_t written(int fd, const struct iovec* parts, int count, off_t at, int is_at) {
     struct stat about;
     if (!is_tracked(fd, &about)) {
         if (is_at) return syscall(SYS_pwritev, fd, parts, count, at, 0);
@@ -233,7 +246,8 @@ static ssize_t written(int fd, const struct iovec *parts, int count, off_t at, i
     } else if (fault.shortened && half.iov_len > 0) {
         parts = &half;
         count = 1;
-        done = is_at ? syscall(SYS_pwritev, fd, &half, 1, at, 0) : syscall(SYS_writev, fd, &half, 1);
+        done =
+            is_at ? syscall(SYS_pwritev, fd, &half, 1, at, 0) : syscall(SYS_writev, fd, &half, 1);
     }
     int saved = errno;
     ssize_t left = done;
@@ -249,67 +263,69 @@ static ssize_t written(int fd, const struct iovec *parts, int count, off_t at, i
     return done;
 }
 
-API ssize_t write(int fd, const void *data, size_t bytes) {
-    struct iovec part = {(void *)data, bytes};
+API ssize_t write(int fd, const void* data, size_t bytes) {
+    struct iovec part = {(void*)data, bytes};
     return written(fd, &part, 1, 0, 0);
 }
-API ssize_t pwrite(int fd, const void *data, size_t bytes, off_t at) {
-    struct iovec part = {(void *)data, bytes};
+API ssize_t pwrite(int fd, const void* data, size_t bytes, off_t at) {
+    struct iovec part = {(void*)data, bytes};
     return written(fd, &part, 1, at, 1);
 }
-API ssize_t pwrite64(int fd, const void *data, size_t bytes, off_t at) {
+API ssize_t pwrite64(int fd, const void* data, size_t bytes, off_t at) {
     return pwrite(fd, data, bytes, at);
 }
-API ssize_t writev(int fd, const struct iovec *parts, int count) {
+API ssize_t writev(int fd, const struct iovec* parts, int count) {
     return written(fd, parts, count, 0, 0);
 }
-API ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) {
+API ssize_t pwritev(int fd, const struct iovec* parts, int count, off_t at) {
     return written(fd, parts, count, at, 1);
 }
-API ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t at) {
+API ssize_t pwritev64(int fd, const struct iovec* parts, int count, off_t at) {
     return written(fd, parts, count, at, 1);
 }
 
 /* The library's own fwrite would write past us. */
-API size_t fwrite(const void *data, size_t size, size_t count, FILE *file) {
+API size_t fwrite(const void* data, size_t size, size_t count, FILE* file) {
     struct stat about;
     if (!is_tracked(fileno(file), &about)) return REAL(fwrite)(data, size, count, file);
     size_t bytes = size * count, done = 0;
     while (done < bytes) {
-        ssize_t n = write(fileno(file), (const char *)data + done, bytes - done);
+        ssize_t n = write(fileno(file), (const char*)data + done, bytes - done);
         if (n < 0) break;
         done += (size_t)n;
     }
     return size ? done / size : 0;
 }
 
-#define READS(call)                                                   \
-    struct stat about;                                                \
-    if (is_tracked(fd, &about)) {                                     \
-        pthread_mutex_lock(&lock);                                    \
-        int failed = fails(F_READ);                                   \
-        pthread_mutex_unlock(&lock);                                  \
-        if (failed) return -1;                                        \
-    }                                                                 \
+#define READS(call)                  \
+    struct stat about;               \
+    if (is_tracked(fd, &about)) {    \
+        pthread_mutex_lock(&lock);   \
+        int failed = fails(F_READ);  \
+        pthread_mutex_unlock(&lock); \
+        if (failed) return -1;       \
+    }                                \
     return call;
 
-API ssize_t read(int fd, void *to, size_t bytes) { READS(syscall(SYS_read, fd, to, bytes)) }
-API ssize_t pread(int fd, void *to, size_t bytes, off_t at) {
-    READS(syscall(SYS_pread64, fd, to, bytes, at))
+API ssize_t read(int fd, void* to,
+                 size_t bytes){READS(syscall(SYS_read, fd, to, bytes))} API ssize_t
+    pread(int fd, void* to, size_t bytes,
+          off_t at){READS(syscall(SYS_pread64, fd, to, bytes, at))} API ssize_t
+    pread64(int fd, void* to, size_t bytes, off_t at) {
+    return pread(fd, to, bytes, at);
 }
-API ssize_t pread64(int fd, void *to, size_t bytes, off_t at) { return pread(fd, to, bytes, at); }
 
 /* A caller must take these for missing, and write instead. */
-API ssize_t sendfile(int out, int in, off_t *at, size_t bytes) {
+API ssize_t sendfile(int out, int in, off_t* at, size_t bytes) {
     struct stat about;
     if (!is_tracked(out, &about)) return syscall(SYS_sendfile, out, in, at, bytes);
     errno = ENOTSOCK;
     return -1;
 }
-API ssize_t sendfile64(int out, int in, off_t *at, size_t bytes) {
+API ssize_t sendfile64(int out, int in, off_t* at, size_t bytes) {
     return sendfile(out, in, at, bytes);
 }
-API ssize_t copy_file_range(int in, off_t *from, int out, off_t *to, size_t bytes, unsigned flags) {
+API ssize_t copy_file_range(int in, off_t* from, int out, off_t* to, size_t bytes, unsigned flags) {
     struct stat about;
     if (!is_tracked(out, &about)) {
         return syscall(SYS_copy_file_range, in, from, out, to, bytes, flags);
@@ -320,112 +336,116 @@ API ssize_t copy_file_range(int in, off_t *from, int out, off_t *to, size_t byte
 
 /* --- size */
 
-#define SIZED(call, failure)                                          \
-    struct stat about;                                                \
-    if (!is_tracked(fd, &about)) return call;                         \
-    pthread_mutex_lock(&lock);                                        \
-    int result = fails(F_SIZE) ? (failure) : call;                    \
-    if (result == 0 && fstat(fd, &about) == 0) {                      \
+#define SIZED(call, failure)                                                  \
+    struct stat about;                                                        \
+    if (!is_tracked(fd, &about)) return call;                                 \
+    pthread_mutex_lock(&lock);                                                \
+    int result = fails(F_SIZE) ? (failure) : call;                            \
+    if (result == 0 && fstat(fd, &about) == 0) {                              \
         put(RESIZE, 0, about.st_ino, (uint64_t)about.st_size, NULL, NULL, 0); \
-    }                                                                 \
-    pthread_mutex_unlock(&lock);                                      \
+    }                                                                         \
+    pthread_mutex_unlock(&lock);                                              \
     return result;
 
-API int ftruncate(int fd, off_t size) { SIZED((int)syscall(SYS_ftruncate, fd, size), -1) }
-API int ftruncate64(int fd, off_t size) { return ftruncate(fd, size); }
-API int posix_fallocate(int fd, off_t at, off_t bytes) {
-    SIZED((syscall(SYS_fallocate, fd, 0, at, bytes) == 0 ? 0 : errno), errno)
+API int ftruncate(int fd, off_t size){SIZED((int)syscall(SYS_ftruncate, fd, size), -1)} API
+    int ftruncate64(int fd, off_t size) {
+    return ftruncate(fd, size);
 }
-API int posix_fallocate64(int fd, off_t at, off_t bytes) { return posix_fallocate(fd, at, bytes); }
+API int posix_fallocate(int fd, off_t at, off_t bytes){
+    SIZED((syscall(SYS_fallocate, fd, 0, at, bytes) == 0 ? 0 : errno), errno)} API
+    int posix_fallocate64(int fd, off_t at, off_t bytes) {
+    return posix_fallocate(fd, at, bytes);
+}
 API int fallocate(int fd, int mode, off_t at, off_t bytes) {
     if (mode != 0 && mode != FALLOC_FL_KEEP_SIZE) give_up("this mode of fallocate");
     SIZED((int)syscall(SYS_fallocate, fd, mode, at, bytes), -1)
 }
-API int fallocate64(int fd, int mode, off_t at, off_t bytes) { return fallocate(fd, mode, at, bytes); }
-API int truncate(const char *path, off_t size) {
+API int fallocate64(int fd, int mode, off_t at, off_t bytes) {
+    return fallocate(fd, mode, at, bytes);
+}
+API int truncate(const char* path, off_t size) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0) return -1;
     int result = ftruncate(fd, size);
     close(fd);
     return result;
 }
-API int truncate64(const char *path, off_t size) { return truncate(path, size); }
+API int truncate64(const char* path, off_t size) { return truncate(path, size); }
 
 /* --- durability; sync_file_range and msync promise nothing that the model could use */
 
-#define SYNCED(call)                                                  \
-    struct stat about;                                                \
-    if (!is_tracked(fd, &about)) return (int)call;                    \
-    pthread_mutex_lock(&lock);                                        \
-    int result = fails(F_SYNC) ? -1 : (int)call;                      \
-    if (result == 0) put(SYNC, 0, about.st_ino, 0, NULL, NULL, 0);    \
-    pthread_mutex_unlock(&lock);                                      \
+#define SYNCED(call)                                               \
+    struct stat about;                                             \
+    if (!is_tracked(fd, &about)) return (int)call;                 \
+    pthread_mutex_lock(&lock);                                     \
+    int result = fails(F_SYNC) ? -1 : (int)call;                   \
+    if (result == 0) put(SYNC, 0, about.st_ino, 0, NULL, NULL, 0); \
+    pthread_mutex_unlock(&lock);                                   \
     return result;
 
-API int fsync(int fd) { SYNCED(syscall(SYS_fsync, fd)) }
-API int fdatasync(int fd) { SYNCED(syscall(SYS_fdatasync, fd)) }
-API int syncfs(int fd) { SYNCED(syscall(SYS_syncfs, fd)) }
-
+API int fsync(int fd){SYNCED(syscall(SYS_fsync, fd))} API
+    int fdatasync(int fd){SYNCED(syscall(SYS_fdatasync, fd))} API
+    int syncfs(int fd){SYNCED(syscall(SYS_syncfs, fd))}
 /* --- names */
 
-#define NAMED(name, call, note)                                       \
-    if ((name) == NULL) return (int)call;                             \
-    pthread_mutex_lock(&lock);                                        \
-    int result = fails(F_NAME) ? -1 : (int)call;                      \
-    if (result == 0) note;                                            \
-    pthread_mutex_unlock(&lock);                                      \
+#define NAMED(name, call, note)                  \
+    if ((name) == NULL) return (int)call;        \
+    pthread_mutex_lock(&lock);                   \
+    int result = fails(F_NAME) ? -1 : (int)call; \
+    if (result == 0) note;                       \
+    pthread_mutex_unlock(&lock);                 \
     return result;
 
-API int renameat2(int from_at, const char *from, int to_at, const char *to, unsigned flags) {
+API int renameat2(int from_at, const char* from, int to_at, const char* to, unsigned flags) {
     char room[PATH_MAX], other[PATH_MAX];
     const char *old = beneath(from_at, from, room), *new = beneath(to_at, to, other);
     if ((old == NULL) != (new == NULL) || (flags & ~1u)) give_up("this rename");
     NAMED(old, syscall(SYS_renameat2, from_at, from, to_at, to, flags),
           put(RENAME, 0, 0, 0, old, new, strlen(new)))
 }
-API int renameat(int from_at, const char *from, int to_at, const char *to) {
+API int renameat(int from_at, const char* from, int to_at, const char* to) {
     return renameat2(from_at, from, to_at, to, 0);
 }
-API int rename(const char *from, const char *to) {
+API int rename(const char* from, const char* to) {
     return renameat2(AT_FDCWD, from, AT_FDCWD, to, 0);
 }
-API int linkat(int from_at, const char *from, int to_at, const char *to, int flags) {
+API int linkat(int from_at, const char* from, int to_at, const char* to, int flags) {
     char room[PATH_MAX], other[PATH_MAX];
     const char *old = beneath(from_at, from, room), *new = beneath(to_at, to, other);
     if ((old == NULL) != (new == NULL)) give_up("this link");
     NAMED(old, syscall(SYS_linkat, from_at, from, to_at, to, flags),
           put(LINK, 0, 0, 0, old, new, strlen(new)))
 }
-API int link(const char *from, const char *to) { return linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }
-API int symlinkat(const char *target, int at, const char *path) {
+API int link(const char* from, const char* to) { return linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }
+API int symlinkat(const char* target, int at, const char* path) {
     char room[PATH_MAX];
     if (beneath(at, path, room) != NULL) give_up("a symbolic link");
     return (int)syscall(SYS_symlinkat, target, at, path);
 }
-API int symlink(const char *target, const char *path) { return symlinkat(target, AT_FDCWD, path); }
-API int unlinkat(int at, const char *path, int flags) {
+API int symlink(const char* target, const char* path) { return symlinkat(target, AT_FDCWD, path); }
+API int unlinkat(int at, const char* path, int flags) {
     char room[PATH_MAX];
-    const char *name = beneath(at, path, room);
+    const char* name = beneath(at, path, room);
     NAMED(name, syscall(SYS_unlinkat, at, path, flags), put(REMOVE, 0, 0, 0, name, NULL, 0))
 }
-API int unlink(const char *path) { return unlinkat(AT_FDCWD, path, 0); }
-API int rmdir(const char *path) { return unlinkat(AT_FDCWD, path, AT_REMOVEDIR); }
-API int remove(const char *path) {
+API int unlink(const char* path) { return unlinkat(AT_FDCWD, path, 0); }
+API int rmdir(const char* path) { return unlinkat(AT_FDCWD, path, AT_REMOVEDIR); }
+API int remove(const char* path) {
     int result = unlink(path);
     return result != 0 && errno == EISDIR ? rmdir(path) : result;
 }
-API int mkdirat(int at, const char *path, mode_t mode) {
+API int mkdirat(int at, const char* path, mode_t mode) {
     char room[PATH_MAX];
-    const char *name = beneath(at, path, room);
+    const char* name = beneath(at, path, room);
     struct stat about;
     NAMED(name, syscall(SYS_mkdirat, at, path, mode),
           put(MKDIR, 0, fstatat(at, path, &about, 0) == 0 ? about.st_ino : 0, 0, name, NULL, 0))
 }
-API int mkdir(const char *path, mode_t mode) { return mkdirat(AT_FDCWD, path, mode); }
+API int mkdir(const char* path, mode_t mode) { return mkdirat(AT_FDCWD, path, mode); }
 
 /* --- mapped files */
 
-API void *mmap(void *near, size_t bytes, int protection, int flags, int fd, off_t at) {
+API void* mmap(void* near, size_t bytes, int protection, int flags, int fd, off_t at) {
     struct stat about;
     int is_ours = is_tracked(fd, &about);
     if (is_ours) {
@@ -434,7 +454,7 @@ API void *mmap(void *near, size_t bytes, int protection, int flags, int fd, off_
         pthread_mutex_unlock(&lock);
         if (failed) return MAP_FAILED;
     }
-    char *start = (char *)syscall(SYS_mmap, near, bytes, protection, flags, fd, at);
+    char* start = (char*)syscall(SYS_mmap, near, bytes, protection, flags, fd, at);
     if (is_ours && start != MAP_FAILED && (protection & PROT_WRITE) && (flags & MAP_SHARED)) {
         pthread_mutex_lock(&lock);
         int i = 0;
@@ -447,10 +467,10 @@ API void *mmap(void *near, size_t bytes, int protection, int flags, int fd, off_
     }
     return start;
 }
-API void *mmap64(void *near, size_t bytes, int protection, int flags, int fd, off_t at) {
+API void* mmap64(void* near, size_t bytes, int protection, int flags, int fd, off_t at) {
     return mmap(near, bytes, protection, flags, fd, at);
 }
-API int munmap(void *start, size_t bytes) {
+API int munmap(void* start, size_t bytes) {
     pthread_mutex_lock(&lock);
     for (int i = 0; i < MAPS; ++i) {
         if (maps[i].start == start) maps[i].start = NULL;
