@@ -152,6 +152,10 @@ cdef class Ledger:
         check(status, error, self.path)
         return given_back
 
+    def utc_ns(self):
+        """Nanoseconds since 1970 by the ledger's calendar, which follows the wall clock slowly."""
+        return self._ledger.get().now().utc_ns
+
     @property
     def capacity(self):
         """Slots that fit into the file."""

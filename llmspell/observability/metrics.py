@@ -58,18 +58,20 @@ class Instruments:
     """All instruments of one database; made with it and read by the collector.
 
     Attributes:
-        upsert, get, delete, search, ingest: an :class:`Operation` each; use it as
-            ``with instruments.search.timed(): ...``.
+        upsert, insert, update_metadata, get, delete, search, ingest: an :class:`Operation` each;
+            use it as ``with instruments.search.timed(): ...``.
         stages: :class:`Stages` of a search.
         ingestion: :class:`Ingestion`.
         refusals: counters by quota name.
     """
 
-    OPERATIONS = ("upsert", "get", "delete", "search", "ingest")
+    OPERATIONS = ("upsert", "insert", "update_metadata", "get", "delete", "search", "ingest")
 
     def __init__(self) -> None:
         self.refusals = {name: Counter() for name in QUOTA_NAMES}
         self.upsert = Operation(self.refusals)
+        self.insert = Operation(self.refusals)
+        self.update_metadata = Operation(self.refusals)
         self.get = Operation(self.refusals)
         self.delete = Operation(self.refusals)
         self.search = Operation(self.refusals)

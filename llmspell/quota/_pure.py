@@ -79,6 +79,10 @@ class Ledger:
                 given_back += counters.sweep(now_ns())
         return given_back
 
+    def utc_ns(self) -> int:
+        """Nanoseconds since 1970 by the ledger's calendar, which the wall clock doesn't move."""
+        return now_ns() + self._table.utc_offset
+
     @property
     def capacity(self) -> int:
         """Slots that may be made."""

@@ -159,8 +159,7 @@ class Batch:
         self._remove_documents(write.documents)
         for key in write.removes:
             self._remove_key(key)
-        for row in write.rows:
-            self._remove_row(row)
+        self.remove_rows(write.rows)
         created = {}
         for put in write.puts:
             old = self._remove_key(put.key)
@@ -170,6 +169,15 @@ class Batch:
             names = _names(list(created))
             raise DuplicateId(f"{names} there already; upsert replaces, insert doesn't")
         return created
+
+    def remove_rows(self, rows: Iterable[int]) -> None:
+        """Remove records by row; missing ones are passed over."""
+        for rowid in rows:
+            raw = self._txn.get(pack_rowid(rowid), db=self._dbs[RECORDS])
+            if raw is not None:
+                record = StoredRecord(rowid, raw)
+                self._take(record)
+                self._touch(record)
 
     def update(self, updates: Sequence[MetadataUpdate]) -> None:
         """Change metadata; raises IdNotFound."""
@@ -183,7 +191,7 @@ class Batch:
             metadata = pack({**kept, **update.metadata})
             changed = record.with_metadata(metadata, self._now_us)
             self._txn.put(pack_rowid(record.rowid), changed, db=self._dbs[RECORDS])
-            self._updates.append(Update(record.rowid, record.raw_metadata))
+            self._updates.append(Update(record.rowid, record.raw_metadata, metadata))
             self._storage += len(metadata) - len(record.raw_metadata)
         if missing:
             raise IdNotFound(f"no record {_names(missing)}")
@@ -271,13 +279,6 @@ class Batch:
             self._take(record)
             self._touch(record)
         return record
-
-    def _remove_row(self, rowid: int) -> None:
-        raw = self._txn.get(pack_rowid(rowid), db=self._dbs[RECORDS])
-        if raw is not None:
-            record = StoredRecord(rowid, raw)
-            self._take(record)
-            self._touch(record)
 
     def _touch(self, record: StoredRecord) -> None:
         if record.is_chunk:

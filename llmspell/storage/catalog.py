@@ -113,7 +113,7 @@ class Catalog:
     def get(self, tenant_id: str) -> CatalogEntry:
         """Look a tenant up; raises TenantNotFound."""
         key = _key(tenant_id)
-        raw = self._env.get_many(self._env.databases[_TENANTS], (key,))[0]
+        raw = self._env.get_many(_TENANTS, (key,))[0]
         if raw is None:
             raise TenantNotFound(f"no tenant {tenant_id!r}; create_tenant makes one")
         return _decode(raw)

@@ -8,7 +8,7 @@ import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from llmspell.errors import DatabaseLocked
 from llmspell.storage.errors import storage_errors
@@ -99,6 +99,12 @@ class FileLock:
             # Closing alone would leave it locked while a child just forked still has its copy.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
 
     def _leave_to_parent(self) -> None:
         """Close the copy that a forked child got; unlocking it would unlock the parent's."""

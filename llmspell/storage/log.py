@@ -21,6 +21,7 @@ class Update(NamedTuple):
 
     row: int
     before: bytes  #: the metadata that it had, encoded
+    after: bytes
 
 
 class Change(NamedTuple):

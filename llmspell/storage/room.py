@@ -1,34 +1,35 @@
-"""A tenant's room while it is open: the store, its views, and the lock that keeps writers out."""
+"""A tenant's room while it is open in this process: the store and the views of it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.config import TenantConfig
-from llmspell.errors import ClosedError, CorruptFile, DimensionMismatch, LlmspellError
-from llmspell.index import IdBitmap, Index, check_rows
+from llmspell.errors import ClosedError, CorruptFile, DimensionMismatch, LlmspellError, StorageError
+from llmspell.index import Index, check_rows
 from llmspell.observability import Stages, now_ns
 from llmspell.quota import Slot
-from llmspell.storage.batch import Applied, Put, StoredDocument
+from llmspell.storage.batch import Applied, Write
 from llmspell.storage.files import FileLock
 from llmspell.storage.filters import Filter
+from llmspell.storage.record import StoredRecord
 from llmspell.storage.store import TenantStore
-from llmspell.storage.view import VectorView
-
-if TYPE_CHECKING:
-    from llmspell.storage.payload import PayloadIndex
+from llmspell.storage.views import Views
 
 __all__ = ["Room"]
 
 ATTEMPTS: Final = 2
+
+#: Expired records that a write removes besides; more of them wait for the next one.
+PURGED_AT_ONCE: Final = 10_000
 
 #: Records, rows and scores, best first.
 Found: TypeAlias = tuple[list[bytes], list[int], list[float]]
@@ -37,24 +38,24 @@ Found: TypeAlias = tuple[list[bytes], list[int], list[float]]
 class Room:
     """Everything of one tenant, open for reading and writing by this process. Thread-safe.
 
-    Writers wait for each other. Readers wait for nobody, but for a search that meets what is being
-    replaced. A write is in the log before it is in the views, so that an index may still give a row
-    whose record has just gone.
+    Any number of processes may have it open. One writes at a time, in any of them; readers wait for
+    nobody, but for a search that meets what is being replaced. A write is in the log before it is
+    in the views, so that an index may still give a row whose record has just gone.
     """
 
     __slots__ = (
-        "_behind",
         "_closed",
-        "_epoch",
-        "_file_lock",
-        "_metric",
-        "_payload",
-        "_schema",
+        "_has_written",
+        "_lock_timeout",
+        "_path",
+        "_slot",
         "_stages",
-        "_view",
+        "_tenant",
         "_write_lock",
         "fetch",
+        "metric",
         "store",
+        "views",
     )
 
     def __init__(
@@ -71,30 +72,23 @@ class Room:
 
         Raises:
             CorruptFile: the directory is missing, or the data in it is damaged.
-            DatabaseLocked: another process has the room open.
         """
         if not path.is_dir():
             raise CorruptFile(f"{path}: the data of tenant {config.id!r} is missing")
+        self._path = path
+        self._tenant = config.id
+        self._slot = slot
+        self._lock_timeout = lock_timeout
         self._write_lock = threading.RLock()
-        self._payload: PayloadIndex | None = None
-        self._metric = config.metric
-        self._schema = config.schema
-        self._behind = False
-        # Grows before rows leave the index: a filter evaluated before that may name such rows.
-        self._epoch = 0
+        self._has_written = False
         self._closed = False
-        self._file_lock = FileLock(
-            path / "writer.lock", timeout=lock_timeout, holder=f"tenant {config.id!r}"
-        )
+        self.metric = config.metric
+        self.store = TenantStore(path, slot, map_size=map_size)
         try:
-            self.store = TenantStore(path, slot, map_size=map_size)
-            try:
-                self._view = VectorView(path, self.store, config)
-            except BaseException:
-                self.store.close()
-                raise
+            self.views = Views(path, self.store, slot, config)
+            self._agree_with_ledger()
         except BaseException:
-            self._file_lock.release()
+            self.store.close()
             raise
         self.fetch = self.store.fetch
         self._stages = stages
@@ -106,11 +100,13 @@ class Room:
 
     @property
     def index(self) -> Index | None:
-        """The vector index; None until the first vectors are written."""
-        if self._behind:
-            with self._write_lock:
-                self._catch_up()
-        return self._view.index
+        """The vector index, with every write that was acknowledged before this call.
+
+        None until the first vectors are written.
+        """
+        if not self.views.is_current:
+            self.views.catch_up()
+        return self.views.index
 
     @property
     def is_closed(self) -> bool:
@@ -120,68 +116,52 @@ class Room:
     @property
     def dim(self) -> int | None:
         """Dimension of the vectors; None until the first ones are written."""
-        return self.store.counters.dim or None
+        if not self.views.is_current:
+            self.views.catch_up()
+        return self.views.counters.dim or None
 
-    def write(
-        self,
-        *,
-        puts: Sequence[Put] = (),
-        vectors: NDArray[np.float32] | None = None,
-        removes: Sequence[bytes] = (),
-        documents: Mapping[str, StoredDocument | None] | None = None,
-    ) -> Applied:
+    @property
+    def count(self) -> int:
+        """Records held, without those that have expired."""
+        if not self.views.is_current:
+            self.views.catch_up()
+        return self.views.counters.vectors - len(self.views.expired)
+
+    def write(self, write: Write) -> Applied:
         """Write a batch durably and bring the views in step; see :meth:`TenantStore.apply`.
 
-        Args:
-            vectors: (len(puts), dim), contiguous, the vectors of ``puts``.
-
         Raises:
+            DatabaseLocked: another process writes for longer than the timeout.
             DimensionMismatch, NonFiniteVector, ShapeError, ZeroVector: the index would refuse a
                 vector; nothing was written.
             BaseException: from elsewhere, as KeyboardInterrupt; the batch is written or not, and
                 what was done of it is finished before the next operation.
         """
-        with self._write_lock:
-            if self._closed:
-                raise ClosedError("the tenant is closed")
-            self._catch_up()
-            if vectors is not None and self.dim not in (None, vectors.shape[1]):
-                raise DimensionMismatch(
-                    f"vectors of dimension {self.dim} expected, got {vectors.shape[1]}",
-                    expected=self.dim,
-                    actual=vectors.shape[1],
-                )
-            if vectors is not None:
-                # What is committed must fit into the index at every opening to come.
-                check_rows(vectors, self._metric)
-            try:
-                applied = self.store.apply(
-                    puts=puts,
-                    removes=removes,
-                    documents=documents,
-                    dim=0 if vectors is None else vectors.shape[1],
-                )
-                self._follow(applied, puts, vectors)
-            except BaseException:
-                self._behind = True
-                # Where this fails too, the next operation tries again and reports it.
-                with suppress(LlmspellError, MemoryError):
-                    self._catch_up()
-                raise
-            return applied
+        return self._write(lambda: write)
+
+    def delete_matching(self, condition: Filter) -> Applied:
+        """Remove the records that a filter keeps, as they are when nobody else can write."""
+
+        def write() -> Write:
+            if not self.views.is_current:
+                self.views.catch_up()
+            return Write(rows=self.views.matching(condition).tolist())
+
+        return self._write(write)
+
+    def get(self, keys: Sequence[bytes]) -> list[tuple[StoredRecord, NDArray[np.float32]] | None]:
+        """Records and vectors of some ids, as one moment shows them; None for a missing id."""
+        found = self.store.get(keys)
+        now_us = self.views.now_us()
+        return [None if one is None or one[0].expires_us <= now_us else one for one in found]
 
     def estimated_recall(self) -> dict[int, float]:
         """Recall by k that searches reach at the tenant's own ``ef_search``; of calibrated ks."""
-        index = self._view.index
+        index = self.views.index
         if index is None:
             return {}
         estimates = {curve.k: index.estimated_recall(curve.k) for curve in index.calibration()}
         return {k: recall for k, recall in estimates.items() if recall is not None}
-
-    def matching(self, condition: Filter) -> IdBitmap | NDArray[np.uint64]:
-        """Rows that a filter keeps, as the index takes them."""
-        payload = self._payload
-        return (self._build_payload() if payload is None else payload).allowed(condition)
 
     def search(
         self,
@@ -198,14 +178,20 @@ class Room:
         Where a write beside it moved what is found, it searches again, the last time between
         writes: a record that is replaced is found as it was or as it will be.
         """
+        views = self.views
         for _ in range(ATTEMPTS):
-            epoch = self._epoch
+            epoch = views.epoch
             found = self._find(index, query, k, ef_search, recall, condition, threshold)
-            if all(found[0]) and (condition is None or epoch == self._epoch):
+            if all(found[0]) and (condition is None or epoch == views.epoch):
                 return found
-        with self._write_lock:
-            self._catch_up()
-            return self._find(index, query, k, ef_search, recall, condition, threshold)
+            # Another process may have written what this one hasn't followed yet.
+            views.catch_up()
+            index = views.index or index
+        with self.alone():
+            views.catch_up()
+            return self._find(
+                views.index or index, query, k, ef_search, recall, condition, threshold
+            )
 
     def search_many(
         self,
@@ -218,8 +204,8 @@ class Room:
         threshold: float | None,
     ) -> list[Found]:
         """Search with each row of ``queries`` (q, dim); see :meth:`search`."""
-        epoch = self._epoch
-        allowed = None if condition is None else self.matching(condition)
+        epoch = self.views.epoch
+        allowed = None if condition is None else self.views.allowed(condition)
         started = now_ns()
         ids, scores = index.search(
             queries, k, ef_search=ef_search, recall=recall, filter=allowed, threshold=threshold
@@ -229,7 +215,7 @@ class Room:
         counts = (ids >= 0).sum(axis=1).tolist()
         records = iter(self.fetch(ids[ids >= 0].tolist()))
         self._stages.fetch.record_since(started)
-        is_whole = condition is None or epoch == self._epoch
+        is_whole = condition is None or epoch == self.views.epoch
         found: list[Found] = []
         for i, count in enumerate(counts):
             raws = list(islice(records, count))
@@ -242,6 +228,80 @@ class Room:
                 )
         return found
 
+    def close(self, *, snapshot: bool = True) -> None:
+        """Close, with a snapshot to open from; the second time what the first left undone."""
+        with self._write_lock:
+            self._closed = True
+            try:
+                self.views.close(snapshot=snapshot and self._has_written)
+            finally:
+                self.store.close()
+
+    def _write(self, plan: Callable[[], Write]) -> Applied:
+        with self._write_lock:
+            if self._closed:
+                raise ClosedError("the tenant is closed")
+            with self._file_lock():
+                write = plan()
+                self._check(write)
+                expired = self.views.expired[:PURGED_AT_ONCE]
+                try:
+                    applied = self.store.apply(write, self.views.now_us(), expired)
+                except BaseException:
+                    self.views.doubt()
+                    # Where this fails too, the next operation tries again and reports it.
+                    with suppress(LlmspellError, MemoryError):
+                        self.store.settle()
+                        self.views.catch_up()
+                    raise
+            self._has_written = True
+            try:
+                self.views.follow(applied, write)
+                self._slot.publish(applied.counters.sequence)
+            except BaseException:
+                self.views.doubt()
+                with suppress(LlmspellError, MemoryError):
+                    self.views.catch_up()
+                raise
+            return applied
+
+    def _check(self, write: Write) -> None:
+        """Refuse what the index would: what is committed must fit into it at every opening."""
+        if write.vectors is None:
+            return
+        if self.dim not in (None, write.dim):
+            raise DimensionMismatch(
+                f"vectors of dimension {self.dim} expected, got {write.dim}",
+                expected=self.dim,
+                actual=write.dim,
+            )
+        check_rows(write.vectors, self.metric)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep all other writers out, in this process and in others; raises DatabaseLocked."""
+        with self._write_lock, self._file_lock():
+            yield
+
+    def _file_lock(self) -> FileLock:
+        try:
+            return FileLock(
+                self._path / "writer.lock",
+                timeout=self._lock_timeout,
+                holder=f"tenant {self._tenant!r}",
+            )
+        except StorageError:
+            if not self._path.is_dir():
+                raise ClosedError(f"{self._path}: the tenant was dropped") from None
+            raise
+
+    def _agree_with_ledger(self) -> None:
+        """Let the ledger know the levels and the log's head, where a crash lost them."""
+        if self._slot.levels_known and self._slot.log_head >= self.views.sequence:
+            return
+        with self.alone():
+            self.store.settle()
+
     def _find(
         self,
         index: Index,
@@ -252,7 +312,7 @@ class Room:
         condition: Filter | None,
         threshold: float | None,
     ) -> Found:
-        allowed = None if condition is None else self.matching(condition)
+        allowed = None if condition is None else self.views.allowed(condition)
         stages = self._stages
         started = now_ns()
         ids, found = index.search(
@@ -264,55 +324,3 @@ class Room:
         records = self.fetch(rows)
         stages.fetch.record_since(started)
         return cast("list[bytes]", records), rows, found.tolist()
-
-    def close(self, *, snapshot: bool = True) -> None:
-        """Close, with a snapshot to open from; the second time what the first left undone."""
-        with self._write_lock:
-            was_closed, self._closed = self._closed, True
-            try:
-                if snapshot and not was_closed and not self._behind:
-                    self._view.snapshot()
-            finally:
-                try:
-                    self.store.close()
-                finally:
-                    self._file_lock.release()
-
-    def _build_payload(self) -> PayloadIndex:
-        # Not at open: a tenant that never filters pays nothing for it.
-        with self._write_lock:
-            if self._payload is None:
-                from llmspell.storage.payload import PayloadIndex
-
-                payload = PayloadIndex(self._schema)
-                for record in self.store.records():
-                    payload.add(record.rowid, record.metadata)
-                self._payload = payload
-            return self._payload
-
-    def _follow(
-        self, applied: Applied, puts: Sequence[Put], vectors: NDArray[np.float32] | None
-    ) -> None:
-        """Bring the views in step with a write; in this order, so that no search misses a record.
-
-        A record that is replaced is in each view twice for a moment; its old row can't be fetched.
-        """
-        if vectors is not None and len(vectors):
-            self._view.add(applied.change.first, vectors)
-        if self._payload is not None:
-            for i, put in enumerate(puts):
-                self._payload.add(applied.change.first + i, put.plain_metadata)
-            for record in applied.removed:
-                self._payload.remove(record.rowid, record.metadata)
-        if self._view.sequence != self.store.counters.sequence:
-            self._epoch += 1
-            self._view.finish(applied.change)
-
-    def _catch_up(self) -> None:
-        """Finish what an interrupted write left: hold the lock."""
-        self.store.refresh()
-        if self._view.sequence != self.store.counters.sequence:
-            self._payload = None
-            self._epoch += 1
-            self._view.catch_up()
-        self._behind = False

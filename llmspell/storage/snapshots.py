@@ -58,10 +58,8 @@ class Snapshots:
         except DatabaseLocked:
             yield False
             return
-        try:
+        with lock:
             yield True
-        finally:
-            lock.release()
 
     def sweep(self) -> None:
         """Remove what a writer that died left unfinished."""

@@ -140,7 +140,7 @@ class TenantStore:
         """Entries of the log behind a sequence number; raises CorruptFile for a damaged one."""
         with self._env.read() as txn:
             counters = self._counters(txn)
-            changes = []
+            changes: list[Change] = []
             cursor = txn.cursor(self._env.databases[LOG])
             if after < counters.sequence and cursor.set_range(pack_rowid(after + 1)):
                 for key, raw in cursor.iternext():
@@ -154,7 +154,7 @@ class TenantStore:
 
     def expiring(self, after_us: int, upto_us: int) -> tuple[list[int], int | None]:
         """Rows that expire behind one time and not behind another; and when the next one does."""
-        due = []
+        due: list[int] = []
         with self._env.read() as txn:
             for key, _ in self._chain(txn, EXPIRY).items(pack_expiry(after_us + 1, 0)):
                 expires_us, rowid = unpack_expiry(key)
@@ -165,10 +165,13 @@ class TenantStore:
 
     # --- writes
 
-    def apply(self, write: Write, now_us: int) -> Applied:
+    def apply(self, write: Write, now_us: int, expired: Sequence[int] = ()) -> Applied:
         """Do a write: all of it, durably, or nothing.
 
-        The caller holds the tenant's lock of writers.
+        The caller holds the tenant's lock of writers, and publishes the log's new head.
+
+        Args:
+            expired: rows that go besides, where there is anything to do.
 
         Raises:
             ClosedError: the tenant was dropped.
@@ -186,13 +189,15 @@ class TenantStore:
             batch = Batch(txn, self._env.databases, before, now_us)
             created = batch.remove(write)
             batch.update(write.updates)
-            after = batch.counted(write)
-            if after == before:
+            if batch.counted(write) == before:
                 return before, Applied(None, before, 0)
+            batch.remove_rows(expired)
+            after = batch.counted(write)
             reservation = self._slot.reserve(
                 documents=max(after.documents - before.documents, 0),
                 vectors=max(after.vectors - before.vectors, 0),
                 storage=max(after.storage - before.storage, 0),
+                dimensions=after.dim - before.dim,
             )
             change = batch.write(write, created, after)
             return before, Applied(change, after, batch.gone)
@@ -208,7 +213,6 @@ class TenantStore:
                 self._slot.refund(Quota.DOCUMENTS, max(before.documents - after.documents, 0))
                 self._slot.refund(Quota.VECTORS, max(before.vectors - after.vectors, 0))
                 self._slot.refund(Quota.STORAGE, max(before.storage - after.storage, 0))
-                self._slot.publish(after.sequence)
         except BaseException:
             if reservation is not None:
                 reservation.cancel()
@@ -242,10 +246,10 @@ class TenantStore:
 
     def _agree(self, counters: Counters) -> None:
         # The head is published last: where it is the log's, the last writer settled what it held.
-        if self._slot.log_head != counters.sequence:
-            self._slot.set_level(Quota.DOCUMENTS, counters.documents)
-            self._slot.set_level(Quota.VECTORS, counters.vectors)
-            self._slot.set_level(Quota.STORAGE, counters.storage)
+        if self._slot.log_head != counters.sequence or not self._slot.levels_known:
+            self._slot.set_levels(
+                counters.documents, counters.vectors, counters.storage, counters.dim
+            )
             self._slot.set_log_head(counters.sequence)
 
     def _counters(self, txn: Transaction) -> Counters:

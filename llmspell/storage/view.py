@@ -264,7 +264,7 @@ class VectorView:
         return dead, absent
 
     def _add(self, rows: Iterable[int]) -> set[int]:
-        absent = set()
+        absent: set[int] = set()
         for batch in _batches(rows):
             found = list(zip(batch, self._store.vectors(batch), strict=True))
             self._add_vectors([(row, vector) for row, vector in found if vector is not None])

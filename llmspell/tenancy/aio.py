@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -93,9 +94,33 @@ class AsyncTenant:
         vectors: ArrayLike,
         metadata: Metadata | Sequence[Metadata | None] | None = None,
         texts: str | Sequence[str | None] | None = None,
+        *,
+        ttl: float | timedelta | None = None,
     ) -> None:
         """As :meth:`Tenant.upsert`."""
-        await self._workers.run(self._tenant.upsert, ids, vectors, metadata, texts)
+        await self._workers.run(self._tenant.upsert, ids, vectors, metadata, texts, ttl=ttl)
+
+    async def insert(
+        self,
+        ids: RecordId | Sequence[RecordId] | NDArray[np.integer[Any]],
+        vectors: ArrayLike,
+        metadata: Metadata | Sequence[Metadata | None] | None = None,
+        texts: str | Sequence[str | None] | None = None,
+        *,
+        ttl: float | timedelta | None = None,
+    ) -> None:
+        """As :meth:`Tenant.insert`."""
+        await self._workers.run(self._tenant.insert, ids, vectors, metadata, texts, ttl=ttl)
+
+    async def update_metadata(
+        self,
+        ids: RecordId | Sequence[RecordId],
+        metadata: Metadata | Sequence[Metadata],
+        *,
+        replace: bool = False,
+    ) -> None:
+        """As :meth:`Tenant.update_metadata`."""
+        await self._workers.run(self._tenant.update_metadata, ids, metadata, replace=replace)
 
     @overload
     async def get(self, ids: RecordId) -> Record: ...  # type: ignore[overload-overlap]
@@ -105,9 +130,14 @@ class AsyncTenant:
         """As :meth:`Tenant.get`."""
         return await self._workers.run(partial(self._tenant.get, ids))
 
-    async def delete(self, ids: RecordId | Sequence[RecordId]) -> int:
+    async def delete(
+        self,
+        ids: RecordId | Sequence[RecordId] | None = None,
+        *,
+        filter: Mapping[str, Any] | None = None,
+    ) -> int:
         """As :meth:`Tenant.delete`."""
-        return await self._workers.run(self._tenant.delete, ids)
+        return await self._workers.run(self._tenant.delete, ids, filter=filter)
 
     @overload
     async def search(

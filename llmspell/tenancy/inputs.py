@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -19,11 +19,22 @@ from llmspell.errors import (
     ShapeError,
 )
 from llmspell.index import check_rows
-from llmspell.storage import NO_SCHEMA, Put, as_utc, conform, encode_id, pack
+from llmspell.storage import NEVER, NO_SCHEMA, MetadataUpdate, Put, as_utc, conform, encode_id, pack
 
-__all__ = ["as_keys", "as_puts", "as_vectors", "check_vectors", "pack_metadata", "pack_text"]
+__all__ = [
+    "as_expiry",
+    "as_keys",
+    "as_puts",
+    "as_updates",
+    "as_vectors",
+    "check_vectors",
+    "pack_metadata",
+    "pack_text",
+    "plain_metadata",
+]
 
 MAX_DEPTH: Final = 32
+MAX_TTL_SECONDS: Final = 100 * 366 * 86_400
 
 
 def as_keys(ids: object) -> list[bytes]:
@@ -87,6 +98,7 @@ def as_puts(
     metadata: object,
     texts: object,
     schema: Mapping[str, FieldType] = NO_SCHEMA,
+    expires_us: int = NEVER,
 ) -> tuple[list[Put], NDArray[np.float32]]:
     """Records to write; of several with one id the last counts.
 
@@ -96,6 +108,7 @@ def as_puts(
         metadata: None, or n mappings or Nones; a single mapping where n is 1.
         texts: None, or n strings or Nones; a single string where n is 1.
         schema: declared types of metadata fields.
+        expires_us: microseconds since 1970.
 
     Returns:
         The records, and their vectors (len(records), dim).
@@ -112,8 +125,32 @@ def as_puts(
     else:
         chosen = list(range(count))
     raw = vectors.astype("<f4", copy=False)
-    puts = [Put(keys[i], packed[i], encoded[i], raw[row].tobytes()) for row, i in enumerate(chosen)]
+    puts = [
+        Put(keys[i], packed[i], encoded[i], raw[row].tobytes(), expires_us=expires_us)
+        for row, i in enumerate(chosen)
+    ]
     return puts, vectors
+
+
+def as_updates(
+    keys: Sequence[bytes],
+    metadata: object,
+    schema: Mapping[str, FieldType],
+    *,
+    replace: bool,
+) -> list[MetadataUpdate]:
+    """Changes of metadata; several of one id follow each other.
+
+    Args:
+        keys: n keys.
+        metadata: n mappings; a single one where n is 1.
+    """
+    updates = []
+    for key, one in zip(keys, _column("metadata", metadata, len(keys), Mapping), strict=True):
+        if not isinstance(one, Mapping):
+            raise MetadataError(f"metadata: expected a mapping, got {_kind(one)}")
+        updates.append(MetadataUpdate(key, plain_metadata(one, schema), replace))
+    return updates
 
 
 def pack_metadata(metadata: object, schema: Mapping[str, FieldType] = NO_SCHEMA) -> bytes:
@@ -127,7 +164,34 @@ def pack_metadata(metadata: object, schema: Mapping[str, FieldType] = NO_SCHEMA)
         return _NO_METADATA
     if not isinstance(metadata, Mapping):
         raise MetadataError(f"metadata: expected a mapping, got {_kind(metadata)}")
-    return pack(conform(_plain(metadata, "metadata", 0), schema))
+    return pack(plain_metadata(metadata, schema))
+
+
+def plain_metadata(
+    metadata: Mapping[Any, Any], schema: Mapping[str, FieldType] = NO_SCHEMA
+) -> dict[str, Any]:
+    """Metadata as a read would give it; raises as :func:`pack_metadata`."""
+    plain: dict[str, Any] = conform(_plain(metadata, "metadata", 0), schema)
+    return plain
+
+
+def as_expiry(ttl: object, now_us: int) -> int:
+    """When a record expires, in microseconds since 1970.
+
+    Args:
+        ttl: seconds, a timedelta, or None for never.
+
+    Raises:
+        InputError: not above 0, or longer than a hundred years.
+    """
+    if ttl is None:
+        return NEVER
+    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise InputError(f"ttl must be seconds or a timedelta, got {_kind(ttl)}")
+    if not 0 < seconds <= MAX_TTL_SECONDS:
+        raise InputError(f"ttl must be above 0 and at most {MAX_TTL_SECONDS} seconds, got {ttl!r}")
+    return now_us + math.ceil(seconds * 1e6)
 
 
 def pack_text(text: object) -> bytes | None:

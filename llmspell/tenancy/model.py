@@ -147,6 +147,7 @@ class Record:
         metadata: a dict of its own; changing it changes nothing in the store.
         created_at: when a record of this id was first written, UTC.
         updated_at: when this one was written, UTC.
+        expires_at: when it goes, UTC; None where it stays.
     """
 
     id: RecordId
@@ -155,6 +156,7 @@ class Record:
     metadata: dict[str, object]
     created_at: datetime
     updated_at: datetime
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

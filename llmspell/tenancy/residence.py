@@ -6,10 +6,11 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmspell.errors import ClosedError, CorruptFile, TenantNotFound, UseAfterFork
+from llmspell.errors import ClosedError, StorageError, TenantNotFound, UseAfterFork
 from llmspell.observability import Instruments
 from llmspell.quota import Slot, Usage
 from llmspell.storage import CatalogEntry, FileLock, Room
@@ -82,7 +83,7 @@ class Residence:
 
         Raises:
             ClosedError, TenantNotFound, UseAfterFork: it is there no more.
-            CorruptFile, DatabaseLocked: see :class:`Room`.
+            CorruptFile: see :class:`Room`.
         """
         self._check()
         with self._lock:
@@ -141,30 +142,30 @@ class Residence:
             erase: removes its data and its slot, while no other process may open it.
 
         Raises:
-            DatabaseLocked: another process has it open; nothing has ended.
+            DatabaseLocked: another process writes to it; nothing has ended.
         """
-        with self._lock:
-            lock = None
-            # The open room has the lock; where there is no directory, there is nothing to open.
-            if self._room is None and self._path.is_dir():
-                lock = FileLock(
-                    self._path / "writer.lock",
-                    timeout=self._lock_timeout,
-                    holder=f"tenant {self.entry.config.id!r}",
-                )
-            try:
-                dropped = commit()
-                self._finish(self._dropped(), snapshot=False)
-                erase(dropped)
-            finally:
-                if lock is not None:
-                    lock.release()
+        with self._lock, self._alone():
+            dropped = commit()
+            self._finish(self._dropped(), snapshot=False)
+            erase(dropped)
 
     def check(self) -> None:
         """Raise what ended the tenant, if anything did, here or in another process."""
         self._check()
         if not self._is_listed(self.entry):
             raise self._dropped()
+
+    def _alone(self) -> AbstractContextManager[object]:
+        if self._room is not None:
+            return self._room.alone()
+        # Where there is no directory, there is nothing to write to.
+        if not self._path.is_dir():
+            return nullcontext()
+        return FileLock(
+            self._path / "writer.lock",
+            timeout=self._lock_timeout,
+            holder=f"tenant {self.entry.config.id!r}",
+        )
 
     def _dropped(self) -> TenantNotFound:
         return TenantNotFound(f"tenant {self.entry.config.id!r} was dropped")
@@ -179,7 +180,7 @@ class Residence:
                 map_size=self._map_size,
                 lock_timeout=self._lock_timeout,
             )
-        except (ClosedError, CorruptFile):
+        except (ClosedError, StorageError):
             self.check()
             raise
         if not self._is_listed(self.entry):

@@ -11,6 +11,7 @@ from llmspell.storage import (
     Put,
     Room,
     StoredDocument,
+    Write,
     encode_id,
     unpack,
 )
@@ -57,7 +58,7 @@ class Target:
                     raise ShapeError(f"{len(puts)} chunks, but {len(vectors)} vectors")
                 raw = vectors.astype("<f4", copy=False)
                 puts = [put._replace(vector=raw[i].tobytes()) for i, put in enumerate(puts)]
-            room.write(puts=puts, vectors=vectors, documents=documents)
+            room.write(Write(puts=puts, vectors=vectors, documents=documents))
 
 
 def _plan(

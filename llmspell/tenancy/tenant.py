@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from llmspell.config import TenantConfig
-from llmspell.errors import ClosedError, IdNotFound, InputError, ShapeError
+from llmspell.errors import ClosedError, DuplicateId, IdNotFound, InputError, ShapeError
 from llmspell.index import as_recall
 from llmspell.observability import now_ns
 from llmspell.quota import Quota, Usage
-from llmspell.storage import Room, StoredRecord, decode_id, parse_filter
+from llmspell.storage import NEVER, Room, StoredRecord, Write, decode_id, parse_filter
 from llmspell.tenancy.hit import Hit, hit_type
-from llmspell.tenancy.inputs import as_keys, as_puts, as_vectors, check_vectors
+from llmspell.tenancy.inputs import (
+    as_expiry,
+    as_keys,
+    as_puts,
+    as_updates,
+    as_vectors,
+    check_vectors,
+)
 from llmspell.tenancy.model import IngestReport, Metadata, Progress, Record, RecordId
 from llmspell.tenancy.ports import IngestSource
 from llmspell.tenancy.residence import Residence
@@ -100,6 +107,8 @@ class Tenant:
         vectors: ArrayLike,
         metadata: Metadata | Sequence[Metadata | None] | None = None,
         texts: str | Sequence[str | None] | None = None,
+        *,
+        ttl: float | timedelta | None = None,
     ) -> None:
         """Write records, all of them durably or none; each replaces what has its id.
 
@@ -108,23 +117,62 @@ class Tenant:
             vectors: (n, dim) floats, kept as float32; (dim,) with one id.
             metadata: n mappings of JSON-like values, or Nones.
             texts: n strings, or Nones.
+            ttl: seconds that the records live; no read finds them later. None means for ever.
 
         Raises:
-            DimensionMismatch, DtypeError, InvalidId, MetadataError, NonFiniteVector, ShapeError,
-            ZeroVector: nothing was written.
+            DimensionMismatch, DtypeError, InputError, InvalidId, MetadataError, NonFiniteVector,
+            ShapeError, ZeroVector: nothing was written.
         """
         with self._instruments.upsert.timed():
             room = self._room or self._enter()
             self._charge(_API_CALLS, 1)
-            keys = as_keys(ids)
-            matrix = as_vectors(vectors)
-            if matrix.ndim == 1 and len(keys) == 1:
-                matrix = matrix[np.newaxis]
-            if not keys and not matrix.size:
-                return
-            check_vectors(matrix, self.config.metric, room.dim or self.config.dim)
-            puts, matrix = as_puts(keys, matrix, metadata, texts, self.config.schema)
-            room.write(puts=puts, vectors=matrix)
+            self._put(room, ids, vectors, metadata, texts, ttl, must_be_new=False)
+
+    @_until_the_end
+    def insert(
+        self,
+        ids: RecordId | Sequence[RecordId] | NDArray[np.integer[Any]],
+        vectors: ArrayLike,
+        metadata: Metadata | Sequence[Metadata | None] | None = None,
+        texts: str | Sequence[str | None] | None = None,
+        *,
+        ttl: float | timedelta | None = None,
+    ) -> None:
+        """Write records of new ids, all of them durably or none; arguments as :meth:`upsert`.
+
+        Raises:
+            DuplicateId: an id is there already, or is given twice; nothing was written.
+            InputError: as :meth:`upsert`.
+        """
+        with self._instruments.insert.timed():
+            room = self._room or self._enter()
+            self._charge(_API_CALLS, 1)
+            self._put(room, ids, vectors, metadata, texts, ttl, must_be_new=True)
+
+    def _put(
+        self,
+        room: Room,
+        ids: RecordId | Sequence[RecordId] | NDArray[np.integer[Any]],
+        vectors: ArrayLike,
+        metadata: Metadata | Sequence[Metadata | None] | None,
+        texts: str | Sequence[str | None] | None,
+        ttl: float | timedelta | None,
+        *,
+        must_be_new: bool,
+    ) -> None:
+        keys = as_keys(ids)
+        matrix = as_vectors(vectors)
+        if matrix.ndim == 1 and len(keys) == 1:
+            matrix = matrix[np.newaxis]
+        if not keys and not matrix.size:
+            return
+        config = self.config
+        check_vectors(matrix, config.metric, room.dim or config.dim)
+        expires_us = as_expiry(ttl, room.views.now_us())
+        puts, matrix = as_puts(keys, matrix, metadata, texts, config.schema, expires_us)
+        if must_be_new and len(puts) < len(keys):
+            raise DuplicateId("an id is given twice; of equal ones insert can't keep both")
+        room.write(Write(puts=puts, vectors=matrix, must_be_new=must_be_new))
 
     @overload
     def get(self, ids: RecordId) -> Record: ...  # type: ignore[overload-overlap]
@@ -142,7 +190,7 @@ class Tenant:
             room = self._room or self._enter()
             self._charge(_API_CALLS, 1)
             keys = as_keys(ids)
-            stored = room.store.get(keys)
+            stored = room.get(keys)
             missing = [decode_id(key) for key, one in zip(keys, stored, strict=True) if one is None]
             if missing:
                 more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
@@ -151,20 +199,62 @@ class Tenant:
             return records[0] if isinstance(ids, (str, int, np.integer)) else records
 
     @_until_the_end
-    def delete(self, ids: RecordId | Sequence[RecordId]) -> int:
-        """Remove records, and ingested documents with all of their chunks, by id.
+    def delete(
+        self,
+        ids: RecordId | Sequence[RecordId] | None = None,
+        *,
+        filter: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Remove records, and ingested documents with all of their chunks, by id; or by filter.
 
-        Ids that aren't there are passed over.
+        Args:
+            ids: those that aren't there are passed over.
+            filter: metadata of the records that are to go, as they are when nobody else can
+                write. In place of ``ids``.
 
         Returns:
             How many records are gone.
+
+        Raises:
+            FilterError: the message names the bad part.
+            InputError: both are given, or neither.
         """
         with self._instruments.delete.timed():
             room = self._room or self._enter()
             self._charge(_API_CALLS, 1)
+            if (ids is None) == (filter is None):
+                raise InputError("give ids or a filter; {} as the filter removes everything")
+            if filter is not None:
+                return room.delete_matching(parse_filter(filter, self.config.schema)).gone
             keys = as_keys(ids)
             documents = {str(name): None for name in map(decode_id, keys) if isinstance(name, str)}
-            return len(room.write(removes=keys, documents=documents).removed)
+            return room.write(Write(removes=keys, documents=documents)).gone
+
+    @_until_the_end
+    def update_metadata(
+        self,
+        ids: RecordId | Sequence[RecordId],
+        metadata: Metadata | Sequence[Metadata],
+        *,
+        replace: bool = False,
+    ) -> None:
+        """Change the metadata of records, all of them durably or none; vectors and texts stay.
+
+        Args:
+            ids: n ids, or one.
+            metadata: n mappings, or one with one id; their keys are set, others stay as they are.
+            replace: whether they take the place of all metadata instead.
+
+        Raises:
+            IdNotFound: the message names ids that aren't there; nothing was changed.
+            InvalidId, MetadataError, ShapeError: nothing was changed.
+        """
+        with self._instruments.update_metadata.timed():
+            room = self._room or self._enter()
+            self._charge(_API_CALLS, 1)
+            updates = as_updates(as_keys(ids), metadata, self.config.schema, replace=replace)
+            if updates:
+                room.write(Write(updates=updates))
 
     @overload
     def search(
@@ -315,7 +405,7 @@ class Tenant:
         """Records held."""
         room = self._room or self._enter()
         self._charge(_API_CALLS, 1)
-        return room.store.counters.vectors
+        return room.count
 
     def usage(self) -> Usage:
         """Use and limit of every quota; free of charge, and without opening the room."""
@@ -356,6 +446,14 @@ def _record(stored: StoredRecord, vector: NDArray[np.float32]) -> Record:
         vector=vector,
         text=stored.text,
         metadata=stored.metadata,
-        created_at=datetime.fromtimestamp(stored.created_us / 1e6, UTC),
-        updated_at=datetime.fromtimestamp(stored.updated_us / 1e6, UTC),
+        created_at=_time(stored.created_us),
+        updated_at=_time(stored.updated_us),
+        expires_at=None if stored.expires_us == NEVER else _time(stored.expires_us),
     )
+
+
+def _time(us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=us)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,17 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmspell.errors import CorruptFile, UnsupportedFormat
-from llmspell.storage.codec import (
-    Change,
-    Counters,
-    StoredRecord,
-    decode_id,
-    decode_vector,
-    encode_id,
-    encode_vector,
-    pack_checked,
-    unpack_checked,
-)
+from llmspell.storage.codec import pack_checked, unpack_checked
+from llmspell.storage.ids import decode_id, encode_id
+from llmspell.storage.log import Change, Counters, Update
+from llmspell.storage.record import NEVER, StoredRecord, decode_vector, encode_vector
 
 IDS = st.integers(-(1 << 63), (1 << 63) - 1) | st.text(
     st.characters(codec="utf-8"), min_size=1, max_size=127
@@ -34,6 +27,7 @@ def record(rowid: int = 7) -> bytes:
         vector_bytes=32,
         created_us=-5,
         updated_us=9,
+        expires_us=77,
         is_chunk=True,
     )
 
@@ -117,12 +111,13 @@ def test_every_flipped_bit_of_a_log_entry_is_refused() -> None:
 
 
 def test_later_version_is_named_and_not_guessed_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmspell.storage.codec.FORMAT", 2)
+    monkeypatch.setattr("llmspell.storage.record.FORMAT", 3)
+    monkeypatch.setattr("llmspell.storage.log.FORMAT", 3)
     raw, entry = record(), Change(1, 2, np.empty(0, np.uint64)).encode()
     monkeypatch.undo()
-    with pytest.raises(UnsupportedFormat, match="version 2, expected 1"):
+    with pytest.raises(UnsupportedFormat, match="version 3, expected 2"):
         StoredRecord(7, raw)
-    with pytest.raises(UnsupportedFormat, match="version 2, expected 1"):
+    with pytest.raises(UnsupportedFormat, match="version 3, expected 2"):
         Change.decode(1, entry)
 
 

@@ -48,7 +48,7 @@ def in_child(call: Callable[[], bool]) -> int:
 
 def test_new_environment_holds_its_first_content(path: Path) -> None:
     env = open_env(path)
-    assert env.get_many(env.databases[b"one"], [b"k", b"no"]) == [b"v", None]
+    assert env.get_many(b"one", [b"k", b"no"]) == [b"v", None]
     env.close()
 
 
@@ -105,7 +105,7 @@ def test_write_is_undone_where_its_body_fails(path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         env.write(fail)
-    assert env.get_many(env.databases[b"one"], [b"k"]) == [b"v"]
+    assert env.get_many(b"one", [b"k"]) == [b"v"]
     env.close()
 
 
@@ -118,7 +118,7 @@ def test_full_map_is_named_and_writes_nothing(path: Path) -> None:
 
     with pytest.raises(StorageFull, match="map_size"):
         env.write(fill)
-    assert env.get_many(env.databases[b"two"], [b"0"]) == [None]
+    assert env.get_many(b"two", [b"0"]) == [None]
     env.write(lambda txn: txn.put(b"small", b"x", db=env.databases[b"two"]))
     env.close()
 
@@ -128,7 +128,7 @@ def test_closed_environment_refuses(path: Path) -> None:
     env.close()
     env.close()
     with pytest.raises(ClosedError):
-        env.get_many(env.databases[b"one"], [b"k"])
+        env.get_many(b"one", [b"k"])
     with pytest.raises(ClosedError), env.read():
         pass
     with pytest.raises(ClosedError):
@@ -137,7 +137,7 @@ def test_closed_environment_refuses(path: Path) -> None:
 
 def test_permit_that_an_interrupt_let_fall_does_not_keep_the_environment_open(path: Path) -> None:
     env = open_env(path)
-    assert env.get_many(env.databases[b"one"], [b"k"]) == [b"v"]
+    assert env.get_many(b"one", [b"k"]) == [b"v"]
     env._permits.pop()
     env.close()
 
@@ -169,11 +169,11 @@ def test_close_waits_for_the_last_reader(path: Path) -> None:
 
 def test_environment_from_before_fork_is_refused_in_the_child(path: Path) -> None:
     env = open_env(path)
-    env.get_many(env.databases[b"one"], [b"k"])
+    env.get_many(b"one", [b"k"])
 
     def child() -> bool:
         refused = 0
-        for use in (lambda: env.get_many(env.databases[b"one"], [b"k"]), lambda: open_env(path)):
+        for use in (lambda: env.get_many(b"one", [b"k"]), lambda: open_env(path)):
             try:
                 use()
             except UseAfterFork:
@@ -182,5 +182,5 @@ def test_environment_from_before_fork_is_refused_in_the_child(path: Path) -> Non
         return refused != 2
 
     assert in_child(child) == 0
-    assert env.get_many(env.databases[b"one"], [b"k"]) == [b"v"]
+    assert env.get_many(b"one", [b"k"]) == [b"v"]
     env.close()

@@ -1,0 +1,209 @@
+"""What a tenant's log is seen through in this process, and how it is kept in step."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmspell.config import TenantConfig
+from llmspell.errors import ClosedError, CorruptFile
+from llmspell.index import IdBitmap, Index
+from llmspell.quota import Slot
+from llmspell.storage.batch import Applied, Write
+from llmspell.storage.filters import Filter
+from llmspell.storage.log import Counters
+from llmspell.storage.record import NEVER
+from llmspell.storage.store import TenantStore
+from llmspell.storage.view import VectorView
+
+if TYPE_CHECKING:
+    from llmspell.storage.payload_view import PayloadView
+
+__all__ = ["Views"]
+
+_R = TypeVar("_R")
+
+
+class Views:
+    """The vector index and the payload index of a tenant. Thread-safe.
+
+    They follow the log, whoever writes it: :meth:`catch_up` reads what other processes committed,
+    and :meth:`follow` takes what this one wrote from its hands. One thread at a time changes them;
+    searches go on meanwhile.
+    """
+
+    __slots__ = (
+        "_config",
+        "_directory",
+        "_is_closed",
+        "_is_unsure",
+        "_lock",
+        "_next_expiry_us",
+        "_payload",
+        "_slot",
+        "_store",
+        "_vectors",
+        "epoch",
+        "sequence",
+    )
+
+    def __init__(
+        self, directory: Path, store: TenantStore, slot: Slot, config: TenantConfig
+    ) -> None:
+        """Open them at the state of the store; raises CorruptFile where a record is damaged."""
+        self._directory = directory
+        self._store = store
+        self._slot = slot
+        self._config = config
+        self._lock = threading.RLock()
+        self._is_closed = False
+        self._is_unsure = False
+        #: Grows before rows leave the index: a filter evaluated before may name such rows.
+        self.epoch = 0
+        self._payload: PayloadView | None = None
+        self._next_expiry_us = NEVER
+        self._vectors = VectorView(directory, store, config, self.now_us())
+        self.sequence = self._vectors.sequence
+        self._expire()
+
+    def now_us(self) -> int:
+        """Microseconds since 1970 by the ledger's calendar, which no step of the clock moves."""
+        return self._slot.ledger.utc_ns() // 1_000
+
+    @property
+    def counters(self) -> Counters:
+        """Of the entry of the log that the views have reached."""
+        return self._vectors.counters
+
+    @property
+    def index(self) -> Index | None:
+        """The vector index as far as it has come; None until the first vectors are written."""
+        return self._vectors.index
+
+    @property
+    def expired(self) -> list[int]:
+        """Rows that have expired and that the store still has."""
+        return self._vectors.expired
+
+    @property
+    def is_current(self) -> bool:
+        """Whether they show every write that was acknowledged, and nothing that has expired."""
+        return (
+            self._slot.log_head <= self.sequence
+            and not self._is_unsure
+            and (self._next_expiry_us == NEVER or self._next_expiry_us > self.now_us())
+        )
+
+    def doubt(self) -> None:
+        """A write was cut short: look into the log before the next use."""
+        self._is_unsure = True
+
+    def catch_up(self) -> None:
+        """Follow the log to its end.
+
+        Raises:
+            ClosedError: they are closed.
+            CorruptFile: log and records don't fit together.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise ClosedError(f"{self._directory}: closed")
+            tail = self._store.tail(self._vectors.sequence)
+            if tail.changes is None:
+                self._payload = None
+                self.epoch += 1
+                self._vectors.reload(self.now_us())
+            elif tail.changes or self._is_unsure:
+                if self._payload is not None:
+                    self._payload.follow(tail.changes, tail.counters.sequence)
+                self.epoch += 1
+                if not self._vectors.follow(tail):
+                    self._vectors.reload(self.now_us())
+            self._is_unsure = False
+            self.sequence = self._vectors.sequence
+            self._expire()
+
+    def follow(self, applied: Applied, write: Write) -> None:
+        """Follow a write of this process; in this order, so that no search misses a record.
+
+        A record that is replaced is in each view twice for a moment; its old row can't be fetched.
+        """
+        change = applied.change
+        if change is None:
+            return
+        with self._lock:
+            if self._vectors.sequence >= applied.counters.sequence:
+                return
+            if self._vectors.sequence != applied.counters.sequence - 1 or self._is_unsure:
+                self.catch_up()
+                return
+            if write.vectors is not None and len(write.vectors):
+                self._vectors.add(change.first, write.vectors)
+            if self._payload is not None:
+                self._payload.add(change, [put.plain_metadata for put in write.puts])
+            self.epoch += 1
+            self._vectors.finish(change, applied.counters)
+            self.sequence = self._vectors.sequence
+            soonest = min((put.expires_us for put in write.puts), default=NEVER)
+            self._next_expiry_us = min(self._next_expiry_us, soonest)
+            if self._vectors.is_snapshot_due:
+                self.snapshot()
+
+    def allowed(self, condition: Filter) -> IdBitmap | NDArray[np.uint64]:
+        """Rows that a filter keeps, as a search takes them."""
+        return self._ask(lambda payload: payload.allowed(condition))
+
+    def matching(self, condition: Filter) -> NDArray[np.int64]:
+        """Rows that a filter keeps, ascending."""
+        return self._ask(lambda payload: payload.matching(condition))
+
+    def snapshot(self) -> None:
+        """Save them, and trim the log behind what is needed to open them."""
+        with self._lock:
+            if self._payload is not None:
+                self._payload.snapshot()
+            self._vectors.snapshot()
+
+    def close(self, *, snapshot: bool) -> None:
+        """Refuse to follow from now on, the last time with a snapshot."""
+        with self._lock:
+            was_closed, self._is_closed = self._is_closed, True
+            if snapshot and not was_closed and not self._is_unsure:
+                self.snapshot()
+
+    def _ask(self, question: Callable[[PayloadView], _R]) -> _R:
+        payload = self._payload or self._open_payload()
+        try:
+            return question(payload)
+        except CorruptFile as error:
+            # Fields of a snapshot are read when they are first asked for.
+            with self._lock:
+                payload.rebuild(error)
+            return question(payload)
+
+    def _open_payload(self) -> PayloadView:
+        # Not at open: a tenant that never filters pays nothing for it.
+        with self._lock:
+            if self._payload is None:
+                from llmspell.storage.payload_view import PayloadView
+
+                self.catch_up()
+                self._payload = PayloadView(
+                    self._directory, self._store, self._config, self._vectors.sequence
+                )
+            return self._payload
+
+    def _expire(self) -> None:
+        now_us = self.now_us()
+        due, following = self._store.expiring(0, now_us)
+        known: Sequence[int] = self._vectors.expired
+        fresh = set(due).difference(known)
+        if fresh:
+            self.epoch += 1
+            self._vectors.expire(sorted(fresh))
+        self._next_expiry_us = NEVER if following is None else following
