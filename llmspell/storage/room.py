@@ -233,7 +233,7 @@ class Room:
         with self._write_lock:
             self._closed = True
             try:
-                self.views.close(snapshot=snapshot and self._has_written)
+                self.views.close(snapshot=snapshot, has_written=self._has_written)
             finally:
                 self.store.close()
 

@@ -51,6 +51,7 @@ class VectorView:
     __slots__ = (
         "_config",
         "_directory",
+        "_has_rejected",
         "_kept",
         "_left_out",
         "_pending",
@@ -76,6 +77,7 @@ class VectorView:
         self._config = config
         self._snapshots = Snapshots(directory)
         self._pending = 0
+        self._has_rejected = False
         self._kept: tuple[int, tuple[RecallCurve, ...]] | None = None
         self._left_out: set[int] = set()
         self.counters = Counters()
@@ -95,8 +97,10 @@ class VectorView:
 
     @property
     def is_snapshot_due(self) -> bool:
-        """Whether much has changed behind the last snapshot."""
-        return self._pending >= max(SNAPSHOT_ROWS, SNAPSHOT_SHARE * self.counters.vectors)
+        """Whether much has changed behind the last snapshot, or opening could not use one."""
+        return self._has_rejected or self._pending >= max(
+            SNAPSHOT_ROWS, SNAPSHOT_SHARE * self.counters.vectors
+        )
 
     def add(self, first: int, vectors: NDArray[np.float32]) -> None:
         """Add the rows of a write that the store has committed.
@@ -166,11 +170,20 @@ class VectorView:
 
         A failure is a warning: the data is safe without a snapshot.
         """
-        if self.index is None:
-            return
-        if self._pending:
+        if self.index is not None and self._pending:
             self._save(self.index)
-        self._keep_curves(self.index)
+        self.keep_curves()
+
+    def keep_curves(self) -> None:
+        """Keep what was measured of recall, so that nobody measures it again after opening."""
+        curves = () if self.index is None else self.index.calibration()
+        if not curves or self._pending or (self.sequence, curves) == self._kept:
+            return
+        try:
+            write_curves(self._directory / CURVES, self.sequence, curves)
+            self._kept = (self.sequence, curves)
+        except (StorageError, OSError) as error:
+            _LOG.warning("tenant %s: recall curves are not kept: %s", self._config.id, error)
 
     def _save(self, index: Index) -> None:
         try:
@@ -186,6 +199,7 @@ class VectorView:
                 "tenant %s: snapshot in %s failed: %s", self._config.id, self._directory, error
             )
         self._pending = 0
+        self._has_rejected = False
 
     def _open(self, sequence: int, dim: int, now_us: int) -> bool:
         path = self._snapshots.path(sequence)
@@ -203,6 +217,7 @@ class VectorView:
             if path.exists():
                 _LOG.warning("tenant %s: snapshot %s is not used: %s", self._config.id, path, error)
                 self._snapshots.reject(sequence)
+                self._has_rejected = True
             return False
         self._adopt_curves(self.index, sequence)
         return True
@@ -218,17 +233,6 @@ class VectorView:
         if (index.dim, index.metric, index.params) != (dim, wanted.metric, wanted.params):
             raise CorruptFile("it has another dimension, metric or parameters than the tenant")
         return index
-
-    def _keep_curves(self, index: Index) -> None:
-        """Keep what was measured of recall, so that nobody measures it again after opening."""
-        curves = index.calibration()
-        if not curves or (self.sequence, curves) == self._kept:
-            return
-        try:
-            write_curves(self._directory / CURVES, self.sequence, curves)
-            self._kept = (self.sequence, curves)
-        except (StorageError, OSError) as error:
-            _LOG.warning("tenant %s: recall curves are not kept: %s", self._config.id, error)
 
     def _adopt_curves(self, index: Index, sequence: int) -> None:
         """Take over what was measured of a snapshot's index; else it is measured anew."""
@@ -284,6 +288,7 @@ class VectorView:
                 self._directory,
             )
         self._pending = counters.vectors
+        self._has_rejected = counters.vectors > 0
         for batch in _batches(self._store.all_vectors()):
             self._add_vectors([pair for pair in batch if pair[0] not in self._left_out])
         self.counters = counters
@@ -299,8 +304,7 @@ class VectorView:
         found = 0 if self.index is None else len(self.index)
         if found + len(self._left_out) != self.counters.vectors:
             raise CorruptFile(
-                f"{self._directory}: with the log there are {found} vectors, "
-                f"the counters say {self.counters.vectors}"
+                f"with the log it gives {found} vectors, there are {self.counters.vectors}"
             )
 
     def _empty(self, dim: int) -> Index:

@@ -169,12 +169,21 @@ class Views:
                 self._payload.snapshot()
             self._vectors.snapshot()
 
-    def close(self, *, snapshot: bool) -> None:
-        """Refuse to follow from now on, the last time with a snapshot."""
+    def close(self, *, snapshot: bool, has_written: bool) -> None:
+        """Refuse to follow from now on.
+
+        Args:
+            snapshot: save what the next opening should begin with.
+            has_written: this process changed something; else others will see to a snapshot.
+        """
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
-            if snapshot and not was_closed and not self._is_unsure:
+            if not snapshot or was_closed or self._is_unsure:
+                return
+            if has_written or self._vectors.is_snapshot_due:
                 self.snapshot()
+            else:
+                self._vectors.keep_curves()
 
     def _ask(self, question: Callable[[PayloadView], _R]) -> _R:
         payload = self._payload or self._open_payload()

@@ -74,9 +74,9 @@ def check_counters(tenant: Tenant, model: Model) -> None:
     store = tenant._enter().store
     recount = sum(stored.storage for stored in store.records())
     usage = tenant.usage()
-    assert store.counters.vectors == usage.vectors.used == tenant.count() == len(model.records)
-    assert store.counters.storage == usage.storage.used == recount
-    assert store.counters.documents == usage.documents.used == len(model.documents)
+    assert store.counters().vectors == usage.vectors.used == tenant.count() == len(model.records)
+    assert store.counters().storage == usage.storage.used == recount
+    assert store.counters().documents == usage.documents.used == len(model.documents)
 
 
 def check_index(tenant: Tenant, model: Model, rng: np.random.Generator) -> None:

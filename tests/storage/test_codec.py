@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from llmspell.errors import CorruptFile, UnsupportedFormat
 from llmspell.storage.codec import pack_checked, unpack_checked
 from llmspell.storage.ids import decode_id, encode_id
-from llmspell.storage.log import Change, Counters, Update
-from llmspell.storage.record import NEVER, StoredRecord, decode_vector, encode_vector
+from llmspell.storage.log import Change, Counters
+from llmspell.storage.record import StoredRecord, decode_vector, encode_vector
 
 IDS = st.integers(-(1 << 63), (1 << 63) - 1) | st.text(
     st.characters(codec="utf-8"), min_size=1, max_size=127

@@ -11,10 +11,12 @@ import pytest
 
 import llmspell
 from llmspell import Database, Index, QuotaLimits, Tenant, TenantConfig, errors
+from llmspell.storage.batch import Write
 from llmspell.storage.environment import Environment, Transaction
 from llmspell.storage.payload import PayloadIndex
 from llmspell.storage.store import TenantStore
 from llmspell.storage.view import VectorView
+from llmspell.storage.views import Views
 
 VECTORS = np.random.default_rng(2).standard_normal((40, 8)).astype(np.float32)
 
@@ -82,9 +84,9 @@ CUTS = [
     interrupted(Index, "add", before=True),
     interrupted(Index, "add", before=False),
     interrupted(VectorView, "add", before=False),
-    interrupted(PayloadIndex, "add", before=True),
-    interrupted(PayloadIndex, "add", before=False),
-    interrupted(PayloadIndex, "remove", before=False),
+    interrupted(PayloadIndex, "add_many", before=True),
+    interrupted(PayloadIndex, "add_many", before=False),
+    interrupted(PayloadIndex, "remove_rows", before=False),
     interrupted(Index, "delete", before=True),
     interrupted(VectorView, "finish", before=False),
 ]
@@ -171,19 +173,22 @@ def test_interrupt_while_the_views_catch_up_is_made_good_too(
     with monkeypatch.context() as patch:
         patch.setattr(Environment, "write", cut_transaction)
         # The views catch up behind the cut, and the cut reaches into that.
-        patch.setattr(*interrupted(VectorView, "catch_up", before=True))
+        patch.setattr(*interrupted(Views, "catch_up", before=True))
         with pytest.raises(KeyboardInterrupt):
             put(acme, range(10, 12))
     put(acme, range(12, 14))
     check(acme, dict.fromkeys(range(14), 0))
 
 
-def test_row_that_is_there_already_is_named_and_nothing_is_written(acme: Tenant) -> None:
-    store = acme._enter().store
-    store.counters = store.counters._replace(next_rowid=3)
-    with pytest.raises(errors.CorruptFile, match="records: 2 entries from 3 on"):
-        store.apply(puts=puts(2), dim=8)
-    store.refresh()
+def test_row_that_is_there_already_is_named_and_nothing_is_written(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = acme._enter()
+    counters = room.store.counters()
+    with monkeypatch.context() as patch:
+        patch.setattr(TenantStore, "_counters", lambda *_: counters._replace(next_rowid=3))
+        with pytest.raises(errors.CorruptFile, match="records: 2 entries from 3 on"):
+            room.store.apply(Write(puts=puts(2), vectors=VECTORS[:2]), 0)
     check(acme, dict.fromkeys(range(10), 0))
 
 

@@ -14,8 +14,8 @@ import llmspell
 from llmspell import Database, Index, QuotaLimits, Tenant, TenantConfig
 from llmspell.storage.environment import Environment
 from llmspell.storage.payload import PayloadIndex
-from llmspell.storage.room import Room
 from llmspell.storage.view import VectorView
+from llmspell.storage.views import Views
 
 N = 8
 VECTORS = np.random.default_rng(4).standard_normal((N, 8)).astype(np.float32)
@@ -63,8 +63,8 @@ def search(tenant: Tenant, condition: dict[str, Any] | None) -> list[Any]:
 STEPS = [
     (Environment, "write"),
     (VectorView, "add"),
-    (PayloadIndex, "add"),
-    (PayloadIndex, "remove"),
+    (PayloadIndex, "add_many"),
+    (PayloadIndex, "remove_rows"),
     (VectorView, "finish"),
     (Index, "delete"),
 ]
@@ -88,7 +88,8 @@ def test_search_beside_each_step_of_a_write_finds_each_record_once(
     def look() -> None:
         """Search until it is done or has to wait for the write."""
         asked = threading.Event()
-        room._write_lock = Watched(lock, asked)  # type: ignore[assignment]
+        room._write_lock = Watched(writers, asked)  # type: ignore[assignment]
+        room.views._lock = Watched(views, asked)  # type: ignore[assignment]
 
         def work() -> None:
             try:
@@ -108,7 +109,7 @@ def test_search_beside_each_step_of_a_write_finds_each_record_once(
             look()
         return result
 
-    lock = room._write_lock
+    writers, views = room._write_lock, room.views._lock
     with monkeypatch.context() as patch:
         patch.setattr(*step, hooked)
         replace_all(acme)
@@ -123,18 +124,19 @@ def test_filter_evaluated_before_a_write_is_evaluated_again(
     acme: Tenant, writes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = [writes]
-    matching = Room.matching
+    room = acme._enter()
+    allowed = Views.allowed
 
-    def overtaken(self: Room, condition: Any) -> Any:
-        rows = matching(self, condition)
+    def overtaken(self: Views, condition: Any) -> Any:
+        rows = allowed(self, condition)
         if left[0]:
             left[0] -= 1
             # Not from under the lock, where no other writer could come in between.
             writer = threading.Thread(target=replace_all, args=(acme,))
-            if not self._write_lock._is_owned():  # type: ignore[attr-defined]
+            if not room._write_lock._is_owned():  # type: ignore[attr-defined]
                 writer.start()
                 writer.join()
         return rows
 
-    monkeypatch.setattr(Room, "matching", overtaken)
+    monkeypatch.setattr(Views, "allowed", overtaken)
     assert search(acme, {"kind": "x"}) == [ALL, ALL]

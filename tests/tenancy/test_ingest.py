@@ -41,10 +41,10 @@ def test_chunks_are_records_with_spans(acme: Tenant) -> None:
 def test_ingesting_the_same_again_changes_nothing(acme: Tenant) -> None:
     document = Document("doc", "one\ntwo")
     acme.ingest(document)
-    before = acme._enter().store.counters
+    before = acme._enter().store.counters()
     report = acme.ingest(document)
     assert (report.unchanged, report.added, report.chunks) == (1, 0, 0)
-    assert acme._enter().store.counters == before
+    assert acme._enter().store.counters() == before
 
 
 def test_changed_document_replaces_all_of_its_chunks(acme: Tenant) -> None:
@@ -85,7 +85,7 @@ def test_progress_is_told_after_each_document(acme: Tenant) -> None:
 
 def test_batch_of_documents_is_one_entry_of_the_log(acme: Tenant, target: Target) -> None:
     target.put_documents([split("a", "x", "y"), split("b", "z"), split("empty")], embed)
-    counters = acme._enter().store.counters
+    counters = acme._enter().store.counters()
     assert (counters.sequence, counters.documents, counters.vectors) == (1, 3, 3)
     assert target.document_hash("empty") == b"h"
     assert target.document_hash("nobody") is None

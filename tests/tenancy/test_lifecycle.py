@@ -192,14 +192,17 @@ def in_other_process(db: Database, *names: str) -> list[str]:
     ).stdout.split()
 
 
-def test_other_process_is_kept_out_of_an_open_tenant_only(db: Database, acme: Tenant) -> None:
+def test_other_process_waits_for_the_writer_of_the_same_tenant_only(
+    db: Database, acme: Tenant
+) -> None:
     db.create_tenant(TenantConfig(id="other"))
     acme.upsert([1], ONE)
-    assert in_other_process(db, "acme", "drop", "other") == ["DatabaseLocked"] * 2 + ["done"]
+    with acme._enter().alone():
+        assert in_other_process(db, "acme", "drop", "other") == ["DatabaseLocked"] * 2 + ["done"]
     assert db.tenant("other").get("from-other").id == "from-other"
-    acme.close()
     assert in_other_process(db, "acme") == ["done"]
-    assert db.tenant("acme").count() == 2
+    assert acme.count() == 2
+    assert {hit.id for hit in acme.search(ONE[0])} == {1, "from-other"}
 
 
 def test_tenant_dropped_by_another_process_is_not_found(db: Database, acme: Tenant) -> None:

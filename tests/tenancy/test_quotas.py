@@ -114,6 +114,8 @@ def test_batch_search_is_charged_for_each_query(db: Database) -> None:
 FREE = {"close", "config", "dim", "generation", "id", "usage"}
 CALLS: dict[str, Callable[[Tenant], object]] = {
     "upsert": lambda tenant: tenant.upsert([1], vectors(1)),
+    "insert": lambda tenant: tenant.insert([1], vectors(1)),
+    "update_metadata": lambda tenant: tenant.update_metadata([], []),
     "get": lambda tenant: tenant.get([]),
     "delete": lambda tenant: tenant.delete([1]),
     "search": lambda tenant: tenant.search(vectors(1)[0]),

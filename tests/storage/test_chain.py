@@ -1,0 +1,100 @@
+"""Tables whose misses can be trusted, against a dict; and every entry damaged in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmspell.errors import CorruptFile
+from llmspell.storage.chain import Chain
+from llmspell.storage.environment import Environment, Transaction
+
+KEYS = st.binary(min_size=1, max_size=3).filter(lambda key: key > b"\0\0")
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["put", "pop", "get", "items"]), KEYS, st.binary(max_size=3)),
+    max_size=40,
+)
+
+
+@pytest.fixture(scope="module")
+def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    path: Path = tmp_path_factory.mktemp("chain") / "env"
+    Environment.create(path, [b"t"], lambda txn, dbs: Chain.create(txn, dbs[b"t"]))
+    environment = Environment(path, [b"t"], map_size=1 << 24)
+    yield environment
+    environment.close()
+
+
+def in_transaction(env: Environment, body: Any) -> None:
+    """Run and undo."""
+
+    class Done(Exception):
+        pass
+
+    def run(txn: Transaction) -> None:
+        body(txn, env.databases[b"t"], Chain(txn, env.databases[b"t"], "t"))
+        raise Done
+
+    with pytest.raises(Done):
+        env.write(run)
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS)
+def test_table_answers_like_a_dict(env: Environment, steps: list[tuple[str, bytes, bytes]]) -> None:
+    def body(txn: Transaction, database: Any, chain: Chain) -> None:
+        model: dict[bytes, bytes] = {}
+        for step, key, content in steps:
+            if step == "put":
+                chain.put(key, content)
+                model[key] = content
+            elif step == "pop":
+                assert chain.pop(key) == model.pop(key, None)
+            elif step == "get":
+                assert chain.get(key) == model.get(key)
+            else:
+                expected = [(k, model[k]) for k in sorted(model) if k > key]
+                assert list(chain.items(key)) == expected
+        assert list(chain.items()) == sorted(model.items())
+
+    in_transaction(env, body)
+
+
+@pytest.mark.parametrize("lost", [b"b", b"c", b"d", b"\0"])
+def test_lost_entry_is_no_miss(env: Environment, lost: bytes) -> None:
+    def body(txn: Transaction, database: Any, chain: Chain) -> None:
+        for key in (b"b", b"c", b"d"):
+            chain.put(key, key * 2)
+        txn.delete(lost, db=database)
+        asked = b"a" if lost == b"\0" else lost
+        with pytest.raises(CorruptFile):
+            chain.get(asked)
+        with pytest.raises(CorruptFile):
+            chain.put(asked, b"")
+        with pytest.raises(CorruptFile):
+            list(chain.items())
+
+    in_transaction(env, body)
+
+
+def test_flipped_bit_in_an_entry_is_named(env: Environment) -> None:
+    def body(txn: Transaction, database: Any, chain: Chain) -> None:
+        chain.put(b"b", b"content")
+        raw = txn.get(b"b", db=database)
+        assert raw is not None
+        for bit in range(8 * len(raw)):
+            flipped = bytearray(raw)
+            flipped[bit // 8] ^= 1 << bit % 8
+            txn.put(b"b", bytes(flipped), db=database)
+            with pytest.raises(CorruptFile):
+                chain.get(b"b")
+        txn.put(b"b", b"", db=database)
+        with pytest.raises(CorruptFile, match="cut short"):
+            chain.get(b"b")
+
+    in_transaction(env, body)
