@@ -1,10 +1,13 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <thread>
 #include <vector>
 
+#include "base/random.hpp"
 #include "ledger_fixture.hpp"
 
 using namespace llmspell::ledger;
@@ -401,6 +404,61 @@ void own_process_is_alive_and_a_reused_pid_is_not() {
     CHECK(is_alive(own_process() ^ another_container));
 }
 
+// Counts may be wrong then, but nothing outside of the file is touched and no range is left: the
+// sanitizers watch.
+void flipped_bits_do_no_harm_beyond_the_counts() {
+    Directory directory;
+    llmspell::SplitMix64 random(1);
+    std::vector<char> content;
+    {
+        auto ledger = open(directory, noon, 6);
+        Ticket ticket;
+        for (std::uint64_t key = 1; key < 5; ++key) {
+            CHECK(reserve_some(slot_of(*ledger, key), ticket, 3));
+        }
+        std::ifstream file(directory.file(), std::ios::binary);
+        content.assign(std::istreambuf_iterator<char>(file), {});
+    }
+    std::vector<std::size_t> blocks;
+    for (std::size_t at = 0; at < content.size(); at += sizeof(Slot)) {
+        const auto* block = content.data() + at;
+        if (std::any_of(block, block + sizeof(Slot), [](char byte) { return byte != 0; })) {
+            blocks.push_back(at);
+        }
+    }
+    std::size_t opened = 0;
+    for (int i = 0; i < 500; ++i) {
+        std::vector<char> damaged = content;
+        for (int flips = 0; flips < 4; ++flips) {
+            // The header is one of them, and checked as a whole elsewhere.
+            const std::size_t at = blocks[1 + random() % (blocks.size() - 1)];
+            damaged[at + random() % sizeof(Slot)] ^= static_cast<char>(1 << random() % 8);
+        }
+        std::ofstream(directory.file(), std::ios::binary)
+            .write(damaged.data(), static_cast<std::streamsize>(damaged.size()));
+        std::unique_ptr<Ledger> ledger;
+        int error = 0;
+        if (Ledger::open(directory.file(), 6, always(noon), ledger, error) != Status::ok) continue;
+        ++opened;
+        for (std::uint64_t key = 1; key < 5; ++key) {
+            Handle slot;
+            if (ledger->slot({key, key}, slot, error) != Status::ok) continue;
+            Ticket ticket;
+            if (reserve_some(slot, ticket, 3)) static_cast<void>(settle(slot, ticket, keep(1)));
+            set_levels(slot, {1, 2, 3, 4});
+            for (std::size_t q = 0; q < quota_count; ++q) {
+                const auto quota = static_cast<Quota>(q);
+                charge(slot, quota, 1, ledger->at(noon_boot));
+                refund(slot, {quota, 1}, now, now);
+                const std::int64_t count = used(slot, quota, ledger->at(noon_boot));
+                CHECK(count >= 0 && count <= range_of(quota));
+            }
+        }
+        sweep(*ledger, environment('a', noon_boot + 13 * hour, noon_utc));
+    }
+    CHECK(opened == 500);
+}
+
 }  // namespace
 
 int main() {
@@ -424,5 +482,6 @@ int main() {
     step_of_the_wall_clock_opens_nothing();
     calendar_follows_the_wall_clock_in_the_end();
     own_process_is_alive_and_a_reused_pid_is_not();
+    flipped_bits_do_no_harm_beyond_the_counts();
     return check_result();
 }
