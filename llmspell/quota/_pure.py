@@ -2,7 +2,7 @@
 
 It exists as the second opinion that the tests run beside the native ledger, and for platforms
 without shared memory mappings. It knows nothing of other processes, of restarts, or of what a dead
-process held, and it is an order of magnitude slower. ``LLMSPELL_PURE=1`` chooses it.
+process held, and it is far slower. ``LLMSPELL_PURE=1`` chooses it.
 """
 
 from __future__ import annotations
