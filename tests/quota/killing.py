@@ -15,10 +15,8 @@ import mmap
 import os
 import random
 import signal
-import struct
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from llmspell.errors import QuotaExceeded, ReservationExpired
@@ -28,13 +26,17 @@ from llmspell.quota._native import Ledger
 PROCESSES = 4
 LIMIT = 100_000
 LEASE_S = 0.02
-_RECORD = struct.Struct("=QQQQQ")  # reservations, kept vectors and tokens, with the next one
+# Words of the file: reservations, kept vectors and tokens, and the same with the next settlement.
+# Each is written by one store; struct.pack_into() would clear all of them first, and a death just
+# then would lose what was settled.
+WORDS = 5
+MADE, VECTORS, TOKENS, NEXT_VECTORS, NEXT_TOKENS = range(WORDS)
+Record = memoryview
 
 
-def work(slot: Slot, record: mmap.mmap, seed: int) -> None:
+def work(slot: Slot, record: Record, seed: int) -> None:
     """Reserve and settle until killed."""
     rng = random.Random(seed)
-    vectors = tokens = 0
     for count in range(1, 1 << 62):
         more, much = rng.randrange(1, 50), rng.randrange(1, 50)
         keeps = rng.randrange(8) == 0
@@ -47,21 +49,27 @@ def work(slot: Slot, record: mmap.mmap, seed: int) -> None:
             continue
         if rng.randrange(200) == 0:
             time.sleep(LEASE_S)  # its lease passes
-        after = vectors + kept_vectors, tokens + kept_tokens
-        _RECORD.pack_into(record, 0, count, vectors, tokens, *after)
-        with suppress(ReservationExpired):
+        record[MADE] = count
+        record[NEXT_VECTORS] = record[VECTORS] + kept_vectors
+        record[NEXT_TOKENS] = record[TOKENS] + kept_tokens
+        try:
             reservation.settle(documents=0, vectors=kept_vectors, tokens=kept_tokens)
-            vectors, tokens = after
-        _RECORD.pack_into(record, 0, count, vectors, tokens, vectors, tokens)
+        except ReservationExpired:
+            record[NEXT_VECTORS], record[NEXT_TOKENS] = record[VECTORS], record[TOKENS]
+        else:
+            record[VECTORS], record[TOKENS] = record[NEXT_VECTORS], record[NEXT_TOKENS]
 
 
-def start(slot: Slot, path: Path, seed: int) -> tuple[int, mmap.mmap]:
-    path.write_bytes(bytes(_RECORD.size))
+def start(slot: Slot, path: Path, seed: int) -> tuple[int, Record]:
+    path.write_bytes(bytes(8 * WORDS))
     with path.open("r+b") as file:
-        record = mmap.mmap(file.fileno(), _RECORD.size)
+        record = memoryview(mmap.mmap(file.fileno(), 8 * WORDS)).cast("Q")
     child = os.fork()
     if child == 0:
-        work(slot, record, seed)
+        try:
+            work(slot, record, seed)
+        finally:
+            os._exit(1)
     return child, record
 
 
@@ -70,7 +78,7 @@ def run(path: Path, key: bytes, kills: int, reservations: int, seed: int) -> tup
     slot = Ledger(path).slot(key)
     slot.set_limit(Quota.VECTORS, LIMIT)
     slot.set_limit(Quota.TOKENS, LIMIT)
-    running: list[tuple[int, mmap.mmap]] = []
+    running: list[tuple[int, Record]] = []
     killed = made = 0
     sums = {(0, 0)}
     while killed < kills or made < reservations or running:
@@ -81,9 +89,9 @@ def run(path: Path, key: bytes, kills: int, reservations: int, seed: int) -> tup
         time.sleep(rng.random() * 0.02 * max(1, reservations // 2_000 // max(kills, 1)))
         child, record = running.pop(rng.randrange(len(running)))
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
         killed += 1
-        count, *kept = _RECORD.unpack_from(record, 0)
+        count, *kept = record
         made += count
         sums = {(v + dv, t + dt) for v, t in sums for dv, dt in (kept[:2], kept[2:])}
     check(path, key, sums)
