@@ -138,16 +138,17 @@ class IsolationLevel(enum.Enum):
     STRICT = "strict"
 
 
+#: Fields of :class:`QuotaLimits`, in the order in which the ledger counts them.
 QUOTA_NAMES: Final = (
     "max_documents",
     "max_vectors",
     "max_storage_mb",
     "max_dimensions",
-    "max_api_calls_per_minute",
-    "max_queries_per_second",
     "max_embeddings_per_day",
     "max_tokens_per_day",
     "max_cost_per_month",
+    "max_api_calls_per_minute",
+    "max_queries_per_second",
 )
 _DAILY: Final = ("max_embeddings_per_day", "max_tokens_per_day")
 MAX_LIMIT: Final = 1 << 40

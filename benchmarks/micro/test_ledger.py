@@ -68,9 +68,25 @@ def test_charge_pure_twin(benchmark: BenchmarkFixture, tmp_path: Path, quota: Qu
     assert slot.read(quota)[1] == LIMIT
 
 
+def test_charge_call_and_query_native(benchmark: BenchmarkFixture, slot: Slot) -> None:
+    charge, pairs = slot.charge_all, ((int(Quota.API_CALLS), 1), (int(Quota.QUERIES), 1))
+
+    def run() -> None:
+        for _ in range(CALLS):
+            charge(*pairs)
+
+    benchmark(run)
+    assert slot.read(Quota.QUERIES)[1] == LIMIT
+
+
 def test_reserve_and_settle_native(benchmark: BenchmarkFixture, slot: Slot) -> None:
     benchmark(repeat(lambda: slot.reserve(documents=1, vectors=10, storage=4096).settle()))
     assert slot.read(Quota.VECTORS)[0] > 0
+
+
+def test_reserve_and_settle_tokens_native(benchmark: BenchmarkFixture, slot: Slot) -> None:
+    benchmark(repeat(lambda: slot.reserve(tokens=1_000, cost=250).settle(tokens=400, cost=100)))
+    assert slot.read(Quota.TOKENS)[0] > 0
 
 
 # A moving window remembers each hit that it admits, so its limit is one that memory holds: most

@@ -154,7 +154,7 @@ std::size_t Ledger::sweep_locked(const Environment& environment, bool walk) noex
         std::uint64_t life = 0;
         const std::uint64_t owner = hold.owner.load(std::memory_order_acquire);
         Due due = due_at(hold, environment.boot_ns, life);
-        if (due == Due::yes && !seize(hold, life)) due = Due::no;
+        if (due == Due::yes && !seize(hold, life, own_process())) due = Due::no;
         if (due == Due::if_owner_is_dead) {
             if (owner != last_owner) last_alive = is_alive(last_owner = owner);
             // Looked at again: it may have changed hands before its owner died, and not since.

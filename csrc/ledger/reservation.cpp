@@ -258,8 +258,12 @@ Due due_at(const Hold& hold, std::uint64_t boot_ns, std::uint64_t& life) noexcep
     return phase_of(life) == Phase::open && over ? Due::yes : Due::if_owner_is_dead;
 }
 
-bool seize(Hold& hold, std::uint64_t life) noexcept {
-    return phase_of(life) == Phase::reclaimed || take(hold, life, Phase::reclaimed);
+bool seize(Hold& hold, std::uint64_t life, std::uint64_t sweeper) noexcept {
+    if (phase_of(life) != Phase::reclaimed && !take(hold, life, Phase::reclaimed)) return false;
+    step();
+    // Whoever frees a hold must be its owner: a free one that somebody living has is being taken.
+    hold.owner.store(sweeper, std::memory_order_release);
+    return true;
 }
 
 void give_back(const Handle* handle, Hold* holds, std::size_t hold) noexcept {

@@ -58,7 +58,7 @@ enum class Due { no, yes, if_owner_is_dead };
 Due due_at(const Hold& hold, std::uint64_t boot_ns, std::uint64_t& life) noexcept;
 
 // Takes a hold that is due from its living owner; false if that one was faster.
-bool seize(Hold& hold, std::uint64_t life) noexcept;
+bool seize(Hold& hold, std::uint64_t life, std::uint64_t sweeper) noexcept;
 
 // Finishes what the owner of a seized hold had decided, or gives all of it back, and frees it.
 // `handle` is of the slot that the hold names, or null where that has changed hands. One caller at

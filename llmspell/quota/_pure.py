@@ -2,7 +2,7 @@
 
 It exists as the second opinion that the tests run beside the native ledger, and for platforms
 without shared memory mappings. It knows nothing of other processes, of restarts, or of what a dead
-process held, and it is an order of magnitude slower. ``LLMSPELL_PURE=1`` chooses it.
+process held, and it is far slower. ``LLMSPELL_PURE=1`` chooses it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from collections.abc import Sequence
 
 from llmspell.config import QuotaLimits
 from llmspell.errors import ClosedError, InputError, QuotaExceeded, StorageFull
-from llmspell.quota._pure_counters import HELD, LEVELS, Counters, Crossing, Held, Receipt
+from llmspell.quota._pure_counters import (
+    HELD,
+    LEVELS,
+    MAX_AMOUNT,
+    Counters,
+    Crossing,
+    Held,
+    Receipt,
+)
 from llmspell.quota._pure_reservation import (
     LEASE_S,
     Reservation,
@@ -117,8 +125,11 @@ class Slot:
 
     def charge_all(self, *pairs: tuple[int, int]) -> None:
         """Charge all ``(quota, amount)`` pairs, or none of them."""
-        items = [(to_quota(quota), to_amount(amount)) for quota, amount in pairs]
-        self._charge_all(items, now_ns())
+        sums: dict[Quota, int] = {}
+        for quota, amount in pairs:
+            due = to_quota(quota)
+            sums[due] = min(sums.get(due, 0) + to_amount(amount), MAX_AMOUNT)
+        self._charge_all(list(sums.items()), now_ns())
 
     def _charge_all(
         self, items: Sequence[tuple[Quota, int]], boot_ns: int, held: Held | None = None
@@ -160,9 +171,11 @@ class Slot:
 
     def _tell(self, crossings: Sequence[Crossing]) -> None:
         """Call ``on_crossing`` outside of the lock, once for each crossing."""
-        for quota, percent, used, limit in crossings if self.on_crossing is not None else ():
+        if (told := self.on_crossing) is None:
+            return
+        for quota, percent, used, limit in crossings:
             try:
-                self.on_crossing(quota.limit_name, percent, used, limit)
+                told(quota.limit_name, percent, used, limit)
             except Exception:
                 logger.exception("on_crossing of %s at %d %%", quota.limit_name, percent)
 

@@ -33,8 +33,9 @@ def now_ns() -> int:
 class Reservation:
     """Amounts charged to a slot but not yet settled. Use it from one thread at a time."""
 
+    _open = False
+
     def __init__(self, slot: Slot, items: Sequence[tuple[Quota, int]], lease_ns: int) -> None:
-        self._open = False
         self.slot = slot
         self._items = items
         self._owner = os.getpid()

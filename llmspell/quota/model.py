@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import NamedTuple, Self
 
-from llmspell.config import QuotaLimits
+from llmspell.config import QUOTA_NAMES, QuotaLimits
 
 __all__ = ["OnCrossing", "Quota", "QuotaUsage", "Usage", "limits_in_units"]
 
@@ -38,20 +38,9 @@ class Quota(enum.IntEnum):
     @property
     def limit_name(self) -> str:
         """Field of :class:`llmspell.QuotaLimits` that limits it, as errors name it."""
-        return _LIMIT_NAMES[self]
+        return QUOTA_NAMES[self]
 
 
-_LIMIT_NAMES = (
-    "max_documents",
-    "max_vectors",
-    "max_storage_mb",
-    "max_dimensions",
-    "max_embeddings_per_day",
-    "max_tokens_per_day",
-    "max_cost_per_month",
-    "max_api_calls_per_minute",
-    "max_queries_per_second",
-)
 _UNITS = {Quota.STORAGE: BYTES_PER_MIB, Quota.COST: MILLIONTHS}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 from llmspell.config import FieldType
 from llmspell.errors import InputError, InvalidId, MetadataError, ShapeError
@@ -20,7 +21,10 @@ from llmspell.tenancy.model import SplitDocument
 from llmspell.tenancy.ports import Embed
 from llmspell.tenancy.residence import Residence
 
-__all__ = ["Target"]
+__all__ = ["EMBED_LEASE_S", "Target"]
+
+#: A model may take minutes over a batch. What a dead process was embedding is given back at once.
+EMBED_LEASE_S: Final = 3_600.0
 
 
 class Target:
@@ -48,7 +52,7 @@ class Target:
         slot = self._residence.slot
         # Looked at, and not held while embedding: that takes seconds, in which others may write.
         slot.reserve(**_growth(room, puts, documents)).cancel()
-        with slot.reserve(embeddings=len(puts)):
+        with slot.reserve(embeddings=len(puts), lease=EMBED_LEASE_S):
             vectors = None
             if puts:
                 vectors = as_vectors(embed([chunk.text for one in batch for chunk in one.chunks]))

@@ -28,7 +28,7 @@ from llmspell.tenancy.inputs import (
 from llmspell.tenancy.model import IngestReport, Metadata, Progress, Record, RecordId
 from llmspell.tenancy.ports import IngestSource
 from llmspell.tenancy.residence import Residence
-from llmspell.tenancy.target import Target
+from llmspell.tenancy.target import EMBED_LEASE_S, Target
 
 __all__ = ["Tenant"]
 
@@ -422,7 +422,7 @@ class Tenant:
         for position, text in enumerate(texts):
             if not text.strip():
                 raise InputError(f"query {position} is blank; give a text to search with")
-        with self._residence.slot.reserve(embeddings=len(texts)):
+        with self._residence.slot.reserve(embeddings=len(texts), lease=EMBED_LEASE_S):
             started = now_ns()
             vectors = as_vectors(self._residence.texts().embed_query(texts))
             self._instruments.stages.embed.record_since(started)

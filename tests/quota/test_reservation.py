@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from llmspell.config import QuotaLimits
-from llmspell.errors import ClosedError, InputError, QuotaExceeded
+from llmspell.errors import ClosedError, InputError, QuotaExceeded, ReservationExpired
 from llmspell.quota import Quota, Slot, _pure
 
 from .conftest import KEY, MakeLedger
@@ -25,16 +26,20 @@ def test_exception_gives_everything_back(slot: Slot) -> None:
     before = slot.usage()
     with (
         pytest.raises(RuntimeError),
-        slot.reserve(documents=1, vectors=10, storage=5, embeddings=10, api_calls=3),
+        slot.reserve(documents=1, vectors=10, storage=5, embeddings=10, tokens=9, api_calls=3),
     ):
         raise RuntimeError("the write failed")
     assert slot.usage() == before
 
 
 def test_settle_gives_back_what_was_not_used(slot: Slot) -> None:
-    with slot.reserve(documents=3, vectors=10, storage=100) as reservation:
-        reservation.settle(vectors=4, storage=0)
+    with slot.reserve(
+        documents=3, vectors=10, storage=100, dimensions=8, embeddings=5, tokens=900, cost=7_000
+    ) as reservation:
+        reservation.settle(vectors=4, storage=0, tokens=250, cost=6_999)
     usage = slot.usage()
+    assert (usage.embeddings.used, usage.tokens.used, usage.cost.used) == (5, 250, 6_999)
+    assert usage.dimensions.used == 8
     assert (usage.documents.used, usage.vectors.used, usage.storage.used) == (3, 4, 0)
 
 
@@ -78,11 +83,13 @@ def test_forgotten_reservation_is_given_back(slot: Slot) -> None:
     assert slot.read(Quota.VECTORS)[0] == 0
 
 
-def test_any_number_of_reservations_without_levels_may_be_open(slot: Slot) -> None:
+def test_many_reservations_may_be_open(slot: Slot) -> None:
     slot.set_limit(Quota.EMBEDDINGS, 40)
     reservations = [slot.reserve(embeddings=1) for _ in range(40)]
     with pytest.raises(QuotaExceeded):
         slot.reserve(embeddings=1)
+    rates = [slot.reserve(api_calls=1, queries=1) for _ in range(5_000)]
+    assert len(rates) == 5_000  # more than the pool has holds: these take none
     slot.reserve(vectors=1).settle()
     for reservation in reservations[:30]:
         reservation.cancel()
@@ -163,5 +170,83 @@ def test_a_collection_inside_the_lock_of_the_twin_does_not_wait_for_it(tmp_path:
 
 
 def test_reservations_are_made_by_slots_alone(slot: Slot) -> None:
-    with pytest.raises((InputError, ValueError)):
-        type(slot.reserve())(slot)  # type: ignore[call-arg]
+    with pytest.raises((InputError, TypeError)):
+        type(slot.reserve())()  # type: ignore[call-arg]
+
+
+def test_a_passed_lease_is_given_back_by_a_sweep_and_its_owner_finds_out(
+    make_ledger: MakeLedger,
+) -> None:
+    ledger = make_ledger()
+    slot = ledger.slot(KEY)
+    reservation = slot.reserve(vectors=5, tokens=5, lease=0.001)
+    other = slot.reserve(vectors=1)
+    time.sleep(0.01)
+    assert ledger.sweep() == 1
+    assert slot.usage().vectors.used == 1
+    assert slot.usage().tokens.used == 0
+    with pytest.raises(ReservationExpired, match="renew"):
+        reservation.settle()
+    reservation.cancel()
+    with pytest.raises(ClosedError):
+        reservation.settle()
+    other.settle()
+    assert slot.usage().vectors.used == 1
+
+
+def test_an_expired_reservation_fails_its_block(make_ledger: MakeLedger) -> None:
+    ledger = make_ledger()
+    slot = ledger.slot(KEY)
+    with pytest.raises(ReservationExpired), slot.reserve(tokens=5, lease=0.001):
+        time.sleep(0.01)
+        ledger.sweep()
+    assert slot.usage().tokens.used == 0
+
+
+def test_a_lease_that_has_passed_holds_until_somebody_sweeps(slot: Slot) -> None:
+    reservation = slot.reserve(vectors=5, lease=0.001)
+    time.sleep(0.01)
+    reservation.settle(vectors=4)
+    assert slot.read(Quota.VECTORS)[0] == 4
+
+
+def test_a_renewed_lease_holds(make_ledger: MakeLedger) -> None:
+    ledger = make_ledger()
+    slot = ledger.slot(KEY)
+    reservation = slot.reserve(vectors=5, lease=0.001)
+    reservation.renew(3_600)
+    time.sleep(0.01)
+    assert ledger.sweep() == 0
+    reservation.renew(0.001)
+    time.sleep(0.01)
+    assert ledger.sweep() == 1
+    with pytest.raises(ReservationExpired):
+        reservation.renew()
+
+
+@pytest.mark.parametrize("quota", [Quota.VECTORS, Quota.TOKENS])
+def test_a_refusal_first_takes_back_leases_that_have_passed(slot: Slot, quota: Quota) -> None:
+    slot.set_limit(quota, 10)
+    amount = {"vectors" if quota is Quota.VECTORS else "tokens": 10}
+    for use in (
+        lambda: slot.charge(quota, 10),
+        lambda: slot.charge_all((quota, 10), (Quota.DOCUMENTS, 1)),
+        lambda: slot.reserve(**amount).settle(),
+    ):
+        held = slot.reserve(**amount, lease=0.001)
+        time.sleep(0.15)  # a process sweeps for this once in 100 ms at most
+        use()
+        with pytest.raises(ReservationExpired):
+            held.settle()
+        slot.refund(quota, 10)
+
+
+@pytest.mark.parametrize("lease", [0, -1, 86_401, float("nan"), float("inf")])
+def test_a_lease_is_up_to_a_day(slot: Slot, lease: float) -> None:
+    with pytest.raises(InputError, match="lease"):
+        slot.reserve(vectors=1, lease=lease)
+    reservation = slot.reserve(vectors=1, lease=86_400)
+    with pytest.raises(InputError, match="lease"):
+        reservation.renew(lease)
+    reservation.settle()
+    assert slot.read(Quota.VECTORS)[0] == 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -14,7 +15,10 @@ from .conftest import KEY, MakeLedger
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
-LEVELS = [Quota.DOCUMENTS, Quota.VECTORS, Quota.STORAGE]
+LEVELS = [Quota.DOCUMENTS, Quota.VECTORS, Quota.STORAGE, Quota.DIMENSIONS]
+WINDOWS = [Quota.EMBEDDINGS, Quota.TOKENS, Quota.COST]
+RATES = [Quota.API_CALLS, Quota.QUERIES]
+RANGES = [*((level, 48) for level in LEVELS), (Quota.TOKENS, 36), (Quota.COST, 40)]
 
 
 def days_ahead(slot: Slot, now: int) -> Iterator[int]:
@@ -82,7 +86,7 @@ def test_amount_outside_63_bits_is_an_input_error(slot: Slot, quota: Quota, amou
     assert slot.read(quota)[0] == 0
 
 
-@pytest.mark.parametrize("quota", [-1, 5])
+@pytest.mark.parametrize("quota", [-1, 9])
 def test_unknown_quota_is_an_input_error(slot: Slot, quota: int) -> None:
     with pytest.raises(InputError, match="quota"):
         slot.charge(quota)
@@ -90,7 +94,7 @@ def test_unknown_quota_is_an_input_error(slot: Slot, quota: int) -> None:
         slot.read(quota)
 
 
-@pytest.mark.parametrize("quota", [Quota.DOCUMENTS, Quota.VECTORS, Quota.STORAGE, Quota.EMBEDDINGS])
+@pytest.mark.parametrize("quota", [*LEVELS, *WINDOWS])
 def test_refund_never_goes_below_zero(slot: Slot, quota: Quota) -> None:
     slot.charge(quota, 5)
     slot.refund(quota, 2)
@@ -106,6 +110,21 @@ def test_refund_of_calls_frees_the_burst(slot: Slot) -> None:
     slot.charge(Quota.API_CALLS)
     with pytest.raises(QuotaExceeded):
         slot.charge(Quota.API_CALLS)
+
+
+def test_cost_starts_again_each_month(slot: Slot, now: int) -> None:
+    slot.set_limit(Quota.COST, 10)
+    slot.charge_at(Quota.COST, 10, now)
+    with pytest.raises(QuotaExceeded) as refused:
+        slot.charge_at(Quota.COST, 1, now)
+    wait = refused.value.retry_after
+    assert wait is not None and 0 < wait <= 31 * 86_400
+    end = now + int(wait * 1e9)
+    with pytest.raises(QuotaExceeded):
+        slot.charge_at(Quota.COST, 1, end - SECOND)
+    slot.charge_at(Quota.COST, 10, end + SECOND)
+    until = datetime.now(UTC) + timedelta(seconds=wait)
+    assert abs((until.replace(day=1, hour=0, minute=0, second=0) - until).total_seconds()) < 60
 
 
 def test_embeddings_start_again_each_day(slot: Slot, now: int) -> None:
@@ -132,12 +151,21 @@ def test_midnight_is_utc(slot: Slot, now: int) -> None:
 
 
 def test_time_that_steps_back_opens_nothing(slot: Slot, now: int) -> None:
-    for quota in (Quota.EMBEDDINGS, Quota.API_CALLS):
+    for quota in (Quota.EMBEDDINGS, Quota.TOKENS, Quota.API_CALLS):
         slot.set_limit(quota, 10)
         slot.charge_at(quota, 10, now + DAY)
         for step in (0, DAY // 2, DAY - SECOND):
             with pytest.raises(QuotaExceeded):
                 slot.charge_at(quota, 1, now + step)
+
+
+def test_queries_flow_back_within_a_second(slot: Slot, now: int) -> None:
+    slot.set_limit(Quota.QUERIES, 10)
+    slot.charge_at(Quota.QUERIES, 10, now)
+    with pytest.raises(QuotaExceeded) as refused:
+        slot.charge_at(Quota.QUERIES, 1, now)
+    assert refused.value.retry_after == 0.1
+    slot.charge_at(Quota.QUERIES, 10, now + SECOND)
 
 
 def test_calls_flow_back_one_by_one_within_a_minute(slot: Slot, now: int) -> None:
@@ -167,25 +195,61 @@ def test_unlimited_quotas_admit_everything_and_count(slot: Slot) -> None:
     slot.set_limits(QuotaLimits.unlimited())
     for quota in Quota:
         slot.charge(quota, 10**9)
-        assert slot.read(quota) == (0 if quota is Quota.API_CALLS else 10**9, None)
+        assert slot.read(quota) == (0 if quota in RATES else 10**9, None)
 
 
 def test_limits_are_taken_in_their_own_units(slot: Slot) -> None:
-    slot.set_limits(QuotaLimits(max_documents=1, max_vectors=2, max_storage_mb=3))
+    slot.set_limits(
+        QuotaLimits(max_documents=1, max_vectors=2, max_storage_mb=3, max_cost_per_month=0.1)
+    )
     usage = slot.usage()
     assert usage.documents == QuotaUsage(0, 1)
     assert usage.vectors == QuotaUsage(0, 2)
     assert usage.storage == QuotaUsage(0, 3 * 1024 * 1024)
     assert usage.embeddings == QuotaUsage(0, 50_000)
     assert usage.api_calls == QuotaUsage(0, 100)
+    assert usage.cost == QuotaUsage(0, 100_000)
+    assert usage.dimensions == usage.tokens == usage.queries == QuotaUsage(0, None)
     assert usage.of(Quota.STORAGE).remaining == 3 * 1024 * 1024
 
 
-def test_level_counts_up_to_256_tib_under_the_largest_limit(slot: Slot) -> None:
-    slot.set_limits(QuotaLimits(max_storage_mb=1 << 40))
-    slot.charge(Quota.STORAGE, (1 << 48) - 1)
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize(("quota", "bits"), RANGES)
+def test_nothing_is_counted_beyond_its_range(
+    slot: Slot, quota: Quota, bits: int, soft: bool
+) -> None:
+    slot.set_limit(quota, 1 if soft else None, soft=soft)
+    slot.charge(quota, (1 << bits) - 1)
+    with pytest.raises(QuotaExceeded) as refused:
+        slot.charge(quota, 1)
+    assert refused.value.limit == refused.value.used == (1 << bits) - 1
+    assert slot.read(quota)[0] == (1 << bits) - 1
+
+
+@pytest.mark.parametrize("quota", Quota)
+def test_a_soft_quota_counts_and_refuses_nothing(slot: Slot, quota: Quota, now: int) -> None:
+    slot.set_limit(quota, 10, soft=True)
+    for _ in range(5):
+        slot.charge_at(quota, 8, now)
+    assert slot.read_at(quota, now) == (10 if quota in RATES else 40, 10)
+    slot.set_limit(quota, 10)
     with pytest.raises(QuotaExceeded):
-        slot.charge(Quota.STORAGE, 1)
+        slot.charge_at(quota, 1, now)
+    if quota in RATES:  # one burst is owed, not five
+        slot.charge_at(quota, 10, now + 60 * SECOND)
+
+
+def test_soft_limits_come_from_the_settings(slot: Slot) -> None:
+    limits = QuotaLimits(
+        max_tokens_per_day=5, max_vectors=5, soft=frozenset({"max_tokens_per_day"})
+    )
+    slot.set_limits(limits)
+    slot.charge(Quota.TOKENS, 6)
+    with pytest.raises(QuotaExceeded):
+        slot.charge(Quota.VECTORS, 6)
+    slot.set_limits(QuotaLimits(max_tokens_per_day=5))
+    with pytest.raises(QuotaExceeded):
+        slot.charge(Quota.TOKENS)
 
 
 def test_lowered_limit_keeps_use_and_admits_nothing_more(slot: Slot) -> None:
@@ -209,6 +273,43 @@ def test_several_quotas_are_charged_together_or_not_at_all(slot: Slot) -> None:
     slot.charge_all((Quota.API_CALLS, 1), (Quota.VECTORS, 10))
     assert slot.usage().vectors.used == 10
     assert slot.usage().api_calls.used == 1
+
+
+def test_a_quota_given_twice_is_charged_the_sum(slot: Slot) -> None:
+    slot.set_limit(Quota.VECTORS, 5)
+    slot.set_limit(Quota.API_CALLS, 5)
+    with pytest.raises(QuotaExceeded) as refused:
+        slot.charge_all((Quota.API_CALLS, 2), (Quota.VECTORS, 3), (Quota.VECTORS, 3))
+    assert refused.value.requested == 6
+    slot.charge_all((Quota.API_CALLS, 2), (Quota.VECTORS, 2), (Quota.API_CALLS, 3))
+    assert slot.usage().vectors.used == 2
+    with pytest.raises(QuotaExceeded):
+        slot.charge(Quota.API_CALLS)
+
+
+def test_levels_are_known_once_set_together(make_ledger: MakeLedger) -> None:
+    ledger = make_ledger()
+    slot = ledger.slot(KEY)
+    slot.set_level(Quota.VECTORS, 1)
+    assert not slot.levels_known
+    slot.set_levels(1, 2, 3, 384)
+    assert slot.levels_known and ledger.slot(KEY).levels_known
+    assert [slot.read(level)[0] for level in LEVELS] == [1, 2, 3, 384]
+    ledger.release(KEY)
+    assert not ledger.slot(KEY).levels_known
+
+
+def test_head_of_the_log_is_published_upwards_only(make_ledger: MakeLedger) -> None:
+    ledger = make_ledger()
+    slot, reader = ledger.slot(KEY), ledger.slot(KEY)
+    assert reader.log_head == 0
+    slot.publish(7)
+    slot.publish(5)
+    assert reader.log_head == 7
+    slot.set_log_head(3)
+    assert reader.log_head == 3
+    ledger.release(KEY)
+    assert ledger.slot(KEY).log_head == 0
 
 
 def test_level_is_set_from_outside(slot: Slot) -> None:

@@ -1,0 +1,192 @@
+// Death between any two stores of a reservation, and of a sweep that gives it back.
+//
+// Built with the ledger's own sources, in which step() is what stands here.
+#include <signal.h>
+
+#include "ledger/steps.hpp"
+#include "ledger_fixture.hpp"
+
+namespace {
+
+int steps_left = -1;  // no end
+void (*at_each_step)() = nullptr;
+
+}  // namespace
+
+void llmspell::ledger::step() noexcept {
+    if (at_each_step != nullptr) at_each_step();
+    if (steps_left == 0) raise(SIGKILL);
+    if (steps_left > 0) --steps_left;
+}
+
+using namespace llmspell::ledger;
+
+namespace {
+
+enum class End { finished, died };
+
+// Runs `work` in a child that dies at its `steps`-th step.
+template <typename Work>
+End run(int steps, Work work) {
+    const pid_t child = fork();
+    if (child == 0) {
+        steps_left = steps;
+        work();
+        _exit(0);
+    }
+    int code = 0;
+    CHECK(waitpid(child, &code, 0) == child);
+    CHECK(WIFSIGNALED(code) || WEXITSTATUS(code) == 0);
+    return WIFSIGNALED(code) ? End::died : End::finished;
+}
+
+// Changes the words that are being reserved, so that tags are replaced and must have been noted.
+Handle shared;
+void disturb() {
+    for (const Quota quota : {Quota::documents, Quota::vectors, Quota::tokens}) {
+        if (charge(shared, quota, 1, now)) refund(shared, {quota, 1}, now, now);
+    }
+}
+
+void reserve_and_settle(const Handle& slot, std::int64_t reserved, std::int64_t kept) {
+    Ticket ticket;
+    if (!reserve_some(slot, ticket, reserved)) _exit(1);
+    if (!settle(slot, ticket, keep(kept))) _exit(2);
+}
+
+bool nothing_but(const Handle& slot, std::int64_t amount) {
+    return used(slot, Quota::documents, now) == 0 && used(slot, Quota::vectors, now) == amount &&
+           used(slot, Quota::tokens, now) == amount && holds_in_use(slot) == 0;
+}
+
+// All of it or none of it: the decision is one store.
+void a_death_at_any_step_keeps_all_that_was_settled_or_nothing() {
+    for (void (*const disturbing)() : {static_cast<void (*)()>(nullptr), &disturb}) {
+        Directory directory;
+        const Environment here = system_environment();
+        auto ledger = open(directory, here);
+        shared = slot_of(*ledger);
+        std::int64_t before = 0;
+        bool has_settled = false;
+        for (int steps = 0;; ++steps) {
+            const End end = run(steps, [&] {
+                at_each_step = disturbing;
+                reserve_and_settle(shared, 10, 4);
+            });
+            sweep(*ledger, here);
+            const bool settled = nothing_but(shared, before + 4);
+            CHECK(settled || nothing_but(shared, before));
+            CHECK(settled || !has_settled);  // once decided, it stays so at all later steps
+            has_settled = settled;
+            before += settled ? 4 : 0;
+            if (end == End::finished) break;
+            CHECK(steps < 1000);
+        }
+        CHECK(has_settled);
+    }
+}
+
+void a_refused_reservation_that_dies_at_any_step_leaves_nothing() {
+    Directory directory;
+    const Environment here = system_environment();
+    auto ledger = open(directory, here);
+    shared = slot_of(*ledger);
+    set_limit(shared, Quota::tokens, 5);
+    for (int steps = 0;; ++steps) {
+        const End end = run(steps, [&] {
+            at_each_step = disturb;
+            Ticket ticket;
+            if (reserve_some(shared, ticket, 6)) _exit(1);
+        });
+        sweep(*ledger, here);
+        CHECK(nothing_but(shared, 0));
+        if (end == End::finished) break;
+    }
+}
+
+// A sweep of a dead owner's hold, or of a lease that has passed, dies itself; the next goes on.
+void a_sweep_that_dies_at_any_step_is_finished_by_the_next() {
+    const Environment here = system_environment();
+    for (const bool has_passed : {false, true}) {
+        for (int owner_steps = 0;; ++owner_steps) {
+            End owner = End::died;
+            for (int sweep_steps = 0;; ++sweep_steps) {
+                Directory directory;
+                auto ledger = open(directory, here);
+                shared = slot_of(*ledger);
+                Ticket ticket;
+                if (has_passed) {
+                    CHECK(reserve_some(shared, ticket, 10, now, 0));
+                } else {
+                    owner = run(owner_steps, [&] { reserve_and_settle(shared, 10, 4); });
+                }
+                const End swept = run(sweep_steps, [&] {
+                    at_each_step = disturb;
+                    sweep(*ledger, here);
+                });
+                sweep(*ledger, here);
+                CHECK(nothing_but(shared, 0) || (!has_passed && nothing_but(shared, 4)));
+                if (has_passed) CHECK(!settle(shared, ticket, keep(10)));
+                if (swept == End::finished) break;
+            }
+            if (has_passed || owner == End::finished) break;
+        }
+    }
+}
+
+void a_renewal_that_dies_at_any_step_leaves_nothing() {
+    const Environment here = system_environment();
+    for (int steps = 0;; ++steps) {
+        Directory directory;
+        auto ledger = open(directory, here);
+        shared = slot_of(*ledger);
+        const End end = run(steps, [&] {
+            Ticket ticket;
+            if (!reserve_some(shared, ticket, 10) || !renew(shared, ticket, never)) _exit(1);
+        });
+        sweep(*ledger, here);
+        CHECK(nothing_but(shared, 0));
+        if (end == End::finished) break;
+    }
+}
+
+// An old tag like the new one is in the word when the process dies just before its change: the
+// change has not been made, whatever the word says.
+void an_old_tag_in_the_word_does_not_vouch_for_a_new_change() {
+    Directory directory;
+    const Environment here = system_environment();
+    auto ledger = open(directory, here);
+    const Handle other = slot_of(*ledger, 1);
+    shared = slot_of(*ledger, 2);
+    bool died = true;
+    for (int steps = 0; died; ++steps) {
+        for (int uses = 0; uses < 16; ++uses) {
+            // One child, so that all of it is by one hold: its tag stays in the word of `shared`
+            // while it is used elsewhere until its version reads the same again.
+            died = run(-1, [&] {
+                       reserve_and_settle(shared, 10, 10);
+                       for (int i = 0; i < uses; ++i) reserve_and_settle(other, 1, i % 2);
+                       steps_left = steps;
+                       reserve_and_settle(shared, 10, 10);
+                   }) == End::died;
+            sweep(*ledger, here);
+            const std::int64_t vectors = used(shared, Quota::vectors, now);
+            CHECK(vectors == 10 || vectors == 20);
+            CHECK(used(shared, Quota::tokens, now) == vectors);
+            CHECK(holds_in_use(shared) == 0);
+            refund(shared, {Quota::vectors, vectors}, now, now);
+            refund(shared, {Quota::tokens, vectors}, now, now);
+        }
+    }
+}
+
+}  // namespace
+
+int main() {
+    a_death_at_any_step_keeps_all_that_was_settled_or_nothing();
+    a_refused_reservation_that_dies_at_any_step_leaves_nothing();
+    a_sweep_that_dies_at_any_step_is_finished_by_the_next();
+    a_renewal_that_dies_at_any_step_leaves_nothing();
+    an_old_tag_in_the_word_does_not_vouch_for_a_new_change();
+    return check_result();
+}

@@ -1,0 +1,99 @@
+"""Who is told that use has come to 80 % or 100 % of a limit, and how often."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from llmspell.errors import QuotaExceeded
+from llmspell.quota import Quota
+
+from .conftest import KEY, MakeLedger
+
+Told = list[tuple[str, int, int, int]]
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("quota", Quota)
+def test_each_threshold_is_told_of_once(
+    make_ledger: MakeLedger, quota: Quota, soft: bool, now: int
+) -> None:
+    told: Told = []
+    slot = make_ledger().slot(KEY, lambda *crossing: told.append(crossing))
+    slot.set_limit(quota, 11, soft=soft)
+    name = quota.limit_name
+    for amount, expected in (
+        (8, []),  # 80 % of 11 is 8.8
+        (1, [(name, 80, 9, 11)]),
+        (1, [(name, 80, 9, 11)]),
+        (1, [(name, 80, 9, 11), (name, 100, 11, 11)]),
+    ):
+        slot.charge_at(quota, amount, now)
+        assert told == expected
+
+
+def test_one_charge_may_cross_both(make_ledger: MakeLedger) -> None:
+    told: Told = []
+    slot = make_ledger().slot(KEY, lambda *crossing: told.append(crossing))
+    slot.set_limit(Quota.VECTORS, 10)
+    slot.reserve(vectors=10).cancel()
+    assert told == [("max_vectors", 80, 10, 10), ("max_vectors", 100, 10, 10)]
+    slot.charge_all((Quota.VECTORS, 9), (Quota.DOCUMENTS, 1))
+    assert told[2:] == [("max_vectors", 80, 9, 10)]
+
+
+def test_a_refused_operation_tells_nothing(make_ledger: MakeLedger) -> None:
+    told: Told = []
+    slot = make_ledger().slot(KEY, lambda *crossing: told.append(crossing))
+    slot.set_limit(Quota.VECTORS, 10)
+    slot.set_limit(Quota.STORAGE, 10)
+    with pytest.raises(QuotaExceeded):
+        slot.charge(Quota.VECTORS, 11)
+    with pytest.raises(QuotaExceeded):
+        slot.charge_all((Quota.VECTORS, 9), (Quota.STORAGE, 11))
+    with pytest.raises(QuotaExceeded):
+        slot.reserve(vectors=9, storage=11)
+    assert told == []
+
+
+def test_what_a_callback_raises_is_logged_and_the_charge_stands(
+    make_ledger: MakeLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the pager is down")
+
+    slot = make_ledger().slot(KEY, fail)
+    slot.set_limit(Quota.VECTORS, 10)
+    with caplog.at_level(logging.ERROR, "llmspell.quota"):
+        slot.charge(Quota.VECTORS, 10)
+    assert "the pager is down" in caplog.text
+    assert slot.read(Quota.VECTORS) == (10, 10)
+
+
+def test_a_callback_may_use_the_slot(make_ledger: MakeLedger) -> None:
+    seen: list[int] = []
+    slot = make_ledger().slot(KEY, lambda *_: seen.append(slot.read(Quota.VECTORS)[0]))
+    slot.set_limit(Quota.VECTORS, 10)
+    slot.charge(Quota.VECTORS, 8)
+    assert seen == [8]
+
+
+def test_one_of_many_threads_is_told(make_ledger: MakeLedger) -> None:
+    ledger = make_ledger()
+    told: Told = []
+
+    def charge() -> None:
+        slot = ledger.slot(KEY, lambda *crossing: told.append(crossing))
+        for _ in range(1_000):
+            slot.charge(Quota.TOKENS)
+
+    ledger.slot(KEY).set_limit(Quota.TOKENS, 4_000)
+    threads = [threading.Thread(target=charge) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    name = "max_tokens_per_day"
+    assert told == [(name, 80, 3_200, 4_000), (name, 100, 4_000, 4_000)]
