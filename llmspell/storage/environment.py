@@ -125,10 +125,14 @@ class Environment:
                 names = list(databases)
                 env = _open(path, names, map_size=map_size)
                 try:
+                    _complete(path / "data.mdb", env)
                     self.databases = {name: env.open_db(name, create=False) for name in names}
                 except lmdb.NotFoundError as error:
                     env.close()
                     raise CorruptFile(f"{path}: a database is missing: {error}") from error
+                except BaseException:
+                    env.close()
+                    raise
             self._env: lmdb.Environment = env
             _OPEN[self._key] = self
 
@@ -280,6 +284,22 @@ def _open(
     )
     env.reader_check()
     return env
+
+
+def _complete(path: Path, env: lmdb.Environment) -> None:
+    """Let the file reach to the last page that LMDB counts: what is mapped behind its end kills.
+
+    Free pages at the end may never have been written; so many zeros do for them. Of a file that was
+    cut off they are pages that LMDB refuses.
+    """
+    end = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    size = path.stat().st_size
+    if end > env.info()["map_size"]:
+        raise CorruptFile(f"{path}: it counts {end} bytes, more than its map has")
+    if size < end:
+        with path.open("r+b") as file:
+            # This never makes it shorter, whatever another process adds meanwhile.
+            os.posix_fallocate(file.fileno(), size, end - size)
 
 
 def _abandon_all() -> None:
