@@ -46,9 +46,11 @@ class AsyncDatabase:
         tenant = await self._workers.run(self._database.tenant, tenant_id)
         return AsyncTenant(tenant, self._workers)
 
-    async def tenants(self) -> list[TenantInfo]:
+    async def tenants(
+        self, *, after: str | None = None, limit: int | None = None
+    ) -> list[TenantInfo]:
         """As :meth:`Database.tenants`."""
-        return await self._workers.run(self._database.tenants)
+        return await self._workers.run(self._database.tenants, after=after, limit=limit)
 
     async def drop_tenant(self, tenant_id: str) -> None:
         """As :meth:`Database.drop_tenant`."""

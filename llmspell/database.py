@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from llmspell.aio import AsyncDatabase
 from llmspell.config import TenantConfig
-from llmspell.errors import ClosedError, ConfigError, StorageError, TenantNotFound
+from llmspell.errors import ClosedError, ConfigError, InputError, StorageError, TenantNotFound
 from llmspell.observability import Instruments, render
 from llmspell.quota import Ledger
 from llmspell.storage import DEFAULT_MAP_SIZE, Catalog, CatalogEntry, Room
@@ -39,8 +39,9 @@ def open(
 ) -> Database:
     """Open a data directory, or make one.
 
-    Tenants open when they are first used. Several processes may have the directory open, each
-    tenant by one of them at a time.
+    Tenants open when they are first used. Several processes may have the directory and its tenants
+    open: all of them read, and one at a time writes to a tenant. A read sees every write that was
+    acknowledged before it began, in whatever process.
 
     Args:
         path: the directory.
@@ -48,7 +49,7 @@ def open(
             text is first ingested or searched.
         map_size: bytes of address space for each open tenant, and so the most that a tenant can
             hold; neither memory nor disk is taken for it.
-        lock_timeout: seconds to wait for a tenant that another process has open.
+        lock_timeout: seconds that a write waits for the write of another process.
 
     Raises:
         ConfigError: ``map_size`` or ``lock_timeout`` is out of range.
@@ -93,8 +94,8 @@ class Database:
         self._instruments = Instruments()
         self._catalog = Catalog(self._path)
         try:
-            entries = self._catalog.entries()
-            self._ledger = Ledger(self._path / "ledger", max(MIN_LEDGER_SLOTS, 2 * len(entries)))
+            slots = max(MIN_LEDGER_SLOTS, 2 * self._catalog.count())
+            self._ledger = Ledger(self._path / "ledger", slots)
             for entry in self._catalog.dropped():
                 self._erase(entry)
         except BaseException:
@@ -148,23 +149,31 @@ class Database:
         """
         return self._handle(self._catalog.get(tenant_id))
 
-    def tenants(self) -> list[TenantInfo]:
-        """List the tenants, ordered by id, without opening any."""
+    def tenants(self, *, after: str | None = None, limit: int | None = None) -> list[TenantInfo]:
+        """List the tenants, ordered by id in UTF-8, without opening any.
+
+        Args:
+            after: only those behind this id, which needn't be there: that of the last one of the
+                page before.
+            limit: at most so many; None for all.
+        """
         self._close_forgotten()
+        if limit is not None and (not isinstance(limit, int) or limit < 0):
+            raise InputError(f"limit must be an int of 0 or more, got {limit!r}")
         return [
             TenantInfo(
                 config=entry.config,
                 generation=entry.generation,
                 created_at=datetime.fromtimestamp(entry.created_us / 1e6, UTC),
             )
-            for entry in self._catalog.entries()
+            for entry in self._catalog.page(after, limit)
         ]
 
     def drop_tenant(self, tenant_id: str) -> None:
         """Delete a tenant with everything that it holds; handles to it raise TenantNotFound.
 
         Raises:
-            DatabaseLocked: another process has it open.
+            DatabaseLocked: another process writes to it.
             TenantNotFound: there is none of that id.
         """
         entry = self._catalog.get(tenant_id)

@@ -145,8 +145,6 @@ def _tenant(database: Database, tenant: str) -> CheckPayload:
         with _LogLines() as logged, closing(database.tenant(tenant)) as room:
             _ = room.dim  # opens the room, and unlike count() is free of charge
             count = room.usage().vectors.used
-    except errors.DatabaseLocked as error:
-        return _check(name, WARNING, str(error))
     except (errors.LlmspellError, OSError) as error:
         return _check(name, BROKEN, f"{type(error).__name__}: {error}")
     if logged.lines:

@@ -132,14 +132,7 @@ def drop(
 
 def _settled_dim(room: Tenant) -> int | None:
     """Dimension of its vectors, for which the tenant opens where it was created without."""
-    from llmspell.errors import DatabaseLocked
-
-    if room.config.dim is not None:
-        return room.config.dim
-    try:
-        return room.dim
-    except DatabaseLocked:  # by a service, say, that goes on using it
-        return None
+    return room.dim if room.config.dim is None else room.config.dim
 
 
 def _confirmed(tenant: str, *, can_ask: bool) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from llmspell.config import IndexParams, IsolationLevel, QuotaLimits, TenantConfig
 from llmspell.errors import TenantExists, TenantNotFound, UnsupportedFormat
+from llmspell.storage.chain import Chain
 from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
 from llmspell.storage.environment import Environment, Transaction
 from llmspell.storage.files import FileLock, make_directory
@@ -19,6 +21,9 @@ __all__ = ["Catalog", "CatalogEntry"]
 
 MAP_SIZE: Final = 4 << 30
 CREATE_TIMEOUT: Final = 30.0
+PAGE: Final = 1_000
+MAX_KEY_BYTES: Final = 500
+PREFIX_BYTES: Final = 480
 
 _NAME: Final = "catalog"
 _TENANTS: Final = b"tenants"
@@ -95,7 +100,8 @@ class Catalog:
         slot = _key(config.id)
 
         def write(txn: Transaction) -> CatalogEntry:
-            if txn.get(slot, db=self._env.databases[_TENANTS]) is not None:
+            tenants = self._tenants(txn)
+            if tenants.get(slot) is not None:
                 raise TenantExists(f"tenant {config.id!r} exists; drop it first, or open it")
             state = self._state(txn)
             generation = state["next_generation"]
@@ -103,7 +109,7 @@ class Catalog:
                 config, generation, _digest(config.id, generation), time.time_ns() // 1_000
             )
             make(entry)
-            txn.put(slot, _encode(entry), db=self._env.databases[_TENANTS])
+            tenants.put(slot, _encode(entry))
             state["next_generation"] = generation + 1
             txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
             return entry
@@ -113,14 +119,33 @@ class Catalog:
     def get(self, tenant_id: str) -> CatalogEntry:
         """Look a tenant up; raises TenantNotFound."""
         key = _key(tenant_id)
-        raw = self._env.get_many(_TENANTS, (key,))[0]
+        with self._env.read() as txn:
+            raw = self._tenants(txn).get(key)
         if raw is None:
             raise TenantNotFound(f"no tenant {tenant_id!r}; create_tenant makes one")
         return _decode(raw)
 
-    def entries(self) -> list[CatalogEntry]:
-        """All tenants, ordered by id."""
-        return sorted(self._all(_TENANTS), key=lambda entry: entry.config.id)
+    def page(self, after: str | None, limit: int | None) -> list[CatalogEntry]:
+        """Tenants behind an id, which needn't be there, or the first ones; by their ids in UTF-8.
+
+        Ids of more than 500 bytes come in any order among those that begin with the same 480.
+        """
+        with self._env.read() as txn:
+            tenants = self._tenants(txn)
+            found = tenants.items() if after is None else tenants.items(_key(after))
+            return [_decode(raw) for _, raw in islice(found, limit)]
+
+    def entries(self) -> Iterator[CatalogEntry]:
+        """All tenants in that order; what changes meanwhile may be among them or not."""
+        after = None
+        while page := self.page(after, PAGE):
+            yield from page
+            after = page[-1].config.id
+
+    def count(self) -> int:
+        """How many tenants there are, without looking at any."""
+        with self._env.read() as txn:
+            return self._tenants(txn).count()
 
     def drop(self, tenant_id: str) -> CatalogEntry:
         """Take a tenant off the list; its data stays until :meth:`forget`.
@@ -131,7 +156,7 @@ class Catalog:
         slot = _key(tenant_id)
 
         def write(txn: Transaction) -> CatalogEntry:
-            raw = txn.pop(slot, db=self._env.databases[_TENANTS])
+            raw = self._tenants(txn).pop(slot)
             if raw is None:
                 raise TenantNotFound(f"no tenant {tenant_id!r}")
             entry = _decode(raw)
@@ -142,7 +167,8 @@ class Catalog:
 
     def dropped(self) -> list[CatalogEntry]:
         """Tenants that were dropped and whose data may be there still."""
-        return self._all(_DROPPED)
+        with self._env.read() as txn, txn.cursor(self._env.databases[_DROPPED]) as cursor:
+            return [_decode(raw) for _, raw in cursor.iternext()]
 
     def forget(self, entry: CatalogEntry) -> None:
         """Note that the data of a dropped tenant is gone."""
@@ -152,9 +178,8 @@ class Catalog:
         """Close it; does nothing the second time."""
         self._env.close()
 
-    def _all(self, database: bytes) -> list[CatalogEntry]:
-        with self._env.read() as txn, txn.cursor(self._env.databases[database]) as cursor:
-            return [_decode(raw) for _, raw in cursor.iternext()]
+    def _tenants(self, txn: Transaction) -> Chain:
+        return Chain(txn, self._env.databases[_TENANTS], "catalog")
 
     def _state(self, txn: Transaction) -> dict[str, Any]:
         return unpack_checked("catalog", txn.get(_STATE, db=self._env.databases[_META]))
@@ -163,13 +188,19 @@ class Catalog:
 def _fill(txn: Transaction, databases: Mapping[bytes, Any]) -> None:
     state = pack_checked({"format": FORMAT, "next_generation": 1})
     txn.put(_STATE, state, db=databases[_META])
+    Chain.create(txn, databases[_TENANTS])
 
 
 def _key(tenant_id: str) -> bytes:
     if not isinstance(tenant_id, str):
         raise TenantNotFound(f"a tenant's id is a str, got {type(tenant_id).__name__}")
-    # A digest, because 128 characters can have more bytes than a key of LMDB.
-    return hashlib.blake2b(tenant_id.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+    key = tenant_id.encode("utf-8", "surrogatepass")
+    if not key or b"\0" in key:
+        raise TenantNotFound(f"no tenant {tenant_id!r}; there can't be one of that id")
+    # 128 characters can have more bytes than a key of LMDB.
+    if len(key) > MAX_KEY_BYTES:
+        return key[:PREFIX_BYTES] + hashlib.blake2b(key, digest_size=16).digest()
+    return key
 
 
 def _digest(tenant_id: str, generation: int) -> bytes:

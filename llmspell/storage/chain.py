@@ -52,6 +52,10 @@ class Chain:
         self._before(key)
         return None
 
+    def count(self) -> int:
+        """How many keys there are, as LMDB counts them."""
+        return int(self._txn.stat(self._database)["entries"]) - 1
+
     def put(self, key: bytes, content: bytes) -> None:
         """Set the content of a key."""
         raw = self._txn.get(key, db=self._database)
@@ -70,8 +74,7 @@ class Chain:
             return None
         following, content = self._decode(key, raw)
         self._txn.delete(key, db=self._database)
-        before, named, before_content = self._before(key, crc32c(key))
-        del named
+        before, _, before_content = self._before(key, crc32c(key))
         self._txn.put(before, _encode(before, following, before_content), db=self._database)
         return content
 

@@ -35,6 +35,9 @@ def storage_errors(path: Path, doing: str) -> Iterator[None]:
         if was_cut_short or "No space left" in str(error):
             raise StorageFull(f"{path}: the disk is full while {doing}") from error
         raise StorageError(f"{path}: {error} while {doing}") from error
+    except SystemError as error:
+        # The binding of LMDB lets some of its errors out so.
+        raise CorruptFile(f"{path}: damaged, found while {doing}: {error}") from error
     except OSError as error:
         if isinstance(error, StorageError):
             raise

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.config import TenantConfig
-from llmspell.errors import ClosedError, CorruptFile, DimensionMismatch, LlmspellError, StorageError
+from llmspell.errors import (
+    ClosedError,
+    CorruptFile,
+    DatabaseLocked,
+    DimensionMismatch,
+    LlmspellError,
+    StorageError,
+)
 from llmspell.index import Index, check_rows
 from llmspell.observability import Stages, now_ns
 from llmspell.quota import Slot
@@ -189,9 +196,11 @@ class Room:
             index = views.index or index
         with self.alone():
             views.catch_up()
-            return self._find(
-                views.index or index, query, k, ef_search, recall, condition, threshold
-            )
+            index = views.index or index
+            found = self._find(index, query, k, ef_search, recall, condition, threshold)
+        if not all(found[0]):
+            raise CorruptFile(f"{self._path}: records that the index has are missing")
+        return found
 
     def search_many(
         self,
@@ -283,11 +292,11 @@ class Room:
         with self._write_lock, self._file_lock():
             yield
 
-    def _file_lock(self) -> FileLock:
+    def _file_lock(self, timeout: float | None = None) -> FileLock:
         try:
             return FileLock(
                 self._path / "writer.lock",
-                timeout=self._lock_timeout,
+                timeout=self._lock_timeout if timeout is None else timeout,
                 holder=f"tenant {self._tenant!r}",
             )
         except StorageError:
@@ -299,7 +308,8 @@ class Room:
         """Let the ledger know the levels and the log's head, where a crash lost them."""
         if self._slot.levels_known and self._slot.log_head >= self.views.sequence:
             return
-        with self.alone():
+        # A writer that is at work sees to it itself.
+        with suppress(DatabaseLocked), self._write_lock, self._file_lock(timeout=0.0):
             self.store.settle()
 
     def _find(

@@ -60,7 +60,7 @@ class Tenant:
 
     All operations raise:
         ClosedError: this handle or its database is closed.
-        DatabaseLocked: another process has the tenant open.
+        DatabaseLocked: a write waited for that of another process longer than ``lock_timeout``.
         QuotaExceeded: nothing was done.
         StorageError: see :mod:`llmspell.errors`.
         TenantNotFound: the tenant was dropped, also where one of the same id was made since.

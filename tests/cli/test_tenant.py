@@ -76,7 +76,7 @@ def test_list_show_and_stats_give_the_same_usage(cli: Cli, data: Path) -> None:
     assert stats["bytes_on_disk"] > 0
 
 
-def test_show_gives_the_dimension_of_the_first_vectors_where_it_can_open_the_tenant(
+def test_show_gives_the_dimension_of_the_first_vectors_also_beside_a_writer(
     cli: Cli, data: Path
 ) -> None:
     with llmspell.open(data) as database:
@@ -90,7 +90,7 @@ def test_show_gives_the_dimension_of_the_first_vectors_where_it_can_open_the_ten
         shown = cli("tenant", "show", "acme", "--json").json
     finally:
         lock.release()
-    assert (shown["dim"], shown["usage"]["vectors"]["used"]) == (None, 1)
+    assert (shown["dim"], shown["usage"]["vectors"]["used"]) == (4, 1)
 
 
 @pytest.mark.parametrize("command", [("tenant", "list"), ("tenant", "show", "acme"), ("stats",)])

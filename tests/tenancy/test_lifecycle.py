@@ -248,3 +248,40 @@ def test_version_agrees_with_the_distribution() -> None:
     from importlib.metadata import version
 
     assert llmspell.__version__ == version("llmspell")
+
+
+def test_tenants_are_listed_by_pages(db: Database) -> None:
+    names = [
+        "acme",
+        "acme-corp",
+        "Ä",
+        "ä",
+        "ﬁ",
+        "fi",
+        "a" * 128,
+        "\U0001f600" * 128,
+        "z/../z",
+        "..",
+    ]
+    for name in names:
+        db.create_tenant(TenantConfig(id=name))
+    listed = [info.id for info in db.tenants()]
+    assert listed == sorted(names, key=lambda name: name.encode())
+    paged: list[str] = []
+    while page := db.tenants(after=paged[-1] if paged else None, limit=3):
+        assert len(page) <= 3
+        paged += [info.id for info in page]
+    assert paged == listed
+    assert [info.id for info in db.tenants(after="b", limit=1)] == ["fi"]
+    assert db.tenants(limit=0) == []
+    with pytest.raises(errors.InputError, match="limit"):
+        db.tenants(limit=-1)
+
+
+def test_tenants_whose_long_names_differ_at_the_end_differ(db: Database) -> None:
+    names = ["\U0001f600" * 127 + last for last in ("a", "b", "\U0001f600")]
+    for number, name in enumerate(names):
+        db.create_tenant(TenantConfig(id=name)).upsert([number], ONE)
+    assert [db.tenant(name).get(i).id for i, name in enumerate(names)] == [0, 1, 2]
+    db.drop_tenant(names[1])
+    assert len(db.tenants()) == 2
