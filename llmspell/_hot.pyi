@@ -72,6 +72,7 @@ class Slot:
 class Reservation:
     @property
     def slot(self) -> Slot: ...
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
     def settle(
         self,
         *,

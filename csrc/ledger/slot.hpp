@@ -42,7 +42,7 @@ struct Refusal {
 struct Receipt {
     std::uint64_t boot_ns = 0;
     std::uint32_t crossed = 0;  // two bits a quota: 80 %, 100 %
-    // Set by charges alone, because clearing them would cost half as much as a charge.
+    // Set by charges, where they apply; clearing all of them would slow each charge.
     std::array<std::uint64_t, window_count> periods;
     std::array<std::uint64_t, rate_count> costs_ns;
     std::array<std::int64_t, quota_count> reached;  // use after the charge, where crossed

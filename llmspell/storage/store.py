@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell.errors import ClosedError, CorruptFile, UnsupportedFormat
+from llmspell.errors import ClosedError, CorruptFile, ReservationExpired, UnsupportedFormat
 from llmspell.quota import Quota, Reservation, Slot
 from llmspell.storage.batch import (
     CHAINS,
@@ -209,7 +209,11 @@ class TenantStore:
             after = applied.counters
             # The tenant may have been dropped from under the ledger; the data is what counts.
             with suppress(ClosedError):
-                reservation.settle()
+                try:
+                    reservation.settle()
+                except ReservationExpired:
+                    self._set_levels(after)
+                    return applied
                 self._slot.refund(Quota.DOCUMENTS, max(before.documents - after.documents, 0))
                 self._slot.refund(Quota.VECTORS, max(before.vectors - after.vectors, 0))
                 self._slot.refund(Quota.STORAGE, max(before.storage - after.storage, 0))
@@ -247,10 +251,11 @@ class TenantStore:
     def _agree(self, counters: Counters) -> None:
         # The head is published last: where it is the log's, the last writer settled what it held.
         if self._slot.log_head != counters.sequence or not self._slot.levels_known:
-            self._slot.set_levels(
-                counters.documents, counters.vectors, counters.storage, counters.dim
-            )
+            self._set_levels(counters)
             self._slot.set_log_head(counters.sequence)
+
+    def _set_levels(self, counters: Counters) -> None:
+        self._slot.set_levels(counters.documents, counters.vectors, counters.storage, counters.dim)
 
     def _counters(self, txn: Transaction) -> Counters:
         return Counters.decode(self._get(txn, META, COUNTERS))

@@ -171,7 +171,7 @@ def test_a_collection_inside_the_lock_of_the_twin_does_not_wait_for_it(tmp_path:
 
 def test_reservations_are_made_by_slots_alone(slot: Slot) -> None:
     with pytest.raises((InputError, TypeError)):
-        type(slot.reserve())()  # type: ignore[call-arg]
+        type(slot.reserve())()
 
 
 def test_a_passed_lease_is_given_back_by_a_sweep_and_its_owner_finds_out(

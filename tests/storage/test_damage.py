@@ -74,8 +74,10 @@ def test_damaged_catalog_is_named(root: Path) -> None:
     raw = data.read_bytes()
     assert b"acme" in raw
     data.write_bytes(raw.replace(b"acme", b"acne"))
-    with pytest.raises(errors.CorruptFile, match="catalog entry"):
-        llmspell.open(root)
+    with llmspell.open(root) as db:
+        for read in (lambda: db.tenant("acme"), lambda: db.tenant("acne"), db.tenants):
+            with pytest.raises(errors.CorruptFile, match="catalog"):
+                read()  # type: ignore[operator]
 
 
 FILL = """
