@@ -26,7 +26,7 @@ RECENT_SHARE: Final = 1 / 32
 #: Changes that may wait to be looked at, unless there are more rows in the columns.
 PENDING: Final = 1 << 18
 
-#: What one of them takes, as measured: an entry of a dict and of a list, or of two lists.
+#: What one of them takes, about: an entry of a dict and of a list, or of two lists.
 RECENT_BYTES: Final = 240
 PENDING_BYTES: Final = 100
 

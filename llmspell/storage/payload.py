@@ -47,7 +47,7 @@ _KINDS: Final[dict[type, tuple[str, Callable[[Any], Any] | None]]] = {
 #: A list or a mapping: the field is there, and equals nothing.
 _NESTED: Final = ""
 
-#: What a field takes before it has a value, as measured.
+#: What a field takes before it has a value, about.
 FIELD_BYTES: Final = 1_000
 
 _Act: TypeAlias = Callable[[Field, str, Any, int], None]

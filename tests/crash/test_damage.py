@@ -11,16 +11,16 @@ from tests.crash.trace import ROOT
 
 CASES = int(os.environ.get("LLMSPELL_DAMAGE_CASES", "2000"))
 WORKERS = 2
-#: Records in LMDB's file carry checksums, the pages around them none: what hits those isn't always
-#: found.
-PROTECTED = r"(?!data\.mdb).*"
+#: LMDB believes the length of a value that it reads; one that leads behind the end of the file
+#: kills the process. Nothing else does, and that is rare.
+MAY_DIE = 0.01
 
 
 def test_damaged_file_gives_a_named_error_or_right_answers() -> None:
     share = -(-CASES // WORKERS)
     workers = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.damage", str(i * share), str(share), PROTECTED],
+            [sys.executable, "-m", "tests.crash.damage", str(i * share), str(share)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -31,9 +31,11 @@ def test_damaged_file_gives_a_named_error_or_right_answers() -> None:
     outputs = [worker.communicate()[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * WORKERS, outputs
     lines = [line for output in outputs for line in output.splitlines()]
-    bad = [line for line in lines if not line.startswith(("right ", "named "))]
-    again = f"python -m tests.crash.damage SEED 1 '{PROTECTED}'"
+    died = [line for line in lines if line.startswith("died ") and "data.mdb" in line]
+    bad = [line for line in lines if not line.startswith(("right ", "named ")) and line not in died]
+    again = "python -m tests.crash.damage SEED"
     assert not bad, "\n".join([again, *bad[:20]])
+    assert len(died) <= MAY_DIE * CASES, "\n".join([again, *died])
     assert len(lines) == share * WORKERS
     hit = collections.Counter(line.split(",")[0].split(".")[-1] for line in lines)
     assert hit["snap"] > CASES // 10, hit
