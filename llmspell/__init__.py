@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         AsyncTenant,
         Document,
         Hit,
+        Hits,
         IngestProgress,
         IngestReport,
         Record,
@@ -61,6 +62,7 @@ __all__ = [
     "ElementType",
     "GraphFaults",
     "Hit",
+    "Hits",
     "IdBitmap",
     "Index",
     "IndexAudit",
@@ -116,7 +118,7 @@ _MODULES = {
     ),
     "quota": ("QuotaUsage", "Usage"),
     "tenancy": (
-        *("AsyncTenant", "Document", "Hit", "IngestProgress", "IngestReport", "Record"),
+        *("AsyncTenant", "Document", "Hit", "Hits", "IngestProgress", "IngestReport", "Record"),
         *("Tenant", "TenantInfo"),
     ),
 }

@@ -9,7 +9,7 @@ from llmspell.storage.filters import parse as parse_filter
 from llmspell.storage.ids import MAX_ID_BYTES, decode_id, encode_id
 from llmspell.storage.kinds import as_utc
 from llmspell.storage.record import NEVER, StoredRecord
-from llmspell.storage.room import Room
+from llmspell.storage.room import Found, Room
 from llmspell.storage.schema import NO_SCHEMA, conform
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Catalog",
     "CatalogEntry",
     "FileLock",
+    "Found",
     "MetadataUpdate",
     "Put",
     "Room",

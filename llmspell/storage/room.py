@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Final, TypeAlias, cast
+from typing import Final, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +39,17 @@ ATTEMPTS: Final = 2
 #: Expired records that a write removes besides; more of them wait for the next one.
 PURGED_AT_ONCE: Final = 10_000
 
+#: References to hits that were not looked at, before those that are gone are dropped.
+MAX_UNREAD: Final = 256
+
 #: Records, rows and scores, best first.
 Found: TypeAlias = tuple[list[bytes], list[int], list[float]]
+
+
+class Looked(Protocol):
+    """What reads when it is first looked at."""
+
+    def look(self) -> object: ...
 
 
 class Room:
@@ -58,6 +68,7 @@ class Room:
         "_slot",
         "_stages",
         "_tenant",
+        "_unread",
         "_write_lock",
         "fetch",
         "metric",
@@ -89,6 +100,7 @@ class Room:
         self._write_lock = threading.RLock()
         self._has_written = False
         self._closed = False
+        self._unread: list[weakref.ref[Looked]] = []
         self.metric = config.metric
         self.store = TenantStore(path, slot, map_size=map_size)
         try:
@@ -107,13 +119,8 @@ class Room:
 
     @property
     def index(self) -> Index | None:
-        """The vector index, with every write that was acknowledged before this call.
-
-        None until the first vectors are written.
-        """
-        if not self.views.is_current:
-            self.views.catch_up()
-        return self.views.index
+        """As :meth:`Views.current`."""
+        return self.views.current()
 
     @property
     def is_closed(self) -> bool:
@@ -123,15 +130,13 @@ class Room:
     @property
     def dim(self) -> int | None:
         """Dimension of the vectors; None until the first ones are written."""
-        if not self.views.is_current:
-            self.views.catch_up()
+        self.views.current()
         return self.views.counters.dim or None
 
     @property
     def count(self) -> int:
         """Records held, without those that have expired."""
-        if not self.views.is_current:
-            self.views.catch_up()
+        self.views.current()
         return self.views.counters.vectors - len(self.views.expired)
 
     def write(self, write: Write) -> Applied:
@@ -150,8 +155,7 @@ class Room:
         """Remove the records that a filter keeps, as they are when nobody else can write."""
 
         def write() -> Write:
-            if not self.views.is_current:
-                self.views.catch_up()
+            self.views.current()
             return Write(rows=self.views.matching(condition).tolist())
 
         return self._write(write)
@@ -170,9 +174,26 @@ class Room:
         estimates = {curve.k: index.estimated_recall(curve.k) for curve in index.calibration()}
         return {k: recall for k, recall in estimates.items() if recall is not None}
 
+    def read(
+        self,
+        rows: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        query: NDArray[np.float32],
+        k: int,
+        ef_search: int | None,
+        recall: float | None,
+        threshold: float | None,
+    ) -> Found:
+        """Records of what a search without a filter found, or of the same search made again."""
+        started = now_ns()
+        records = self.fetch(rows.tolist())
+        self._stages.fetch.record_since(started)
+        if all(records):
+            return cast("list[bytes]", records), rows.tolist(), scores.tolist()
+        return self.search(query, k, ef_search, recall, None, threshold)
+
     def search(
         self,
-        index: Index,
         query: NDArray[np.float32],
         k: int,
         ef_search: int | None,
@@ -188,23 +209,20 @@ class Room:
         views = self.views
         for _ in range(ATTEMPTS):
             epoch = views.epoch
-            found = self._find(index, query, k, ef_search, recall, condition, threshold)
+            found = self._find(query, k, ef_search, recall, condition, threshold)
             if all(found[0]) and (condition is None or epoch == views.epoch):
                 return found
             # Another process may have written what this one hasn't followed yet.
             views.catch_up()
-            index = views.index or index
         with self.alone():
             views.catch_up()
-            index = views.index or index
-            found = self._find(index, query, k, ef_search, recall, condition, threshold)
+            found = self._find(query, k, ef_search, recall, condition, threshold)
         if not all(found[0]):
             raise CorruptFile(f"{self._path}: records that the index has are missing")
         return found
 
     def search_many(
         self,
-        index: Index,
         queries: NDArray[np.float32],
         k: int,
         ef_search: int | None,
@@ -214,6 +232,9 @@ class Room:
     ) -> list[Found]:
         """Search with each row of ``queries`` (q, dim); see :meth:`search`."""
         epoch = self.views.epoch
+        index = self.views.index
+        if index is None:
+            return [([], [], []) for _ in queries]
         allowed = None if condition is None else self.views.allowed(condition)
         started = now_ns()
         ids, scores = index.search(
@@ -232,13 +253,27 @@ class Room:
                 rows, best = ids[i, :count].tolist(), scores[i, :count].tolist()
                 found.append((cast("list[bytes]", raws), rows, best))
             else:
-                found.append(
-                    self.search(index, queries[i], k, ef_search, recall, condition, threshold)
-                )
+                found.append(self.search(queries[i], k, ef_search, recall, condition, threshold))
         return found
 
+    def await_look(self, hits: Looked) -> None:
+        """Let hits read what they haven't looked at before the room closes."""
+        unread = self._unread
+        unread.append(weakref.ref(hits))
+        if len(unread) > MAX_UNREAD:
+            self._unread = [one for one in unread if one() is not None]
+
     def close(self, *, snapshot: bool = True) -> None:
-        """Close, with a snapshot to open from; the second time what the first left undone."""
+        """Close; the second time what the first left undone.
+
+        Args:
+            snapshot: save what to open from, and read what hits haven't looked at; not for a tenant
+                that ends.
+        """
+        for hits in filter(None, [one() for one in self._unread] if snapshot else []):
+            # What can't be read now is told when it is looked at.
+            with suppress(LlmspellError):
+                hits.look()
         with self._write_lock:
             self._closed = True
             try:
@@ -314,7 +349,6 @@ class Room:
 
     def _find(
         self,
-        index: Index,
         query: NDArray[np.float32],
         k: int,
         ef_search: int | None,
@@ -322,6 +356,9 @@ class Room:
         condition: Filter | None,
         threshold: float | None,
     ) -> Found:
+        index = self.views.index
+        if index is None:
+            return [], [], []
         allowed = None if condition is None else self.views.allowed(condition)
         stages = self._stages
         started = now_ns()

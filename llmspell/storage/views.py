@@ -90,14 +90,18 @@ class Views:
         """Rows that have expired and that the store still has."""
         return self._vectors.expired
 
-    @property
-    def is_current(self) -> bool:
-        """Whether they show every write that was acknowledged, and nothing that has expired."""
-        return (
-            self._slot.log_head <= self.sequence
-            and not self._is_unsure
-            and (self._next_expiry_us == NEVER or self._next_expiry_us > self.now_us())
-        )
+    def current(self) -> Index | None:
+        """The vector index with every write that was acknowledged, and nothing that has expired.
+
+        None until the first vectors are written.
+        """
+        if (
+            self._slot.log_head > self.sequence
+            or self._is_unsure
+            or (self._next_expiry_us != NEVER and self._next_expiry_us <= self.now_us())
+        ):
+            self.catch_up()
+        return self._vectors.index
 
     def doubt(self) -> None:
         """A write was cut short: look into the log before the next use."""

@@ -2,6 +2,7 @@
 
 from llmspell.tenancy.aio import AsyncTenant, Workers
 from llmspell.tenancy.hit import Hit
+from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.model import (
     Chunk,
     Document,
@@ -23,6 +24,7 @@ __all__ = [
     "Chunk",
     "Document",
     "Hit",
+    "Hits",
     "IngestProgress",
     "IngestReport",
     "IngestSource",

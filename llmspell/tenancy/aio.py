@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError
 from llmspell.quota import Usage
-from llmspell.tenancy.hit import Hit
+from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.model import IngestReport, Metadata, Progress, Record, RecordId
 from llmspell.tenancy.ports import IngestSource
-from llmspell.tenancy.tenant import Tenant
+from llmspell.tenancy.tenant import Consistency, Tenant
 
 __all__ = ["AsyncTenant", "Workers"]
 
@@ -149,7 +149,8 @@ class AsyncTenant:
         threshold: float | None = None,
         ef_search: int | None = None,
         recall: float | None = None,
-    ) -> list[Hit]: ...
+        consistency: Consistency = "strong",
+    ) -> Hits: ...
     @overload
     async def search(
         self,
@@ -160,7 +161,8 @@ class AsyncTenant:
         threshold: float | None = None,
         ef_search: int | None = None,
         recall: float | None = None,
-    ) -> list[Any]: ...
+        consistency: Consistency = "strong",
+    ) -> Any: ...
     async def search(
         self,
         query: str | ArrayLike | Sequence[str],
@@ -170,8 +172,9 @@ class AsyncTenant:
         threshold: float | None = None,
         ef_search: int | None = None,
         recall: float | None = None,
-    ) -> list[Any]:
-        """As :meth:`Tenant.search`."""
+        consistency: Consistency = "strong",
+    ) -> Any:
+        """As :meth:`Tenant.search`; hits are read before it returns."""
         call = partial(
             self._tenant.search,
             query,
@@ -180,8 +183,16 @@ class AsyncTenant:
             threshold=threshold,
             ef_search=ef_search,
             recall=recall,
+            consistency=consistency,
         )
-        return await self._workers.run(call)
+
+        def search() -> Any:
+            found = call()
+            if isinstance(found, Hits):
+                found.look()
+            return found
+
+        return await self._workers.run(search)
 
     async def calibrate(self, k: int = 10, *, recall: float = 0.99) -> None:
         """As :meth:`Tenant.calibrate`."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError, DuplicateId, IdNotFound, InputError, ShapeError
-from llmspell.index import as_recall
+from llmspell.index import Index, as_recall
 from llmspell.observability import now_ns
 from llmspell.quota import Quota, Usage
-from llmspell.storage import NEVER, Room, StoredRecord, Write, decode_id, parse_filter
-from llmspell.tenancy.hit import Hit, hit_type
+from llmspell.storage import NEVER, Found, Room, StoredRecord, Write, decode_id, parse_filter
+from llmspell.tenancy.hit import hit_type
+from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.inputs import (
     as_expiry,
     as_keys,
@@ -33,6 +34,11 @@ from llmspell.tenancy.target import EMBED_LEASE_S, Target
 __all__ = ["Tenant"]
 
 _API_CALLS = int(Quota.API_CALLS)
+_QUERIES = int(Quota.QUERIES)
+_ONE_QUERY = (_API_CALLS, 1), (_QUERIES, 1)
+_NOTHING: Found = ([], [], [])
+
+Consistency: TypeAlias = Literal["strong", "eventual"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -67,14 +73,27 @@ class Tenant:
         UseAfterFork: the handle was made before ``fork()``.
     """
 
-    __slots__ = ("__weakref__", "_charge", "_hit", "_instruments", "_residence", "_room")
+    __slots__ = (
+        "__weakref__",
+        "_charge",
+        "_charge_all",
+        "_hit",
+        "_instruments",
+        "_residence",
+        "_room",
+        "_stage",
+        "_timed",
+    )
 
     def __init__(self, residence: Residence) -> None:
         self._residence = residence
         self._room: Room | None = None
         self._charge = residence.slot.charge
+        self._charge_all = residence.slot.charge_all
         self._hit = hit_type(residence.entry.config.metric)
         self._instruments = residence.instruments
+        self._timed = residence.instruments.search.timed
+        self._stage = residence.instruments.stages.search
         residence.admit(self)
 
     def __repr__(self) -> str:
@@ -266,7 +285,8 @@ class Tenant:
         threshold: float | None = None,
         ef_search: int | None = None,
         recall: float | None = None,
-    ) -> list[Hit]: ...
+        consistency: Consistency = "strong",
+    ) -> Hits: ...
     @overload
     def search(
         self,
@@ -277,8 +297,8 @@ class Tenant:
         threshold: float | None = None,
         ef_search: int | None = None,
         recall: float | None = None,
-    ) -> list[Any]: ...
-    @_until_the_end
+        consistency: Consistency = "strong",
+    ) -> Any: ...
     def search(
         self,
         query: str | ArrayLike | Sequence[str],
@@ -288,7 +308,8 @@ class Tenant:
         threshold: float | None = None,
         ef_search: int | None = None,
         recall: float | None = None,
-    ) -> list[Any]:
+        consistency: Consistency = "strong",
+    ) -> Any:
         """Find the k nearest records, best first.
 
         Args:
@@ -301,9 +322,11 @@ class Tenant:
             recall: share of the true k nearest that is wanted on average, above 0 and up to 1,
                 in place of ``ef_search``: see :meth:`llmspell.Index.search`. The first such search
                 measures the index where :meth:`calibrate` hasn't, which takes seconds.
+            consistency: ``"strong"`` sees every write that was acknowledged before the call, in
+                whatever process; ``"eventual"`` doesn't look for those of other processes.
 
         Returns:
-            list[Hit]; for a batch a list of q such lists.
+            :class:`llmspell.Hits`; for a batch a list of q of them.
 
         Raises:
             DimensionMismatch, DtypeError, NonFiniteVector, ShapeError, ZeroVector: the query.
@@ -312,35 +335,79 @@ class Tenant:
             InputError: a text is blank, k or ef_search is below 1, or recall out of range or
                 beside ef_search.
         """
-        with self._instruments.search.timed():
-            room = self._room or self._enter()
-            # Arrays first: what the index checks itself isn't looked at twice.
-            vectors = query if type(query) is np.ndarray else _to_vectors(query)
-            shape = (1,) if vectors is None else vectors.shape
-            if vectors is None and not isinstance(query, str):
-                shape = (len(query), 1)  # type: ignore[arg-type]
-            if not 1 <= len(shape) <= 2:
-                raise ShapeError(f"a query must have shape (dim,) or (q, dim), got {shape}")
-            is_one = len(shape) == 1
-            self._charge(_API_CALLS, 1 if is_one else shape[0])
-            condition = None if filter is None else parse_filter(filter, self.config.schema)
-            if recall is not None:
-                recall = as_recall(recall, ef_search)
-            index = room.index
-            if index is None:
-                return [] if is_one else [[] for _ in range(shape[0])]
-            if vectors is None:
-                vectors = self._embed([query] if is_one else query)  # type: ignore[list-item,arg-type]
-                vectors = vectors[0] if is_one else vectors
-            if is_one:
-                found = room.search(index, vectors, k, ef_search, recall, condition, threshold)
-                return list(map(self._hit, *found))
-            return [
-                list(map(self._hit, *found))
-                for found in room.search_many(
-                    index, vectors, k, ef_search, recall, condition, threshold
-                )
-            ]
+        with self._timed():
+            try:
+                room = self._room or self._enter()
+                if type(query) is np.ndarray and query.ndim == 1 and filter is None:
+                    return self._search_vector(
+                        room, query, k, threshold, ef_search, recall, consistency
+                    )
+                # Arrays first: what the index checks itself isn't looked at twice.
+                vectors = query if type(query) is np.ndarray else _to_vectors(query)
+                shape = (1,) if vectors is None else vectors.shape
+                if vectors is None and not isinstance(query, str):
+                    shape = (len(query), 1)  # type: ignore[arg-type]
+                if not 1 <= len(shape) <= 2:
+                    raise ShapeError(f"a query must have shape (dim,) or (q, dim), got {shape}")
+                is_one = len(shape) == 1
+                count = 1 if is_one else shape[0]
+                self._charge_all((_API_CALLS, count), (_QUERIES, count))
+                condition = None if filter is None else parse_filter(filter, self.config.schema)
+                if recall is not None:
+                    recall = as_recall(recall, ef_search)
+                index = _index(room, consistency)
+                if index is None:
+                    empty = [Hits.of(self._hit, _NOTHING) for _ in range(count)]
+                    return empty[0] if is_one else empty
+                if vectors is None:
+                    vectors = self._embed([query] if is_one else query)  # type: ignore[list-item,arg-type]
+                    vectors = vectors[0] if is_one else vectors
+                if is_one:
+                    found = room.search(vectors, k, ef_search, recall, condition, threshold)
+                    return Hits.of(self._hit, found)
+                return [
+                    Hits.of(self._hit, found)
+                    for found in room.search_many(
+                        vectors, k, ef_search, recall, condition, threshold
+                    )
+                ]
+            except ClosedError:
+                self._residence.check()
+                raise
+
+    def _search_vector(
+        self,
+        room: Room,
+        query: NDArray[np.float32],
+        k: int,
+        threshold: float | None,
+        ef_search: int | None,
+        recall: float | None,
+        consistency: Consistency,
+    ) -> Any:
+        """The commonest search, in as few steps as there can be."""
+        self._charge_all(*_ONE_QUERY)
+        if recall is not None:
+            recall = as_recall(recall, ef_search)
+        index = _index(room, consistency)
+        if index is None:
+            return Hits.of(self._hit, _NOTHING)
+        started = now_ns()
+        rows, scores = index.search(
+            query, k, ef_search=ef_search, recall=recall, threshold=threshold
+        )
+        self._stage.record_since(started)
+        given = (room, rows, scores, query.copy(), k, ef_search, recall, threshold)
+        hits = Hits(self._hit, self._read, given)
+        room.await_look(hits)
+        return hits
+
+    def _read(self, room: Room, *given: Any) -> Found:
+        try:
+            return room.read(*given)
+        except ClosedError:
+            self._residence.check()
+            raise
 
     @_until_the_end
     def calibrate(self, k: int = 10, *, recall: float = 0.99) -> None:
@@ -427,6 +494,14 @@ class Tenant:
             vectors = as_vectors(self._residence.texts().embed_query(texts))
             self._instruments.stages.embed.record_since(started)
             return vectors
+
+
+def _index(room: Room, consistency: Consistency) -> Index | None:
+    if consistency == "strong":
+        return room.views.current()
+    if consistency != "eventual":
+        raise InputError(f"consistency must be 'strong' or 'eventual', got {consistency!r}")
+    return room.views.index
 
 
 def _to_vectors(query: object) -> NDArray[np.float32] | None:

@@ -19,6 +19,7 @@ SURFACE = {
     "ElementType",
     "GraphFaults",
     "Hit",
+    "Hits",
     "IdBitmap",
     "Index",
     "IndexAudit",
