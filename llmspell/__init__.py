@@ -44,12 +44,14 @@ if TYPE_CHECKING:
     from llmspell.tenancy import (
         AsyncTenant,
         Document,
+        DropReceipt,
         Hit,
         Hits,
         IngestProgress,
         IngestReport,
         Record,
         Tenant,
+        TenantEvent,
         TenantInfo,
     )
 
@@ -59,6 +61,7 @@ __all__ = [
     "CancelToken",
     "Database",
     "Document",
+    "DropReceipt",
     "ElementType",
     "GraphFaults",
     "Hit",
@@ -86,6 +89,7 @@ __all__ = [
     "SearchPages",
     "Tenant",
     "TenantConfig",
+    "TenantEvent",
     "TenantInfo",
     "Usage",
     "__version__",
@@ -119,7 +123,7 @@ _MODULES = {
     "quota": ("QuotaUsage", "Usage"),
     "tenancy": (
         *("AsyncTenant", "Document", "Hit", "Hits", "IngestProgress", "IngestReport", "Record"),
-        *("Tenant", "TenantInfo"),
+        *("DropReceipt", "Tenant", "TenantEvent", "TenantInfo"),
     ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

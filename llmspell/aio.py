@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from llmspell.tenancy import AsyncTenant, TenantInfo, Workers
+from llmspell.tenancy import AsyncTenant, DropReceipt, TenantInfo, Workers
 
 if TYPE_CHECKING:
-    from llmspell.config import TenantConfig
+    from llmspell.config import QuotaLimits, TenantConfig
     from llmspell.database import Database
 
 __all__ = ["AsyncDatabase"]
@@ -52,9 +52,25 @@ class AsyncDatabase:
         """As :meth:`Database.tenants`."""
         return await self._workers.run(self._database.tenants, after=after, limit=limit)
 
-    async def drop_tenant(self, tenant_id: str) -> None:
+    async def update_tenant(
+        self, tenant_id: str, *, name: str | None = None, quotas: QuotaLimits | None = None
+    ) -> TenantInfo:
+        """As :meth:`Database.update_tenant`."""
+        update = self._database.update_tenant
+        return await self._workers.run(update, tenant_id, name=name, quotas=quotas)
+
+    async def suspend_tenant(self, tenant_id: str, *, reads_stay: bool = False) -> TenantInfo:
+        """As :meth:`Database.suspend_tenant`."""
+        suspend = self._database.suspend_tenant
+        return await self._workers.run(suspend, tenant_id, reads_stay=reads_stay)
+
+    async def resume_tenant(self, tenant_id: str) -> TenantInfo:
+        """As :meth:`Database.resume_tenant`."""
+        return await self._workers.run(self._database.resume_tenant, tenant_id)
+
+    async def drop_tenant(self, tenant_id: str) -> DropReceipt:
         """As :meth:`Database.drop_tenant`."""
-        await self._workers.run(self._database.drop_tenant, tenant_id)
+        return await self._workers.run(self._database.drop_tenant, tenant_id)
 
     async def metrics(self) -> str:
         """As :meth:`Database.metrics`."""

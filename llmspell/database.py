@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from llmspell.aio import AsyncDatabase
-from llmspell.config import TenantConfig
+from llmspell.config import QuotaLimits, TenantConfig
 from llmspell.errors import ClosedError, ConfigError, InputError, StorageError, TenantNotFound
 from llmspell.observability import Instruments, render
 from llmspell.quota import Ledger
 from llmspell.storage import DEFAULT_MAP_SIZE, Catalog, CatalogEntry, Room
-from llmspell.tenancy import Residence, Tenant, TenantInfo, TextServices
+from llmspell.tenancy import (
+    DropReceipt,
+    EventKind,
+    Residence,
+    Suspension,
+    Tenant,
+    TenantEvent,
+    TenantInfo,
+    TextServices,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from llmspell.quota import Slot, Usage
+    from llmspell.quota import OnCrossing, Slot, Usage
 
 __all__ = ["Database", "open"]
 
+_LOG = logging.getLogger("llmspell")
+
 MIN_LEDGER_SLOTS: Final = 4_096
+
+OnEvent: TypeAlias = Callable[[TenantEvent], object]
 
 
 def open(
@@ -36,6 +52,7 @@ def open(
     texts: TextServices | None = None,
     map_size: int = DEFAULT_MAP_SIZE,
     lock_timeout: float = 5.0,
+    on_event: OnEvent | None = None,
 ) -> Database:
     """Open a data directory, or make one.
 
@@ -50,6 +67,9 @@ def open(
         map_size: bytes of address space for each open tenant, and so the most that a tenant can
             hold; neither memory nor disk is taken for it.
         lock_timeout: seconds that a write waits for the write of another process.
+        on_event: is told what happens to tenants through this database, in the thread that did it,
+            and of each quota whose use has come to 80 % or 100 % of its limit. What it raises is
+            logged.
 
     Raises:
         ConfigError: ``map_size`` or ``lock_timeout`` is out of range.
@@ -58,7 +78,9 @@ def open(
         UnsupportedFormat: a later release made it.
         UseAfterFork: the directory was open when this process was forked.
     """
-    return Database(path, texts=texts, map_size=map_size, lock_timeout=lock_timeout)
+    return Database(
+        path, texts=texts, map_size=map_size, lock_timeout=lock_timeout, on_event=on_event
+    )
 
 
 class Database:
@@ -74,6 +96,7 @@ class Database:
         texts: TextServices | None = None,
         map_size: int = DEFAULT_MAP_SIZE,
         lock_timeout: float = 5.0,
+        on_event: OnEvent | None = None,
     ) -> None:
         """See :func:`llmspell.open`."""
         if not isinstance(map_size, int) or map_size < 1 << 20:
@@ -84,6 +107,7 @@ class Database:
         self._texts = texts
         self._map_size = map_size
         self._lock_timeout = float(lock_timeout)
+        self._on_event = on_event
         self._lock = threading.RLock()
         self._texts_lock = threading.Lock()
         self._residences: dict[bytes, Residence] = {}
@@ -130,13 +154,15 @@ class Database:
             Room.create(self._path / new.directory)
 
         try:
-            return self._handle(self._catalog.create(config, make))
+            tenant = self._handle(self._catalog.create(config, make))
         except BaseException:
             # An exception from elsewhere may come behind the commit: then the tenant is there.
             for new in made:
                 if not self._is_listed(new):
                     self._remove(new)
             raise
+        self._tell("created", made[0])
+        return tenant
 
     def tenant(self, tenant_id: str) -> Tenant:
         """Give a handle to a tenant; its data is opened when the handle first needs it.
@@ -160,17 +186,53 @@ class Database:
         self._close_forgotten()
         if limit is not None and (not isinstance(limit, int) or limit < 0):
             raise InputError(f"limit must be an int of 0 or more, got {limit!r}")
-        return [
-            TenantInfo(
-                config=entry.config,
-                generation=entry.generation,
-                created_at=datetime.fromtimestamp(entry.created_us / 1e6, UTC),
-            )
-            for entry in self._catalog.page(after, limit)
-        ]
+        return list(map(_info, self._catalog.page(after, limit)))
 
-    def drop_tenant(self, tenant_id: str) -> None:
+    def update_tenant(
+        self, tenant_id: str, *, name: str | None = None, quotas: QuotaLimits | None = None
+    ) -> TenantInfo:
+        """Give a tenant another name for people, or other quotas, at once and in all processes.
+
+        Use beyond a new limit stays; nothing more is admitted. A handle's ``config`` is that of
+        when the handle was made.
+
+        Raises:
+            ConfigError: a setting that can't be.
+            TenantNotFound: there is none of that id.
+        """
+        given: dict[str, Any] = {"name": name, "quotas": quotas}
+        changes = {field: value for field, value in given.items() if value is not None}
+        return self._update(
+            "updated",
+            tenant_id,
+            lambda entry: entry._replace(config=replace(entry.config, **changes)),
+        )
+
+    def suspend_tenant(self, tenant_id: str, *, reads_stay: bool = False) -> TenantInfo:
+        """Refuse a tenant's operations with TenantSuspended, at once and in all processes.
+
+        What is under way ends as it would have. Nothing is closed or lost.
+
+        Args:
+            reads_stay: refuse its writes only.
+
+        Raises:
+            TenantNotFound: there is none of that id.
+        """
+        suspension: Suspension = "writes" if reads_stay else "all"
+        return self._update(
+            "suspended", tenant_id, lambda entry: entry._replace(suspension=suspension)
+        )
+
+    def resume_tenant(self, tenant_id: str) -> TenantInfo:
+        """Let a suspended tenant go on; raises TenantNotFound."""
+        return self._update("resumed", tenant_id, lambda entry: entry._replace(suspension="none"))
+
+    def drop_tenant(self, tenant_id: str) -> DropReceipt:
         """Delete a tenant with everything that it holds; handles to it raise TenantNotFound.
+
+        Returns:
+            What was freed.
 
         Raises:
             DatabaseLocked: another process writes to it.
@@ -179,8 +241,10 @@ class Database:
         entry = self._catalog.get(tenant_id)
         with self._lock:
             residence = self._residence(entry)
-            residence.drop(lambda: self._catalog.drop(tenant_id), self._erase)
+            receipt = residence.drop(lambda: self._catalog.drop(tenant_id), self._erase)
             self._residences.pop(entry.key, None)
+        self._tell("dropped", entry)
+        return receipt
 
     def metrics(self) -> str:
         """Counters, latencies, and the tenants' quotas and recall, as Prometheus text.
@@ -267,10 +331,7 @@ class Database:
             return residence
 
     def _is_listed(self, entry: CatalogEntry) -> bool:
-        try:
-            return self._catalog.get(entry.config.id).key == entry.key
-        except TenantNotFound:
-            return False
+        return self._find(entry) is not None
 
     def _text_services(self) -> TextServices:
         with self._texts_lock:
@@ -299,9 +360,55 @@ class Database:
             yield residence.entry.config.id, residence.estimated_recall()
 
     def _slot(self, entry: CatalogEntry) -> Slot:
-        slot = self._ledger.slot(entry.key)
-        slot.set_limits(entry.config.quotas)
-        return slot
+        slot = self._ledger.slot(entry.key, self._crossings(entry))
+        while True:
+            slot.set_limits(entry.config.quotas)
+            slot.suspension = entry.suspension
+            # Another process may have changed them between the reading and this.
+            found = self._find(entry)
+            if found in (None, entry):
+                return slot
+            entry = found
+
+    def _find(self, entry: CatalogEntry) -> CatalogEntry | None:
+        """The entry as the catalog has it; None where it was dropped."""
+        try:
+            found = self._catalog.get(entry.config.id)
+        except TenantNotFound:
+            return None
+        return found if found.key == entry.key else None
+
+    def _update(
+        self, kind: EventKind, tenant_id: str, change: Callable[[CatalogEntry], CatalogEntry]
+    ) -> TenantInfo:
+        entry = self._catalog.update(tenant_id, change)
+        with self._lock:
+            self._slot(entry)
+            residence = self._residences.get(entry.key)
+            if residence is not None:
+                residence.entry = entry
+        self._tell(kind, entry)
+        return _info(entry)
+
+    def _crossings(self, entry: CatalogEntry) -> OnCrossing | None:
+        if self._on_event is None:
+            return None
+
+        def tell(quota: str, percent: int, used: int, limit: int) -> None:
+            self._tell("quota", entry, quota=quota, percent=percent, used=used, limit=limit)
+
+        return tell
+
+    def _tell(self, kind: EventKind, entry: CatalogEntry, **more: Any) -> None:
+        if self._on_event is None:
+            return
+        event = TenantEvent(
+            kind=kind, tenant_id=entry.config.id, generation=entry.generation, **more
+        )
+        try:
+            self._on_event(event)
+        except Exception:
+            _LOG.exception("on_event of %s", event)
 
     def _erase(self, entry: CatalogEntry) -> None:
         """Remove what is left of a dropped tenant; may be done again after a crash."""
@@ -311,3 +418,12 @@ class Database:
     def _remove(self, entry: CatalogEntry) -> None:
         shutil.rmtree(self._path / entry.directory, ignore_errors=True)
         self._ledger.release(entry.key)
+
+
+def _info(entry: CatalogEntry) -> TenantInfo:
+    return TenantInfo(
+        config=entry.config,
+        generation=entry.generation,
+        created_at=datetime.fromtimestamp(entry.created_us / 1e6, UTC),
+        suspension=entry.suspension,
+    )

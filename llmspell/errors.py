@@ -27,6 +27,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── ClosedError (RuntimeError)          a handle used after close()
     ├── TenantNotFound (KeyError)
     ├── TenantExists (KeyError)
+    ├── TenantSuspended                     suspended by its operator, as a whole or for writes
     ├── QuotaExceeded                       a quota refused the whole operation
     ├── ReservationExpired (TimeoutError)   a reservation that was given back as its lease passed
     ├── IngestError (ValueError)            a source that can't be read, decoded or split
@@ -63,6 +64,7 @@ __all__ = [
     "StorageFull",
     "TenantExists",
     "TenantNotFound",
+    "TenantSuspended",
     "UnsupportedFormat",
     "UseAfterFork",
     "ZeroVector",
@@ -173,6 +175,10 @@ class ClosedError(LlmspellError, RuntimeError):
 
 class TenantNotFound(LlmspellError, KeyError):
     """There is no tenant of that id."""
+
+
+class TenantSuspended(LlmspellError):
+    """The tenant is suspended, or its writes are; nothing was done or charged."""
 
 
 class TenantExists(LlmspellError, KeyError):

@@ -14,12 +14,15 @@ from libc.string cimport memcpy
 from libcpp cimport bool as cbool
 from libcpp.memory cimport unique_ptr
 
-from llmspell.errors import ClosedError, InputError, QuotaExceeded, StorageError, StorageFull
+from llmspell.errors import (
+    ClosedError, InputError, QuotaExceeded, StorageError, StorageFull, TenantSuspended,
+)
 
 from native cimport (
     CLedger, CUsage, Handle, Item, Items, Key, Levels, Now, Path, Quota, Receipt, Refusal, Status,
-    boot_time_ns, level_count, levels_known_flag, part_count, publish, quota_count, receipt_at,
-    refund, set_level, set_levels, set_limit, system_environment_source, try_charge, try_charge_all,
+    boot_time_ns, level_count, levels_known_flag, no_writes_flag, part_count, publish, quota_count,
+    receipt_at, refund, set_level, set_levels, set_limit, set_suspension, suspended_flag,
+    system_environment_source, try_charge, try_charge_all,
     unlimited, usage,
 )
 

@@ -47,6 +47,8 @@ cdef extern from "ledger/layout.hpp" namespace "llmspell::ledger" nogil:
     const size_t quota_count
     const size_t hold_count
     const uint64_t levels_known_flag
+    const uint64_t no_writes_flag
+    const uint64_t suspended_flag
     cdef cppclass Atomic "llmspell::ledger::Word":
         uint64_t load()
         void store(uint64_t)
@@ -100,6 +102,7 @@ cdef extern from "ledger/reservation.hpp" namespace "llmspell::ledger" nogil:
     cbool settle(const Handle&, const Ticket&, const Parts&)
     cbool renew(const Handle&, Ticket&, uint64_t)
     void set_level(const Handle&, Quota, int64_t)
+    void set_suspension(const Handle&, uint64_t)
     void set_levels(const Handle&, const Levels&)
 
 

@@ -40,6 +40,13 @@ cdef class Slot:
             raise ClosedError("the quota slot of this tenant has been released")
         return 0
 
+    # The door: what is charged may go on. Settling and reading are for all times.
+    cdef inline int require_open(self) except -1:
+        self.require_live()
+        if self._handle.slot.flags.load() & suspended_flag:
+            raise TenantSuspended("the tenant is suspended; it goes on when it is resumed")
+        return 0
+
     cdef inline Now now(self, Quota quota) noexcept:
         cdef Now none
         # Levels don't look at the clock, which costs as much as the rest of the call.
@@ -80,7 +87,7 @@ cdef class Slot:
     cdef inline int charge_item(self, Item item, Now now) except -1:
         cdef Refusal refusal
         cdef Receipt receipt
-        self.require_live()
+        self.require_open()
         if not try_charge(self._handle, item, now, refusal, receipt):
             self.charge_after_sweep(item, now, refusal, receipt)
         if receipt.crossed:
@@ -142,7 +149,7 @@ cdef class Slot:
         cdef Refusal refusal
         cdef Receipt receipt
         cdef Now now = self.ledger._ledger.get().now()
-        self.require_live()
+        self.require_open()
         cdef cbool admitted = try_charge_all(
             self._handle, Items(items, count), now, refusal, receipt
         )
@@ -237,6 +244,24 @@ cdef class Slot:
         """Whether the levels were set since the slot was made or the machine started."""
         self.require_live()
         return (self._handle.slot.flags.load() & levels_known_flag) != 0
+
+    @property
+    def suspension(self):
+        """What the tenant may not do: "none", "writes", or "all", which charges refuse."""
+        self.require_live()
+        cdef uint64_t flags = self._handle.slot.flags.load()
+        return "all" if flags & suspended_flag else "writes" if flags & no_writes_flag else "none"
+
+    @suspension.setter
+    def suspension(self, str value not None):
+        self.require_live()
+        if value not in ("none", "writes", "all"):
+            raise InputError(f"suspension must be 'none', 'writes' or 'all', got {value!r}")
+        set_suspension(
+            self._handle,
+            suspended_flag | no_writes_flag if value == "all"
+            else no_writes_flag if value == "writes" else 0,
+        )
 
     @property
     def log_head(self):

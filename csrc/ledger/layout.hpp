@@ -113,6 +113,8 @@ struct Rate {
 enum class State : std::uint64_t { empty, live, released };
 
 inline constexpr std::uint64_t levels_known_flag = 1;
+inline constexpr std::uint64_t no_writes_flag = 2;
+inline constexpr std::uint64_t suspended_flag = 4;
 
 struct alignas(64) Slot {
     std::atomic<State> state;

@@ -302,6 +302,15 @@ void set_level(const Handle& handle, Quota quota, std::int64_t used) noexcept {
                                          std::memory_order_acquire));
 }
 
+void set_suspension(const Handle& handle, std::uint64_t flags) noexcept {
+    constexpr std::uint64_t mask = no_writes_flag | suspended_flag;
+    Word& word = handle.slot->flags;
+    std::uint64_t seen = word.load(std::memory_order_acquire);
+    while (!word.compare_exchange_weak(seen, (seen & ~mask) | (flags & mask),
+                                       std::memory_order_acq_rel, std::memory_order_acquire)) {
+    }
+}
+
 void set_levels(const Handle& handle, const Levels& used) noexcept {
     for (std::size_t level = 0; level < level_count; ++level) {
         set_level(handle, static_cast<Quota>(level), used[level]);

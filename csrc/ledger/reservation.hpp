@@ -70,6 +70,9 @@ void give_back(const Handle* handle, Hold* holds, std::size_t hold) noexcept;
 // be counted twice.
 void set_level(const Handle& handle, Quota quota, std::int64_t used) noexcept;
 
+// Sets which of no_writes_flag and suspended_flag the slot has; whoever charges looks at them.
+void set_suspension(const Handle& handle, std::uint64_t flags) noexcept;
+
 // Sets all, and notes that they are known.
 void set_levels(const Handle& handle, const Levels& used) noexcept;
 

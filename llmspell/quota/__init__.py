@@ -1,6 +1,6 @@
 """Exact quotas, counted in a ledger that all processes of a data directory share."""
 
 from llmspell.quota.ledger import Ledger, Reservation, Slot
-from llmspell.quota.model import Quota, QuotaUsage, Usage
+from llmspell.quota.model import OnCrossing, Quota, QuotaUsage, Usage
 
-__all__ = ["Ledger", "Quota", "QuotaUsage", "Reservation", "Slot", "Usage"]
+__all__ = ["Ledger", "OnCrossing", "Quota", "QuotaUsage", "Reservation", "Slot", "Usage"]

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 
 from llmspell.config import QuotaLimits
-from llmspell.errors import ClosedError, InputError, QuotaExceeded, StorageFull
+from llmspell.errors import ClosedError, InputError, QuotaExceeded, StorageFull, TenantSuspended
 from llmspell.quota._pure_counters import (
     HELD,
     LEVELS,
@@ -121,7 +121,9 @@ class Slot:
 
     def charge_at(self, quota: int, amount: int, boot_ns: int) -> None:
         """Like :meth:`charge`, at a given time in ns since boot (see :func:`now_ns`)."""
-        self._charge_all([(to_quota(quota), to_amount(amount))], boot_ns)
+        item = to_quota(quota), to_amount(amount)
+        self._require_open()
+        self._charge_all([item], boot_ns)
 
     def charge_all(self, *pairs: tuple[int, int]) -> None:
         """Charge all ``(quota, amount)`` pairs, or none of them."""
@@ -129,7 +131,12 @@ class Slot:
         for quota, amount in pairs:
             due = to_quota(quota)
             sums[due] = min(sums.get(due, 0) + to_amount(amount), MAX_AMOUNT)
+        self._require_open()
         self._charge_all(list(sums.items()), now_ns())
+
+    def _require_open(self) -> None:
+        if self._live().suspension == "all":
+            raise TenantSuspended("the tenant is suspended; it goes on when it is resumed")
 
     def _charge_all(
         self, items: Sequence[tuple[Quota, int]], boot_ns: int, held: Held | None = None
@@ -230,6 +237,17 @@ class Slot:
     def levels_known(self) -> bool:
         """Whether the levels were set since the slot was made."""
         return self._live().levels_known
+
+    @property
+    def suspension(self) -> str:
+        """What the tenant may not do: "none", "writes", or "all", which charges refuse."""
+        return self._live().suspension
+
+    @suspension.setter
+    def suspension(self, value: str) -> None:
+        if value not in ("none", "writes", "all"):
+            raise InputError(f"suspension must be 'none', 'writes' or 'all', got {value!r}")
+        self._live().suspension = value
 
     @property
     def log_head(self) -> int:

@@ -64,6 +64,7 @@ class Counters:
         self._lock = threading.Lock()
         self.released = False
         self.levels_known = False
+        self.suspension = "none"
         self.log_head = 0
         self.levels = dict.fromkeys(LEVELS, 0)
         self.limits: dict[Quota, int | None] = dict.fromkeys(Quota)

@@ -4,7 +4,7 @@ from llmspell.storage.batch import MetadataUpdate, Put, StoredDocument, Write
 from llmspell.storage.catalog import Catalog, CatalogEntry
 from llmspell.storage.codec import pack, unpack
 from llmspell.storage.environment import DEFAULT_MAP_SIZE
-from llmspell.storage.files import FileLock
+from llmspell.storage.files import FileLock, disk_bytes
 from llmspell.storage.filters import parse as parse_filter
 from llmspell.storage.ids import MAX_ID_BYTES, decode_id, encode_id
 from llmspell.storage.kinds import as_utc
@@ -30,6 +30,7 @@ __all__ = [
     "as_utc",
     "conform",
     "decode_id",
+    "disk_bytes",
     "encode_id",
     "pack",
     "parse_filter",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from llmspell.config import IndexParams, IsolationLevel, QuotaLimits, TenantConfig
 from llmspell.errors import TenantExists, TenantNotFound, UnsupportedFormat
@@ -41,12 +41,14 @@ class CatalogEntry(NamedTuple):
         generation: never used twice in a data directory.
         key: 16 bytes that name its directory and its ledger slot.
         created_us: microseconds since 1970, UTC.
+        suspension: "none", "writes" or "all".
     """
 
     config: TenantConfig
     generation: int
     key: bytes
     created_us: int
+    suspension: Literal["none", "writes", "all"] = "none"
 
     @property
     def directory(self) -> Path:
@@ -112,6 +114,23 @@ class Catalog:
             tenants.put(slot, _encode(entry))
             state["next_generation"] = generation + 1
             txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
+            return entry
+
+        return self._env.write(write)
+
+    def update(
+        self, tenant_id: str, change: Callable[[CatalogEntry], CatalogEntry]
+    ) -> CatalogEntry:
+        """Change an entry, whose config keeps its id; raises TenantNotFound."""
+        slot = _key(tenant_id)
+
+        def write(txn: Transaction) -> CatalogEntry:
+            tenants = self._tenants(txn)
+            raw = tenants.get(slot)
+            if raw is None:
+                raise TenantNotFound(f"no tenant {tenant_id!r}")
+            entry = change(_decode(raw))
+            tenants.put(slot, _encode(entry))
             return entry
 
         return self._env.write(write)
@@ -220,6 +239,7 @@ def _encode(entry: CatalogEntry) -> bytes:
             "generation": entry.generation,
             "key": entry.key,
             "created_us": entry.created_us,
+            "suspension": entry.suspension,
         }
     )
 
@@ -233,5 +253,9 @@ def _decode(raw: bytes) -> CatalogEntry:
     given["index"] = IndexParams(**given["index"])
     given["isolation_level"] = IsolationLevel(given["isolation_level"])
     return CatalogEntry(
-        TenantConfig(**given), fields["generation"], fields["key"], fields["created_us"]
+        TenantConfig(**given),
+        fields["generation"],
+        fields["key"],
+        fields["created_us"],
+        fields["suspension"],
     )

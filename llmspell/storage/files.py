@@ -13,7 +13,7 @@ from typing import Final, Self
 from llmspell.errors import DatabaseLocked
 from llmspell.storage.errors import storage_errors
 
-__all__ = ["FileLock", "make_directory", "sync_directory"]
+__all__ = ["FileLock", "disk_bytes", "make_directory", "sync_directory"]
 
 RETRY_SECONDS: Final = 0.01
 
@@ -47,6 +47,16 @@ def make_directory(path: Path) -> None:
         for directory in reversed(missing):
             directory.mkdir(exist_ok=True)
             sync_directory(directory.parent)
+
+
+def disk_bytes(path: Path) -> int:
+    """Bytes that the files beneath a directory take on disk; 0 where there is none."""
+    total = 0
+    for file in path.rglob("*"):
+        with suppress(FileNotFoundError):
+            # LMDB's map is a sparse file of a far larger size.
+            total += file.stat().st_blocks * 512
+    return total
 
 
 class FileLock:

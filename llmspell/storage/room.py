@@ -21,6 +21,7 @@ from llmspell.errors import (
     DimensionMismatch,
     LlmspellError,
     StorageError,
+    TenantSuspended,
 )
 from llmspell.index import Index, check_rows
 from llmspell.observability import Stages, now_ns
@@ -256,6 +257,12 @@ class Room:
                 found.append(self.search(queries[i], k, ef_search, recall, condition, threshold))
         return found
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the index takes in this process, estimated."""
+        index = self.views.index
+        return 0 if index is None else index.stats().memory.total
+
     def await_look(self, hits: Looked) -> None:
         """Let hits read what they haven't looked at before the room closes."""
         unread = self._unread
@@ -285,6 +292,8 @@ class Room:
         with self._write_lock:
             if self._closed:
                 raise ClosedError("the tenant is closed")
+            if self._slot.suspension != "none":
+                raise TenantSuspended(f"tenant {self._tenant!r} is suspended for writes")
             with self._file_lock():
                 write = plan()
                 self._check(write)

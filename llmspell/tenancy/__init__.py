@@ -6,6 +6,8 @@ from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.model import (
     Chunk,
     Document,
+    DropReceipt,
+    EventKind,
     IngestProgress,
     IngestReport,
     Metadata,
@@ -13,6 +15,8 @@ from llmspell.tenancy.model import (
     Record,
     RecordId,
     SplitDocument,
+    Suspension,
+    TenantEvent,
     TenantInfo,
 )
 from llmspell.tenancy.ports import IngestSource, IngestTarget, TextServices
@@ -23,6 +27,8 @@ __all__ = [
     "AsyncTenant",
     "Chunk",
     "Document",
+    "DropReceipt",
+    "EventKind",
     "Hit",
     "Hits",
     "IngestProgress",
@@ -35,7 +41,9 @@ __all__ = [
     "RecordId",
     "Residence",
     "SplitDocument",
+    "Suspension",
     "Tenant",
+    "TenantEvent",
     "TenantInfo",
     "TextServices",
     "Workers",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from llmspell.config import TenantConfig
 __all__ = [
     "Chunk",
     "Document",
+    "DropReceipt",
+    "EventKind",
     "IngestProgress",
     "IngestReport",
     "Metadata",
@@ -22,6 +24,8 @@ __all__ = [
     "Record",
     "RecordId",
     "SplitDocument",
+    "Suspension",
+    "TenantEvent",
     "TenantInfo",
 ]
 
@@ -159,19 +163,68 @@ class Record:
     expires_at: datetime | None = None
 
 
+Suspension: TypeAlias = Literal["none", "writes", "all"]
+"""What a suspended tenant may not do."""
+
+
+EventKind: TypeAlias = Literal["created", "updated", "suspended", "resumed", "dropped", "quota"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantEvent:
+    """Something that happened to a tenant, as :func:`llmspell.open` tells it to ``on_event``.
+
+    Args:
+        kind: "created", "updated", "suspended", "resumed", "dropped" or "quota".
+        tenant_id: of the tenant.
+        generation: of the tenant.
+        quota: of "quota": its name, as in :class:`llmspell.QuotaLimits`.
+        percent: of "quota": 80 or 100; use has just come to so much of the limit.
+        used: of "quota": what it came to, in the quota's unit.
+        limit: of "quota".
+    """
+
+    kind: EventKind
+    tenant_id: str
+    generation: int
+    quota: str | None = None
+    percent: int | None = None
+    used: int | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropReceipt:
+    """What a drop freed. Nothing of the process names the tenant any more.
+
+    Args:
+        tenant_id: of the tenant.
+        generation: of the tenant; one made again under the same id has another.
+        bytes_on_disk: that its files took.
+        bytes_in_memory: that its index took in this process; 0 where it wasn't open.
+    """
+
+    tenant_id: str
+    generation: int
+    bytes_on_disk: int
+    bytes_in_memory: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantInfo:
     """A line in the list of tenants.
 
     Args:
-        config: what the tenant was created with.
+        config: what the tenant was created with, with its present name and quotas.
         generation: grows with every tenant created; one made again under an old id has a new one.
         created_at: UTC.
+        suspension: what it may not do: "none", "writes", or "all".
     """
 
     config: TenantConfig
     generation: int
     created_at: datetime
+    suspension: Suspension = "none"
 
     @property
     def id(self) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from llmspell.errors import ClosedError, StorageError, TenantNotFound, UseAfterFork
 from llmspell.observability import Instruments
 from llmspell.quota import Slot, Usage
-from llmspell.storage import CatalogEntry, FileLock, Room
+from llmspell.storage import CatalogEntry, FileLock, Room, disk_bytes
+from llmspell.tenancy.model import DropReceipt
 from llmspell.tenancy.ports import TextServices
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Residence:
 
     def drop(
         self, commit: Callable[[], CatalogEntry], erase: Callable[[CatalogEntry], None]
-    ) -> None:
+    ) -> DropReceipt:
         """Drop the tenant, and end all handles to it.
 
         Args:
@@ -146,8 +147,15 @@ class Residence:
         """
         with self._lock, self._alone():
             dropped = commit()
+            receipt = DropReceipt(
+                tenant_id=dropped.config.id,
+                generation=dropped.generation,
+                bytes_on_disk=disk_bytes(self._path),
+                bytes_in_memory=0 if self._room is None else self._room.memory,
+            )
             self._finish(self._dropped(), snapshot=False)
             erase(dropped)
+            return receipt
 
     def check(self) -> None:
         """Raise what ended the tenant, if anything did, here or in another process."""
