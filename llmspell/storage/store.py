@@ -10,7 +10,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell.errors import ClosedError, CorruptFile, ReservationExpired, UnsupportedFormat
+from llmspell.errors import (
+    ClosedError,
+    CorruptFile,
+    ReservationExpired,
+    StorageFull,
+    UnsupportedFormat,
+)
 from llmspell.quota import Quota, Reservation, Slot
 from llmspell.storage.batch import (
     CHAINS,
@@ -39,6 +45,10 @@ __all__ = ["LogTail", "TenantStore"]
 
 _ABOUT: Final = b"about"
 
+#: Of the map, kept for deletes: a sixteenth, and no less than 4 MiB.
+HEAD_ROOM_DIVISOR: Final = 16
+LEAST_HEAD_ROOM: Final = 4 << 20
+
 
 class LogTail(NamedTuple):
     """What happened behind a sequence number, as one moment shows it.
@@ -65,7 +75,10 @@ class TenantStore:
             CorruptFile: it is missing or damaged.
             UnsupportedFormat: another release made it.
         """
-        self._env = Environment(path, DATABASES, map_size=map_size)
+        self._path = path
+        self._map_size = map_size
+        head_room = max(LEAST_HEAD_ROOM, map_size // HEAD_ROOM_DIVISOR)
+        self._env = Environment(path, DATABASES, map_size=map_size + head_room)
         self._slot = slot
         try:
             with self._env.read() as txn:
@@ -200,6 +213,8 @@ class TenantStore:
                 dimensions=after.dim - before.dim,
             )
             change = batch.write(write, created, after)
+            if after.storage > before.storage:
+                self._require_room(txn)
             return before, Applied(change, after, batch.gone)
 
         try:
@@ -247,6 +262,19 @@ class TenantStore:
     def close(self) -> None:
         """Close it when the reads under way have ended."""
         self._env.close()
+
+    def _require_room(self, txn: Transaction) -> None:
+        """Leave the head-room of the map to what makes a tenant smaller: deletes copy pages too."""
+        taken = 0
+        for database in self._env.databases.values():
+            stat = txn.stat(database)
+            pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+            taken += pages * stat["psize"]
+        if taken > self._map_size:
+            raise StorageFull(
+                f"{self._path}: the map of {self._map_size} bytes is full; nothing was written. "
+                "Delete data, or open the database with a larger map_size"
+            )
 
     def _agree(self, counters: Counters) -> None:
         # The head is published last: where it is the log's, the last writer settled what it held.
