@@ -231,7 +231,9 @@ class Environment:
                 return
             self._state = ClosedError
         # A transaction holds a permit; unmapping under one would crash the process.
-        while self._alive:
+        # Looked at one by one: where the collector takes an environment with its permits, those are
+        # gone already, and the set still counts them.
+        while any(True for _ in self._alive):
             try:
                 # A traceback may keep one alive that was given back.
                 self._alive.discard(self._permits.pop())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -184,3 +186,21 @@ def test_environment_from_before_fork_is_refused_in_the_child(path: Path) -> Non
     assert in_child(child) == 0
     assert env.get_many(b"one", [b"k"]) == [b"v"]
     env.close()
+
+
+def test_environment_that_is_never_closed_ends_with_its_process(tmp_path: Path) -> None:
+    program = (
+        "import sys, llmspell\n"
+        "db = llmspell.open(sys.argv[1])\n"
+        "acme = db.create_tenant(llmspell.TenantConfig(id='acme'))\n"
+        "acme.upsert([1], [[1.0, 2.0]])\n"
+        "print(len(acme.search([1.0, 2.0])))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
