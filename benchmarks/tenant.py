@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from benchmarks import folders
 from benchmarks.host import describe_host, write_result
 from llmspell import IndexParams, QuotaLimits, Tenant, TenantConfig
 from llmspell.quota import Quota
-from llmspell.tenancy.inputs import as_vectors
 
 __all__ = ["add_arguments", "main", "run"]
 
@@ -39,6 +38,7 @@ def run(
     ef_search: Sequence[int] = (32, 100),
     m: int = 16,
     ef_construction: int = 200,
+    quantization: Literal["none", "pq", "sq4"] = "none",
     rounds: int = 7,
     limit: int | None = None,
     seed: int = 0,
@@ -52,7 +52,7 @@ def run(
     host = describe_host()
     dataset = folders.load(data, limit=limit, seed=seed)
     queries = list(dataset.queries)
-    params = IndexParams(m=m, ef_construction=ef_construction, seed=seed)
+    params = IndexParams(m=m, ef_construction=ef_construction, quantization=quantization, seed=seed)
     with tempfile.TemporaryDirectory() as directory, llmspell.open(directory) as db:
         tenant = db.create_tenant(
             TenantConfig(
@@ -75,6 +75,7 @@ def run(
             "k": k,
             "m": m,
             "ef_construction": ef_construction,
+            "quantization": quantization,
             "rounds": rounds,
             "seed": seed,
             "text_characters": _TEXT_CHARS,
@@ -90,6 +91,7 @@ _UNREACHED: dict[str, Any] = {
     "max_vectors": 1 << 30,
     "max_storage_mb": 1 << 20,
     "max_api_calls_per_minute": 1 << 30,
+    "max_queries_per_second": 1 << 30,
     "max_embeddings_per_day": 1 << 30,
 }
 
@@ -117,8 +119,6 @@ def _compare(
     rounds: int,
 ) -> dict[str, Any]:
     index = _room(tenant).index
-    direct: list[dict[str, float]] = []
-    through: list[dict[str, float]] = []
 
     def by_index(query: Query) -> object:
         return index.search(query, k, ef_search=ef_search)
@@ -126,22 +126,37 @@ def _compare(
     def by_tenant(query: Query) -> object:
         return tenant.search(query, k, ef_search=ef_search)
 
+    def and_read(query: Query) -> object:
+        hits = tenant.search(query, k, ef_search=ef_search)
+        return [(hit.id, hit.score) for hit in hits]
+
+    calls = (by_index, by_tenant, and_read)
+    spreads: list[list[dict[str, float]]] = [[] for _ in calls]
     shares: list[dict[str, float]] = []
-    _in_turn(by_index, by_tenant, queries)
+    _in_turn(calls, queries)
     for _ in range(rounds):
         before = _stage_sums(db)
-        raw, whole = _in_turn(by_index, by_tenant, queries)
+        latencies = _in_turn(calls, queries)
         after = _stage_sums(db)
-        direct.append(_spread(raw))
-        through.append(_spread(whole))
+        for spread, one in zip(spreads, latencies, strict=True):
+            spread.append(_spread(one))
+        # Two of the calls search through the tenant, one of them fetches.
         spent = {name: (after[name] - before[name]) / len(queries) / 1e3 for name in after}
-        spent["rest"] = _mean_us(whole) - spent["search"] - spent["fetch"]
-        shares.append(spent)
-    index_us, tenant_us = _medians(direct), _medians(through)
+        search = spent["search"] / 2
+        shares.append(
+            {
+                "search": search,
+                "around it": _mean_us(latencies[1]) - search,
+                "fetch": spent["fetch"],
+                "read": _mean_us(latencies[2]) - _mean_us(latencies[1]) - spent["fetch"],
+            }
+        )
+    index_us, tenant_us, read_us = map(_medians, spreads)
     return {
         "ef_search": ef_search,
         "index_us": index_us,
         "tenant_us": tenant_us,
+        "read_us": read_us,
         "overhead_us": {name: round(tenant_us[name] - index_us[name], 2) for name in index_us},
         "overhead_percent": {
             name: round(100 * (tenant_us[name] / index_us[name] - 1), 2) for name in index_us
@@ -156,21 +171,20 @@ def _mean_us(nanoseconds: Sequence[int]) -> float:
 
 
 def _in_turn(
-    first: Callable[[Query], object], second: Callable[[Query], object], queries: Sequence[Query]
-) -> tuple[list[int], list[int]]:
-    """Latencies in ns of both, called in turn, each with all queries, half of them apart."""
+    calls: Sequence[Callable[[Query], object]], queries: Sequence[Query]
+) -> list[list[int]]:
+    """Latencies in ns of some calls, made in turn, each with all queries, those of a turn apart."""
     clock = time.perf_counter_ns
-    half = len(queries) // 2
-    of_first, of_second = [], []
+    step = len(queries) // len(calls)
+    latencies: list[list[int]] = [[] for _ in calls]
     with _no_collector():
-        for mine, other in zip(queries, [*queries[half:], *queries[:half]], strict=True):
-            start = clock()
-            first(mine)
-            middle = clock()
-            second(other)
-            of_second.append(clock() - middle)
-            of_first.append(middle - start)
-    return of_first, of_second
+        for turn in range(len(queries)):
+            for number, call in enumerate(calls):
+                query = queries[(turn + number * step) % len(queries)]
+                start = clock()
+                call(query)
+                latencies[number].append(clock() - start)
+    return latencies
 
 
 def _pieces(
@@ -181,12 +195,12 @@ def _pieces(
     They reach into the handle, for there is no other way to call a step alone.
     """
     room = _room(tenant)
-    charge, make_hit = tenant._charge, tenant._hit
+    charge_all, make_hit = tenant._charge_all, tenant._hit
     timed = tenant._instruments.search.timed
-    quota = int(Quota.API_CALLS)
+    due = (int(Quota.API_CALLS), 1), (int(Quota.QUERIES), 1)
     answers = [room.index.search(query, k, ef_search=ef_search) for query in queries]
     rows = [ids.tolist() for ids, _ in answers]
-    found = [room.search(room.index, query, k, ef_search, None, None, None) for query in queries]
+    found = [room.search(query, k, ef_search, None, None, None) for query in queries]
     unread, unread_too = list[Any](), list[Any]()
 
     def count_and_time(_: object) -> None:
@@ -196,8 +210,9 @@ def _pieces(
     steps: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {
         "nothing": (lambda _: None, queries),
         "count and time": (count_and_time, queries),
-        "charge the quota": (lambda _: charge(quota, 1), queries),
-        "check the query": (as_vectors, queries),
+        "charge a call and a query": (lambda _: charge_all(*due), queries),
+        "look at the log's head": (lambda _: room.views.current(), queries),
+        "keep the query": (lambda query: query.copy(), queries),
         "arrays to lists": (lambda a: (a[0].tolist(), a[1].tolist()), answers),
         "fetch the records": (room.fetch, rows),
         "make the hits": (lambda f: list(map(make_hit, *f)), found),
@@ -259,6 +274,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``python -m benchmarks tenant``."""
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
     parser.add_argument("--ef-search", default="32,100", help="one or more, with commas")
+    parser.add_argument("--quantization", default="none", choices=("none", "pq", "sq4"))
     parser.add_argument("--limit", type=int, help="only that many vectors, drawn with the seed")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seed", type=int, default=0)
@@ -270,6 +286,7 @@ def main(options: argparse.Namespace) -> None:
     result = run(
         options.data,
         ef_search=[int(ef) for ef in options.ef_search.split(",")],
+        quantization=options.quantization,
         rounds=options.rounds,
         limit=options.limit,
         seed=options.seed,
@@ -283,10 +300,8 @@ def main(options: argparse.Namespace) -> None:
                 f" {search['overhead_percent'][name]:.1f} %"
             )
         spent = search["in_place_us"]
-        print(
-            f"  of the tenant's mean: search {spent['search']:.1f}, fetch {spent['fetch']:.1f},"
-            f" rest {spent['rest']:.1f} µs"
-        )
+        print(f"  with ids and scores read: p50 {search['read_us']['p50']:.1f} µs")
+        print("  means: " + ", ".join(f"{name} {us:.1f} µs" for name, us in spent.items()))
     print("each step alone, warm; reading comes after the search:")
     for name, spent in result["pieces_us"].items():
         print(f"  {spent:7.2f} µs  {name}")
