@@ -44,10 +44,13 @@ if TYPE_CHECKING:
     from llmspell.tenancy import (
         AsyncTenant,
         Document,
+        ExportReport,
         Hit,
+        ImportReport,
         IngestProgress,
         IngestReport,
         Record,
+        ScanPage,
         Tenant,
         TenantInfo,
     )
@@ -59,9 +62,11 @@ __all__ = [
     "Database",
     "Document",
     "ElementType",
+    "ExportReport",
     "GraphFaults",
     "Hit",
     "IdBitmap",
+    "ImportReport",
     "Index",
     "IndexAudit",
     "IndexMemory",
@@ -80,6 +85,7 @@ __all__ = [
     "RecallCurve",
     "RecallPoint",
     "Record",
+    "ScanPage",
     "SearchCounters",
     "SearchPages",
     "Tenant",
@@ -116,8 +122,8 @@ _MODULES = {
     ),
     "quota": ("QuotaUsage", "Usage"),
     "tenancy": (
-        *("AsyncTenant", "Document", "Hit", "IngestProgress", "IngestReport", "Record"),
-        *("Tenant", "TenantInfo"),
+        *("AsyncTenant", "Document", "ExportReport", "Hit", "ImportReport", "IngestProgress"),
+        *("IngestReport", "Record", "ScanPage", "Tenant", "TenantInfo"),
     ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
