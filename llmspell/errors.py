@@ -9,9 +9,11 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── DtypeError (TypeError)          an array of a type that isn't accepted
     │   ├── ShapeError                      an array with the wrong number of axes or rows
     │   ├── DimensionMismatch               vectors of another dimension than the index
+    │   ├── MetricMismatch                  an export of a tenant that compares by another metric
     │   ├── NonFiniteVector                 NaN or infinity in a vector
     │   ├── ZeroVector                      a vector of length zero under the cosine metric
     │   ├── InvalidId                       an id that is neither str nor a 64-bit integer
+    │   ├── InvalidCursor                   a cursor of another tenant, or a damaged one
     │   ├── MetadataError                   metadata that isn't JSON-like, or not as declared
     │   └── FilterError                     a filter that can't be understood or never matches
     ├── DuplicateId (KeyError)              add or insert of an id that is there already
@@ -50,9 +52,11 @@ __all__ = [
     "IdNotFound",
     "IngestError",
     "InputError",
+    "InvalidCursor",
     "InvalidId",
     "LlmspellError",
     "MetadataError",
+    "MetricMismatch",
     "MissingDependency",
     "NonFiniteVector",
     "QuotaExceeded",
@@ -106,6 +110,18 @@ class DimensionMismatch(InputError):
         self.actual = actual
 
 
+class MetricMismatch(InputError):
+    """Vectors come from a tenant that compares by another metric; scores would mean another thing.
+
+    Attributes: ``expected`` and ``actual``, both str.
+    """
+
+    def __init__(self, message: str, *, expected: str | None = None, actual: str | None = None):
+        super().__init__(message)
+        self.expected = expected
+        self.actual = actual
+
+
 class NonFiniteVector(InputError):
     """A vector holds NaN or infinity."""
 
@@ -116,6 +132,10 @@ class ZeroVector(InputError):
 
 class InvalidId(InputError):
     """An id is neither a str nor an integer of 64 bits."""
+
+
+class InvalidCursor(InputError):
+    """A cursor is damaged, or of another tenant, a former one of the same id included."""
 
 
 class MetadataError(InputError):

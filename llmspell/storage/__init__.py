@@ -3,11 +3,22 @@
 from llmspell.storage.batch import MetadataUpdate, Put, StoredDocument, Write
 from llmspell.storage.catalog import Catalog, CatalogEntry
 from llmspell.storage.codec import pack, unpack
+from llmspell.storage.cursors import decode_cursor, encode_cursor
 from llmspell.storage.environment import DEFAULT_MAP_SIZE
+from llmspell.storage.export_file import ExportReader, ExportWriter
+from llmspell.storage.export_items import (
+    ExportedDocument,
+    ExportedRecord,
+    decode_items,
+    encode_document,
+    encode_record,
+)
+from llmspell.storage.export_target import ExportSource, export_source, export_target
 from llmspell.storage.files import FileLock, disk_bytes
 from llmspell.storage.filters import parse as parse_filter
 from llmspell.storage.ids import MAX_ID_BYTES, decode_id, encode_id
 from llmspell.storage.kinds import as_utc
+from llmspell.storage.moment import Moment
 from llmspell.storage.record import NEVER, StoredRecord
 from llmspell.storage.room import Found, Room
 from llmspell.storage.schema import NO_SCHEMA, conform
@@ -19,9 +30,15 @@ __all__ = [
     "NO_SCHEMA",
     "Catalog",
     "CatalogEntry",
+    "ExportReader",
+    "ExportSource",
+    "ExportWriter",
+    "ExportedDocument",
+    "ExportedRecord",
     "FileLock",
     "Found",
     "MetadataUpdate",
+    "Moment",
     "Put",
     "Room",
     "StoredDocument",
@@ -29,9 +46,16 @@ __all__ = [
     "Write",
     "as_utc",
     "conform",
+    "decode_cursor",
     "decode_id",
     "disk_bytes",
+    "decode_items",
+    "encode_cursor",
+    "encode_document",
     "encode_id",
+    "encode_record",
+    "export_source",
+    "export_target",
     "pack",
     "parse_filter",
     "unpack",

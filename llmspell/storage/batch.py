@@ -33,7 +33,10 @@ NAMED: Final = 5
 
 
 class Put(NamedTuple):
-    """A record to write, encoded: ``key`` by ``encode_id``, ``metadata`` by msgpack."""
+    """A record to write, encoded: ``key`` by ``encode_id``, ``metadata`` by msgpack.
+
+    Times are those of the write where None; ``created_us`` is that of what is replaced, if any.
+    """
 
     key: bytes
     metadata: bytes
@@ -41,6 +44,8 @@ class Put(NamedTuple):
     vector: bytes
     is_chunk: bool = False
     expires_us: int = NEVER
+    created_us: int | None = None
+    updated_us: int | None = None
 
     @property
     def storage(self) -> int:
@@ -226,8 +231,10 @@ class Batch:
                 metadata=put.metadata,
                 text=put.text,
                 vector_bytes=len(put.vector),
-                created_us=created.get(put.key, self._now_us),
-                updated_us=self._now_us,
+                created_us=created.get(put.key, self._now_us)
+                if put.created_us is None
+                else put.created_us,
+                updated_us=self._now_us if put.updated_us is None else put.updated_us,
                 expires_us=put.expires_us,
                 is_chunk=put.is_chunk,
             )

@@ -27,8 +27,10 @@ from llmspell.index import Index, check_rows
 from llmspell.observability import Stages, now_ns
 from llmspell.quota import Slot
 from llmspell.storage.batch import Applied, Write
+from llmspell.storage.chain import FIRST
 from llmspell.storage.files import FileLock
 from llmspell.storage.filters import Filter
+from llmspell.storage.moment import Held
 from llmspell.storage.record import StoredRecord
 from llmspell.storage.store import TenantStore
 from llmspell.storage.views import Views
@@ -161,6 +163,31 @@ class Room:
 
         return self._write(write)
 
+    def write_as(self, plan: Callable[[], Write]) -> Applied:
+        """Write what is decided while nobody else can write; see :meth:`write`."""
+        return self._write(plan)
+
+    def scan(
+        self, after: bytes | None, limit: int, condition: Filter | None, *, vectors: bool
+    ) -> list[Held]:
+        """Records behind a key in the order of keys, ``limit`` at most, as one moment shows them.
+
+        Where writes beside it keep moving what a filter keeps, the last try is between writes.
+        """
+        if condition is None:
+            return self._scan(after, limit, None, vectors)[0]
+        views = self.views
+        for _ in range(ATTEMPTS):
+            views.current()
+            epoch, sequence = views.epoch, views.sequence
+            rows = views.matching(condition)
+            page, seen = self._scan(after, limit, rows, vectors)
+            if (epoch, sequence) == (views.epoch, seen):
+                return page
+        with self.alone():
+            views.catch_up()
+            return self._scan(after, limit, views.matching(condition), vectors)[0]
+
     def get(self, keys: Sequence[bytes]) -> list[tuple[StoredRecord, NDArray[np.float32]] | None]:
         """Records and vectors of some ids, as one moment shows them; None for a missing id."""
         found = self.store.get(keys)
@@ -287,6 +314,19 @@ class Room:
                 self.views.close(snapshot=snapshot, has_written=self._has_written)
             finally:
                 self.store.close()
+
+    def _scan(
+        self, after: bytes | None, limit: int, rows: NDArray[np.int64] | None, vectors: bool
+    ) -> tuple[list[Held], int]:
+        """A page, and the sequence number of the moment that it shows."""
+        now_us = self.views.now_us()
+        with self.store.moment() as moment:
+            live = (
+                one
+                for one in moment.records(after or FIRST, rows=rows, vectors=vectors)
+                if one[0].expires_us > now_us
+            )
+            return list(islice(live, limit)), moment.counters.sequence
 
     def _write(self, plan: Callable[[], Write]) -> Applied:
         with self._write_lock:

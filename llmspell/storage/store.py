@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from llmspell.errors import (
     ClosedError,
-    CorruptFile,
     ReservationExpired,
     StorageFull,
     UnsupportedFormat,
@@ -24,7 +23,6 @@ from llmspell.storage.batch import (
     DATABASES,
     DOCUMENTS,
     EXPIRY,
-    IDS,
     LOG,
     META,
     RECORDS,
@@ -39,6 +37,7 @@ from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
 from llmspell.storage.environment import Environment, Transaction
 from llmspell.storage.ids import pack_expiry, pack_rowid, unpack_expiry, unpack_rowid
 from llmspell.storage.log import Change, Counters
+from llmspell.storage.moment import Moment
 from llmspell.storage.record import StoredRecord, decode_vector
 
 __all__ = ["LogTail", "TenantStore"]
@@ -114,13 +113,17 @@ class TenantStore:
 
     def get(self, keys: Sequence[bytes]) -> list[tuple[StoredRecord, NDArray[np.float32]] | None]:
         """Records and vectors of some ids, as one moment shows them; None for a missing id."""
-        with self._env.read() as txn:
-            ids = self._chain(txn, IDS)
-            rows = [ids.get(key) for key in keys]
+        with self.moment() as moment:
             return [
-                None if row is None else self._whole(txn, row, key)
-                for row, key in zip(rows, keys, strict=True)
+                None if row is None else moment.whole(row, key)
+                for key, row in zip(keys, moment.rows(keys), strict=True)
             ]
+
+    @contextmanager
+    def moment(self) -> Iterator[Moment]:
+        """All that is held, as one moment shows it; pages that it needs aren't reused meanwhile."""
+        with self._env.read() as txn:
+            yield Moment(txn, self._env.databases)
 
     def vectors(self, rowids: Sequence[int]) -> list[NDArray[np.float32] | None]:
         """Vectors of some rows, as one moment shows them; None where a row is gone."""
@@ -293,15 +296,3 @@ class TenantStore:
 
     def _get(self, txn: Transaction, database: bytes, key: bytes) -> bytes | None:
         return txn.get(key, db=self._env.databases[database])
-
-    def _whole(
-        self, txn: Transaction, row: bytes, key: bytes
-    ) -> tuple[StoredRecord, NDArray[np.float32]]:
-        rowid = unpack_rowid(row)[0]
-        raw = self._get(txn, RECORDS, row)
-        if raw is None:
-            raise CorruptFile(f"record {rowid}: its id is there, but it is not")
-        record = StoredRecord(rowid, raw)
-        if record.key != key:
-            raise CorruptFile(f"record {rowid}: it has another id than the one that leads to it")
-        return record, decode_vector(rowid, self._get(txn, VECTORS, row))

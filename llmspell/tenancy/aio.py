@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, BinaryIO, ParamSpec, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +15,17 @@ from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError
 from llmspell.quota import Usage
 from llmspell.tenancy.hits import Hits
-from llmspell.tenancy.model import IngestReport, Metadata, Progress, Record, RecordId
+from llmspell.tenancy.importing import OnConflict
+from llmspell.tenancy.model import (
+    ExportReport,
+    ImportReport,
+    IngestReport,
+    Metadata,
+    Progress,
+    Record,
+    RecordId,
+    ScanPage,
+)
 from llmspell.tenancy.ports import IngestSource
 from llmspell.tenancy.tenant import Consistency, Tenant
 
@@ -207,6 +218,29 @@ class AsyncTenant:
     ) -> IngestReport:
         """As :meth:`Tenant.ingest`; ``progress`` is called in a worker thread."""
         return await self._workers.run(self._tenant.ingest, source, progress=progress)
+
+    async def scan(
+        self,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        cursor: str | None = None,
+        limit: int = 1_000,
+        vectors: bool = True,
+    ) -> ScanPage:
+        """As :meth:`Tenant.scan`."""
+        return await self._workers.run(
+            self._tenant.scan, filter=filter, cursor=cursor, limit=limit, vectors=vectors
+        )
+
+    async def export(self, file: str | os.PathLike[str] | BinaryIO) -> ExportReport:
+        """As :meth:`Tenant.export`; the file is written in a worker thread."""
+        return await self._workers.run(self._tenant.export, file)
+
+    async def import_from(
+        self, file: str | os.PathLike[str] | BinaryIO, *, on_conflict: OnConflict = "error"
+    ) -> ImportReport:
+        """As :meth:`Tenant.import_from`; the file is read in a worker thread."""
+        return await self._workers.run(self._tenant.import_from, file, on_conflict=on_conflict)
 
     async def count(self) -> int:
         """As :meth:`Tenant.count`."""

@@ -17,12 +17,15 @@ __all__ = [
     "Document",
     "DropReceipt",
     "EventKind",
+    "ExportReport",
+    "ImportReport",
     "IngestProgress",
     "IngestReport",
     "Metadata",
     "Progress",
     "Record",
     "RecordId",
+    "ScanPage",
     "SplitDocument",
     "Suspension",
     "TenantEvent",
@@ -146,7 +149,7 @@ class Record:
 
     Args:
         id: as it was given.
-        vector: (dim,) float32, as it was given; read-only.
+        vector: (dim,) float32, as it was given; read-only. (0,) where a scan left vectors out.
         text: None where none was given.
         metadata: a dict of its own; changing it changes nothing in the store.
         created_at: when a record of this id was first written, UTC.
@@ -208,6 +211,57 @@ class DropReceipt:
     generation: int
     bytes_on_disk: int
     bytes_in_memory: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanPage:
+    """A page of records.
+
+    Args:
+        records: in the order of ids: ints first, ascending, then strings by their UTF-8 bytes.
+        cursor: goes on behind the last of them, also in another process; None at the end.
+    """
+
+    records: list[Record]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """What an export wrote.
+
+    Args:
+        records: in the file, chunks of documents included.
+        documents: ingested documents in the file.
+        bytes: length of the file.
+        seconds: wall-clock time.
+    """
+
+    records: int
+    documents: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """What an import did.
+
+    Args:
+        records: written, chunks of documents included.
+        documents: written.
+        skipped: records that were passed over because they or their document were there.
+        expired: records that were passed over because they have expired since the export.
+        bytes: length of the file.
+        seconds: wall-clock time.
+    """
+
+    records: int
+    documents: int
+    skipped: int
+    expired: int
+    bytes: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

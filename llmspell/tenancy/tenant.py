@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, overload
+from datetime import timedelta
+from typing import Any, BinaryIO, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,9 +16,11 @@ from llmspell.errors import ClosedError, DuplicateId, IdNotFound, InputError, Sh
 from llmspell.index import Index, as_recall
 from llmspell.observability import now_ns
 from llmspell.quota import Quota, Usage
-from llmspell.storage import NEVER, Found, Room, StoredRecord, Write, decode_id, parse_filter
+from llmspell.storage import Found, Room, Write, decode_id, parse_filter
+from llmspell.tenancy.exporting import export_tenant
 from llmspell.tenancy.hit import hit_type
 from llmspell.tenancy.hits import Hits
+from llmspell.tenancy.importing import OnConflict, import_tenant
 from llmspell.tenancy.inputs import (
     as_expiry,
     as_keys,
@@ -26,9 +29,19 @@ from llmspell.tenancy.inputs import (
     as_vectors,
     check_vectors,
 )
-from llmspell.tenancy.model import IngestReport, Metadata, Progress, Record, RecordId
+from llmspell.tenancy.model import (
+    ExportReport,
+    ImportReport,
+    IngestReport,
+    Metadata,
+    Progress,
+    Record,
+    RecordId,
+    ScanPage,
+)
 from llmspell.tenancy.ports import IngestSource
 from llmspell.tenancy.residence import Residence
+from llmspell.tenancy.scan import as_record, scan_page
 from llmspell.tenancy.target import EMBED_LEASE_S, Target
 
 __all__ = ["Tenant"]
@@ -214,7 +227,7 @@ class Tenant:
             if missing:
                 more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
                 raise IdNotFound(f"no record {', '.join(map(repr, missing[:5]))}{more}")
-            records = [_record(*one) for one in stored if one is not None]
+            records = [as_record(*one) for one in stored if one is not None]
             return records[0] if isinstance(ids, (str, int, np.integer)) else records
 
     @_until_the_end
@@ -468,6 +481,84 @@ class Tenant:
             return report
 
     @_until_the_end
+    def scan(
+        self,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        cursor: str | None = None,
+        limit: int = 1_000,
+        vectors: bool = True,
+    ) -> ScanPage:
+        """Read records in the order of their ids, page by page; each is charged as one API call.
+
+        A page shows one moment. Writes may go on between pages: each record that is there all the
+        while comes once, and what is written behind the cursor comes as it is then.
+
+        Args:
+            filter: metadata that records must have, as for :meth:`search`.
+            cursor: of the page before; it holds in other processes and later ones too.
+            limit: records of a page, from 1 to 100,000; fewer come back at the end only.
+            vectors: whether to read vectors as well.
+
+        Raises:
+            FilterError: the message names the bad part.
+            InputError: limit is out of range.
+            InvalidCursor: the cursor is damaged, another tenant's, or a former one's of this id.
+        """
+        room = self._room or self._enter()
+        self._charge(_API_CALLS, 1)
+        return scan_page(room, self._residence.entry, filter, cursor, limit, vectors=vectors)
+
+    @_until_the_end
+    def export(self, file: str | os.PathLike[str] | BinaryIO) -> ExportReport:
+        """Write all records and ingested documents, as one moment shows them, to a file.
+
+        It streams, and holds a few MiB whatever the tenant holds. Writes go on meanwhile; the space
+        of what they replace is used again when the export has ended.
+
+        Args:
+            file: a path, which has the whole export, durably, or is as it was; or an open binary
+                file, which is written from where it stands.
+
+        Raises:
+            CorruptFile: a record is damaged.
+            InputError: neither a path nor a binary file.
+            StorageError: the file can't be written.
+        """
+        room = self._room or self._enter()
+        self._charge(_API_CALLS, 1)
+        return export_tenant(room, self.config, file)
+
+    @_until_the_end
+    def import_from(
+        self, file: str | os.PathLike[str] | BinaryIO, *, on_conflict: OnConflict = "error"
+    ) -> ImportReport:
+        """Write the records and documents of an export, with the times that they had.
+
+        A file that can seek is read to its end first: where it is damaged, doesn't fit this tenant
+        or its quotas, nothing is written. Then batches are written, each durably or not at all,
+        and a document always in one. Where that fails in the middle, a note at the error says what
+        was written; the same import with ``on_conflict="skip"`` goes on from there.
+
+        Args:
+            file: a path, or an open binary file that stands at the export's first byte.
+            on_conflict: what to do with ids that are there: ``"error"`` writes nothing,
+                ``"replace"`` writes over them, ``"skip"`` leaves them as they are. A document is
+                taken as a whole, with its chunks.
+
+        Raises:
+            CorruptFile: the file is damaged; the message names the frame.
+            DimensionMismatch, MetricMismatch: it is of a tenant of another kind.
+            DuplicateId: an id is there already.
+            InputError: neither a path nor a binary file, or an unknown ``on_conflict``.
+            MetadataError: metadata is not as this tenant's schema declares it.
+            UnsupportedFormat: a later release wrote it.
+        """
+        room = self._room or self._enter()
+        self._charge(_API_CALLS, 1)
+        return import_tenant(room, self.config, self._residence.slot, file, on_conflict)
+
+    @_until_the_end
     def count(self) -> int:
         """Records held."""
         room = self._room or self._enter()
@@ -513,22 +604,3 @@ def _to_vectors(query: object) -> NDArray[np.float32] | None:
             raise InputError("a batch of texts must hold nothing but str")
         return None
     return as_vectors(query)  # type: ignore[arg-type]
-
-
-def _record(stored: StoredRecord, vector: NDArray[np.float32]) -> Record:
-    return Record(
-        id=decode_id(stored.key),
-        vector=vector,
-        text=stored.text,
-        metadata=stored.metadata,
-        created_at=_time(stored.created_us),
-        updated_at=_time(stored.updated_us),
-        expires_at=None if stored.expires_us == NEVER else _time(stored.expires_us),
-    )
-
-
-def _time(us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=us)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

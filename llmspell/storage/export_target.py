@@ -1,0 +1,126 @@
+"""Where an export goes to and comes from: a path, or a binary file that the caller has open."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from llmspell.errors import InputError
+from llmspell.storage.errors import storage_errors
+from llmspell.storage.export_file import BinaryReader
+from llmspell.storage.files import sync_directory
+
+__all__ = ["ExportSource", "export_source", "export_target"]
+
+
+class ExportSource(NamedTuple):
+    """A file to read an export from.
+
+    Args:
+        rewind: goes back to the export's first byte; None where the file can't.
+    """
+
+    file: BinaryReader
+    name: str
+    rewind: Callable[[], object] | None
+
+
+@contextmanager
+def export_target(file: str | os.PathLike[str] | BinaryIO) -> Iterator[Callable[[bytes], None]]:
+    """Give what writes bytes to a file; a path has all of them, durably, or is as it was.
+
+    Raises:
+        InputError: neither a path nor a binary file.
+        StorageError: the file can't be written.
+    """
+    path = _as_path(file)
+    if path is None:
+        _require("write", file)
+        yield _writer(file, _name(file))
+        return
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    with storage_errors(path, "exporting"):
+        opened = unfinished.open("xb", buffering=0)
+    try:
+        with opened:
+            yield _writer(opened, path)
+            with storage_errors(path, "exporting"):
+                os.fsync(opened.fileno())
+        with storage_errors(path, "exporting"):
+            unfinished.replace(path)
+            sync_directory(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
+
+
+@contextmanager
+def export_source(file: str | os.PathLike[str] | BinaryIO) -> Iterator[ExportSource]:
+    """Give a file to read, from where it stands; raises as :func:`export_target`."""
+    path = _as_path(file)
+    if path is None:
+        _require("read", file)
+        reader = _Reader(file, _name(file))  # type: ignore[arg-type]
+        yield ExportSource(reader, str(reader.path), reader.rewinder())
+        return
+    with storage_errors(path, "importing"):
+        opened = path.open("rb")
+    with opened:
+        reader = _Reader(opened, path)
+        yield ExportSource(reader, str(path), reader.rewinder())
+
+
+class _Reader:
+    """Reads, and names the file in errors."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file = file
+        self.path = path
+
+    def read(self, size: int, /) -> bytes:
+        with storage_errors(self.path, "importing"):
+            part: Any = self._file.read(size)
+        if not isinstance(part, bytes):
+            raise InputError(f"{self.path}: a binary file was expected, it read {type(part)}")
+        return part
+
+    def rewinder(self) -> Callable[[], object] | None:
+        seekable = getattr(self._file, "seekable", None)
+        if seekable is None or not seekable():
+            return None
+        start = self._file.tell()
+        return lambda: self._file.seek(start)
+
+
+def _writer(file: Any, path: Path) -> Callable[[bytes], None]:
+    def write(raw: bytes) -> None:
+        rest = memoryview(raw)
+        with storage_errors(path, "exporting"):
+            while rest:
+                taken = file.write(rest)
+                # A raw file may take a part; one that says nothing took all.
+                rest = rest[len(rest) if taken is None else taken :]
+
+    return write
+
+
+def _as_path(file: object) -> Path | None:
+    return Path(file) if isinstance(file, (str, os.PathLike)) else None
+
+
+def _require(method: str, file: object) -> None:
+    if not callable(getattr(file, method, None)):
+        raise InputError(
+            f"a path or an open binary file was expected, got {type(file).__name__}, "
+            f"which has no {method}()"
+        )
+
+
+def _name(file: object) -> Path:
+    name = getattr(file, "name", None)
+    return Path(name if isinstance(name, str) else type(file).__name__)
