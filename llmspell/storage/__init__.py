@@ -5,6 +5,7 @@ from llmspell.storage.catalog import Catalog, CatalogEntry
 from llmspell.storage.codec import pack, unpack
 from llmspell.storage.cursors import decode_cursor, encode_cursor
 from llmspell.storage.environment import DEFAULT_MAP_SIZE
+from llmspell.storage.export_ends import export_source, export_target
 from llmspell.storage.export_file import ExportReader, ExportWriter
 from llmspell.storage.export_items import (
     ExportedDocument,
@@ -13,7 +14,6 @@ from llmspell.storage.export_items import (
     encode_document,
     encode_record,
 )
-from llmspell.storage.export_target import ExportSource, export_source, export_target
 from llmspell.storage.files import FileLock, disk_bytes
 from llmspell.storage.filters import parse as parse_filter
 from llmspell.storage.ids import MAX_ID_BYTES, decode_id, encode_id
@@ -31,7 +31,6 @@ __all__ = [
     "Catalog",
     "CatalogEntry",
     "ExportReader",
-    "ExportSource",
     "ExportWriter",
     "ExportedDocument",
     "ExportedRecord",

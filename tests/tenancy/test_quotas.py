@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import threading
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from llmspell import (
     TenantConfig,
     errors,
 )
+from llmspell.storage import ExportWriter
 from tests.tenancy.texts import embed
 
 UNLIMITED = dict.fromkeys(
@@ -111,6 +113,13 @@ def test_batch_search_is_charged_for_each_query(db: Database) -> None:
     refused(tenant.count, "max_api_calls_per_minute")
 
 
+def empty_export() -> io.BytesIO:
+    file = io.BytesIO()
+    ExportWriter(file.write, {"metric": "cosine", "dim": 0}).finish({"records": 0, "documents": 0})
+    file.seek(0)
+    return file
+
+
 FREE = {"close", "config", "dim", "generation", "id", "usage"}
 CALLS: dict[str, Callable[[Tenant], object]] = {
     "upsert": lambda tenant: tenant.upsert([1], vectors(1)),
@@ -120,6 +129,9 @@ CALLS: dict[str, Callable[[Tenant], object]] = {
     "delete": lambda tenant: tenant.delete([1]),
     "search": lambda tenant: tenant.search(vectors(1)[0]),
     "ingest": lambda tenant: tenant.ingest(lines("a", 1)),
+    "scan": lambda tenant: tenant.scan(),
+    "export": lambda tenant: tenant.export(io.BytesIO()),
+    "import_from": lambda tenant: tenant.import_from(empty_export()),
     "count": lambda tenant: tenant.count(),
     "calibrate": lambda tenant: tenant.calibrate(),
     "estimated_recall": lambda tenant: tenant.estimated_recall(),
