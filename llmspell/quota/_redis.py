@@ -14,6 +14,7 @@ __all__ = ["Refusal", "Reply", "Server"]
 
 # Both keys have one hash tag, so that a cluster keeps them together.
 PREFIX = "{llmspell}:quota:"
+MARK = PREFIX + "server"
 
 
 class Refusal(NamedTuple):
@@ -66,14 +67,11 @@ class Server:
 
     def ask(self, key: bytes, request: dict[str, Any]) -> Reply:
         """Run the script for one tenant; raises LedgerUnavailable."""
-        keys = [PREFIX + key.hex(), PREFIX + "server"]
+        keys = [PREFIX + key.hex(), MARK]
         try:
             packed = cast(bytes, self._script(keys=keys, args=[msgpack.packb(request)]))
         except self._errors as error:
-            raise LedgerUnavailable(
-                f"the quota server at {self.where} can't be asked ({error}); nothing was charged; "
-                "try again, or choose when_away='local' or 'open'"
-            ) from error
+            raise self._away(error) from error
         reply = msgpack.unpackb(packed)
         return Reply(
             reply["status"],
@@ -81,6 +79,20 @@ class Server:
             [Granted(*part) for part in reply.get("parts", ())],
             Refusal(*reply["refusal"]) if reply.get("refusal") else None,
             int(reply.get("recovering", 0)),
+        )
+
+    def epoch(self) -> str:
+        """Which life of the server's data it is; raises LedgerUnavailable."""
+        try:
+            mark = cast(list[bytes | None], self._client.hmget(MARK, ["run", "since"]))
+        except self._errors as error:
+            raise self._away(error) from error
+        return b"".join(part or b"" for part in mark).decode()
+
+    def _away(self, error: Exception) -> LedgerUnavailable:
+        return LedgerUnavailable(
+            f"the quota server at {self.where} can't be asked ({error}); nothing was charged; "
+            "try again, or choose when_away='local' or 'open'"
         )
 
     def close(self) -> None:

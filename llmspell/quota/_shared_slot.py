@@ -235,14 +235,18 @@ class SharedSlot:
             self._epoch = reply.epoch
         return reply
 
-    def _beat(self) -> None:
-        """Report and renew what there is; give back overdue reservations."""
+    def _beat(self, epoch: str) -> None:
+        """Report and renew what there is; give back overdue reservations.
+
+        A server in another life than the one it was last asked in has to be told of all use.
+        """
         now = now_ns()
         with self._reservations_lock:
             over = [one for one in self._reservations if one.lease_end <= now]
         for reservation in over:
             reservation._end({quota: 0 for quota, _ in reservation._items})
-        if self.ledger.away or self._leases.to_report():
+        lost = self._epoch not in ("", epoch)
+        if lost or self._leases.to_report():
             with self._asking:
                 self._ask(self._leases.request([], {}, now_ns(), idle=True, leaving=False))
 

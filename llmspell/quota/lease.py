@@ -35,6 +35,8 @@ class Sent(NamedTuple):
     want: int = 0
     asked: int = 0
     extra: int = 0
+    limit: int = -1
+    soft: bool = False
 
 
 class Granted(NamedTuple):
@@ -45,6 +47,7 @@ class Granted(NamedTuple):
     gone: int
     used: int
     limit: int
+    soft: bool
     left_us: int
 
 
@@ -60,6 +63,8 @@ class _Held:
     gone: int = 0  #: the use that no living host reports, as the server said last
     chunk: int = 1  #: asked for beyond what is needed
     end: int = 0
+    limit: int = -1  #: with ``soft``, as the server said last: it may forget
+    soft: bool = False
     touched: bool = False
 
 
@@ -135,7 +140,8 @@ class Leases:
                 if want:
                     extra = max(min(held.chunk, self._lease - held.avail), 0)
                     held.chunk = min(held.chunk * 2, self._lease)
-                sent.append(Sent(held.gen, held.used, keep, held.gone, want, asked, extra))
+                counts = (held.gen, held.used, keep, held.gone)
+                sent.append(Sent(*counts, want, asked, extra, held.limit, held.soft))
             return sent
 
     def receive(
@@ -153,6 +159,7 @@ class Leases:
                 else:
                     held.told = told.used
                 held.gen, held.gone = part.gen, part.gone
+                held.limit, held.soft = part.limit, part.soft
                 held.avail += part.granted
                 held.end = end
                 if part.left_us >= 0:

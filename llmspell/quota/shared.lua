@@ -23,8 +23,9 @@ local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local mark = redis.call('HMGET', KEYS[2], 'run', 'since', 'lease')
 local lease = math.max(tonumber(mark[3]) or 0, req.lease)
 local since = tonumber(mark[2])
-if mark[1] ~= run then since = now end
-if mark[1] ~= run or tonumber(mark[3]) ~= lease then
+local begins = mark[1] ~= run or since > now -- a clock that stepped back ends a life, too
+if begins then since = now end
+if begins or tonumber(mark[3]) ~= lease then
   redis.call('HSET', KEYS[2], 'run', run, 'since', string.format('%.0f', since),
              'lease', string.format('%.0f', lease))
 end
@@ -61,7 +62,8 @@ if not state then
   state = {}
   for q = 1, 9 do
     -- gen: of a level, how often it was set; of a window, its period. debt: of a rate, in ns at `at`.
-    state[q] = {gen = 0, base = 0, limit = -1, soft = false, debt = 0, at = 0}
+    -- known: whether its limit was ever set.
+    state[q] = {gen = 0, base = 0, limit = -1, soft = false, known = false, debt = 0, at = 0}
   end
 end
 
@@ -81,15 +83,24 @@ local function owe(q, units, at)
   s.at = math.max(at, s.at)
 end
 
+local function set_limit(q, limit, soft)
+  local s = state[q]
+  if KIND[q] == RATE and s.limit <= 0 and limit > 0 then
+    -- What was used before the server's life began isn't known, so all of it may have been.
+    s.debt, s.at = limit * math.ceil(PERIOD_US[q] * 1000 / limit), since
+  end
+  s.limit, s.soft, s.known = limit, soft, true
+end
+
 for q = 1, 9 do
   local s = state[q]
   if KIND[q] == DAY or KIND[q] == MONTH then
     local period = period_of(KIND[q], today)
     -- A server whose clock steps back opens nothing.
     if period > s.gen then s.gen, s.base = period, 0 end
-  elseif KIND[q] == RATE and s.limit > 0 and s.at < since then
-    -- What was used before the server's life began isn't known, so all of it may have been.
-    s.debt, s.at = s.limit * interval(q), since
+  elseif KIND[q] == RATE and s.limit > 0 then
+    if s.at < since then s.debt, s.at = s.limit * interval(q), since end
+    s.at = math.min(s.at, now)
   end
 end
 
@@ -131,7 +142,8 @@ me.seq, me.exp = req.seq, now + req.lease
 
 for q = 1, 9 do
   local s, part = state[q], me[q]
-  local gen, used, keep, gone = unpack(req.parts[q])
+  local gen, used, keep, gone, _, _, _, limit, soft = unpack(req.parts[q])
+  if lost and not s.known then set_limit(q, limit, soft) end
   if KIND[q] == RATE then
     owe(q, used - part.rep, now)
     part.gen, part.rep, part.out = s.gen, used, keep
@@ -156,8 +168,7 @@ for q = 1, 9 do
 end
 
 for _, one in ipairs(req.limits) do
-  local s = state[one[1]]
-  s.limit, s.soft = one[2], one[3]
+  set_limit(unpack(one))
 end
 
 for _, one in ipairs(req.levels) do
@@ -241,7 +252,8 @@ for q = 1, 9 do
     sums[q] = sums[q] + granted
   end
   local window = KIND[q] == DAY or KIND[q] == MONTH
-  parts[q] = {s.gen, granted, gones[q], sums[q], s.limit, window and left(q) or -1}
+  parts[q] = {s.gen, granted, gones[q], sums[q], s.limit, s.soft,
+              window and left(q) or -1}
 end
 
 if req.bye then

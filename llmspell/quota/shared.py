@@ -123,11 +123,18 @@ class SharedLedger:
     def _beat_slots(self) -> None:
         with self._lock:
             slots = list(self._slots.values())
+        try:
+            epoch = self._server.epoch()
+        except LedgerUnavailable:
+            self.away = True
+            return
+        self.away = False
         for slot in slots:
             try:
-                slot._beat()
+                slot._beat(epoch)
             except LedgerUnavailable:
-                return  # all slots have the same server
+                if self.away:
+                    return
             except Exception:
                 logger.exception("a report of quota use failed; it is tried again")
 

@@ -3,12 +3,13 @@
 Usage: ``python -m tests.quota.shared_host URL RECORD LEASE LEASE_SECONDS WHEN_AWAY QUOTAS``.
 It prints "ready", starts at a line on stdin, and closes its ledger at the next.
 
-RECORD is a file of a word for each quota, so that it outlives the host; a word is what was admitted.
+RECORD is a file, so that it outlives the host: for each thread and quota, what was admitted.
 """
 
 from __future__ import annotations
 
 import mmap
+import random
 import sys
 import threading
 from pathlib import Path
@@ -32,17 +33,16 @@ def admitted(record: Path) -> list[int]:
 def work(
     slot: SharedSlot, words: memoryview, thread: int, quotas: list[Quota], stop: threading.Event
 ) -> None:
-    count = thread
+    rng = random.Random(thread)
     while not stop.is_set():
-        count += 1
-        quota, amount = quotas[count % len(quotas)], 1 + count % 3
+        quota, amount, way = rng.choice(quotas), rng.randrange(1, 4), rng.randrange(6)
         word = thread * len(Quota) + quota
         try:
-            if quota < Quota.API_CALLS and count % 5 == 0:
+            if quota < Quota.API_CALLS and way == 0:
                 name = quota.name.lower()
                 slot.reserve(**{name: amount}).settle(**{name: 1})
                 words[word] += 1
-            elif quota < Quota.API_CALLS and count % 7 == 0:
+            elif quota < Quota.API_CALLS and way == 1:
                 slot.charge(quota, amount)
                 slot.refund(quota, amount)
             else:
