@@ -39,10 +39,11 @@ class SharedSlot:
         self._asking = threading.Lock()  # one request at a time
         self._reservations_lock = threading.Lock()
         self._reservations: set[SharedReservation] = set()
+        self._leases = Leases(ledger.lease)
         self._begin()
 
     def _begin(self) -> None:
-        self._leases = Leases(self.ledger.lease)
+        """Be another host to the server."""
         self._host = uuid.uuid4().hex
         self._sequence = itertools.count(1)
         self._epoch = ""
@@ -221,9 +222,9 @@ class SharedSlot:
             raise
         ledger.away = False
         if reply.status == "forgotten":
-            # The server has counted all that was leased as used, so nothing is left to report.
             with self._reservations_lock:
                 self._reservations.clear()
+            self._leases.begin_again()
             self._begin()
             raise LedgerUnavailable(
                 "this host was silent for so long that the quota server counted its leases as "

@@ -31,7 +31,7 @@ class Sent(NamedTuple):
     gen: int
     used: int
     keep: int
-    gone: int
+    base: int
     want: int = 0
     asked: int = 0
     extra: int = 0
@@ -44,7 +44,7 @@ class Granted(NamedTuple):
 
     gen: int
     granted: int
-    gone: int
+    base: int
     used: int
     limit: int
     soft: bool
@@ -60,10 +60,10 @@ class _Held:
     told: int = 0  #: the last ``used`` that the server has confirmed
     avail: int = 0
     spoken: int = 0  #: reserved, or put aside for a charge that asks for more
-    gone: int = 0  #: the use that no living host reports, as the server said last
+    base: int = 0  #: what hosts used that have left, as the server said last: it may forget
     chunk: int = 1  #: asked for beyond what is needed
     end: int = 0
-    limit: int = -1  #: with ``soft``, as the server said last: it may forget
+    limit: int = -1  #: with ``soft``, as the server said last
     soft: bool = False
     touched: bool = False
 
@@ -140,7 +140,7 @@ class Leases:
                 if want:
                     extra = max(min(held.chunk, self._lease - held.avail), 0)
                     held.chunk = min(held.chunk * 2, self._lease)
-                counts = (held.gen, held.used, keep, held.gone)
+                counts = (held.gen, held.used, keep, held.base)
                 sent.append(Sent(*counts, want, asked, extra, held.limit, held.soft))
             return sent
 
@@ -158,7 +158,7 @@ class Leases:
                     held.told = 0
                 else:
                     held.told = told.used
-                held.gen, held.gone = part.gen, part.gone
+                held.gen, held.base = part.gen, part.base
                 held.limit, held.soft = part.limit, part.soft
                 held.avail += part.granted
                 held.end = end
@@ -224,6 +224,16 @@ class Leases:
                     self._unspeak(held, amount - kept[quota], now)
                 else:
                     held.used -= amount - kept[quota]
+
+    def begin_again(self) -> None:
+        """Let go of all leases, for the server has counted them as used, but not of unreported use.
+
+        It may be use beyond any lease, where ``when_away`` is ``"open"``.
+        """
+        with self._lock:
+            for held in self._held:
+                held.used -= held.told
+                held.told = held.avail = held.spoken = held.base = held.end = 0
 
     def to_report(self) -> bool:
         """Whether the server has to be told of anything, or anything must be renewed."""

@@ -11,7 +11,6 @@ local KIND = {LEVEL, LEVEL, LEVEL, LEVEL, DAY, DAY, MONTH, RATE, RATE}
 local RANGE = {2^48 - 1, 2^36 - 1, 2^40 - 1, 2^40}
 local PERIOD_US = {[8] = 60e6, [9] = 1e6}
 local DAY_US = 86400e6
-local FORGET_US = 40 * DAY_US -- longer than any window, so that only levels lose their reporter
 
 local req = cmsgpack.unpack(ARGV[1])
 local time = redis.call('TIME')
@@ -29,6 +28,8 @@ if begins or tonumber(mark[3]) ~= lease then
   redis.call('HSET', KEYS[2], 'run', run, 'since', string.format('%.0f', since),
              'lease', string.format('%.0f', lease))
 end
+-- A host that is silent for so long has died: all that it may have used is used.
+local forget = 10 * lease
 local epoch = run .. string.format('%.0f', since)
 local recovering = since + lease - now
 
@@ -114,8 +115,9 @@ for name, host in pairs(hosts) do
         save(name)
       end
     end
-    if host.exp + FORGET_US < now then
-      for q = 1, 4 do
+    -- After a restart the others come back first.
+    if host.exp + forget < now and since + forget < now then
+      for q = 1, 7 do
         if host[q].gen == state[q].gen then
           state[q].base = state[q].base + host[q].rep + host[q].out
         end
@@ -142,16 +144,16 @@ me.seq, me.exp = req.seq, now + req.lease
 
 for q = 1, 9 do
   local s, part = state[q], me[q]
-  local gen, used, keep, gone, _, _, _, limit, soft = unpack(req.parts[q])
+  local gen, used, keep, base, _, _, _, limit, soft = unpack(req.parts[q])
   if lost and not s.known then set_limit(q, limit, soft) end
   if KIND[q] == RATE then
     owe(q, used - part.rep, now)
     part.gen, part.rep, part.out = s.gen, used, keep
   else
     if lost and gen > s.gen and KIND[q] == LEVEL then
-      s.gen, s.base = gen, gone
+      s.gen, s.base = gen, base
     elseif lost and gen == s.gen then
-      s.base = math.max(s.base, gone)
+      s.base = math.max(s.base, base)
     end
     if gen == s.gen or req.epoch == '' then
       part.gen, part.rep, part.out = s.gen, used, keep
@@ -178,28 +180,26 @@ for _, one in ipairs(req.levels) do
   me[q] = {gen = s.gen, rep = 0, out = part.out, oldgen = part.gen, oldrep = part.rep}
 end
 
--- Use of a quota, leases with it, and the part of it that no living host reports.
+-- Use of a quota, and leases with it.
 local function total(q)
   local s = state[q]
-  local sum, gone = s.base, s.base
+  local sum = s.base
   for _, host in pairs(hosts) do
     local part = host[q]
-    local alive = host.exp >= now
     local here = 0
     if part.gen == s.gen then
       here = part.rep + part.out
       if KIND[q] == RATE then here = part.out end
-    elseif KIND[q] == LEVEL and alive then
+    elseif KIND[q] == LEVEL and host.exp >= now then
       here = part.out
     end
     sum = sum + here
-    if not alive then gone = gone + here end
   end
   if KIND[q] == RATE and s.limit > 0 then
     owe(q, 0, now)
     sum = sum + math.ceil(s.debt / interval(q))
   end
-  return sum, gone
+  return sum
 end
 
 local function room(q)
@@ -224,9 +224,9 @@ local function retry(q, sum, want, asked)
 end
 
 local status, refusal, asks = 'ok', {}, false
-local sums, gones = {}, {}
+local sums = {}
 for q = 1, 9 do
-  sums[q], gones[q] = total(q)
+  sums[q] = total(q)
   local want, asked = req.parts[q][5], req.parts[q][6]
   if want > 0 then
     asks = true
@@ -252,7 +252,7 @@ for q = 1, 9 do
     sums[q] = sums[q] + granted
   end
   local window = KIND[q] == DAY or KIND[q] == MONTH
-  parts[q] = {s.gen, granted, gones[q], sums[q], s.limit, s.soft,
+  parts[q] = {s.gen, granted, s.base, sums[q], s.limit, s.soft,
               window and left(q) or -1}
 end
 

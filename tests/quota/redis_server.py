@@ -10,6 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import redis
+
+from llmspell.quota._redis import MARK
 
 
 def binary() -> str:
@@ -69,9 +72,7 @@ class RedisServer:
 
     def age(self) -> None:
         """Make it a server that has run for long, so that it gives leases at once."""
-        import redis
-
         with redis.Redis.from_url(self.url) as client:
             run = client.info("server")["run_id"]
             mark = {"run": run, "since": "1", "lease": "1"}
-            client.hset("{llmspell}:quota:server", mapping=mark)
+            client.hset(MARK, mapping=mark)

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from llmspell.errors import QuotaExceeded
 from llmspell.quota import Quota, SharedLedger
+from llmspell.quota._redis import PREFIX
 from tests.quota.redis_server import RedisServer
 from tests.quota.shared_host import KEY, admitted
 
@@ -34,13 +36,13 @@ class Host:
     """A process that hammers the quotas of one tenant."""
 
     def __init__(
-        self, server: RedisServer, record: Path, quotas: list[Quota], when_away: str = "closed"
+        self, server: RedisServer, record: Path, quotas: list[Quota], lease_s: float
     ) -> None:
         self.record = record
         names = ",".join(quota.name for quota in quotas)
-        command = ["-m", "tests.quota.shared_host", server.url, str(record), "50", str(LEASE_S)]
+        command = ["-m", "tests.quota.shared_host", server.url, str(record), "50", str(lease_s)]
         self.process = subprocess.Popen(
-            [sys.executable, *command, when_away, names],
+            [sys.executable, *command, "closed", names],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -75,14 +77,13 @@ def hosts(server: RedisServer, tmp_path: Path) -> Iterator[MakeHosts]:
     numbers = itertools.count()
 
     def make(
-        count: int, quotas: list[Quota], limit: int = LIMIT, when_away: str = "closed"
+        count: int, quotas: list[Quota], limit: int = LIMIT, lease_s: float = LEASE_S
     ) -> list[Host]:
         with SharedLedger(server.url, lease_seconds=LEASE_S) as ledger:
             for quota in quotas:
                 ledger.slot(KEY).set_limit(quota, limit)
         new = [
-            Host(server, tmp_path / f"record{next(numbers)}", quotas, when_away)
-            for _ in range(count)
+            Host(server, tmp_path / f"record{next(numbers)}", quotas, lease_s) for _ in range(count)
         ]
         made.extend(new)
         for host in new:
@@ -198,3 +199,22 @@ def test_a_host_paused_beyond_its_lease_charges_nothing_that_others_were_given(
     other.finish()
     assert [sums([paused, other])[quota] for quota in HELD] == [20_000] * len(HELD)
     assert [used(server)[quota] for quota in HELD] == [20_000] * len(HELD)
+
+
+def test_a_host_silent_for_ten_leases_has_used_them_and_begins_again(
+    server: RedisServer, hosts: MakeHosts
+) -> None:
+    paused, other = hosts(2, HELD, 10**9, 0.5)
+    wait_until(lambda: all(paused.admitted[quota] > 50 for quota in HELD))
+    paused.process.send_signal(signal.SIGSTOP)
+    time.sleep(12)  # the longest lease that the server has seen is of a second
+    with redis.Redis.from_url(server.url) as client:
+        assert client.hlen(PREFIX + KEY.hex()) == 2  # the other host, and what is counted
+    before = paused.admitted
+    paused.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: all(paused.admitted[quota] > before[quota] + 50 for quota in HELD))
+    paused.finish()
+    other.finish()
+    for quota in HELD:
+        # It lost its lease once, and the use that it hadn't reported is counted twice.
+        assert 0 <= used(server)[quota] - sums([paused, other])[quota] <= 2 * (50 + 6)
