@@ -31,6 +31,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── TenantExists (KeyError)
     ├── TenantSuspended                     suspended by its operator, as a whole or for writes
     ├── QuotaExceeded                       a quota refused the whole operation
+    ├── LedgerUnavailable (ConnectionError) the server of a shared ledger can't be asked
     ├── ReservationExpired (TimeoutError)   a reservation that was given back as its lease passed
     ├── IngestError (ValueError)            a source that can't be read, decoded or split
     ├── EmbeddingError (RuntimeError)       the embedding model failed
@@ -54,6 +55,7 @@ __all__ = [
     "InputError",
     "InvalidCursor",
     "InvalidId",
+    "LedgerUnavailable",
     "LlmspellError",
     "MetadataError",
     "MetricMismatch",
@@ -250,6 +252,14 @@ def _rebuild_quota_exceeded(
     return QuotaExceeded(
         quota=quota, limit=limit, used=used, requested=requested, retry_after=retry_after
     )
+
+
+class LedgerUnavailable(LlmspellError, ConnectionError):
+    """The server that hosts share their quotas by can't be asked, or has just restarted.
+
+    Nothing was charged. The message says which; :class:`llmspell.quota.SharedLedger` lets you
+    choose by ``when_away`` that work goes on.
+    """
 
 
 class ReservationExpired(LlmspellError, TimeoutError):
