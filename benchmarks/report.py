@@ -30,12 +30,12 @@ _COMMANDS = {
     "filter": "python -m benchmarks filter --data FOLDER",
     "calibration": "python -m benchmarks calibration --data FOLDER",
     "stream": "python -m benchmarks stream --data FOLDER",
-    "tenant": "python -m benchmarks tenant --data FOLDER",
+    "tenant": "python -m benchmarks tenant --data FOLDER --quantization {quantization}",
     "import": "python -m benchmarks import",
     "ingest": "python -m benchmarks ingest",
 }
 
-_OF_A_DATASET = {"recall", "filter", "calibration", "stream"}
+_OF_A_DATASET = {"recall", "filter", "calibration", "stream", "tenant"}
 _HEADINGS = {
     "recall": "Recall and speed",
     "filter": "Filtered search",
@@ -65,11 +65,13 @@ def render(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
         if kind in _OF_A_DATASET:
             name = result["dataset"]["name"]
             heading += f", {name}: {size(result['dataset'])}, {result['dataset']['metric']}"
+        if kind == "tenant":
+            heading += f", quantization {result['settings']['quantization']}"
         if kind in figures.DRAWN:
             drawn = figures.DRAWN[kind](result, folder)
             pictures += drawn
             picture = ["", f"![{_HEADINGS[kind]}: {name}]({drawn[0].name})"]
-        lines += ["", f"## {heading}", "", f"`{_COMMANDS[kind]}`", *picture, ""]
+        lines += ["", f"## {heading}", "", f"`{_command(result)}`", *picture, ""]
         lines += [*_TABLES[kind](result), "", *_ran_on(result)]
     page = folder / "index.md"
     page.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -80,7 +82,7 @@ def summary(results: Sequence[dict[str, Any]]) -> list[str]:
     """The short table: one line a claim, with the command that measures it again."""
     rows = []
     for result in results:
-        command = f"`{_COMMANDS[result['benchmark']]}`"
+        command = f"`{_command(result)}`"
         rows += [(*line, command) for line in _SUMMARIES[result["benchmark"]](result)]
     return markdown(("what", "measured", "command"), rows)
 
@@ -95,6 +97,10 @@ def splice(text: str, lines: Iterable[str]) -> str:
         raise ValueError(f"the file needs the lines {BEGIN!r} and {END!r}, in this order")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     return "\n".join([before + BEGIN, "", *lines, "", END + after])
+
+
+def _command(result: dict[str, Any]) -> str:
+    return _COMMANDS[result["benchmark"]].format_map(result.get("settings", {}))
 
 
 def _ran_on(result: dict[str, Any]) -> list[str]:

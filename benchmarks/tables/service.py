@@ -63,9 +63,9 @@ def tenant_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (
             f"`Tenant.search` beyond `Index.search`, p50, ef_search {search['ef_search']}, "
-            f"{size(dataset)}",
-            f"{search['overhead_us']['p50']:.1f} µs on {search['index_us']['p50']:.1f} µs "
-            f"({search['overhead_percent']['p50']:.1f} %)",
+            f"quantization {result['settings']['quantization']}, {size(dataset)}",
+            f"{search['overhead_us']['p50']:.1f} µs on {search['index_us']['p50']:.1f} µs; "
+            f"{search['read_us']['p50'] - search['index_us']['p50']:.1f} with ids and scores read",
         )
     ]
 
