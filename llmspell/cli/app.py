@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from llmspell.cli import bench, doctor, index, ingest, search, stats, tenant
+from llmspell.cli import bench, doctor, index, ingest, search, stats, tenant, transfer
 from llmspell.cli.demo import command as demo
 from llmspell.cli.exits import EXIT_TABLE, ExitCode, Interrupted, WrongUsage
 from llmspell.cli.output import DEBUG_VARIABLE, WarningLines, print_error
@@ -112,6 +112,8 @@ def _root(
 app.command("demo")(demo.demo)
 app.command("ingest")(ingest.ingest)
 app.command("search")(search.search)
+app.command("export")(transfer.export)
+app.command("import")(transfer.import_from)
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(index.app, name="index")
 app.command("stats")(stats.stats)

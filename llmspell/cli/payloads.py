@@ -18,8 +18,10 @@ __all__ = [
     "CheckPayload",
     "DoctorPayload",
     "DroppedPayload",
+    "ExportPayload",
     "HitPayload",
     "ImportPayload",
+    "ImportedPayload",
     "IngestPayload",
     "QuotaPayload",
     "SearchPayload",
@@ -108,6 +110,30 @@ class IngestPayload(TypedDict):
     unchanged: int
     chunks: int
     skipped: list[str]
+    seconds: float
+
+
+class ExportPayload(TypedDict):
+    """``llmspell export``; records include the chunks of documents."""
+
+    tenant: str
+    file: str
+    records: int
+    documents: int
+    bytes: int
+    seconds: float
+
+
+class ImportedPayload(TypedDict):
+    """``llmspell import``: what was written, and what was there or had expired."""
+
+    tenant: str
+    file: str
+    records: int
+    documents: int
+    skipped: int
+    expired: int
+    bytes: int
     seconds: float
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from llmspell.cli.payloads import (
         BenchPayload,
         DoctorPayload,
+        ExportPayload,
         HitPayload,
+        ImportedPayload,
         ImportPayload,
         IngestPayload,
         SnapshotPayload,
@@ -28,8 +30,10 @@ __all__ = [
     "bench_view",
     "doctor_view",
     "duration",
+    "export_view",
     "hits_view",
     "import_view",
+    "imported_view",
     "ingest_view",
     "plain_table",
     "size",
@@ -189,6 +193,28 @@ def ingest_view(payload: IngestPayload) -> RenderableType:
     for source in payload["skipped"]:
         lines.append(Text(f"passed over: {source}", style=FAINT))
     return Group(*lines)
+
+
+def export_view(payload: ExportPayload) -> RenderableType:
+    """What an export wrote, on one line."""
+    return _transferred(payload, f"exported to {payload['file']}, {size(payload['bytes'])},")
+
+
+def imported_view(payload: ImportedPayload) -> RenderableType:
+    """What an import wrote, and what it passed over."""
+    lines = [_transferred(payload, f"imported from {payload['file']}")]
+    for count, why in ((payload["skipped"], "were there"), (payload["expired"], "have expired")):
+        if count:
+            lines.append(Text(f"passed over: {count:,} that {why}", style=FAINT))
+    return Group(*lines)
+
+
+def _transferred(payload: ExportPayload | ImportedPayload, what: str) -> Text:
+    return Text.assemble(
+        (payload["tenant"], ACCENT),
+        f": {payload['records']:,} records, {payload['documents']:,} documents {what} "
+        f"in {duration(payload['seconds'])}",
+    )
 
 
 def bench_view(payload: BenchPayload) -> RenderableType:

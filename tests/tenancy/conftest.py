@@ -8,6 +8,7 @@ import pytest
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig
 from tests.tenancy.texts import Lines
+from tests.tenancy.transfers import Makes
 
 
 @pytest.fixture
@@ -19,3 +20,8 @@ def db(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def acme(db: Database) -> Tenant:
     return db.create_tenant(TenantConfig(id="acme", quotas=QuotaLimits.unlimited()))
+
+
+@pytest.fixture
+def make(db: Database) -> Makes:
+    return Makes(db)
