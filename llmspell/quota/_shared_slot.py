@@ -91,7 +91,7 @@ class SharedSlot:
         return SharedReservation(self, items, lease)
 
     def refund(self, quota: int, amount: int) -> None:
-        """Give back what was charged, by whatever host."""
+        """Give back what was charged just now; of a level, by whatever host."""
         self._must_be_open()
         self._leases.refund(to_quota(quota), to_amount(amount), now_ns())
 

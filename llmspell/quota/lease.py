@@ -193,9 +193,14 @@ class Leases:
                 self._held[quota].used += amount
 
     def refund(self, quota: Quota, amount: int, now: int) -> None:
-        """Give back what was charged; what the lease doesn't hold goes with the next report."""
+        """Give back what was charged; what the lease doesn't hold goes with the next report.
+
+        Of a window it is at most what this host used in the present period.
+        """
         with self._lock:
             held = self._held[quota]
+            if quota in WINDOWS:
+                amount = min(amount, max(held.used, 0))
             held.used -= amount
             if now < held.end:
                 held.avail += max(min(amount, self._lease - held.avail), 0)

@@ -195,6 +195,7 @@ local function total(q)
     end
     sum = sum + here
   end
+  if sum < 0 then s.base, sum = s.base - sum, 0 end -- more was given back than was used
   if KIND[q] == RATE and s.limit > 0 then
     owe(q, 0, now)
     sum = sum + math.ceil(s.debt / interval(q))

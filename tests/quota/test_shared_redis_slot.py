@@ -153,6 +153,19 @@ def test_what_is_given_back_can_be_charged_by_another_host(
         other.charge(Quota.VECTORS)
 
 
+def test_giving_back_more_than_was_used_leaves_no_credit(
+    slot: SharedSlot, other: SharedSlot
+) -> None:
+    slot.set_limit(Quota.VECTORS, 100)
+    slot.charge(Quota.VECTORS, 10)
+    wait_until(lambda: slot.read(Quota.VECTORS)[0] == 10)
+    other.refund(Quota.VECTORS, 500)
+    wait_until(lambda: slot.read(Quota.VECTORS)[0] == 0)
+    slot.charge(Quota.VECTORS, 100)
+    with pytest.raises(QuotaExceeded):
+        other.charge(Quota.VECTORS)
+
+
 def test_a_level_that_is_set_replaces_use_and_keeps_what_is_reserved(
     slot: SharedSlot, other: SharedSlot
 ) -> None:
