@@ -150,7 +150,7 @@ class Database:
 
         def make(new: CatalogEntry) -> None:
             made.append(new)
-            self._slot(new)
+            self._slot(new).set_levels(documents=0, vectors=0, storage=0, dimensions=0)
             Room.create(self._path / new.directory)
 
         try:
@@ -348,7 +348,11 @@ class Database:
                 if not self._is_listed(entry):
                     continue
                 try:
-                    usage = self._slot(entry).usage()
+                    slot = self._slot(entry)
+                    # After a restart not before the tenant's first use: nothing is opened here.
+                    if not slot.levels_known:
+                        continue
+                    usage = slot.usage()
                 except (ClosedError, StorageError):
                     continue
             yield entry.config.id, usage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias, cast
@@ -119,6 +119,19 @@ class Room:
     def create(path: Path) -> None:
         """Make an empty room, durable before it has its name."""
         TenantStore.create(path)
+
+    @staticmethod
+    def tell_levels(path: Path, slot: Slot, *, map_size: int) -> None:
+        """Tell the ledger what a room that isn't open here holds, without its index.
+
+        A writer that is at work sees to it itself.
+        """
+        try:
+            lock = FileLock(path / "writer.lock", timeout=0.0, holder=str(path))
+        except DatabaseLocked:
+            return
+        with lock, closing(TenantStore(path, slot, map_size=map_size)) as store:
+            store.settle()
 
     @property
     def index(self) -> Index | None:

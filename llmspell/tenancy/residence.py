@@ -102,10 +102,18 @@ class Residence:
         """Use and limit of every quota, as the ledger has them."""
         try:
             self._check()
+            if not self.slot.levels_known:
+                self._learn_levels()
             return self.slot.usage()
         except ClosedError:
             self.check()
             raise
+
+    def _learn_levels(self) -> None:
+        """After a restart of the machine, or where the ledger was lost, the room knows them."""
+        with self._lock:
+            if self._room is None and self._path.is_dir():
+                Room.tell_levels(self._path, self.slot, map_size=self._map_size)
 
     def estimated_recall(self) -> dict[int, float]:
         """As :meth:`Room.estimated_recall`; empty while the room isn't open."""

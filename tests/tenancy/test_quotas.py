@@ -219,6 +219,23 @@ def test_usage_is_right_after_opening_again(db: Database) -> None:
         refused(lambda: tenant.upsert(range(20, 23), vectors(3)), "max_vectors")
 
 
+def test_usage_needs_no_open_room_where_the_ledger_was_lost(db: Database) -> None:
+    import llmspell
+
+    tenant = limited(db, max_vectors=10)
+    tenant.upsert(range(8), vectors(8), texts=["text"] * 8)
+    before = tenant.usage()
+    db.close()
+    (db.path / "ledger").unlink()
+    with llmspell.open(db.path) as again:
+        after = again.tenant("small").usage()
+        levels = ("documents", "vectors", "storage", "dimensions")
+        assert [getattr(after, name) for name in levels] == [
+            getattr(before, name) for name in levels
+        ]
+        assert after.vectors.used == 8
+
+
 def test_refusals_are_counted_in_the_metrics(db: Database) -> None:
     tenant = limited(db, max_vectors=1)
     refused(lambda: tenant.upsert(range(2), vectors(2)), "max_vectors")
