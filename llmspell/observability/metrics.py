@@ -58,14 +58,17 @@ class Instruments:
     """All instruments of one database; made with it and read by the collector.
 
     Attributes:
-        upsert, insert, update_metadata, get, delete, search, ingest: an :class:`Operation` each;
-            use it as ``with instruments.search.timed(): ...``.
+        upsert, insert, update_metadata, get, delete, search, ingest, scan, export, import_from:
+            an :class:`Operation` each; use it as ``with instruments.search.timed(): ...``.
         stages: :class:`Stages` of a search.
         ingestion: :class:`Ingestion`.
         refusals: counters by quota name.
     """
 
-    OPERATIONS = ("upsert", "insert", "update_metadata", "get", "delete", "search", "ingest")
+    OPERATIONS = (
+        *("upsert", "insert", "update_metadata", "get", "delete", "search", "ingest"),
+        *("scan", "export", "import_from"),
+    )
 
     def __init__(self) -> None:
         self.refusals = {name: Counter() for name in QUOTA_NAMES}
@@ -76,6 +79,9 @@ class Instruments:
         self.delete = Operation(self.refusals)
         self.search = Operation(self.refusals)
         self.ingest = Operation(self.refusals)
+        self.scan = Operation(self.refusals)
+        self.export = Operation(self.refusals)
+        self.import_from = Operation(self.refusals)
         self.stages = Stages()
         self.ingestion = Ingestion()
 

@@ -505,9 +505,10 @@ class Tenant:
             InputError: limit is out of range.
             InvalidCursor: the cursor is damaged, another tenant's, or a former one's of this id.
         """
-        room = self._room or self._enter()
-        self._charge(_API_CALLS, 1)
-        return scan_page(room, self._residence.entry, filter, cursor, limit, vectors=vectors)
+        with self._instruments.scan.timed():
+            room = self._room or self._enter()
+            self._charge(_API_CALLS, 1)
+            return scan_page(room, self._residence.entry, filter, cursor, limit, vectors=vectors)
 
     @_until_the_end
     def export(self, file: str | os.PathLike[str] | BinaryIO) -> ExportReport:
@@ -525,9 +526,10 @@ class Tenant:
             InputError: neither a path nor a binary file.
             StorageError: the file can't be written.
         """
-        room = self._room or self._enter()
-        self._charge(_API_CALLS, 1)
-        return export_tenant(room, self.config, file)
+        with self._instruments.export.timed():
+            room = self._room or self._enter()
+            self._charge(_API_CALLS, 1)
+            return export_tenant(room, self.config, file)
 
     @_until_the_end
     def import_from(
@@ -554,9 +556,10 @@ class Tenant:
             MetadataError: metadata is not as this tenant's schema declares it.
             UnsupportedFormat: a later release wrote it.
         """
-        room = self._room or self._enter()
-        self._charge(_API_CALLS, 1)
-        return import_tenant(room, self.config, self._residence.slot, file, on_conflict)
+        with self._instruments.import_from.timed():
+            room = self._room or self._enter()
+            self._charge(_API_CALLS, 1)
+            return import_tenant(room, self.config, self._residence.slot, file, on_conflict)
 
     @_until_the_end
     def count(self) -> int:

@@ -82,3 +82,18 @@ def test_closed_async_database_refuses(tmp_path: Path) -> None:
                 await call()
 
     asyncio.run(main())
+
+
+def test_records_are_scanned_exported_and_imported(tmp_path: Path) -> None:
+    async def main() -> list[object]:
+        async with llmspell.open(tmp_path / "data") as db:
+            acme = await db.create_tenant(TenantConfig(id="a", quotas=QuotaLimits.unlimited()))
+            copy = await db.create_tenant(TenantConfig(id="b", quotas=QuotaLimits.unlimited()))
+            await acme.upsert(range(5), VECTORS[:5])
+            report = await acme.export(tmp_path / "file")
+            assert (await copy.import_from(tmp_path / "file")).bytes == report.bytes
+            page = await copy.scan(limit=3)
+            following = await copy.scan(cursor=page.cursor)
+            return [record.id for record in [*page.records, *following.records]]
+
+    assert asyncio.run(main()) == list(range(5))

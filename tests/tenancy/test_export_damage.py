@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from llmspell import errors
+from llmspell._hot import crc32c
 from llmspell.storage import ExportWriter, StoredRecord, pack
 from llmspell.storage.export_file import FRAME_BYTES
 from tests.tenancy.transfers import (
@@ -33,6 +34,15 @@ def sample(make: Makes) -> bytes:
     source.upsert(["long"], vectors(1), texts="x" * (2 * FRAME_BYTES + 10))
     source.upsert(["tail"], vectors(1), texts="y" * FRAME_BYTES)
     return exported(source)
+
+
+def test_a_checksum_is_that_of_all_frames_up_to_it_as_documented(sample: bytes) -> None:
+    assert crc32c(b"123456789") == 0xE3069283  # of CRC-32C's definition
+    edges = frame_edges(sample)
+    seen = sample[:8]
+    for start, end in pairwise(edges):
+        seen += sample[start + 4 : end]
+        assert crc32c(seen) == int.from_bytes(sample[start : start + 4], "little")
 
 
 def test_every_flipped_bit_is_seen(make: Makes, sample: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmspell import QuotaLimits, errors
+from llmspell import Database, QuotaLimits, errors
 from tests.tenancy.transfers import (
     Makes,
     Stream,
@@ -106,7 +106,7 @@ def test_another_metric_dimension_or_schema_is_refused_by_name(make: Makes) -> N
     ],
 )
 def test_what_quotas_have_no_room_for_is_refused_before_anything_is_written(
-    make: Makes, limit: str, value: int
+    db: Database, make: Makes, limit: str, value: int
 ) -> None:
     source = make()
     source.upsert(range(6_000), vectors(6_000, 16), texts=["x" * 150] * 6_000)
@@ -118,6 +118,7 @@ def test_what_quotas_have_no_room_for_is_refused_before_anything_is_written(
     with pytest.raises(errors.QuotaExceeded) as caught:
         target.import_from(io.BytesIO(raw))
     assert caught.value.quota == limit
+    assert f'llmspell_quota_refusals_total{{quota="{limit}"}} 1.0' in db.metrics()
     usage = target.usage()
     assert target.count() == usage.vectors.used == usage.documents.used == usage.storage.used == 0
 
