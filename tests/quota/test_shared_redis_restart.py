@@ -141,16 +141,25 @@ def test_closed_refuses_while_the_server_is_away(server: RedisServer) -> None:
             ledger.slot(KEY).usage()
 
 
-def test_local_goes_on_with_what_is_held_until_its_lease_passes(server: RedisServer) -> None:
-    with leased(server, "local") as ledger:
-        slot, admitted = ledger.slot(KEY), 0
-        with pytest.raises(LedgerUnavailable):
-            for _ in range(1_000):
-                slot.charge(Quota.TOKENS)
-                admitted += 1
-        assert 0 < admitted <= 50
-    server.start()
-    server.age()
+def test_local_goes_on_with_what_is_held(server: RedisServer) -> None:
+    admitted = 0
+    # On a slow machine all may have been returned, as it lay idle, before the server was killed.
+    for _ in range(20):
+        with leased(server, "local") as ledger:
+            slot = ledger.slot(KEY)
+            with pytest.raises(LedgerUnavailable):
+                for _ in range(1_000):
+                    slot.charge(Quota.TOKENS)
+                    admitted += 1
+        assert admitted <= 50
+        if admitted:
+            break
+        server.start()
+        server.age()
+    assert admitted
+
+
+def test_local_refuses_when_the_lease_has_passed(server: RedisServer) -> None:
     with leased(server, "local") as ledger:
         time.sleep(LEASE_S)
         with pytest.raises(LedgerUnavailable):
