@@ -113,7 +113,8 @@ class TenantStore:
 
     def get(self, keys: Sequence[bytes]) -> list[tuple[StoredRecord, NDArray[np.float32]] | None]:
         """Records and vectors of some ids, as one moment shows them; None for a missing id."""
-        with self.moment() as moment:
+        with self._env.read() as txn:
+            moment = Moment(txn, self._env.databases)
             return [
                 None if row is None else moment.whole(row, key)
                 for key, row in zip(keys, moment.rows(keys), strict=True)
