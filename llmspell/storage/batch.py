@@ -31,6 +31,9 @@ CHAINS: Final = (IDS, DOCUMENTS, EXPIRY)
 COUNTERS: Final = b"counters"
 NAMED: Final = 5
 
+#: Metadata of a chunk that an ingest writes and no update changes.
+OF_A_CHUNK: Final = ("document", "start", "end")
+
 
 class Put(NamedTuple):
     """A record to write, encoded: ``key`` by ``encode_id``, ``metadata`` by msgpack.
@@ -192,8 +195,11 @@ class Batch:
             if record is None or self._has_expired(record):
                 missing.append(update.key)
                 continue
-            kept = {} if update.replace else record.metadata
-            metadata = pack({**kept, **update.metadata})
+            before = record.metadata
+            kept = {} if update.replace else before
+            # What leads from a chunk to its document stays as the ingest wrote it.
+            own = {name: before[name] for name in OF_A_CHUNK} if record.is_chunk else {}
+            metadata = pack({**kept, **update.metadata, **own})
             changed = record.with_metadata(metadata, self._now_us)
             self._txn.put(pack_rowid(record.rowid), changed, db=self._dbs[RECORDS])
             self._updates.append(Update(record.rowid, record.raw_metadata, metadata))

@@ -275,6 +275,7 @@ class Tenant:
         Args:
             ids: n ids, or one.
             metadata: n mappings, or one with one id; their keys are set, others stay as they are.
+                What an ingest wrote to a chunk (document, start, end) stays in any case.
             replace: whether they take the place of all metadata instead.
 
         Raises:
