@@ -81,7 +81,10 @@ _INHERITED: dict[str, Environment] = {}
 class _Permit:
     """Held by each transaction; one that an exception from elsewhere let fall counts no more."""
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "thread")
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
 
 
 class Environment:
@@ -175,6 +178,7 @@ class Environment:
             permit = self._permits.pop()
         except IndexError:
             permit = self._admit()
+        permit.thread = threading.get_ident()
         try:
             txn = self._env.begin(db=self.databases[database])
             try:
@@ -194,6 +198,7 @@ class Environment:
             permit = self._permits.pop()
         except IndexError:
             permit = self._admit()
+        permit.thread = threading.get_ident()
         try:
             with storage_errors(self.path, "reading"), self._env.begin() as txn:
                 yield cast(Transaction, txn)
@@ -211,6 +216,7 @@ class Environment:
             permit = self._permits.pop()
         except IndexError:
             permit = self._admit()
+        permit.thread = threading.get_ident()
         try:
             with storage_errors(self.path, "writing"), self._env.begin(write=True) as txn:
                 return body(cast(Transaction, txn))
@@ -230,10 +236,12 @@ class Environment:
             if self._state is UseAfterFork:
                 return
             self._state = ClosedError
-        # A transaction holds a permit; unmapping under one would crash the process.
+        # A transaction holds a permit; unmapping under one would crash the process. What this
+        # thread still holds, it lost to an exception from elsewhere, whose traceback keeps it.
         # Looked at one by one: where the collector takes an environment with its permits, those are
         # gone already, and the set still counts them.
-        while any(True for _ in self._alive):
+        this = threading.get_ident()
+        while any(permit.thread != this for permit in self._alive):
             try:
                 # A traceback may keep one alive that was given back.
                 self._alive.discard(self._permits.pop())

@@ -204,3 +204,17 @@ def test_environment_that_is_never_closed_ends_with_its_process(tmp_path: Path) 
         check=True,
     )
     assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_closing_does_not_wait_for_what_an_interrupt_took_from_its_own_thread(
+    path: Path,
+) -> None:
+    env = open_env(path)
+    permit = env._admit()  # as it is where an exception comes before the try behind it
+    read = env.read()
+    read.__enter__()  # and where it comes between the entry and the body of the with
+    env.close()
+    assert permit.thread == threading.get_ident()
+    with pytest.raises(ClosedError):
+        env.get_many(b"one", [b"k"])
+    del read
