@@ -241,11 +241,13 @@ class Environment:
         # Looked at one by one: where the collector takes an environment with its permits, those are
         # gone already, and the set still counts them.
         this = threading.get_ident()
-        while any(permit.thread != this for permit in self._alive):
+        while True:
             try:
                 # A traceback may keep one alive that was given back.
                 self._alive.discard(self._permits.pop())
             except IndexError:
+                if all(permit.thread == this for permit in self._alive):
+                    break
                 time.sleep(CLOSE_POLL_SECONDS)
         self._env.close()
         # Last: opened twice in a process, LMDB loses its locks.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,10 @@ def test_close_interrupted_while_a_read_goes_on_is_finished_by_the_next(
 ) -> None:
     db = llmspell.open(tmp_path / "data", lock_timeout=0)
     reading = create(db, "a")._enter().store.records()
-    next(reading)
+    # In another thread: what this one has begun, closing ends.
+    reader = threading.Thread(target=next, args=(reading,))
+    reader.start()
+    reader.join()
     with monkeypatch.context() as patch:
         patch.setattr("llmspell.storage.environment.time.sleep", interrupt)
         with pytest.raises(KeyboardInterrupt):
