@@ -18,7 +18,6 @@ from llmspell.errors import ClosedError, InputError, QuotaExceeded, StorageFull,
 from llmspell.quota._pure_counters import (
     HELD,
     LEVELS,
-    MAX_AMOUNT,
     Counters,
     Crossing,
     Held,
@@ -31,6 +30,7 @@ from llmspell.quota._pure_reservation import (
     to_amount,
     to_lease_ns,
     to_quota,
+    to_sums,
 )
 from llmspell.quota.model import OnCrossing, Quota, Usage, limits_in_units
 
@@ -127,12 +127,9 @@ class Slot:
 
     def charge_all(self, *pairs: tuple[int, int]) -> None:
         """Charge all ``(quota, amount)`` pairs, or none of them."""
-        sums: dict[Quota, int] = {}
-        for quota, amount in pairs:
-            due = to_quota(quota)
-            sums[due] = min(sums.get(due, 0) + to_amount(amount), MAX_AMOUNT)
+        sums = to_sums(pairs)
         self._require_open()
-        self._charge_all(list(sums.items()), now_ns())
+        self._charge_all(sums, now_ns())
 
     def _require_open(self) -> None:
         if self._live().suspension == "all":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -133,6 +133,15 @@ def to_quota(quota: int) -> Quota:
     if not 0 <= quota < len(Quota):
         raise InputError(f"a quota must be an int from 0 to {len(Quota) - 1}, got {quota}")
     return Quota(quota)
+
+
+def to_sums(pairs: Iterable[tuple[int, int]]) -> list[tuple[Quota, int]]:
+    """Amounts by quota, each quota once."""
+    sums: dict[Quota, int] = {}
+    for quota, amount in pairs:
+        due = to_quota(quota)
+        sums[due] = min(sums.get(due, 0) + to_amount(amount), MAX_AMOUNT)
+    return list(sums.items())
 
 
 def to_lease_ns(lease: float) -> int:

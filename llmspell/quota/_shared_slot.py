@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from llmspell.config import QuotaLimits
 from llmspell.errors import InputError, LedgerUnavailable, QuotaExceeded
-from llmspell.quota._pure_counters import LEVELS, MAX_AMOUNT
-from llmspell.quota._pure_reservation import LEASE_S, now_ns, to_amount, to_quota
+from llmspell.quota._pure_counters import LEVELS
+from llmspell.quota._pure_reservation import LEASE_S, now_ns, to_amount, to_quota, to_sums
 from llmspell.quota._redis import Refusal, Reply
 from llmspell.quota._shared_reservation import SharedReservation
 from llmspell.quota.lease import Items, Leases, Sent
@@ -59,11 +59,7 @@ class SharedSlot:
 
     def charge_all(self, *pairs: tuple[int, int]) -> None:
         """Charge all ``(quota, amount)`` pairs, or none of them; raises as :meth:`charge`."""
-        sums: dict[Quota, int] = {}
-        for quota, amount in pairs:
-            due = to_quota(quota)
-            sums[due] = min(sums.get(due, 0) + to_amount(amount), MAX_AMOUNT)
-        self._admit(list(sums.items()))
+        self._admit(to_sums(pairs))
 
     def reserve(
         self,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from llmspell.config import TenantConfig
 from llmspell.errors import CorruptFile, LlmspellError, StorageError
 from llmspell.index import IdBitmap
+from llmspell.storage.batches import in_batches
 from llmspell.storage.codec import unpack
 from llmspell.storage.filters import Filter
 from llmspell.storage.log import Change
@@ -26,7 +26,6 @@ __all__ = ["PayloadView"]
 _LOG = logging.getLogger("llmspell")
 
 FILE: Final = "payload.snap"
-BATCH_ROWS: Final = 4_096
 
 
 class PayloadView:
@@ -106,7 +105,7 @@ class PayloadView:
 
     def _build(self) -> PayloadIndex:
         index = PayloadIndex(self._config.schema)
-        for batch in _batches(self._store.records()):
+        for batch in in_batches(self._store.records()):
             index.add_many(
                 [record.rowid for record in batch], [record.metadata for record in batch]
             )
@@ -115,7 +114,7 @@ class PayloadView:
     def _replay(self, index: PayloadIndex, changes: Sequence[Change]) -> None:
         """Add and remove rows; what has gone since is passed over."""
         dead = {row for change in changes for row in change.removed.tolist()}
-        for batch in _batches(
+        for batch in in_batches(
             row
             for change in changes
             for row in range(change.first, change.first + change.added)
@@ -140,12 +139,3 @@ class PayloadView:
 
     def _warn(self, error: Exception) -> None:
         _LOG.warning("tenant %s: snapshot %s is not used: %s", self._config.id, self._path, error)
-
-
-_T = TypeVar("_T")
-
-
-def _batches(items: Iterable[_T]) -> Iterable[list[_T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, BATCH_ROWS)):
-        yield batch

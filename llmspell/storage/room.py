@@ -165,7 +165,7 @@ class Room:
             BaseException: from elsewhere, as KeyboardInterrupt; the batch is written or not, and
                 what was done of it is finished before the next operation.
         """
-        return self._write(lambda: write)
+        return self.write_as(lambda: write)
 
     def delete_matching(self, condition: Filter) -> Applied:
         """Remove the records that a filter keeps, as they are when nobody else can write."""
@@ -174,11 +174,7 @@ class Room:
             self.views.current()
             return Write(rows=self.views.matching(condition).tolist())
 
-        return self._write(write)
-
-    def write_as(self, plan: Callable[[], Write]) -> Applied:
-        """Write what is decided while nobody else can write; see :meth:`write`."""
-        return self._write(plan)
+        return self.write_as(write)
 
     def scan(
         self, after: bytes | None, limit: int, condition: Filter | None, *, vectors: bool
@@ -341,7 +337,8 @@ class Room:
             )
             return list(islice(live, limit)), moment.counters.sequence
 
-    def _write(self, plan: Callable[[], Write]) -> Applied:
+    def write_as(self, plan: Callable[[], Write]) -> Applied:
+        """Write what is decided while nobody else can write; see :meth:`write`."""
         with self._write_lock:
             if self._closed:
                 raise ClosedError("the tenant is closed")

@@ -8,10 +8,9 @@ records where there is none: a damaged snapshot costs time and never data.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from llmspell.config import TenantConfig
 from llmspell.errors import CorruptFile, LlmspellError, StorageError
 from llmspell.index import Index, RecallCurve
+from llmspell.storage.batches import in_batches
 from llmspell.storage.curves import read_curves, write_curves
 from llmspell.storage.log import Change, Counters
 from llmspell.storage.snapshots import Snapshots
@@ -34,7 +34,6 @@ SNAPSHOT_SHARE: Final = 0.2
 
 #: One file, of the newest snapshot: see :mod:`llmspell.storage.curves`.
 CURVES: Final = "recall.json"
-BATCH_ROWS: Final = 4_096
 ATTEMPTS: Final = 3
 
 
@@ -269,7 +268,7 @@ class VectorView:
 
     def _add(self, rows: Iterable[int]) -> set[int]:
         absent: set[int] = set()
-        for batch in _batches(rows):
+        for batch in in_batches(rows):
             found = list(zip(batch, self._store.vectors(batch), strict=True))
             self._add_vectors([(row, vector) for row, vector in found if vector is not None])
             absent.update(row for row, vector in found if vector is None)
@@ -289,7 +288,7 @@ class VectorView:
             )
         self._pending = counters.vectors
         self._has_rejected = counters.vectors > 0
-        for batch in _batches(self._store.all_vectors()):
+        for batch in in_batches(self._store.all_vectors()):
             self._add_vectors([pair for pair in batch if pair[0] not in self._left_out])
         self.counters = counters
         return self.follow(self._store.tail(counters.sequence))
@@ -309,12 +308,3 @@ class VectorView:
 
     def _empty(self, dim: int) -> Index:
         return Index(dim=dim, metric=self._config.metric, params=self._config.index)
-
-
-_T = TypeVar("_T")
-
-
-def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, BATCH_ROWS)):
-        yield batch
