@@ -61,7 +61,7 @@ def test_full_map_refuses_writes_and_lets_delete(tmp_path: Path) -> None:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "disk"
     path.mkdir()
-    # The ledger takes ten of them.
+    # The ledger takes three of them.
     mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(path)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("only root may mount a small tmpfs")
