@@ -8,13 +8,14 @@ little-endian.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
 from llmspell._hot import crc32c
-from llmspell.errors import CorruptFile
+from llmspell.errors import CorruptFile, UnsupportedFormat
 
 __all__ = [
     "FORMAT",
@@ -65,5 +66,7 @@ def without_checksum(what: str, raw: bytes | None, least: int) -> bytes:
         raise CorruptFile(f"{what}: missing")
     body = raw[4:]
     if len(body) < least or crc32c(body) != _CHECKSUM.unpack_from(raw)[0]:
+        if body and zlib.crc32(body) == _CHECKSUM.unpack_from(raw)[0]:  # as version 1 had them
+            raise UnsupportedFormat(f"{what}: version 1, expected {FORMAT}")
         raise CorruptFile(f"{what}: the checksum does not match")
     return body

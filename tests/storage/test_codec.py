@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -130,3 +132,10 @@ def test_counters_and_mappings_are_checked() -> None:
             Counters.decode(raw)
     with pytest.raises(CorruptFile, match="x: the checksum"):
         unpack_checked("x", pack_checked({"a": 1})[:-1] + b"\2")
+
+
+def test_what_version_1_wrote_is_named_as_such() -> None:
+    body = pack_checked({"a": 1})[4:]
+    old = zlib.crc32(body).to_bytes(4, "little") + body
+    with pytest.raises(UnsupportedFormat, match="catalog: version 1, expected 2"):
+        unpack_checked("catalog", old)
