@@ -20,6 +20,7 @@ from benchmarks import folders
 from benchmarks.host import describe_host, write_result
 from llmspell import IndexParams, QuotaLimits, Tenant, TenantConfig
 from llmspell.quota import Quota
+from llmspell.tenancy.hit import hit_maker
 
 __all__ = ["add_arguments", "main", "run"]
 
@@ -195,7 +196,7 @@ def _pieces(
     They reach into the handle, for there is no other way to call a step alone.
     """
     room = _room(tenant)
-    charge_all, make_hit = tenant._charge_all, tenant._hit
+    slot, make_hits = tenant._residence.slot, hit_maker(tenant.config.metric)
     timed = tenant._instruments.search.timed
     due = (int(Quota.API_CALLS), 1), (int(Quota.QUERIES), 1)
     answers = [room.index.search(query, k, ef_search=ef_search) for query in queries]
@@ -210,12 +211,12 @@ def _pieces(
     steps: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {
         "nothing": (lambda _: None, queries),
         "count and time": (count_and_time, queries),
-        "charge a call and a query": (lambda _: charge_all(*due), queries),
+        "charge a call and a query": (lambda _: slot.charge_all(*due), queries),
         "look at the log's head": (lambda _: room.views.current(), queries),
-        "keep the query": (lambda query: query.copy(), queries),
+        "keep the query": (lambda query: query.tobytes(), queries),
         "arrays to lists": (lambda a: (a[0].tolist(), a[1].tolist()), answers),
         "fetch the records": (room.fetch, rows),
-        "make the hits": (lambda f: list(map(make_hit, *f)), found),
+        "make the hits": (lambda f: make_hits(*f), found),
         "read ids and scores": (lambda h: [(x.id, x.score) for x in h], unread),
         "read ids, scores, texts, metadata": (
             lambda h: [(x.id, x.score, x.text, x.metadata) for x in h],

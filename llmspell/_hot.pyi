@@ -3,18 +3,27 @@
 import os
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self, final
+from typing import Any, Final, Self, TypeVar, final
 
 from typing_extensions import Buffer, disjoint_base
 
 QUOTA_NAMES: Final[tuple[str, ...]]
 KEY_BYTES: Final[int]
 LEASE_S: Final[float]
+NEVER_US: Final[int]
+STORE_FORMAT: Final[int]
 
 _OnCrossing = Callable[[str, int, int, int], object]
+_Found = TypeVar("_Found", bound="FoundRecord")
 
 def crc32c(data: Buffer, seed: int = 0) -> int: ...
 def now_ns() -> int: ...
+def found_records(
+    kind: Callable[[int, bytes, float], _Found],
+    records: list[bytes],
+    rows: list[int],
+    scores: list[float],
+) -> list[_Found]: ...
 
 @disjoint_base
 class Ledger:
@@ -140,3 +149,83 @@ class Timer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+@final
+class Position:
+    sequence: int
+    next_expiry_us: int
+    is_unsure: bool
+    index: Any
+    @property
+    def slot(self) -> Any: ...
+    def __new__(cls, slot: Any) -> Self: ...
+    def is_behind(self) -> bool: ...
+
+@disjoint_base
+class Deferred:
+    def __init__(
+        self, make: Callable[..., list[Any]], read: Callable[..., Any], given: tuple[Any, ...]
+    ) -> None: ...
+    def look(self) -> list[Any]: ...
+
+@final
+class Unread:
+    def alive(self) -> list[Deferred]: ...
+
+@final
+class SearchDoor:
+    def __new__(
+        cls,
+        position: Position,
+        catch_up: Callable[[], object],
+        operation: Operation,
+        stage: Histogram,
+        unread: Unread,
+        hits: type[Deferred],
+        make: Callable[..., list[Any]],
+        read: Callable[..., Any],
+    ) -> Self: ...
+    def search(
+        self,
+        query: Any,
+        k: int,
+        ef_search: int | None,
+        recall: float | None,
+        threshold: float | None,
+        is_strong: bool,
+    ) -> Any: ...
+
+@disjoint_base
+class RecordBytes:
+    def __new__(cls, rowid: int, raw: bytes, *rest: object) -> Self: ...
+    @property
+    def rowid(self) -> int: ...
+    def check(self) -> None: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def id(self) -> str | int: ...
+    @property
+    def raw_metadata(self) -> bytes: ...
+    @property
+    def raw_text(self) -> bytes | None: ...
+    @property
+    def text(self) -> str | None: ...
+    @property
+    def created_us(self) -> int: ...
+    @property
+    def updated_us(self) -> int: ...
+    @property
+    def expires_us(self) -> int: ...
+    @property
+    def is_chunk(self) -> bool: ...
+    @property
+    def vector_bytes(self) -> int: ...
+    @property
+    def storage(self) -> int: ...
+
+@disjoint_base
+class FoundRecord(RecordBytes):
+    def __new__(cls, rowid: int, raw: bytes, score: float) -> Self: ...
+    @property
+    def score(self) -> float: ...

@@ -6,4 +6,6 @@
 include "ledger.pxi"
 include "reservation.pxi"
 include "instruments.pxi"
+include "door.pxi"
 include "checksum.pxi"
+include "record.pxi"

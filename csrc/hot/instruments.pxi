@@ -41,6 +41,9 @@ cdef class Histogram:
 
     def record_since(self, uint64_t started):
         """Count the time since ``started``, a reading of :func:`now_ns`; returns it in ns."""
+        return self.add_since(started)
+
+    cdef inline uint64_t add_since(self, uint64_t started) noexcept:
         cdef uint64_t now = boot_time_ns()
         cdef uint64_t passed = now - started if now > started else 0
         self._histogram.record(passed)
@@ -122,6 +125,17 @@ cdef class Operation:
         """Return a context manager that counts its block once; the block's exception passes."""
         return Timer.__new__(Timer, self)
 
+    cdef int count(self, uint64_t started, object error) except -1:
+        cdef Counter outcome = self.ok
+        self.duration.add_since(started)
+        if isinstance(error, QuotaExceeded):
+            outcome = self.refused
+            (<Counter?>self.refusals[error.quota])._counter.add(1)
+        elif error is not None:
+            outcome = self.failed
+        outcome._counter.add(1)
+        return 0
+
 
 @cython.final
 @cython.freelist(64)
@@ -139,14 +153,4 @@ cdef class Timer:
         return self
 
     def __exit__(self, kind, error, trace):
-        cdef uint64_t now = boot_time_ns()
-        cdef Counter outcome = self._operation.failed
-        self._operation.duration._histogram.record(
-            now - self._started if now > self._started else 0
-        )
-        if kind is None:
-            outcome = self._operation.ok
-        elif isinstance(error, QuotaExceeded):
-            outcome = self._operation.refused
-            (<Counter?>self._operation.refusals[error.quota])._counter.add(1)
-        outcome._counter.add(1)
+        self._operation.count(self._started, error)

@@ -15,7 +15,8 @@ from libcpp cimport bool as cbool
 from libcpp.memory cimport unique_ptr
 
 from llmspell.errors import (
-    ClosedError, InputError, QuotaExceeded, StorageError, StorageFull, TenantSuspended,
+    ClosedError, CorruptFile, InputError, QuotaExceeded, StorageError, StorageFull,
+    TenantSuspended, UnsupportedFormat,
 )
 
 from native cimport (

@@ -143,12 +143,11 @@ cdef class Slot:
                 items[count].quota = due
                 items[count].amount = more
                 count += 1
-        self.charge_items(items, count)
+        self.charge_items(items, count, self.ledger._ledger.get().now())
 
-    cdef int charge_items(self, const Item* items, size_t count) except -1:
+    cdef int charge_items(self, const Item* items, size_t count, Now now) except -1:
         cdef Refusal refusal
         cdef Receipt receipt
-        cdef Now now = self.ledger._ledger.get().now()
         self.require_open()
         cdef cbool admitted = try_charge_all(
             self._handle, Items(items, count), now, refusal, receipt

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
-from llmspell._hot import crc32c
+from llmspell._hot import STORE_FORMAT, crc32c
 from llmspell.errors import CorruptFile, UnsupportedFormat
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 #: Version of all that lies in LMDB; a store of another one is refused.
-FORMAT: Final = 2
+FORMAT: Final = STORE_FORMAT
 
 _CHECKSUM = struct.Struct("<I")
 

@@ -63,7 +63,7 @@ def encode_record(record: StoredRecord, vector: NDArray[np.float32]) -> bytes:
     return b"".join(
         (
             _CHUNK_HEAD if record.is_chunk else _RECORD_HEAD,
-            pack(decode_id(record.key)),
+            pack(record.id),
             pack(record.created_us),
             pack(record.updated_us),
             pack(None if expires_us == NEVER else expires_us),

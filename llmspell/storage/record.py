@@ -8,32 +8,29 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell._hot import crc32c
-from llmspell.errors import CorruptFile, UnsupportedFormat
+from llmspell._hot import NEVER_US, RecordBytes, crc32c
+from llmspell.errors import CorruptFile
 from llmspell.storage.codec import FORMAT, unpack
 
 __all__ = ["NEVER", "StoredRecord", "decode_vector", "encode_vector"]
 
 #: Of a record that doesn't expire.
-NEVER: Final = (1 << 63) - 1
+NEVER: Final = NEVER_US
 
 _CHECKSUM = struct.Struct("<I")
 _HEADER = struct.Struct("<IBBHqqqIIII")
-_HEADER_BYTES: Final = _HEADER.size
 _HAS_TEXT: Final = 1
 _IS_CHUNK: Final = 2
-_FLAGS, _CREATED, _UPDATED, _EXPIRES, _KEY, _METADATA, _TEXT, _VECTOR = 2, 4, 5, 6, 7, 8, 9, 10
 
 
-class StoredRecord:
-    """A record in bytes, without its vector, decoded on demand.
+class StoredRecord(RecordBytes):
+    """A record in bytes, without its vector, decoded on demand; checked when it is made.
 
-    Layout: CRC-32C of all that follows, seeded with the row id; version and flags; times; lengths
-    of the parts and of the vector; then the key of the id, metadata, text. The vector is kept
-    apart: a search reads texts, and building an index reads vectors, each without the other.
+    The vector is kept apart: a search reads texts, and building an index reads vectors, each
+    without the other.
     """
 
-    __slots__ = ("_fields", "_raw", "rowid")
+    __slots__ = ()
 
     def __init__(self, rowid: int, raw: bytes) -> None:
         """Check all of it.
@@ -42,17 +39,7 @@ class StoredRecord:
             CorruptFile: the checksum or a length doesn't hold, or it belongs to another row.
             UnsupportedFormat: a later release wrote it.
         """
-        if len(raw) < _HEADER_BYTES:
-            raise CorruptFile(f"record {rowid}: {len(raw)} bytes, expected {_HEADER_BYTES} or more")
-        self._fields = fields = _HEADER.unpack_from(raw)
-        if crc32c(memoryview(raw)[4:], rowid & 0xFFFFFFFF) != fields[0]:
-            raise CorruptFile(f"record {rowid}: its checksum does not match")
-        if fields[1] != FORMAT:
-            raise UnsupportedFormat(f"record {rowid}: version {fields[1]}, expected {FORMAT}")
-        if len(raw) != _HEADER_BYTES + fields[_KEY] + fields[_METADATA] + fields[_TEXT]:
-            raise CorruptFile(f"record {rowid}: its lengths do not add up")
-        self.rowid = rowid
-        self._raw = raw
+        self.check()
 
     @staticmethod
     def encode(
@@ -78,68 +65,23 @@ class StoredRecord:
 
     def with_metadata(self, metadata: bytes, updated_us: int) -> bytes:
         """Bytes of the same record with other metadata, encoded."""
-        fields = self._fields
         return self.encode(
             self.rowid,
             key=self.key,
             metadata=metadata,
-            text=self._raw[self._text_at :] if fields[_FLAGS] & _HAS_TEXT else None,
-            vector_bytes=fields[_VECTOR],
-            created_us=fields[_CREATED],
+            text=self.raw_text,
+            vector_bytes=self.vector_bytes,
+            created_us=self.created_us,
             updated_us=updated_us,
-            expires_us=fields[_EXPIRES],
+            expires_us=self.expires_us,
             is_chunk=self.is_chunk,
         )
-
-    @property
-    def _text_at(self) -> int:
-        return _HEADER_BYTES + int(self._fields[_KEY]) + int(self._fields[_METADATA])
-
-    @property
-    def key(self) -> bytes:
-        """Key of the external id, see :func:`llmspell.storage.ids.encode_id`."""
-        return self._raw[_HEADER_BYTES : _HEADER_BYTES + self._fields[_KEY]]
-
-    @property
-    def raw_metadata(self) -> bytes:
-        """Metadata as they are stored."""
-        return self._raw[_HEADER_BYTES + self._fields[_KEY] : self._text_at]
 
     @property
     def metadata(self) -> dict[str, Any]:
         """A dict of its own."""
         decoded: dict[str, Any] = unpack(self.raw_metadata)
         return decoded
-
-    @property
-    def text(self) -> str | None:
-        """None where the record has none."""
-        return self._raw[self._text_at :].decode() if self._fields[_FLAGS] & _HAS_TEXT else None
-
-    @property
-    def created_us(self) -> int:
-        """Microseconds since 1970, UTC."""
-        return int(self._fields[_CREATED])
-
-    @property
-    def updated_us(self) -> int:
-        """Microseconds since 1970, UTC."""
-        return int(self._fields[_UPDATED])
-
-    @property
-    def expires_us(self) -> int:
-        """Microseconds since 1970, UTC; :data:`NEVER` where it doesn't expire."""
-        return int(self._fields[_EXPIRES])
-
-    @property
-    def is_chunk(self) -> bool:
-        """Whether it is a piece of an ingested document."""
-        return bool(self._fields[_FLAGS] & _IS_CHUNK)
-
-    @property
-    def storage(self) -> int:
-        """Bytes that the storage quota counts: id, metadata, text and vector."""
-        return sum(self._fields[_KEY:])
 
 
 def encode_vector(rowid: int, vector: bytes) -> bytes:

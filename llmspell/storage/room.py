@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmspell._hot import Unread
 from llmspell.config import TenantConfig
 from llmspell.errors import (
     ClosedError,
@@ -42,17 +42,8 @@ ATTEMPTS: Final = 2
 #: Expired records that a write removes besides; more of them wait for the next one.
 PURGED_AT_ONCE: Final = 10_000
 
-#: References to hits that were not looked at, before those that are gone are dropped.
-MAX_UNREAD: Final = 256
-
 #: Records, rows and scores, best first.
 Found: TypeAlias = tuple[list[bytes], list[int], list[float]]
-
-
-class Looked(Protocol):
-    """What reads when it is first looked at."""
-
-    def look(self) -> object: ...
 
 
 class Room:
@@ -71,11 +62,11 @@ class Room:
         "_slot",
         "_stages",
         "_tenant",
-        "_unread",
         "_write_lock",
         "fetch",
         "metric",
         "store",
+        "unread",
         "views",
     )
 
@@ -103,7 +94,8 @@ class Room:
         self._write_lock = threading.RLock()
         self._has_written = False
         self._closed = False
-        self._unread: list[weakref.ref[Looked]] = []
+        #: What is read when it is first looked at, or before the room closes.
+        self.unread = Unread()
         self.metric = config.metric
         self.store = TenantStore(path, slot, map_size=map_size)
         try:
@@ -215,19 +207,25 @@ class Room:
         self,
         rows: NDArray[np.int64],
         scores: NDArray[np.float32],
-        query: NDArray[np.float32],
+        query: bytes,
+        dtype: np.dtype[Any],
         k: int,
         ef_search: int | None,
         recall: float | None,
         threshold: float | None,
     ) -> Found:
-        """Records of what a search without a filter found, or of the same search made again."""
+        """Records of what a search without a filter found, or of the same search made again.
+
+        Args:
+            query: its vector in bytes, as elements of ``dtype``.
+        """
         started = now_ns()
         records = self.fetch(rows.tolist())
         self._stages.fetch.record_since(started)
         if all(records):
             return cast("list[bytes]", records), rows.tolist(), scores.tolist()
-        return self.search(query, k, ef_search, recall, None, threshold)
+        vector = np.frombuffer(query, dtype=dtype)
+        return self.search(vector, k, ef_search, recall, None, threshold)
 
     def search(
         self,
@@ -299,13 +297,6 @@ class Room:
         index = self.views.index
         return 0 if index is None else index.stats().memory.total
 
-    def await_look(self, hits: Looked) -> None:
-        """Let hits read what they haven't looked at before the room closes."""
-        unread = self._unread
-        unread.append(weakref.ref(hits))
-        if len(unread) > MAX_UNREAD:
-            self._unread = [one for one in unread if one() is not None]
-
     def close(self, *, snapshot: bool = True) -> None:
         """Close; the second time what the first left undone.
 
@@ -313,7 +304,7 @@ class Room:
             snapshot: save what to open from, and read what hits haven't looked at; not for a tenant
                 that ends.
         """
-        for hits in filter(None, [one() for one in self._unread] if snapshot else []):
+        for hits in self.unread.alive() if snapshot else ():
             # What can't be read now is told when it is looked at.
             with suppress(LlmspellError):
                 hits.look()

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from llmspell._hot import Position
 from llmspell.config import TenantConfig
 from llmspell.errors import CorruptFile, LlmspellError, StorageError
 from llmspell.index import Index, RecallCurve
@@ -43,7 +44,6 @@ class VectorView:
     ``index`` may be searched from any thread; the methods are for one thread at a time.
 
     Attributes:
-        index: None until the first vectors are written.
         counters: of the store, as they were at the entry of the log that the view has reached.
     """
 
@@ -54,19 +54,25 @@ class VectorView:
         "_kept",
         "_left_out",
         "_pending",
+        "_position",
         "_snapshots",
         "_store",
         "counters",
-        "index",
     )
 
     def __init__(
-        self, directory: Path, store: TenantStore, config: TenantConfig, now_us: int
+        self,
+        directory: Path,
+        store: TenantStore,
+        config: TenantConfig,
+        now_us: int,
+        position: Position,
     ) -> None:
         """Open the view at the state of the store.
 
         Args:
             now_us: records that have expired by then are left out.
+            position: has the index, from now on.
 
         Raises:
             CorruptFile: a record that the index needs is damaged.
@@ -80,9 +86,19 @@ class VectorView:
         self._kept: tuple[int, tuple[RecallCurve, ...]] | None = None
         self._left_out: set[int] = set()
         self.counters = Counters()
-        self.index: Index | None = None
+        self._position = position
         self._snapshots.sweep()
         self.reload(now_us)
+
+    @property
+    def index(self) -> Index | None:
+        """The index as far as it has come; None until the first vectors are written."""
+        index: Index | None = self._position.index
+        return index
+
+    @index.setter
+    def index(self, index: Index) -> None:
+        self._position.index = index
 
     @property
     def sequence(self) -> int:
@@ -108,9 +124,10 @@ class VectorView:
             first: the first of the rows, which are consecutive.
             vectors: (added, dim).
         """
-        if self.index is None:
-            self.index = self._empty(vectors.shape[1])
-        self.index.add(np.arange(first, first + len(vectors)), vectors)
+        index = self.index
+        if index is None:
+            index = self.index = self._empty(vectors.shape[1])
+        index.add(np.arange(first, first + len(vectors)), vectors)
 
     def finish(self, change: Change, counters: Counters) -> None:
         """Remove what that write removed: the view has followed it then."""
@@ -206,7 +223,7 @@ class VectorView:
         # Before the log: what is removed later is in it.
         due, _ = self._store.expiring(0, now_us)
         try:
-            self.index = self._load(path, sequence, dim)
+            index = self.index = self._load(path, sequence, dim)
             self._left_out = set()
             self.expire(due)
             self.counters = Counters(sequence=sequence)
@@ -218,7 +235,7 @@ class VectorView:
                 self._snapshots.reject(sequence)
                 self._has_rejected = True
             return False
-        self._adopt_curves(self.index, sequence)
+        self._adopt_curves(index, sequence)
         return True
 
     def _load(self, path: Path, sequence: int, dim: int) -> Index:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from llmspell._hot import Position
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError, CorruptFile
 from llmspell.index import IdBitmap, Index
@@ -41,15 +42,13 @@ class Views:
         "_config",
         "_directory",
         "_is_closed",
-        "_is_unsure",
         "_lock",
-        "_next_expiry_us",
         "_payload",
         "_slot",
         "_store",
         "_vectors",
         "epoch",
-        "sequence",
+        "position",
     )
 
     def __init__(
@@ -62,13 +61,13 @@ class Views:
         self._config = config
         self._lock = threading.RLock()
         self._is_closed = False
-        self._is_unsure = False
         #: Grows before rows leave the index: a filter evaluated before may name such rows.
         self.epoch = 0
         self._payload: PayloadView | None = None
-        self._next_expiry_us = NEVER
-        self._vectors = VectorView(directory, store, config, self.now_us())
-        self.sequence = self._vectors.sequence
+        #: What searches look at first, and where the vector index is.
+        self.position = Position(slot)
+        self._vectors = VectorView(directory, store, config, self.now_us(), self.position)
+        self.position.sequence = self._vectors.sequence
         self._expire()
 
     def now_us(self) -> int:
@@ -79,6 +78,11 @@ class Views:
     def counters(self) -> Counters:
         """Of the entry of the log that the views have reached."""
         return self._vectors.counters
+
+    @property
+    def sequence(self) -> int:
+        """Of the entry of the log that the views have reached."""
+        return self.position.sequence
 
     @property
     def index(self) -> Index | None:
@@ -95,17 +99,13 @@ class Views:
 
         None until the first vectors are written.
         """
-        if (
-            self._slot.log_head > self.sequence
-            or self._is_unsure
-            or (self._next_expiry_us != NEVER and self._next_expiry_us <= self.now_us())
-        ):
+        if self.position.is_behind():
             self.catch_up()
         return self._vectors.index
 
     def doubt(self) -> None:
         """A write was cut short: look into the log before the next use."""
-        self._is_unsure = True
+        self.position.is_unsure = True
 
     def catch_up(self) -> None:
         """Follow the log to its end.
@@ -122,14 +122,14 @@ class Views:
                 self._payload = None
                 self.epoch += 1
                 self._vectors.reload(self.now_us())
-            elif tail.changes or self._is_unsure:
+            elif tail.changes or self.position.is_unsure:
                 if self._payload is not None:
                     self._payload.follow(tail.changes, tail.counters.sequence)
                 self.epoch += 1
                 if not self._vectors.follow(tail):
                     self._vectors.reload(self.now_us())
-            self._is_unsure = False
-            self.sequence = self._vectors.sequence
+            self.position.is_unsure = False
+            self.position.sequence = self._vectors.sequence
             self._expire()
 
     def follow(self, applied: Applied, write: Write) -> None:
@@ -143,7 +143,7 @@ class Views:
         with self._lock:
             if self._vectors.sequence >= applied.counters.sequence:
                 return
-            if self._vectors.sequence != applied.counters.sequence - 1 or self._is_unsure:
+            if self._vectors.sequence != applied.counters.sequence - 1 or self.position.is_unsure:
                 self.catch_up()
                 return
             if write.vectors is not None and len(write.vectors):
@@ -152,9 +152,9 @@ class Views:
                 self._payload.add(change, [put.plain_metadata for put in write.puts])
             self.epoch += 1
             self._vectors.finish(change, applied.counters)
-            self.sequence = self._vectors.sequence
+            self.position.sequence = self._vectors.sequence
             soonest = min((put.expires_us for put in write.puts), default=NEVER)
-            self._next_expiry_us = min(self._next_expiry_us, soonest)
+            self.position.next_expiry_us = min(self.position.next_expiry_us, soonest)
             if self._vectors.is_snapshot_due:
                 self.snapshot()
 
@@ -182,7 +182,7 @@ class Views:
         """
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
-            if not snapshot or was_closed or self._is_unsure:
+            if not snapshot or was_closed or self.position.is_unsure:
                 return
             if has_written or self._vectors.is_snapshot_due:
                 self.snapshot()
@@ -219,4 +219,4 @@ class Views:
         if fresh:
             self.epoch += 1
             self._vectors.expire(sorted(fresh))
-        self._next_expiry_us = NEVER if following is None else following
+        self.position.next_expiry_us = NEVER if following is None else following

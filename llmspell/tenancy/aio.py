@@ -27,7 +27,8 @@ from llmspell.tenancy.model import (
     ScanPage,
 )
 from llmspell.tenancy.ports import IngestSource
-from llmspell.tenancy.tenant import Consistency, Tenant
+from llmspell.tenancy.searching import Consistency
+from llmspell.tenancy.tenant import Tenant
 
 __all__ = ["AsyncTenant", "Workers"]
 

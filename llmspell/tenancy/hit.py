@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+from llmspell._hot import FoundRecord, found_records
 from llmspell.config import Metric
-from llmspell.storage import StoredRecord, decode_id
+from llmspell.storage import unpack
 
-__all__ = ["Hit", "hit_type"]
+__all__ = ["Hit", "hit_maker"]
 
 
-class Hit:
+class Hit(FoundRecord):
     """A record that a search found.
 
-    Its bytes were read with the search; what isn't looked at is never decoded. Immutable.
+    Its bytes were read with the search; what isn't looked at is never decoded. Immutable. All but
+    the score raises CorruptFile where the record's checksum doesn't match.
 
     Attributes:
         score: higher is better: inner product, cosine similarity, or minus squared distance.
+        id: as it was given, a str or an int.
+        text: None where none was given.
     """
 
-    __slots__ = ("_raw", "_record", "_row", "score")
-
-    def __init__(self, raw: bytes, row: int, score: float) -> None:
-        self._raw = raw
-        self._row = row
-        self._record: StoredRecord | None = None
-        self.score = score
-
-    @property
-    def id(self) -> str | int:
-        """As it was given."""
-        return decode_id(self._stored().key)
-
-    @property
-    def text(self) -> str | None:
-        """None where none was given."""
-        return self._stored().text
+    __slots__ = ()
 
     @property
     def metadata(self) -> dict[str, Any]:
         """A new dict each time."""
-        return self._stored().metadata
+        decoded: dict[str, Any] = unpack(self.raw_metadata)
+        return decoded
 
     @property
     def distance(self) -> float:
@@ -53,17 +43,6 @@ class Hit:
         shown = "" if text is None else f", text={text if len(text) <= 60 else text[:57] + '...'!r}"
         return f"Hit(id={self.id!r}, score={self.score:.4f}{shown})"
 
-    def _stored(self) -> StoredRecord:
-        """Decode once.
-
-        Raises:
-            CorruptFile: the record's checksum doesn't match.
-        """
-        record = self._record
-        if record is None:
-            record = self._record = StoredRecord(self._row, self._raw)
-        return record
-
 
 class _SquaredL2Hit(Hit):
     __slots__ = ()
@@ -73,6 +52,6 @@ class _SquaredL2Hit(Hit):
         return -self.score
 
 
-def hit_type(metric: Metric) -> Callable[[bytes, int, float], Hit]:
-    """The class of hits whose distance is that of ``metric``."""
-    return _SquaredL2Hit if metric == "l2" else Hit
+def hit_maker(metric: Metric) -> Callable[[list[bytes], list[int], list[float]], list[Hit]]:
+    """What makes hits of records, rows and scores, with the distances of ``metric``."""
+    return functools.partial(found_records, _SquaredL2Hit if metric == "l2" else Hit)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Self, TypeAlias, overload
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmspell._hot import Deferred
 from llmspell.tenancy.hit import Hit
 
 __all__ = ["Hits"]
 
-Make: TypeAlias = Callable[[bytes, int, float], Hit]
-Read: TypeAlias = Callable[..., tuple[Iterable[bytes], Iterable[int], Iterable[float]]]
+Found: TypeAlias = tuple[list[bytes], list[int], list[float]]
+Make: TypeAlias = Callable[[list[bytes], list[int], list[float]], list[Hit]]
+Read: TypeAlias = Callable[..., Found]
 
 
-class Hits(Sequence[Hit]):
+class Hits(Deferred, Sequence[Hit]):
     """What a search found, best first: a sequence of :class:`llmspell.Hit` that doesn't change.
 
     The search is done; the records that it found are read together, as one moment shows them, when
@@ -28,16 +30,10 @@ class Hits(Sequence[Hit]):
     where the tenant was dropped meanwhile.
     """
 
-    __slots__ = ("__weakref__", "_given", "_hits", "_make", "_read")
-
-    def __init__(self, make: Make, read: Read, given: tuple[Any, ...]) -> None:
-        """Hits that ``read(*given)`` gives when they are looked at."""
-        self._make = make
-        self._read: Read | None = read
-        self._given = given
+    __slots__ = ()
 
     @classmethod
-    def of(cls, make: Make, found: tuple[Iterable[bytes], Iterable[int], Iterable[float]]) -> Self:
+    def of(cls, make: Make, found: Found) -> Self:
         """Hits that are read already."""
         hits = cls(make, lambda: found, ())
         hits.look()
@@ -52,15 +48,6 @@ class Hits(Sequence[Hit]):
     def scores(self) -> NDArray[np.float32]:
         """Scores, (n,); higher is better."""
         return np.array([hit.score for hit in self.look()], dtype=np.float32)
-
-    def look(self) -> list[Hit]:
-        """Read what wasn't looked at before."""
-        read = self._read
-        if read is not None:
-            self._hits = list(map(self._make, *read(*self._given)))
-            self._read = None
-            self._given = ()
-        return self._hits
 
     def __len__(self) -> int:
         return len(self.look())

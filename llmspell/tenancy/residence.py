@@ -10,12 +10,14 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmspell._hot import SearchDoor
 from llmspell.errors import ClosedError, StorageError, TenantNotFound, UseAfterFork
 from llmspell.observability import Instruments
 from llmspell.quota import Slot, Usage
 from llmspell.storage import CatalogEntry, FileLock, Room, disk_bytes
 from llmspell.tenancy.model import DropReceipt
 from llmspell.tenancy.ports import TextServices
+from llmspell.tenancy.searching import search_door
 
 if TYPE_CHECKING:
     from llmspell.tenancy.tenant import Tenant
@@ -68,6 +70,7 @@ class Residence:
         self._lock_timeout = lock_timeout
         self._lock = threading.RLock()
         self._room: Room | None = None
+        self._door: SearchDoor | None = None
         self._end: Exception | None = None
         self._handles: weakref.WeakSet[Tenant] = weakref.WeakSet()
         _ALL.add(self)
@@ -93,9 +96,10 @@ class Residence:
                 raise ClosedError(f"this handle to tenant {self.entry.config.id!r} is closed")
             if self._room is not None and self._room.is_closed:
                 self._close_room(snapshot=False)  # an exception from elsewhere met its closing
-            if self._room is None:
+            if self._room is None or self._door is None:
                 self._room = self._open()
-            handle._room = self._room
+                self._door = search_door(self, self._room)
+            handle._take(self._room, self._door)
             return self._room
 
     def usage(self) -> Usage:
@@ -125,7 +129,7 @@ class Residence:
         if isinstance(self._end, UseAfterFork):
             return
         with self._lock:
-            handle._room = None
+            handle._let_go()
             self._handles.discard(handle)
         self.close_unused()
 
@@ -215,13 +219,13 @@ class Residence:
             if self._end is None:
                 self._end = end
                 for handle in list(self._handles):
-                    handle._room = None
+                    handle._let_go()
             self._close_room(snapshot=snapshot)
 
     def _close_room(self, *, snapshot: bool) -> None:
         if self._room is not None:
             self._room.close(snapshot=snapshot)
-            self._room = None
+            self._room = self._door = None
 
     def _abandon(self) -> None:
         """Leave the room to the parent process, of which this is a child."""
@@ -232,7 +236,7 @@ class Residence:
             )
         _INHERITED.append(self._room)
         for handle in list(self._handles):
-            handle._room = None
+            handle._let_go()
 
 
 _ALL: weakref.WeakSet[Residence] = weakref.WeakSet()

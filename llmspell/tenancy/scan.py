@@ -16,7 +16,6 @@ from llmspell.storage import (
     Room,
     StoredRecord,
     decode_cursor,
-    decode_id,
     encode_cursor,
     parse_filter,
 )
@@ -57,7 +56,7 @@ def scan_page(
 def as_record(stored: StoredRecord, vector: NDArray[np.float32]) -> Record:
     """A record as callers see it."""
     return Record(
-        id=decode_id(stored.key),
+        id=stored.id,
         vector=vector,
         text=stored.text,
         metadata=stored.metadata,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from llmspell.config import FieldType
 from llmspell.errors import InputError, InvalidId, MetadataError, ShapeError
@@ -19,7 +19,9 @@ from llmspell.storage import (
 from llmspell.tenancy.inputs import as_vectors, check_vectors, pack_metadata, pack_text
 from llmspell.tenancy.model import SplitDocument
 from llmspell.tenancy.ports import Embed
-from llmspell.tenancy.residence import Residence
+
+if TYPE_CHECKING:
+    from llmspell.tenancy.residence import Residence
 
 __all__ = ["EMBED_LEASE_S", "Target"]
 

@@ -6,19 +6,18 @@ import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, BinaryIO, Literal, ParamSpec, TypeAlias, TypeVar, overload
+from typing import Any, BinaryIO, ParamSpec, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from llmspell._hot import SearchDoor
 from llmspell.config import TenantConfig
-from llmspell.errors import ClosedError, DuplicateId, IdNotFound, InputError, ShapeError
-from llmspell.index import Index, as_recall
-from llmspell.observability import now_ns
+from llmspell.errors import ClosedError, DuplicateId, IdNotFound, InputError
+from llmspell.index import as_recall
 from llmspell.quota import Quota, Usage
-from llmspell.storage import Found, Room, Write, decode_id, parse_filter
+from llmspell.storage import Room, Write, decode_id, parse_filter
 from llmspell.tenancy.exporting import export_tenant
-from llmspell.tenancy.hit import hit_type
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.importing import OnConflict, import_tenant
 from llmspell.tenancy.inputs import (
@@ -42,16 +41,12 @@ from llmspell.tenancy.model import (
 from llmspell.tenancy.ports import IngestSource
 from llmspell.tenancy.residence import Residence
 from llmspell.tenancy.scan import as_record, scan_page
-from llmspell.tenancy.target import EMBED_LEASE_S, Target
+from llmspell.tenancy.searching import Consistency, Question, search
+from llmspell.tenancy.target import Target
 
 __all__ = ["Tenant"]
 
 _API_CALLS = int(Quota.API_CALLS)
-_QUERIES = int(Quota.QUERIES)
-_ONE_QUERY = (_API_CALLS, 1), (_QUERIES, 1)
-_NOTHING: Found = ([], [], [])
-
-Consistency: TypeAlias = Literal["strong", "eventual"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -89,24 +84,18 @@ class Tenant:
     __slots__ = (
         "__weakref__",
         "_charge",
-        "_charge_all",
-        "_hit",
+        "_door",
         "_instruments",
         "_residence",
         "_room",
-        "_stage",
-        "_timed",
     )
 
     def __init__(self, residence: Residence) -> None:
         self._residence = residence
         self._room: Room | None = None
+        self._door: SearchDoor | None = None
         self._charge = residence.slot.charge
-        self._charge_all = residence.slot.charge_all
-        self._hit = hit_type(residence.entry.config.metric)
         self._instruments = residence.instruments
-        self._timed = residence.instruments.search.timed
-        self._stage = residence.instruments.stages.search
         residence.admit(self)
 
     def __repr__(self) -> str:
@@ -349,76 +338,20 @@ class Tenant:
             InputError: a text is blank, k or ef_search is below 1, or recall out of range or
                 beside ef_search.
         """
-        with self._timed():
-            try:
-                room = self._room or self._enter()
-                if type(query) is np.ndarray and query.ndim == 1 and filter is None:
-                    return self._search_vector(
-                        room, query, k, threshold, ef_search, recall, consistency
-                    )
-                # Arrays first: what the index checks itself isn't looked at twice.
-                vectors = query if type(query) is np.ndarray else _to_vectors(query)
-                shape = (1,) if vectors is None else vectors.shape
-                if vectors is None and not isinstance(query, str):
-                    shape = (len(query), 1)  # type: ignore[arg-type]
-                if not 1 <= len(shape) <= 2:
-                    raise ShapeError(f"a query must have shape (dim,) or (q, dim), got {shape}")
-                is_one = len(shape) == 1
-                count = 1 if is_one else shape[0]
-                self._charge_all((_API_CALLS, count), (_QUERIES, count))
-                condition = None if filter is None else parse_filter(filter, self.config.schema)
+        try:
+            door = self._door
+            if (
+                door is not None
+                and (filter is None and type(query) is np.ndarray and query.ndim == 1)
+                and (consistency == "strong" or consistency == "eventual")
+            ):
                 if recall is not None:
                     recall = as_recall(recall, ef_search)
-                index = _index(room, consistency)
-                if index is None:
-                    empty = [Hits.of(self._hit, _NOTHING) for _ in range(count)]
-                    return empty[0] if is_one else empty
-                if vectors is None:
-                    vectors = self._embed([query] if is_one else query)  # type: ignore[list-item,arg-type]
-                    vectors = vectors[0] if is_one else vectors
-                if is_one:
-                    found = room.search(vectors, k, ef_search, recall, condition, threshold)
-                    return Hits.of(self._hit, found)
-                return [
-                    Hits.of(self._hit, found)
-                    for found in room.search_many(
-                        vectors, k, ef_search, recall, condition, threshold
-                    )
-                ]
-            except ClosedError:
-                self._residence.check()
-                raise
-
-    def _search_vector(
-        self,
-        room: Room,
-        query: NDArray[np.float32],
-        k: int,
-        threshold: float | None,
-        ef_search: int | None,
-        recall: float | None,
-        consistency: Consistency,
-    ) -> Any:
-        """The commonest search, in as few steps as there can be."""
-        self._charge_all(*_ONE_QUERY)
-        if recall is not None:
-            recall = as_recall(recall, ef_search)
-        index = _index(room, consistency)
-        if index is None:
-            return Hits.of(self._hit, _NOTHING)
-        started = now_ns()
-        rows, scores = index.search(
-            query, k, ef_search=ef_search, recall=recall, threshold=threshold
-        )
-        self._stage.record_since(started)
-        given = (room, rows, scores, query.copy(), k, ef_search, recall, threshold)
-        hits = Hits(self._hit, self._read, given)
-        room.await_look(hits)
-        return hits
-
-    def _read(self, room: Room, *given: Any) -> Found:
-        try:
-            return room.read(*given)
+                return door.search(query, k, ef_search, recall, threshold, consistency == "strong")
+            with self._instruments.search.timed():
+                room = self._enter()
+                asked = Question(k, filter, threshold, ef_search, recall, consistency)
+                return search(self._residence, room, query, asked)
         except ClosedError:
             self._residence.check()
             raise
@@ -577,34 +510,13 @@ class Tenant:
         """Close this handle, and the room with the last one; does nothing the second time."""
         self._residence.leave(self)
 
+    def _take(self, room: Room, door: SearchDoor) -> None:
+        """Called by the residence, which has opened the room."""
+        self._room, self._door = room, door
+
+    def _let_go(self) -> None:
+        """Called by the residence: the next use opens the room again, where that may be."""
+        self._room = self._door = None
+
     def _enter(self) -> Room:
         return self._room or self._residence.open(self)
-
-    def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        for position, text in enumerate(texts):
-            if not text.strip():
-                raise InputError(f"query {position} is blank; give a text to search with")
-        with self._residence.slot.reserve(embeddings=len(texts), lease=EMBED_LEASE_S):
-            started = now_ns()
-            vectors = as_vectors(self._residence.texts().embed_query(texts))
-            self._instruments.stages.embed.record_since(started)
-            return vectors
-
-
-def _index(room: Room, consistency: Consistency) -> Index | None:
-    if consistency == "strong":
-        return room.views.current()
-    if consistency != "eventual":
-        raise InputError(f"consistency must be 'strong' or 'eventual', got {consistency!r}")
-    return room.views.index
-
-
-def _to_vectors(query: object) -> NDArray[np.float32] | None:
-    """Vectors of a query that isn't an array; None for texts."""
-    if isinstance(query, str):
-        return None
-    if isinstance(query, (list, tuple)) and query and isinstance(query[0], str):
-        if not all(isinstance(text, str) for text in query):
-            raise InputError("a batch of texts must hold nothing but str")
-        return None
-    return as_vectors(query)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmspell._hot import FoundRecord
 from llmspell.errors import CorruptFile, UnsupportedFormat
 from llmspell.storage.codec import pack_checked, unpack_checked
 from llmspell.storage.ids import decode_id, encode_id
@@ -20,10 +21,10 @@ IDS = st.integers(-(1 << 63), (1 << 63) - 1) | st.text(
 )
 
 
-def record(rowid: int = 7) -> bytes:
+def record(rowid: int = 7, identity: str | int = "ada") -> bytes:
     return StoredRecord.encode(
         rowid,
-        key=encode_id("ada"),
+        key=encode_id(identity),
         metadata=b"\x81\xa1a\x01",
         text=b"Lovelace",
         vector_bytes=32,
@@ -54,6 +55,31 @@ def test_record_comes_back_from_its_bytes() -> None:
     assert (stored.key, stored.text, stored.metadata) == (b"sada", "Lovelace", {"a": 1})
     assert (stored.created_us, stored.updated_us, stored.is_chunk) == (-5, 9, True)
     assert stored.storage == len(b"sada") + 4 + len("Lovelace") + 32
+
+
+@given(IDS)
+def test_record_gives_its_id_as_it_was(identity: str | int) -> None:
+    found = FoundRecord(7, record(identity=identity), 0.5)
+    assert (found.id, type(found.id)) == (identity, type(identity))
+
+
+LOOKS = (
+    *("key", "id", "raw_metadata", "raw_text", "text", "created_us", "updated_us", "expires_us"),
+    *("is_chunk", "vector_bytes", "storage"),
+)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_found_record_is_checked_at_its_first_look(look: str) -> None:
+    raw = record()
+    damaged = raw[:50] + bytes([raw[50] ^ 1]) + raw[51:]
+    found = FoundRecord(7, damaged, 0.5)
+    assert (found.rowid, found.score) == (7, 0.5)
+    for _ in range(2):
+        with pytest.raises(CorruptFile, match="record 7"):
+            getattr(found, look)
+    with pytest.raises(TypeError):
+        FoundRecord(7, bytearray(raw), 0.5)  # type: ignore[arg-type]
 
 
 def test_every_flipped_bit_of_a_record_is_refused() -> None:

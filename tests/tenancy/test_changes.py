@@ -10,7 +10,7 @@ import pytest
 
 import llmspell
 from llmspell import Database, IndexParams, QuotaLimits, Tenant, TenantConfig, errors
-from llmspell.storage.views import Views
+from llmspell.quota import Ledger
 
 VECTORS = np.random.default_rng(1).standard_normal((60, 8)).astype(np.float32)
 HOUR_US = 3_600_000_000
@@ -34,8 +34,12 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead_us = 0
-        original = Views.now_us
-        monkeypatch.setattr(Views, "now_us", lambda views: original(views) + self.ahead_us)
+        original = Ledger.utc_ns
+
+        def utc_ns(ledger: Ledger) -> int:
+            return original(ledger) + 1_000 * self.ahead_us
+
+        monkeypatch.setattr(Ledger, "utc_ns", utc_ns, raising=False)
 
 
 @pytest.fixture

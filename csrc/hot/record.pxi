@@ -1,0 +1,168 @@
+# Records in bytes: checked and taken apart without a step in Python. What writes them, and the
+# rest of what they mean, is in llmspell/storage/record.py.
+
+cimport cython
+
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+#: Version of all that lies in LMDB; a store of another one is refused.
+STORE_FORMAT = 2
+
+cdef enum:
+    has_text = 1
+    is_chunk_flag = 2
+    format_now = 2
+
+cdef packed struct RecordHeader:
+    uint32_t checksum
+    uint8_t version
+    uint8_t flags
+    uint16_t reserved
+    int64_t created_us
+    int64_t updated_us
+    int64_t expires_us
+    uint32_t key
+    uint32_t metadata
+    uint32_t text
+    uint32_t vector
+
+
+cdef class RecordBytes:
+    """A record of a row, without its vector, as it lies in the store. Immutable.
+
+    Little-endian: CRC-32C of all that follows, seeded with the row; version and flags; times; the
+    lengths of key, metadata, text and vector; then key, metadata and text.
+
+    What it holds is checked by :meth:`check`, at the first look at the latest. All that looks
+    raises CorruptFile where the checksum or a length doesn't hold or it belongs to another row,
+    and UnsupportedFormat where a later release wrote it.
+    """
+
+    cdef readonly int64_t rowid
+    cdef bytes _raw
+    cdef cbool _is_checked
+
+    def __cinit__(self, int64_t rowid, bytes raw not None, *rest):
+        self.rowid = rowid
+        self._raw = raw
+
+    cdef inline const char* data(self) noexcept:
+        return PyBytes_AS_STRING(self._raw)
+
+    cdef inline const RecordHeader* header(self) except NULL:
+        if not self._is_checked:
+            self.verify()
+        return <const RecordHeader*>self.data()
+
+    cdef int verify(self) except -1:
+        cdef size_t size = <size_t>PyBytes_GET_SIZE(self._raw)
+        cdef const RecordHeader* header = <const RecordHeader*>self.data()
+        if size < sizeof(RecordHeader):
+            raise CorruptFile(
+                f"record {self.rowid}: {size} bytes, expected {sizeof(RecordHeader)} or more"
+            )
+        if native_crc32c(self.data() + 4, size - 4, <uint32_t>self.rowid) != header.checksum:
+            raise CorruptFile(f"record {self.rowid}: its checksum does not match")
+        if header.version != format_now:
+            raise UnsupportedFormat(
+                f"record {self.rowid}: version {header.version}, expected {STORE_FORMAT}"
+            )
+        if size != sizeof(RecordHeader) + <uint64_t>header.key + header.metadata + header.text:
+            raise CorruptFile(f"record {self.rowid}: its lengths do not add up")
+        self._is_checked = True
+        return 0
+
+    def check(self):
+        """Check all of it; the second time it costs nothing."""
+        self.header()
+
+    @property
+    def key(self):
+        """Key of the external id, see :func:`llmspell.storage.ids.encode_id`."""
+        cdef const RecordHeader* header = self.header()
+        return (self.data() + sizeof(RecordHeader))[:header.key]
+
+    @property
+    def id(self):
+        """The external id, as it was given: a str or an int."""
+        cdef const RecordHeader* header = self.header()
+        cdef const char* key = self.data() + sizeof(RecordHeader)
+        cdef uint64_t number = 0
+        cdef size_t i
+        if header.key == 9 and key[0] == c"i":
+            for i in range(1, 9):
+                number = number << 8 | <uint8_t>key[i]
+            return <int64_t>(number ^ (<uint64_t>1 << 63))
+        if header.key < 2 or key[0] != c"s":
+            raise CorruptFile(f"record {self.rowid}: its key is of no known kind")
+        return PyUnicode_DecodeUTF8(key + 1, header.key - 1, NULL)
+
+    @property
+    def raw_metadata(self):
+        """Metadata as they are stored."""
+        cdef const RecordHeader* header = self.header()
+        return (self.data() + sizeof(RecordHeader) + header.key)[:header.metadata]
+
+    @property
+    def raw_text(self):
+        """The text in UTF-8; None where the record has none."""
+        cdef const RecordHeader* header = self.header()
+        if not header.flags & has_text:
+            return None
+        return (self.data() + sizeof(RecordHeader) + header.key + header.metadata)[:header.text]
+
+    @property
+    def text(self):
+        """None where the record has none."""
+        cdef const RecordHeader* header = self.header()
+        if not header.flags & has_text:
+            return None
+        return PyUnicode_DecodeUTF8(
+            self.data() + sizeof(RecordHeader) + header.key + header.metadata, header.text, NULL
+        )
+
+    @property
+    def created_us(self):
+        """Microseconds since 1970, UTC."""
+        return self.header().created_us
+
+    @property
+    def updated_us(self):
+        """Microseconds since 1970, UTC."""
+        return self.header().updated_us
+
+    @property
+    def expires_us(self):
+        """Microseconds since 1970, UTC; :data:`NEVER_US` where it doesn't expire."""
+        return self.header().expires_us
+
+    @property
+    def is_chunk(self):
+        """Whether it is a piece of an ingested document."""
+        return self.header().flags & is_chunk_flag != 0
+
+    @property
+    def vector_bytes(self):
+        """Bytes of its vector, which lies apart."""
+        return self.header().vector
+
+    @property
+    def storage(self):
+        """Bytes that the storage quota counts: id, metadata, text and vector."""
+        cdef const RecordHeader* header = self.header()
+        return <uint64_t>header.key + header.metadata + header.text + header.vector
+
+
+cdef class FoundRecord(RecordBytes):
+    """A record that a search found, and its score."""
+
+    cdef readonly double score
+
+    def __cinit__(self, int64_t rowid, bytes raw not None, double score):
+        self.score = score
+
+
+def found_records(kind, list records not None, list rows not None, list scores not None):
+    """A list of ``kind(row, record, score)``, a :class:`FoundRecord`, of each record."""
+    return [kind(rows[i], records[i], scores[i]) for i in range(len(records))]

@@ -1,0 +1,121 @@
+"""How a tenant is searched: by the native door for one vector, and here for everything else."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmspell._hot import SearchDoor
+from llmspell.errors import ClosedError, InputError, ShapeError
+from llmspell.index import Index, as_recall
+from llmspell.observability import now_ns
+from llmspell.quota import Quota
+from llmspell.storage import Found, Room, parse_filter
+from llmspell.tenancy.hit import hit_maker
+from llmspell.tenancy.hits import Hits
+from llmspell.tenancy.inputs import as_vectors
+from llmspell.tenancy.target import EMBED_LEASE_S
+
+if TYPE_CHECKING:
+    from llmspell.tenancy.residence import Residence
+
+__all__ = ["Consistency", "Question", "search", "search_door"]
+
+Consistency: TypeAlias = Literal["strong", "eventual"]
+
+_NOTHING: Final[Found] = ([], [], [])
+
+
+class Question(NamedTuple):
+    """What :meth:`llmspell.Tenant.search` is asked beside the query; see there."""
+
+    k: int
+    filter: Mapping[str, Any] | None
+    threshold: float | None
+    ef_search: int | None
+    recall: float | None
+    consistency: Consistency
+
+
+def search_door(residence: Residence, room: Room) -> SearchDoor:
+    """The short way for one vector without a filter; its hits are read when they are looked at."""
+    return SearchDoor(
+        room.views.position,
+        room.views.catch_up,
+        residence.instruments.search,
+        residence.instruments.stages.search,
+        room.unread,
+        Hits,
+        hit_maker(residence.entry.config.metric),
+        functools.partial(_read, residence, room),
+    )
+
+
+def search(residence: Residence, room: Room, query: Any, asked: Question) -> Any:
+    """Search with whatever :meth:`llmspell.Tenant.search` takes, charged first."""
+    config = residence.entry.config
+    # Arrays first: what the index checks itself isn't looked at twice.
+    vectors = query if type(query) is np.ndarray else _to_vectors(query)
+    shape = (1,) if vectors is None else vectors.shape
+    if vectors is None and not isinstance(query, str):
+        shape = (len(query), 1)
+    if not 1 <= len(shape) <= 2:
+        raise ShapeError(f"a query must have shape (dim,) or (q, dim), got {shape}")
+    is_one = len(shape) == 1
+    count = 1 if is_one else shape[0]
+    residence.slot.charge_all((int(Quota.API_CALLS), count), (int(Quota.QUERIES), count))
+    condition = None if asked.filter is None else parse_filter(asked.filter, config.schema)
+    recall = None if asked.recall is None else as_recall(asked.recall, asked.ef_search)
+    make = hit_maker(config.metric)
+    if _index(room, asked.consistency) is None:
+        empty = [Hits.of(make, _NOTHING) for _ in range(count)]
+        return empty[0] if is_one else empty
+    if vectors is None:
+        vectors = _embed(residence, [query] if is_one else query)
+        vectors = vectors[0] if is_one else vectors
+    given = (asked.k, asked.ef_search, recall, condition, asked.threshold)
+    if is_one:
+        return Hits.of(make, room.search(vectors, *given))
+    return [Hits.of(make, found) for found in room.search_many(vectors, *given)]
+
+
+def _read(residence: Residence, room: Room, *found: Any) -> Found:
+    try:
+        return room.read(*found)
+    except ClosedError:
+        residence.check()
+        raise
+
+
+def _index(room: Room, consistency: Consistency) -> Index | None:
+    if consistency == "strong":
+        return room.views.current()
+    if consistency != "eventual":
+        raise InputError(f"consistency must be 'strong' or 'eventual', got {consistency!r}")
+    return room.views.index
+
+
+def _embed(residence: Residence, texts: Sequence[str]) -> NDArray[np.float32]:
+    for position, text in enumerate(texts):
+        if not text.strip():
+            raise InputError(f"query {position} is blank; give a text to search with")
+    with residence.slot.reserve(embeddings=len(texts), lease=EMBED_LEASE_S):
+        started = now_ns()
+        vectors = as_vectors(residence.texts().embed_query(texts))
+        residence.instruments.stages.embed.record_since(started)
+        return vectors
+
+
+def _to_vectors(query: object) -> NDArray[np.float32] | None:
+    """Vectors of a query that isn't an array; None for texts."""
+    if isinstance(query, str):
+        return None
+    if isinstance(query, (list, tuple)) and query and isinstance(query[0], str):
+        if not all(isinstance(text, str) for text in query):
+            raise InputError("a batch of texts must hold nothing but str")
+        return None
+    return as_vectors(query)  # type: ignore[arg-type]
