@@ -16,6 +16,7 @@ import typer
 from llmspell.cli.exits import ExitCode
 from llmspell.cli.options import DataOption, JsonOption
 from llmspell.cli.output import Output
+from llmspell.cli.paths import shared_quotas
 
 if TYPE_CHECKING:
     from llmspell import Database
@@ -125,7 +126,7 @@ def _tenants(data: Path) -> Iterator[CheckPayload]:
     from llmspell import errors
 
     try:
-        with llmspell.open(data) as database:
+        with llmspell.open(data, shared_quotas=shared_quotas()) as database:
             infos = list(database.tenants())
             yield _check("data", OK, f"{data}: {len(infos)} tenants")
             for info in infos:

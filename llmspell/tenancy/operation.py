@@ -166,6 +166,8 @@ class Operation(Generic[HandleT]):
             finally:
                 for quota, amount in due.items():
                     self._used[quota] = min(amount, self._covered[quota])
+                if due.get(Quota.COST, 0) > self._covered[Quota.COST]:
+                    self._cost = self._covered[Quota.COST] / MILLIONTHS  # the rest was refused
 
     def renew(self, lease: float = OPERATION_LEASE_S) -> None:
         """Hold what is reserved for ``lease`` seconds from now, one day at most.

@@ -101,6 +101,15 @@ def test_refused_report_counts_all_that_was_reserved(acme: Tenant) -> None:
     assert spent(acme)[0] == 400
 
 
+def test_refused_report_is_not_charged_later(acme: Tenant) -> None:
+    with acme.operation(tokens=10, cost=0.1) as operation:
+        for given in ({"tokens": 2_000}, {"cost": 3.0}):
+            with pytest.raises(errors.QuotaExceeded):
+                operation.use(**given)  # type: ignore[arg-type]
+        operation.use(tokens=5, cost=0.25)
+    assert spent(acme) == (15, 0, 350_000)
+
+
 def test_refused_operation_does_nothing_and_charges_nothing(acme: Tenant) -> None:
     before = acme.usage()
     ran = []

@@ -13,6 +13,7 @@ import pytest
 import llmspell
 from llmspell import Database, Document, QuotaLimits, TenantConfig, TenantEvent, errors
 from llmspell.quota import SHARED_QUOTAS, JoinedSlot, SharedLedger, WhenAway
+from tests.cli.conftest import run_here
 from tests.quota.redis_server import RedisServer
 from tests.quota.test_shared_redis_hosts import LEASE_S, server, wait_until
 from tests.tenancy.texts import Lines
@@ -318,3 +319,21 @@ def test_database_that_shares_nothing_has_the_native_slot(tmp_path: Path) -> Non
     with llmspell.open(tmp_path / "x") as db:
         tenant = db.create_tenant(TenantConfig(id="acme"))
         assert type(tenant._residence.slot) is llmspell.quota.Slot
+
+
+def test_command_line_charges_all_hosts(hosts: Hosts) -> None:
+    db = hosts.make()
+    acme = db.create_tenant(TenantConfig(id="acme", quotas=QUOTAS))
+    acme.upsert([1], VECTORS[:1])
+    path = hosts.folder / "cli"
+    settings = {"LLMSPELL_SHARED_QUOTAS": hosts.server.url}
+    given = ("--max-embeddings-per-day", "20", "--max-api-calls-per-minute", "unlimited")
+    assert run_here(path, "tenant", "create", "acme", *given, **settings).code == 0
+    for _ in range(5):
+        acme.search("text")
+    shown = run_here(path, "tenant", "show", "acme", "--json", **settings)
+    assert shown.json["usage"]["embeddings"]["used"] >= 5
+    assert shown.json["usage"]["vectors"]["used"] == 0
+    done = run_here(path, "tenant", "update", "acme", "--max-embeddings-per-day", "3", **settings)
+    assert done.code == 0, done.err
+    assert acme.usage().embeddings.limit == 3
