@@ -30,14 +30,14 @@ class JoinedSlot(Slot):
     what metrics and ``on_crossing`` tell of shared quotas is that part. Thread-safe.
     """
 
-    __slots__ = ("_is_told", "_joined", "_limits", "_shared", "_shared_key")
+    __slots__ = ("_joined", "_limits", "_shared", "_shared_key", "_told_limits")
 
     # What the native slot is made from can't be added to.
     _shared: SharedLedger
     _shared_key: bytes
     _joined: SharedSlot | None
     _limits: QuotaLimits | None
-    _is_told: bool
+    _told_limits: QuotaLimits | None
 
     @classmethod
     def of(
@@ -57,7 +57,7 @@ class JoinedSlot(Slot):
         slot._shared_key = hashlib.blake2b(tenant_id.encode(), digest_size=16).digest()
         slot._joined = None
         slot._limits = None
-        slot._is_told = True
+        slot._told_limits = None
         return slot
 
     def set_limits(self, limits: QuotaLimits) -> None:
@@ -67,14 +67,13 @@ class JoinedSlot(Slot):
         super().set_limits(replace(limits, soft=limits.soft | soft))
         if limits != self._limits:
             self._limits = limits
-            self._is_told = False
 
     def tell(self) -> None:
         """Set the limits of all hosts, unless this has been done; raises LedgerUnavailable."""
         limits = self._limits
-        if not self._is_told and limits is not None:
+        if limits is not None and self._told_limits is not limits:
             self._slot().set_limits(limits)
-            self._is_told = True
+            self._told_limits = limits
 
     def charge(self, quota: int, amount: int = 1) -> None:
         """Charge one quota; raises as :meth:`charge_all`."""
@@ -169,7 +168,7 @@ class JoinedSlot(Slot):
 
     def _told(self) -> SharedSlot:
         """The slot to charge; while the server is away, ``when_away`` decides about the charge."""
-        if not self._is_told and not self._shared.away:
+        if self._told_limits is not self._limits and not self._shared.away:
             try:
                 self.tell()
             except LedgerUnavailable:

@@ -83,6 +83,7 @@ class Tenant:
     All operations raise:
         ClosedError: this handle or its database is closed.
         DatabaseLocked: a write waited for that of another process longer than ``lock_timeout``.
+        LedgerUnavailable: quotas are shared by hosts, and their server can't be asked.
         QuotaExceeded: nothing was done.
         StorageError: see :mod:`llmspell.errors`.
         TenantNotFound: the tenant was dropped, also where one of the same id was made since.

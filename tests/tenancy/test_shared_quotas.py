@@ -122,6 +122,28 @@ def test_failed_operation_gives_back_to_all_hosts(hosts: Hosts) -> None:
     wait_until(fits)
 
 
+def test_operation_that_is_late_is_charged_at_its_end(hosts: Hosts) -> None:
+    one, other = hosts.pair()
+    with one.operation(tokens=900, cost=0.5, lease=0.01) as operation:
+        operation.use(tokens=60)
+        wait_until(lambda: other.usage().tokens.used <= 4)  # a lease may be out
+        with pytest.raises(errors.ReservationExpired):
+            operation.renew()
+    slot = one._residence.slot
+    assert isinstance(slot, JoinedSlot)
+    assert (slot.own_usage().tokens.used, slot.own_usage().cost.used) == (60, 500_000)
+    assert 60 <= other.usage().tokens.used <= 64
+
+
+def test_renewed_operation_holds(hosts: Hosts) -> None:
+    one, other = hosts.pair()
+    with one.operation(tokens=900, lease=0.5) as operation:
+        operation.renew(60)
+        threading.Event().wait(0.8)
+        assert other.usage().tokens.used >= 900
+    assert one._residence.slot.usage().tokens.used >= 900
+
+
 def test_hosts_share_rates_from_their_first_call(hosts: Hosts) -> None:
     one, other = hosts.pair(QuotaLimits(max_api_calls_per_minute=12))
     calls = admitted(one.count, 12) + admitted(other.count, 12)
