@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from llmspell.tenancy import AsyncTenant, DropReceipt, TenantInfo, Workers
+from llmspell.tenancy import AsyncTenant, DropReceipt, StateScope, TenantInfo, Workers
 
 if TYPE_CHECKING:
     from llmspell.config import QuotaLimits, TenantConfig
@@ -44,6 +44,11 @@ class AsyncDatabase:
     async def tenant(self, tenant_id: str) -> AsyncTenant:
         """As :meth:`Database.tenant`."""
         tenant = await self._workers.run(self._database.tenant, tenant_id)
+        return AsyncTenant(tenant, self._workers)
+
+    async def scope(self, scope: StateScope) -> AsyncTenant:
+        """As :meth:`Database.scope`."""
+        tenant = await self._workers.run(self._database.scope, scope)
         return AsyncTenant(tenant, self._workers)
 
     async def tenants(

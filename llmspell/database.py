@@ -19,17 +19,19 @@ from llmspell.aio import AsyncDatabase
 from llmspell.config import QuotaLimits, TenantConfig
 from llmspell.errors import ClosedError, ConfigError, InputError, StorageError, TenantNotFound
 from llmspell.observability import Instruments, render
-from llmspell.quota import Ledger
+from llmspell.quota import JoinedSlot, Ledger, SharedLedger
 from llmspell.storage import DEFAULT_MAP_SIZE, Catalog, CatalogEntry, Room
 from llmspell.tenancy import (
     DropReceipt,
     EventKind,
     Residence,
+    StateScope,
     Suspension,
     Tenant,
     TenantEvent,
     TenantInfo,
     TextServices,
+    tenant_id_of,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def open(
     map_size: int = DEFAULT_MAP_SIZE,
     lock_timeout: float = 5.0,
     on_event: OnEvent | None = None,
+    shared_quotas: SharedLedger | str | None = None,
 ) -> Database:
     """Open a data directory, or make one.
 
@@ -70,16 +73,25 @@ def open(
         on_event: is told what happens to tenants through this database, in the thread that did it,
             and of each quota whose use has come to 80 % or 100 % of its limit. What it raises is
             logged.
+        shared_quotas: a :class:`llmspell.quota.SharedLedger`, which you close, or the URL of its
+            Redis server. All hosts then count a tenant's rates, and what it uses by day and month,
+            as one; what it holds is counted here. Every process of the directory gives the same.
 
     Raises:
-        ConfigError: ``map_size`` or ``lock_timeout`` is out of range.
+        ConfigError: ``map_size``, ``lock_timeout`` or ``shared_quotas`` can't be.
         CorruptFile: the catalog is damaged.
         DatabaseLocked: this process has the directory open already; use that database.
+        MissingDependency: ``shared_quotas`` is given without the extra ``redis``.
         UnsupportedFormat: a later release made it.
         UseAfterFork: the directory was open when this process was forked.
     """
     return Database(
-        path, texts=texts, map_size=map_size, lock_timeout=lock_timeout, on_event=on_event
+        path,
+        texts=texts,
+        map_size=map_size,
+        lock_timeout=lock_timeout,
+        on_event=on_event,
+        shared_quotas=shared_quotas,
     )
 
 
@@ -97,12 +109,15 @@ class Database:
         map_size: int = DEFAULT_MAP_SIZE,
         lock_timeout: float = 5.0,
         on_event: OnEvent | None = None,
+        shared_quotas: SharedLedger | str | None = None,
     ) -> None:
         """See :func:`llmspell.open`."""
         if not isinstance(map_size, int) or map_size < 1 << 20:
             raise ConfigError(f"map_size must be an int of at least 1 MiB, got {map_size!r}")
         if not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
             raise ConfigError(f"lock_timeout must be 0 or more seconds, got {lock_timeout!r}")
+        if not isinstance(shared_quotas, (SharedLedger, str, type(None))):
+            raise ConfigError(f"shared_quotas is a SharedLedger or a URL, got {shared_quotas!r}")
         self._path = Path(path)
         self._texts = texts
         self._map_size = map_size
@@ -117,13 +132,18 @@ class Database:
         self._is_closed = False
         self._instruments = Instruments()
         self._catalog = Catalog(self._path)
+        self._closing = ExitStack()
+        self._closing.callback(self._catalog.close)
         try:
+            if isinstance(shared_quotas, str):
+                shared_quotas = self._closing.enter_context(SharedLedger(shared_quotas))
+            self._shared_quotas = shared_quotas
             slots = max(MIN_LEDGER_SLOTS, 2 * self._catalog.count())
             self._ledger = Ledger(self._path / "ledger", slots)
             for entry in self._catalog.dropped():
                 self._erase(entry)
         except BaseException:
-            self._catalog.close()
+            self._closing.close()
             raise
 
     def __repr__(self) -> str:
@@ -175,6 +195,15 @@ class Database:
         """
         return self._handle(self._catalog.get(tenant_id))
 
+    def scope(self, scope: StateScope) -> Tenant:
+        """Give a handle to the tenant whose scope it is, as :meth:`tenant` does.
+
+        Raises:
+            InputError: it isn't ``StateScope.custom("tenant:ID")``.
+            TenantNotFound: there is none of that id.
+        """
+        return self.tenant(tenant_id_of(scope))
+
     def tenants(self, *, after: str | None = None, limit: int | None = None) -> list[TenantInfo]:
         """List the tenants, ordered by id in UTF-8, without opening any.
 
@@ -198,6 +227,7 @@ class Database:
 
         Raises:
             ConfigError: a setting that can't be.
+            LedgerUnavailable: they are changed here, but other hosts couldn't be told; try again.
             TenantNotFound: there is none of that id.
         """
         given: dict[str, Any] = {"name": name, "quotas": quotas}
@@ -266,7 +296,7 @@ class Database:
             return
         with self._lock, ExitStack() as closing:
             self._is_closed = True
-            closing.callback(self._catalog.close)
+            closing.callback(self._closing.close)
             for residence in self._residences.values():
                 closing.callback(residence.close)
             # Kept where that fails, for a second call.
@@ -352,7 +382,8 @@ class Database:
                     # After a restart not before the tenant's first use: nothing is opened here.
                     if not slot.levels_known:
                         continue
-                    usage = slot.usage()
+                    # Of shared quotas this host's part: metrics ask no other server.
+                    usage = slot.own_usage() if isinstance(slot, JoinedSlot) else slot.usage()
                 except (ClosedError, StorageError):
                     continue
             yield entry.config.id, usage
@@ -364,7 +395,7 @@ class Database:
             yield residence.entry.config.id, residence.estimated_recall()
 
     def _slot(self, entry: CatalogEntry) -> Slot:
-        slot = self._ledger.slot(entry.key, self._crossings(entry))
+        slot = self._open_slot(entry)
         while True:
             slot.set_limits(entry.config.quotas)
             slot.suspension = entry.suspension
@@ -373,6 +404,16 @@ class Database:
             if found in (None, entry):
                 return slot
             entry = found
+
+    def _open_slot(self, entry: CatalogEntry) -> Slot:
+        told = self._crossings(entry)
+        if self._shared_quotas is None:
+            return self._ledger.slot(entry.key, told)
+        residence = self._residences.get(entry.key)
+        if residence is not None:  # it knows whether hosts have been told of its limits
+            return residence.slot
+        tenant_id = entry.config.id
+        return JoinedSlot.of(self._ledger, entry.key, told, self._shared_quotas, tenant_id)
 
     def _find(self, entry: CatalogEntry) -> CatalogEntry | None:
         """The entry as the catalog has it; None where it was dropped."""
@@ -387,11 +428,13 @@ class Database:
     ) -> TenantInfo:
         entry = self._catalog.update(tenant_id, change)
         with self._lock:
-            self._slot(entry)
+            slot = self._slot(entry)
             residence = self._residences.get(entry.key)
             if residence is not None:
                 residence.entry = entry
         self._tell(kind, entry)
+        if isinstance(slot, JoinedSlot) and kind == "updated":
+            slot.tell()
         return _info(entry)
 
     def _crossings(self, entry: CatalogEntry) -> OnCrossing | None:

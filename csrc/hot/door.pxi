@@ -136,6 +136,7 @@ cdef class SearchDoor:
     cdef object _make
     cdef object _read
     cdef Item[2] _due
+    cdef cbool _is_plain
 
     def __cinit__(
         self,
@@ -149,6 +150,10 @@ cdef class SearchDoor:
         read,
     ):
         self._position = position
+        # A slot may have its own way to charge, as one that hosts share.
+        self._is_plain = (
+            position._native is not None and type(position.slot).charge_all is Slot.charge_all
+        )
         self._catch_up = catch_up
         self._operation = operation
         self._stage = stage
@@ -169,12 +174,12 @@ cdef class SearchDoor:
         cdef uint64_t searching = started
         cdef Deferred hits
         try:
-            if position._native is None:
-                position.slot.charge_all((<int>Quota.api_calls, 1), (<int>Quota.queries, 1))
-            else:
+            if self._is_plain:
                 position._native.charge_items(
                     self._due, 2, position._native.ledger._ledger.get().at(started)
                 )
+            else:
+                position.slot.charge_all((<int>Quota.api_calls, 1), (<int>Quota.queries, 1))
             if is_strong and position.is_behind():
                 self._catch_up()
                 searching = boot_time_ns()

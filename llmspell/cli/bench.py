@@ -12,7 +12,7 @@ from llmspell.cli.demo.questions import PYTHON
 from llmspell.cli.exits import NothingHere, WrongUsage
 from llmspell.cli.options import DataOption, JsonOption
 from llmspell.cli.output import Output
-from llmspell.cli.paths import existing
+from llmspell.cli.paths import existing, shared_quotas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +75,7 @@ def _from_tenant(data: Path, tenant: str) -> tuple[NDArray[Any], NDArray[Any]]:
 
     import llmspell
 
-    with llmspell.open(data) as database:
+    with llmspell.open(data, shared_quotas=shared_quotas()) as database:
         room = database.tenant(tenant)
         count = room.usage().vectors.used
         if count < LEAST:

@@ -16,6 +16,7 @@ import typer
 from llmspell.cli.exits import ExitCode
 from llmspell.cli.options import DataOption, JsonOption
 from llmspell.cli.output import Output
+from llmspell.cli.paths import shared_quotas
 
 if TYPE_CHECKING:
     from llmspell import Database
@@ -29,7 +30,7 @@ OK, WARNING, BROKEN = "ok", "warning", "broken"
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
 _FLEETING = {"tmpfs", "ramfs"}
 # Those that make it do more; the others are for its development.
-_EXTRAS = ("local", "rag", "cli", "metrics")
+_EXTRAS = ("local", "rag", "cli", "metrics", "redis")
 
 
 def doctor(data: DataOption, as_json: JsonOption = False) -> None:
@@ -125,7 +126,7 @@ def _tenants(data: Path) -> Iterator[CheckPayload]:
     from llmspell import errors
 
     try:
-        with llmspell.open(data) as database:
+        with llmspell.open(data, shared_quotas=shared_quotas()) as database:
             infos = list(database.tenants())
             yield _check("data", OK, f"{data}: {len(infos)} tenants")
             for info in infos:

@@ -71,7 +71,7 @@ EXIT_TABLE: tuple[ExitRow, ...] = (
     ),
     ExitRow(
         ExitCode.STORAGE,
-        "The disk or a file failed: corrupt, locked by another process, full, not permitted.",
+        "The disk, a file or the quota server failed: corrupt, locked by a process, full, or away.",
         (errors.StorageError, OSError),
     ),
     ExitRow(

@@ -1,4 +1,4 @@
-"""Where the data directory is when nobody says."""
+"""Where the data directory is when nobody says, and the server that its quotas are shared by."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from pathlib import Path
 
 from llmspell.cli.exits import NothingHere
 
-__all__ = ["DATA_VARIABLE", "default_data_directory", "existing", "shown"]
+__all__ = [
+    "DATA_VARIABLE",
+    "SHARED_QUOTAS_VARIABLE",
+    "default_data_directory",
+    "existing",
+    "shared_quotas",
+    "shown",
+]
 
 DATA_VARIABLE = "LLMSPELL_DATA"
+SHARED_QUOTAS_VARIABLE = "LLMSPELL_SHARED_QUOTAS"
 
 
 def default_data_directory() -> Path:
@@ -45,6 +53,11 @@ def existing(path: Path) -> Path:
             f"or point --data (or {DATA_VARIABLE}) at a data directory"
         )
     return path
+
+
+def shared_quotas() -> str | None:
+    """URL of the server that hosts share quotas by, as :func:`llmspell.open` takes it."""
+    return os.environ.get(SHARED_QUOTAS_VARIABLE) or None
 
 
 def shown(path: Path) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
     from llmspell import Hit, Tenant
-    from llmspell.quota import QuotaUsage
     from llmspell.tenancy import IngestReport
 
 __all__ = [
@@ -57,20 +56,25 @@ class SearchPayload(TypedDict):
 
 
 class QuotaPayload(TypedDict):
-    """Use of one quota; ``limit`` is null where there is none."""
+    """Use of one quota; ``limit`` is null where there is none, and ``soft`` refuses nothing."""
 
     used: int
     limit: int | None
+    soft: bool
 
 
 class UsagePayload(TypedDict):
-    """Use of every quota; ``storage`` is in bytes."""
+    """Use of every quota; ``storage`` is in bytes, ``cost`` in millionths."""
 
     documents: QuotaPayload
     vectors: QuotaPayload
     storage: QuotaPayload
+    dimensions: QuotaPayload
     embeddings: QuotaPayload
+    tokens: QuotaPayload
+    cost: QuotaPayload
     api_calls: QuotaPayload
+    queries: QuotaPayload
 
 
 class TenantPayload(TypedDict):
@@ -248,21 +252,28 @@ def tenant_payload(room: Tenant, *, dim: int | None = None) -> TenantPayload:
     Args:
         dim: dimension of its vectors; that of its configuration where None.
     """
-    usage = room.usage()
+    from llmspell.quota import Quota
+
+    usage, soft = room.usage(), room.config.quotas.soft
+
+    def of(quota: Quota) -> QuotaPayload:
+        part = usage.of(quota)
+        return {"used": part.used, "limit": part.limit, "soft": quota.limit_name in soft}
+
     return {
         "id": room.config.id,
         "name": room.config.name or room.config.id,
         "dim": room.config.dim if dim is None else dim,
         "metric": room.config.metric,
         "usage": {
-            "documents": _quota(usage.documents),
-            "vectors": _quota(usage.vectors),
-            "storage": _quota(usage.storage),
-            "embeddings": _quota(usage.embeddings),
-            "api_calls": _quota(usage.api_calls),
+            "documents": of(Quota.DOCUMENTS),
+            "vectors": of(Quota.VECTORS),
+            "storage": of(Quota.STORAGE),
+            "dimensions": of(Quota.DIMENSIONS),
+            "embeddings": of(Quota.EMBEDDINGS),
+            "tokens": of(Quota.TOKENS),
+            "cost": of(Quota.COST),
+            "api_calls": of(Quota.API_CALLS),
+            "queries": of(Quota.QUERIES),
         },
     }
-
-
-def _quota(part: QuotaUsage) -> QuotaPayload:
-    return {"used": part.used, "limit": part.limit}

@@ -130,16 +130,24 @@ def tenant_view(tenant: TenantPayload) -> RenderableType:
         ("documents", usage["documents"], _number),
         ("vectors", usage["vectors"], _number),
         ("storage", usage["storage"], size),
+        ("dimensions", usage["dimensions"], _number),
         ("embeddings a day", usage["embeddings"], _number),
+        ("tokens a day", usage["tokens"], _number),
+        ("cost a month", usage["cost"], _cost),
         ("API calls a minute", usage["api_calls"], _number),
+        ("queries a second", usage["queries"], _number),
     ):
-        limit = quota["limit"]
-        table.add_row(label, form(quota["used"]), "unlimited" if limit is None else form(limit))
+        limit = "unlimited" if quota["limit"] is None else form(quota["limit"])
+        table.add_row(label, form(quota["used"]), limit + " (soft)" * quota["soft"])
     return Group(heading, table)
 
 
 def _number(count: float) -> str:
     return f"{count:,}"
+
+
+def _cost(millionths: float) -> str:
+    return f"{millionths / 1e6:,.6f}".rstrip("0").rstrip(".")
 
 
 def size(count: float) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmspell.cli.options import DataOption, JsonOption
 from llmspell.cli.output import Output
-from llmspell.cli.paths import existing
+from llmspell.cli.paths import existing, shared_quotas
 
 if TYPE_CHECKING:
     from llmspell.cli.payloads import StatsPayload
@@ -22,7 +22,7 @@ def stats(data: DataOption, as_json: JsonOption = False) -> None:
     from llmspell.cli.payloads import tenant_payload
 
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data)) as database:
+    with llmspell.open(existing(data), shared_quotas=shared_quotas()) as database:
         tenants = [tenant_payload(database.tenant(info.id)) for info in database.tenants()]
     payload: StatsPayload = {
         "data": str(data),

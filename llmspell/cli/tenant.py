@@ -1,27 +1,27 @@
-"""``llmspell tenant``: create, list, show and drop tenants."""
+"""``llmspell tenant``: create, list, show, update and drop tenants."""
 
 from __future__ import annotations
 
 import enum
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmspell.cli.exits import WrongUsage
+from llmspell.cli.limits import CostOption, LimitOption, SoftOption, StorageOption, changed
 from llmspell.cli.options import DataOption, JsonOption, PresetOption, TenantArgument
 from llmspell.cli.output import Output
-from llmspell.cli.paths import existing
+from llmspell.cli.paths import existing, shared_quotas
+from llmspell.cli.update import update
 
 if TYPE_CHECKING:
-    from llmspell import QuotaLimits, Tenant
+    from llmspell import Tenant
     from llmspell.cli.payloads import DroppedPayload, TenantListPayload
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Create, list, show and drop tenants.")
-
-_LIMIT = "N|unlimited"
+app = typer.Typer(help="Create, list, show, update and drop tenants.")
 
 
 class _Metric(enum.StrEnum):
@@ -40,11 +40,16 @@ def create(
     ] = None,
     metric: Annotated[_Metric, typer.Option(help="How vectors are compared.")] = _Metric.COSINE,
     preset: PresetOption = "balanced",
-    max_documents: Annotated[str | None, typer.Option(metavar=_LIMIT)] = None,
-    max_vectors: Annotated[str | None, typer.Option(metavar=_LIMIT)] = None,
-    max_storage_mb: Annotated[str | None, typer.Option(metavar=_LIMIT, help="In MiB.")] = None,
-    max_api_calls_per_minute: Annotated[str | None, typer.Option(metavar=_LIMIT)] = None,
-    max_embeddings_per_day: Annotated[str | None, typer.Option(metavar=_LIMIT)] = None,
+    max_documents: LimitOption = None,
+    max_vectors: LimitOption = None,
+    max_storage_mb: StorageOption = None,
+    max_dimensions: LimitOption = None,
+    max_embeddings_per_day: LimitOption = None,
+    max_tokens_per_day: LimitOption = None,
+    max_cost_per_month: CostOption = None,
+    max_api_calls_per_minute: LimitOption = None,
+    max_queries_per_second: LimitOption = None,
+    soft: SoftOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create a tenant. Quotas that aren't given have the defaults of QuotaLimits."""
@@ -57,16 +62,24 @@ def create(
         dim=dim,
         metric=metric.value,
         index=getattr(llmspell.IndexParams, preset)(),
-        quotas=_quotas(
-            max_documents=max_documents,
-            max_vectors=max_vectors,
-            max_storage_mb=max_storage_mb,
-            max_api_calls_per_minute=max_api_calls_per_minute,
-            max_embeddings_per_day=max_embeddings_per_day,
+        quotas=changed(
+            llmspell.QuotaLimits(),
+            {
+                "max_documents": max_documents,
+                "max_vectors": max_vectors,
+                "max_storage_mb": max_storage_mb,
+                "max_dimensions": max_dimensions,
+                "max_embeddings_per_day": max_embeddings_per_day,
+                "max_tokens_per_day": max_tokens_per_day,
+                "max_cost_per_month": max_cost_per_month,
+                "max_api_calls_per_minute": max_api_calls_per_minute,
+                "max_queries_per_second": max_queries_per_second,
+            },
+            soft,
         ),
     )
     out = Output(as_json=as_json)
-    with llmspell.open(data) as database:
+    with llmspell.open(data, shared_quotas=shared_quotas()) as database:
         payload = tenant_payload(database.create_tenant(config))
     out.result(payload)
     if not as_json:
@@ -80,7 +93,7 @@ def list_tenants(data: DataOption, as_json: JsonOption = False) -> None:
     from llmspell.cli.payloads import tenant_payload
 
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data)) as database:
+    with llmspell.open(existing(data), shared_quotas=shared_quotas()) as database:
         payload: TenantListPayload = {
             "data": str(data),
             "tenants": [tenant_payload(database.tenant(info.id)) for info in database.tenants()],
@@ -99,7 +112,7 @@ def show(tenant: TenantArgument, data: DataOption, as_json: JsonOption = False) 
     from llmspell.cli.payloads import tenant_payload
 
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data), lock_timeout=0) as database:
+    with llmspell.open(existing(data), shared_quotas=shared_quotas(), lock_timeout=0) as database:
         room = database.tenant(tenant)
         payload = tenant_payload(room, dim=_settled_dim(room))
     out.result(payload)
@@ -107,6 +120,9 @@ def show(tenant: TenantArgument, data: DataOption, as_json: JsonOption = False) 
         from llmspell.cli.render import tenant_view
 
         out.show(tenant_view(payload))
+
+
+app.command("update")(update)
 
 
 @app.command("drop")
@@ -120,7 +136,7 @@ def drop(
     import llmspell
 
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data)) as database:
+    with llmspell.open(existing(data), shared_quotas=shared_quotas()) as database:
         database.tenant(tenant)
         if not yes and not _confirmed(tenant, can_ask=sys.stdin.isatty() and not as_json):
             raise typer.Exit(1)
@@ -139,21 +155,3 @@ def _confirmed(tenant: str, *, can_ask: bool) -> bool:
     if not can_ask:
         raise WrongUsage(f"dropping {tenant!r} deletes its data; say --yes")
     return typer.confirm(f"Delete tenant {tenant!r} and all of its data?")
-
-
-def _quotas(**given: str | None) -> QuotaLimits:
-    from llmspell import QuotaLimits
-
-    limits: dict[str, Any] = {
-        key: _limit(key, text) for key, text in given.items() if text is not None
-    }
-    return QuotaLimits(**limits)
-
-
-def _limit(quota: str, text: str) -> int | None:
-    if text == "unlimited":
-        return None
-    if not text.isdecimal():
-        option = "--" + quota.replace("_", "-")
-        raise WrongUsage(f"{option} takes a number or 'unlimited', got {text!r}")
-    return int(text)

@@ -58,8 +58,9 @@ class Instruments:
     """All instruments of one database; made with it and read by the collector.
 
     Attributes:
-        upsert, insert, update_metadata, get, delete, search, ingest, scan, export, import_from:
-            an :class:`Operation` each; use it as ``with instruments.search.timed(): ...``.
+        upsert, insert, update_metadata, get, delete, search, ingest, scan, export, import_from,
+        operation, run_agent: an :class:`Operation` each; use it as
+            ``with instruments.search.timed(): ...``.
         stages: :class:`Stages` of a search.
         ingestion: :class:`Ingestion`.
         refusals: counters by quota name.
@@ -67,7 +68,7 @@ class Instruments:
 
     OPERATIONS = (
         *("upsert", "insert", "update_metadata", "get", "delete", "search", "ingest"),
-        *("scan", "export", "import_from"),
+        *("scan", "export", "import_from", "operation", "run_agent"),
     )
 
     def __init__(self) -> None:
@@ -82,6 +83,8 @@ class Instruments:
         self.scan = Operation(self.refusals)
         self.export = Operation(self.refusals)
         self.import_from = Operation(self.refusals)
+        self.operation = Operation(self.refusals)
+        self.run_agent = Operation(self.refusals)
         self.stages = Stages()
         self.ingestion = Ingestion()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llmspell.errors import MissingDependency
 from llmspell.observability.metrics import Ingestion, Instruments, Stages
@@ -46,18 +46,44 @@ class TenantState(Protocol):
     @property
     def storage(self) -> QuotaState: ...
     @property
+    def dimensions(self) -> QuotaState: ...
+    @property
     def embeddings(self) -> QuotaState: ...
     @property
+    def tokens(self) -> QuotaState: ...
+    @property
+    def cost(self) -> QuotaState: ...
+    @property
     def api_calls(self) -> QuotaState: ...
+    @property
+    def queries(self) -> QuotaState: ...
 
 
-# Attribute, metric name, unit suffix, what it is.
+class _Gauge(NamedTuple):
+    """How one quota is exported; ``scale`` is what the ledger counts of one unit of it."""
+
+    attribute: str
+    name: str
+    meaning: str
+    unit: str = ""
+    scale: int = 1
+
+
 _TENANT_GAUGES = (
-    ("documents", "documents", "", "Documents held"),
-    ("vectors", "vectors", "", "Vectors held"),
-    ("storage", "storage", "_bytes", "Vectors, texts and metadata held, in bytes"),
-    ("embeddings", "embeddings_today", "", "Texts embedded since midnight UTC"),
-    ("api_calls", "api_calls_in_burst", "", "API calls that the rate has not given back yet"),
+    _Gauge("documents", "documents", "Documents held"),
+    _Gauge("vectors", "vectors", "Vectors held"),
+    _Gauge("storage", "storage", "Vectors, texts and metadata held, in bytes", "_bytes"),
+    _Gauge("dimensions", "dimensions", "Dimension of the vectors, 0 before the first"),
+    _Gauge("embeddings", "embeddings_today", "Texts embedded since midnight UTC"),
+    _Gauge("tokens", "tokens_today", "Tokens of language models since midnight UTC"),
+    _Gauge(
+        "cost",
+        "cost_this_month",
+        "Money spent since the month began in UTC, in the unit of max_cost_per_month",
+        scale=1_000_000,
+    ),
+    _Gauge("api_calls", "api_calls_in_burst", "API calls that the rate has not given back yet"),
+    _Gauge("queries", "queries_in_burst", "Queries that the rate has not given back yet"),
 )
 
 
@@ -145,21 +171,19 @@ class PrometheusCollector:
     def _collect_tenants(self, core: Any) -> Iterator[Metric]:
         number, labelled = _bound(self._tenants(), self._max_tenants)
         yield core.GaugeMetricFamily("llmspell_tenants", "Tenants of the database", value=number)
-        for attribute, name, unit, meaning in _TENANT_GAUGES:
-            used = core.GaugeMetricFamily(
-                f"llmspell_tenant_{name}{unit}", meaning, labels=["tenant"]
-            )
+        for gauge in _TENANT_GAUGES:
+            name = f"llmspell_tenant_{gauge.name}{gauge.unit}"
+            used = core.GaugeMetricFamily(name, gauge.meaning, labels=["tenant"])
             limit = core.GaugeMetricFamily(
-                f"llmspell_tenant_{name}_limit{unit}",
-                f"Limit of llmspell_tenant_{name}{unit}; +Inf where unlimited",
+                f"llmspell_tenant_{gauge.name}_limit{gauge.unit}",
+                f"Limit of {name}; +Inf where unlimited",
                 labels=["tenant"],
             )
             for tenant, states in labelled.items():
-                parts: list[QuotaState] = [getattr(state, attribute) for state in states]
-                used.add_metric([tenant], sum(part.used for part in parts))
-                limit.add_metric(
-                    [tenant], sum(math.inf if p.limit is None else p.limit for p in parts)
-                )
+                parts: list[QuotaState] = [getattr(state, gauge.attribute) for state in states]
+                used.add_metric([tenant], sum(part.used for part in parts) / gauge.scale)
+                limits = (math.inf if part.limit is None else part.limit for part in parts)
+                limit.add_metric([tenant], sum(limits) / gauge.scale)
             yield used
             yield limit
         yield from self._collect_recall(core, labelled)

@@ -3,11 +3,15 @@
 :class:`SharedLedger` counts them for several hosts.
 """
 
+from llmspell.quota.joined import SHARED_QUOTAS, JoinedSlot
 from llmspell.quota.ledger import Ledger, Reservation, Slot
-from llmspell.quota.model import OnCrossing, Quota, QuotaUsage, Usage
-from llmspell.quota.shared import SharedLedger, SharedReservation, SharedSlot
+from llmspell.quota.model import MILLIONTHS, OnCrossing, Quota, QuotaUsage, Usage
+from llmspell.quota.shared import SharedLedger, SharedReservation, SharedSlot, WhenAway
 
 __all__ = [
+    "MILLIONTHS",
+    "SHARED_QUOTAS",
+    "JoinedSlot",
     "Ledger",
     "OnCrossing",
     "Quota",
@@ -18,4 +22,5 @@ __all__ = [
     "SharedSlot",
     "Slot",
     "Usage",
+    "WhenAway",
 ]

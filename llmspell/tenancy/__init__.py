@@ -1,6 +1,7 @@
 """Tenants: handles to rooms that share nothing."""
 
 from llmspell.tenancy.aio import AsyncTenant, Workers
+from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation
 from llmspell.tenancy.hit import Hit
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.model import (
@@ -22,8 +23,10 @@ from llmspell.tenancy.model import (
     TenantEvent,
     TenantInfo,
 )
+from llmspell.tenancy.operation import Operation, current_operation
 from llmspell.tenancy.ports import IngestSource, IngestTarget, TextServices
 from llmspell.tenancy.residence import Residence
+from llmspell.tenancy.scope import ScopeKind, StateScope, tenant_id_of
 from llmspell.tenancy.tenant import Tenant
 
 __all__ = [
@@ -36,21 +39,30 @@ __all__ = [
     "Hits",
     "ExportReport",
     "ImportReport",
+    "Ingest",
     "IngestProgress",
     "IngestReport",
     "IngestSource",
     "IngestTarget",
     "Metadata",
+    "Operation",
     "Progress",
     "Record",
     "RecordId",
     "Residence",
+    "RunAgent",
     "ScanPage",
+    "ScopeKind",
+    "Search",
     "SplitDocument",
+    "StateScope",
     "Suspension",
     "Tenant",
     "TenantEvent",
     "TenantInfo",
+    "TenantOperation",
     "TextServices",
     "Workers",
+    "current_operation",
+    "tenant_id_of",
 ]

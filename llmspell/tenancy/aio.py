@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from contextvars import copy_context
 from datetime import timedelta
 from functools import partial
 from typing import Any, BinaryIO, ParamSpec, TypeVar, overload
@@ -14,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError
 from llmspell.quota import Usage
+from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute_async
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.importing import OnConflict
 from llmspell.tenancy.model import (
@@ -26,6 +29,7 @@ from llmspell.tenancy.model import (
     RecordId,
     ScanPage,
 )
+from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, Operation, begin_async
 from llmspell.tenancy.ports import IngestSource
 from llmspell.tenancy.searching import Consistency
 from llmspell.tenancy.tenant import Tenant
@@ -46,7 +50,7 @@ class Workers:
         self._is_closed = False
 
     async def run(self, call: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Await a call that runs in a thread.
+        """Await a call that runs in a thread, with the context variables of the caller.
 
         A caller that is cancelled goes on at once; the call itself runs to its end.
 
@@ -58,7 +62,9 @@ class Workers:
         if self._is_closed:
             raise ClosedError("the database is closed")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, partial(call, *args, **kwargs))
+        context = copy_context()
+        run = partial(context.run, call, *args, **kwargs)
+        return await loop.run_in_executor(self._executor, run)
 
     async def close(self, last: Callable[[], None]) -> None:
         """Refuse new calls, let those under way end, then call ``last``."""
@@ -246,6 +252,31 @@ class AsyncTenant:
     async def count(self) -> int:
         """As :meth:`Tenant.count`."""
         return await self._workers.run(self._tenant.count)
+
+    def operation(
+        self,
+        *,
+        tokens: int = 0,
+        embeddings: int = 0,
+        cost: float = 0.0,
+        api_calls: int = 1,
+        lease: float = OPERATION_LEASE_S,
+    ) -> AbstractAsyncContextManager[Operation[AsyncTenant]]:
+        """As :meth:`Tenant.operation`, in an ``async with``."""
+        allowance = Allowance(tokens, embeddings, cost, api_calls, lease)
+        return begin_async(self, allowance, self._tenant._instruments.operation)
+
+    @overload
+    async def execute(self, operation: Ingest) -> IngestReport: ...
+    @overload
+    async def execute(self, operation: RunAgent[Awaitable[_R]]) -> _R: ...
+    @overload
+    async def execute(self, operation: RunAgent[_R]) -> _R: ...
+    @overload
+    async def execute(self, operation: Search) -> Any: ...
+    async def execute(self, operation: TenantOperation) -> Any:
+        """As :meth:`Tenant.execute`; an async agent is awaited, another runs in a worker thread."""
+        return await execute_async(self, operation)
 
     async def usage(self) -> Usage:
         """As :meth:`Tenant.usage`."""

@@ -18,10 +18,12 @@ from llmspell.storage import Found, Room, parse_filter
 from llmspell.tenancy.hit import hit_maker
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.inputs import as_vectors
+from llmspell.tenancy.operation import within
 from llmspell.tenancy.target import EMBED_LEASE_S
 
 if TYPE_CHECKING:
     from llmspell.tenancy.residence import Residence
+    from llmspell.tenancy.tenant import Tenant
 
 __all__ = ["Consistency", "Question", "search", "search_door"]
 
@@ -55,9 +57,9 @@ def search_door(residence: Residence, room: Room) -> SearchDoor:
     )
 
 
-def search(residence: Residence, room: Room, query: Any, asked: Question) -> Any:
+def search(tenant: Tenant, room: Room, query: Any, asked: Question) -> Any:
     """Search with whatever :meth:`llmspell.Tenant.search` takes, charged first."""
-    config = residence.entry.config
+    config, slot = tenant.config, tenant._residence.slot
     # Arrays first: what the index checks itself isn't looked at twice.
     vectors = query if type(query) is np.ndarray else _to_vectors(query)
     shape = (1,) if vectors is None else vectors.shape
@@ -67,7 +69,7 @@ def search(residence: Residence, room: Room, query: Any, asked: Question) -> Any
         raise ShapeError(f"a query must have shape (dim,) or (q, dim), got {shape}")
     is_one = len(shape) == 1
     count = 1 if is_one else shape[0]
-    residence.slot.charge_all((int(Quota.API_CALLS), count), (int(Quota.QUERIES), count))
+    slot.charge_all((int(Quota.API_CALLS), count), (int(Quota.QUERIES), count))
     condition = None if asked.filter is None else parse_filter(asked.filter, config.schema)
     recall = None if asked.recall is None else as_recall(asked.recall, asked.ef_search)
     make = hit_maker(config.metric)
@@ -75,7 +77,7 @@ def search(residence: Residence, room: Room, query: Any, asked: Question) -> Any
         empty = [Hits.of(make, _NOTHING) for _ in range(count)]
         return empty[0] if is_one else empty
     if vectors is None:
-        vectors = _embed(residence, [query] if is_one else query)
+        vectors = _embed(tenant, [query] if is_one else query)
         vectors = vectors[0] if is_one else vectors
     given = (asked.k, asked.ef_search, recall, condition, asked.threshold)
     if is_one:
@@ -99,11 +101,13 @@ def _index(room: Room, consistency: Consistency) -> Index | None:
     return room.views.index
 
 
-def _embed(residence: Residence, texts: Sequence[str]) -> NDArray[np.float32]:
+def _embed(tenant: Tenant, texts: Sequence[str]) -> NDArray[np.float32]:
+    residence = tenant._residence
     for position, text in enumerate(texts):
         if not text.strip():
             raise InputError(f"query {position} is blank; give a text to search with")
-    with residence.slot.reserve(embeddings=len(texts), lease=EMBED_LEASE_S):
+    held = residence.slot.reserve(embeddings=len(texts), lease=EMBED_LEASE_S)
+    with held, within(tenant):
         started = now_ns()
         vectors = as_vectors(residence.texts().embed_query(texts))
         residence.instruments.stages.embed.record_since(started)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, BinaryIO, ParamSpec, TypeVar, overload
 
@@ -17,6 +18,7 @@ from llmspell.errors import ClosedError, DuplicateId, IdNotFound, InputError
 from llmspell.index import as_recall
 from llmspell.quota import Quota, Usage
 from llmspell.storage import Room, Write, decode_id, parse_filter
+from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute
 from llmspell.tenancy.exporting import export_tenant
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.importing import OnConflict, import_tenant
@@ -38,6 +40,7 @@ from llmspell.tenancy.model import (
     RecordId,
     ScanPage,
 )
+from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, Operation, begin, within
 from llmspell.tenancy.ports import IngestSource
 from llmspell.tenancy.residence import Residence
 from llmspell.tenancy.scan import as_record, scan_page
@@ -75,6 +78,7 @@ class Tenant:
     All operations raise:
         ClosedError: this handle or its database is closed.
         DatabaseLocked: a write waited for that of another process longer than ``lock_timeout``.
+        LedgerUnavailable: quotas are shared by hosts, and their server can't be asked.
         QuotaExceeded: nothing was done.
         StorageError: see :mod:`llmspell.errors`.
         TenantNotFound: the tenant was dropped, also where one of the same id was made since.
@@ -351,7 +355,7 @@ class Tenant:
             with self._instruments.search.timed():
                 room = self._enter()
                 asked = Question(k, filter, threshold, ef_search, recall, consistency)
-                return search(self._residence, room, query, asked)
+                return search(self, room, query, asked)
         except ClosedError:
             self._residence.check()
             raise
@@ -406,7 +410,8 @@ class Tenant:
             self._enter()
             self._charge(_API_CALLS, 1)
             target = Target(self._residence, self._enter)
-            report = self._residence.texts().ingest(target, source, progress=progress)
+            with within(self):
+                report = self._residence.texts().ingest(target, source, progress=progress)
             counts = self._instruments.ingestion
             counts.written.inc(report.added + report.replaced)
             counts.unchanged.inc(report.unchanged)
@@ -502,8 +507,61 @@ class Tenant:
         self._charge(_API_CALLS, 1)
         return room.count
 
+    def operation(
+        self,
+        *,
+        tokens: int = 0,
+        embeddings: int = 0,
+        cost: float = 0.0,
+        api_calls: int = 1,
+        lease: float = OPERATION_LEASE_S,
+    ) -> AbstractContextManager[Operation[Tenant]]:
+        """Do in a ``with`` what isn't a call of this handle, such as asking a language model.
+
+        What it may use is reserved first, all or nothing. Inside, :func:`current_operation` gives
+        the :class:`Operation`, to which is reported what was used. At the end the rest is given
+        back: of what wasn't reported all is kept, or nothing where the block raised. Calls of this
+        handle inside are charged by themselves.
+
+        Args:
+            tokens: of language models.
+            embeddings: texts that it embeds itself.
+            cost: money, in the unit of ``max_cost_per_month``.
+            api_calls: that it counts as, 1 or more; kept in any case.
+            lease: seconds for which the reservation holds, one day at most; the operation can
+                renew it. One that is late is charged anew at its end, as far as it still fits.
+
+        Raises:
+            InputError: an amount is below zero or no number.
+            QuotaExceeded: nothing was charged, and the block didn't run.
+        """
+        allowance = Allowance(tokens, embeddings, cost, api_calls, lease)
+        return begin(self, allowance, self._instruments.operation)
+
+    @overload
+    def execute(self, operation: Ingest) -> IngestReport: ...
+    @overload
+    def execute(self, operation: RunAgent[_R]) -> _R: ...
+    @overload
+    def execute(self, operation: Search) -> Any: ...
+    def execute(self, operation: TenantOperation) -> Any:
+        """Run an operation that is an object, from a queue or a request; gives its result.
+
+        An ingest or a search is charged as the call that it stands for, an agent as
+        :meth:`operation`.
+
+        Raises:
+            InputError: it is none of them, or its agent is async.
+            QuotaExceeded: nothing was done.
+        """
+        return execute(self, operation)
+
     def usage(self) -> Usage:
-        """Use and limit of every quota; free of charge, and without opening the room."""
+        """Use and limit of every quota; free of charge, and without opening the room.
+
+        Raises:
+            LedgerUnavailable: quotas are shared, and their server can't be asked.
+        """
         return self._residence.usage()
 
     def close(self) -> None:

@@ -19,7 +19,14 @@ from llmspell.cli.app import app
 COMMAND = (sys.executable, "-m", "llmspell.cli")
 
 # What must not come in from outside: a stray one changes what is shown or where data is.
-UNSET = ("LLMSPELL_DEBUG", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "XDG_DATA_HOME")
+UNSET = (
+    "LLMSPELL_DEBUG",
+    "LLMSPELL_SHARED_QUOTAS",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "COLUMNS",
+    "XDG_DATA_HOME",
+)
 
 
 @dataclass(frozen=True)

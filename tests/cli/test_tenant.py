@@ -30,8 +30,8 @@ def test_created_tenant_has_the_quotas_and_settings_given(cli: Cli, data: Path) 
     )
     assert done.code == 0, done.err
     assert mismatch(done.json, payloads.TenantPayload) is None
-    assert done.json["usage"]["vectors"] == {"used": 0, "limit": 7}
-    assert done.json["usage"]["documents"] == {"used": 0, "limit": None}
+    assert done.json["usage"]["vectors"] == {"used": 0, "limit": 7, "soft": False}
+    assert done.json["usage"]["documents"] == {"used": 0, "limit": None, "soft": False}
     assert (
         done.json["usage"]["api_calls"]["limit"] == llmspell.QuotaLimits().max_api_calls_per_minute
     )

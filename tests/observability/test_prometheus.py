@@ -88,8 +88,9 @@ def test_histogram_buckets_are_cumulative_seconds() -> None:
 
 def test_usage_of_the_ledger_is_exported(tmp_path: Path) -> None:
     slot = Ledger(tmp_path / "ledger").slot(b"k" * 16)
-    slot.set_limits(QuotaLimits(max_documents=None))
+    slot.set_limits(QuotaLimits(max_documents=None, max_cost_per_month=2.5))
     slot.charge_all((Quota.DOCUMENTS, 2), (Quota.STORAGE, 1000), (Quota.EMBEDDINGS, 7))
+    slot.charge_all((Quota.TOKENS, 90), (Quota.COST, 1_250_000), (Quota.DIMENSIONS, 384))
     samples = parse(render(Instruments(), lambda: [("acme", slot.usage())]))
 
     def of_acme(name: str) -> float:
@@ -101,7 +102,20 @@ def test_usage_of_the_ledger_is_exported(tmp_path: Path) -> None:
     assert of_acme("storage_limit_bytes") == 1024 * 1024 * 1024
     assert of_acme("embeddings_today") == 7
     assert of_acme("api_calls_in_burst_limit") == 100
+    assert (of_acme("tokens_today"), of_acme("tokens_today_limit")) == (90, math.inf)
+    assert (of_acme("cost_this_month"), of_acme("cost_this_month_limit")) == (1.25, 2.5)
+    assert of_acme("dimensions") == 384
+    assert of_acme("queries_in_burst_limit") == math.inf
     assert value(samples, "llmspell_tenants") == 1
+
+
+def test_every_quota_has_its_use_and_its_limit() -> None:
+    tenant = Usage(*[QuotaUsage(quota, 100 + quota) for quota in Quota])
+    samples = parse(render(Instruments(), lambda: [("acme", tenant)]))
+    found = sorted(v for (name, _), v in samples.items() if name.startswith("llmspell_tenant_"))
+    scale = [1_000_000 if quota == Quota.COST else 1 for quota in Quota]
+    limits = [(100 + quota) / scale[quota] for quota in Quota]
+    assert found == sorted([quota / scale[quota] for quota in Quota] + limits)
 
 
 def test_tenants_beyond_the_cap_are_summed_up() -> None:

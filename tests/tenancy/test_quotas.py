@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import io
 import threading
 from collections.abc import Callable
 
@@ -11,7 +9,6 @@ import numpy as np
 import pytest
 
 from llmspell import (
-    AsyncTenant,
     Database,
     Document,
     QuotaLimits,
@@ -19,7 +16,6 @@ from llmspell import (
     TenantConfig,
     errors,
 )
-from llmspell.storage import ExportWriter
 from tests.tenancy.texts import embed
 
 UNLIMITED = dict.fromkeys(
@@ -111,52 +107,6 @@ def test_batch_search_is_charged_for_each_query(db: Database) -> None:
     assert error.retry_after is not None
     tenant.search(vectors(1)[0])
     refused(tenant.count, "max_api_calls_per_minute")
-
-
-def empty_export() -> io.BytesIO:
-    file = io.BytesIO()
-    ExportWriter(file.write, {"metric": "cosine", "dim": 0}).finish({"records": 0, "documents": 0})
-    file.seek(0)
-    return file
-
-
-FREE = {"close", "config", "dim", "generation", "id", "usage"}
-CALLS: dict[str, Callable[[Tenant], object]] = {
-    "upsert": lambda tenant: tenant.upsert([1], vectors(1)),
-    "insert": lambda tenant: tenant.insert([1], vectors(1)),
-    "update_metadata": lambda tenant: tenant.update_metadata([], []),
-    "get": lambda tenant: tenant.get([]),
-    "delete": lambda tenant: tenant.delete([1]),
-    "search": lambda tenant: tenant.search(vectors(1)[0]),
-    "ingest": lambda tenant: tenant.ingest(lines("a", 1)),
-    "scan": lambda tenant: tenant.scan(),
-    "export": lambda tenant: tenant.export(io.BytesIO()),
-    "import_from": lambda tenant: tenant.import_from(empty_export()),
-    "count": lambda tenant: tenant.count(),
-    "calibrate": lambda tenant: tenant.calibrate(),
-    "estimated_recall": lambda tenant: tenant.estimated_recall(),
-}
-
-
-def public(kind: type) -> set[str]:
-    return {name for name, _ in inspect.getmembers(kind) if not name.startswith("_")}
-
-
-def test_every_public_operation_is_free_by_name_or_charged(db: Database) -> None:
-    assert public(Tenant) == FREE | CALLS.keys(), "a new operation must be charged, or named free"
-    for name, call in CALLS.items():
-        tenant = db.create_tenant(
-            TenantConfig(
-                id=name, quotas=QuotaLimits(**{**UNLIMITED, "max_api_calls_per_minute": 1})
-            )
-        )
-        call(tenant)
-        assert tenant.usage().api_calls.used == 1, name
-        refused(lambda call=call, tenant=tenant: call(tenant), "max_api_calls_per_minute")  # type: ignore[misc]
-
-
-def test_async_handle_has_the_operations_of_the_handle() -> None:
-    assert public(AsyncTenant) == public(Tenant)
 
 
 def test_operation_refused_for_its_input_gives_levels_back(db: Database) -> None:

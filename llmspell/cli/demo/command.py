@@ -8,6 +8,7 @@ import typer
 
 from llmspell.cli.options import DataOption, JsonOption
 from llmspell.cli.output import Output
+from llmspell.cli.paths import shared_quotas
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ def run(out: Output, data: Path, passages: int = PASSAGES) -> DemoPayload:
 
     out.show(view.opening(version("llmspell"), data))
     start = perf_counter()
-    with llmspell.open(data) as database:
+    with llmspell.open(data, shared_quotas=shared_quotas()) as database:
         open_seconds = perf_counter() - start
         corpora = []
         rooms = {}

@@ -1,0 +1,297 @@
+"""Work on a tenant's behalf that isn't a call of its handle: reserved, scoped, settled."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+
+from llmspell import observability
+from llmspell.errors import ClosedError, InputError, ReservationExpired
+from llmspell.quota import MILLIONTHS, Quota
+from llmspell.tenancy.scope import StateScope
+
+if TYPE_CHECKING:
+    from llmspell.tenancy.aio import AsyncTenant
+    from llmspell.tenancy.tenant import Tenant
+
+__all__ = ["OPERATION_LEASE_S", "Allowance", "Operation", "current_operation"]
+
+HandleT = TypeVar("HandleT", bound="Tenant | AsyncTenant")
+
+#: An agent may take many minutes. What a dead process had reserved is given back at once.
+OPERATION_LEASE_S: Final = 3_600.0
+
+_SPENT: Final = (Quota.EMBEDDINGS, Quota.TOKENS, Quota.COST)
+
+
+class Allowance(NamedTuple):
+    """What an operation may use, as its caller said; checked by :class:`Operation`."""
+
+    tokens: int = 0
+    embeddings: int = 0
+    cost: float = 0.0
+    api_calls: int = 1
+    lease: float = OPERATION_LEASE_S
+
+
+class Operation(Generic[HandleT]):
+    """Something that is done on a tenant's behalf, while in the ``with`` of ``Tenant.operation``.
+
+    Thread-safe: tasks and threads that it starts may report what they use.
+    """
+
+    def __init__(self, handle: HandleT, tenant: Tenant, allowance: Allowance | None) -> None:
+        """Reserve; see :meth:`llmspell.Tenant.operation`. None reserves and charges nothing."""
+        self._handle = handle
+        self._residence = tenant._residence
+        self._slot = self._residence.slot
+        self._lock = threading.Lock()
+        self._is_open = True
+        self._is_late = False  # its reservation has been given back
+        self._outer: Operation[Any] | None = None
+        self._cost = 0.0
+        self._used: dict[Quota, int] = {}  # of what was reported
+        self._covered = dict.fromkeys(_SPENT, 0)  # reserved, or charged since
+        self._reservation = None
+        if allowance is None:
+            return
+        tokens, embeddings = (
+            _count("tokens", allowance.tokens),
+            _count("embeddings", allowance.embeddings),
+        )
+        cost = _millionths(_amount("cost", allowance.cost))
+        api_calls = _count("api_calls", allowance.api_calls)
+        if not api_calls:
+            raise InputError("api_calls must be 1 or more: an operation is a call itself")
+        try:
+            tenant._enter()
+            self._slot.charge_all()  # reserving doesn't ask whether the tenant is suspended
+            self._reservation = self._slot.reserve(
+                tokens=tokens,
+                embeddings=embeddings,
+                cost=cost,
+                api_calls=api_calls,
+                lease=allowance.lease,
+            )
+        except ClosedError:
+            self._residence.check()
+            raise
+        self._covered = {Quota.EMBEDDINGS: embeddings, Quota.TOKENS: tokens, Quota.COST: cost}
+        self._reserved = dict(self._covered)
+
+    def __repr__(self) -> str:
+        return f"Operation(tenant_id={self.tenant_id!r})"
+
+    @property
+    def tenant(self) -> HandleT:
+        """The handle that began it."""
+        return self._handle
+
+    @property
+    def tenant_id(self) -> str:
+        """Id of the tenant."""
+        return self._residence.entry.config.id
+
+    @property
+    def generation(self) -> int:
+        """Tells the tenant from former ones of its id."""
+        return self._residence.entry.generation
+
+    @property
+    def scope(self) -> StateScope:
+        """The tenant's scope."""
+        return StateScope.tenant(self.tenant_id)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still under way."""
+        return self._is_open
+
+    def use(
+        self,
+        *,
+        tokens: int | None = None,
+        embeddings: int | None = None,
+        cost: float | None = None,
+    ) -> None:
+        """Report what was used, or is about to be; several reports add up.
+
+        What was reserved covers it first, at no cost; what goes beyond is charged at once.
+
+        Args:
+            tokens: of language models.
+            embeddings: texts embedded.
+            cost: money, in the unit of ``max_cost_per_month``; the sum is rounded up to millionths.
+
+        Raises:
+            ClosedError: the operation has ended.
+            InputError: below zero, or no number.
+            QuotaExceeded: it goes beyond what was reserved, and the quota has no more. All that was
+                reserved counts as used. Reported beforehand, nothing is done beyond the limit.
+            TenantNotFound, TenantSuspended: meanwhile, and it goes beyond what was reserved.
+        """
+        given = {Quota.TOKENS: tokens, Quota.EMBEDDINGS: embeddings}
+        for quota, amount in given.items():
+            if amount is not None:
+                _count(quota.name.lower(), amount)
+        spent = 0.0 if cost is None else _amount("cost", cost)
+        with self._lock:
+            if not self._is_open:
+                raise ClosedError("the operation has ended; report what it uses inside of it")
+            due = {
+                quota: self._used.get(quota, 0) + amount
+                for quota, amount in given.items()
+                if amount is not None
+            }
+            if cost is not None:
+                self._cost += spent
+                due[Quota.COST] = _millionths(self._cost)
+            beyond = {
+                quota: amount - self._covered[quota]
+                for quota, amount in due.items()
+                if amount > self._covered[quota]
+            }
+            try:
+                if beyond:
+                    self._slot.charge_all(*beyond.items())
+                    for quota, amount in beyond.items():
+                        self._covered[quota] += amount
+            except ClosedError:
+                self._residence.check()
+                raise
+            finally:
+                for quota, amount in due.items():
+                    self._used[quota] = min(amount, self._covered[quota])
+                if due.get(Quota.COST, 0) > self._covered[Quota.COST]:
+                    self._cost = self._covered[Quota.COST] / MILLIONTHS  # the rest was refused
+
+    def renew(self, lease: float = OPERATION_LEASE_S) -> None:
+        """Hold what is reserved for ``lease`` seconds from now, one day at most.
+
+        Raises:
+            ClosedError: the operation has ended.
+            ReservationExpired: the lease had passed, and what was reserved was given back.
+        """
+        if not self._is_open:
+            raise ClosedError("the operation has ended")
+        if self._reservation is None:
+            return
+        try:
+            self._reservation.renew(lease)
+        except ReservationExpired:
+            self._is_late = True
+            raise
+
+    def _end(self, *, is_done: bool) -> None:
+        """Settle. Of what wasn't reported all is kept where it is done, otherwise nothing."""
+        with self._lock:
+            self._is_open = False
+        if self._reservation is None:
+            return
+        kept = {
+            quota: min(self._used.get(quota, reserved if is_done else 0), reserved)
+            for quota, reserved in self._reserved.items()
+        }
+        if not self._is_late:
+            try:
+                self._reservation.settle(**{quota.name.lower(): n for quota, n in kept.items()})
+                return
+            except ReservationExpired:
+                pass
+        # It was used all the same.
+        self._slot.charge_all(*(item for item in kept.items() if item[1]))
+
+
+_CURRENT: ContextVar[Operation[Any] | None] = ContextVar("llmspell_operation", default=None)
+
+
+def current_operation() -> Operation[Any] | None:
+    """The innermost operation that this code runs in; None outside of any.
+
+    Tasks that it starts see it for as long as it lasts, and so do calls that ``asyncio.to_thread``
+    or an :class:`llmspell.AsyncTenant` runs; other tasks and threads don't.
+    """
+    operation = _CURRENT.get()
+    while operation is not None and not operation.is_open:
+        operation = operation._outer
+    return operation
+
+
+@contextmanager
+def _entered(operation: Operation[HandleT]) -> Iterator[Operation[HandleT]]:
+    operation._outer = current_operation()
+    token = _CURRENT.set(operation)
+    try:
+        yield operation
+    finally:
+        _CURRENT.reset(token)
+
+
+@contextmanager
+def begin(
+    tenant: Tenant, allowance: Allowance, instrument: observability.Operation
+) -> Iterator[Operation[Tenant]]:
+    """See :meth:`llmspell.Tenant.operation`."""
+    with instrument.timed():
+        operation = Operation(tenant, tenant, allowance)
+        is_done = False
+        try:
+            with _entered(operation):
+                yield operation
+            is_done = True
+        finally:
+            operation._end(is_done=is_done)
+
+
+@asynccontextmanager
+async def begin_async(
+    handle: AsyncTenant, allowance: Allowance, instrument: observability.Operation
+) -> AsyncIterator[Operation[AsyncTenant]]:
+    """See :meth:`llmspell.Tenant.operation`; what may wait for a disk or a server runs aside."""
+    run = handle._workers.run
+    with instrument.timed():
+        operation = await run(Operation, handle, handle._tenant, allowance)
+        is_done = False
+        try:
+            with _entered(operation):
+                yield operation
+            is_done = True
+        finally:
+            operation._end(is_done=is_done)
+
+
+@contextmanager
+def within(tenant: Tenant) -> Iterator[None]:
+    """Let what runs inside know the tenant, and report what it uses; reserves nothing."""
+    outer = current_operation()
+    if outer is not None and outer._residence is tenant._residence:
+        yield
+        return
+    operation = Operation(tenant, tenant, None)
+    try:
+        with _entered(operation):
+            yield
+    finally:
+        operation._end(is_done=True)
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InputError(f"{name} must be an int of 0 or more, got {value!r}")
+    return value
+
+
+def _amount(name: str, value: object) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < math.inf:  # type: ignore[operator]
+        raise InputError(f"{name} must be a number of 0 or more, got {value!r}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _millionths(cost: float) -> int:
+    """Rounded up, but for the error of a float: 0.07 is 70,000 millionths."""
+    return math.ceil(round(cost * MILLIONTHS, 3))
