@@ -16,7 +16,8 @@ from llmspell.tenancy.ports import IngestSource
 
 if TYPE_CHECKING:
     from llmspell.tenancy.aio import AsyncTenant
-    from llmspell.tenancy.tenant import Consistency, Tenant
+    from llmspell.tenancy.searching import Consistency
+    from llmspell.tenancy.tenant import Tenant
 
 __all__ = ["Ingest", "RunAgent", "Search", "TenantOperation", "execute", "execute_async"]
 
