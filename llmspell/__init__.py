@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         IngestReport,
         Record,
         ScanPage,
+        SnapshotReport,
         Tenant,
         TenantEvent,
         TenantInfo,
@@ -93,6 +94,7 @@ __all__ = [
     "ScanPage",
     "SearchCounters",
     "SearchPages",
+    "SnapshotReport",
     "Tenant",
     "TenantConfig",
     "TenantEvent",
@@ -129,8 +131,8 @@ _MODULES = {
     "quota": ("QuotaUsage", "Usage"),
     "tenancy": (
         *("AsyncTenant", "Document", "DropReceipt", "ExportReport", "Hit", "Hits", "ImportReport"),
-        *("IngestProgress", "IngestReport", "Record", "ScanPage", "Tenant", "TenantEvent"),
-        *("TenantInfo",),
+        *("IngestProgress", "IngestReport", "Record", "ScanPage", "SnapshotReport"),
+        *("Tenant", "TenantEvent", "TenantInfo"),
     ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

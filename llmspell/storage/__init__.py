@@ -22,12 +22,14 @@ from llmspell.storage.moment import Moment
 from llmspell.storage.record import NEVER, StoredRecord
 from llmspell.storage.room import Found, Room
 from llmspell.storage.schema import NO_SCHEMA, conform
+from llmspell.storage.staging import STAGING
 
 __all__ = [
     "DEFAULT_MAP_SIZE",
     "MAX_ID_BYTES",
     "NEVER",
     "NO_SCHEMA",
+    "STAGING",
     "Catalog",
     "CatalogEntry",
     "ExportReader",

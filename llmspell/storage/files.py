@@ -13,7 +13,7 @@ from typing import Final, Self
 from llmspell.errors import DatabaseLocked
 from llmspell.storage.errors import storage_errors
 
-__all__ = ["FileLock", "disk_bytes", "make_directory", "sync_directory"]
+__all__ = ["FileLock", "disk_bytes", "make_directory", "sync_directory", "write_all"]
 
 RETRY_SECONDS: Final = 0.01
 
@@ -47,6 +47,13 @@ def make_directory(path: Path) -> None:
         for directory in reversed(missing):
             directory.mkdir(exist_ok=True)
             sync_directory(directory.parent)
+
+
+def write_all(descriptor: int, raw: bytes) -> None:
+    """Write all of some bytes, of which the system may take a part at a time."""
+    rest = memoryview(raw)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def disk_bytes(path: Path) -> int:

@@ -137,6 +137,11 @@ class StoredRecord:
         return bool(self._fields[_FLAGS] & _IS_CHUNK)
 
     @property
+    def vector_bytes(self) -> int:
+        """Length of its vector in bytes."""
+        return int(self._fields[_VECTOR])
+
+    @property
     def storage(self) -> int:
         """Bytes that the storage quota counts: id, metadata, text and vector."""
         return sum(self._fields[_KEY:])
