@@ -45,6 +45,7 @@ SURFACE = {
     "ScanPage",
     "SearchCounters",
     "SearchPages",
+    "SnapshotReport",
     "Tenant",
     "TenantConfig",
     "TenantEvent",
