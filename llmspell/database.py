@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -20,7 +19,14 @@ from llmspell.config import QuotaLimits, TenantConfig
 from llmspell.errors import ClosedError, ConfigError, InputError, StorageError, TenantNotFound
 from llmspell.observability import Instruments, render
 from llmspell.quota import Ledger
-from llmspell.storage import DEFAULT_MAP_SIZE, STAGING, Catalog, CatalogEntry, Room
+from llmspell.storage import (
+    DEFAULT_MAP_SIZE,
+    STAGING,
+    Catalog,
+    CatalogEntry,
+    Room,
+    erase_directory,
+)
 from llmspell.tenancy import (
     DropReceipt,
     EventKind,
@@ -568,7 +574,7 @@ class Database:
         self._catalog.forget(entry)
 
     def _remove(self, entry: CatalogEntry) -> None:
-        shutil.rmtree(self._path / entry.directory, ignore_errors=True)
+        erase_directory(self._path / entry.directory)
         self._ledger.release(entry.key)
 
 

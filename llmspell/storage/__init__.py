@@ -14,7 +14,7 @@ from llmspell.storage.export_items import (
     encode_document,
     encode_record,
 )
-from llmspell.storage.files import FileLock, disk_bytes
+from llmspell.storage.files import FileLock, disk_bytes, erase_directory
 from llmspell.storage.filters import parse as parse_filter
 from llmspell.storage.ids import MAX_ID_BYTES, decode_id, encode_id
 from llmspell.storage.kinds import as_utc
@@ -55,6 +55,7 @@ __all__ = [
     "encode_document",
     "encode_id",
     "encode_record",
+    "erase_directory",
     "export_source",
     "export_target",
     "pack",

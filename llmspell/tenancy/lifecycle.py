@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -17,8 +16,7 @@ from llmspell.quota import Ledger, Quota, Slot
 from llmspell.storage import Catalog, CatalogEntry, Room, staging
 from llmspell.storage.archive import archive_members, unpack_archive
 from llmspell.storage.catalog import directory_of
-from llmspell.storage.errors import storage_errors
-from llmspell.storage.files import sync_directory
+from llmspell.storage.files import erase_directory
 from llmspell.storage.log import Counters
 from llmspell.storage.manifest import ENVIRONMENT
 from llmspell.storage.room_copy import write_room
@@ -230,10 +228,5 @@ def remove_abandoned(root: Path, catalog: Catalog, ledger: Ledger) -> None:
 
 
 def _erase(root: Path, ledger: Ledger, key: bytes) -> None:
-    path = root / directory_of(key)
-    with storage_errors(path, "removing"):
-        if path.is_dir():
-            shutil.rmtree(path)
-            # Before the mark that there was something to remove goes.
-            sync_directory(path.parent)
+    erase_directory(root / directory_of(key))
     ledger.release(key)
