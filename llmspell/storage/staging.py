@@ -45,7 +45,12 @@ class StagedRoom:
         with _area(root):
             make_directory(self._directory)
             self._lock = FileLock(self._directory / "lock", timeout=0.0, holder=key.hex())
-        make_directory(self.path)
+        try:
+            make_directory(self.path)
+        except BaseException:
+            self.remove()
+            self._lock.release()
+            raise
 
     def move(self, path: Path) -> None:
         """Give it its name, durably; what is in it is durable already."""

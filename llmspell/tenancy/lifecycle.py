@@ -95,8 +95,7 @@ class TenantMaker:
 
     def clone(self, room: Room, source: CatalogEntry, origin: Origin) -> CatalogEntry:
         """See :meth:`llmspell.Database.clone_tenant`."""
-        assert origin.tenant_id is not None
-        self._require_free(origin.tenant_id, origin)
+        self._require_free(origin.tenant_id or "", origin)
         with self._staged() as staged:
             with room.copying() as copy:
                 counters = copy.moment.counters

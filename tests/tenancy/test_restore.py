@@ -28,6 +28,7 @@ from tests.tenancy.copies import (
     tree,
 )
 from tests.tenancy.test_lifecycle import everything_fails
+from tests.tenancy.test_processes import Worker
 from tests.tenancy.transfers import content
 
 
@@ -315,3 +316,20 @@ def test_another_process_leaves_what_is_being_restored_alone(
     assert opened_elsewhere(db) == ["acme", "copy"]
     same(acme, restored)
     assert found(restored) == found(acme)
+
+
+def test_a_tenant_that_is_replaced_ends_in_all_processes(
+    db: Database, acme: Tenant, tmp_path: Path
+) -> None:
+    acme.upsert(range(8), np.eye(8))
+    acme.snapshot(tmp_path / "snapshot")
+    other = Worker(db.path)
+    try:
+        assert other.ask("put(range(10, 20))") is None
+        db.restore_tenant(tmp_path / "snapshot", replace=True)
+        for call in ("acme.count()", "found()", "put(range(5))", "acme.get(1)", "acme.usage()"):
+            assert other.ask(call) == "TenantNotFound", call
+        assert other.ask("db.tenant('acme').count()") == 8
+        assert other.ask("len(db.tenant('acme').search(VECTORS[0], k=20))") == 8
+    finally:
+        other.kill()
