@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,18 @@ from tests.tenancy.transfers import vectors
 HOUR_NS = 3_600 * 10**9
 
 
+def now(ledger: Ledger) -> int:
+    return super(Ledger, ledger).utc_ns()
+
+
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ledger's calendar, an hour on."""
-    utc_ns = Ledger.utc_ns
-    monkeypatch.setattr(Ledger, "utc_ns", lambda self: utc_ns(self) + HOUR_NS, raising=False)
+def an_hour_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Lets the ledger's calendar go on."""
+
+    def pass_on() -> None:
+        monkeypatch.setattr(Ledger, "utc_ns", lambda self: now(self) + HOUR_NS, raising=False)
+
+    return pass_on
 
 
 def make(db: Database, tenant_id: str, expiring: int) -> None:
@@ -33,16 +41,15 @@ def make(db: Database, tenant_id: str, expiring: int) -> None:
 
 
 def test_what_has_expired_goes_from_tenants_that_nobody_opens(
-    db: Database, later: None, monkeypatch: pytest.MonkeyPatch
+    db: Database, an_hour_passes: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("llmspell.storage.room.PURGED_AT_ONCE", 8)  # in several writes
-    monkeypatch.setattr(Ledger, "utc_ns", lambda self: now(self) - HOUR_NS)
     make(db, "acme", 20)
     make(db, "other", 3)
     make(db, "suspended", 5)
     db.suspend_tenant("suspended", reads_stay=True)
     assert db.purge_expired() == 0
-    monkeypatch.setattr(Ledger, "utc_ns", now)
+    an_hour_passes()
     with monkeypatch.context() as patch:
         patch.setattr(Room, "__init__", None)  # their indexes stay closed
         assert db.purge_expired() == 23
@@ -55,17 +62,13 @@ def test_what_has_expired_goes_from_tenants_that_nobody_opens(
     assert db.tenant("suspended").usage().vectors.used == 7
 
 
-def now(ledger: Ledger) -> int:
-    return super(Ledger, ledger).utc_ns()
-
-
 def test_an_open_tenant_is_purged_in_step_with_its_views(
-    db: Database, monkeypatch: pytest.MonkeyPatch
+    db: Database, an_hour_passes: Callable[[], None]
 ) -> None:
     make(db, "acme", 20)
     acme = db.tenant("acme")
     assert acme.count() == 22
-    monkeypatch.setattr(Ledger, "utc_ns", lambda self: now(self) + HOUR_NS)
+    an_hour_passes()
     assert db.purge_expired() == 20
     assert acme.count() == acme.usage().vectors.used == 2
     assert levels(acme.usage()) == recount(acme)
@@ -74,14 +77,14 @@ def test_an_open_tenant_is_purged_in_step_with_its_views(
 
 
 def test_tenants_that_others_write_to_or_that_are_damaged_are_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, an_hour_passes: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     with llmspell.open(tmp_path / "data") as db:
         for name in ("a", "b", "c"):
             make(db, name, 2)
         rooms = {info.id: db.path / db._catalog.get(info.id).directory for info in db.tenants()}
         (rooms["a"] / "data.mdb").unlink()
-        monkeypatch.setattr(Ledger, "utc_ns", lambda self: now(self) + HOUR_NS)
+        an_hour_passes()
         with FileLock(rooms["b"] / "writer.lock", timeout=0, holder="test"):
             assert db.purge_expired() == 2
         assert "tenant a: not purged" in caplog.text

@@ -131,6 +131,7 @@ CALLS: dict[str, Callable[[Tenant], object]] = {
     "ingest": lambda tenant: tenant.ingest(lines("a", 1)),
     "scan": lambda tenant: tenant.scan(),
     "export": lambda tenant: tenant.export(io.BytesIO()),
+    "snapshot": lambda tenant: tenant.snapshot(io.BytesIO()),
     "import_from": lambda tenant: tenant.import_from(empty_export()),
     "count": lambda tenant: tenant.count(),
     "calibrate": lambda tenant: tenant.calibrate(),
