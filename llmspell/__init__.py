@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         RunAgent,
         ScanPage,
         Search,
+        SnapshotReport,
         StateScope,
         Tenant,
         TenantEvent,
@@ -104,6 +105,7 @@ __all__ = [
     "SearchCounters",
     "SearchPages",
     "StateScope",
+    "SnapshotReport",
     "Tenant",
     "TenantConfig",
     "TenantEvent",
@@ -143,7 +145,7 @@ _MODULES = {
         *("AsyncTenant", "Document", "DropReceipt", "ExportReport", "Hit", "Hits", "ImportReport"),
         *("IngestProgress", "IngestReport", "Record", "ScanPage", "Tenant", "TenantEvent"),
         *("TenantInfo", "Ingest", "Search", "RunAgent", "Operation"),
-        *("current_operation", "StateScope"),
+        *("current_operation", "StateScope", "SnapshotReport"),
     ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
-from llmspell.tenancy import AsyncTenant, DropReceipt, StateScope, TenantInfo, Workers
+from llmspell.tenancy import (
+    AsyncTenant,
+    DropReceipt,
+    SnapshotReport,
+    StateScope,
+    TenantInfo,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from llmspell.config import QuotaLimits, TenantConfig
@@ -76,6 +83,49 @@ class AsyncDatabase:
     async def drop_tenant(self, tenant_id: str) -> DropReceipt:
         """As :meth:`Database.drop_tenant`."""
         return await self._workers.run(self._database.drop_tenant, tenant_id)
+
+    async def snapshot_tenant(
+        self, tenant_id: str, target: str | os.PathLike[str] | BinaryIO
+    ) -> SnapshotReport:
+        """As :meth:`Database.snapshot_tenant`; it is written in a worker thread."""
+        return await self._workers.run(self._database.snapshot_tenant, tenant_id, target)
+
+    async def restore_tenant(
+        self,
+        source: str | os.PathLike[str] | BinaryIO,
+        *,
+        tenant_id: str | None = None,
+        replace: bool = False,
+        name: str | None = None,
+        quotas: QuotaLimits | None = None,
+    ) -> AsyncTenant:
+        """As :meth:`Database.restore_tenant`; it is read in a worker thread."""
+        tenant = await self._workers.run(
+            self._database.restore_tenant,
+            source,
+            tenant_id=tenant_id,
+            replace=replace,
+            name=name,
+            quotas=quotas,
+        )
+        return AsyncTenant(tenant, self._workers)
+
+    async def clone_tenant(
+        self,
+        source_id: str,
+        tenant_id: str,
+        *,
+        name: str | None = None,
+        quotas: QuotaLimits | None = None,
+    ) -> AsyncTenant:
+        """As :meth:`Database.clone_tenant`."""
+        clone = self._database.clone_tenant
+        tenant = await self._workers.run(clone, source_id, tenant_id, name=name, quotas=quotas)
+        return AsyncTenant(tenant, self._workers)
+
+    async def purge_expired(self) -> int:
+        """As :meth:`Database.purge_expired`."""
+        return await self._workers.run(self._database.purge_expired)
 
     async def metrics(self) -> str:
         """As :meth:`Database.metrics`."""

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, TypeAlias
 
 from llmspell.aio import AsyncDatabase
 from llmspell.config import QuotaLimits, TenantConfig
 from llmspell.errors import ClosedError, ConfigError, InputError, StorageError, TenantNotFound
 from llmspell.observability import Instruments, render
 from llmspell.quota import JoinedSlot, Ledger, SharedLedger
-from llmspell.storage import DEFAULT_MAP_SIZE, Catalog, CatalogEntry, Room
+from llmspell.storage import (
+    DEFAULT_MAP_SIZE,
+    STAGING,
+    Catalog,
+    CatalogEntry,
+    Room,
+    erase_directory,
+)
 from llmspell.tenancy import (
     DropReceipt,
     EventKind,
     Residence,
+    SnapshotReport,
     StateScope,
     Suspension,
     Tenant,
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from llmspell.quota import OnCrossing, Slot, Usage
+    from llmspell.tenancy.lifecycle import TenantMaker
 
 __all__ = ["Database", "open"]
 
@@ -142,6 +150,7 @@ class Database:
             self._ledger = Ledger(self._path / "ledger", slots)
             for entry in self._catalog.dropped():
                 self._erase(entry)
+            self._remove_abandoned()
         except BaseException:
             self._closing.close()
             raise
@@ -276,6 +285,111 @@ class Database:
         self._tell("dropped", entry)
         return receipt
 
+    def snapshot_tenant(
+        self, tenant_id: str, target: str | os.PathLike[str] | BinaryIO
+    ) -> SnapshotReport:
+        """Copy all that a tenant is, as one moment shows it: see :meth:`Tenant.snapshot`.
+
+        It is the operator's: no quota is charged, and a suspended tenant's is taken, too.
+
+        Raises:
+            TenantNotFound: there is none of that id.
+        """
+        entry = self._catalog.get(tenant_id)
+        with closing(self._handle(entry)) as handle:
+            return handle._snapshot(entry, target)
+
+    def restore_tenant(
+        self,
+        source: str | os.PathLike[str] | BinaryIO,
+        *,
+        tenant_id: str | None = None,
+        replace: bool = False,
+        name: str | None = None,
+        quotas: QuotaLimits | None = None,
+    ) -> Tenant:
+        """Make a tenant of a snapshot, durably, once every part of it is verified.
+
+        A tenant that is replaced stays as it is until then, and others read and write it; where
+        anything fails, nothing has changed. What was written to it meanwhile goes with it. Handles
+        to it raise TenantNotFound; the new one has a generation of its own. Its name, its quotas,
+        what it used of them today and this month, and its suspension stay.
+
+        Args:
+            source: a directory, a tar file, or an open binary file that stands at the first byte of
+                one, as :meth:`snapshot_tenant` wrote it. From strangers take exports: checksums
+                tell damage, and not malice.
+            tenant_id: of the tenant to be; that of the snapshot where None.
+            replace: whether it takes the place of a tenant of that id, if there is one.
+            name, quotas: in place of those that it would have.
+
+        Raises:
+            CorruptFile: it is damaged, cut short, or no snapshot.
+            DatabaseLocked: another process writes to the tenant that is to be replaced.
+            InputError: neither a path nor a binary file.
+            QuotaExceeded: it holds more than ``quotas`` admit, or those of the tenant that is to be
+                replaced.
+            StorageFull: the map, the disk or the ledger has no room for it.
+            TenantExists: there is one of that id.
+            UnsupportedFormat: a later release took it.
+        """
+        from llmspell.tenancy.lifecycle import Origin
+
+        origin = Origin(tenant_id=tenant_id, replace=replace, name=name, quotas=quotas)
+        entry = self._maker().restore(source, origin)
+        self._tell("restored", entry)
+        return self._handle(entry)
+
+    def clone_tenant(
+        self,
+        source_id: str,
+        tenant_id: str,
+        *,
+        name: str | None = None,
+        quotas: QuotaLimits | None = None,
+    ) -> Tenant:
+        """Make a tenant that holds what another holds at one moment; neither sees the other later.
+
+        Writes to the other go on meanwhile.
+
+        Args:
+            source_id: of the tenant to copy.
+            tenant_id: of the clone.
+            name, quotas: in place of those of the other.
+
+        Raises:
+            QuotaExceeded: it holds more than ``quotas`` admit.
+            StorageFull: the disk or the ledger has no room for it.
+            TenantExists: there is one of that id.
+            TenantNotFound: there is none to copy.
+        """
+        from llmspell.tenancy.lifecycle import Origin
+
+        origin = Origin(tenant_id=tenant_id, name=name, quotas=quotas)
+        copied = self._catalog.get(source_id)
+        with closing(self._handle(copied)) as source:
+            entry = self._maker().clone(source._enter(), copied, origin)
+        self._tell("created", entry)
+        return self._handle(entry)
+
+    def purge_expired(self) -> int:
+        """Remove records that have expired from all tenants, without opening their indexes.
+
+        A tenant's next write removes them anyway; this is for tenants that nobody writes to.
+        Suspended ones are passed over, and those that another process writes to.
+
+        Returns:
+            How many records were removed.
+        """
+        purged = 0
+        for entry in self._catalog.entries():
+            if entry.suspension == "none":
+                try:
+                    purged += self._residence(entry).purge()
+                except (StorageError, TenantNotFound) as error:
+                    _LOG.warning("tenant %s: not purged: %s", entry.config.id, error)
+        return purged
+
     def metrics(self) -> str:
         """Counters, latencies, and the tenants' quotas and recall, as Prometheus text.
 
@@ -340,6 +454,39 @@ class Database:
             except IndexError:
                 return
             residence.close_unused()
+
+    def _maker(self) -> TenantMaker:
+        from llmspell.tenancy.lifecycle import TenantMaker
+
+        with self._lock:
+            if self._is_closed:
+                raise ClosedError(f"{self._path}: the database is closed")
+        return TenantMaker(
+            self._path,
+            self._catalog,
+            self._ledger,
+            slot=self._slot,
+            install=self._install,
+            map_size=self._map_size,
+        )
+
+    def _install(
+        self, old: CatalogEntry | None, commit: Callable[[], CatalogEntry]
+    ) -> CatalogEntry:
+        """List a tenant by ``commit``, which drops the old one, if any."""
+        if old is None:
+            return commit()
+        made: list[CatalogEntry] = []
+
+        def replace_old() -> CatalogEntry:
+            made.append(commit())
+            return old
+
+        with self._lock:
+            self._residence(old).drop(replace_old, self._erase)
+            self._residences.pop(old.key, None)
+        self._tell("dropped", old)
+        return made[0]
 
     def _residence(self, entry: CatalogEntry) -> Residence:
         with self._lock:
@@ -457,13 +604,20 @@ class Database:
         except Exception:
             _LOG.exception("on_event of %s", event)
 
+    def _remove_abandoned(self) -> None:
+        """Remove tenants that a process was making when it died."""
+        if (self._path / STAGING).is_dir():
+            from llmspell.tenancy.lifecycle import remove_abandoned
+
+            remove_abandoned(self._path, self._catalog, self._ledger)
+
     def _erase(self, entry: CatalogEntry) -> None:
         """Remove what is left of a dropped tenant; may be done again after a crash."""
         self._remove(entry)
         self._catalog.forget(entry)
 
     def _remove(self, entry: CatalogEntry) -> None:
-        shutil.rmtree(self._path / entry.directory, ignore_errors=True)
+        erase_directory(self._path / entry.directory)
         self._ledger.release(entry.key)
 
 

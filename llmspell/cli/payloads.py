@@ -25,6 +25,7 @@ __all__ = [
     "QuotaPayload",
     "SearchPayload",
     "SnapshotPayload",
+    "SnapshotTakenPayload",
     "StatsPayload",
     "TenantListPayload",
     "TenantPayload",
@@ -122,6 +123,17 @@ class ExportPayload(TypedDict):
 
     tenant: str
     file: str
+    records: int
+    documents: int
+    bytes: int
+    seconds: float
+
+
+class SnapshotTakenPayload(TypedDict):
+    """``llmspell tenant snapshot``; records include the chunks of documents."""
+
+    tenant: str
+    target: str
     records: int
     documents: int
     bytes: int

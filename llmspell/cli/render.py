@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ImportPayload,
         IngestPayload,
         SnapshotPayload,
+        SnapshotTakenPayload,
         StatsPayload,
         TenantPayload,
     )
@@ -37,6 +38,7 @@ __all__ = [
     "ingest_view",
     "plain_table",
     "size",
+    "snapshot_taken_view",
     "snapshot_view",
     "snippet",
     "stats_view",
@@ -208,6 +210,11 @@ def export_view(payload: ExportPayload) -> RenderableType:
     return _transferred(payload, f"exported to {payload['file']}, {size(payload['bytes'])},")
 
 
+def snapshot_taken_view(payload: SnapshotTakenPayload) -> RenderableType:
+    """What a snapshot holds, on one line."""
+    return _transferred(payload, f"in {payload['target']}, {size(payload['bytes'])},")
+
+
 def imported_view(payload: ImportedPayload) -> RenderableType:
     """What an import wrote, and what it passed over."""
     lines = [_transferred(payload, f"imported from {payload['file']}")]
@@ -217,7 +224,9 @@ def imported_view(payload: ImportedPayload) -> RenderableType:
     return Group(*lines)
 
 
-def _transferred(payload: ExportPayload | ImportedPayload, what: str) -> Text:
+def _transferred(
+    payload: ExportPayload | ImportedPayload | SnapshotTakenPayload, what: str
+) -> Text:
     return Text.assemble(
         (payload["tenant"], ACCENT),
         f": {payload['records']:,} records, {payload['documents']:,} documents {what} "

@@ -1,4 +1,4 @@
-"""``llmspell tenant``: create, list, show, update and drop tenants."""
+"""``llmspell tenant``: create, list, show, update, copy and drop tenants."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmspell.cli import tenant_copies
 from llmspell.cli.exits import WrongUsage
 from llmspell.cli.limits import CostOption, LimitOption, SoftOption, StorageOption, changed
 from llmspell.cli.options import DataOption, JsonOption, PresetOption, TenantArgument
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Create, list, show, update and drop tenants.")
+app = typer.Typer(help="Create, list, show, update, copy and drop tenants.")
+app.command("snapshot")(tenant_copies.snapshot)
+app.command("restore")(tenant_copies.restore)
+app.command("clone")(tenant_copies.clone)
 
 
 class _Metric(enum.StrEnum):

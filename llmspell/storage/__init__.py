@@ -14,7 +14,7 @@ from llmspell.storage.export_items import (
     encode_document,
     encode_record,
 )
-from llmspell.storage.files import FileLock, disk_bytes
+from llmspell.storage.files import FileLock, disk_bytes, erase_directory
 from llmspell.storage.filters import parse as parse_filter
 from llmspell.storage.ids import MAX_ID_BYTES, decode_id, encode_id
 from llmspell.storage.kinds import as_utc
@@ -22,12 +22,14 @@ from llmspell.storage.moment import Moment
 from llmspell.storage.record import NEVER, StoredRecord
 from llmspell.storage.room import Found, Room
 from llmspell.storage.schema import NO_SCHEMA, conform
+from llmspell.storage.staging import STAGING
 
 __all__ = [
     "DEFAULT_MAP_SIZE",
     "MAX_ID_BYTES",
     "NEVER",
     "NO_SCHEMA",
+    "STAGING",
     "Catalog",
     "CatalogEntry",
     "ExportReader",
@@ -53,6 +55,7 @@ __all__ = [
     "encode_document",
     "encode_id",
     "encode_record",
+    "erase_directory",
     "export_source",
     "export_target",
     "pack",

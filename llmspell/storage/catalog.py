@@ -17,7 +17,7 @@ from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
 from llmspell.storage.environment import Environment, Transaction
 from llmspell.storage.files import FileLock, make_directory
 
-__all__ = ["Catalog", "CatalogEntry"]
+__all__ = ["Catalog", "CatalogEntry", "config_fields", "config_of", "directory_of"]
 
 MAP_SIZE: Final = 4 << 30
 CREATE_TIMEOUT: Final = 30.0
@@ -53,8 +53,13 @@ class CatalogEntry(NamedTuple):
     @property
     def directory(self) -> Path:
         """Where its data lies, relative to the data directory."""
-        digest = self.key.hex()
-        return Path("tenants", digest[:2], digest)
+        return directory_of(self.key)
+
+
+def directory_of(key: bytes) -> Path:
+    """Where the data of a tenant of this key lies, relative to the data directory."""
+    digest = key.hex()
+    return Path("tenants", digest[:2], digest)
 
 
 class Catalog:
@@ -114,6 +119,43 @@ class Catalog:
             tenants.put(slot, _encode(entry))
             state["next_generation"] = generation + 1
             txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
+            return entry
+
+        return self._env.write(write)
+
+    def allot(self) -> tuple[int, bytes]:
+        """A generation that no other tenant has or gets, and a key for it."""
+
+        def write(txn: Transaction) -> int:
+            state = self._state(txn)
+            generation: int = state["next_generation"]
+            state["next_generation"] = generation + 1
+            txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
+            return generation
+
+        generation = self._env.write(write)
+        return generation, _digest("", generation)
+
+    def install(
+        self, tenant_id: str, make: Callable[[CatalogEntry | None], CatalogEntry]
+    ) -> CatalogEntry:
+        """List a tenant in place of the one that has its id, if any; that one is dropped.
+
+        Args:
+            tenant_id: of both.
+            make: is given the one that is listed; puts the new one's directory in its place, and
+                returns its entry. Where it raises, nothing changes.
+        """
+        slot = _key(tenant_id)
+
+        def write(txn: Transaction) -> CatalogEntry:
+            tenants = self._tenants(txn)
+            raw = tenants.get(slot)
+            old = None if raw is None else _decode(raw)
+            entry = make(old)
+            if raw is not None and old is not None:
+                txn.put(old.key, raw, db=self._env.databases[_DROPPED])
+            tenants.put(slot, _encode(entry))
             return entry
 
         return self._env.write(write)
@@ -228,14 +270,28 @@ def _digest(tenant_id: str, generation: int) -> bytes:
     ).digest()
 
 
+def config_fields(config: TenantConfig) -> dict[str, Any]:
+    """A config as values that msgpack and JSON know."""
+    fields = asdict(config)
+    fields["quotas"]["soft"] = sorted(config.quotas.soft)
+    fields["isolation_level"] = config.isolation_level.value
+    return fields
+
+
+def config_of(fields: Mapping[str, Any]) -> TenantConfig:
+    """The config that :func:`config_fields` was given."""
+    given = dict(fields)
+    given["quotas"] = QuotaLimits(**given["quotas"])
+    given["index"] = IndexParams(**given["index"])
+    given["isolation_level"] = IsolationLevel(given["isolation_level"])
+    return TenantConfig(**given)
+
+
 def _encode(entry: CatalogEntry) -> bytes:
-    config = asdict(entry.config)
-    config["quotas"]["soft"] = sorted(entry.config.quotas.soft)
-    config["isolation_level"] = entry.config.isolation_level.value
     return pack_checked(
         {
             "format": FORMAT,
-            "config": config,
+            "config": config_fields(entry.config),
             "generation": entry.generation,
             "key": entry.key,
             "created_us": entry.created_us,
@@ -248,12 +304,8 @@ def _decode(raw: bytes) -> CatalogEntry:
     fields = unpack_checked("catalog entry", raw)
     if fields["format"] != FORMAT:
         raise UnsupportedFormat(f"catalog entry: version {fields['format']}, expected {FORMAT}")
-    given = fields["config"]
-    given["quotas"] = QuotaLimits(**given["quotas"])
-    given["index"] = IndexParams(**given["index"])
-    given["isolation_level"] = IsolationLevel(given["isolation_level"])
     return CatalogEntry(
-        TenantConfig(**given),
+        config_of(fields["config"]),
         fields["generation"],
         fields["key"],
         fields["created_us"],

@@ -20,7 +20,7 @@ from llmspell.index import RecallCurve, RecallPoint
 from llmspell.storage.errors import storage_errors
 from llmspell.storage.files import sync_directory
 
-__all__ = ["read_curves", "write_curves"]
+__all__ = ["decode_curves", "read_curves", "write_curves"]
 
 
 def write_curves(path: Path, sequence: int, curves: Sequence[RecallCurve]) -> None:
@@ -51,6 +51,11 @@ def read_curves(path: Path, sequence: int) -> tuple[RecallCurve, ...]:
         if not path.exists():
             return ()
         raw = path.read_bytes()
+    return decode_curves(path, raw, sequence)
+
+
+def decode_curves(path: Path, raw: bytes, sequence: int) -> tuple[RecallCurve, ...]:
+    """What :func:`read_curves` gives of a file with these bytes; raises CorruptFile."""
     checksum, _, body = raw.rstrip(b"\n").partition(b"\n")
     if checksum != b"%08x" % zlib.crc32(body):
         raise CorruptFile(f"{path}: its checksum is wrong")

@@ -223,6 +223,14 @@ class Environment:
         finally:
             self._permits.append(permit)
 
+    def copy_to(self, descriptor: int, txn: Transaction) -> None:
+        """Write, without its free pages, what a read transaction shows, from its thread or another.
+
+        Writes go on meanwhile.
+        """
+        with storage_errors(self.path, "copying"):
+            self._env.copyfd(descriptor, compact=True, txn=cast(lmdb.Transaction, txn))
+
     def stat_bytes(self) -> int:
         """Bytes that the data file takes on disk."""
         return (self.path / "data.mdb").stat().st_blocks * 512

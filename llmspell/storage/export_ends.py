@@ -1,4 +1,4 @@
-"""Where an export goes to and comes from: a path, or a binary file that the caller has open."""
+"""Where an export or a snapshot goes to and comes from: a path, or a binary file that is open."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["ExportSource", "export_source", "export_target"]
 
 
 class ExportSource(NamedTuple):
-    """A file to read an export from.
+    """A file to read.
 
     Args:
-        rewind: goes back to the export's first byte; None where the file can't.
+        rewind: goes back to where it stood; None where the file can't.
     """
 
     file: BinaryReader
@@ -30,8 +30,14 @@ class ExportSource(NamedTuple):
 
 
 @contextmanager
-def export_target(file: str | os.PathLike[str] | BinaryIO) -> Iterator[Callable[[bytes], None]]:
+def export_target(
+    file: str | os.PathLike[str] | BinaryIO, doing: str = "exporting"
+) -> Iterator[Callable[[bytes], None]]:
     """Give what writes bytes to a file; a path has all of them, durably, or is as it was.
+
+    Args:
+        file: a path, or a binary file that is written from where it stands.
+        doing: what errors say.
 
     Raises:
         InputError: neither a path nor a binary file.
@@ -40,17 +46,17 @@ def export_target(file: str | os.PathLike[str] | BinaryIO) -> Iterator[Callable[
     path = _as_path(file)
     if path is None:
         _require("write", file)
-        yield _writer(file, _name(file))
+        yield _writer(file, _name(file), doing)
         return
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    with storage_errors(path, "exporting"):
+    with storage_errors(path, doing):
         opened = unfinished.open("xb", buffering=0)
     try:
         with opened:
-            yield _writer(opened, path)
-            with storage_errors(path, "exporting"):
+            yield _writer(opened, path, doing)
+            with storage_errors(path, doing):
                 os.fsync(opened.fileno())
-        with storage_errors(path, "exporting"):
+        with storage_errors(path, doing):
             unfinished.replace(path)
             sync_directory(path.parent)
     except BaseException:
@@ -60,30 +66,33 @@ def export_target(file: str | os.PathLike[str] | BinaryIO) -> Iterator[Callable[
 
 
 @contextmanager
-def export_source(file: str | os.PathLike[str] | BinaryIO) -> Iterator[ExportSource]:
-    """Give a file to read, from where it stands; raises as :func:`export_target`."""
+def export_source(
+    file: str | os.PathLike[str] | BinaryIO, doing: str = "importing"
+) -> Iterator[ExportSource]:
+    """Give a file to read, from where it stands; as :func:`export_target`."""
     path = _as_path(file)
     if path is None:
         _require("read", file)
-        reader = _Reader(file, _name(file))  # type: ignore[arg-type]
+        reader = _Reader(file, _name(file), doing)  # type: ignore[arg-type]
         yield ExportSource(reader, str(reader.path), reader.rewinder())
         return
-    with storage_errors(path, "importing"):
+    with storage_errors(path, doing):
         opened = path.open("rb")
     with opened:
-        reader = _Reader(opened, path)
+        reader = _Reader(opened, path, doing)
         yield ExportSource(reader, str(path), reader.rewinder())
 
 
 class _Reader:
     """Reads, and names the file in errors."""
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
+    def __init__(self, file: BinaryIO, path: Path, doing: str) -> None:
         self._file = file
+        self._doing = doing
         self.path = path
 
     def read(self, size: int, /) -> bytes:
-        with storage_errors(self.path, "importing"):
+        with storage_errors(self.path, self._doing):
             part: Any = self._file.read(size)
         if not isinstance(part, bytes):
             raise InputError(f"{self.path}: a binary file was expected, it read {type(part)}")
@@ -97,10 +106,10 @@ class _Reader:
         return lambda: self._file.seek(start)
 
 
-def _writer(file: Any, path: Path) -> Callable[[bytes], None]:
+def _writer(file: Any, path: Path, doing: str) -> Callable[[bytes], None]:
     def write(raw: bytes) -> None:
         rest = memoryview(raw)
-        with storage_errors(path, "exporting"):
+        with storage_errors(path, doing):
             while rest:
                 taken = file.write(rest)
                 # A raw file may take a part; one that says nothing took all.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 import weakref
 from contextlib import suppress
@@ -13,7 +14,14 @@ from typing import Final, Self
 from llmspell.errors import DatabaseLocked
 from llmspell.storage.errors import storage_errors
 
-__all__ = ["FileLock", "disk_bytes", "make_directory", "sync_directory"]
+__all__ = [
+    "FileLock",
+    "disk_bytes",
+    "erase_directory",
+    "make_directory",
+    "sync_directory",
+    "write_all",
+]
 
 RETRY_SECONDS: Final = 0.01
 
@@ -47,6 +55,25 @@ def make_directory(path: Path) -> None:
         for directory in reversed(missing):
             directory.mkdir(exist_ok=True)
             sync_directory(directory.parent)
+
+
+def erase_directory(path: Path) -> None:
+    """Remove a directory with all that is in it, durably, where it is there.
+
+    Raises:
+        StorageError: that it went can't be made durable.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    # A note that there is something to remove may go behind this.
+    with storage_errors(path, "removing"), suppress(FileNotFoundError):
+        sync_directory(path.parent)
+
+
+def write_all(descriptor: int, raw: bytes) -> None:
+    """Write all of some bytes, of which the system may take a part at a time."""
+    rest = memoryview(raw)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def disk_bytes(path: Path) -> int:

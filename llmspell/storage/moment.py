@@ -10,11 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.errors import CorruptFile
-from llmspell.storage.batch import COUNTERS, DOCUMENTS, IDS, META, RECORDS, VECTORS, StoredDocument
+from llmspell.storage.batch import (
+    COUNTERS,
+    DOCUMENTS,
+    EXPIRY,
+    IDS,
+    LOG,
+    META,
+    RECORDS,
+    VECTORS,
+    StoredDocument,
+)
 from llmspell.storage.chain import FIRST, Chain
 from llmspell.storage.environment import Transaction
-from llmspell.storage.ids import pack_rowid, unpack_rowid
-from llmspell.storage.log import Counters
+from llmspell.storage.ids import pack_rowid, unpack_expiry, unpack_rowid
+from llmspell.storage.log import Change, Counters
 from llmspell.storage.record import StoredRecord, decode_vector
 
 __all__ = ["NO_VECTOR", "Held", "Moment"]
@@ -99,6 +109,31 @@ class Moment:
             raw = self._txn.get(row, db=self._dbs[RECORDS])
             if raw is not None:
                 yield StoredRecord(rowid, raw), self.vector(rowid) if vectors else NO_VECTOR
+
+    def expiries(self) -> Iterator[tuple[int, int]]:
+        """Times in microseconds since 1970 and the rows that expire then, in their order."""
+        for key, _ in self._chain(EXPIRY).items(FIRST):
+            expires_us, rowid = unpack_expiry(key)
+            yield expires_us, rowid
+
+    def log(self) -> Iterator[tuple[int, Change]]:
+        """Entries of the log that are there, with their sequence numbers, in order."""
+        with self._txn.cursor(self._dbs[LOG]) as cursor:
+            for key, raw in cursor.iternext():
+                sequence = unpack_rowid(key)[0]
+                yield sequence, Change.decode(sequence, raw)
+
+    def reaches_back_to(self, sequence: int) -> bool:
+        """Whether a view that has reached this entry of the log can follow it from there."""
+        with self._txn.cursor(self._dbs[LOG]) as cursor:
+            has_next = cursor.set_key(pack_rowid(sequence + 1))
+        return has_next or sequence == self.counters.sequence
+
+    def stored(self) -> tuple[int, int]:
+        """How many records and how many vectors there are, as LMDB counts them."""
+        counts = (self._txn.stat(self._dbs[name])["entries"] for name in (RECORDS, VECTORS))
+        records, vectors = counts
+        return records, vectors
 
     def vector(self, rowid: int) -> NDArray[np.float32]:
         """The (dim,) vector of a row; raises CorruptFile where there is none."""

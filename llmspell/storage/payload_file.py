@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,14 @@ from llmspell.storage.columns import Column, Numbers, Strings
 from llmspell.storage.errors import storage_errors
 from llmspell.storage.files import sync_directory
 
-__all__ = ["Entry", "PayloadFile", "Written", "encode_block", "write_payload"]
+__all__ = [
+    "Entry",
+    "PayloadFile",
+    "Written",
+    "encode_block",
+    "payload_sequence",
+    "write_payload",
+]
 
 MAGIC: Final = b"LSPELLPI"
 VERSION: Final = 1
@@ -115,6 +122,16 @@ def write_payload(
             os.fsync(file.fileno())
         unfinished.replace(path)
         sync_directory(path.parent)
+
+
+def payload_sequence(file: BinaryIO) -> int | None:
+    """The log entry that a snapshot has reached, by its header; None where that doesn't hold."""
+    head = file.read(_HEADER.size)
+    if len(head) < _HEADER.size:
+        return None
+    magic, version, checksum, sequence, *_ = _HEADER.unpack(head)
+    is_sound = (magic, version, checksum) == (MAGIC, VERSION, zlib.crc32(head[_CHECKED_FROM:]))
+    return sequence if is_sound else None
 
 
 class PayloadFile:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ from llmspell.storage.moment import Held
 from llmspell.storage.record import StoredRecord
 from llmspell.storage.store import TenantStore
 from llmspell.storage.views import Views
+
+if TYPE_CHECKING:
+    from llmspell.storage.room_copy import RoomCopy
 
 __all__ = ["Room"]
 
@@ -125,6 +128,25 @@ class Room:
         with lock, closing(TenantStore(path, slot, map_size=map_size)) as store:
             store.settle()
 
+    @staticmethod
+    def purge_closed(path: Path, slot: Slot, *, map_size: int) -> int:
+        """As :meth:`purge`, for a room that isn't open here, without its index.
+
+        A writer that is at work sees to it itself: 0 then.
+        """
+        try:
+            lock = FileLock(path / "writer.lock", timeout=0.0, holder=str(path))
+        except DatabaseLocked:
+            return 0
+        purged = 0
+        with lock, closing(TenantStore(path, slot, map_size=map_size)) as store:
+            now_us = slot.ledger.utc_ns() // 1_000
+            while due := store.expiring(0, now_us)[0][:PURGED_AT_ONCE]:
+                applied = store.apply(Write(rows=due), now_us)
+                slot.publish(applied.counters.sequence)
+                purged += len(due)
+        return purged
+
     @property
     def index(self) -> Index | None:
         """As :meth:`Views.current`."""
@@ -167,6 +189,18 @@ class Room:
             return Write(rows=self.views.matching(condition).tolist())
 
         return self.write_as(write)
+
+    def purge(self) -> int:
+        """Remove what has expired, as the next write would; returns how many records went."""
+        purged = 0
+
+        def write() -> Write:
+            self.views.current()
+            return Write(rows=self.views.expired[:PURGED_AT_ONCE])
+
+        while (change := self.write_as(write).change) is not None:
+            purged += len(change.removed)
+        return purged
 
     def scan(
         self, after: bytes | None, limit: int, condition: Filter | None, *, vectors: bool
@@ -296,6 +330,14 @@ class Room:
         """Bytes that the index takes in this process, estimated."""
         index = self.views.index
         return 0 if index is None else index.stats().memory.total
+
+    @contextmanager
+    def copying(self) -> Iterator[RoomCopy]:
+        """Give all files of it, as one moment shows them; writes go on meanwhile."""
+        from llmspell.storage.room_copy import copied_room
+
+        with copied_room(self._path, self.store) as copy:
+            yield copy
 
     def close(self, *, snapshot: bool = True) -> None:
         """Close; the second time what the first left undone.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -125,6 +126,13 @@ class TenantStore:
         """All that is held, as one moment shows it; pages that it needs aren't reused meanwhile."""
         with self._env.read() as txn:
             yield Moment(txn, self._env.databases)
+
+    @contextmanager
+    def copying(self) -> Iterator[tuple[Moment, Callable[[int], None]]]:
+        """A moment as :meth:`moment`, and what writes the environment, as it is then, to a file."""
+        with self._env.read() as txn:
+            copy_to = partial(self._env.copy_to, txn=txn)
+            yield Moment(txn, self._env.databases), copy_to
 
     def vectors(self, rowids: Sequence[int]) -> list[NDArray[np.float32] | None]:
         """Vectors of some rows, as one moment shows them; None where a row is gone."""

@@ -28,6 +28,7 @@ from llmspell.tenancy.model import (
     Record,
     RecordId,
     ScanPage,
+    SnapshotReport,
 )
 from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, Operation, begin_async
 from llmspell.tenancy.ports import IngestSource
@@ -242,6 +243,10 @@ class AsyncTenant:
     async def export(self, file: str | os.PathLike[str] | BinaryIO) -> ExportReport:
         """As :meth:`Tenant.export`; the file is written in a worker thread."""
         return await self._workers.run(self._tenant.export, file)
+
+    async def snapshot(self, target: str | os.PathLike[str] | BinaryIO) -> SnapshotReport:
+        """As :meth:`Tenant.snapshot`; it is written in a worker thread."""
+        return await self._workers.run(self._tenant.snapshot, target)
 
     async def import_from(
         self, file: str | os.PathLike[str] | BinaryIO, *, on_conflict: OnConflict = "error"

@@ -26,6 +26,7 @@ __all__ = [
     "Record",
     "RecordId",
     "ScanPage",
+    "SnapshotReport",
     "SplitDocument",
     "Suspension",
     "TenantEvent",
@@ -170,7 +171,9 @@ Suspension: TypeAlias = Literal["none", "writes", "all"]
 """What a suspended tenant may not do."""
 
 
-EventKind: TypeAlias = Literal["created", "updated", "suspended", "resumed", "dropped", "quota"]
+EventKind: TypeAlias = Literal[
+    "created", "restored", "updated", "suspended", "resumed", "dropped", "quota"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +181,8 @@ class TenantEvent:
     """Something that happened to a tenant, as :func:`llmspell.open` tells it to ``on_event``.
 
     Args:
-        kind: "created", "updated", "suspended", "resumed", "dropped" or "quota".
+        kind: "created", also for a clone, "restored", "updated", "suspended", "resumed", "dropped",
+            also for one that a restored one replaces, or "quota".
         tenant_id: of the tenant.
         generation: of the tenant.
         quota: of "quota": its name, as in :class:`llmspell.QuotaLimits`.
@@ -260,6 +264,24 @@ class ImportReport:
     documents: int
     skipped: int
     expired: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotReport:
+    """What a snapshot holds.
+
+    Args:
+        records: in it, chunks of documents included, and those that have expired and are still
+            there.
+        documents: ingested documents in it.
+        bytes: length of its files together.
+        seconds: wall-clock time.
+    """
+
+    records: int
+    documents: int
     bytes: int
     seconds: float
 

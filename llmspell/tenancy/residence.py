@@ -119,6 +119,16 @@ class Residence:
             if self._room is None and self._path.is_dir():
                 Room.tell_levels(self._path, self.slot, map_size=self._map_size)
 
+    def purge(self) -> int:
+        """Remove records that have expired; returns how many. The room stays closed if it is."""
+        with self._lock:
+            self._check()
+            if self._room is not None:
+                return self._room.purge()
+            if not self._path.is_dir():
+                return 0
+            return Room.purge_closed(self._path, self.slot, map_size=self._map_size)
+
     def estimated_recall(self) -> dict[int, float]:
         """As :meth:`Room.estimated_recall`; empty while the room isn't open."""
         room = self._room

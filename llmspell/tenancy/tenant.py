@@ -17,7 +17,7 @@ from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError, DuplicateId, IdNotFound, InputError
 from llmspell.index import as_recall
 from llmspell.quota import Quota, Usage
-from llmspell.storage import Room, Write, decode_id, parse_filter
+from llmspell.storage import CatalogEntry, Room, Write, decode_id, parse_filter
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute
 from llmspell.tenancy.exporting import export_tenant
 from llmspell.tenancy.hits import Hits
@@ -39,6 +39,7 @@ from llmspell.tenancy.model import (
     Record,
     RecordId,
     ScanPage,
+    SnapshotReport,
 )
 from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, Operation, begin, within
 from llmspell.tenancy.ports import IngestSource
@@ -469,6 +470,36 @@ class Tenant:
             room = self._room or self._enter()
             self._charge(_API_CALLS, 1)
             return export_tenant(room, self.config, file)
+
+    @_until_the_end
+    def snapshot(self, target: str | os.PathLike[str] | BinaryIO) -> SnapshotReport:
+        """Copy all that the tenant is, as one moment shows it, for ``Database.restore_tenant``.
+
+        Its records are verified on the way, and its config and the snapshot of its index are in it,
+        so that what is restored opens as fast; :meth:`export` is for what other programs read.
+        Writes go on meanwhile; the space of what they replace is used again when the snapshot has
+        ended. It holds a few MiB, whatever the tenant holds.
+
+        Args:
+            target: a path that ends in ``.tar``, which has the whole snapshot, durably, or is as it
+                was; another path, for a directory, which mustn't be there; or an open binary file,
+                to which a tar file is written from where it stands.
+
+        Raises:
+            CorruptFile: what the tenant holds is damaged.
+            InputError: neither a path nor a binary file, or the directory is there.
+            StorageError: the target can't be written.
+        """
+        self._enter()
+        self._charge(_API_CALLS, 1)
+        return self._snapshot(self._residence.entry, target)
+
+    def _snapshot(
+        self, entry: CatalogEntry, target: str | os.PathLike[str] | BinaryIO
+    ) -> SnapshotReport:
+        from llmspell.tenancy.snapshots import snapshot_tenant
+
+        return snapshot_tenant(self._enter(), entry, target)
 
     @_until_the_end
     def import_from(

@@ -71,3 +71,31 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_full_disk_refuses_writes_and_lets_delete(small_disk: Path) -> None:
     fill_and_make_room(small_disk / "data")
+
+
+def test_full_disk_keeps_no_half_snapshot_and_no_half_tenant(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    with llmspell.open(tmp_path / "data") as db:
+        large = db.create_tenant(CONFIG)
+        vectors = np.random.default_rng(0).standard_normal((5_000, 8)).astype(np.float32)
+        large.upsert(range(5_000), vectors, texts=[TEXT] * 5_000)
+        for target in (small_disk / "snapshot", small_disk / "snapshot.tar"):
+            with pytest.raises(errors.StorageFull):
+                large.snapshot(target)
+        assert list(small_disk.iterdir()) == []
+        large.snapshot(tmp_path / "snapshot.tar")
+        small = TenantConfig(id="small", metric="ip", quotas=QuotaLimits.unlimited())
+        db.create_tenant(small).upsert([0], row(0), {"n": 0}, TEXT)
+        db.snapshot_tenant("small", tmp_path / "small.tar")
+    with llmspell.open(small_disk / "data") as db:
+        db.restore_tenant(tmp_path / "small.tar", tenant_id="acme")
+        with pytest.raises(errors.StorageFull):
+            db.restore_tenant(tmp_path / "snapshot.tar", replace=True)
+        assert not list(small_disk.glob("data/staging/*"))
+        assert len(list(small_disk.glob("data/tenants/*/*"))) == len(db._ledger) == 1
+        assert db.tenant("acme").get([0])[0].text == TEXT
+        # What is there can still be cloned, and written to.
+        clone = db.clone_tenant("acme", "clone")
+        clone.upsert([1], row(1), {}, TEXT)
+        assert (clone.count(), db.tenant("acme").count()) == (2, 1)

@@ -50,6 +50,7 @@ SURFACE = {
     "SearchCounters",
     "SearchPages",
     "StateScope",
+    "SnapshotReport",
     "Tenant",
     "TenantConfig",
     "TenantEvent",

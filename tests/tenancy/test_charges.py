@@ -84,6 +84,7 @@ CHARGED: dict[str, Charged] = {
     "ingest": Charged(lambda t: t.ingest(DOCUMENT), (*LEVELS, Quota.EMBEDDINGS)),
     "scan": Charged(lambda t: t.scan(), before=one_record),
     "export": Charged(lambda t: t.export(io.BytesIO()), before=one_record),
+    "snapshot": Charged(lambda t: t.snapshot(io.BytesIO()), before=one_record),
     "import_from": Charged(lambda t: t.import_from(io.BytesIO(export())), LEVELS),
     "count": Charged(lambda t: t.count()),
     "calibrate": Charged(lambda t: t.calibrate(), before=one_record),
@@ -112,6 +113,10 @@ DATABASE_FREE = {
     "suspend_tenant": "the operator's",
     "resume_tenant": "the operator's",
     "drop_tenant": "the operator's",
+    "snapshot_tenant": "the operator's, of a suspended tenant too",
+    "restore_tenant": "the operator's; what the tenant then holds is held to its quotas",
+    "clone_tenant": "the operator's; what the tenant then holds is held to its quotas",
+    "purge_expired": "the operator's, and gives back",
     "metrics": "the operator's",
     "close": "gives back",
 }
@@ -126,6 +131,9 @@ COMMANDS_FREE = {
     "tenant list": "the operator's",
     "tenant show": "the operator's",
     "tenant update": "the operator's",
+    "tenant snapshot": "the operator's",
+    "tenant restore": "the operator's",
+    "tenant clone": "the operator's",
     "tenant drop": "the operator's",
     "stats": "the operator's",
     "doctor": "the operator's; must work where a quota is used up",
@@ -292,6 +300,11 @@ def test_every_command_is_charged_or_free() -> None:
     all_named(found, "COMMANDS_CHARGED", "COMMANDS_FREE")
 
 
+def rewound(file: io.BytesIO) -> io.BytesIO:
+    file.seek(0)
+    return file
+
+
 NOTHING_LEFT = QuotaLimits(
     **dict.fromkeys([quota.limit_name for quota in Quota], 0)  # type: ignore[arg-type]
 )
@@ -304,6 +317,7 @@ def test_what_is_free_works_where_every_quota_is_used_up(db: Database) -> None:
         found = getattr(tenant, name)
         if callable(found):
             found()
+    archive = io.BytesIO()
     calls: dict[str, Callable[[], object]] = {
         "path": lambda: db.path,
         "instruments": lambda: db.instruments,
@@ -314,6 +328,10 @@ def test_what_is_free_works_where_every_quota_is_used_up(db: Database) -> None:
         "update_tenant": lambda: db.update_tenant("acme", name="Acme"),
         "suspend_tenant": lambda: db.suspend_tenant("acme"),
         "resume_tenant": lambda: db.resume_tenant("acme"),
+        "snapshot_tenant": lambda: db.snapshot_tenant("acme", archive),
+        "restore_tenant": lambda: db.restore_tenant(rewound(archive), tenant_id="c"),
+        "clone_tenant": lambda: db.clone_tenant("acme", "d"),
+        "purge_expired": lambda: db.purge_expired(),
         "metrics": lambda: db.metrics(),
     }
     assert calls.keys() == DATABASE_FREE.keys() - {"drop_tenant", "close"}
