@@ -102,6 +102,24 @@ class _Permit:
         self.thread = threading.get_ident()
 
 
+class _Drain:
+    """Stands in for the permits while all are taken back, and collects those that come back.
+
+    It gives none: readers could go on handing them to each other for ever.
+    """
+
+    __slots__ = ("returned",)
+
+    def __init__(self, returned: deque[_Permit]) -> None:
+        self.returned = returned
+
+    def pop(self) -> _Permit:
+        raise IndexError
+
+    def append(self, permit: _Permit) -> None:
+        self.returned.append(permit)
+
+
 class Environment:
     """An LMDB environment and its named databases. Thread-safe.
 
@@ -149,7 +167,7 @@ class Environment:
             UseAfterFork: it was open when this process was forked.
         """
         self.path = path
-        self._permits: deque[_Permit] = deque()
+        self._permits: deque[_Permit] | _Drain = deque()
         self._alive: weakref.WeakSet[_Permit] = weakref.WeakSet()
         self._state: type[Exception] | None = None
         self._map_size = map_size
@@ -330,6 +348,9 @@ class Environment:
     def _end_transactions(self, patience: float = math.inf) -> bool:
         """Take all permits back; whether that was done within so many seconds."""
         deadline = time.monotonic() + patience
+        if not isinstance(self._permits, _Drain):
+            self._permits = _Drain(self._permits)
+        returned = self._permits.returned
         # A transaction holds a permit; unmapping under one would crash the process. What this
         # thread still holds, it lost to an exception from elsewhere, whose traceback keeps it.
         # Looked at one by one: where the collector takes an environment with its permits, those are
@@ -338,7 +359,7 @@ class Environment:
         while True:
             try:
                 # A traceback may keep one alive that was given back.
-                self._alive.discard(self._permits.pop())
+                self._alive.discard(returned.pop())
             except IndexError:
                 if all(permit.thread == this for permit in self._alive):
                     return True
@@ -399,6 +420,7 @@ class Environment:
                 # Where it is closed meanwhile, who does so waits for this.
                 self._env, self.databases, self._verified = found
                 if self._state is CommitFailed:
+                    self._permits = deque()
                     self._state = None
 
     def _outcome(self, number: int, failure: StorageError) -> StorageError:
