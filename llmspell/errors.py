@@ -25,6 +25,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── UnsupportedFormat               a file of a kind or version that can't be read
     │   ├── DatabaseLocked                  another process writes to this tenant
     │   ├── StorageFull                     the map or the disk has no room left
+    │   ├── CommitFailed                    the disk failed in a commit; says what became of it
     │   └── UseAfterFork                    a handle from before fork() used in the child
     ├── ClosedError (RuntimeError)          a handle used after close()
     ├── TenantNotFound (KeyError)
@@ -42,6 +43,7 @@ from __future__ import annotations
 
 __all__ = [
     "ClosedError",
+    "CommitFailed",
     "ConfigError",
     "CorruptFile",
     "DatabaseLocked",
@@ -182,6 +184,20 @@ class DatabaseLocked(StorageError):
 
 class StorageFull(StorageError):
     """The map or the disk has no room left; nothing of the batch was written."""
+
+
+class CommitFailed(StorageError):
+    """The disk failed while a write was committed; the file was opened again and verified.
+
+    Attributes:
+        is_durable: True where the write is there as a whole and on the disk; False where nothing of
+            it is; None where that can't be told: the next operation verifies the file first, and
+            reads show then what there is.
+    """
+
+    def __init__(self, message: str, *, is_durable: bool | None = None):
+        super().__init__(message)
+        self.is_durable = is_durable
 
 
 class UseAfterFork(StorageError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import threading
@@ -15,22 +16,36 @@ from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 import lmdb
 
-from llmspell.errors import ClosedError, CorruptFile, DatabaseLocked, UseAfterFork
+from llmspell.errors import (
+    ClosedError,
+    CommitFailed,
+    CorruptFile,
+    DatabaseLocked,
+    StorageError,
+    StorageFull,
+    UseAfterFork,
+)
 from llmspell.storage.errors import storage_errors
 from llmspell.storage.files import make_directory, sync_directory
+from llmspell.storage.healing import (
+    DATA,
+    has_reached_disk,
+    is_marked,
+    make_lmdb,
+    mark,
+    open_lmdb,
+    reopen,
+)
 
 __all__ = ["DEFAULT_MAP_SIZE", "Cursor", "Environment", "Transaction"]
 
 # Virtual and sparse: it costs address space, not memory or disk, and is never resized under load.
 DEFAULT_MAP_SIZE: Final = 64 << 30
 
-# LMDB's own default of 126 is shared by all threads of all processes.
-MAX_READERS: Final = 1_024
-
-# Read transactions kept for reuse: beginning one anew costs a lock, taking a spare 0.3 us.
-MAX_SPARE_TXNS: Final = 16
-
 CLOSE_POLL_SECONDS: Final = 0.001
+
+#: Seconds that putting an environment right waits for transactions under way, before each try.
+READERS_END_SECONDS: Final = 5.0
 
 _FORK_HINT: Final = (
     "open in the process that this one was forked from; start it by spawn, or open after the fork"
@@ -87,26 +102,64 @@ class _Permit:
         self.thread = threading.get_ident()
 
 
+class _Drain:
+    """Stands in for the permits while all are taken back, and collects those that come back.
+
+    It gives none: readers could go on handing them to each other for ever.
+    """
+
+    __slots__ = ("returned",)
+
+    def __init__(self, returned: deque[_Permit]) -> None:
+        self.returned = returned
+
+    def pop(self) -> _Permit:
+        raise IndexError
+
+    def append(self, permit: _Permit) -> None:
+        self.returned.append(permit)
+
+
 class Environment:
     """An LMDB environment and its named databases. Thread-safe.
 
     Commits are synchronous, the map is written through the file and never in place (WRITEMAP),
     and read transactions aren't bound to threads (NOTLS).
+
+    After a commit that may have left disk and page cache apart it takes no transaction until it was
+    closed, opened again and put right: see :mod:`llmspell.storage.healing`. The write that failed
+    sees to that, and where it can't, whoever comes next; others wait meanwhile.
     """
 
     __slots__ = (
         "__weakref__",
         "_alive",
         "_env",
+        "_has_one_writer",
         "_key",
+        "_least",
+        "_map_size",
         "_permits",
+        "_reopening",
         "_state",
+        "_verified",
         "databases",
         "path",
     )
 
-    def __init__(self, path: Path, databases: Iterable[bytes], *, map_size: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        databases: Iterable[bytes],
+        *,
+        map_size: int,
+        has_one_writer: bool = False,
+    ) -> None:
         """Open an environment that :meth:`create` made.
+
+        Args:
+            has_one_writer: writers take turns outside of it, until :meth:`write` has returned: so
+                it can tell what became of a write whose commit failed.
 
         Raises:
             CorruptFile: it isn't there, lacks a database, or LMDB refuses it.
@@ -114,31 +167,37 @@ class Environment:
             UseAfterFork: it was open when this process was forked.
         """
         self.path = path
-        self._permits: deque[_Permit] = deque()
+        self._permits: deque[_Permit] | _Drain = deque()
         self._alive: weakref.WeakSet[_Permit] = weakref.WeakSet()
         self._state: type[Exception] | None = None
+        self._map_size = map_size
+        self._has_one_writer = has_one_writer
+        # Number of a transaction that is committed, and of the last one that the file was found to
+        # have when it was opened again.
+        self._least = 0
+        self._verified = 0
+        # Held while it is closed or opened again. Reentrant: the collector may close one then.
+        self._reopening = threading.RLock()
         self._key = os.path.realpath(path)
         with _LOCK:
             if self._key in _INHERITED:
                 raise UseAfterFork(f"{path}: {_FORK_HINT}")
             if self._key in _OPEN:
                 raise DatabaseLocked(f"{path}: open in this process already; use that handle")
-            if not (path / "data.mdb").is_file():
-                raise CorruptFile(f"{path}: data.mdb is missing")
+            _OPEN[self._key] = self
+        try:
+            if not (path / DATA).is_file():
+                raise CorruptFile(f"{path}: {DATA} is missing")
             with storage_errors(path, "opening"):
                 names = list(databases)
-                env = _open(path, names, map_size=map_size)
-                try:
-                    _complete(path / "data.mdb", env)
-                    self.databases = {name: env.open_db(name, create=False) for name in names}
-                except lmdb.NotFoundError as error:
-                    env.close()
-                    raise CorruptFile(f"{path}: a database is missing: {error}") from error
-                except BaseException:
-                    env.close()
-                    raise
-            self._env: lmdb.Environment = env
-            _OPEN[self._key] = self
+                # Who left it behind a failed commit may have been another process, and have died.
+                opened = (reopen if is_marked(path) else open_lmdb)(path, names, map_size=map_size)
+        except BaseException:
+            with _LOCK:
+                del _OPEN[self._key]
+            raise
+        self._env: lmdb.Environment = opened.env
+        self.databases = opened.databases
 
     @staticmethod
     def create(
@@ -159,7 +218,7 @@ class Environment:
             make_directory(beside)
             names = list(databases)
             # One fsync at the end is enough, where a crash before the rename leaves nothing.
-            env = _open(beside, names, map_size=16 << 20, is_sync=False)
+            env = make_lmdb(beside, names, map_size=16 << 20)
             try:
                 opened = {name: env.open_db(name) for name in names}
                 with env.begin(write=True) as txn:
@@ -185,25 +244,36 @@ class Environment:
                 return list(map(txn.get, keys))
             finally:
                 txn.abort()
+        except lmdb.PanicError:
+            self._doubt()
         except lmdb.Error:
             with storage_errors(self.path, "reading"):
                 raise
         finally:
             self._permits.append(permit)
+        # A commit failed just now, and nothing can begin before it is put right.
+        return self.get_many(database, keys)
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """A read transaction: everything in it is seen at one moment."""
-        try:
-            permit = self._permits.pop()
-        except IndexError:
-            permit = self._admit()
-        permit.thread = threading.get_ident()
-        try:
-            with storage_errors(self.path, "reading"), self._env.begin() as txn:
-                yield cast(Transaction, txn)
-        finally:
-            self._permits.append(permit)
+        begun = False
+        while not begun:
+            try:
+                permit = self._permits.pop()
+            except IndexError:
+                permit = self._admit()
+            permit.thread = threading.get_ident()
+            try:
+                with storage_errors(self.path, "reading"), self._env.begin() as txn:
+                    begun = True
+                    yield cast(Transaction, txn)
+            except StorageError as error:
+                if begun or not isinstance(error.__cause__, lmdb.PanicError):
+                    raise
+                self._doubt()
+            finally:
+                self._permits.append(permit)
 
     def write(self, body: Callable[[Transaction], _T]) -> _T:
         """Run ``body`` in a write transaction: durable when this returns, undone where it raises.
@@ -211,17 +281,45 @@ class Environment:
         Use the transaction from one thread. Of several writers, in any process, the later ones
         wait. An exception from elsewhere, as KeyboardInterrupt, may come behind the commit; it
         leaves no transaction open, which a context manager of our own couldn't promise.
+
+        Raises:
+            CommitFailed: the disk failed; says whether the write is there all the same.
+            StorageFull: the map or the disk is full; nothing was written.
         """
-        try:
-            permit = self._permits.pop()
-        except IndexError:
-            permit = self._admit()
-        permit.thread = threading.get_ident()
-        try:
-            with storage_errors(self.path, "writing"), self._env.begin(write=True) as txn:
-                return body(cast(Transaction, txn))
-        finally:
-            self._permits.append(permit)
+        while True:
+            try:
+                permit = self._permits.pop()
+            except IndexError:
+                permit = self._admit()
+            permit.thread = threading.get_ident()
+            number = 0
+            was_committing = False
+            is_doubtful = False
+            try:
+                with storage_errors(self.path, "writing"):
+                    try:
+                        with self._env.begin(write=True) as txn:
+                            if self._state is CommitFailed:
+                                raise lmdb.PanicError("a commit before it failed")
+                            number = txn.id()
+                            self._least = number - 1
+                            result = body(cast(Transaction, txn))
+                            was_committing = True
+                    except BaseException as error:
+                        is_doubtful = has_reached_disk(error, was_committing=was_committing)
+                        if is_doubtful:
+                            self._doubt()
+                        raise
+                return result
+            except StorageError as error:
+                if not is_doubtful:
+                    raise
+                failure = error
+            finally:
+                self._permits.append(permit)
+            if number:
+                raise self._outcome(number, failure) from failure
+            # It didn't begin, behind the failure of another one: that is put right first.
 
     def copy_to(self, descriptor: int, txn: Transaction) -> None:
         """Write, without its free pages, what a read transaction shows, from its thread or another.
@@ -233,7 +331,7 @@ class Environment:
 
     def stat_bytes(self) -> int:
         """Bytes that the data file takes on disk."""
-        return (self.path / "data.mdb").stat().st_blocks * 512
+        return (self.path / DATA).stat().st_blocks * 512
 
     def close(self) -> None:
         """Close when the last transaction has ended; new ones are refused from now on.
@@ -244,6 +342,23 @@ class Environment:
             if self._state is UseAfterFork:
                 return
             self._state = ClosedError
+        with self._reopening:
+            self._close()
+
+    def _close(self) -> None:
+        self._end_transactions()
+        self._env.close()
+        # Last: opened twice in a process, LMDB loses its locks.
+        with _LOCK:
+            if _OPEN.get(self._key) is self:
+                del _OPEN[self._key]
+
+    def _end_transactions(self, patience: float = math.inf) -> bool:
+        """Take all permits back; whether that was done within so many seconds."""
+        deadline = time.monotonic() + patience
+        if not isinstance(self._permits, _Drain):
+            self._permits = _Drain(self._permits)
+        returned = self._permits.returned
         # A transaction holds a permit; unmapping under one would crash the process. What this
         # thread still holds, it lost to an exception from elsewhere, whose traceback keeps it.
         # Looked at one by one: where the collector takes an environment with its permits, those are
@@ -252,75 +367,103 @@ class Environment:
         while True:
             try:
                 # A traceback may keep one alive that was given back.
-                self._alive.discard(self._permits.pop())
+                self._alive.discard(returned.pop())
             except IndexError:
                 if all(permit.thread == this for permit in self._alive):
-                    break
+                    return True
+                if time.monotonic() > deadline:
+                    return False
                 time.sleep(CLOSE_POLL_SECONDS)
-        self._env.close()
-        # Last: opened twice in a process, LMDB loses its locks.
-        with _LOCK:
-            if _OPEN.get(self._key) is self:
-                del _OPEN[self._key]
 
     def __del__(self) -> None:
         if getattr(self, "_env", None) is not None:
             self.close()
 
     def _admit(self) -> _Permit:
-        """Make one more permit and take it: all others are in use."""
-        with _LOCK:
-            if self._state is not None:
-                raise self._refusal()
-            permit = _Permit()
-            self._alive.add(permit)
-            return permit
+        """Make one more permit and take it: all others are in use, or the environment isn't."""
+        while True:
+            with _LOCK:
+                if self._state is None:
+                    permit = _Permit()
+                    self._alive.add(permit)
+                    return permit
+                if self._state is UseAfterFork:
+                    raise UseAfterFork(f"{self.path}: {_FORK_HINT}")
+                if self._state is ClosedError:
+                    raise ClosedError(f"{self.path}: closed")
+            self._reopen()
 
-    def _refusal(self) -> Exception:
-        if self._state is UseAfterFork:
-            return UseAfterFork(f"{self.path}: {_FORK_HINT}")
-        return ClosedError(f"{self.path}: closed")
+    def _doubt(self) -> None:
+        """Take no transaction from now on until it was put right."""
+        mark(self.path)
+        with _LOCK:
+            if self._state is None:
+                self._state = CommitFailed
+
+    def _reopen(self) -> None:
+        """Close, open again and put right, where no other thread has done so meanwhile.
+
+        Raises:
+            StorageError: transactions under way don't end, or the disk fails still. The next
+                transaction tries again.
+            CorruptFile: the file isn't what it must be.
+        """
+        with self._reopening, storage_errors(self.path, "opening again behind a failed commit"):
+            if self._state is not CommitFailed:
+                return
+            if not self._end_transactions(READERS_END_SECONDS):
+                raise StorageError(
+                    f"{self.path}: a commit failed, and reads that began before it go on for more "
+                    f"than {READERS_END_SECONDS:g} s (an export, or a page that is read slowly). "
+                    "It is verified when they have ended; try again then"
+                )
+            self._env.close()
+            found = reopen(
+                self.path,
+                list(self.databases),
+                map_size=self._map_size,
+                least=self._least,
+            )
+            with _LOCK:
+                # Where it is closed meanwhile, who does so waits for this.
+                self._env, self.databases, self._verified = found
+                if self._state is CommitFailed:
+                    self._permits = deque()
+                    self._state = None
+
+    def _outcome(self, number: int, failure: StorageError) -> StorageError:
+        """Put it right, and say what became of transaction ``number``."""
+        try:
+            self._reopen()
+        except StorageError as error:
+            return CommitFailed(
+                f"{failure}; whether the write is there isn't known before the file is verified, "
+                f"which failed: {error}",
+                is_durable=None,
+            )
+        if self._state is not None:
+            return CommitFailed(
+                f"{failure}; it was closed before the file was verified, so that whether the write "
+                "is there isn't known",
+                is_durable=None,
+            )
+        if self._verified < number:
+            if isinstance(failure, (StorageFull, CorruptFile)):
+                return failure
+            return CommitFailed(f"{failure}; nothing was written", is_durable=False)
+        if self._verified > number or not self._has_one_writer:
+            return CommitFailed(
+                f"{failure}; others may have written since: look whether the write is there",
+                is_durable=None,
+            )
+        return CommitFailed(
+            f"{failure}; the write is there, and durable all the same", is_durable=True
+        )
 
     def _abandon(self) -> None:
         """Leave the environment to the parent process, of which this is a child."""
         self._state = UseAfterFork
         self._permits = deque()
-
-
-def _open(
-    path: Path, names: Sequence[bytes], *, map_size: int, is_sync: bool = True
-) -> lmdb.Environment:
-    env = lmdb.open(
-        str(path),
-        map_size=map_size,
-        max_dbs=len(names),
-        max_readers=MAX_READERS,
-        max_spare_txns=MAX_SPARE_TXNS,
-        create=True,
-        readahead=False,
-        sync=is_sync,
-        metasync=is_sync,
-        writemap=False,
-        lock=True,
-    )
-    env.reader_check()
-    return env
-
-
-def _complete(path: Path, env: lmdb.Environment) -> None:
-    """Let the file reach to the last page that LMDB counts: what is mapped behind its end kills.
-
-    Free pages at the end may never have been written; so many zeros do for them. Of a file that was
-    cut off they are pages that LMDB refuses.
-    """
-    end = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-    size = path.stat().st_size
-    if end > env.info()["map_size"]:
-        raise CorruptFile(f"{path}: it counts {end} bytes, more than its map has")
-    if size < end:
-        with path.open("r+b") as file:
-            # This never makes it shorter, whatever another process adds meanwhile.
-            os.posix_fallocate(file.fileno(), size, end - size)
 
 
 def _abandon_all() -> None:

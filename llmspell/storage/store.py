@@ -78,7 +78,8 @@ class TenantStore:
         self._path = path
         self._map_size = map_size
         head_room = max(LEAST_HEAD_ROOM, map_size // HEAD_ROOM_DIVISOR)
-        self._env = Environment(path, DATABASES, map_size=map_size + head_room)
+        # A room's lock of writers is held until a write has returned.
+        self._env = Environment(path, DATABASES, map_size=map_size + head_room, has_one_writer=True)
         self._slot = slot
         try:
             with self._env.read() as txn:
@@ -200,6 +201,7 @@ class TenantStore:
 
         Raises:
             ClosedError: the tenant was dropped.
+            CommitFailed: the disk failed; it says whether the write is there all the same.
             DuplicateId, IdNotFound: see :class:`Write`.
             QuotaExceeded: nothing was written or charged.
             StorageFull: the map or the disk is full; nothing was written or charged.

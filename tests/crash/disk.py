@@ -9,6 +9,10 @@ It promises less than any file system in use:
 - A change to a directory is there when that directory was synced behind it; syncing the file alone
   doesn't keep its name. Of other changes any may be missing, but those to one name keep their
   order, and a rename happens at both of its names or at neither.
+- A sync that fails covers nothing, and takes all that is pending of its file for written: reads
+  show it, each of its sectors may be on the disk or not, and no later sync changes that, but one
+  behind another write to the same page of memory (4,096 bytes), which is written as a whole. Names
+  that a failed sync of a directory left pending stay so.
 - What a program stored into a mapped file (a writable ``mmap``) is never promised: the file may be
   missing, empty, zero, as it was some time ago, or mixed from two such states by pages.
 
@@ -31,17 +35,64 @@ PAGE = 4096
 
 @dataclass(eq=False)
 class File:
-    """A file: what the disk is known to have, and what may have reached it since."""
+    """A file: what the disk is known to have, and what may have reached it since.
+
+    Attributes:
+        synced: what reads showed at the last sync, be it that this one failed.
+        stale: by sector, what the disk may have in place of that, where one failed.
+        promised: length that the disk has at least.
+        pending: what was written since.
+    """
 
     synced: bytearray = field(default_factory=bytearray)
+    stale: dict[int, list[bytes]] = field(default_factory=dict)
+    promised: int = 0
     pending: list[Entry] = field(default_factory=list)
     #: Of a mapped file, states that it was in: its length and the pages that aren't zero.
     copies: list[tuple[int, dict[int, bytes]]] = field(default_factory=list)
 
+    def write(self, entry: Entry) -> None:
+        self.pending.append(entry)
+        if entry.flags:
+            self._cover(entry)
+
     def sync(self) -> None:
         for entry in self.pending:
+            self._cover(entry)
             _apply(self.synced, entry)
         self.pending.clear()
+
+    def lose(self) -> None:
+        """A sync failed: what was pending may be on the disk or not, and isn't dirty any more."""
+        for entry in self.pending:
+            if entry.flags:
+                _apply(self.synced, entry)
+                self._cover(entry)
+                continue
+            for piece in _sectors(entry):
+                sector = piece.offset // SECTOR
+                others = self.stale.setdefault(sector, [self._sector(sector)])
+                _apply(self.synced, piece)
+                others.append(self._sector(sector))
+            if entry.op is Op.RESIZE:
+                _apply(self.synced, entry)
+                self.promised = min(self.promised, entry.offset)
+        self.pending.clear()
+
+    def _sector(self, sector: int) -> bytes:
+        shown = bytes(self.synced[sector * SECTOR : (sector + 1) * SECTOR])
+        return shown.ljust(SECTOR, b"\0")
+
+    def _cover(self, entry: Entry) -> None:
+        """A sync that succeeded covers an entry, and so all of the pages that it is in."""
+        if entry.op is Op.RESIZE:
+            self.promised = entry.offset
+            return
+        end = entry.offset + len(entry.data)
+        self.promised = max(self.promised, end)
+        first, last = entry.offset // PAGE, -(-end // PAGE)
+        for sector in range(first * PAGE // SECTOR, last * PAGE // SECTOR):
+            self.stale.pop(sector, None)
 
     def now(self) -> bytes:
         """Its content as the running program sees it."""
@@ -114,9 +165,12 @@ class Disk:
                 self._sync_names(node)
             else:
                 self._sync_names(self.root)  # made before the recording
+        elif entry.op is Op.LOST:
+            if isinstance(node, File):
+                node.lose()
         elif entry.op in (Op.WRITE, Op.RESIZE):
             assert isinstance(node, File)
-            node.pending.append(entry)
+            node.write(entry)
 
     def files(self) -> Iterator[tuple[str, File]]:
         """Paths and files as the running program sees them."""
@@ -195,8 +249,13 @@ def _apply(image: bytearray, entry: Entry) -> None:
 def _survivor(rng: random.Random, file: File, in_flight: tuple[Entry, ...]) -> bytes:
     """What is left of a file: of what isn't promised, any sectors."""
     image = bytearray(file.synced)
+    old = rng.choice((0.0, 0.5, 1.0))
+    for sector, others in file.stale.items():
+        if rng.random() < old and sector * SECTOR < len(image):
+            at = sector * SECTOR
+            image[at : at + SECTOR] = rng.choice(others)[: len(image) - at]
     keep = rng.choice((0.0, 0.1, 0.5, 0.9, 1.0))
-    promised = len(image)
+    promised = file.promised
     changes = [(entry, bool(entry.flags)) for entry in file.pending]
     changes += [(entry, False) for entry in in_flight]
     for entry, is_durable in changes:

@@ -17,7 +17,7 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ import numpy as np
 import llmspell
 from llmspell import Database, errors
 from tests.crash.script import CREATE, DROP, OPEN, REOPEN, WRITE, Life, Step, check, expected
-from tests.crash.trace import Call
+from tests.crash.trace import Call, How
 from tests.crash.writer import DIM
 
 _KINDS = (
@@ -57,13 +57,20 @@ class Fault(NamedTuple):
 
     Args:
         sticky: all calls behind the first that failed fail as well, as on a full disk.
-        shortened: the call writes half of what it was given, and doesn't fail.
+        how: PLAIN, nothing is done; SHORTENED, a write does half of what it was given, and doesn't
+            fail; DROPPED, a sync fails as :mod:`tests.crash.disk` says.
     """
 
     calls: int
     error: int
     sticky: bool = False
-    shortened: bool = False
+    how: How = How.PLAIN
+
+    def arm(self, nth: int) -> None:
+        """Let the ``nth`` such call from now on fail."""
+        ctypes.CDLL(None).crash_arm(
+            self.calls, ctypes.c_long(nth), self.error, int(self.sticky), int(self.how)
+        )
 
 
 _CHANGES = Call.OPEN | Call.WRITE | Call.SYNC | Call.SIZE | Call.NAME
@@ -74,7 +81,7 @@ FAULTS = {
     "dead": Fault(_CHANGES | Call.READ, errno.EIO, sticky=True),
     "EMFILE": Fault(Call.OPEN, errno.EMFILE),
     "ENOMEM": Fault(Call.OPEN | Call.MAP, errno.ENOMEM),
-    "short": Fault(Call.WRITE, errno.ENOSPC, shortened=True),
+    "short": Fault(Call.WRITE, errno.ENOSPC, how=How.SHORTENED),
 }
 
 
@@ -90,12 +97,12 @@ def observe(database: Database) -> Seen:
     }
 
 
-def explanation(seen: Seen, failed: list[int]) -> list[Step] | None:
+def explanation(seen: Seen, steps: Sequence[Step], failed: list[int]) -> list[Step] | None:
     """Steps that leave what was seen: all that were acknowledged, and any of those that failed."""
     # All of them first: on a disk that stays full nothing that failed is there.
     for count in reversed(range(len(failed) + 1)):
         for missing in itertools.combinations(failed, count):
-            done = [step for step in STEPS if step.number not in missing]
+            done = [step for step in steps if step.number not in missing]
             wanted = {
                 name: {key: number for key, (number, _) in records.held.items()}
                 for name, records in expected(done).items()
@@ -124,9 +131,7 @@ def run(data: Path, fault: Fault, nth: int) -> dict[str, Any]:
             wrong.append(f"{what} raises no error of llmspell:\n{traceback.format_exc()}")
             return False
 
-    native.crash_arm(
-        fault.calls, ctypes.c_long(nth), fault.error, int(fault.sticky), int(fault.shortened)
-    )
+    fault.arm(nth)
     for step in STEPS:
         if not attempt(step, lambda step=step: life.do(step)):
             failed.append(step.number)
@@ -149,7 +154,7 @@ def verify(data: Path, failed: list[int], before: Seen | None) -> None:
         seen = observe(database)
         assert before is None or seen == before, f"before closing {before}, then {seen}"
         writing = [number for number in failed if STEPS[number].kind not in (OPEN, REOPEN)]
-        done = explanation(seen, writing)
+        done = explanation(seen, STEPS, writing)
         assert done is not None, f"no steps but {failed} failed, and it holds {seen}"
         tenants = expected(done)
         check(database, tenants, None)

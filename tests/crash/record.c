@@ -28,9 +28,12 @@
 #define MAPS 64
 #define PAGE 4096
 
-enum { CREATE = 1, MKDIR, RENAME, REMOVE, LINK, WRITE, RESIZE, SYNC, MAPPED, MARK };
+enum { CREATE = 1, MKDIR, RENAME, REMOVE, LINK, WRITE, RESIZE, SYNC, MAPPED, MARK, LOST };
 /* Which calls an armed fault counts. */
 enum { F_OPEN = 1, F_READ = 2, F_WRITE = 4, F_SYNC = 8, F_SIZE = 16, F_NAME = 32, F_MAP = 64 };
+/* How it fails: with nothing done; with half of a write done; or, for a sync, as Linux does where
+ * the disk fails: reads show what was to be written, and no later sync writes it. */
+enum { PLAIN, SHORTENED, DROPPED };
 
 struct header {
     uint32_t op, flags;
@@ -53,7 +56,7 @@ static struct {
 } maps[MAPS];
 static struct {
     unsigned mask;
-    int error, sticky, shortened;
+    int error, sticky, how;
     long left, calls;
 } fault;
 
@@ -147,13 +150,13 @@ API void crash_mark(uint32_t kind, uint64_t number) {
     pthread_mutex_unlock(&lock);
 }
 
-API void crash_arm(unsigned mask, long nth, int error, int sticky, int shortened) {
+API void crash_arm(unsigned mask, long nth, int error, int sticky, int how) {
     pthread_mutex_lock(&lock);
     fault.mask = mask;
     fault.left = nth;
     fault.error = error;
     fault.sticky = sticky;
-    fault.shortened = shortened;
+    fault.how = how;
     fault.calls = 0;
     pthread_mutex_unlock(&lock);
 }
@@ -240,10 +243,12 @@ static ssize_t written(int fd, const struct iovec* parts, int count, off_t at, i
     int flags = fcntl(fd, F_GETFL);
     off_t from = is_at ? at : (flags & O_APPEND) ? about.st_size : lseek(fd, 0, SEEK_CUR);
     struct iovec half = {parts[0].iov_base, parts[0].iov_len / 2};
-    if (!fails(F_WRITE)) {
+    int is_synced = (flags & (O_DSYNC | O_SYNC)) != 0;
+    int is_lost = is_synced && fault.how == DROPPED && fails(F_SYNC);
+    if (is_lost || !fails(F_WRITE)) {
         done = is_at ? syscall(SYS_pwritev, fd, parts, count, at, 0)
                      : syscall(SYS_writev, fd, parts, count);
-    } else if (fault.shortened && half.iov_len > 0) {
+    } else if (fault.how == SHORTENED && half.iov_len > 0) {
         parts = &half;
         count = 1;
         done =
@@ -253,10 +258,15 @@ static ssize_t written(int fd, const struct iovec* parts, int count, off_t at, i
     ssize_t left = done;
     for (int i = 0; i < count && left > 0; ++i) {
         size_t bytes = parts[i].iov_len < (size_t)left ? parts[i].iov_len : (size_t)left;
-        put(WRITE, (flags & (O_DSYNC | O_SYNC)) != 0, about.st_ino, (uint64_t)from, NULL,
-            parts[i].iov_base, bytes);
+        put(WRITE, is_synced && !is_lost, about.st_ino, (uint64_t)from, NULL, parts[i].iov_base,
+            bytes);
         from += (off_t)bytes;
         left -= (ssize_t)bytes;
+    }
+    if (is_lost) {
+        put(LOST, 0, about.st_ino, 0, NULL, NULL, 0);
+        done = -1;
+        saved = fault.error;
     }
     pthread_mutex_unlock(&lock);
     errno = saved;
@@ -374,13 +384,14 @@ API int truncate64(const char* path, off_t size) { return truncate(path, size); 
 
 /* --- durability; sync_file_range and msync promise nothing that the model could use */
 
-#define SYNCED(call)                                               \
-    struct stat about;                                             \
-    if (!is_tracked(fd, &about)) return (int)call;                 \
-    pthread_mutex_lock(&lock);                                     \
-    int result = fails(F_SYNC) ? -1 : (int)call;                   \
-    if (result == 0) put(SYNC, 0, about.st_ino, 0, NULL, NULL, 0); \
-    pthread_mutex_unlock(&lock);                                   \
+#define SYNCED(call)                                                                       \
+    struct stat about;                                                                     \
+    if (!is_tracked(fd, &about)) return (int)call;                                         \
+    pthread_mutex_lock(&lock);                                                             \
+    int result = fails(F_SYNC) ? -1 : (int)call;                                           \
+    if (result == 0) put(SYNC, 0, about.st_ino, 0, NULL, NULL, 0);                         \
+    if (result != 0 && fault.how == DROPPED) put(LOST, 0, about.st_ino, 0, NULL, NULL, 0); \
+    pthread_mutex_unlock(&lock);                                                           \
     return result;
 
 API int fsync(int fd){SYNCED(syscall(SYS_fsync, fd))} API

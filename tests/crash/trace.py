@@ -38,6 +38,15 @@ class Op(IntEnum):
     SYNC = 8
     MAPPED = 9
     MARK = 10
+    LOST = 11
+
+
+class How(IntEnum):
+    """How a call fails, as in record.c."""
+
+    PLAIN = 0
+    SHORTENED = 1
+    DROPPED = 2
 
 
 class Call(IntEnum):
