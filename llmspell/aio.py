@@ -72,6 +72,10 @@ class AsyncDatabase:
         """As :meth:`Database.drop_tenant`."""
         return await self._workers.run(self._database.drop_tenant, tenant_id)
 
+    async def flush(self) -> None:
+        """As :meth:`Database.flush`."""
+        await self._workers.run(self._database.flush)
+
     async def metrics(self) -> str:
         """As :meth:`Database.metrics`."""
         return await self._workers.run(self._database.metrics)

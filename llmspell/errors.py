@@ -25,6 +25,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── UnsupportedFormat               a file of a kind or version that can't be read
     │   ├── DatabaseLocked                  another process writes to this tenant
     │   ├── StorageFull                     the map or the disk has no room left
+    │   ├── FlushFailed                     acknowledged writes that couldn't be committed, and wait
     │   └── UseAfterFork                    a handle from before fork() used in the child
     ├── ClosedError (RuntimeError)          a handle used after close()
     ├── TenantNotFound (KeyError)
@@ -50,6 +51,7 @@ __all__ = [
     "DuplicateId",
     "EmbeddingError",
     "FilterError",
+    "FlushFailed",
     "IdNotFound",
     "IngestError",
     "InputError",
@@ -182,6 +184,14 @@ class DatabaseLocked(StorageError):
 
 class StorageFull(StorageError):
     """The map or the disk has no room left; nothing of the batch was written."""
+
+
+class FlushFailed(StorageError):
+    """Acknowledged writes couldn't be committed; they wait, and the next occasion tries again.
+
+    With durability "batch" and "async" alone. ``__cause__`` is what went wrong. Of the call that
+    raises it nothing is done: neither a write nor a read, which would not have seen them.
+    """
 
 
 class UseAfterFork(StorageError):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,11 @@ __all__ = ["Views"]
 
 _R = TypeVar("_R")
 
+#: A write was cut short.
+DOUBT: Final = "doubt"
+#: Acknowledged writes wait to be committed.
+QUEUED: Final = "queued"
+
 
 class Views:
     """The vector index and the payload index of a tenant. Thread-safe.
@@ -40,13 +46,14 @@ class Views:
     __slots__ = (
         "_config",
         "_directory",
+        "_flush",
         "_is_closed",
-        "_is_unsure",
         "_lock",
         "_next_expiry_us",
         "_payload",
         "_slot",
         "_store",
+        "_unsettled",
         "_vectors",
         "epoch",
         "sequence",
@@ -62,7 +69,9 @@ class Views:
         self._config = config
         self._lock = threading.RLock()
         self._is_closed = False
-        self._is_unsure = False
+        #: Why a read that wants to see all has to do more than to look: DOUBT, QUEUED.
+        self._unsettled: set[str] = set()
+        self._flush: weakref.WeakMethod[Callable[[], None]] | None = None
         #: Grows before rows leave the index: a filter evaluated before may name such rows.
         self.epoch = 0
         self._payload: PayloadView | None = None
@@ -97,15 +106,40 @@ class Views:
         """
         if (
             self._slot.log_head > self.sequence
-            or self._is_unsure
+            or self._unsettled
             or (self._next_expiry_us != NEVER and self._next_expiry_us <= self.now_us())
         ):
-            self.catch_up()
+            if QUEUED in self._unsettled and self._flush is not None:
+                flush = self._flush()
+                if flush is not None:
+                    flush()
+            self.refresh()
         return self._vectors.index
+
+    def refresh(self) -> None:
+        """Follow the log where it has gone on, without what waits to be committed."""
+        if (
+            self._slot.log_head > self.sequence
+            or DOUBT in self._unsettled
+            or self._next_expiry_us <= self.now_us()
+        ):
+            self.catch_up()
 
     def doubt(self) -> None:
         """A write was cut short: look into the log before the next use."""
-        self._is_unsure = True
+        self._unsettled.add(DOUBT)
+
+    def flush_by(self, flush: Callable[[], None]) -> None:
+        """Commit by this method what waits; it must not be what keeps its object alive."""
+        self._flush = weakref.WeakMethod(flush)
+
+    def await_flush(self, is_queued: bool) -> None:
+        """Whether acknowledged writes wait to be committed; reads that want to see all flush."""
+        # One call each, which no other thread can come into.
+        if is_queued:
+            self._unsettled.add(QUEUED)
+        else:
+            self._unsettled.discard(QUEUED)
 
     def catch_up(self) -> None:
         """Follow the log to its end.
@@ -122,13 +156,13 @@ class Views:
                 self._payload = None
                 self.epoch += 1
                 self._vectors.reload(self.now_us())
-            elif tail.changes or self._is_unsure:
+            elif tail.changes or DOUBT in self._unsettled:
                 if self._payload is not None:
                     self._payload.follow(tail.changes, tail.counters.sequence)
                 self.epoch += 1
                 if not self._vectors.follow(tail):
                     self._vectors.reload(self.now_us())
-            self._is_unsure = False
+            self._unsettled.discard(DOUBT)
             self.sequence = self._vectors.sequence
             self._expire()
 
@@ -143,7 +177,7 @@ class Views:
         with self._lock:
             if self._vectors.sequence >= applied.counters.sequence:
                 return
-            if self._vectors.sequence != applied.counters.sequence - 1 or self._is_unsure:
+            if self._vectors.sequence != applied.counters.sequence - 1 or DOUBT in self._unsettled:
                 self.catch_up()
                 return
             if write.vectors is not None and len(write.vectors):
@@ -182,7 +216,7 @@ class Views:
         """
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
-            if not snapshot or was_closed or self._is_unsure:
+            if not snapshot or was_closed or DOUBT in self._unsettled:
                 return
             if has_written or self._vectors.is_snapshot_due:
                 self.snapshot()

@@ -246,6 +246,10 @@ class AsyncTenant:
         """As :meth:`Tenant.count`."""
         return await self._workers.run(self._tenant.count)
 
+    async def flush(self) -> None:
+        """As :meth:`Tenant.flush`."""
+        await self._workers.run(self._tenant.flush)
+
     async def usage(self) -> Usage:
         """As :meth:`Tenant.usage`."""
         return await self._workers.run(self._tenant.usage)

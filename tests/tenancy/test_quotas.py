@@ -120,7 +120,7 @@ def empty_export() -> io.BytesIO:
     return file
 
 
-FREE = {"close", "config", "dim", "generation", "id", "usage"}
+FREE = {"close", "config", "dim", "flush", "generation", "id", "usage"}
 CALLS: dict[str, Callable[[Tenant], object]] = {
     "upsert": lambda tenant: tenant.upsert([1], vectors(1)),
     "insert": lambda tenant: tenant.insert([1], vectors(1)),
