@@ -89,6 +89,7 @@ class Flusher:
                 writer.flush()
             except LlmspellError as error:
                 _LOG.critical("lost at exit: %s", error)
+                writer.give_up()
         self.close()
 
     def _schedule(self, writer: Writer, seconds: float) -> None:

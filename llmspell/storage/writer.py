@@ -12,6 +12,7 @@ from llmspell.config import TenantConfig
 from llmspell.errors import (
     ClosedError,
     DatabaseLocked,
+    FlushFailed,
     LlmspellError,
     QuotaExceeded,
     StorageError,
@@ -189,9 +190,18 @@ class Writer:
             try:
                 with self.alone():
                     self._commits.commit_waiting()
-            except DatabaseLocked as error:
+            except FlushFailed:
+                raise
+            except StorageError as error:
                 self._commits.failure = error
                 raise self._commits.flush_failed() from error
+            except ClosedError:
+                # The tenant was dropped by another process, and what waits for it with it.
+                pass
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Refuse writes from now on, and let go what waits, with what the ledger holds for it."""
         left = self._queue.close()
         for member in left:
             member.error = ClosedError("the tenant is closed")

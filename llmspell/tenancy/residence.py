@@ -103,10 +103,15 @@ class Residence:
 
     def flush(self) -> None:
         """Commit what waits, if anything does; raises what ended the tenant, and FlushFailed."""
+        self._check()
         room = self._room
-        if room is not None:
-            self.check()
+        if room is None:
+            return
+        try:
             room.flush()
+        finally:
+            # Where there was nothing to commit, it may be gone nevertheless.
+            self.check()
 
     def usage(self) -> Usage:
         """Use and limit of every quota, as the ledger has them.
