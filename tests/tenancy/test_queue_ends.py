@@ -12,6 +12,7 @@ import pytest
 
 import llmspell
 from llmspell import QuotaLimits, Tenant, TenantConfig, errors
+from llmspell.storage import Durability
 
 VECTORS = np.random.default_rng(8).standard_normal((60, 8)).astype(np.float32)
 CONFIG = TenantConfig(id="acme", quotas=QuotaLimits.unlimited())
@@ -137,7 +138,7 @@ def left_waiting(tenant: Tenant) -> int:
 
 @pytest.mark.parametrize("durability", ["batch", "async"])
 def test_tenant_dropped_by_another_process_takes_with_it_what_waits(
-    data: Path, durability: llmspell.Durability
+    data: Path, durability: Durability
 ) -> None:
     with llmspell.open(data, durability=durability, flush_interval=3600.0) as db:
         acme = db.tenant("acme")
