@@ -71,7 +71,7 @@ class Flusher:
             self._tries.pop(writer, None)
 
     def close(self) -> None:
-        """End the thread; the queues are closed."""
+        """End the thread when it has done what it is at."""
         with self._wake:
             self._is_closed = True
             self._wake.notify()
@@ -82,6 +82,8 @@ class Flusher:
 
     def finish(self) -> None:
         """Commit all that waits, for the interpreter ends; what can't be is logged."""
+        # First: what the thread has at hand is in none of the queues that have a time.
+        self.close()
         with self._wake:
             writers = list(self._due)
         for writer in writers:
@@ -90,7 +92,6 @@ class Flusher:
             except LlmspellError as error:
                 _LOG.critical("lost at exit: %s", error)
                 writer.give_up()
-        self.close()
 
     def _schedule(self, writer: Writer, seconds: float) -> None:
         due = time.monotonic() + seconds
@@ -100,11 +101,18 @@ class Flusher:
                 return
             self._due[writer] = due
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="llmspell-flush", daemon=True
-                )
-                self._thread.start()
+                self._start()
             self._wake.notify()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="llmspell-flush", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The next write tries again, and flush(), close() and the end commit all the same.
+            _LOG.warning("no thread to commit what waits: %s", error)
+        else:
+            self._thread = thread
 
     def _run(self) -> None:
         while (writer := self._next()) is not None:

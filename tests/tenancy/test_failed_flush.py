@@ -210,6 +210,19 @@ def test_thread_logs_a_failure_and_commits_when_it_has_passed(
         assert ids(tenant) == {0, 1}
 
 
+def test_thread_lets_no_tenant_wait_for_one_that_another_process_writes(tmp_path: Path) -> None:
+    with llmspell.open(tmp_path / "data", durability="async", flush_interval=0.01) as db:
+        a, b = (db.create_tenant(TenantConfig(id=name)) for name in "ab")
+        for tenant in (a, b):
+            put(tenant, 0)
+        with a._enter().writer._file_lock(0.0):
+            put(a, 1)
+            put(b, 1)
+            await_true(lambda: b._enter().store.counters().vectors == 2)
+            assert a._enter().store.counters().vectors == 1
+        await_true(lambda: a._enter().store.counters().vectors == 2)
+
+
 @pytest.mark.parametrize(
     "where", [(Environment, "write"), (Views, "follow"), (TenantStore, "apply")]
 )
