@@ -148,7 +148,7 @@ class Committer:
         for member in members:
             if member.is_acknowledged and not has_ended:
                 is_behind = True
-                self.failure = error
+                self.failure = _without_frames(error)
                 continue
             if is_behind and not isinstance(error, DatabaseLocked):
                 member.error = self.flush_failed(error)
@@ -167,3 +167,12 @@ class Committer:
         )
         failed.__cause__ = cause
         return failed
+
+
+def _without_frames(error: Exception) -> Exception:
+    """An error to keep: a traceback would keep the handles of callers with it."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error

@@ -59,7 +59,12 @@ class Member:
 
     def outcome(self) -> Applied:
         """What it did; raises what refused it."""
-        if self.error is not None:
-            raise self.error
+        error, self.error = self.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # Else its traceback keeps, by way of this, the handle that the caller lets go.
+                del error
         assert self.applied is not None
         return self.applied

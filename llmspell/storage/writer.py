@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -250,7 +251,8 @@ class Writer:
         if not last.is_done:
             raise self._commits.flush_failed()
         if last.error is not None:
-            raise last.error
+            # Its own for each thread that asks.
+            raise copy.copy(last.error)
 
     def _finish(self, member: Member, timeout: float | None = None) -> None:
         """Wait until a member is done, or lead a commit that should do it."""

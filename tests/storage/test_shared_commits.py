@@ -290,3 +290,13 @@ def test_write_from_within_a_commit_is_refused(tmp_path: Path) -> None:
         tenant.upsert(range(1, 9), VECTORS[1:9])
         assert told == [1, "refused", "refused"]
         assert tenant.count() == 9
+
+
+def test_refused_write_does_not_keep_its_handle(db: Database, acme: Tenant) -> None:
+    room = acme._enter()
+    acme.close()
+    assert room.is_closed
+    with pytest.raises(errors.DuplicateId):
+        db.tenant("acme").insert(0, VECTORS[0])
+    db.tenants()
+    assert db._residences and all(one._room is None for one in db._residences.values())
