@@ -155,11 +155,13 @@ class Position:
     sequence: int
     next_expiry_us: int
     is_unsure: bool
+    is_queued: bool
     index: Any
     @property
     def slot(self) -> Any: ...
     def __new__(cls, slot: Any) -> Self: ...
     def is_behind(self) -> bool: ...
+    def is_late(self) -> bool: ...
 
 @disjoint_base
 class Deferred:

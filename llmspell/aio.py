@@ -127,6 +127,10 @@ class AsyncDatabase:
         """As :meth:`Database.purge_expired`."""
         return await self._workers.run(self._database.purge_expired)
 
+    async def flush(self) -> None:
+        """As :meth:`Database.flush`."""
+        await self._workers.run(self._database.flush)
+
     async def metrics(self) -> str:
         """As :meth:`Database.metrics`."""
         return await self._workers.run(self._database.metrics)

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, TypeAlias
 
 from llmspell.aio import AsyncDatabase
 from llmspell.config import QuotaLimits, TenantConfig
-from llmspell.errors import ClosedError, ConfigError, InputError, StorageError, TenantNotFound
+from llmspell.errors import (
+    ClosedError,
+    ConfigError,
+    FlushFailed,
+    InputError,
+    StorageError,
+    TenantNotFound,
+)
 from llmspell.observability import Instruments, render
 from llmspell.quota import JoinedSlot, Ledger, SharedLedger
 from llmspell.storage import (
@@ -24,7 +31,10 @@ from llmspell.storage import (
     STAGING,
     Catalog,
     CatalogEntry,
+    Durability,
+    Flusher,
     Room,
+    WritePolicy,
     erase_directory,
 )
 from llmspell.tenancy import (
@@ -62,6 +72,9 @@ def open(
     texts: TextServices | None = None,
     map_size: int = DEFAULT_MAP_SIZE,
     lock_timeout: float = 5.0,
+    durability: Durability = "sync",
+    flush_interval: float = 0.1,
+    write_batch_size: int = 100,
     on_event: OnEvent | None = None,
     shared_quotas: SharedLedger | str | None = None,
 ) -> Database:
@@ -78,6 +91,14 @@ def open(
         map_size: bytes of address space for each open tenant, and so the most that a tenant can
             hold; neither memory nor disk is taken for it.
         lock_timeout: seconds that a write waits for the write of another process.
+        durability: what an upsert that returned has come through. ``"sync"``: it is on disk, and
+            survives power loss. ``"batch"`` and ``"async"``: it waits to be committed together with
+            others, for ``flush_interval`` at most, and what waits is lost with the process; in
+            ``"batch"`` the call that fills a batch commits it, in ``"async"`` a thread does.
+            Commits are as durable in all of them, and all other writes are on disk when they
+            return.
+        flush_interval: seconds that an upsert waits for its commit to begin.
+        write_batch_size: records that are committed without waiting longer.
         on_event: is told what happens to tenants through this database, in the thread that did it,
             and of each quota whose use has come to 80 % or 100 % of its limit. What it raises is
             logged.
@@ -86,7 +107,7 @@ def open(
             as one; what it holds is counted here. Every process of the directory gives the same.
 
     Raises:
-        ConfigError: ``map_size``, ``lock_timeout`` or ``shared_quotas`` can't be.
+        ConfigError: an argument is out of range.
         CorruptFile: the catalog is damaged.
         DatabaseLocked: this process has the directory open already; use that database.
         MissingDependency: ``shared_quotas`` is given without the extra ``redis``.
@@ -98,6 +119,9 @@ def open(
         texts=texts,
         map_size=map_size,
         lock_timeout=lock_timeout,
+        durability=durability,
+        flush_interval=flush_interval,
+        write_batch_size=write_batch_size,
         on_event=on_event,
         shared_quotas=shared_quotas,
     )
@@ -116,6 +140,9 @@ class Database:
         texts: TextServices | None = None,
         map_size: int = DEFAULT_MAP_SIZE,
         lock_timeout: float = 5.0,
+        durability: Durability = "sync",
+        flush_interval: float = 0.1,
+        write_batch_size: int = 100,
         on_event: OnEvent | None = None,
         shared_quotas: SharedLedger | str | None = None,
     ) -> None:
@@ -126,6 +153,10 @@ class Database:
             raise ConfigError(f"lock_timeout must be 0 or more seconds, got {lock_timeout!r}")
         if not isinstance(shared_quotas, (SharedLedger, str, type(None))):
             raise ConfigError(f"shared_quotas is a SharedLedger or a URL, got {shared_quotas!r}")
+        policy = WritePolicy(
+            durability=durability, flush_interval=flush_interval, write_batch_size=write_batch_size
+        )
+        self._flusher = Flusher(policy)
         self._path = Path(path)
         self._texts = texts
         self._map_size = map_size
@@ -390,6 +421,30 @@ class Database:
                     _LOG.warning("tenant %s: not purged: %s", entry.config.id, error)
         return purged
 
+    def flush(self) -> None:
+        """Return when every write of this process that was acknowledged is committed.
+
+        Raises:
+            FlushFailed: of one tenant, with a note on each other; the rest is committed.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise ClosedError(f"{self._path}: the database is closed")
+            residences = list(self._residences.values())
+        failures: list[FlushFailed] = []
+        for residence in residences:
+            try:
+                residence.flush()
+            except FlushFailed as error:
+                failures.append(error)
+            except TenantNotFound:
+                # What waited ended with it.
+                continue
+        if failures:
+            for other in failures[1:]:
+                failures[0].add_note(str(other))
+            raise failures[0]
+
     def metrics(self) -> str:
         """Counters, latencies, and the tenants' quotas and recall, as Prometheus text.
 
@@ -401,7 +456,9 @@ class Database:
         return render(self._instruments, self._usages, self._recalls)
 
     def close(self) -> None:
-        """Close all tenants, with snapshots to open from; does nothing the second time.
+        """Commit what waits and close all tenants, with snapshots to open from.
+
+        Does nothing the second time, unless the first raised FlushFailed.
 
         Where an exception from elsewhere, as KeyboardInterrupt, comes between, everything is
         closed nevertheless, the tenant that it met without a snapshot.
@@ -416,6 +473,7 @@ class Database:
             # Kept where that fails, for a second call.
             closing.pop_all().close()
             self._residences.clear()
+        self._flusher.close()
 
     def __enter__(self) -> Self:
         return self
@@ -502,6 +560,7 @@ class Database:
                     texts=self._text_services,
                     is_listed=self._is_listed,
                     forgotten=self._forgotten.append,
+                    flusher=self._flusher,
                     map_size=self._map_size,
                     lock_timeout=self._lock_timeout,
                 )

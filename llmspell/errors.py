@@ -26,6 +26,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── DatabaseLocked                  another process writes to this tenant
     │   ├── StorageFull                     the map or the disk has no room left
     │   ├── CommitFailed                    the disk failed in a commit; says what became of it
+    │   ├── FlushFailed                     acknowledged writes that couldn't be committed, and wait
     │   └── UseAfterFork                    a handle from before fork() used in the child
     ├── ClosedError (RuntimeError)          a handle used after close()
     ├── TenantNotFound (KeyError)
@@ -52,6 +53,7 @@ __all__ = [
     "DuplicateId",
     "EmbeddingError",
     "FilterError",
+    "FlushFailed",
     "IdNotFound",
     "IngestError",
     "InputError",
@@ -198,6 +200,14 @@ class CommitFailed(StorageError):
     def __init__(self, message: str, *, is_durable: bool | None = None):
         super().__init__(message)
         self.is_durable = is_durable
+
+
+class FlushFailed(StorageError):
+    """Acknowledged writes couldn't be committed; they wait, and the next occasion tries again.
+
+    With durability "batch" and "async" alone. ``__cause__`` is what went wrong. Of the call that
+    raises it nothing is done: neither a write nor a read, which would not have seen them.
+    """
 
 
 class UseAfterFork(StorageError):

@@ -24,6 +24,7 @@ cdef class Position:
         sequence: entry of the log that the views have reached.
         next_expiry_us: when the next record expires, in µs since 1970; NEVER_US for none.
         is_unsure: whether a write was cut short, so that the log has to be looked at.
+        is_queued: whether acknowledged writes wait to be committed.
         index: the vector index; None until the first vectors are written.
     """
 
@@ -32,6 +33,7 @@ cdef class Position:
     cdef public uint64_t sequence
     cdef public int64_t next_expiry_us
     cdef public cbool is_unsure
+    cdef public cbool is_queued
     cdef public object index
 
     def __cinit__(self, slot not None):
@@ -40,7 +42,11 @@ cdef class Position:
         self.next_expiry_us = NEVER_US
 
     cpdef cbool is_behind(self) except? True:
-        """Whether there is something in the log, or due by the calendar, to be followed first."""
+        """Whether the views lack anything that was acknowledged, or have what has expired."""
+        return self.is_queued or self.is_late()
+
+    cpdef cbool is_late(self) except? True:
+        """Whether there is something in the log, or due by the calendar, to be followed."""
         if self.is_unsure:
             return True
         if self._native is None:
@@ -118,7 +124,7 @@ cdef class SearchDoor:
 
     Args:
         position: of the tenant's views; its slot is charged one API call and one query.
-        catch_up: called where the position is behind.
+        catch_up: called where the position is behind; it is up to date then.
         operation: counts and times the calls.
         stage: times the search in the index.
         unread: is told of the hits, for they read when they are first looked at.

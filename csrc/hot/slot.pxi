@@ -1,6 +1,9 @@
 # Binds csrc/ledger/slot.hpp; included by ledger.pxi.
 
 
+# Without no_gc_clear the collector would take the ledger away before an open reservation of the slot
+# gives back what it holds.
+@cython.no_gc_clear
 cdef class Slot:
     """One tenant's counters. Quotas are given as :class:`llmspell.quota.Quota` or its int.
 

@@ -16,9 +16,11 @@ from llmspell.storage.export_items import (
 )
 from llmspell.storage.files import FileLock, disk_bytes, erase_directory
 from llmspell.storage.filters import parse as parse_filter
+from llmspell.storage.flusher import Flusher
 from llmspell.storage.ids import MAX_ID_BYTES, decode_id, encode_id
 from llmspell.storage.kinds import as_utc
 from llmspell.storage.moment import Moment
+from llmspell.storage.policy import Durability, WritePolicy
 from llmspell.storage.record import NEVER, StoredRecord
 from llmspell.storage.room import Found, Room
 from llmspell.storage.schema import NO_SCHEMA, conform
@@ -32,11 +34,13 @@ __all__ = [
     "STAGING",
     "Catalog",
     "CatalogEntry",
+    "Durability",
     "ExportReader",
     "ExportWriter",
     "ExportedDocument",
     "ExportedRecord",
     "FileLock",
+    "Flusher",
     "Found",
     "MetadataUpdate",
     "Moment",
@@ -45,6 +49,7 @@ __all__ = [
     "StoredDocument",
     "StoredRecord",
     "Write",
+    "WritePolicy",
     "as_utc",
     "conform",
     "decode_cursor",

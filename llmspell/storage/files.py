@@ -92,9 +92,12 @@ class FileLock:
     It is flock's: the kernel drops it with the process, and another handle of the same process
     is refused like a stranger. A child made by fork gives up its copy, so that it can't keep the
     lock alive after the parent.
+
+    Attributes:
+        is_heir: whether the last other holder is dead, and may have left something half done.
     """
 
-    __slots__ = ("__weakref__", "_descriptor", "path")
+    __slots__ = ("__weakref__", "_descriptor", "is_heir", "path")
 
     def __init__(self, path: Path, *, timeout: float, holder: str) -> None:
         """Take the lock.
@@ -120,6 +123,7 @@ class FileLock:
                             f"waited {timeout:g} s. Close it there, or wait longer (lock_timeout)"
                         )
                     time.sleep(RETRY_SECONDS)
+                self.is_heir = _is_dead(_holder(descriptor))
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             except BaseException:
@@ -171,6 +175,18 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_dead(holder: str) -> bool:
+    if not holder.isdecimal():
+        return False
+    try:
+        os.kill(int(holder), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 def _holder(descriptor: int) -> str:

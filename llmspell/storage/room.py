@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
@@ -15,25 +14,25 @@ from numpy.typing import NDArray
 from llmspell._hot import Unread
 from llmspell.config import TenantConfig
 from llmspell.errors import (
-    ClosedError,
     CorruptFile,
     DatabaseLocked,
-    DimensionMismatch,
     LlmspellError,
-    StorageError,
-    TenantSuspended,
 )
-from llmspell.index import Index, check_rows
+from llmspell.index import Index
 from llmspell.observability import Stages, now_ns
 from llmspell.quota import Slot
 from llmspell.storage.batch import Applied, Write
 from llmspell.storage.chain import FIRST
+from llmspell.storage.commits import PURGED_AT_ONCE
 from llmspell.storage.files import FileLock
 from llmspell.storage.filters import Filter
+from llmspell.storage.flusher import Flusher
+from llmspell.storage.member import Member
 from llmspell.storage.moment import Held
 from llmspell.storage.record import StoredRecord
 from llmspell.storage.store import TenantStore
 from llmspell.storage.views import Views
+from llmspell.storage.writer import Writer
 
 if TYPE_CHECKING:
     from llmspell.storage.room_copy import RoomCopy
@@ -42,8 +41,6 @@ __all__ = ["Room"]
 
 ATTEMPTS: Final = 2
 
-#: Expired records that a write removes besides; more of them wait for the next one.
-PURGED_AT_ONCE: Final = 10_000
 
 #: Records, rows and scores, best first.
 Found: TypeAlias = tuple[list[bytes], list[int], list[float]]
@@ -58,19 +55,14 @@ class Room:
     """
 
     __slots__ = (
-        "_closed",
-        "_has_written",
-        "_lock_timeout",
         "_path",
         "_slot",
         "_stages",
-        "_tenant",
-        "_write_lock",
         "fetch",
-        "metric",
         "store",
         "unread",
         "views",
+        "writer",
     )
 
     def __init__(
@@ -80,6 +72,7 @@ class Room:
         slot: Slot,
         *,
         stages: Stages,
+        flusher: Flusher,
         map_size: int,
         lock_timeout: float,
     ) -> None:
@@ -91,18 +84,15 @@ class Room:
         if not path.is_dir():
             raise CorruptFile(f"{path}: the data of tenant {config.id!r} is missing")
         self._path = path
-        self._tenant = config.id
         self._slot = slot
-        self._lock_timeout = lock_timeout
-        self._write_lock = threading.RLock()
-        self._has_written = False
-        self._closed = False
         #: What is read when it is first looked at, or before the room closes.
         self.unread = Unread()
-        self.metric = config.metric
         self.store = TenantStore(path, slot, map_size=map_size)
         try:
             self.views = Views(path, self.store, slot, config)
+            self.writer = Writer(
+                path, config, slot, self.store, self.views, flusher, lock_timeout=lock_timeout
+            )
             self._agree_with_ledger()
         except BaseException:
             self.store.close()
@@ -142,8 +132,9 @@ class Room:
         with lock, closing(TenantStore(path, slot, map_size=map_size)) as store:
             now_us = slot.ledger.utc_ns() // 1_000
             while due := store.expiring(0, now_us)[0][:PURGED_AT_ONCE]:
-                applied = store.apply(Write(rows=due), now_us)
-                slot.publish(applied.counters.sequence)
+                member = Member(Write(rows=due))
+                store.apply([member], now_us)
+                slot.publish(member.outcome().counters.sequence)
                 purged += len(due)
         return purged
 
@@ -155,12 +146,14 @@ class Room:
     @property
     def is_closed(self) -> bool:
         """Whether closing has begun."""
-        return self._closed
+        return self.writer.is_closed
 
     @property
     def dim(self) -> int | None:
         """Dimension of the vectors; None until the first ones are written."""
-        self.views.current()
+        # Once there is one it stays, whatever waits to be committed.
+        if not self.views.counters.dim:
+            self.views.current()
         return self.views.counters.dim or None
 
     @property
@@ -170,32 +163,30 @@ class Room:
         return self.views.counters.vectors - len(self.views.expired)
 
     def write(self, write: Write) -> Applied:
-        """Write a batch durably and bring the views in step; see :meth:`TenantStore.apply`.
+        """As :meth:`Writer.write`."""
+        return self.writer.write(write)
 
-        Raises:
-            DatabaseLocked: another process writes for longer than the timeout.
-            DimensionMismatch, NonFiniteVector, ShapeError, ZeroVector: the index would refuse a
-                vector; nothing was written.
-            BaseException: from elsewhere, as KeyboardInterrupt; the batch is written or not, and
-                what was done of it is finished before the next operation.
-        """
-        return self.write_as(lambda: write)
+    def submit(self, write: Write) -> None:
+        """As :meth:`Writer.submit`."""
+        self.writer.submit(write)
+
+    def write_as(self, plan: Callable[[], Write]) -> Applied:
+        """As :meth:`Writer.write_as`."""
+        return self.writer.write_as(plan)
+
+    def flush(self) -> None:
+        """As :meth:`Writer.flush`."""
+        self.writer.flush()
 
     def delete_matching(self, condition: Filter) -> Applied:
         """Remove the records that a filter keeps, as they are when nobody else can write."""
-
-        def write() -> Write:
-            self.views.current()
-            return Write(rows=self.views.matching(condition).tolist())
-
-        return self.write_as(write)
+        return self.write_as(lambda: Write(rows=self.views.matching(condition).tolist()))
 
     def purge(self) -> int:
         """Remove what has expired, as the next write would; returns how many records went."""
         purged = 0
 
         def write() -> Write:
-            self.views.current()
             return Write(rows=self.views.expired[:PURGED_AT_ONCE])
 
         while (change := self.write_as(write).change) is not None:
@@ -209,6 +200,7 @@ class Room:
 
         Where writes beside it keep moving what a filter keeps, the last try is between writes.
         """
+        self.flush()
         if condition is None:
             return self._scan(after, limit, None, vectors)[0]
         views = self.views
@@ -225,6 +217,7 @@ class Room:
 
     def get(self, keys: Sequence[bytes]) -> list[tuple[StoredRecord, NDArray[np.float32]] | None]:
         """Records and vectors of some ids, as one moment shows them; None for a missing id."""
+        self.flush()
         found = self.store.get(keys)
         now_us = self.views.now_us()
         return [None if one is None or one[0].expires_us <= now_us else one for one in found]
@@ -253,6 +246,8 @@ class Room:
         Args:
             query: its vector in bytes, as elements of ``dtype``.
         """
+        if not len(rows):
+            return [], [], []
         started = now_ns()
         records = self.fetch(rows.tolist())
         self._stages.fetch.record_since(started)
@@ -334,6 +329,7 @@ class Room:
     @contextmanager
     def copying(self) -> Iterator[RoomCopy]:
         """Give all files of it, as one moment shows them; writes go on meanwhile."""
+        self.flush()
         from llmspell.storage.room_copy import copied_room
 
         with copied_room(self._path, self.store) as copy:
@@ -343,17 +339,20 @@ class Room:
         """Close; the second time what the first left undone.
 
         Args:
-            snapshot: save what to open from, and read what hits haven't looked at; not for a tenant
-                that ends.
+            snapshot: commit what waits, save what to open from, and read what hits haven't looked
+                at; not for a tenant that ends.
+
+        Raises:
+            FlushFailed: what waits can't be committed; the room stays open.
         """
         for hits in self.unread.alive() if snapshot else ():
             # What can't be read now is told when it is looked at.
             with suppress(LlmspellError):
                 hits.look()
-        with self._write_lock:
-            self._closed = True
+        with self.writer.lock:
+            self.writer.close(commit=snapshot)
             try:
-                self.views.close(snapshot=snapshot, has_written=self._has_written)
+                self.views.close(snapshot=snapshot, has_written=self.writer.has_written)
             finally:
                 self.store.close()
 
@@ -370,73 +369,16 @@ class Room:
             )
             return list(islice(live, limit)), moment.counters.sequence
 
-    def write_as(self, plan: Callable[[], Write]) -> Applied:
-        """Write what is decided while nobody else can write; see :meth:`write`."""
-        with self._write_lock:
-            if self._closed:
-                raise ClosedError("the tenant is closed")
-            if self._slot.suspension != "none":
-                raise TenantSuspended(f"tenant {self._tenant!r} is suspended for writes")
-            with self._file_lock():
-                write = plan()
-                self._check(write)
-                expired = self.views.expired[:PURGED_AT_ONCE]
-                try:
-                    applied = self.store.apply(write, self.views.now_us(), expired)
-                except BaseException:
-                    self.views.doubt()
-                    # Where this fails too, the next operation tries again and reports it.
-                    with suppress(LlmspellError, MemoryError):
-                        self.store.settle()
-                        self.views.catch_up()
-                    raise
-            self._has_written = True
-            try:
-                self.views.follow(applied, write)
-                self._slot.publish(applied.counters.sequence)
-            except BaseException:
-                self.views.doubt()
-                with suppress(LlmspellError, MemoryError):
-                    self.views.catch_up()
-                raise
-            return applied
-
-    def _check(self, write: Write) -> None:
-        """Refuse what the index would: what is committed must fit into it at every opening."""
-        if write.vectors is None:
-            return
-        if self.dim not in (None, write.dim):
-            raise DimensionMismatch(
-                f"vectors of dimension {self.dim} expected, got {write.dim}",
-                expected=self.dim,
-                actual=write.dim,
-            )
-        check_rows(write.vectors, self.metric)
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep all other writers out, in this process and in others; raises DatabaseLocked."""
-        with self._write_lock, self._file_lock():
-            yield
-
-    def _file_lock(self, timeout: float | None = None) -> FileLock:
-        try:
-            return FileLock(
-                self._path / "writer.lock",
-                timeout=self._lock_timeout if timeout is None else timeout,
-                holder=f"tenant {self._tenant!r}",
-            )
-        except StorageError:
-            if not self._path.is_dir():
-                raise ClosedError(f"{self._path}: the tenant was dropped") from None
-            raise
+    def alone(self) -> AbstractContextManager[None]:
+        """As :meth:`Writer.alone`."""
+        return self.writer.alone()
 
     def _agree_with_ledger(self) -> None:
         """Let the ledger know the levels and the log's head, where a crash lost them."""
         if self._slot.levels_known and self._slot.log_head >= self.views.sequence:
             return
         # A writer that is at work sees to it itself.
-        with suppress(DatabaseLocked), self._write_lock, self._file_lock(timeout=0.0):
+        with suppress(DatabaseLocked), self.writer.alone(timeout=0.0):
             self.store.settle()
 
     def _find(

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from llmspell.errors import (
     ClosedError,
-    ReservationExpired,
+    DimensionMismatch,
     StorageFull,
     UnsupportedFormat,
 )
-from llmspell.quota import Quota, Reservation, Slot
+from llmspell.quota import Slot
 from llmspell.storage.batch import (
     CHAINS,
     COUNTERS,
@@ -31,13 +31,14 @@ from llmspell.storage.batch import (
     Applied,
     Batch,
     StoredDocument,
-    Write,
 )
 from llmspell.storage.chain import Chain
 from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
 from llmspell.storage.environment import Environment, Transaction
 from llmspell.storage.ids import pack_expiry, pack_rowid, unpack_expiry, unpack_rowid
+from llmspell.storage.levels import Levels, Step
 from llmspell.storage.log import Change, Counters
+from llmspell.storage.member import Member
 from llmspell.storage.moment import Moment
 from llmspell.storage.record import StoredRecord, decode_vector
 
@@ -80,7 +81,7 @@ class TenantStore:
         head_room = max(LEAST_HEAD_ROOM, map_size // HEAD_ROOM_DIVISOR)
         # A room's lock of writers is held until a write has returned.
         self._env = Environment(path, DATABASES, map_size=map_size + head_room, has_one_writer=True)
-        self._slot = slot
+        self._levels = Levels(slot)
         try:
             with self._env.read() as txn:
                 about = unpack_checked("store", self._get(txn, META, _ABOUT))
@@ -191,66 +192,82 @@ class TenantStore:
 
     # --- writes
 
-    def apply(self, write: Write, now_us: int, expired: Sequence[int] = ()) -> Applied:
-        """Do a write: all of it, durably, or nothing.
+    def apply(self, members: Sequence[Member], now_us: int, expired: Sequence[int] = ()) -> None:
+        """Do writes in one transaction, one behind the other: all of them, durably, or nothing.
 
-        The caller holds the tenant's lock of writers, and publishes the log's new head.
+        Each gets an entry of the log, and its ``applied``. The caller holds the tenant's lock of
+        writers, and publishes the log's new head.
 
         Args:
             expired: rows that go besides, where there is anything to do.
 
         Raises:
             ClosedError: the tenant was dropped.
-            CommitFailed: the disk failed; it says whether the write is there all the same.
-            DuplicateId, IdNotFound: see :class:`Write`.
-            QuotaExceeded: nothing was written or charged.
+            DimensionMismatch, DuplicateId, IdNotFound, QuotaExceeded: one of them is refused, and
+                has it as its ``error``; nothing was written or charged.
             StorageFull: the map or the disk is full; nothing was written or charged.
             BaseException: from elsewhere, as KeyboardInterrupt; :meth:`settle` tells what holds.
         """
-        reservation: Reservation | None = None
+        for member in members:
+            member.applied = member.error = None
+        reserved: list[Member] = []
 
-        def body(txn: Transaction) -> tuple[Counters, Applied]:
-            nonlocal reservation
-            before = self._counters(txn)
-            self._agree(before)
-            batch = Batch(txn, self._env.databases, before, now_us)
-            created = batch.remove(write)
-            batch.update(write.updates)
-            if batch.counted(write) == before:
-                return before, Applied(None, before, 0)
-            batch.remove_rows(expired)
-            after = batch.counted(write)
-            reservation = self._slot.reserve(
-                documents=max(after.documents - before.documents, 0),
-                vectors=max(after.vectors - before.vectors, 0),
-                storage=max(after.storage - before.storage, 0),
-                dimensions=after.dim - before.dim,
-            )
-            change = batch.write(write, created, after)
-            if after.storage > before.storage:
+        def body(txn: Transaction) -> list[Step]:
+            first = before = self._counters(txn)
+            self._levels.agree(before)
+            steps: list[Step] = []
+            for member in members:
+                is_held = member.hold is not None
+                try:
+                    after = self._do(txn, member, before, now_us, () if steps else expired)
+                except Exception as error:
+                    member.error = error
+                    raise
+                finally:
+                    if not is_held and member.hold is not None:
+                        reserved.append(member)
+                if member.hold is not None and after != before:
+                    steps.append(Step(member.hold, before, after))
+                before = after
+            if before.storage > first.storage:
                 self._require_room(txn)
-            return before, Applied(change, after, batch.gone)
+            return steps
 
         try:
-            before, applied = self._env.write(body)
-            if reservation is None:
-                return applied
-            after = applied.counters
-            # The tenant may have been dropped from under the ledger; the data is what counts.
-            with suppress(ClosedError):
-                try:
-                    reservation.settle()
-                except ReservationExpired:
-                    self._set_levels(after)
-                    return applied
-                self._slot.refund(Quota.DOCUMENTS, max(before.documents - after.documents, 0))
-                self._slot.refund(Quota.VECTORS, max(before.vectors - after.vectors, 0))
-                self._slot.refund(Quota.STORAGE, max(before.storage - after.storage, 0))
+            self._levels.settle(self._env.write(body))
         except BaseException:
-            if reservation is not None:
-                reservation.cancel()
+            for member in reserved:
+                member.give_back()
             raise
-        return applied
+
+    def _do(
+        self,
+        txn: Transaction,
+        member: Member,
+        before: Counters,
+        now_us: int,
+        expired: Sequence[int],
+    ) -> Counters:
+        """Do one write; returns the counters behind it."""
+        write = member.write
+        if write.dim and before.dim not in (0, write.dim):
+            raise DimensionMismatch(
+                f"vectors of dimension {before.dim} expected, got {write.dim}",
+                expected=before.dim,
+                actual=write.dim,
+            )
+        batch = Batch(txn, self._env.databases, before, now_us)
+        created = batch.remove(write)
+        batch.update(write.updates)
+        if batch.counted(write) == before:
+            member.applied = Applied(None, before, 0)
+            return before
+        batch.remove_rows(expired)
+        after = batch.counted(write)
+        if member.hold is None:
+            member.hold = self._levels.reserve(before, after)
+        member.applied = Applied(batch.write(write, created, after), after, batch.gone)
+        return after
 
     def settle(self) -> None:
         """Let the ledger agree with the log, after a write that may have been cut short.
@@ -259,7 +276,7 @@ class TenantStore:
         """
         counters = self.counters()
         with suppress(ClosedError):
-            self._agree(counters)
+            self._levels.agree(counters)
 
     def trim(self, upto: int) -> None:
         """Remove the log up to and with a sequence number; no snapshot needs it any more."""
@@ -289,15 +306,6 @@ class TenantStore:
                 f"{self._path}: the map of {self._map_size} bytes is full; nothing was written. "
                 "Delete data, or open the database with a larger map_size"
             )
-
-    def _agree(self, counters: Counters) -> None:
-        # The head is published last: where it is the log's, the last writer settled what it held.
-        if self._slot.log_head != counters.sequence or not self._slot.levels_known:
-            self._set_levels(counters)
-            self._slot.set_log_head(counters.sequence)
-
-    def _set_levels(self, counters: Counters) -> None:
-        self._slot.set_levels(counters.documents, counters.vectors, counters.storage, counters.dim)
 
     def _counters(self, txn: Transaction) -> Counters:
         return Counters.decode(self._get(txn, META, COUNTERS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -41,6 +42,7 @@ class Views:
     __slots__ = (
         "_config",
         "_directory",
+        "_flush",
         "_is_closed",
         "_lock",
         "_payload",
@@ -61,6 +63,7 @@ class Views:
         self._config = config
         self._lock = threading.RLock()
         self._is_closed = False
+        self._flush: weakref.WeakMethod[Callable[[], None]] | None = None
         #: Grows before rows leave the index: a filter evaluated before may name such rows.
         self.epoch = 0
         self._payload: PayloadView | None = None
@@ -100,12 +103,29 @@ class Views:
         None until the first vectors are written.
         """
         if self.position.is_behind():
-            self.catch_up()
+            if self.position.is_queued and self._flush is not None:
+                flush = self._flush()
+                if flush is not None:
+                    flush()
+            self.refresh()
         return self._vectors.index
+
+    def refresh(self) -> None:
+        """Follow the log where it has gone on, without what waits to be committed."""
+        if self.position.is_late():
+            self.catch_up()
 
     def doubt(self) -> None:
         """A write was cut short: look into the log before the next use."""
         self.position.is_unsure = True
+
+    def flush_by(self, flush: Callable[[], None]) -> None:
+        """Commit by this method what waits; it must not be what keeps its object alive."""
+        self._flush = weakref.WeakMethod(flush)
+
+    def await_flush(self, is_queued: bool) -> None:
+        """Whether acknowledged writes wait to be committed; reads that want to see all flush."""
+        self.position.is_queued = is_queued
 
     def catch_up(self) -> None:
         """Follow the log to its end.

@@ -283,6 +283,10 @@ class AsyncTenant:
         """As :meth:`Tenant.execute`; an async agent is awaited, another runs in a worker thread."""
         return await execute_async(self, operation)
 
+    async def flush(self) -> None:
+        """As :meth:`Tenant.flush`."""
+        await self._workers.run(self._tenant.flush)
+
     async def usage(self) -> Usage:
         """As :meth:`Tenant.usage`."""
         return await self._workers.run(self._tenant.usage)

@@ -6,15 +6,15 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmspell._hot import SearchDoor
-from llmspell.errors import ClosedError, StorageError, TenantNotFound, UseAfterFork
+from llmspell.errors import ClosedError, FlushFailed, StorageError, TenantNotFound, UseAfterFork
 from llmspell.observability import Instruments
 from llmspell.quota import Slot, Usage
-from llmspell.storage import CatalogEntry, FileLock, Room, disk_bytes
+from llmspell.storage import CatalogEntry, FileLock, Flusher, Room, disk_bytes
 from llmspell.tenancy.model import DropReceipt
 from llmspell.tenancy.ports import TextServices
 from llmspell.tenancy.searching import search_door
@@ -43,6 +43,7 @@ class Residence:
         texts: Callable[[], TextServices],
         is_listed: Callable[[CatalogEntry], bool],
         forgotten: Callable[[Residence], object],
+        flusher: Flusher,
         map_size: int,
         lock_timeout: float,
     ) -> None:
@@ -56,6 +57,7 @@ class Residence:
             texts: gives the text services when they are first needed.
             is_listed: whether the catalog still has the entry.
             forgotten: is told when a handle was collected; takes no lock.
+            flusher: of the database.
             map_size: bytes of address space of its LMDB environment.
             lock_timeout: seconds to wait for another process that has the room open.
         """
@@ -66,6 +68,7 @@ class Residence:
         self._path = root / entry.directory
         self._is_listed = is_listed
         self._forgotten = forgotten
+        self._flusher = flusher
         self._map_size = map_size
         self._lock_timeout = lock_timeout
         self._lock = threading.RLock()
@@ -102,10 +105,28 @@ class Residence:
             handle._take(self._room, self._door)
             return self._room
 
+    def flush(self) -> None:
+        """Commit what waits, if anything does; raises what ended the tenant, and FlushFailed."""
+        self._check()
+        room = self._room
+        if room is None:
+            return
+        try:
+            room.flush()
+        finally:
+            # Where there was nothing to commit, it may be gone nevertheless.
+            self.check()
+
     def usage(self) -> Usage:
-        """Use and limit of every quota, as the ledger has them."""
+        """Use and limit of every quota, as the ledger has them.
+
+        What waits to be committed and can't be counts as it was reserved, all of it as new.
+        """
         try:
             self._check()
+            if self._room is not None:
+                with suppress(FlushFailed):
+                    self._room.flush()
             if not self.slot.levels_known:
                 self._learn_levels()
             return self.slot.usage()
@@ -207,6 +228,7 @@ class Residence:
                 self.entry.config,
                 self.slot,
                 stages=self.instruments.stages,
+                flusher=self._flusher,
                 map_size=self._map_size,
                 lock_timeout=self._lock_timeout,
             )

@@ -47,7 +47,7 @@ def search_door(residence: Residence, room: Room) -> SearchDoor:
     """The short way for one vector without a filter; its hits are read when they are looked at."""
     return SearchDoor(
         room.views.position,
-        room.views.catch_up,
+        room.views.current,
         residence.instruments.search,
         residence.instruments.stages.search,
         room.unread,

@@ -38,7 +38,9 @@ class Target:
 
     def document_hash(self, document_id: str) -> bytes | None:
         """Content hash of a document; empty where it lost chunks, None where it isn't there."""
-        document = self._enter().store.document(_document_key(document_id))
+        room = self._enter()
+        room.flush()
+        document = room.store.document(_document_key(document_id))
         return None if document is None else document.content_hash
 
     def put_documents(self, batch: Sequence[SplitDocument], embed: Embed) -> None:
@@ -52,6 +54,7 @@ class Target:
         room = self._enter()
         puts, documents = _plan(batch, self._residence.entry.config.schema)
         slot = self._residence.slot
+        room.flush()
         # Looked at, and not held while embedding: that takes seconds, in which others may write.
         slot.reserve(**_growth(room, puts, documents)).cancel()
         with slot.reserve(embeddings=len(puts), lease=EMBED_LEASE_S):

@@ -78,6 +78,7 @@ class Tenant:
 
     All operations raise:
         ClosedError: this handle or its database is closed.
+        FlushFailed: writes that were acknowledged before couldn't be committed; nothing was done.
         DatabaseLocked: a write waited for that of another process longer than ``lock_timeout``.
         LedgerUnavailable: quotas are shared by hosts, and their server can't be asked.
         QuotaExceeded: nothing was done.
@@ -136,7 +137,10 @@ class Tenant:
         *,
         ttl: float | timedelta | None = None,
     ) -> None:
-        """Write records, all of them durably or none; each replaces what has its id.
+        """Write records, all of them or none; each replaces what has its id.
+
+        When they are on disk, and what a crash may take, is what the database was opened with: see
+        ``durability`` of :func:`llmspell.open`. All other writes are on disk when they return.
 
         Args:
             ids: n ids, str or 64-bit int, or one; of several equal ones the last counts.
@@ -198,7 +202,11 @@ class Tenant:
         puts, matrix = as_puts(keys, matrix, metadata, texts, config.schema, expires_us)
         if must_be_new and len(puts) < len(keys):
             raise DuplicateId("an id is given twice; of equal ones insert can't keep both")
-        room.write(Write(puts=puts, vectors=matrix, must_be_new=must_be_new))
+        write = Write(puts=puts, vectors=matrix, must_be_new=must_be_new)
+        if must_be_new:
+            room.write(write)
+        else:
+            room.submit(write)
 
     @overload
     def get(self, ids: RecordId) -> Record: ...  # type: ignore[overload-overlap]
@@ -469,6 +477,7 @@ class Tenant:
         with self._instruments.export.timed():
             room = self._room or self._enter()
             self._charge(_API_CALLS, 1)
+            room.flush()
             return export_tenant(room, self.config, file)
 
     @_until_the_end
@@ -529,6 +538,7 @@ class Tenant:
         with self._instruments.import_from.timed():
             room = self._room or self._enter()
             self._charge(_API_CALLS, 1)
+            room.flush()
             return import_tenant(room, self.config, self._residence.slot, file, on_conflict)
 
     @_until_the_end
@@ -586,6 +596,18 @@ class Tenant:
             QuotaExceeded: nothing was done.
         """
         return execute(self, operation)
+
+    @_until_the_end
+    def flush(self) -> None:
+        """Return when every write that was acknowledged is committed; free of charge.
+
+        Of this process, through whatever handle. With durability "sync" there is nothing to do.
+
+        Raises:
+            FlushFailed: ``__cause__`` says why; nothing is lost, and the next occasion tries again.
+        """
+        self._enter()
+        self._residence.flush()
 
     def usage(self) -> Usage:
         """Use and limit of every quota; free of charge, and without opening the room.

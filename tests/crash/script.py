@@ -1,23 +1,26 @@
 """A short life of a database, and what there must be after each of its steps.
 
-Usage: ``python -m tests.crash.script DATA USAGE STEPS`` under the recorder: lives it once, marks
-each step in the trace, and writes what the tenants' quotas show after each to the file USAGE.
+Usage: ``python -m tests.crash.script DATA USAGE STEPS DURABILITY`` under the recorder: lives it
+once, marks each step in the trace, and writes what the tenants' quotas show after each to the file
+USAGE; but for "sync" nothing, because who looks at quotas commits what waits.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 import llmspell
 from llmspell import Database, QuotaLimits, TenantConfig, errors
-from llmspell.storage import view
+from llmspell.storage import Durability, view
 from tests.crash import trace
-from tests.crash.writer import DIM, Batch, batch, perform
+from tests.crash.writer import DIM, WRITE_BATCH_SIZE, Batch, batch, is_flushed, perform
 
 BEGIN, DONE = 0, 1
 OPEN, REOPEN, CREATE, DROP, WRITE = "open", "reopen", "create", "drop", "write"
@@ -85,6 +88,28 @@ def expected(done: list[Step]) -> dict[str, Records]:
     return tenants
 
 
+def candidates(steps: list[Step], tenant: str, done: int) -> Iterator[Records]:
+    """What a tenant may hold if upserts waited to be committed: from the least on.
+
+    Args:
+        steps: those that were begun.
+        done: how many of them were acknowledged.
+    """
+    numbers = [step.number for step in steps if step.kind == CREATE and step.tenant == tenant]
+    writes = [step for step in steps[numbers[-1] :] if step.kind == WRITE and step.tenant == tenant]
+    durable = 0
+    for step in steps[:done]:
+        is_own = step.kind == WRITE and step.tenant == tenant and step.batch.kind != "upsert"
+        if is_own or step.kind == REOPEN or (step.kind == WRITE and is_flushed(step.batch)):
+            durable = step.number
+    records = Records()
+    for step in writes:
+        if step.number > durable:
+            yield records
+        records.apply(step.batch)
+    yield records
+
+
 def config(tenant: str) -> TenantConfig:
     # Below the graph's threshold answers are exact, and can be compared to a sweep.
     return TenantConfig(id=tenant, metric="ip", quotas=QuotaLimits.unlimited())
@@ -93,22 +118,30 @@ def config(tenant: str) -> TenantConfig:
 class Life:
     """A database that does the steps."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, durability: Durability = "sync") -> None:
         # Often, so that cuts and faults fall into snapshots and trims as well.
         view.SNAPSHOT_ROWS = 60
         self._data = data
+        self._durability = durability
         self.database: Database | None = None
 
     def do(self, step: Step) -> Database:
         if step.kind in (OPEN, REOPEN) or self.database is None:
             self.close()
-            self.database = llmspell.open(self._data)
+            self.database = llmspell.open(
+                self._data,
+                durability=self._durability,
+                flush_interval=3600.0,
+                write_batch_size=WRITE_BATCH_SIZE,
+            )
         if step.kind == CREATE:
             self.database.create_tenant(config(step.tenant))
         elif step.kind == DROP:
             self.database.drop_tenant(step.tenant)
         elif step.kind == WRITE:
             perform(self.database.tenant(step.tenant), step.batch)
+            if is_flushed(step.batch):
+                self.database.flush()
         return self.database
 
     def close(self) -> None:
@@ -167,17 +200,17 @@ def _check_search(database: Database, name: str, records: Records) -> None:
         np.testing.assert_allclose([hit.score for hit in hits], scores[best], rtol=1e-4, atol=1e-5)
 
 
-def main(data: str, to: str, count: str) -> None:
+def main(data: str, to: str, count: str, durability: Durability) -> None:
     used: list[Usage] = []
-    life = Life(Path(data))
+    life = Life(Path(data), durability)
     for step in steps(int(count)):
         trace.mark(BEGIN, step.number)
         database = life.do(step)
         trace.mark(DONE, step.number)
-        used.append(usage(database))
+        used.append(usage(database) if durability == "sync" else {})
     life.close()
     Path(to).write_text(json.dumps(used))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3], cast("Durability", sys.argv[4]))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from llmspell.storage import Durability
 from tests.crash.disk import Disk
 from tests.crash.replay import DATA, TRACE, USAGE, Recording
 from tests.crash.trace import ROOT, Entry, Op, run_recorded
@@ -19,10 +20,8 @@ STEPS = int(os.environ.get("LLMSPELL_POWER_CUT_STEPS", "100"))
 WORKERS = 2
 
 
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def record(path: Path, durability: Durability) -> Path:
     """A directory with the trace of the script, what quotas showed, and the data it left."""
-    path = tmp_path_factory.mktemp("recording")
     watched = path / "watched"
     watched.mkdir()
     run = run_recorded(
@@ -30,11 +29,17 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
         str(watched / DATA),
         str(path / USAGE),
         str(STEPS),
+        durability,
         root=watched,
         trace=path / TRACE,
     )
     assert run.returncode == 0, run.stderr
     return path
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("recording"), "sync")
 
 
 def test_recording_misses_nothing_that_the_program_wrote(recording: Path) -> None:
@@ -72,9 +77,8 @@ def start(recording: Path, first: int, count: int, *more: str) -> subprocess.Pop
     )
 
 
-@pytest.mark.timeout(300 + STATES // 10)
-def test_power_cut_loses_nothing_that_was_acknowledged(recording: Path) -> None:
-    share = -(-STATES // WORKERS)
+def check_states(recording: Path, states: int) -> None:
+    share = -(-states // WORKERS)
     workers = [start(recording, i * share, share) for i in range(WORKERS)]
     outputs = [worker.communicate()[0] for worker in workers]
     again = f"python -m tests.crash.replay {recording} SEED"
@@ -83,6 +87,18 @@ def test_power_cut_loses_nothing_that_was_acknowledged(recording: Path) -> None:
         found = output.find("\nwrong ")
         assert found < 0, f"{again}\n{output[found : found + 8000]}"
         assert output.count("state ") == share
+
+
+@pytest.mark.timeout(300 + STATES // 10)
+def test_power_cut_loses_nothing_that_was_acknowledged(recording: Path) -> None:
+    check_states(recording, STATES)
+
+
+@pytest.mark.timeout(300 + STATES // 10)
+@pytest.mark.parametrize("durability", ["batch", "async"])
+def test_power_cut_loses_nothing_that_was_flushed(tmp_path: Path, durability: Durability) -> None:
+    """Nor does it leave a call without those before it, or half of one."""
+    check_states(record(tmp_path, durability), STATES // 4)
 
 
 @pytest.mark.parametrize("forgotten", ["directories", "files"])

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 import llmspell
 from llmspell import Tenant
+from llmspell.storage import Durability
 from tests.crash.writer import CONFIG, DIM, Batch, batch, perform
 
 CYCLES = int(os.environ.get("LLMSPELL_CRASH_CYCLES", "50"))
@@ -49,16 +52,24 @@ class Model:
         }
 
 
-def kill_at_random(data: Path, first: int, rng: random.Random) -> tuple[int, int]:
-    """Run a writer for a moment and kill it; numbers of the last batch begun and done."""
+class Killed(NamedTuple):
+    """Numbers of the last batch begun, acknowledged and known to be on disk."""
+
+    begun: int
+    done: int
+    durable: int
+
+
+def kill_at_random(data: Path, first: int, durability: Durability, rng: random.Random) -> Killed:
+    """Run a writer for a moment and kill it."""
     writer = subprocess.Popen(
-        [sys.executable, "-m", "tests.crash.writer", str(data), str(first)],
+        [sys.executable, "-m", "tests.crash.writer", str(data), str(first), durability],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert writer.stdout is not None
-    begun, done = first - 1, first - 1
+    last = {"begin": first - 1, "done": first - 1, "durable": first - 1}
     first_line = writer.stdout.readline()
     assert first_line == f"begin {first}\n"
     time.sleep(rng.expovariate(1 / 0.04))
@@ -66,8 +77,8 @@ def kill_at_random(data: Path, first: int, rng: random.Random) -> tuple[int, int
     for line in [first_line, *writer.communicate()[0].splitlines(keepends=True)]:
         if line.endswith("\n"):
             what, number = line.split()
-            begun, done = (int(number), done) if what == "begin" else (begun, int(number))
-    return begun, done
+            last[what] = int(number)
+    return Killed(last["begin"], last["done"], last["durable"])
 
 
 def check_counters(tenant: Tenant, model: Model) -> None:
@@ -97,32 +108,36 @@ def check_index(tenant: Tenant, model: Model, rng: np.random.Generator) -> None:
         assert {hit.id for hit in hits} == set(keys)
 
 
-def test_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("durability", ["sync", "batch", "async"])
+def test_killed_writer_leaves_all_that_it_was_promised(
+    tmp_path: Path, durability: Durability
+) -> None:
+    """What is there are the first batches, and none of those that must be on disk is missing."""
     rng = random.Random(20)
     data = tmp_path / "data"
     with llmspell.open(data) as db:
         db.create_tenant(CONFIG)
     model = Model()
-    number, in_flight, survived = 1, 0, 0
+    number, in_flight, lost = 1, 0, 0
     for _ in range(CYCLES):
-        begun, done = kill_at_random(data, number, rng)
-        for acknowledged in range(number, done + 1):
-            model.apply(batch(acknowledged))
-        number = done + 1
+        killed = kill_at_random(data, number, durability, rng)
+        for known in range(number, killed.durable + 1):
+            model.apply(batch(known))
+        # The next to be written: of the others any number of the first ones may be there.
+        number = killed.durable + 1
+        in_flight += killed.begun > killed.done
         with llmspell.open(data) as db:
             tenant = db.tenant(CONFIG.id)
-            if begun > done:
-                in_flight += 1
-                if not model.holds(tenant):
-                    # The batch under way may be there, but then it is there as a whole.
-                    model.apply(batch(begun))
-                    number = begun + 1
-                    survived += 1
-            assert model.holds(tenant)
+            while not model.holds(tenant):
+                assert number <= killed.begun, "what is there are not the first batches"
+                model.apply(batch(number))
+                number += 1
+            lost += number <= killed.done
             check_counters(tenant, model)
             check_index(tenant, model, np.random.default_rng(number))
     assert number > CYCLES, "the writer was killed before it wrote anything worth the name"
-    assert in_flight > CYCLES // 2, "kills fell between the batches, not into them"
+    assert in_flight > CYCLES // 2 or durability != "sync", "kills fell between the batches"
+    assert bool(lost) == (durability != "sync"), "nothing waited when the writers were killed"
 
 
 def test_model_of_this_test_agrees_with_an_undisturbed_writer(tmp_path: Path) -> None:

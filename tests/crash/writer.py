@@ -1,26 +1,30 @@
 """A writer that is to be killed: it writes batches that tell from their content what they are.
 
-Usage: ``python -m tests.crash.writer DATA FIRST``; prints a line before each batch and one when it
-is acknowledged. Batch n is chosen by a generator seeded with n, so that the test can repeat it.
+Usage: ``python -m tests.crash.writer DATA FIRST DURABILITY``; prints a line before each batch, one
+when it is acknowledged and one when a flush behind it has returned. Batch n is chosen by a
+generator seeded with n, so that the test can repeat it.
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 import llmspell
 from llmspell import QuotaLimits, Tenant, TenantConfig
-from llmspell.storage import view
+from llmspell.storage import Durability, view
 from llmspell.tenancy import Chunk, SplitDocument
 from llmspell.tenancy.target import Target
 
 DIM = 12
 IDS = 120
 DOCUMENTS = 6
+#: A few upserts: they wait for each other, and are committed together.
+WRITE_BATCH_SIZE = 60
 # Below the graph's threshold answers are exact, and can be compared to a sweep.
 CONFIG = TenantConfig(id="crash", metric="ip", quotas=QuotaLimits.unlimited())
 
@@ -53,6 +57,16 @@ def batch(number: int) -> Batch:
     return Batch(number, str(kind), tuple(f"r{i}" for i in chosen), vectors)
 
 
+def flushes(one: Batch, durability: Durability) -> bool:
+    """Whether all is on disk when a batch and what may follow it have returned."""
+    return durability == "sync" or one.kind != "upsert" or is_flushed(one)
+
+
+def is_flushed(one: Batch) -> bool:
+    """Whether a flush follows a batch."""
+    return one.number % 13 == 0
+
+
 def perform(tenant: Tenant, one: Batch) -> None:
     """Write a batch through the tenant's handle."""
     if one.kind == "upsert":
@@ -69,19 +83,25 @@ def perform(tenant: Tenant, one: Batch) -> None:
         )
 
 
-def main(data: str, first: int) -> None:
+def main(data: str, first: int, durability: Durability) -> None:
     """Write until killed."""
     # Often, so that kills fall into snapshots and trims as well.
     view.SNAPSHOT_ROWS = 60
-    database = llmspell.open(data)
+    database = llmspell.open(
+        data, durability=durability, flush_interval=0.02, write_batch_size=WRITE_BATCH_SIZE
+    )
     tenant = database.tenant(CONFIG.id)
     number = first
     while True:
         print(f"begin {number}", flush=True)
         perform(tenant, batch(number))
         print(f"done {number}", flush=True)
+        if is_flushed(batch(number)):
+            tenant.flush()
+        if flushes(batch(number), durability):
+            print(f"durable {number}", flush=True)
         number += 1
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), cast("Durability", sys.argv[3]))

@@ -13,6 +13,7 @@ import llmspell
 from llmspell import Database, Index, QuotaLimits, Tenant, TenantConfig, errors
 from llmspell.storage.batch import Write
 from llmspell.storage.environment import Environment, Transaction
+from llmspell.storage.member import Member
 from llmspell.storage.payload import PayloadIndex
 from llmspell.storage.store import TenantStore
 from llmspell.storage.view import VectorView
@@ -188,7 +189,7 @@ def test_row_that_is_there_already_is_named_and_nothing_is_written(
     with monkeypatch.context() as patch:
         patch.setattr(TenantStore, "_counters", lambda *_: counters._replace(next_rowid=3))
         with pytest.raises(errors.CorruptFile, match="records: 2 entries from 3 on"):
-            room.store.apply(Write(puts=puts(2), vectors=VECTORS[:2]), 0)
+            room.store.apply([Member(Write(puts=puts(2), vectors=VECTORS[:2]))], 0)
     check(acme, dict.fromkeys(range(10), 0))
 
 

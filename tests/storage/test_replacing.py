@@ -88,7 +88,7 @@ def test_search_beside_each_step_of_a_write_finds_each_record_once(
     def look() -> None:
         """Search until it is done or has to wait for the write."""
         asked = threading.Event()
-        room._write_lock = Watched(writers, asked)  # type: ignore[assignment]
+        room.writer.lock = Watched(writers, asked)  # type: ignore[assignment]
         room.views._lock = Watched(views, asked)  # type: ignore[assignment]
 
         def work() -> None:
@@ -109,7 +109,7 @@ def test_search_beside_each_step_of_a_write_finds_each_record_once(
             look()
         return result
 
-    writers, views = room._write_lock, room.views._lock
+    writers, views = room.writer.lock, room.views._lock
     with monkeypatch.context() as patch:
         patch.setattr(*step, hooked)
         replace_all(acme)
@@ -133,7 +133,7 @@ def test_filter_evaluated_before_a_write_is_evaluated_again(
             left[0] -= 1
             # Not from under the lock, where no other writer could come in between.
             writer = threading.Thread(target=replace_all, args=(acme,))
-            if not room._write_lock._is_owned():  # type: ignore[attr-defined]
+            if not room.writer.lock._is_owned():  # type: ignore[attr-defined]
                 writer.start()
                 writer.join()
         return rows

@@ -100,6 +100,7 @@ FREE = {
     "generation": "in memory",
     "dim": "how its vectors look; reads none of them",
     "usage": "who is refused must be able to see why",
+    "flush": "ends what was charged before",
     "close": "gives back",
 }
 DATABASE_FREE = {
@@ -117,6 +118,7 @@ DATABASE_FREE = {
     "restore_tenant": "the operator's; what the tenant then holds is held to its quotas",
     "clone_tenant": "the operator's; what the tenant then holds is held to its quotas",
     "purge_expired": "the operator's, and gives back",
+    "flush": "ends what was charged before",
     "metrics": "the operator's",
     "close": "gives back",
 }
@@ -332,6 +334,7 @@ def test_what_is_free_works_where_every_quota_is_used_up(db: Database) -> None:
         "restore_tenant": lambda: db.restore_tenant(rewound(archive), tenant_id="c"),
         "clone_tenant": lambda: db.clone_tenant("acme", "d"),
         "purge_expired": lambda: db.purge_expired(),
+        "flush": lambda: db.flush(),
         "metrics": lambda: db.metrics(),
     }
     assert calls.keys() == DATABASE_FREE.keys() - {"drop_tenant", "close"}

@@ -155,6 +155,16 @@ def test_reader_far_behind_opens_the_newest_snapshot(
     assert other.ask("found({'n': {'$gte': 190}})") == list(range(190, 200))
 
 
+def test_next_writer_gives_back_what_a_killed_one_had_reserved(acme: Tenant, other: Worker) -> None:
+    assert other.ask("put(range(10))") is None
+    slot = "acme._residence.slot.reserve(vectors=5)"
+    assert other.ask(f"globals().update(held={slot})") is None
+    assert acme.usage().vectors.used == 15
+    other.kill()
+    put(acme, range(10, 20))
+    assert acme.usage().vectors.used == acme.count() == 20
+
+
 def test_killed_writer_leaves_nothing_locked(acme: Tenant, other: Worker) -> None:
     put(acme, range(10))
     assert other.ask("put(range(10, 20))") is None

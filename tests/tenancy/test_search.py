@@ -12,6 +12,7 @@ import pytest
 
 from llmspell import Database, Hit, QuotaLimits, Tenant, TenantConfig, errors
 from llmspell.storage import Write
+from llmspell.storage.member import Member
 from tests.tenancy.texts import embed
 
 DIM = 8
@@ -176,7 +177,7 @@ def test_record_that_goes_between_search_and_read_is_made_up_for(acme: Tenant) -
     room = acme._enter()
     key = b"sr" + oracle(VECTORS[0], list(range(300)), 3)[1][1:].encode()
     wanted = [i for i in ids(acme.search(VECTORS[0], k=6)) if i != key[1:].decode()]
-    room.store.apply(Write(removes=[key]), 0)
+    room.store.apply([Member(Write(removes=[key]))], 0)
     assert ids(acme.search(VECTORS[0], k=5)) == wanted
     assert [ids(hits) for hits in acme.search(VECTORS[:1], k=5)] == [wanted]
     assert len(acme.search(VECTORS[0], k=1000)) == 299

@@ -1,0 +1,73 @@
+"""What the ledger counts of a tenant's data, kept in step with its log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from llmspell.errors import ClosedError, ReservationExpired
+from llmspell.quota import Quota, Reservation, Slot
+from llmspell.storage.log import Counters
+
+__all__ = ["Levels", "Step"]
+
+
+class Step(NamedTuple):
+    """A committed write: what was reserved for it, and the counters around it."""
+
+    hold: Reservation
+    before: Counters
+    after: Counters
+
+
+class Levels:
+    """Documents, vectors, bytes and dimension of a tenant. For who holds its lock of writers."""
+
+    __slots__ = ("_slot",)
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+
+    def reserve(self, before: Counters, after: Counters) -> Reservation:
+        """Reserve what a write adds; raises QuotaExceeded."""
+        return self._slot.reserve(**_growth(before, after))
+
+    def settle(self, steps: Sequence[Step]) -> None:
+        """Keep of what was reserved what committed writes took, and give back what they freed."""
+        # The tenant may have been dropped from under the ledger; the data is what counts.
+        with suppress(ClosedError):
+            is_expired = False
+            for hold, before, after in steps:
+                try:
+                    hold.settle(**_growth(before, after))
+                except ReservationExpired:
+                    is_expired = True
+                for quota, freed in (
+                    (Quota.DOCUMENTS, before.documents - after.documents),
+                    (Quota.VECTORS, before.vectors - after.vectors),
+                    (Quota.STORAGE, before.storage - after.storage),
+                ):
+                    if freed > 0:
+                        self._slot.refund(quota, freed)
+            if is_expired:
+                self._set(steps[-1].after)
+
+    def agree(self, counters: Counters) -> None:
+        """Set them and the log's head where the last writer didn't come to it."""
+        # The head is published last: where it is the log's, the last writer settled what it held.
+        if self._slot.log_head != counters.sequence or not self._slot.levels_known:
+            self._set(counters)
+            self._slot.set_log_head(counters.sequence)
+
+    def _set(self, counters: Counters) -> None:
+        self._slot.set_levels(counters.documents, counters.vectors, counters.storage, counters.dim)
+
+
+def _growth(before: Counters, after: Counters) -> dict[str, int]:
+    return {
+        "documents": max(after.documents - before.documents, 0),
+        "vectors": max(after.vectors - before.vectors, 0),
+        "storage": max(after.storage - before.storage, 0),
+        "dimensions": after.dim - before.dim,
+    }
