@@ -140,3 +140,15 @@ class Timer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+@final
+class Uses:
+    @property
+    def count(self) -> int: ...
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...

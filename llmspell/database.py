@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -22,9 +21,10 @@ from llmspell.observability import Instruments, render
 from llmspell.quota import Ledger
 from llmspell.storage import DEFAULT_MAP_SIZE, Catalog, CatalogEntry, Room
 from llmspell.tenancy import (
+    Budget,
     DropReceipt,
     EventKind,
-    Residence,
+    House,
     Suspension,
     Tenant,
     TenantEvent,
@@ -52,6 +52,8 @@ def open(
     texts: TextServices | None = None,
     map_size: int = DEFAULT_MAP_SIZE,
     lock_timeout: float = 5.0,
+    max_open_bytes: int | None = None,
+    max_open_descriptors: int | None = None,
     on_event: OnEvent | None = None,
 ) -> Database:
     """Open a data directory, or make one.
@@ -67,19 +69,30 @@ def open(
         map_size: bytes of address space for each open tenant, and so the most that a tenant can
             hold; neither memory nor disk is taken for it.
         lock_timeout: seconds that a write waits for the write of another process.
+        max_open_bytes: bytes of memory that open tenants take together before those are closed
+            that were least recently used; a later use opens them again. None means half of the
+            memory of the machine, or of the container.
+        max_open_descriptors: as many file descriptors, of which an open tenant takes three and a
+            write one more. None means half of what the process may have (``ulimit -n``).
         on_event: is told what happens to tenants through this database, in the thread that did it,
             and of each quota whose use has come to 80 % or 100 % of its limit. What it raises is
             logged.
 
     Raises:
-        ConfigError: ``map_size`` or ``lock_timeout`` is out of range.
+        ConfigError: an argument is out of range.
         CorruptFile: the catalog is damaged.
         DatabaseLocked: this process has the directory open already; use that database.
         UnsupportedFormat: a later release made it.
         UseAfterFork: the directory was open when this process was forked.
     """
     return Database(
-        path, texts=texts, map_size=map_size, lock_timeout=lock_timeout, on_event=on_event
+        path,
+        texts=texts,
+        map_size=map_size,
+        lock_timeout=lock_timeout,
+        max_open_bytes=max_open_bytes,
+        max_open_descriptors=max_open_descriptors,
+        on_event=on_event,
     )
 
 
@@ -96,6 +109,8 @@ class Database:
         texts: TextServices | None = None,
         map_size: int = DEFAULT_MAP_SIZE,
         lock_timeout: float = 5.0,
+        max_open_bytes: int | None = None,
+        max_open_descriptors: int | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
         """See :func:`llmspell.open`."""
@@ -105,17 +120,26 @@ class Database:
             raise ConfigError(f"lock_timeout must be 0 or more seconds, got {lock_timeout!r}")
         self._path = Path(path)
         self._texts = texts
-        self._map_size = map_size
-        self._lock_timeout = float(lock_timeout)
         self._on_event = on_event
-        self._lock = threading.RLock()
         self._texts_lock = threading.Lock()
-        self._residences: dict[bytes, Residence] = {}
-        self._forgotten: deque[Residence] = deque()
         self._async: AsyncDatabase | None = None
         self._pid = os.getpid()
-        self._is_closed = False
         self._instruments = Instruments()
+        self._house = House(
+            self._path,
+            instruments=self._instruments,
+            texts=self._text_services,
+            is_listed=self._is_listed,
+            slot=self._slot,
+            budget=Budget.of(
+                max_open_bytes=max_open_bytes,
+                max_open_descriptors=max_open_descriptors,
+                map_size=map_size,
+            ),
+            map_size=map_size,
+            lock_timeout=float(lock_timeout),
+        )
+        self._lock = self._house.lock
         self._catalog = Catalog(self._path)
         try:
             slots = max(MIN_LEDGER_SLOTS, 2 * self._catalog.count())
@@ -183,7 +207,7 @@ class Database:
                 page before.
             limit: at most so many; None for all.
         """
-        self._close_forgotten()
+        self._house.close_forgotten()
         if limit is not None and (not isinstance(limit, int) or limit < 0):
             raise InputError(f"limit must be an int of 0 or more, got {limit!r}")
         return list(map(_info, self._catalog.page(after, limit)))
@@ -240,9 +264,9 @@ class Database:
         """
         entry = self._catalog.get(tenant_id)
         with self._lock:
-            residence = self._residence(entry)
+            residence = self._house.residence(entry)
             receipt = residence.drop(lambda: self._catalog.drop(tenant_id), self._erase)
-            self._residences.pop(entry.key, None)
+            self._house.discard(entry)
         self._tell("dropped", entry)
         return receipt
 
@@ -264,14 +288,9 @@ class Database:
         """
         if os.getpid() != self._pid:
             return
-        with self._lock, ExitStack() as closing:
-            self._is_closed = True
+        with ExitStack() as closing:
             closing.callback(self._catalog.close)
-            for residence in self._residences.values():
-                closing.callback(residence.close)
-            # Kept where that fails, for a second call.
-            closing.pop_all().close()
-            self._residences.clear()
+            closing.callback(self._house.close)
 
     def __enter__(self) -> Self:
         return self
@@ -298,37 +317,10 @@ class Database:
             await self._async.close()
 
     def _handle(self, entry: CatalogEntry) -> Tenant:
-        handle = Tenant(self._residence(entry))
+        handle = Tenant(self._house.residence(entry))
         # Now that it has a handle again, the tenant asked for stays open.
-        self._close_forgotten()
+        self._house.close_forgotten()
         return handle
-
-    def _close_forgotten(self) -> None:
-        while True:
-            try:
-                residence = self._forgotten.popleft()
-            except IndexError:
-                return
-            residence.close_unused()
-
-    def _residence(self, entry: CatalogEntry) -> Residence:
-        with self._lock:
-            if self._is_closed:
-                raise ClosedError(f"{self._path}: the database is closed")
-            residence = self._residences.get(entry.key)
-            if residence is None:
-                residence = self._residences[entry.key] = Residence(
-                    self._path,
-                    entry,
-                    self._slot(entry),
-                    instruments=self._instruments,
-                    texts=self._text_services,
-                    is_listed=self._is_listed,
-                    forgotten=self._forgotten.append,
-                    map_size=self._map_size,
-                    lock_timeout=self._lock_timeout,
-                )
-            return residence
 
     def _is_listed(self, entry: CatalogEntry) -> bool:
         return self._find(entry) is not None
@@ -358,9 +350,7 @@ class Database:
             yield entry.config.id, usage
 
     def _recalls(self) -> Iterator[tuple[str, dict[int, float]]]:
-        with self._lock:
-            residences = list(self._residences.values())
-        for residence in residences:
+        for residence in self._house.residences():
             yield residence.entry.config.id, residence.estimated_recall()
 
     def _slot(self, entry: CatalogEntry) -> Slot:
@@ -388,7 +378,7 @@ class Database:
         entry = self._catalog.update(tenant_id, change)
         with self._lock:
             self._slot(entry)
-            residence = self._residences.get(entry.key)
+            residence = self._house.known(entry.key)
             if residence is not None:
                 residence.entry = entry
         self._tell(kind, entry)

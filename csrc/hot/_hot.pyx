@@ -6,4 +6,5 @@
 include "ledger.pxi"
 include "reservation.pxi"
 include "instruments.pxi"
+include "uses.pxi"
 include "checksum.pxi"

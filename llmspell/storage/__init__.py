@@ -20,7 +20,7 @@ from llmspell.storage.ids import MAX_ID_BYTES, decode_id, encode_id
 from llmspell.storage.kinds import as_utc
 from llmspell.storage.moment import Moment
 from llmspell.storage.record import NEVER, StoredRecord
-from llmspell.storage.room import Found, Room
+from llmspell.storage.room import ROOM_DESCRIPTORS, Found, Room
 from llmspell.storage.schema import NO_SCHEMA, conform
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "MAX_ID_BYTES",
     "NEVER",
     "NO_SCHEMA",
+    "ROOM_DESCRIPTORS",
     "Catalog",
     "CatalogEntry",
     "ExportReader",

@@ -35,7 +35,7 @@ from llmspell.storage.record import StoredRecord
 from llmspell.storage.store import TenantStore
 from llmspell.storage.views import Views
 
-__all__ = ["Room"]
+__all__ = ["ROOM_DESCRIPTORS", "Room"]
 
 ATTEMPTS: Final = 2
 
@@ -45,6 +45,10 @@ PURGED_AT_ONCE: Final = 10_000
 #: References to hits that were not looked at, before those that are gone are dropped.
 MAX_UNREAD: Final = 256
 
+#: What an open room has open: its data file twice, the second time to write through, and the table
+#: of readers.
+ROOM_DESCRIPTORS: Final = 3
+
 #: Records, rows and scores, best first.
 Found: TypeAlias = tuple[list[bytes], list[int], list[float]]
 
@@ -53,6 +57,12 @@ class Looked(Protocol):
     """What reads when it is first looked at."""
 
     def look(self) -> object: ...
+
+
+def _look(hits: Looked) -> None:
+    """Read hits; what can't be read now is told when they are looked at."""
+    with suppress(LlmspellError):
+        hits.look()
 
 
 class Room:
@@ -305,6 +315,9 @@ class Room:
         unread.append(weakref.ref(hits))
         if len(unread) > MAX_UNREAD:
             self._unread = [one for one in unread if one() is not None]
+        if self._closed:
+            # Whoever closes it may have read for the others already.
+            _look(hits)
 
     def close(self, *, snapshot: bool = True) -> None:
         """Close; the second time what the first left undone.
@@ -313,12 +326,11 @@ class Room:
             snapshot: save what to open from, and read what hits haven't looked at; not for a tenant
                 that ends.
         """
-        for hits in filter(None, [one() for one in self._unread] if snapshot else []):
-            # What can't be read now is told when it is looked at.
-            with suppress(LlmspellError):
-                hits.look()
+        # Set before hits are read: a search that comes behind them reads its own.
+        is_first, self._closed = not self._closed, True
+        for hits in filter(None, [one() for one in self._unread] if snapshot and is_first else []):
+            _look(hits)
         with self._write_lock:
-            self._closed = True
             try:
                 self.views.close(snapshot=snapshot, has_written=self._has_written)
             finally:

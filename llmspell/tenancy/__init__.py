@@ -1,8 +1,10 @@
 """Tenants: handles to rooms that share nothing."""
 
 from llmspell.tenancy.aio import AsyncTenant, Workers
+from llmspell.tenancy.budget import Budget
 from llmspell.tenancy.hit import Hit
 from llmspell.tenancy.hits import Hits
+from llmspell.tenancy.house import House
 from llmspell.tenancy.model import (
     Chunk,
     Document,
@@ -23,17 +25,18 @@ from llmspell.tenancy.model import (
     TenantInfo,
 )
 from llmspell.tenancy.ports import IngestSource, IngestTarget, TextServices
-from llmspell.tenancy.residence import Residence
 from llmspell.tenancy.tenant import Tenant
 
 __all__ = [
     "AsyncTenant",
+    "Budget",
     "Chunk",
     "Document",
     "DropReceipt",
     "EventKind",
     "Hit",
     "Hits",
+    "House",
     "ExportReport",
     "ImportReport",
     "IngestProgress",
@@ -44,7 +47,6 @@ __all__ = [
     "Progress",
     "Record",
     "RecordId",
-    "Residence",
     "ScanPage",
     "SplitDocument",
     "Suspension",

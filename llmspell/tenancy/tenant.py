@@ -58,15 +58,20 @@ _R = TypeVar("_R")
 
 
 def _until_the_end(operation: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Report an operation that the end of its tenant broke off as that end."""
+    """Keep the room open for an operation, and report the end of its tenant as that end."""
 
     @functools.wraps(operation)
     def run(*given: _P.args, **named: _P.kwargs) -> _R:
+        residence: Residence = given[0]._residence  # type: ignore[attr-defined]
+        residence.is_recent = True
         try:
-            return operation(*given, **named)
+            with residence.uses:
+                return operation(*given, **named)
         except ClosedError:
-            given[0]._residence.check()  # type: ignore[attr-defined]
+            residence.check()
             raise
+        finally:
+            residence.keep_within_budget()
 
     return run
 
@@ -104,9 +109,9 @@ class Tenant:
         self._charge = residence.slot.charge
         self._charge_all = residence.slot.charge_all
         self._hit = hit_type(residence.entry.config.metric)
-        self._instruments = residence.instruments
-        self._timed = residence.instruments.search.timed
-        self._stage = residence.instruments.stages.search
+        self._instruments = residence.house.instruments
+        self._timed = residence.house.timed_search
+        self._stage = self._instruments.stages.search
         residence.admit(self)
 
     def __repr__(self) -> str:
@@ -128,6 +133,7 @@ class Tenant:
         return self._residence.entry.generation
 
     @property
+    @_until_the_end
     def dim(self) -> int | None:
         """Dimension of its vectors; None until the first ones are written. Opens the room."""
         return self._enter().dim or self.config.dim
@@ -350,48 +356,19 @@ class Tenant:
                 beside ef_search.
         """
         with self._timed():
-            try:
-                room = self._room or self._enter()
-                if type(query) is np.ndarray and query.ndim == 1 and filter is None:
-                    return self._search_vector(
-                        room, query, k, threshold, ef_search, recall, consistency
-                    )
-                # Arrays first: what the index checks itself isn't looked at twice.
-                vectors = query if type(query) is np.ndarray else _to_vectors(query)
-                shape = (1,) if vectors is None else vectors.shape
-                if vectors is None and not isinstance(query, str):
-                    shape = (len(query), 1)  # type: ignore[arg-type]
-                if not 1 <= len(shape) <= 2:
-                    raise ShapeError(f"a query must have shape (dim,) or (q, dim), got {shape}")
-                is_one = len(shape) == 1
-                count = 1 if is_one else shape[0]
-                self._charge_all((_API_CALLS, count), (_QUERIES, count))
-                condition = None if filter is None else parse_filter(filter, self.config.schema)
-                if recall is not None:
-                    recall = as_recall(recall, ef_search)
-                index = _index(room, consistency)
-                if index is None:
-                    empty = [Hits.of(self._hit, _NOTHING) for _ in range(count)]
-                    return empty[0] if is_one else empty
-                if vectors is None:
-                    vectors = self._embed([query] if is_one else query)  # type: ignore[list-item,arg-type]
-                    vectors = vectors[0] if is_one else vectors
-                if is_one:
-                    found = room.search(vectors, k, ef_search, recall, condition, threshold)
-                    return Hits.of(self._hit, found)
-                return [
-                    Hits.of(self._hit, found)
-                    for found in room.search_many(
-                        vectors, k, ef_search, recall, condition, threshold
-                    )
-                ]
-            except ClosedError:
-                self._residence.check()
-                raise
+            if type(query) is np.ndarray and query.ndim == 1 and filter is None:
+                try:
+                    return self._search_vector(query, k, threshold, ef_search, recall, consistency)
+                except ClosedError:
+                    self._residence.check()
+                # The room was closed to make room for other tenants.
+                return self._search_any(
+                    query, k, None, threshold, ef_search, recall, consistency, is_charged=True
+                )
+            return self._search_any(query, k, filter, threshold, ef_search, recall, consistency)
 
     def _search_vector(
         self,
-        room: Room,
         query: NDArray[np.float32],
         k: int,
         threshold: float | None,
@@ -399,7 +376,12 @@ class Tenant:
         recall: float | None,
         consistency: Consistency,
     ) -> Any:
-        """The commonest search, in as few steps as there can be."""
+        """The commonest search, in as few steps as there can be.
+
+        It doesn't keep the room open: an index is searched also when that has closed.
+        """
+        room = self._room or self._enter()
+        self._residence.is_recent = True
         self._charge_all(*_ONE_QUERY)
         if recall is not None:
             recall = as_recall(recall, ef_search)
@@ -416,12 +398,59 @@ class Tenant:
         room.await_look(hits)
         return hits
 
+    @_until_the_end
+    def _search_any(
+        self,
+        query: str | ArrayLike | Sequence[str],
+        k: int,
+        filter: Mapping[str, Any] | None,
+        threshold: float | None,
+        ef_search: int | None,
+        recall: float | None,
+        consistency: Consistency,
+        *,
+        is_charged: bool = False,
+    ) -> Any:
+        room = self._room or self._enter()
+        # Arrays first: what the index checks itself isn't looked at twice.
+        vectors = query if type(query) is np.ndarray else _to_vectors(query)
+        shape = (1,) if vectors is None else vectors.shape
+        if vectors is None and not isinstance(query, str):
+            shape = (len(query), 1)  # type: ignore[arg-type]
+        if not 1 <= len(shape) <= 2:
+            raise ShapeError(f"a query must have shape (dim,) or (q, dim), got {shape}")
+        is_one = len(shape) == 1
+        count = 1 if is_one else shape[0]
+        if not is_charged:
+            self._charge_all((_API_CALLS, count), (_QUERIES, count))
+        condition = None if filter is None else parse_filter(filter, self.config.schema)
+        if recall is not None:
+            recall = as_recall(recall, ef_search)
+        index = _index(room, consistency)
+        if index is None:
+            empty = [Hits.of(self._hit, _NOTHING) for _ in range(count)]
+            return empty[0] if is_one else empty
+        if vectors is None:
+            vectors = self._embed([query] if is_one else query)  # type: ignore[list-item,arg-type]
+            vectors = vectors[0] if is_one else vectors
+        if is_one:
+            found = room.search(vectors, k, ef_search, recall, condition, threshold)
+            return Hits.of(self._hit, found)
+        return [
+            Hits.of(self._hit, found)
+            for found in room.search_many(vectors, k, ef_search, recall, condition, threshold)
+        ]
+
     def _read(self, room: Room, *given: Any) -> Found:
         try:
             return room.read(*given)
         except ClosedError:
-            self._residence.check()
-            raise
+            return self._read_again(*given)
+
+    @_until_the_end
+    def _read_again(self, *given: Any) -> Found:
+        """Read what was found in a room that has closed since; it may be open again."""
+        return self._enter().read(*given)
 
     @_until_the_end
     def calibrate(self, k: int = 10, *, recall: float = 0.99) -> None:
@@ -473,7 +502,7 @@ class Tenant:
             self._enter()
             self._charge(_API_CALLS, 1)
             target = Target(self._residence, self._enter)
-            report = self._residence.texts().ingest(target, source, progress=progress)
+            report = self._residence.house.texts().ingest(target, source, progress=progress)
             counts = self._instruments.ingestion
             counts.written.inc(report.added + report.replaced)
             counts.unchanged.inc(report.unchanged)
@@ -586,7 +615,7 @@ class Tenant:
                 raise InputError(f"query {position} is blank; give a text to search with")
         with self._residence.slot.reserve(embeddings=len(texts), lease=EMBED_LEASE_S):
             started = now_ns()
-            vectors = as_vectors(self._residence.texts().embed_query(texts))
+            vectors = as_vectors(self._residence.house.texts().embed_query(texts))
             self._instruments.stages.embed.record_since(started)
             return vectors
 

@@ -1,0 +1,128 @@
+"""What all tenants of one open database have in common."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from llmspell.errors import ClosedError
+from llmspell.observability import Instruments
+from llmspell.quota import Slot
+from llmspell.storage import CatalogEntry
+from llmspell.tenancy.budget import Budget
+from llmspell.tenancy.ports import TextServices
+from llmspell.tenancy.residence import HandleRef, Residence
+from llmspell.tenancy.residents import Residents
+
+__all__ = ["House"]
+
+
+class House:
+    """The tenants of a database that this process has handles to, or rooms open of. Thread-safe.
+
+    Of all others it holds nothing.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        instruments: Instruments,
+        texts: Callable[[], TextServices],
+        is_listed: Callable[[CatalogEntry], bool],
+        slot: Callable[[CatalogEntry], Slot],
+        budget: Budget,
+        map_size: int,
+        lock_timeout: float,
+    ) -> None:
+        """Describe a database; nothing is opened.
+
+        Args:
+            root: the data directory.
+            instruments: of the database.
+            texts: gives the text services when they are first needed.
+            is_listed: whether the catalog still has an entry.
+            slot: gives a tenant's slot of the ledger.
+            budget: of the rooms that are open.
+            map_size: bytes of address space of a room's LMDB environment.
+            lock_timeout: seconds to wait for another process that writes to a room.
+        """
+        self.root = root
+        self.instruments = instruments
+        self.texts = texts
+        self.is_listed = is_listed
+        self.map_size = map_size
+        self.lock_timeout = lock_timeout
+        self.residents = Residents(budget)
+        # One for all handles: a bound method of each would be memory of each.
+        self.timed_search = instruments.search.timed
+        self.lock = threading.RLock()
+        self._slot = slot
+        self._residences: weakref.WeakValueDictionary[bytes, Residence] = (
+            weakref.WeakValueDictionary()
+        )
+        self._forgotten: deque[HandleRef] = deque()
+        # Takes no lock: the collector may run while any is held.
+        self.forget = self._forgotten.append
+        self._is_closed = False
+        _ALL.add(self)
+
+    def residence(self, entry: CatalogEntry) -> Residence:
+        """The one residence of a tenant; raises ClosedError where the database is closed."""
+        with self.lock:
+            if self._is_closed:
+                raise ClosedError(f"{self.root}: the database is closed")
+            residence = self._residences.get(entry.key)
+            if residence is None:
+                residence = Residence(self, entry, self._slot(entry))
+                self._residences[entry.key] = residence
+            return residence
+
+    def known(self, key: bytes) -> Residence | None:
+        """The residence of a tenant that has handles or an open room."""
+        return self._residences.get(key)
+
+    def residences(self) -> list[Residence]:
+        """All residences that there are at present."""
+        with self.lock:
+            return list(self._residences.values())
+
+    def discard(self, entry: CatalogEntry) -> None:
+        """Forget a tenant that was dropped."""
+        with self.lock:
+            self._residences.pop(entry.key, None)
+
+    def close_forgotten(self) -> None:
+        """Close the rooms of tenants whose last handle was collected instead of closed."""
+        while True:
+            try:
+                gone = self._forgotten.popleft()
+            except IndexError:
+                return
+            residence = self._residences.get(gone.key)
+            if residence is not None:
+                residence.close_unused()
+
+    def close(self) -> None:
+        """Close all of them; the second time what the first left undone."""
+        with self.lock, ExitStack() as closing:
+            self._is_closed = True
+            for residence in self._residences.values():
+                closing.callback(residence.close)
+
+
+_ALL: weakref.WeakSet[House] = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for house in list(_ALL):
+        for residence in list(house._residences.values()):
+            residence.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)
