@@ -195,7 +195,7 @@ def _pieces(
     They reach into the handle, for there is no other way to call a step alone.
     """
     room = _room(tenant)
-    charge_all, make_hit = tenant._charge_all, tenant._hit
+    charge_all, make_hit = tenant._slot.charge_all, tenant._hit
     timed = tenant._instruments.search.timed
     due = (int(Quota.API_CALLS), 1), (int(Quota.QUERIES), 1)
     answers = [room.index.search(query, k, ef_search=ef_search) for query in queries]

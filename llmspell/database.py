@@ -266,7 +266,7 @@ class Database:
         with self._lock:
             residence = self._house.residence(entry)
             receipt = residence.drop(lambda: self._catalog.drop(tenant_id), self._erase)
-            self._house.discard(entry)
+            self._house.retire(residence)
         self._tell("dropped", entry)
         return receipt
 
@@ -317,7 +317,7 @@ class Database:
             await self._async.close()
 
     def _handle(self, entry: CatalogEntry) -> Tenant:
-        handle = Tenant(self._house.residence(entry))
+        handle = self._house.handle(entry)
         # Now that it has a handle again, the tenant asked for stays open.
         self._house.close_forgotten()
         return handle

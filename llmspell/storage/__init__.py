@@ -1,5 +1,6 @@
 """What lies on disk: the catalog of tenants, and each tenant's room."""
 
+from llmspell._hot import Uses
 from llmspell.storage.batch import MetadataUpdate, Put, StoredDocument, Write
 from llmspell.storage.catalog import Catalog, CatalogEntry
 from llmspell.storage.codec import pack, unpack
@@ -43,6 +44,7 @@ __all__ = [
     "Room",
     "StoredDocument",
     "StoredRecord",
+    "Uses",
     "Write",
     "as_utc",
     "conform",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
-from llmspell.config import IndexParams, IsolationLevel, QuotaLimits, TenantConfig
+from llmspell.config import IndexParams, IsolationLevel, QuotaLimits, Schema, TenantConfig
 from llmspell.errors import TenantExists, TenantNotFound, UnsupportedFormat
 from llmspell.storage.chain import Chain
 from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
@@ -32,6 +34,12 @@ _META: Final = b"meta"
 _DATABASES: Final = (_TENANTS, _DROPPED, _META)
 _STATE: Final = b"state"
 
+Suspension: TypeAlias = Literal["none", "writes", "all"]
+# One object for each, whatever a file's decoder makes.
+_SUSPENSIONS: Final[dict[str, Suspension]] = {name: name for name in get_args(Suspension)}
+
+_S = TypeVar("_S", QuotaLimits, IndexParams, Schema)
+
 
 class CatalogEntry(NamedTuple):
     """A tenant in the catalog.
@@ -48,7 +56,7 @@ class CatalogEntry(NamedTuple):
     generation: int
     key: bytes
     created_us: int
-    suspension: Literal["none", "writes", "all"] = "none"
+    suspension: Suspension = "none"
 
     @property
     def directory(self) -> Path:
@@ -228,6 +236,12 @@ def _digest(tenant_id: str, generation: int) -> bytes:
     ).digest()
 
 
+@functools.lru_cache(maxsize=1_024)
+def _shared(settings: _S) -> _S:
+    """The same object for equal settings: most tenants have those of others."""
+    return settings
+
+
 def _encode(entry: CatalogEntry) -> bytes:
     config = asdict(entry.config)
     config["quotas"]["soft"] = sorted(entry.config.quotas.soft)
@@ -249,13 +263,15 @@ def _decode(raw: bytes) -> CatalogEntry:
     if fields["format"] != FORMAT:
         raise UnsupportedFormat(f"catalog entry: version {fields['format']}, expected {FORMAT}")
     given = fields["config"]
-    given["quotas"] = QuotaLimits(**given["quotas"])
-    given["index"] = IndexParams(**given["index"])
+    given["quotas"] = _shared(QuotaLimits(**given["quotas"]))
+    given["index"] = _shared(IndexParams(**given["index"]))
     given["isolation_level"] = IsolationLevel(given["isolation_level"])
+    given["metric"] = sys.intern(given["metric"])
+    given["schema"] = _shared(Schema(given["schema"]))
     return CatalogEntry(
         TenantConfig(**given),
         fields["generation"],
         fields["key"],
         fields["created_us"],
-        fields["suspension"],
+        _SUSPENSIONS[fields["suspension"]],
     )

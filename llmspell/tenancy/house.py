@@ -18,6 +18,7 @@ from llmspell.tenancy.budget import Budget
 from llmspell.tenancy.ports import TextServices
 from llmspell.tenancy.residence import HandleRef, Residence
 from llmspell.tenancy.residents import Residents
+from llmspell.tenancy.tenant import Tenant
 
 __all__ = ["House"]
 
@@ -63,25 +64,33 @@ class House:
         self.timed_search = instruments.search.timed
         self.lock = threading.RLock()
         self._slot = slot
-        self._residences: weakref.WeakValueDictionary[bytes, Residence] = (
-            weakref.WeakValueDictionary()
-        )
+        self._residences: dict[bytes, Residence] = {}
         self._forgotten: deque[HandleRef] = deque()
         # Takes no lock: the collector may run while any is held.
         self.forget = self._forgotten.append
         self._is_closed = False
         _ALL.add(self)
 
-    def residence(self, entry: CatalogEntry) -> Residence:
-        """The one residence of a tenant; raises ClosedError where the database is closed."""
+    def handle(self, entry: CatalogEntry) -> Tenant:
+        """A new handle to a tenant; raises ClosedError where the database is closed."""
         with self.lock:
-            if self._is_closed:
-                raise ClosedError(f"{self.root}: the database is closed")
-            residence = self._residences.get(entry.key)
-            if residence is None:
-                residence = Residence(self, entry, self._slot(entry))
-                self._residences[entry.key] = residence
-            return residence
+            return Tenant(self.residence(entry))
+
+    def residence(self, entry: CatalogEntry) -> Residence:
+        """The one residence of a tenant, while the lock is held; raises ClosedError as above."""
+        if self._is_closed:
+            raise ClosedError(f"{self.root}: the database is closed")
+        residence = self._residences.get(entry.key)
+        if residence is None:
+            residence = self._residences[entry.key] = Residence(self, entry, self._slot(entry))
+        return residence
+
+    def retire(self, residence: Residence) -> None:
+        """Let a residence go that has neither handles nor an open room."""
+        with self.lock:
+            # Handles are given out under the lock, so none can come meanwhile.
+            if residence.is_empty:
+                self._residences.pop(residence.entry.key, None)
 
     def known(self, key: bytes) -> Residence | None:
         """The residence of a tenant that has handles or an open room."""
@@ -91,11 +100,6 @@ class House:
         """All residences that there are at present."""
         with self.lock:
             return list(self._residences.values())
-
-    def discard(self, entry: CatalogEntry) -> None:
-        """Forget a tenant that was dropped."""
-        with self.lock:
-            self._residences.pop(entry.key, None)
 
     def close_forgotten(self) -> None:
         """Close the rooms of tenants whose last handle was collected instead of closed."""
@@ -114,6 +118,9 @@ class House:
             self._is_closed = True
             for residence in self._residences.values():
                 closing.callback(residence.close)
+            # Kept where that fails, for a second call.
+            closing.pop_all().close()
+            self._residences.clear()
 
 
 _ALL: weakref.WeakSet[House] = weakref.WeakSet()

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from llmspell._hot import Uses
 from llmspell.errors import (
     ClosedError,
     LlmspellError,
@@ -19,7 +18,7 @@ from llmspell.errors import (
     UseAfterFork,
 )
 from llmspell.quota import Slot, Usage
-from llmspell.storage import CatalogEntry, FileLock, Room, disk_bytes
+from llmspell.storage import CatalogEntry, FileLock, Room, Uses, disk_bytes
 from llmspell.tenancy.model import DropReceipt
 
 if TYPE_CHECKING:
@@ -64,7 +63,6 @@ class Residence:
 
     # Many tenants may have handles that nobody uses: what is held here is held for each of them.
     __slots__ = (
-        "__weakref__",
         "_end",
         "_handles",
         "_lock",
@@ -92,10 +90,10 @@ class Residence:
 
     def admit(self, handle: Tenant) -> None:
         """Take a new handle; raises what ended the tenant, if anything did."""
-        with self._lock:
-            self._check()
-            reference = HandleRef(handle, self.house.forget)
-            reference.key = self.entry.key
+        self._check()
+        reference = HandleRef(handle, self.house.forget)
+        reference.key = self.entry.key
+        with self.house.lock:
             self._handles = (*self._live(), reference)
 
     def open(self, handle: Tenant) -> Room:
@@ -190,19 +188,26 @@ class Residence:
         """Let a handle go; the last one closes the room."""
         if isinstance(self._end, UseAfterFork):
             return
-        with self._lock:
-            handle._room = None
+        with self.house.lock:
             others = [reference for reference in self._live() if reference() is not handle]
             self._handles = tuple(others)
+        with self._lock:
+            handle._room = None
         self.close_unused()
 
     def close_unused(self) -> None:
-        """Close the room if no handle is left."""
+        """Close the room if no handle is left, and leave nothing of the tenant in memory."""
         if isinstance(self._end, UseAfterFork):
             return
         with self._lock:
             if not self._live():
                 self._close_room(snapshot=True)
+        self.house.retire(self)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is neither a handle nor an open room."""
+        return self._room is None and not self._live()
 
     def close(self) -> None:
         """Close the room and all handles, with the database."""
@@ -229,6 +234,8 @@ class Residence:
                 bytes_in_memory=0 if self._room is None else self._room.memory,
             )
             self._finish(self._dropped(), snapshot=False)
+            # What is left of them raises what ended the tenant.
+            self._handles = ()
             erase(dropped)
             return receipt
 

@@ -93,12 +93,11 @@ class Tenant:
 
     __slots__ = (
         "__weakref__",
-        "_charge",
-        "_charge_all",
         "_hit",
         "_instruments",
         "_residence",
         "_room",
+        "_slot",
         "_stage",
         "_timed",
     )
@@ -106,8 +105,7 @@ class Tenant:
     def __init__(self, residence: Residence) -> None:
         self._residence = residence
         self._room: Room | None = None
-        self._charge = residence.slot.charge
-        self._charge_all = residence.slot.charge_all
+        self._slot = residence.slot
         self._hit = hit_type(residence.entry.config.metric)
         self._instruments = residence.house.instruments
         self._timed = residence.house.timed_search
@@ -382,7 +380,7 @@ class Tenant:
         """
         room = self._room or self._enter()
         self._residence.is_recent = True
-        self._charge_all(*_ONE_QUERY)
+        self._slot.charge_all(*_ONE_QUERY)
         if recall is not None:
             recall = as_recall(recall, ef_search)
         index = _index(room, consistency)
@@ -422,7 +420,7 @@ class Tenant:
         is_one = len(shape) == 1
         count = 1 if is_one else shape[0]
         if not is_charged:
-            self._charge_all((_API_CALLS, count), (_QUERIES, count))
+            self._slot.charge_all((_API_CALLS, count), (_QUERIES, count))
         condition = None if filter is None else parse_filter(filter, self.config.schema)
         if recall is not None:
             recall = as_recall(recall, ef_search)
@@ -605,6 +603,9 @@ class Tenant:
     def close(self) -> None:
         """Close this handle, and the room with the last one; does nothing the second time."""
         self._residence.leave(self)
+
+    def _charge(self, quota: int, amount: int) -> None:
+        self._slot.charge(quota, amount)
 
     def _enter(self) -> Room:
         return self._room or self._residence.open(self)
