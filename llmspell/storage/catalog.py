@@ -6,7 +6,7 @@ import functools
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -50,6 +50,7 @@ class CatalogEntry(NamedTuple):
         key: 16 bytes that name its directory and its ledger slot.
         created_us: microseconds since 1970, UTC.
         suspension: "none", "writes" or "all".
+        has_room: whether its directory was made, so that it must be there; its first use does.
     """
 
     config: TenantConfig
@@ -57,6 +58,7 @@ class CatalogEntry(NamedTuple):
     key: bytes
     created_us: int
     suspension: Suspension = "none"
+    has_room: bool = True
 
     @property
     def directory(self) -> Path:
@@ -97,34 +99,69 @@ class Catalog:
         """Whether a data directory is there; makes nothing."""
         return (root / _NAME).is_dir()
 
-    def create(self, config: TenantConfig, make: Callable[[CatalogEntry], None]) -> CatalogEntry:
-        """Add a tenant.
+    def create(
+        self,
+        configs: Iterable[TenantConfig],
+        make: Callable[[CatalogEntry], None],
+        *,
+        has_room: bool,
+    ) -> list[CatalogEntry]:
+        """Add tenants, all of them in one durable transaction or none.
 
         Args:
-            config: of the new tenant.
-            make: makes its directory; the tenant is listed only when this has returned.
+            configs: of the new tenants.
+            make: prepares one; they are listed only when this has returned for all of them.
+            has_room: whether ``make`` makes their directories; :meth:`make_room` does it else.
 
         Raises:
-            TenantExists: there is one of that id.
+            TenantExists: there is one of an id, or an id is given twice.
         """
-        slot = _key(config.id)
 
-        def write(txn: Transaction) -> CatalogEntry:
+        def write(txn: Transaction) -> list[CatalogEntry]:
             tenants = self._tenants(txn)
-            if tenants.get(slot) is not None:
-                raise TenantExists(f"tenant {config.id!r} exists; drop it first, or open it")
             state = self._state(txn)
-            generation = state["next_generation"]
-            entry = CatalogEntry(
-                config, generation, _digest(config.id, generation), time.time_ns() // 1_000
-            )
-            make(entry)
-            tenants.put(slot, _encode(entry))
-            state["next_generation"] = generation + 1
+            entries = []
+            for config in configs:
+                slot = _key(config.id)
+                if tenants.get(slot) is not None:
+                    raise TenantExists(f"tenant {config.id!r} exists; drop it first, or open it")
+                generation = state["next_generation"]
+                entry = CatalogEntry(
+                    config,
+                    generation,
+                    _digest(config.id, generation),
+                    time.time_ns() // 1_000,
+                    has_room=has_room,
+                )
+                make(entry)
+                tenants.put(slot, _encode(entry))
+                state["next_generation"] = generation + 1
+                entries.append(entry)
             txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
-            return entry
+            return entries
 
         return self._env.write(write)
+
+    def make_room(self, entry: CatalogEntry, make: Callable[[Path], None]) -> CatalogEntry:
+        """See to it that a tenant has its directory, once for all processes.
+
+        Args:
+            entry: of the tenant.
+            make: makes the directory, durably; what a crash left there is of no use to anyone, for
+                nobody opens it before the catalog says that it is there.
+
+        Raises:
+            TenantNotFound: it was dropped.
+        """
+
+        def change(found: CatalogEntry) -> CatalogEntry:
+            if found.key != entry.key:
+                raise TenantNotFound(f"tenant {entry.config.id!r} was dropped")
+            if not found.has_room:
+                make(found.directory)
+            return found._replace(has_room=True)
+
+        return self.update(entry.config.id, change)
 
     def update(
         self, tenant_id: str, change: Callable[[CatalogEntry], CatalogEntry]
@@ -254,6 +291,7 @@ def _encode(entry: CatalogEntry) -> bytes:
             "key": entry.key,
             "created_us": entry.created_us,
             "suspension": entry.suspension,
+            "has_room": entry.has_room,
         }
     )
 
@@ -274,4 +312,6 @@ def _decode(raw: bytes) -> CatalogEntry:
         fields["key"],
         fields["created_us"],
         _SUSPENSIONS[fields["suspension"]],
+        # Earlier releases made it with the tenant.
+        fields.get("has_room", True),
     )

@@ -138,4 +138,6 @@ class PayloadView:
         self._sequence += len(changes)
 
     def _warn(self, error: Exception) -> None:
-        _LOG.warning("tenant %s: snapshot %s is not used: %s", self._config.id, self._path, error)
+        # Not the error itself: a record that is kept would keep the open file in its traceback.
+        reason = str(error)
+        _LOG.warning("tenant %s: snapshot %s is not used: %s", self._config.id, self._path, reason)

@@ -45,9 +45,9 @@ PURGED_AT_ONCE: Final = 10_000
 #: References to hits that were not looked at, before those that are gone are dropped.
 MAX_UNREAD: Final = 256
 
-#: What an open room has open: its data file twice, the second time to write through, and the table
-#: of readers.
-ROOM_DESCRIPTORS: Final = 3
+#: What an open room has open at most: its data file twice, the second time to write through, the
+#: table of readers, and behind a filter the snapshot of the payload index. A write has a lock too.
+ROOM_DESCRIPTORS: Final = 4
 
 #: Records, rows and scores, best first.
 Found: TypeAlias = tuple[list[bytes], list[int], list[float]]

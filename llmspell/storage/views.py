@@ -182,12 +182,16 @@ class Views:
         """
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
-            if not snapshot or was_closed or self._is_unsure:
-                return
-            if has_written or self._vectors.is_snapshot_due:
-                self.snapshot()
-            else:
-                self._vectors.keep_curves()
+            try:
+                if not snapshot or was_closed or self._is_unsure:
+                    return
+                if has_written or self._vectors.is_snapshot_due:
+                    self.snapshot()
+                else:
+                    self._vectors.keep_curves()
+            finally:
+                # Its snapshot is an open file.
+                self._payload = None
 
     def _ask(self, question: Callable[[PayloadView], _R]) -> _R:
         payload = self._payload or self._open_payload()

@@ -36,6 +36,7 @@ class House:
         instruments: Instruments,
         texts: Callable[[], TextServices],
         is_listed: Callable[[CatalogEntry], bool],
+        make_room: Callable[[CatalogEntry], CatalogEntry],
         slot: Callable[[CatalogEntry], Slot],
         budget: Budget,
         map_size: int,
@@ -48,6 +49,7 @@ class House:
             instruments: of the database.
             texts: gives the text services when they are first needed.
             is_listed: whether the catalog still has an entry.
+            make_room: makes the directory of a tenant that has none; gives its entry.
             slot: gives a tenant's slot of the ledger.
             budget: of the rooms that are open.
             map_size: bytes of address space of a room's LMDB environment.
@@ -57,6 +59,7 @@ class House:
         self.instruments = instruments
         self.texts = texts
         self.is_listed = is_listed
+        self.make_room = make_room
         self.map_size = map_size
         self.lock_timeout = lock_timeout
         self.residents = Residents(budget)

@@ -104,7 +104,6 @@ class Residence:
             CorruptFile: see :class:`Room`.
         """
         self._check()
-        self.is_recent = True
         with self._lock:
             if self._room is not None and not self._room.is_closed:
                 return self._give(self._room, handle)
@@ -116,6 +115,8 @@ class Residence:
             if self._room is None:
                 self._admits(handle)
                 self._room = self._open()
+                # The mark is for a use beyond the one that opened it.
+                self.is_recent = False
                 self._weigh(self._room)
             room = self._give(self._room, handle)
         residents.make_room(keep=self)
@@ -278,6 +279,8 @@ class Residence:
         return TenantNotFound(f"tenant {self.entry.config.id!r} was dropped")
 
     def _open(self) -> Room:
+        if not self.entry.has_room:
+            self.entry = self.house.make_room(self.entry)
         try:
             room = Room(
                 self._path,

@@ -22,7 +22,9 @@ class Residents:
 
     Of those that nobody is using, the ones that weren't used for the longest time are closed. Which
     these are, a clock with a second chance tells (Corbató 1968): an operation leaves a mark, which
-    costs it one store, and the hand takes the marks off as it passes and closes what has none.
+    costs it one store, and the hand takes the marks off as it passes and closes what has none. The
+    operation that opens a room leaves none, so that what is used once goes before what is used
+    again and again.
 
     What operations are under way in stays open, so that there may be more than the budget has
     until they have ended.

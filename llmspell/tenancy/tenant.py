@@ -378,8 +378,8 @@ class Tenant:
 
         It doesn't keep the room open: an index is searched also when that has closed.
         """
-        room = self._room or self._enter()
         self._residence.is_recent = True
+        room = self._room or self._enter()
         self._slot.charge_all(*_ONE_QUERY)
         if recall is not None:
             recall = as_recall(recall, ef_search)
