@@ -168,7 +168,7 @@ class Database:
         """Make a tenant, durably. It takes no room on disk before its first use.
 
         Raises:
-            StorageFull: the ledger has no slot left, or the disk no room; nothing was made.
+            StorageFull: the disk has no room; nothing was made.
             TenantExists: there is one of that id.
         """
         (entry,) = self._create([config])
