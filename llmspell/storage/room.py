@@ -23,7 +23,7 @@ from llmspell.errors import (
     StorageError,
     TenantSuspended,
 )
-from llmspell.index import Index, check_rows
+from llmspell.index import IdBitmap, Index, check_rows
 from llmspell.observability import Stages, now_ns
 from llmspell.quota import Slot
 from llmspell.storage.batch import Applied, Write
@@ -213,6 +213,16 @@ class Room:
         now_us = self.views.now_us()
         return [None if one is None or one[0].expires_us <= now_us else one for one in found]
 
+    def calibrate(self, k: int, *, recall: float) -> None:
+        """Measure the index: see :meth:`Index.calibrate`."""
+        while (index := self.views.current()) is not None:
+            try:
+                index.calibrate(k, recall=recall)
+            except CorruptFile as error:
+                self.views.mend(index, error)
+            else:
+                return
+
     def estimated_recall(self) -> dict[int, float]:
         """Recall by k that searches reach at the tenant's own ``ef_search``; of calibrated ks."""
         index = self.views.index
@@ -284,9 +294,7 @@ class Room:
             return [([], [], []) for _ in queries]
         allowed = None if condition is None else self.views.allowed(condition)
         started = now_ns()
-        ids, scores = index.search(
-            queries, k, ef_search=ef_search, recall=recall, filter=allowed, threshold=threshold
-        )
+        ids, scores = self._search_index(queries, k, ef_search, recall, allowed, threshold)
         self._stages.search.record_since(started)
         started = now_ns()
         counts = (ids >= 0).sum(axis=1).tolist()
@@ -433,12 +441,34 @@ class Room:
         allowed = None if condition is None else self.views.allowed(condition)
         stages = self._stages
         started = now_ns()
-        ids, found = index.search(
-            query, k, ef_search=ef_search, recall=recall, filter=allowed, threshold=threshold
-        )
+        ids, found = self._search_index(query, k, ef_search, recall, allowed, threshold)
         stages.search.record_since(started)
         started = now_ns()
         rows: list[int] = ids.tolist()
         records = self.fetch(rows)
         stages.fetch.record_since(started)
         return cast("list[bytes]", records), rows, found.tolist()
+
+    def _search_index(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        ef_search: int | None,
+        recall: float | None,
+        allowed: IdBitmap | NDArray[np.uint64] | None,
+        threshold: float | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        while True:
+            index = self.views.index
+            assert index is not None
+            try:
+                return index.search(
+                    queries,
+                    k,
+                    ef_search=ef_search,
+                    recall=recall,
+                    filter=allowed,
+                    threshold=threshold,
+                )
+            except CorruptFile as error:
+                self.views.mend(index, error)

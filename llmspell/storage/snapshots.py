@@ -44,6 +44,10 @@ class Snapshots:
                 _LOG.warning("%s is not a snapshot of this release", path)
         return sorted(found, reverse=True)
 
+    def usable(self) -> list[int]:
+        """Those of :meth:`sequences` that were not rejected."""
+        return [one for one in self.sequences() if self.path(one) not in self._rejected]
+
     def reject(self, sequence: int) -> None:
         """Note that one can't be used: it goes when the next one is there."""
         self._rejected.add(self.path(sequence))

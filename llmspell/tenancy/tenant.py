@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from llmspell.config import TenantConfig
-from llmspell.errors import ClosedError, DuplicateId, IdNotFound, InputError, ShapeError
+from llmspell.errors import (
+    ClosedError,
+    CorruptFile,
+    DuplicateId,
+    IdNotFound,
+    InputError,
+    ShapeError,
+)
 from llmspell.index import Index, as_recall
 from llmspell.observability import now_ns
 from llmspell.quota import Quota, Usage
@@ -387,9 +394,15 @@ class Tenant:
         if index is None:
             return Hits.of(self._hit, _NOTHING)
         started = now_ns()
-        rows, scores = index.search(
-            query, k, ef_search=ef_search, recall=recall, threshold=threshold
-        )
+        try:
+            rows, scores = index.search(
+                query, k, ef_search=ef_search, recall=recall, threshold=threshold
+            )
+        except CorruptFile as error:
+            room.views.mend(index, error)
+            return self._search_any(
+                query, k, None, threshold, ef_search, recall, consistency, is_charged=True
+            )
         self._stage.record_since(started)
         given = (room, rows, scores, query.copy(), k, ef_search, recall, threshold)
         hits = Hits(self._hit, self._read, given)
@@ -462,9 +475,7 @@ class Tenant:
         """
         room = self._room or self._enter()
         self._charge(_API_CALLS, 1)
-        index = room.index
-        if index is not None:
-            index.calibrate(k, recall=recall)
+        room.calibrate(k, recall=recall)
 
     @_until_the_end
     def estimated_recall(self, k: int = 10, *, ef_search: int | None = None) -> float | None:
