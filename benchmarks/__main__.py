@@ -1,10 +1,10 @@
-"""Command line: ``python -m benchmarks recall|calibration|filter|stream|tenant|import|ingest``."""
+"""Command line: ``python -m benchmarks BENCHMARK``, each of them with ``--help``."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import calibration, filtered, imports, ingest, recall, stream, tenant
+from benchmarks import calibration, filtered, imports, ingest, recall, stream, tenant, tenants
 
 _BENCHMARKS = {
     "recall": recall,
@@ -12,6 +12,7 @@ _BENCHMARKS = {
     "filter": filtered,
     "stream": stream,
     "tenant": tenant,
+    "tenants": tenants,
     "import": imports,
     "ingest": ingest,
 }

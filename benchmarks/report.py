@@ -19,6 +19,7 @@ from benchmarks.tables.filtered import filter_summary, filter_table
 from benchmarks.tables.markdown import markdown, size
 from benchmarks.tables.recall import recall_summary, recall_table
 from benchmarks.tables.stream import stream_summary, stream_table
+from benchmarks.tables.tenants import tenants_summary, tenants_table
 
 __all__ = ["BEGIN", "END", "main", "render", "splice", "summary"]
 
@@ -31,6 +32,7 @@ _COMMANDS = {
     "calibration": "python -m benchmarks calibration --data FOLDER",
     "stream": "python -m benchmarks stream --data FOLDER",
     "tenant": "python -m benchmarks tenant --data FOLDER --quantization {quantization}",
+    "tenants": "python -m benchmarks tenants --data FOLDER",
     "import": "python -m benchmarks import",
     "ingest": "python -m benchmarks ingest",
 }
@@ -42,6 +44,7 @@ _HEADINGS = {
     "calibration": "Recall asked for, and reached",
     "stream": "Content replaced several times over",
     "tenant": "A tenant's search beside its index's",
+    "tenants": "Many tenants",
     "import": "Import, milliseconds beyond NumPy",
     "ingest": "Ingestion",
 }
@@ -121,6 +124,7 @@ _TABLES = {
     "calibration": calibration_table,
     "stream": stream_table,
     "tenant": service.tenant_table,
+    "tenants": tenants_table,
     "import": service.import_table,
     "ingest": service.ingest_table,
 }
@@ -130,6 +134,7 @@ _SUMMARIES = {
     "calibration": calibration_summary,
     "stream": stream_summary,
     "tenant": service.tenant_summary,
+    "tenants": tenants_summary,
     "import": service.import_summary,
     "ingest": service.ingest_summary,
 }

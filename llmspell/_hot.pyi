@@ -172,10 +172,15 @@ class Deferred:
 
 @final
 class Unread:
-    def alive(self) -> list[Deferred]: ...
+    @property
+    def is_closing(self) -> bool: ...
+    def close(self) -> list[Deferred]: ...
+
+class SearchOvertaken(Exception): ...
 
 @final
 class SearchDoor:
+    is_used: bool
     def __new__(
         cls,
         position: Position,
@@ -189,6 +194,7 @@ class SearchDoor:
     ) -> Self: ...
     def search(
         self,
+        handle: object,
         query: Any,
         k: int,
         ef_search: int | None,
@@ -231,3 +237,15 @@ class FoundRecord(RecordBytes):
     def __new__(cls, rowid: int, raw: bytes, score: float) -> Self: ...
     @property
     def score(self) -> float: ...
+
+@final
+class Uses:
+    @property
+    def count(self) -> int: ...
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...

@@ -16,6 +16,8 @@ from llmspell.tenancy import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from llmspell.config import QuotaLimits, TenantConfig
     from llmspell.database import Database
 
@@ -47,6 +49,10 @@ class AsyncDatabase:
         """As :meth:`Database.create_tenant`."""
         tenant = await self._workers.run(self._database.create_tenant, config)
         return AsyncTenant(tenant, self._workers)
+
+    async def create_tenants(self, configs: Iterable[TenantConfig]) -> list[TenantInfo]:
+        """As :meth:`Database.create_tenants`."""
+        return await self._workers.run(self._database.create_tenants, configs)
 
     async def tenant(self, tenant_id: str) -> AsyncTenant:
         """As :meth:`Database.tenant`."""

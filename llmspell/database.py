@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -38,9 +37,10 @@ from llmspell.storage import (
     erase_directory,
 )
 from llmspell.tenancy import (
+    Budget,
     DropReceipt,
     EventKind,
-    Residence,
+    House,
     SnapshotReport,
     StateScope,
     Suspension,
@@ -52,7 +52,7 @@ from llmspell.tenancy import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from llmspell.quota import OnCrossing, Slot, Usage
     from llmspell.tenancy.lifecycle import TenantMaker
@@ -75,6 +75,8 @@ def open(
     durability: Durability = "sync",
     flush_interval: float = 0.1,
     write_batch_size: int = 100,
+    max_open_bytes: int | None = None,
+    max_open_descriptors: int | None = None,
     on_event: OnEvent | None = None,
     shared_quotas: SharedLedger | str | None = None,
 ) -> Database:
@@ -99,6 +101,11 @@ def open(
             return.
         flush_interval: seconds that an upsert waits for its commit to begin.
         write_batch_size: records that are committed without waiting longer.
+        max_open_bytes: bytes of memory that open tenants take together before those are closed
+            that were least recently used; a later use opens them again. None means half of the
+            memory of the machine, or of the container.
+        max_open_descriptors: as many file descriptors, of which an open tenant takes four and a
+            write one more. None means half of what the process may have (``ulimit -n``).
         on_event: is told what happens to tenants through this database, in the thread that did it,
             and of each quota whose use has come to 80 % or 100 % of its limit. What it raises is
             logged.
@@ -122,6 +129,8 @@ def open(
         durability=durability,
         flush_interval=flush_interval,
         write_batch_size=write_batch_size,
+        max_open_bytes=max_open_bytes,
+        max_open_descriptors=max_open_descriptors,
         on_event=on_event,
         shared_quotas=shared_quotas,
     )
@@ -143,6 +152,8 @@ class Database:
         durability: Durability = "sync",
         flush_interval: float = 0.1,
         write_batch_size: int = 100,
+        max_open_bytes: int | None = None,
+        max_open_descriptors: int | None = None,
         on_event: OnEvent | None = None,
         shared_quotas: SharedLedger | str | None = None,
     ) -> None:
@@ -156,20 +167,31 @@ class Database:
         policy = WritePolicy(
             durability=durability, flush_interval=flush_interval, write_batch_size=write_batch_size
         )
-        self._flusher = Flusher(policy)
         self._path = Path(path)
         self._texts = texts
-        self._map_size = map_size
-        self._lock_timeout = float(lock_timeout)
         self._on_event = on_event
-        self._lock = threading.RLock()
         self._texts_lock = threading.Lock()
-        self._residences: dict[bytes, Residence] = {}
-        self._forgotten: deque[Residence] = deque()
         self._async: AsyncDatabase | None = None
         self._pid = os.getpid()
-        self._is_closed = False
         self._instruments = Instruments()
+        self._flusher = Flusher(policy)
+        self._house = House(
+            self._path,
+            instruments=self._instruments,
+            texts=self._text_services,
+            is_listed=self._is_listed,
+            make_room=self._make_room,
+            slot=self._slot,
+            budget=Budget.of(
+                max_open_bytes=max_open_bytes,
+                max_open_descriptors=max_open_descriptors,
+                map_size=map_size,
+            ),
+            flusher=self._flusher,
+            map_size=map_size,
+            lock_timeout=float(lock_timeout),
+        )
+        self._lock = self._house.lock
         self._catalog = Catalog(self._path)
         self._closing = ExitStack()
         self._closing.callback(self._catalog.close)
@@ -200,29 +222,47 @@ class Database:
         return self._instruments
 
     def create_tenant(self, config: TenantConfig) -> Tenant:
-        """Make a tenant, durably.
+        """Make a tenant, durably. It takes no room on disk before its first use.
 
         Raises:
-            StorageFull: the ledger has no slot left, or the disk no room; nothing was made.
+            StorageFull: the disk has no room; nothing was made.
             TenantExists: there is one of that id.
         """
+        (entry,) = self._create([config])
+        handle = self._handle(entry)
+        self._tell("created", entry)
+        return handle
+
+    def create_tenants(self, configs: Iterable[TenantConfig]) -> list[TenantInfo]:
+        """Make many tenants, durably and all or none; 100,000 take seconds.
+
+        Returns:
+            What :meth:`tenants` lists of them, in the order of ``configs``.
+
+        Raises:
+            StorageFull: as :meth:`create_tenant`; nothing was made.
+            TenantExists: there is one of an id, or an id is given twice; nothing was made.
+        """
+        entries = self._create(configs)
+        for entry in entries:
+            self._tell("created", entry)
+        return list(map(_info, entries))
+
+    def _create(self, configs: Iterable[TenantConfig]) -> list[CatalogEntry]:
         made: list[CatalogEntry] = []
 
         def make(new: CatalogEntry) -> None:
             made.append(new)
             self._slot(new).set_levels(documents=0, vectors=0, storage=0, dimensions=0)
-            Room.create(self._path / new.directory)
 
         try:
-            tenant = self._handle(self._catalog.create(config, make))
+            return self._catalog.create(configs, make, has_room=False)
         except BaseException:
-            # An exception from elsewhere may come behind the commit: then the tenant is there.
+            # An exception from elsewhere may come behind the commit: then the tenants are there.
             for new in made:
                 if not self._is_listed(new):
                     self._remove(new)
             raise
-        self._tell("created", made[0])
-        return tenant
 
     def tenant(self, tenant_id: str) -> Tenant:
         """Give a handle to a tenant; its data is opened when the handle first needs it.
@@ -252,7 +292,7 @@ class Database:
                 page before.
             limit: at most so many; None for all.
         """
-        self._close_forgotten()
+        self._house.close_forgotten()
         if limit is not None and (not isinstance(limit, int) or limit < 0):
             raise InputError(f"limit must be an int of 0 or more, got {limit!r}")
         return list(map(_info, self._catalog.page(after, limit)))
@@ -310,9 +350,9 @@ class Database:
         """
         entry = self._catalog.get(tenant_id)
         with self._lock:
-            residence = self._residence(entry)
+            residence = self._house.residence(entry)
             receipt = residence.drop(lambda: self._catalog.drop(tenant_id), self._erase)
-            self._residences.pop(entry.key, None)
+            self._house.retire(residence)
         self._tell("dropped", entry)
         return receipt
 
@@ -416,7 +456,7 @@ class Database:
         for entry in self._catalog.entries():
             if entry.suspension == "none":
                 try:
-                    purged += self._residence(entry).purge()
+                    purged += self._house.purge(entry)
                 except (StorageError, TenantNotFound) as error:
                     _LOG.warning("tenant %s: not purged: %s", entry.config.id, error)
         return purged
@@ -427,10 +467,8 @@ class Database:
         Raises:
             FlushFailed: of one tenant, with a note on each other; the rest is committed.
         """
-        with self._lock:
-            if self._is_closed:
-                raise ClosedError(f"{self._path}: the database is closed")
-            residences = list(self._residences.values())
+        self._house.require_open()
+        residences = self._house.residences()
         failures: list[FlushFailed] = []
         for residence in residences:
             try:
@@ -465,14 +503,9 @@ class Database:
         """
         if os.getpid() != self._pid:
             return
-        with self._lock, ExitStack() as closing:
-            self._is_closed = True
+        with ExitStack() as closing:
             closing.callback(self._closing.close)
-            for residence in self._residences.values():
-                closing.callback(residence.close)
-            # Kept where that fails, for a second call.
-            closing.pop_all().close()
-            self._residences.clear()
+            closing.callback(self._house.close)
         self._flusher.close()
 
     def __enter__(self) -> Self:
@@ -500,32 +533,22 @@ class Database:
             await self._async.close()
 
     def _handle(self, entry: CatalogEntry) -> Tenant:
-        handle = Tenant(self._residence(entry))
+        handle = self._house.handle(entry)
         # Now that it has a handle again, the tenant asked for stays open.
-        self._close_forgotten()
+        self._house.close_forgotten()
         return handle
-
-    def _close_forgotten(self) -> None:
-        while True:
-            try:
-                residence = self._forgotten.popleft()
-            except IndexError:
-                return
-            residence.close_unused()
 
     def _maker(self) -> TenantMaker:
         from llmspell.tenancy.lifecycle import TenantMaker
 
-        with self._lock:
-            if self._is_closed:
-                raise ClosedError(f"{self._path}: the database is closed")
+        self._house.require_open()
         return TenantMaker(
             self._path,
             self._catalog,
             self._ledger,
             slot=self._slot,
             install=self._install,
-            map_size=self._map_size,
+            map_size=self._house.map_size,
         )
 
     def _install(
@@ -541,30 +564,14 @@ class Database:
             return old
 
         with self._lock:
-            self._residence(old).drop(replace_old, self._erase)
-            self._residences.pop(old.key, None)
+            residence = self._house.residence(old)
+            residence.drop(replace_old, self._erase)
+            self._house.retire(residence)
         self._tell("dropped", old)
         return made[0]
 
-    def _residence(self, entry: CatalogEntry) -> Residence:
-        with self._lock:
-            if self._is_closed:
-                raise ClosedError(f"{self._path}: the database is closed")
-            residence = self._residences.get(entry.key)
-            if residence is None:
-                residence = self._residences[entry.key] = Residence(
-                    self._path,
-                    entry,
-                    self._slot(entry),
-                    instruments=self._instruments,
-                    texts=self._text_services,
-                    is_listed=self._is_listed,
-                    forgotten=self._forgotten.append,
-                    flusher=self._flusher,
-                    map_size=self._map_size,
-                    lock_timeout=self._lock_timeout,
-                )
-            return residence
+    def _make_room(self, entry: CatalogEntry) -> CatalogEntry:
+        return self._catalog.make_room(entry, lambda path: Room.create(self._path / path))
 
     def _is_listed(self, entry: CatalogEntry) -> bool:
         return self._find(entry) is not None
@@ -595,9 +602,7 @@ class Database:
             yield entry.config.id, usage
 
     def _recalls(self) -> Iterator[tuple[str, dict[int, float]]]:
-        with self._lock:
-            residences = list(self._residences.values())
-        for residence in residences:
+        for residence in self._house.residences():
             yield residence.entry.config.id, residence.estimated_recall()
 
     def _slot(self, entry: CatalogEntry) -> Slot:
@@ -615,7 +620,7 @@ class Database:
         told = self._crossings(entry)
         if self._shared_quotas is None:
             return self._ledger.slot(entry.key, told)
-        residence = self._residences.get(entry.key)
+        residence = self._house.known(entry.key)
         if residence is not None:  # it knows whether hosts have been told of its limits
             return residence.slot
         tenant_id = entry.config.id
@@ -635,7 +640,7 @@ class Database:
         entry = self._catalog.update(tenant_id, change)
         with self._lock:
             slot = self._slot(entry)
-            residence = self._residences.get(entry.key)
+            residence = self._house.known(entry.key)
             if residence is not None:
                 residence.entry = entry
         self._tell(kind, entry)

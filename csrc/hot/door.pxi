@@ -91,8 +91,12 @@ cdef class Unread:
     """The :class:`Deferred` lists of a tenant, held weakly, for the time when they can't be read.
 
     Thread-safe under the GIL.
+
+    Attributes:
+        is_closing: whoever comes from now on reads its own.
     """
 
+    cdef readonly cbool is_closing
     cdef list _references
     cdef Py_ssize_t _swept_at
 
@@ -107,12 +111,26 @@ cdef class Unread:
             # Now and then, without those that are gone.
             self._references = [kept for kept in references if kept() is not None]
             self._swept_at = max(256, 2 * len(self._references))
+        if self.is_closing:
+            # Whoever closes may have read for the others already.
+            try:
+                one.look()
+            except LlmspellError:
+                pass  # it is told when they are looked at
         return 0
 
-    def alive(self):
-        """Those that are there still."""
+    def close(self):
+        """Those that are there still, to be read by whoever closes what they read from."""
+        self.is_closing = True
         found = [reference() for reference in self._references]
         return [one for one in found if one is not None]
+
+
+class SearchOvertaken(Exception):
+    """A search that was charged met a room that was closed, or a damaged index; not counted yet.
+
+    Its arguments are what was raised, and the index, or None where that was not come to.
+    """
 
 
 @cython.final
@@ -122,6 +140,9 @@ cdef class SearchDoor:
     A tenant's search of one vector without a filter costs little more than the index's, for all
     that surrounds it is here. Thread-safe.
 
+    Attributes:
+        is_used: set by each search, for whoever takes it off.
+
     Args:
         position: of the tenant's views; its slot is charged one API call and one query.
         catch_up: called where the position is behind; it is up to date then.
@@ -129,8 +150,8 @@ cdef class SearchDoor:
         stage: times the search in the index.
         unread: is told of the hits, for they read when they are first looked at.
         hits: kind of :class:`Deferred` that is returned.
-        make, read: of the hits; ``read`` is given rows and scores, the query in bytes and its
-            dtype, k, ef_search, recall and threshold.
+        make, read: of the hits; ``read`` is given the handle, rows and scores, the query in bytes
+            and its dtype, k, ef_search, recall and threshold.
     """
 
     cdef Position _position
@@ -141,6 +162,7 @@ cdef class SearchDoor:
     cdef object _hits
     cdef object _make
     cdef object _read
+    cdef public cbool is_used
     cdef Item[2] _due
     cdef cbool _is_plain
 
@@ -173,12 +195,19 @@ cdef class SearchDoor:
         self._due[1].quota = Quota.queries
         self._due[0].amount = self._due[1].amount = 1
 
-    def search(self, query, k, ef_search, recall, threshold, cbool is_strong):
-        """Search with one vector, an array of one dimension."""
+    def search(self, handle, query, k, ef_search, recall, threshold, cbool is_strong):
+        """Search with one vector, an array of one dimension.
+
+        Raises:
+            SearchOvertaken: it is charged, and is to be made another way.
+        """
         cdef Position position = self._position
         cdef uint64_t started = boot_time_ns()
         cdef uint64_t searching = started
         cdef Deferred hits
+        cdef cbool is_charged = False
+        self.is_used = True
+        index = found = None
         try:
             if self._is_plain:
                 position._native.charge_items(
@@ -186,10 +215,11 @@ cdef class SearchDoor:
                 )
             else:
                 position.slot.charge_all((<int>Quota.api_calls, 1), (<int>Quota.queries, 1))
+            is_charged = True
             if is_strong and position.is_behind():
                 self._catch_up()
                 searching = boot_time_ns()
-            index, found = position.index, None
+            index = position.index
             if index is None:
                 found = (), ()
             elif threshold is None:
@@ -206,10 +236,13 @@ cdef class SearchDoor:
             hits._make = self._make
             hits._read = self._read
             hits._given = (
-                rows, scores, query.tobytes(), query.dtype, k, ef_search, recall, threshold,
+                handle, rows, scores, query.tobytes(), query.dtype,
+                k, ef_search, recall, threshold,
             )
             self._unread.add(hits)
         except BaseException as error:
+            if is_charged and isinstance(error, (ClosedError, CorruptFile)):
+                raise SearchOvertaken(error, index) from error
             self._operation.count(started, error)
             raise
         self._operation.count(started, None)

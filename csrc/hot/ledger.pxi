@@ -15,8 +15,8 @@ from libcpp cimport bool as cbool
 from libcpp.memory cimport unique_ptr
 
 from llmspell.errors import (
-    ClosedError, CorruptFile, InputError, QuotaExceeded, StorageError, StorageFull,
-    TenantSuspended, UnsupportedFormat,
+    ClosedError, CorruptFile, InputError, LlmspellError, QuotaExceeded, StorageError,
+    StorageFull, TenantSuspended, UnsupportedFormat,
 )
 
 from native cimport (
@@ -73,7 +73,7 @@ cdef int check(Status status, int error, object path) except -1:
     if status == Status.ok:
         return 0
     if status == Status.full:
-        raise StorageFull(f"{path}: no slot left; open it with a larger capacity")
+        raise StorageFull(f"{path}: it has as many tenants as it can; drop some, or open another")
     if status == Status.in_use:
         raise StorageError(
             f"{path}: the header is damaged while other processes use the file; close them first"
@@ -99,7 +99,7 @@ cdef class Ledger:
     Args:
         path: the file; made where it is missing, and made anew where its header is damaged. A
             lock file lies beside it.
-        capacity: slots, one a tenant; at least this many where no other process has the file open.
+        capacity: slots to begin with, one a tenant; the file grows when they are taken.
 
     Raises:
         StorageFull: the disk has no room for the file.
@@ -128,7 +128,7 @@ cdef class Ledger:
 
         Raises:
             InputError: the key has another length.
-            StorageFull: no slot is left.
+            StorageFull: the disk has no room for more slots.
         """
         return Slot(self, key, on_crossing)
 
@@ -162,7 +162,7 @@ cdef class Ledger:
 
     @property
     def capacity(self):
-        """Slots that fit into the file."""
+        """Slots that fit into the file at present."""
         return self._ledger.get().capacity()
 
     def __len__(self):

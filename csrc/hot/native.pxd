@@ -6,6 +6,13 @@ from libcpp.memory cimport unique_ptr
 from libcpp.string cimport string
 
 
+cdef extern from "<atomic>" namespace "std" nogil:
+    cdef cppclass AtomicLong "std::atomic<long>":
+        long fetch_add(long)
+        long fetch_sub(long)
+        long load()
+
+
 cdef extern from "<array>" namespace "std" nogil:
     cdef cppclass Key "std::array<std::uint64_t, 2>":
         uint64_t& operator[](size_t)

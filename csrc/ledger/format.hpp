@@ -1,5 +1,7 @@
-// What lies in the ledger's file: one page of header, the pool of holds, then a table of slots
-// whose size is a power of two. Private to the ledger and its tests.
+// What lies in the ledger's file: one page of header, the pool of holds, then tables of slots,
+// whose sizes are powers of two. There is one at first; each that is added when they are full has
+// as many slots as all before it. Nothing moves then, so that others go on meanwhile, and how many
+// there are is told by the size of the file alone. Private to the ledger and its tests.
 #pragma once
 
 #include <algorithm>
@@ -23,6 +25,11 @@ inline constexpr std::uint32_t file_version = 2;
 inline constexpr std::size_t header_bytes = 4096;
 inline constexpr std::size_t pool_bytes = hold_count * sizeof(Hold);
 inline constexpr std::size_t slots_at = header_bytes + pool_bytes;
+
+// Address space, of which a file takes what it has come to: it grows under those who have it
+// mapped. That is three million tenants.
+inline constexpr std::size_t reserved_bytes = slots_at + (std::size_t{1} << 22) * sizeof(Slot);
+
 inline constexpr std::size_t max_capacity = std::size_t{1} << (slot_index_bits - 1);
 
 // The checksummed fields change only under the file lock.
@@ -32,7 +39,7 @@ struct Header {
     std::uint32_t slot_size;
     std::uint32_t hold_size;
     std::uint32_t hold_count;
-    std::uint64_t table_size;
+    std::uint64_t table_size;  // slots of the first table
     BootId boot_id;
     std::int64_t utc_offset;    // what turns time since boot into the ledger's calendar
     std::uint64_t adjusted_at;  // boot time when utc_offset last followed the wall clock
@@ -48,8 +55,19 @@ inline std::uint32_t checksum_of(const Header& header) noexcept {
     return crc32c(&header, offsetof(Header, checksum));
 }
 
-inline std::size_t file_bytes_of(std::size_t table_size) noexcept {
-    return slots_at + table_size * sizeof(Slot);
+inline std::size_t file_bytes_of(std::size_t slots) noexcept {
+    return slots_at + slots * sizeof(Slot);
+}
+
+inline std::size_t mapped_bytes_of(std::size_t file_bytes) noexcept {
+    return std::max(file_bytes, reserved_bytes);
+}
+
+// Bytes of a file that whole tables take; a growth that was cut short may have left more.
+inline std::size_t bytes_in_use(std::size_t table_size, std::size_t file_bytes) noexcept {
+    std::size_t slots = table_size;
+    while (file_bytes_of(2 * slots) <= file_bytes) slots *= 2;
+    return file_bytes_of(slots);
 }
 
 inline bool fits(const Header& header, std::size_t file_bytes) noexcept {
@@ -57,7 +75,7 @@ inline bool fits(const Header& header, std::size_t file_bytes) noexcept {
            header.version == file_version && header.slot_size == sizeof(Slot) &&
            header.hold_size == sizeof(Hold) && header.hold_count == hold_count &&
            std::has_single_bit(header.table_size) && header.table_size <= 2 * max_capacity &&
-           file_bytes == file_bytes_of(header.table_size);
+           file_bytes >= file_bytes_of(header.table_size);
 }
 
 // A quarter of the table stays free, so that probing stays short.
@@ -65,11 +83,11 @@ inline std::size_t table_size_for(std::size_t capacity) noexcept {
     return std::bit_ceil((std::clamp<std::size_t>(capacity, 6, max_capacity) * 4 + 2) / 3);
 }
 
-inline std::size_t capacity_of(std::size_t table_size) noexcept { return table_size / 4 * 3; }
+inline std::size_t capacity_of(std::size_t slots) noexcept { return slots / 4 * 3; }
 
 inline Header& header_in(std::byte* memory) noexcept { return *reinterpret_cast<Header*>(memory); }
 
-// By the size of the mapping and not by the header, which someone may damage meanwhile.
+// By the size of the file and not by the header, which someone may damage meanwhile.
 inline std::span<Slot> slots_in(std::byte* memory, std::size_t bytes) noexcept {
     return {reinterpret_cast<Slot*>(memory + slots_at), (bytes - slots_at) / sizeof(Slot)};
 }
@@ -114,22 +132,38 @@ inline bool is_live(const Slot& slot) noexcept {
     return slot.state.load(std::memory_order_acquire) == State::live;
 }
 
-// Walks the slots where a key may lie until `visit` returns true or nothing can follow.
+// Walks the slots of a table where a key may lie until `visit` returns true or nothing can follow.
 template <typename Visit>
-void probe(std::span<Slot> slots, const Key& key, Visit visit) {
-    const std::size_t mask = slots.size() - 1;
-    for (std::size_t i = 0; i < slots.size(); ++i) {
+void probe_table(std::span<Slot> table, const Key& key, Visit visit) {
+    const std::size_t mask = table.size() - 1;
+    for (std::size_t i = 0; i < table.size(); ++i) {
         // Keys are digests, so any of their bits are as good as a hash.
-        Slot& slot = slots[(key[0] + i) & mask];
-        if (visit(slot) || slot.state.load(std::memory_order_acquire) == State::empty) return;
+        Slot& slot = table[(key[0] + i) & mask];
+        if (visit(slot, i) || slot.state.load(std::memory_order_acquire) == State::empty) return;
     }
 }
 
-inline Slot* find_free(std::span<Slot> slots, const Key& key) noexcept {
+// The same in each table.
+template <typename Visit>
+void probe(std::span<Slot> slots, std::size_t table_size, const Key& key, Visit visit) {
+    bool found = false;
+    const auto visit_too = [&](Slot& slot, std::size_t step) { return found = visit(slot, step); };
+    probe_table(slots.first(table_size), key, visit_too);
+    for (std::size_t at = table_size; at < slots.size() && !found; at *= 2) {
+        probe_table(slots.subspan(at, at), key, visit_too);
+    }
+}
+
+// The free slot that a search for the key comes to after the fewest steps.
+inline Slot* find_free(std::span<Slot> slots, std::size_t table_size, const Key& key) noexcept {
     Slot* free = nullptr;
-    probe(slots, key, [&](Slot& slot) {
-        if (!is_live(slot)) free = &slot;
-        return free != nullptr;
+    std::size_t fewest = slots.size();
+    probe(slots, table_size, key, [&](Slot& slot, std::size_t step) {
+        if (!is_live(slot) && step < fewest) {
+            free = &slot;
+            fewest = step;
+        }
+        return step == 0 && free == &slot;
     });
     return free;
 }

@@ -1,5 +1,6 @@
 #include "ledger/ledger.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
 #include <utility>
@@ -72,11 +73,17 @@ std::uint64_t utc_of(std::uint64_t boot_ns, std::int64_t offset) noexcept {
 
 }  // namespace
 
-Ledger::Ledger(std::filesystem::path path, int file, std::byte* memory, std::size_t bytes) noexcept
-    : path_(std::move(path)), file_(file), memory_(memory), bytes_(bytes) {}
+Ledger::Ledger(std::filesystem::path path, int file, std::byte* memory, std::size_t mapped,
+               std::size_t bytes) noexcept
+    : path_(std::move(path)),
+      file_(file),
+      memory_(memory),
+      mapped_(mapped),
+      table_size_(header_in(memory).table_size),
+      bytes_(bytes) {}
 
 Ledger::~Ledger() {
-    unmap(memory_, bytes_);
+    unmap(memory_, mapped_);
     close_file(file_);
 }
 
@@ -89,20 +96,21 @@ Status Ledger::open(const std::filesystem::path& path, std::size_t capacity,
     int file = -1;
     if ((error = open_file(path, file)) != 0) return Status::system_error;
     std::byte* memory = nullptr;
+    std::size_t mapped = 0;
     std::size_t bytes = 0;
     Status status = Status::system_error;
     try {
-        status = prepare(file, table_size_for(capacity), environment, memory, bytes, error);
+        status = prepare(file, table_size_for(capacity), environment, memory, mapped, bytes, error);
     } catch (const std::bad_alloc&) {
         error = ENOMEM;
     }
     if (status == Status::ok && (error = become_shared(file)) != 0) status = Status::system_error;
     if (status != Status::ok) {
-        if (memory != nullptr) unmap(memory, bytes);
+        if (memory != nullptr) unmap(memory, mapped);
         close_file(file);
         return status;
     }
-    out.reset(new Ledger(path, file, memory, bytes));
+    out.reset(new Ledger(path, file, memory, mapped, bytes));
     const Header& header = header_in(memory);
     // A clock behind the last look at it means a restart, whatever the name of the boot.
     if (header.boot_id != environment.boot_id || environment.boot_ns < header.adjusted_at) {
@@ -121,9 +129,9 @@ void Ledger::begin_boot(const Environment& environment) noexcept {
     const std::int64_t shift = header.utc_offset - offset;
     const std::uint64_t last_utc_ns = utc_of(header.adjusted_at, header.utc_offset);
     for (std::size_t hold = 0; hold < hold_count; ++hold) {
-        if (holds_in(memory_)[hold].owner.load() != 0) give_back_in(memory_, bytes_, hold);
+        if (holds_in(memory_)[hold].owner.load() != 0) give_back_in(memory_, bytes_.load(), hold);
     }
-    for (Slot& slot : slots_in(memory_, bytes_)) {
+    for (Slot& slot : slots()) {
         if (!is_live(slot)) continue;
         for (const Quota quota : rates) {
             Rate& rate = slot.rates[index_of(quota) - part_count];
@@ -134,7 +142,7 @@ void Ledger::begin_boot(const Environment& environment) noexcept {
                 static_cast<std::uint64_t>(std::clamp<std::int64_t>(moved, 0, latest)));
             for (Word& told : rate.told) told.store(0);
         }
-        const Handle handle = handle_of(memory_, bytes_, slot);
+        const Handle handle = handle_of(memory_, bytes_.load(), slot);
         for (const Quota quota : windows) {
             tidy_window(handle, quota, last_utc_ns, utc_of(environment.boot_ns, offset), 0);
         }
@@ -146,6 +154,7 @@ void Ledger::begin_boot(const Environment& environment) noexcept {
 }
 
 std::size_t Ledger::sweep_locked(const Environment& environment, bool walk) noexcept {
+    follow_growth();
     std::size_t given_back = 0;
     std::uint64_t last_owner = own_process();
     bool last_alive = true;
@@ -161,7 +170,7 @@ std::size_t Ledger::sweep_locked(const Environment& environment, bool walk) noex
             due = last_alive || hold.owner.load() != owner ? Due::no : Due::yes;
         }
         if (due == Due::no) continue;
-        give_back_in(memory_, bytes_, i);
+        give_back_in(memory_, bytes_.load(), i);
         ++given_back;
     }
     Header& header = header_in(memory_);
@@ -182,13 +191,13 @@ std::size_t Ledger::sweep_locked(const Environment& environment, bool walk) noex
 
 void Ledger::walk_slots(const Environment& environment, std::uint64_t last_utc_ns) noexcept {
     std::uint64_t live = 0;
-    for (Slot& slot : slots_in(memory_, bytes_)) {
+    for (Slot& slot : slots()) {
         if (!is_live(slot)) continue;
         ++live;
         for (const Quota quota : rates) {
             tidy_rate(slot.rates[index_of(quota) - part_count], quota, environment.boot_ns);
         }
-        const Handle handle = handle_of(memory_, bytes_, slot);
+        const Handle handle = handle_of(memory_, bytes_.load(), slot);
         for (const Quota quota : windows) {
             tidy_window(handle, quota, last_utc_ns, at(environment.boot_ns).utc_ns, 1);
         }
@@ -214,13 +223,13 @@ bool Ledger::sweep_before_refusal(const EnvironmentSource& source) noexcept {
 
 Handle Ledger::find(const Key& key) const noexcept {
     Handle found;
-    probe(slots_in(memory_, bytes_), key, [&](Slot& slot) {
+    probe(slots(), table_size_, key, [&](Slot& slot, std::size_t) {
         // Read before and after the key, so that a slot that changes hands meanwhile is not taken.
         const std::uint64_t generation = slot.generation.load(std::memory_order_acquire);
         if (is_live(slot) && slot.key[0].load(std::memory_order_acquire) == key[0] &&
             slot.key[1].load(std::memory_order_acquire) == key[1] &&
             slot.generation.load(std::memory_order_relaxed) == generation) {
-            found = handle_of(memory_, bytes_, slot);
+            found = handle_of(memory_, bytes_.load(), slot);
             found.generation = generation;
         }
         return found.slot != nullptr;
@@ -233,20 +242,25 @@ Status Ledger::slot(const Key& key, Handle& out, int& error) {
     if (out.slot != nullptr) return Status::ok;
     const FileLock lock(lock_path(path_));
     if ((error = lock.error()) != 0) return Status::system_error;
+    follow_growth();
     out = find(key);
     if (out.slot != nullptr) return Status::ok;
     Word& live = header_in(memory_).live;
-    Slot* slot = size() < capacity() ? find_free(slots_in(memory_, bytes_), key) : nullptr;
-    if (slot == nullptr) return Status::full;
+    if (size() >= capacity()) {
+        if (const Status status = grow(error); status != Status::ok) return status;
+    }
+    Slot* const slot = find_free(slots(), table_size_, key);
+    if (slot == nullptr) return Status::full;  // the count in the header was damaged
     start_slot(*slot, key);
     live.fetch_add(1, std::memory_order_relaxed);
-    out = handle_of(memory_, bytes_, *slot);
+    out = handle_of(memory_, bytes_.load(), *slot);
     return Status::ok;
 }
 
 Status Ledger::release(const Key& key, bool& released, int& error) {
     const FileLock lock(lock_path(path_));
     if ((error = lock.error()) != 0) return Status::system_error;
+    follow_growth();
     const Handle handle = find(key);
     released = handle.slot != nullptr;
     if (!released) return Status::ok;
@@ -260,9 +274,30 @@ Now Ledger::at(std::uint64_t boot_ns) const noexcept {
     return {boot_ns, utc_of(boot_ns, header_in(memory_).calendar.load(std::memory_order_relaxed))};
 }
 
-std::size_t Ledger::capacity() const noexcept {
-    return capacity_of(slots_in(memory_, bytes_).size());
+std::span<Slot> Ledger::slots() const noexcept {
+    return slots_in(memory_, bytes_.load(std::memory_order_acquire));
 }
+
+// Under the file lock, so that nobody makes it longer meanwhile.
+void Ledger::follow_growth() noexcept {
+    std::size_t found = 0;
+    if (size_of(file_, found) != 0) return;
+    const std::size_t bytes = bytes_in_use(table_size_, std::min(found, mapped_));
+    if (bytes > bytes_.load(std::memory_order_relaxed)) {
+        bytes_.store(bytes, std::memory_order_release);
+    }
+}
+
+// New slots are zeros, which are empty ones. Nothing has to be written for others to find them.
+Status Ledger::grow(int& error) noexcept {
+    const std::size_t bytes = file_bytes_of(2 * slots().size());
+    if (bytes > reserved_bytes) return Status::full;
+    if ((error = set_size(file_, bytes)) != 0) return Status::system_error;
+    bytes_.store(bytes, std::memory_order_release);
+    return Status::ok;
+}
+
+std::size_t Ledger::capacity() const noexcept { return capacity_of(slots().size()); }
 
 std::size_t Ledger::size() const noexcept {
     return header_in(memory_).live.load(std::memory_order_relaxed);

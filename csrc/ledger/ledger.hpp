@@ -1,17 +1,19 @@
 // A file of slots, mapped by all processes of a data directory.
 //
-// Finding a slot and charging it takes no lock. Opening, creating, releasing and sweeping hold a
-// file lock beside the file ("<path>.lock"), which the system frees when its holder dies. A file
-// whose header does not fit is rebuilt empty: the log is the truth for levels, and rates and
-// windows start again. A sweep walks the pool of holds, and the slots once a day. All functions are
-// thread-safe.
+// Finding a slot and charging it takes no lock. A file that is full grows while all go on. Opening,
+// creating, releasing and sweeping hold a file lock beside the file ("<path>.lock"), which the
+// system frees when its holder dies. A file whose header does not fit is rebuilt empty: the log is
+// the truth for levels, and rates and windows start again. A sweep walks the pool of holds, and the
+// slots once a day. All functions are thread-safe.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 
 #include "ledger/layout.hpp"
 #include "ledger/slot.hpp"
@@ -24,8 +26,8 @@ using Key = std::array<std::uint64_t, 2>;
 enum class Status {
     ok,
     system_error,  // errno in Result::error
-    in_use,        // the file must be rebuilt or grown, but another process has it mapped
-    full,          // no slot left; open it again with a larger capacity
+    in_use,        // the file must be rebuilt, but another process has it mapped
+    full,          // no slot left: there are as many as a mapping has address space for
     unsupported,   // no shared memory mapping on this platform
 };
 
@@ -55,21 +57,27 @@ class Ledger {
 
     Now at(std::uint64_t boot_ns) const noexcept;
     Now now() const noexcept { return at(boot_time_ns()); }
-    std::size_t capacity() const noexcept;
-    std::size_t size() const noexcept;  // slots in use
+    std::size_t capacity() const noexcept;  // at present
+    std::size_t size() const noexcept;      // slots in use
 
   private:
-    Ledger(std::filesystem::path path, int file, std::byte* memory, std::size_t bytes) noexcept;
+    Ledger(std::filesystem::path path, int file, std::byte* memory, std::size_t mapped,
+           std::size_t bytes) noexcept;
     Handle find(const Key& key) const noexcept;
     void begin_boot(const Environment& environment) noexcept;
     std::size_t sweep_locked(const Environment& environment, bool walk) noexcept;
     void walk_slots(const Environment& environment, std::uint64_t last_utc_ns) noexcept;
+    std::span<Slot> slots() const noexcept;
+    void follow_growth() noexcept;
+    Status grow(int& error) noexcept;
 
     std::filesystem::path path_;
     int file_;
     std::byte* memory_;
-    std::size_t bytes_;
-    Word swept_at_{0};  // boot time of the last sweep_before_refusal
+    std::size_t mapped_;
+    std::size_t table_size_;          // of the first table
+    std::atomic<std::size_t> bytes_;  // of the file, as far as this process has seen it grow
+    Word swept_at_{0};                // boot time of the last sweep_before_refusal
 };
 
 }  // namespace llmspell::ledger

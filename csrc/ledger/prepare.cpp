@@ -44,7 +44,8 @@ void write_contents(std::byte* memory, std::size_t bytes, const Contents& conten
     for (const SlotImage& image : contents.slots) {
         Key key;
         std::memcpy(key.data(), image.data() + offsetof(Slot, key), sizeof key);
-        std::memcpy(static_cast<void*>(find_free(slots, key)), image.data(), image.size());
+        Slot* const free = find_free(slots, slots.size(), key);
+        std::memcpy(static_cast<void*>(free), image.data(), image.size());
     }
     std::memcpy(memory, contents.header.data(), offsetof(Header, checksum));
     Header& header = header_in(memory);
@@ -60,7 +61,7 @@ void write_contents(std::byte* memory, std::size_t bytes, const Contents& conten
 }  // namespace
 
 Status prepare(int file, std::size_t table_size, const Environment& environment, std::byte*& memory,
-               std::size_t& bytes, int& error) {
+               std::size_t& mapped, std::size_t& bytes, int& error) {
     const bool alone = try_become_exclusive(file);
     Contents contents;
     Header fresh{};
@@ -71,16 +72,21 @@ Status prepare(int file, std::size_t table_size, const Environment& environment,
 
     if ((error = size_of(file, bytes)) != 0) return Status::system_error;
     if (bytes >= slots_at) {
-        if ((error = map(file, bytes, memory)) != 0) return Status::system_error;
+        mapped = mapped_bytes_of(bytes);
+        if ((error = map(file, mapped, memory)) != 0) return Status::system_error;
         const bool good = fits(header_in(memory), bytes);
-        if (good && (!alone || header_in(memory).table_size >= table_size)) return Status::ok;
-        if (good) contents = read_contents(memory, bytes);
-        unmap(std::exchange(memory, nullptr), bytes);
+        if (good) {
+            bytes = bytes_in_use(header_in(memory).table_size, bytes);
+            if (!alone || bytes >= file_bytes_of(table_size)) return Status::ok;
+            contents = read_contents(memory, bytes);
+        }
+        unmap(std::exchange(memory, nullptr), mapped);
     }
     if (!alone) return Status::in_use;
     bytes = file_bytes_of(table_size);
     if ((error = set_size(file, bytes)) != 0) return Status::system_error;
-    if ((error = map(file, bytes, memory)) != 0) return Status::system_error;
+    mapped = mapped_bytes_of(bytes);
+    if ((error = map(file, mapped, memory)) != 0) return Status::system_error;
     write_contents(memory, bytes, contents);
     return Status::ok;
 }

@@ -35,6 +35,6 @@ class Ledger(_hot.Ledger):
 
         Raises:
             InputError: the key has another length.
-            StorageFull: no slot is left.
+            StorageFull: the disk has no room for more slots.
         """
         return Slot(self, key, on_crossing)

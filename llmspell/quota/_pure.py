@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 
 from llmspell.config import QuotaLimits
-from llmspell.errors import ClosedError, InputError, QuotaExceeded, StorageFull, TenantSuspended
+from llmspell.errors import ClosedError, InputError, QuotaExceeded, TenantSuspended
 from llmspell.quota._pure_counters import (
     HELD,
     LEVELS,
@@ -64,7 +64,7 @@ class Ledger:
             self._table = _TABLES.setdefault(os.path.abspath(self.path), _Table(capacity))
 
     def slot(self, key: bytes, on_crossing: OnCrossing | None = None) -> Slot:
-        """Find or make the slot of a key of 16 bytes; raises InputError and StorageFull."""
+        """Find or make the slot of a key of 16 bytes; raises InputError."""
         return Slot(self, key, on_crossing)
 
     def release(self, key: bytes) -> bool:
@@ -93,7 +93,7 @@ class Ledger:
 
     @property
     def capacity(self) -> int:
-        """Slots that may be made."""
+        """Slots that may be made before there is place for more of them."""
         return self._table.capacity
 
     def __len__(self) -> int:
@@ -112,7 +112,7 @@ class Slot:
         with ledger._table.lock:
             counters = ledger._table.counters
             if key not in counters and len(counters) >= ledger.capacity:
-                raise StorageFull(f"{ledger.path}: no slot left; open it with a larger capacity")
+                ledger._table.capacity *= 2
             self._counters = counters.setdefault(key, Counters())
 
     def charge(self, quota: int, amount: int = 1) -> None:

@@ -1,5 +1,6 @@
 """What lies on disk: the catalog of tenants, and each tenant's room."""
 
+from llmspell._hot import Uses
 from llmspell.storage.batch import MetadataUpdate, Put, StoredDocument, Write
 from llmspell.storage.catalog import Catalog, CatalogEntry
 from llmspell.storage.codec import pack, unpack
@@ -22,7 +23,7 @@ from llmspell.storage.kinds import as_utc
 from llmspell.storage.moment import Moment
 from llmspell.storage.policy import Durability, WritePolicy
 from llmspell.storage.record import NEVER, StoredRecord
-from llmspell.storage.room import Found, Room
+from llmspell.storage.room import ROOM_DESCRIPTORS, Found, Room
 from llmspell.storage.schema import NO_SCHEMA, conform
 from llmspell.storage.staging import STAGING
 
@@ -32,6 +33,7 @@ __all__ = [
     "NEVER",
     "NO_SCHEMA",
     "STAGING",
+    "ROOM_DESCRIPTORS",
     "Catalog",
     "CatalogEntry",
     "Durability",
@@ -48,6 +50,7 @@ __all__ = [
     "Room",
     "StoredDocument",
     "StoredRecord",
+    "Uses",
     "Write",
     "WritePolicy",
     "as_utc",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
-from llmspell.config import IndexParams, IsolationLevel, QuotaLimits, TenantConfig
+from llmspell.config import IndexParams, IsolationLevel, QuotaLimits, Schema, TenantConfig
 from llmspell.errors import TenantExists, TenantNotFound, UnsupportedFormat
 from llmspell.storage.chain import Chain
 from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
@@ -32,6 +34,12 @@ _META: Final = b"meta"
 _DATABASES: Final = (_TENANTS, _DROPPED, _META)
 _STATE: Final = b"state"
 
+Suspension: TypeAlias = Literal["none", "writes", "all"]
+# One object for each, whatever a file's decoder makes.
+_SUSPENSIONS: Final[dict[str, Suspension]] = {name: name for name in get_args(Suspension)}
+
+_S = TypeVar("_S", QuotaLimits, IndexParams, Schema)
+
 
 class CatalogEntry(NamedTuple):
     """A tenant in the catalog.
@@ -42,13 +50,15 @@ class CatalogEntry(NamedTuple):
         key: 16 bytes that name its directory and its ledger slot.
         created_us: microseconds since 1970, UTC.
         suspension: "none", "writes" or "all".
+        has_room: whether its directory was made, so that it must be there; its first use does.
     """
 
     config: TenantConfig
     generation: int
     key: bytes
     created_us: int
-    suspension: Literal["none", "writes", "all"] = "none"
+    suspension: Suspension = "none"
+    has_room: bool = True
 
     @property
     def directory(self) -> Path:
@@ -94,32 +104,46 @@ class Catalog:
         """Whether a data directory is there; makes nothing."""
         return (root / _NAME).is_dir()
 
-    def create(self, config: TenantConfig, make: Callable[[CatalogEntry], None]) -> CatalogEntry:
-        """Add a tenant.
+    def create(
+        self,
+        configs: Iterable[TenantConfig],
+        make: Callable[[CatalogEntry], None],
+        *,
+        has_room: bool,
+    ) -> list[CatalogEntry]:
+        """Add tenants, all of them in one durable transaction or none.
 
         Args:
-            config: of the new tenant.
-            make: makes its directory; the tenant is listed only when this has returned.
+            configs: of the new tenants.
+            make: prepares one; they are listed only when this has returned for all of them.
+            has_room: whether ``make`` makes their directories; :meth:`make_room` does it else.
 
         Raises:
-            TenantExists: there is one of that id.
+            TenantExists: there is one of an id, or an id is given twice.
         """
-        slot = _key(config.id)
 
-        def write(txn: Transaction) -> CatalogEntry:
+        def write(txn: Transaction) -> list[CatalogEntry]:
             tenants = self._tenants(txn)
-            if tenants.get(slot) is not None:
-                raise TenantExists(f"tenant {config.id!r} exists; drop it first, or open it")
             state = self._state(txn)
-            generation = state["next_generation"]
-            entry = CatalogEntry(
-                config, generation, _digest(config.id, generation), time.time_ns() // 1_000
-            )
-            make(entry)
-            tenants.put(slot, _encode(entry))
-            state["next_generation"] = generation + 1
+            entries = []
+            for config in configs:
+                slot = _key(config.id)
+                if tenants.get(slot) is not None:
+                    raise TenantExists(f"tenant {config.id!r} exists; drop it first, or open it")
+                generation = state["next_generation"]
+                entry = CatalogEntry(
+                    config,
+                    generation,
+                    _digest(config.id, generation),
+                    time.time_ns() // 1_000,
+                    has_room=has_room,
+                )
+                make(entry)
+                tenants.put(slot, _encode(entry))
+                state["next_generation"] = generation + 1
+                entries.append(entry)
             txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
-            return entry
+            return entries
 
         return self._env.write(write)
 
@@ -159,6 +183,27 @@ class Catalog:
             return entry
 
         return self._env.write(write)
+
+    def make_room(self, entry: CatalogEntry, make: Callable[[Path], None]) -> CatalogEntry:
+        """See to it that a tenant has its directory, once for all processes.
+
+        Args:
+            entry: of the tenant.
+            make: makes the directory, durably; what a crash left there is of no use to anyone, for
+                nobody opens it before the catalog says that it is there.
+
+        Raises:
+            TenantNotFound: it was dropped.
+        """
+
+        def change(found: CatalogEntry) -> CatalogEntry:
+            if found.key != entry.key:
+                raise TenantNotFound(f"tenant {entry.config.id!r} was dropped")
+            if not found.has_room:
+                make(found.directory)
+            return found._replace(has_room=True)
+
+        return self.update(entry.config.id, change)
 
     def update(
         self, tenant_id: str, change: Callable[[CatalogEntry], CatalogEntry]
@@ -281,10 +326,18 @@ def config_fields(config: TenantConfig) -> dict[str, Any]:
 def config_of(fields: Mapping[str, Any]) -> TenantConfig:
     """The config that :func:`config_fields` was given."""
     given = dict(fields)
-    given["quotas"] = QuotaLimits(**given["quotas"])
-    given["index"] = IndexParams(**given["index"])
+    given["quotas"] = _shared(QuotaLimits(**given["quotas"]))
+    given["index"] = _shared(IndexParams(**given["index"]))
     given["isolation_level"] = IsolationLevel(given["isolation_level"])
+    given["metric"] = sys.intern(given["metric"])
+    given["schema"] = _shared(Schema(given["schema"]))
     return TenantConfig(**given)
+
+
+@functools.lru_cache(maxsize=1_024)
+def _shared(settings: _S) -> _S:
+    """The same object for equal settings: most tenants have those of others."""
+    return settings
 
 
 def _encode(entry: CatalogEntry) -> bytes:
@@ -296,6 +349,7 @@ def _encode(entry: CatalogEntry) -> bytes:
             "key": entry.key,
             "created_us": entry.created_us,
             "suspension": entry.suspension,
+            "has_room": entry.has_room,
         }
     )
 
@@ -309,5 +363,7 @@ def _decode(raw: bytes) -> CatalogEntry:
         fields["generation"],
         fields["key"],
         fields["created_us"],
-        fields["suspension"],
+        _SUSPENSIONS[fields["suspension"]],
+        # Earlier releases made it with the tenant.
+        fields.get("has_room", True),
     )

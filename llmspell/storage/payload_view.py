@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,12 @@ from llmspell.storage.filters import Filter
 from llmspell.storage.log import Change
 from llmspell.storage.payload import PayloadIndex
 from llmspell.storage.record import StoredRecord
+from llmspell.storage.snapshots import PAYLOAD
 from llmspell.storage.store import TenantStore
 
 __all__ = ["PayloadView"]
 
 _LOG = logging.getLogger("llmspell")
-
-FILE: Final = "payload.snap"
 
 
 class PayloadView:
@@ -44,7 +43,7 @@ class PayloadView:
         Raises:
             CorruptFile: a record is damaged.
         """
-        self._path = directory / FILE
+        self._path = directory / PAYLOAD
         self._store = store
         self._config = config
         self._sequence = sequence
@@ -138,4 +137,6 @@ class PayloadView:
         self._sequence += len(changes)
 
     def _warn(self, error: Exception) -> None:
-        _LOG.warning("tenant %s: snapshot %s is not used: %s", self._config.id, self._path, error)
+        # Not the error itself: a record that is kept would keep the open file in its traceback.
+        reason = str(error)
+        _LOG.warning("tenant %s: snapshot %s is not used: %s", self._config.id, self._path, reason)

@@ -18,7 +18,7 @@ from llmspell.errors import (
     DatabaseLocked,
     LlmspellError,
 )
-from llmspell.index import Index
+from llmspell.index import IdBitmap, Index
 from llmspell.observability import Stages, now_ns
 from llmspell.quota import Slot
 from llmspell.storage.batch import Applied, Write
@@ -37,10 +37,14 @@ from llmspell.storage.writer import Writer
 if TYPE_CHECKING:
     from llmspell.storage.room_copy import RoomCopy
 
-__all__ = ["Room"]
+__all__ = ["ROOM_DESCRIPTORS", "Room"]
 
 ATTEMPTS: Final = 2
 
+
+#: What an open room has open at most: its data file twice, the second time to write through, the
+#: table of readers, and behind a filter the snapshot of the payload index. A write has a lock too.
+ROOM_DESCRIPTORS: Final = 4
 
 #: Records, rows and scores, best first.
 Found: TypeAlias = tuple[list[bytes], list[int], list[float]]
@@ -222,6 +226,16 @@ class Room:
         now_us = self.views.now_us()
         return [None if one is None or one[0].expires_us <= now_us else one for one in found]
 
+    def calibrate(self, k: int, *, recall: float) -> None:
+        """Measure the index: see :meth:`Index.calibrate`."""
+        while (index := self.views.current()) is not None:
+            try:
+                index.calibrate(k, recall=recall)
+            except CorruptFile as error:
+                self.views.mend(index, error)
+            else:
+                return
+
     def estimated_recall(self) -> dict[int, float]:
         """Recall by k that searches reach at the tenant's own ``ef_search``; of calibrated ks."""
         index = self.views.index
@@ -301,9 +315,7 @@ class Room:
             return [([], [], []) for _ in queries]
         allowed = None if condition is None else self.views.allowed(condition)
         started = now_ns()
-        ids, scores = index.search(
-            queries, k, ef_search=ef_search, recall=recall, filter=allowed, threshold=threshold
-        )
+        ids, scores = self._search_index(queries, k, ef_search, recall, allowed, threshold)
         self._stages.search.record_since(started)
         started = now_ns()
         counts = (ids >= 0).sum(axis=1).tolist()
@@ -345,7 +357,10 @@ class Room:
         Raises:
             FlushFailed: what waits can't be committed; the room stays open.
         """
-        for hits in self.unread.alive() if snapshot else ():
+        is_first = not self.unread.is_closing
+        # Closed before hits are read: a search that comes behind them reads its own.
+        unread = self.unread.close()
+        for hits in unread if snapshot and is_first else ():
             # What can't be read now is told when it is looked at.
             with suppress(LlmspellError):
                 hits.look()
@@ -396,12 +411,34 @@ class Room:
         allowed = None if condition is None else self.views.allowed(condition)
         stages = self._stages
         started = now_ns()
-        ids, found = index.search(
-            query, k, ef_search=ef_search, recall=recall, filter=allowed, threshold=threshold
-        )
+        ids, found = self._search_index(query, k, ef_search, recall, allowed, threshold)
         stages.search.record_since(started)
         started = now_ns()
         rows: list[int] = ids.tolist()
         records = self.fetch(rows)
         stages.fetch.record_since(started)
         return cast("list[bytes]", records), rows, found.tolist()
+
+    def _search_index(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        ef_search: int | None,
+        recall: float | None,
+        allowed: IdBitmap | NDArray[np.uint64] | None,
+        threshold: float | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        while True:
+            index = self.views.index
+            assert index is not None
+            try:
+                return index.search(
+                    queries,
+                    k,
+                    ef_search=ef_search,
+                    recall=recall,
+                    filter=allowed,
+                    threshold=threshold,
+                )
+            except CorruptFile as error:
+                self.views.mend(index, error)

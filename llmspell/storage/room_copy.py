@@ -18,8 +18,7 @@ from llmspell.storage.files import sync_directory, write_all
 from llmspell.storage.manifest import ENVIRONMENT
 from llmspell.storage.moment import Moment
 from llmspell.storage.payload_file import payload_sequence
-from llmspell.storage.payload_view import FILE as PAYLOAD
-from llmspell.storage.snapshots import Snapshots
+from llmspell.storage.snapshots import PAYLOAD, Snapshots
 from llmspell.storage.store import TenantStore
 from llmspell.storage.tar import CHUNK
 from llmspell.storage.view import CURVES

@@ -11,11 +11,14 @@ from typing import Final
 from llmspell.errors import DatabaseLocked
 from llmspell.storage.files import FileLock
 
-__all__ = ["Snapshots"]
+__all__ = ["PAYLOAD", "Snapshots"]
 
 _LOG = logging.getLogger("llmspell")
 
 KEPT: Final = 2
+
+#: The snapshot of the payload index: see :mod:`llmspell.storage.payload_view`.
+PAYLOAD: Final = "payload.snap"
 
 
 class Snapshots:
@@ -43,6 +46,10 @@ class Snapshots:
             except ValueError:
                 _LOG.warning("%s is not a snapshot of this release", path)
         return sorted(found, reverse=True)
+
+    def usable(self) -> list[int]:
+        """Those of :meth:`sequences` that were not rejected."""
+        return [one for one in self.sequences() if self.path(one) not in self._rejected]
 
     def reject(self, sequence: int) -> None:
         """Note that one can't be used: it goes when the next one is there."""

@@ -22,7 +22,7 @@ from llmspell.index import Index, RecallCurve
 from llmspell.storage.batches import in_batches
 from llmspell.storage.curves import read_curves, write_curves
 from llmspell.storage.log import Change, Counters
-from llmspell.storage.snapshots import Snapshots
+from llmspell.storage.snapshots import PAYLOAD, Snapshots
 from llmspell.storage.store import LogTail, TenantStore
 
 __all__ = ["VectorView"]
@@ -33,8 +33,14 @@ _LOG = logging.getLogger("llmspell")
 SNAPSHOT_ROWS: Final = 20_000
 SNAPSHOT_SHARE: Final = 0.2
 
+#: Snapshots of so many bytes are checked whole when they are opened, which takes a few ms. Blocks
+#: of larger ones are checked when searches first come to them, the rest before the first change.
+CHECKED_AT_ONCE: Final = 4 << 20
+
 #: One file, of the newest snapshot: see :mod:`llmspell.storage.curves`.
 CURVES: Final = "recall.json"
+#: Entries of the log that are kept for the payload index's snapshot alone.
+PAYLOAD_LAG: Final = 10_000
 ATTEMPTS: Final = 3
 
 
@@ -57,6 +63,7 @@ class VectorView:
         "_position",
         "_snapshots",
         "_store",
+        "_unchecked",
         "counters",
     )
 
@@ -83,6 +90,8 @@ class VectorView:
         self._snapshots = Snapshots(directory)
         self._pending = 0
         self._has_rejected = False
+        #: The snapshot that the index was opened from, while not all of it has been checked.
+        self._unchecked: int | None = None
         self._kept: tuple[int, tuple[RecallCurve, ...]] | None = None
         self._left_out: set[int] = set()
         self.counters = Counters()
@@ -166,6 +175,24 @@ class VectorView:
             tail = self._store.tail(self.sequence)
         return False
 
+    def check(self, now_us: int) -> bool:
+        """Check the rest of the snapshot, and open the view anew where that is damaged.
+
+        Returns:
+            Whether it was opened anew.
+        """
+        sequence = self._unchecked
+        if sequence is None or self.index is None:
+            return False
+        try:
+            self.index.verify()
+        except (CorruptFile, StorageError) as error:
+            self._reject(sequence, error)
+            self.reload(now_us)
+            return True
+        self._unchecked = None
+        return False
+
     def reload(self, now_us: int) -> None:
         """Open the view anew, from a snapshot or the records."""
         dim = self._store.counters().dim
@@ -173,11 +200,11 @@ class VectorView:
             self.counters = self._store.counters()._replace(sequence=0)
             return
         for _ in range(ATTEMPTS):
-            snapshots = self._snapshots.sequences()
-            if any(self._open(sequence, dim, now_us) for sequence in snapshots):
+            there = self._snapshots.sequences()
+            if any(self._open(sequence, dim, now_us) for sequence in self._snapshots.usable()):
                 return
             # Another process may have replaced them meanwhile.
-            if self._snapshots.sequences() == snapshots and self._rebuild(dim, now_us):
+            if self._snapshots.sequences() == there and self._rebuild(dim, now_us):
                 return
         raise StorageError(f"{self._directory}: other processes write faster than this one reads")
 
@@ -209,7 +236,7 @@ class VectorView:
                 index.save(self._snapshots.path(self.sequence), tag=self.sequence)
                 needed = self._snapshots.keep_newest(self.sequence)
                 if needed is not None:
-                    self._store.trim(needed)
+                    self._store.trim(self._payload_needs(needed))
         except (StorageError, OSError) as error:
             _LOG.warning(
                 "tenant %s: snapshot in %s failed: %s", self._config.id, self._directory, error
@@ -217,9 +244,27 @@ class VectorView:
         self._pending = 0
         self._has_rejected = False
 
+    def _payload_needs(self, upto: int) -> int:
+        """What of the log up to an entry the payload index's snapshot doesn't need either.
+
+        One that lags far behind, for nobody has filtered since, is removed instead.
+        """
+        path = self._directory / PAYLOAD
+        if not path.exists():
+            return upto
+        from llmspell.storage.payload_file import payload_sequence
+
+        with path.open("rb") as file:
+            reached = payload_sequence(file)
+        if reached is not None and reached >= upto - PAYLOAD_LAG:
+            return min(reached, upto)
+        path.unlink(missing_ok=True)
+        return upto
+
     def _open(self, sequence: int, dim: int, now_us: int) -> bool:
         path = self._snapshots.path(sequence)
         self._pending = 0
+        self._unchecked = None
         # Before the log: what is removed later is in it.
         due, _ = self._store.expiring(0, now_us)
         try:
@@ -231,16 +276,23 @@ class VectorView:
                 raise CorruptFile("the log doesn't go back to it")
         except (LlmspellError, OSError) as error:
             if path.exists():
-                _LOG.warning("tenant %s: snapshot %s is not used: %s", self._config.id, path, error)
-                self._snapshots.reject(sequence)
-                self._has_rejected = True
+                self._reject(sequence, error)
             return False
         self._adopt_curves(index, sequence)
         return True
 
+    def _reject(self, sequence: int, error: Exception) -> None:
+        path = self._snapshots.path(sequence)
+        _LOG.warning("tenant %s: snapshot %s is not used: %s", self._config.id, path, error)
+        self._snapshots.reject(sequence)
+        self._has_rejected = True
+
     def _load(self, path: Path, sequence: int, dim: int) -> Index:
         index = Index.load(path)
-        index.verify()  # now, while the index can still be built from the log instead
+        if path.stat().st_size <= CHECKED_AT_ONCE:
+            index.verify()
+        else:
+            self._unchecked = sequence
         if index.tag != sequence:
             raise CorruptFile(f"it is of entry {index.tag}, its name says {sequence}")
         if sequence > (end := self._store.counters().sequence):
@@ -292,6 +344,7 @@ class VectorView:
         return absent
 
     def _rebuild(self, dim: int, now_us: int) -> bool:
+        self._unchecked = None
         self.index = self._empty(dim)
         counters = self._store.counters()
         due, _ = self._store.expiring(0, now_us)

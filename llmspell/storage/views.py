@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -138,6 +138,9 @@ class Views:
             if self._is_closed:
                 raise ClosedError(f"{self._directory}: closed")
             tail = self._store.tail(self._vectors.sequence)
+            if tail.changes and self._vectors.check(self.now_us()):
+                self.epoch += 1
+                tail = self._store.tail(self._vectors.sequence)
             if tail.changes is None:
                 self._payload = None
                 self.epoch += 1
@@ -161,7 +164,11 @@ class Views:
         if change is None:
             return
         with self._lock:
-            if self._vectors.sequence >= applied.counters.sequence:
+            if self._vectors.check(self.now_us()):
+                # The records have what was written, and so has the index that was made of them.
+                self.epoch += 1
+                self.position.is_unsure = True
+            if self._vectors.sequence >= applied.counters.sequence and not self.position.is_unsure:
                 return
             if self._vectors.sequence != applied.counters.sequence - 1 or self.position.is_unsure:
                 self.catch_up()
@@ -177,6 +184,23 @@ class Views:
             self.position.next_expiry_us = min(self.position.next_expiry_us, soonest)
             if self._vectors.is_snapshot_due:
                 self.snapshot()
+
+    def mend(self, index: Index, error: CorruptFile) -> None:
+        """Open the view anew where a search found the index damaged; search again then.
+
+        Raises:
+            CorruptFile: ``error``, where the index is whole and it has another cause.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise ClosedError(f"{self._directory}: closed")
+            if index is not self._vectors.index:
+                return
+            if not self._vectors.check(self.now_us()):
+                raise error
+            self.epoch += 1
+            self.position.is_unsure = True
+            self.catch_up()
 
     def allowed(self, condition: Filter) -> IdBitmap | NDArray[np.uint64]:
         """Rows that a filter keeps, as a search takes them."""
@@ -202,12 +226,16 @@ class Views:
         """
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
-            if not snapshot or was_closed or self.position.is_unsure:
-                return
-            if has_written or self._vectors.is_snapshot_due:
-                self.snapshot()
-            else:
-                self._vectors.keep_curves()
+            try:
+                if not snapshot or was_closed or self.position.is_unsure:
+                    return
+                if has_written or self._vectors.is_snapshot_due:
+                    self.snapshot()
+                else:
+                    self._vectors.keep_curves()
+            finally:
+                # Its snapshot is an open file.
+                self._payload = None
 
     def _ask(self, question: Callable[[PayloadView], _R]) -> _R:
         payload = self._payload or self._open_payload()
@@ -234,8 +262,10 @@ class Views:
     def _expire(self) -> None:
         now_us = self.now_us()
         due, following = self._store.expiring(0, now_us)
-        known: Sequence[int] = self._vectors.expired
-        fresh = set(due).difference(known)
+        fresh = set(due).difference(self._vectors.expired)
+        if fresh and self._vectors.check(now_us):
+            self.epoch += 1
+            fresh.difference_update(self._vectors.expired)
         if fresh:
             self.epoch += 1
             self._vectors.expire(sorted(fresh))

@@ -1,9 +1,11 @@
 """Tenants: handles to rooms that share nothing."""
 
 from llmspell.tenancy.aio import AsyncTenant, Workers
+from llmspell.tenancy.budget import Budget
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation
 from llmspell.tenancy.hit import Hit
 from llmspell.tenancy.hits import Hits
+from llmspell.tenancy.house import House
 from llmspell.tenancy.model import (
     Chunk,
     Document,
@@ -32,12 +34,14 @@ from llmspell.tenancy.tenant import Tenant
 
 __all__ = [
     "AsyncTenant",
+    "Budget",
     "Chunk",
     "Document",
     "DropReceipt",
     "EventKind",
     "Hit",
     "Hits",
+    "House",
     "ExportReport",
     "ImportReport",
     "Ingest",

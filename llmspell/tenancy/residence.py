@@ -2,88 +2,104 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import threading
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from llmspell._hot import SearchDoor
-from llmspell.errors import ClosedError, FlushFailed, StorageError, TenantNotFound, UseAfterFork
-from llmspell.observability import Instruments
+from llmspell.errors import (
+    ClosedError,
+    FlushFailed,
+    LlmspellError,
+    StorageError,
+    TenantNotFound,
+    UseAfterFork,
+)
 from llmspell.quota import Slot, Usage
-from llmspell.storage import CatalogEntry, FileLock, Flusher, Room, disk_bytes
+from llmspell.storage import CatalogEntry, FileLock, Room, Uses, disk_bytes
 from llmspell.tenancy.model import DropReceipt
-from llmspell.tenancy.ports import TextServices
 from llmspell.tenancy.searching import search_door
 
 if TYPE_CHECKING:
+    from llmspell.tenancy.house import House
     from llmspell.tenancy.tenant import Tenant
 
-__all__ = ["Residence"]
+    _Ref = weakref.ref[Tenant]
+else:
+    _Ref = weakref.ref
+
+__all__ = ["HandleRef", "Residence"]
+
+_LOG = logging.getLogger("llmspell")
+
+#: A room is weighed again when its vectors have become so many more or fewer, and by an eighth.
+WEIGHED_AGAIN: Final = 1_024
+
+
+class HandleRef(_Ref):
+    """A weak reference to a handle, which still tells whose it was when that is gone."""
+
+    __slots__ = ("key",)
+
+    key: bytes
 
 
 class Residence:
     """One tenant in one database of this process. Thread-safe.
 
-    The room opens when a handle first needs data, and closes with the last handle. Where that was
-    never closed but collected, it waits for :meth:`close_unused`: the collector may run while any
+    The room opens when a handle first needs data, and closes with the last handle, or before where
+    other tenants need the place: then the next use opens it again. Where the last handle was never
+    closed but collected, the room waits for :meth:`close_unused`: the collector may run while any
     lock is held.
+
+    Attributes:
+        entry: of the catalog.
+        slot: of the ledger.
+        house: of all tenants of the database.
+        uses: entered by what needs the room to stay open.
+        is_recent: set by each operation; see :meth:`take_mark`.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        entry: CatalogEntry,
-        slot: Slot,
-        *,
-        instruments: Instruments,
-        texts: Callable[[], TextServices],
-        is_listed: Callable[[CatalogEntry], bool],
-        forgotten: Callable[[Residence], object],
-        flusher: Flusher,
-        map_size: int,
-        lock_timeout: float,
-    ) -> None:
-        """Describe a tenant; nothing of it is opened.
+    # Many tenants may have handles that nobody uses: what is held here is held for each of them.
+    __slots__ = (
+        "_door",
+        "_end",
+        "_handles",
+        "_lock",
+        "_room",
+        "_weighed",
+        "entry",
+        "house",
+        "is_recent",
+        "slot",
+        "uses",
+    )
 
-        Args:
-            root: the data directory.
-            entry: of the catalog.
-            slot: of the ledger.
-            instruments: of the database.
-            texts: gives the text services when they are first needed.
-            is_listed: whether the catalog still has the entry.
-            forgotten: is told when a handle was collected; takes no lock.
-            flusher: of the database.
-            map_size: bytes of address space of its LMDB environment.
-            lock_timeout: seconds to wait for another process that has the room open.
-        """
+    def __init__(self, house: House, entry: CatalogEntry, slot: Slot) -> None:
+        """Describe a tenant; nothing of it is opened."""
+        self.house = house
         self.entry = entry
         self.slot = slot
-        self.instruments = instruments
-        self.texts = texts
-        self._path = root / entry.directory
-        self._is_listed = is_listed
-        self._forgotten = forgotten
-        self._flusher = flusher
-        self._map_size = map_size
-        self._lock_timeout = lock_timeout
+        self.uses = Uses()
+        self.is_recent = False
         self._lock = threading.RLock()
         self._room: Room | None = None
         self._door: SearchDoor | None = None
+        self._weighed = 0
         self._end: Exception | None = None
-        self._handles: weakref.WeakSet[Tenant] = weakref.WeakSet()
-        _ALL.add(self)
+        self._handles: tuple[HandleRef, ...] = ()
 
     def admit(self, handle: Tenant) -> None:
         """Take a new handle; raises what ended the tenant, if anything did."""
-        with self._lock:
-            self._check()
-            self._handles.add(handle)
-            weakref.finalize(handle, self._forgotten, self).atexit = False
+        self._check()
+        reference = HandleRef(handle, self.house.forget)
+        reference.key = self.entry.key
+        with self.house.lock:
+            self._handles = (*self._live(), reference)
 
     def open(self, handle: Tenant) -> Room:
         """Open the room, or give the open one, and let the handle keep it.
@@ -94,16 +110,73 @@ class Residence:
         """
         self._check()
         with self._lock:
+            if self._room is not None and not self._room.is_closed:
+                return self._give(self._room, handle)
+        residents = self.house.residents
+        with residents.place(), self._lock:
             self._check()
-            if handle not in self._handles:
-                raise ClosedError(f"this handle to tenant {self.entry.config.id!r} is closed")
             if self._room is not None and self._room.is_closed:
                 self._close_room(snapshot=False)  # an exception from elsewhere met its closing
-            if self._room is None or self._door is None:
+            if self._room is None:
+                self._admits(handle)
                 self._room = self._open()
                 self._door = search_door(self, self._room)
-            handle._take(self._room, self._door)
-            return self._room
+                # The mark is for a use beyond the one that opened it.
+                self.is_recent = False
+                self._weigh(self._room)
+            room = self._give(self._room, handle)
+        residents.make_room(keep=self)
+        return room
+
+    def _give(self, room: Room, handle: Tenant) -> Room:
+        self._check()
+        self._admits(handle)
+        handle._take(room, self._door)
+        return room
+
+    def _admits(self, handle: Tenant) -> None:
+        if not any(reference() is handle for reference in self._handles):
+            raise ClosedError(f"this handle to tenant {self.entry.config.id!r} is closed")
+
+    def take_mark(self) -> bool:
+        """Whether it was used since this was asked last, for :class:`Residents`."""
+        door = self._door
+        is_marked = self.is_recent or (door is not None and door.is_used)
+        self.is_recent = False
+        if door is not None:
+            door.is_used = False
+        return is_marked
+
+    def evict(self) -> None:
+        """Close the room, unless something uses it; the next use of a handle opens it again."""
+        # Whoever has it opens, closes or drops the tenant: it is in use, or will be gone soon.
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._room is None or self._end is not None:
+                return
+            # First: what enters its use from here on asks for the room, and waits for the lock. A
+            # search by a vector enters none; where it finds the room closed, it begins again.
+            self._take_back()
+            if not self.uses.count:
+                self._close_room(snapshot=True)
+        except (LlmspellError, OSError) as error:
+            # Not to be told to whoever uses another tenant; the next use of this one opens it anew.
+            _LOG.warning("tenant %s: closing its room: %s", self.entry.config.id, error)
+        finally:
+            self._lock.release()
+
+    def keep_within_budget(self) -> None:
+        """Weigh the room again where much was written to it, and close others if need be."""
+        room = self._room
+        if room is None or self._end is not None:
+            return
+        change = abs(room.views.counters.vectors - self._weighed)
+        if change >= WEIGHED_AGAIN and 8 * change >= self._weighed:
+            with self._lock:
+                if self._room is room:
+                    self._weigh(room)
+            self.house.residents.make_room(keep=self)
 
     def flush(self) -> None:
         """Commit what waits, if anything does; raises what ended the tenant, and FlushFailed."""
@@ -138,7 +211,7 @@ class Residence:
         """After a restart of the machine, or where the ledger was lost, the room knows them."""
         with self._lock:
             if self._room is None and self._path.is_dir():
-                Room.tell_levels(self._path, self.slot, map_size=self._map_size)
+                Room.tell_levels(self._path, self.slot, map_size=self.house.map_size)
 
     def purge(self) -> int:
         """Remove records that have expired; returns how many. The room stays closed if it is."""
@@ -148,7 +221,7 @@ class Residence:
                 return self._room.purge()
             if not self._path.is_dir():
                 return 0
-            return Room.purge_closed(self._path, self.slot, map_size=self._map_size)
+            return Room.purge_closed(self._path, self.slot, map_size=self.house.map_size)
 
     def estimated_recall(self) -> dict[int, float]:
         """As :meth:`Room.estimated_recall`; empty while the room isn't open."""
@@ -159,18 +232,26 @@ class Residence:
         """Let a handle go; the last one closes the room."""
         if isinstance(self._end, UseAfterFork):
             return
+        with self.house.lock:
+            others = [reference for reference in self._live() if reference() is not handle]
+            self._handles = tuple(others)
         with self._lock:
             handle._let_go()
-            self._handles.discard(handle)
         self.close_unused()
 
     def close_unused(self) -> None:
-        """Close the room if no handle is left."""
+        """Close the room if no handle is left, and leave nothing of the tenant in memory."""
         if isinstance(self._end, UseAfterFork):
             return
         with self._lock:
-            if not self._handles:
+            if not self._live():
                 self._close_room(snapshot=True)
+        self.house.retire(self)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is neither a handle nor an open room."""
+        return self._room is None and not self._live()
 
     def close(self) -> None:
         """Close the room and all handles, with the database."""
@@ -197,14 +278,33 @@ class Residence:
                 bytes_in_memory=0 if self._room is None else self._room.memory,
             )
             self._finish(self._dropped(), snapshot=False)
+            # What is left of them raises what ended the tenant.
+            self._handles = ()
             erase(dropped)
             return receipt
 
     def check(self) -> None:
         """Raise what ended the tenant, if anything did, here or in another process."""
         self._check()
-        if not self._is_listed(self.entry):
+        if not self.house.is_listed(self.entry):
             raise self._dropped()
+
+    @property
+    def _path(self) -> Path:
+        return self.house.root / self.entry.directory
+
+    def _live(self) -> list[HandleRef]:
+        return [reference for reference in self._handles if reference() is not None]
+
+    def _take_back(self) -> None:
+        for reference in self._handles:
+            handle = reference()
+            if handle is not None:
+                handle._let_go()
+
+    def _weigh(self, room: Room) -> None:
+        self._weighed = room.views.counters.vectors
+        self.house.residents.weigh(self, room.memory)
 
     def _alone(self) -> AbstractContextManager[object]:
         if self._room is not None:
@@ -214,7 +314,7 @@ class Residence:
             return nullcontext()
         return FileLock(
             self._path / "writer.lock",
-            timeout=self._lock_timeout,
+            timeout=self.house.lock_timeout,
             holder=f"tenant {self.entry.config.id!r}",
         )
 
@@ -222,20 +322,22 @@ class Residence:
         return TenantNotFound(f"tenant {self.entry.config.id!r} was dropped")
 
     def _open(self) -> Room:
+        if not self.entry.has_room:
+            self.entry = self.house.make_room(self.entry)
         try:
             room = Room(
                 self._path,
                 self.entry.config,
                 self.slot,
-                stages=self.instruments.stages,
-                flusher=self._flusher,
-                map_size=self._map_size,
-                lock_timeout=self._lock_timeout,
+                stages=self.house.instruments.stages,
+                flusher=self.house.flusher,
+                map_size=self.house.map_size,
+                lock_timeout=self.house.lock_timeout,
             )
         except (ClosedError, StorageError):
             self.check()
             raise
-        if not self._is_listed(self.entry):
+        if not self.house.is_listed(self.entry):
             room.close(snapshot=False)
             raise self._dropped()
         return room
@@ -250,16 +352,16 @@ class Residence:
         with self._lock:
             if self._end is None:
                 self._end = end
-                for handle in list(self._handles):
-                    handle._let_go()
+                self._take_back()
             self._close_room(snapshot=snapshot)
 
     def _close_room(self, *, snapshot: bool) -> None:
         if self._room is not None:
             self._room.close(snapshot=snapshot)
             self._room = self._door = None
+            self.house.residents.leave(self)
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
         """Leave the room to the parent process, of which this is a child."""
         if self._end is None:
             self._end = UseAfterFork(
@@ -267,18 +369,8 @@ class Residence:
                 "start it by spawn, or open the database after the fork"
             )
         _INHERITED.append(self._room)
-        for handle in list(self._handles):
-            handle._let_go()
+        self._take_back()
 
 
-_ALL: weakref.WeakSet[Residence] = weakref.WeakSet()
 # Freeing the parent's index in a child could touch locks that its threads held.
 _INHERITED: list[Room | None] = []
-
-
-def _abandon_all() -> None:
-    for residence in list(_ALL):
-        residence._abandon()
-
-
-os.register_at_fork(after_in_child=_abandon_all)

@@ -48,16 +48,18 @@ def search_door(residence: Residence, room: Room) -> SearchDoor:
     return SearchDoor(
         room.views.position,
         room.views.current,
-        residence.instruments.search,
-        residence.instruments.stages.search,
+        residence.house.instruments.search,
+        residence.house.instruments.stages.search,
         room.unread,
         Hits,
         hit_maker(residence.entry.config.metric),
-        functools.partial(_read, residence, room),
+        functools.partial(_read, room),
     )
 
 
-def search(tenant: Tenant, room: Room, query: Any, asked: Question) -> Any:
+def search(
+    tenant: Tenant, room: Room, query: Any, asked: Question, *, is_charged: bool = False
+) -> Any:
     """Search with whatever :meth:`llmspell.Tenant.search` takes, charged first."""
     config, slot = tenant.config, tenant._residence.slot
     # Arrays first: what the index checks itself isn't looked at twice.
@@ -69,7 +71,8 @@ def search(tenant: Tenant, room: Room, query: Any, asked: Question) -> Any:
         raise ShapeError(f"a query must have shape (dim,) or (q, dim), got {shape}")
     is_one = len(shape) == 1
     count = 1 if is_one else shape[0]
-    slot.charge_all((int(Quota.API_CALLS), count), (int(Quota.QUERIES), count))
+    if not is_charged:
+        slot.charge_all((int(Quota.API_CALLS), count), (int(Quota.QUERIES), count))
     condition = None if asked.filter is None else parse_filter(asked.filter, config.schema)
     recall = None if asked.recall is None else as_recall(asked.recall, asked.ef_search)
     make = hit_maker(config.metric)
@@ -85,12 +88,11 @@ def search(tenant: Tenant, room: Room, query: Any, asked: Question) -> Any:
     return [Hits.of(make, found) for found in room.search_many(vectors, *given)]
 
 
-def _read(residence: Residence, room: Room, *found: Any) -> Found:
+def _read(room: Room, tenant: Tenant, *found: Any) -> Found:
     try:
         return room.read(*found)
     except ClosedError:
-        residence.check()
-        raise
+        return tenant._read_again(*found)
 
 
 def _index(room: Room, consistency: Consistency) -> Index | None:
@@ -109,8 +111,8 @@ def _embed(tenant: Tenant, texts: Sequence[str]) -> NDArray[np.float32]:
     held = residence.slot.reserve(embeddings=len(texts), lease=EMBED_LEASE_S)
     with held, within(tenant):
         started = now_ns()
-        vectors = as_vectors(residence.texts().embed_query(texts))
-        residence.instruments.stages.embed.record_since(started)
+        vectors = as_vectors(residence.house.texts().embed_query(texts))
+        residence.house.instruments.stages.embed.record_since(started)
         return vectors
 
 

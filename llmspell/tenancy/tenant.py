@@ -12,12 +12,12 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from llmspell._hot import SearchDoor
+from llmspell._hot import SearchDoor, SearchOvertaken
 from llmspell.config import TenantConfig
-from llmspell.errors import ClosedError, DuplicateId, IdNotFound, InputError
-from llmspell.index import as_recall
+from llmspell.errors import ClosedError, CorruptFile, DuplicateId, IdNotFound, InputError
+from llmspell.index import Index, as_recall
 from llmspell.quota import Quota, Usage
-from llmspell.storage import CatalogEntry, Room, Write, decode_id, parse_filter
+from llmspell.storage import CatalogEntry, Found, Room, Write, decode_id, parse_filter
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute
 from llmspell.tenancy.exporting import export_tenant
 from llmspell.tenancy.hits import Hits
@@ -57,15 +57,20 @@ _R = TypeVar("_R")
 
 
 def _until_the_end(operation: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Report an operation that the end of its tenant broke off as that end."""
+    """Keep the room open for an operation, and report the end of its tenant as that end."""
 
     @functools.wraps(operation)
     def run(*given: _P.args, **named: _P.kwargs) -> _R:
+        residence: Residence = given[0]._residence  # type: ignore[attr-defined]
+        residence.is_recent = True
         try:
-            return operation(*given, **named)
+            with residence.uses:
+                return operation(*given, **named)
         except ClosedError:
-            given[0]._residence.check()  # type: ignore[attr-defined]
+            residence.check()
             raise
+        finally:
+            residence.keep_within_budget()
 
     return run
 
@@ -89,19 +94,19 @@ class Tenant:
 
     __slots__ = (
         "__weakref__",
-        "_charge",
         "_door",
         "_instruments",
         "_residence",
         "_room",
+        "_slot",
     )
 
     def __init__(self, residence: Residence) -> None:
         self._residence = residence
         self._room: Room | None = None
         self._door: SearchDoor | None = None
-        self._charge = residence.slot.charge
-        self._instruments = residence.instruments
+        self._slot = residence.slot
+        self._instruments = residence.house.instruments
         residence.admit(self)
 
     def __repr__(self) -> str:
@@ -123,6 +128,7 @@ class Tenant:
         return self._residence.entry.generation
 
     @property
+    @_until_the_end
     def dim(self) -> int | None:
         """Dimension of its vectors; None until the first ones are written. Opens the room."""
         return self._enter().dim or self.config.dim
@@ -360,14 +366,37 @@ class Tenant:
             ):
                 if recall is not None:
                     recall = as_recall(recall, ef_search)
-                return door.search(query, k, ef_search, recall, threshold, consistency == "strong")
-            with self._instruments.search.timed():
-                room = self._enter()
-                asked = Question(k, filter, threshold, ef_search, recall, consistency)
-                return search(self, room, query, asked)
+                is_strong = consistency == "strong"
+                return door.search(self, query, k, ef_search, recall, threshold, is_strong)
+            asked = Question(k, filter, threshold, ef_search, recall, consistency)
+            return self._search(query, asked)
+        except SearchOvertaken as overtaken:
+            # The room was closed to make room for other tenants, or its index is damaged.
+            self._mend(*overtaken.args)
+            asked = Question(k, None, threshold, ef_search, recall, consistency)
+            return self._search(query, asked, is_charged=True)
         except ClosedError:
             self._residence.check()
             raise
+
+    @_until_the_end
+    def _search(self, query: Any, asked: Question, *, is_charged: bool = False) -> Any:
+        with self._instruments.search.timed():
+            return search(self, self._enter(), query, asked, is_charged=is_charged)
+
+    def _mend(self, error: Exception, index: Index | None) -> None:
+        self._residence.check()
+        room = self._room
+        if isinstance(error, CorruptFile):
+            if index is None:
+                raise error
+            if room is not None:
+                room.views.mend(index, error)
+
+    @_until_the_end
+    def _read_again(self, *given: Any) -> Found:
+        """Read what was found in a room that has closed since; it may be open again."""
+        return self._enter().read(*given)
 
     @_until_the_end
     def calibrate(self, k: int = 10, *, recall: float = 0.99) -> None:
@@ -381,9 +410,7 @@ class Tenant:
         """
         room = self._room or self._enter()
         self._charge(_API_CALLS, 1)
-        index = room.index
-        if index is not None:
-            index.calibrate(k, recall=recall)
+        room.calibrate(k, recall=recall)
 
     @_until_the_end
     def estimated_recall(self, k: int = 10, *, ef_search: int | None = None) -> float | None:
@@ -420,7 +447,7 @@ class Tenant:
             self._charge(_API_CALLS, 1)
             target = Target(self._residence, self._enter)
             with within(self):
-                report = self._residence.texts().ingest(target, source, progress=progress)
+                report = self._residence.house.texts().ingest(target, source, progress=progress)
             counts = self._instruments.ingestion
             counts.written.inc(report.added + report.replaced)
             counts.unchanged.inc(report.unchanged)
@@ -621,7 +648,10 @@ class Tenant:
         """Close this handle, and the room with the last one; does nothing the second time."""
         self._residence.leave(self)
 
-    def _take(self, room: Room, door: SearchDoor) -> None:
+    def _charge(self, quota: int, amount: int) -> None:
+        self._slot.charge(quota, amount)
+
+    def _take(self, room: Room, door: SearchDoor | None) -> None:
         """Called by the residence, which has opened the room."""
         self._room, self._door = room, door
 

@@ -124,7 +124,10 @@ def _commits(data: Path) -> int:
 
 
 def _stop_midway(data: Path, folder: Path, how: signal.Signals) -> subprocess.CompletedProcess[str]:
-    """Start an ingest and send it a signal when its second batch is written, before its last."""
+    """Start an ingest and send it a signal when its second batch is written, before its last.
+
+    The tenant has been used: its first use makes more commits.
+    """
     before = _commits(data)
     # Started in the background by a shell, this process ignores the signal, and its children would.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -149,6 +152,7 @@ def test_killed_ingest_is_finished_by_the_same_command(
 ) -> None:
     folder = _many(tmp_path / "many")
     cli("tenant", "create", "acme")
+    cli("search", "acme", "Note")
     assert _stop_midway(data, folder, signal.SIGKILL).returncode == -signal.SIGKILL
     done = cli("ingest", "acme", str(folder), "--json")
     assert done.code == 0, done.err
@@ -167,6 +171,7 @@ def test_interrupted_ingest_ends_with_130_and_says_how_to_go_on(
 ) -> None:
     folder = _many(tmp_path / "many")
     cli("tenant", "create", "acme")
+    cli("search", "acme", "Note")
     stopped = _stop_midway(data, folder, signal.SIGINT)
     assert stopped.returncode == ExitCode.INTERRUPTED
     assert stopped.stdout == ""

@@ -203,6 +203,7 @@ def test_doctor_spends_no_quota_and_finds_a_tenant_at_its_limit_healthy(
 def test_doctor_fails_where_a_tenant_is_damaged(cli: Cli, data: Path) -> None:
     cli("tenant", "create", "acme")
     cli("tenant", "create", "other")
+    cli("doctor")
     broken = min(path for path in data.rglob("data.mdb") if "tenants" in path.parts)
     broken.write_bytes(b"\xff" * broken.stat().st_size)
     done = cli("doctor", "--json")

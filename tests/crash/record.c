@@ -53,6 +53,7 @@ static struct {
     char* start;
     size_t bytes;
     ino_t ino;
+    int fd; /* of our own: the file may grow into its mapping, and the program may close its fd */
 } maps[MAPS];
 static struct {
     unsigned mask;
@@ -139,8 +140,12 @@ API void crash_mark(uint32_t kind, uint64_t number) {
     /* What is stored into mapped files is seen only here. */
     for (int i = 0; trace >= 0 && i < MAPS; ++i) {
         if (maps[i].start == NULL) continue;
-        put(MAPPED, 1, maps[i].ino, maps[i].bytes, NULL, NULL, 0);
-        for (size_t at = 0; at + PAGE <= maps[i].bytes; at += PAGE) {
+        struct stat about;
+        if (fstat(maps[i].fd, &about) != 0) give_up("a mapped file that can't be looked at");
+        size_t bytes = maps[i].bytes;
+        if ((size_t)about.st_size < bytes) bytes = (size_t)about.st_size;
+        put(MAPPED, 1, maps[i].ino, bytes, NULL, NULL, 0);
+        for (size_t at = 0; at + PAGE <= bytes; at += PAGE) {
             if (memcmp(maps[i].start + at, zero, PAGE) != 0) {
                 put(MAPPED, 0, maps[i].ino, at, NULL, maps[i].start + at, PAGE);
             }
@@ -474,6 +479,7 @@ API void* mmap(void* near, size_t bytes, int protection, int flags, int fd, off_
         maps[i].start = start;
         maps[i].bytes = bytes;
         maps[i].ino = about.st_ino;
+        maps[i].fd = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0);
         pthread_mutex_unlock(&lock);
     }
     return start;
@@ -484,7 +490,9 @@ API void* mmap64(void* near, size_t bytes, int protection, int flags, int fd, of
 API int munmap(void* start, size_t bytes) {
     pthread_mutex_lock(&lock);
     for (int i = 0; i < MAPS; ++i) {
-        if (maps[i].start == start) maps[i].start = NULL;
+        if (maps[i].start != start) continue;
+        maps[i].start = NULL;
+        syscall(SYS_close, maps[i].fd);
     }
     pthread_mutex_unlock(&lock);
     return (int)syscall(SYS_munmap, start, bytes);

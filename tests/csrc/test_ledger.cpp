@@ -253,11 +253,44 @@ void open_processes_share_slots_and_growth_keeps_them() {
         for (std::uint64_t key = 100; first->size() < first->capacity(); ++key) {
             CHECK(first->slot({key, key}, handle, error) == Status::ok);
         }
-        CHECK(first->slot({99, 99}, handle, error) == Status::full);
+        // Both find what the other made, before and after the growth.
+        const std::size_t before = first->capacity();
+        CHECK(first->slot({99, 99}, handle, error) == Status::ok);
+        CHECK(first->capacity() == 2 * before);
+        CHECK(charge(handle, Quota::vectors, 3, now));
+        CHECK(usage(slot_of(*second_ledger, 99), Quota::vectors, now).used == 3);
+        CHECK(usage(slot_of(*second_ledger), Quota::vectors, now).used == 5);
+        CHECK(charge(slot_of(*second_ledger), Quota::vectors, 1, now));
+        CHECK(usage(slot_of(*first), Quota::vectors, now).used == 6);
+        for (std::uint64_t key = 1'000; key < 2'000; ++key) {
+            Ledger& one = key % 2 == 0 ? *first : *second_ledger;
+            Ledger& other = key % 2 == 0 ? *second_ledger : *first;
+            const Handle slot = slot_of(one, key);
+            CHECK(charge(slot, Quota::vectors, static_cast<std::int64_t>(key), now));
+            CHECK(slot_of(other, key).whose() == slot.whose());
+        }
+        bool released = false;
+        CHECK(first->release({1'999, 1'999}, released, error) == Status::ok && released);
+        CHECK(slot_of(*second_ledger, 1'998).whose() == slot_of(*first, 1'998).whose());
+        CHECK(second_ledger->release({1'998, 1'998}, released, error) == Status::ok && released);
+        CHECK(first->capacity() >= first->size());
     }
-    auto grown = open(directory, noon, 1000);
-    CHECK(grown->capacity() >= 1000);
-    CHECK(usage(slot_of(*grown), Quota::vectors, now).used == 5);
+    {
+        // What grew is as it was, opened again as it is.
+        auto again = open(directory, noon, 6);
+        for (std::uint64_t key = 1'000; key < 1'998; ++key) {
+            CHECK(used(slot_of(*again, key), Quota::vectors, now) ==
+                  static_cast<std::int64_t>(key));
+        }
+    }
+    // A growth that was cut short leaves a longer file, of which nobody sees more than before.
+    const auto size = std::filesystem::file_size(directory.file());
+    std::filesystem::resize_file(directory.file(), size + 5000);
+    CHECK(used(slot_of(*open(directory), 1'500), Quota::vectors, now) == 1'500);
+    auto grown = open(directory, noon, 10'000);
+    CHECK(grown->capacity() >= 10'000);
+    CHECK(usage(slot_of(*grown), Quota::vectors, now).used == 6);
+    CHECK(used(slot_of(*grown, 1'500), Quota::vectors, now) == 1'500);
 }
 
 void released_slot_makes_handles_stale() {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from llmspell import _hot
 from llmspell.config import QuotaLimits
-from llmspell.errors import QuotaExceeded, StorageError, StorageFull
+from llmspell.errors import QuotaExceeded, StorageError
 from llmspell.quota import Quota, _native
 
 KEY = b"k" * 16
@@ -188,19 +189,44 @@ def test_damage_under_an_open_ledger_is_refused(tmp_path: Path) -> None:
     assert len(_native.Ledger(path)) == 0
 
 
-def test_full_ledger_names_the_remedy_and_grows_when_reopened(tmp_path: Path) -> None:
+def test_full_ledger_grows_under_all_who_have_it_open(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger, other = _native.Ledger(path, 6), _native.Ledger(path, 6)
+    at_first = ledger.capacity
+    early = ledger.slot(KEY)
+    early.charge(Quota.VECTORS, 7)
+    keys = [(1_000 + i).to_bytes(16, "little") for i in range(20 * at_first)]
+    for i, key in enumerate(keys):
+        (ledger, other)[i % 2].slot(key).charge(Quota.VECTORS, i)
+    assert ledger.capacity >= len(ledger) == len(other) == len(keys) + 1
+    for one in (other, ledger):
+        assert [one.slot(key).read(Quota.VECTORS)[0] for key in keys] == list(range(len(keys)))
+    early.charge(Quota.VECTORS, 1)
+    assert other.slot(KEY).read(Quota.VECTORS) == (8, None)
+    capacity = ledger.capacity
+    del ledger, other, one, early
+    again = _native.Ledger(path, 6)
+    assert again.capacity == capacity
+    assert [again.slot(key).read(Quota.VECTORS)[0] for key in keys] == list(range(len(keys)))
+
+
+def test_ledger_that_the_disk_has_no_room_for_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     ledger = _native.Ledger(path, 6)
     keys = [i.to_bytes(16, "little") for i in range(ledger.capacity)]
     for i, key in enumerate(keys):
         ledger.slot(key).charge(Quota.VECTORS, i)
-    with pytest.raises(StorageFull, match="capacity"):
-        ledger.slot(KEY)
-    del ledger
-    grown = _native.Ledger(path, 1000)
-    assert grown.capacity >= 1000
-    assert [grown.slot(key).read(Quota.VECTORS)[0] for key in keys] == list(range(len(keys)))
-    assert grown.slot(KEY).read(Quota.VECTORS) == (0, None)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, before[1]))
+    try:
+        with pytest.raises(StorageError, match="File too large"):
+            ledger.slot(KEY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [ledger.slot(key).read(Quota.VECTORS)[0] for key in keys] == list(range(len(keys)))
+    assert ledger.slot(KEY).read(Quota.VECTORS) == (0, None)
 
 
 def test_missing_directory_is_a_storage_error(tmp_path: Path) -> None:

@@ -62,7 +62,9 @@ def test_tenant_of_a_later_release_is_refused(
 ) -> None:
     with llmspell.open(tmp_path / "data") as db:
         monkeypatch.setattr("llmspell.storage.store.FORMAT", 9)
-        db.create_tenant(CONFIG)
+        tenant = db.create_tenant(CONFIG)
+        tenant.count()
+        tenant.close()
         monkeypatch.undo()
         for _ in range(2):
             with pytest.raises(errors.UnsupportedFormat, match="version 9, expected 2"):

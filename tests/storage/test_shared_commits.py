@@ -299,4 +299,4 @@ def test_refused_write_does_not_keep_its_handle(db: Database, acme: Tenant) -> N
     with pytest.raises(errors.DuplicateId):
         db.tenant("acme").insert(0, VECTORS[0])
     db.tenants()
-    assert db._residences and all(one._room is None for one in db._residences.values())
+    assert all(one._room is None for one in db._house.residences())

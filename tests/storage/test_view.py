@@ -282,7 +282,9 @@ def test_snapshot_cut_off_by_a_crash_is_cleared_away(root: Path, expected: Expec
 
 def test_missing_room_is_named(root: Path) -> None:
     with llmspell.open(root) as db:
-        db.create_tenant(CONFIG)
+        tenant = db.create_tenant(CONFIG)
+        tenant.count()
+        tenant.close()
         shutil.rmtree(room_of(root))
         with pytest.raises(CorruptFile, match="data of tenant 'acme' is missing"):
             db.tenant("acme").count()

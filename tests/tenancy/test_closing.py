@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ ONE = np.ones((1, 4), dtype=np.float32)
 
 def open_files(root: Path) -> list[str]:
     """Files of environments and locks that this process has open."""
-    links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
-    paths = [os.readlink(link) for link in links if os.path.exists(link)]
+    paths = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # another thread has closed it
+            paths.append(os.readlink(f"/proc/self/fd/{name}"))
     return [path for path in paths if path.startswith(str(root)) and "ledger" not in path]
 
 

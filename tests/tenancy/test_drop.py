@@ -10,6 +10,7 @@ import pytest
 
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
+from llmspell.quota import Ledger, OnCrossing, Slot
 from llmspell.storage import Catalog, FileLock
 from tests.tenancy.test_lifecycle import everything_fails, in_other_process
 
@@ -17,6 +18,7 @@ ONE = np.ones((1, 4), dtype=np.float32)
 
 
 def test_refused_drop_ends_no_handle(db: Database, acme: Tenant) -> None:
+    acme.count()
     (room,) = db.path.glob("tenants/*/*")
     stranger = FileLock(room / "writer.lock", timeout=0, holder="test")
     with pytest.raises(errors.DatabaseLocked):
@@ -44,10 +46,13 @@ def test_drop_that_the_catalog_refuses_ends_no_handle(
 
 
 def test_tenant_whose_directory_is_missing_can_be_dropped(db: Database, acme: Tenant) -> None:
+    acme.upsert([1], ONE)
+    acme.close()
+    handle = db.tenant("acme")
     shutil.rmtree(db.path / "tenants")
     db.drop_tenant("acme")
     assert db.tenants() == []
-    everything_fails(acme, errors.TenantNotFound)
+    everything_fails(handle, errors.TenantNotFound)
     assert db.create_tenant(TenantConfig(id="acme")).count() == 0
 
 
@@ -80,20 +85,36 @@ def test_operation_that_a_drop_overtakes_finds_no_tenant(
     everything_fails(acme, errors.TenantNotFound)
 
 
-def test_full_ledger_leaves_no_half_made_tenant(
+def test_ledger_without_room_leaves_no_half_made_tenant(
+    db: Database, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, left = Ledger.slot, [3]
+
+    def slot(self: Ledger, key: bytes, on_crossing: OnCrossing | None = None) -> Slot:
+        left[0] -= 1
+        if left[0] < 0:
+            raise errors.StorageFull("no room")
+        return find(self, key, on_crossing)
+
+    with monkeypatch.context() as patch, pytest.raises(errors.StorageFull):
+        patch.setattr(Ledger, "slot", slot)
+        db.create_tenants([TenantConfig(id=f"{number}") for number in range(5)])
+    assert (len(db.tenants()), len(db._ledger)) == (1, 1)
+    assert db.create_tenant(TenantConfig(id="0")).count() == 0
+
+
+def test_more_tenants_than_the_ledger_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("llmspell.database.MIN_LEDGER_SLOTS", 4)
     with llmspell.open(tmp_path / "data") as db:
-        made = 0
-        with pytest.raises(errors.StorageFull):
-            while made < 100:
-                db.create_tenant(TenantConfig(id=f"{made}"))
-                made += 1
-        assert len(db.tenants()) == len(list(db.path.glob("tenants/*/*"))) == made
-        assert sum(1 for _ in db._usages()) == made
-        db.drop_tenant("0")
-        assert db.create_tenant(TenantConfig(id=f"{made}")).count() == 0
+        first = db.create_tenant(TenantConfig(id="first"))
+        first.upsert([1], ONE)
+        db.create_tenants([TenantConfig(id=f"{number}") for number in range(100)])
+        assert first.usage().vectors.used == 1
+        assert sum(1 for _ in db._usages()) == len(db._ledger) == 101
+        db.drop_tenant("7")
+        assert len(db._ledger) == 100
 
 
 def test_creation_that_fails_gives_its_slot_and_directory_back(

@@ -157,7 +157,7 @@ def test_thread_lets_go_what_waits_for_a_tenant_dropped_elsewhere(data: Path) ->
         acme = db.tenant("acme")
         acme.upsert(1, VECTORS[1])
         drop_elsewhere(data)
-        acme._residence._flusher.notice(acme._enter().writer, at_once=True)
+        acme._residence.house.flusher.notice(acme._enter().writer, at_once=True)
         with pytest.raises(errors.TenantNotFound):
             acme.flush()
     assert found(data) == set()

@@ -193,21 +193,6 @@ def test_a_map_that_is_too_small_is_named(db: Database, tmp_path: Path) -> None:
         assert small.tenants() == []
 
 
-def test_a_full_ledger_refuses_and_keeps_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("llmspell.database.MIN_LEDGER_SLOTS", 4)
-    with llmspell.open(tmp_path / "data") as db:
-        acme = db.create_tenant(TenantConfig(id="acme"))
-        raw = packed(acme)
-        with pytest.raises(errors.StorageFull):
-            for number in range(100):
-                db.restore_tenant(io.BytesIO(raw), tenant_id=f"{number}")
-        made = len(db.tenants())
-        assert made == len(list(db.path.glob("tenants/*/*"))) == len(db._ledger)
-        assert not list((db.path / "staging").iterdir())
-
-
 @pytest.mark.parametrize(
     "at",
     [

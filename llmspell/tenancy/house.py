@@ -1,0 +1,152 @@
+"""What all tenants of one open database have in common."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from llmspell.errors import ClosedError
+from llmspell.observability import Instruments
+from llmspell.quota import Slot
+from llmspell.storage import CatalogEntry, Flusher
+from llmspell.tenancy.budget import Budget
+from llmspell.tenancy.ports import TextServices
+from llmspell.tenancy.residence import HandleRef, Residence
+from llmspell.tenancy.residents import Residents
+from llmspell.tenancy.tenant import Tenant
+
+__all__ = ["House"]
+
+
+class House:
+    """The tenants of a database that this process has handles to, or rooms open of. Thread-safe.
+
+    Of all others it holds nothing.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        instruments: Instruments,
+        texts: Callable[[], TextServices],
+        is_listed: Callable[[CatalogEntry], bool],
+        make_room: Callable[[CatalogEntry], CatalogEntry],
+        slot: Callable[[CatalogEntry], Slot],
+        budget: Budget,
+        flusher: Flusher,
+        map_size: int,
+        lock_timeout: float,
+    ) -> None:
+        """Describe a database; nothing is opened.
+
+        Args:
+            root: the data directory.
+            instruments: of the database.
+            texts: gives the text services when they are first needed.
+            is_listed: whether the catalog still has an entry.
+            make_room: makes the directory of a tenant that has none; gives its entry.
+            slot: gives a tenant's slot of the ledger.
+            budget: of the rooms that are open.
+            flusher: commits what waits.
+            map_size: bytes of address space of a room's LMDB environment.
+            lock_timeout: seconds to wait for another process that writes to a room.
+        """
+        self.root = root
+        self.instruments = instruments
+        self.texts = texts
+        self.is_listed = is_listed
+        self.make_room = make_room
+        self.flusher = flusher
+        self.map_size = map_size
+        self.lock_timeout = lock_timeout
+        self.residents = Residents(budget)
+        self.lock = threading.RLock()
+        self._slot = slot
+        self._residences: dict[bytes, Residence] = {}
+        self._forgotten: deque[HandleRef] = deque()
+        # Takes no lock: the collector may run while any is held.
+        self.forget = self._forgotten.append
+        self._is_closed = False
+        _ALL.add(self)
+
+    def require_open(self) -> None:
+        """Raise ClosedError where the database is closed."""
+        if self._is_closed:
+            raise ClosedError(f"{self.root}: the database is closed")
+
+    def handle(self, entry: CatalogEntry) -> Tenant:
+        """A new handle to a tenant; raises ClosedError where the database is closed."""
+        with self.lock:
+            return Tenant(self.residence(entry))
+
+    def residence(self, entry: CatalogEntry) -> Residence:
+        """The one residence of a tenant, while the lock is held; raises ClosedError as above."""
+        self.require_open()
+        residence = self._residences.get(entry.key)
+        if residence is None:
+            residence = self._residences[entry.key] = Residence(self, entry, self._slot(entry))
+        return residence
+
+    def retire(self, residence: Residence) -> None:
+        """Let a residence go that has neither handles nor an open room."""
+        with self.lock:
+            # Handles are given out under the lock, so none can come meanwhile.
+            if residence.is_empty:
+                self._residences.pop(residence.entry.key, None)
+
+    def purge(self, entry: CatalogEntry) -> int:
+        """Remove a tenant's expired records; returns how many. Its room stays closed if it is."""
+        with self.lock:
+            residence = self.residence(entry)
+        try:
+            return residence.purge()
+        finally:
+            self.retire(residence)
+
+    def known(self, key: bytes) -> Residence | None:
+        """The residence of a tenant that has handles or an open room."""
+        return self._residences.get(key)
+
+    def residences(self) -> list[Residence]:
+        """All residences that there are at present."""
+        with self.lock:
+            return list(self._residences.values())
+
+    def close_forgotten(self) -> None:
+        """Close the rooms of tenants whose last handle was collected instead of closed."""
+        while True:
+            try:
+                gone = self._forgotten.popleft()
+            except IndexError:
+                return
+            residence = self._residences.get(gone.key)
+            if residence is not None:
+                residence.close_unused()
+
+    def close(self) -> None:
+        """Close all of them; the second time what the first left undone."""
+        with self.lock, ExitStack() as closing:
+            self._is_closed = True
+            for residence in self._residences.values():
+                closing.callback(residence.close)
+            # Kept where that fails, for a second call.
+            closing.pop_all().close()
+            self._residences.clear()
+
+
+_ALL: weakref.WeakSet[House] = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for house in list(_ALL):
+        for residence in list(house._residences.values()):
+            residence.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

@@ -1,0 +1,158 @@
+"""Tenants that are made by the thousand, and take nothing on disk before their first use."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import llmspell
+from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
+from llmspell.storage import Catalog, Room, catalog
+from tests.tenancy.test_lifecycle import everything_fails, in_other_process
+
+ONE = np.ones((1, 4), dtype=np.float32)
+
+
+def configs(count: int) -> list[TenantConfig]:
+    return [TenantConfig(id=f"{number:05}", name=f"no. {number}") for number in range(count)]
+
+
+def rooms(db: Database) -> list[Path]:
+    return list(db.path.glob("tenants/*/*"))
+
+
+def interrupt(*given: object) -> bytes:
+    raise KeyboardInterrupt
+
+
+def test_tenants_made_together_are_those_made_one_by_one(db: Database) -> None:
+    db.create_tenant(TenantConfig(id="before"))
+    infos = db.create_tenants(configs(300))
+    assert [info.id for info in infos] == [config.id for config in configs(300)]
+    assert [info.generation for info in infos] == list(range(2, 302))
+    assert db.tenants(limit=300) == infos
+    assert len(db._ledger) == 301
+    tenant = db.tenant("00007")
+    assert tenant.config == configs(8)[7]
+    assert tenant.usage().vectors.used == 0
+    tenant.upsert([1], ONE)
+    assert tenant.count() == tenant.usage().vectors.used == 1
+    assert db.create_tenants([]) == []
+
+
+@pytest.mark.parametrize("taken", ["there", "00003"])
+def test_of_tenants_made_together_all_are_there_or_none(db: Database, taken: str) -> None:
+    db.create_tenant(TenantConfig(id="there"))
+    with pytest.raises(errors.TenantExists, match=taken):
+        db.create_tenants([*configs(20), TenantConfig(id=taken)])
+    assert [info.id for info in db.tenants()] == ["there"]
+    assert len(db._ledger) == 1
+    db.create_tenants(configs(20))
+    assert len(db.tenants()) == len(db._ledger) == 21
+
+
+def test_creation_of_many_that_is_interrupted_leaves_nothing(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(catalog, "pack_checked", interrupt)
+        db.create_tenants(configs(5))
+    assert (db.tenants(), len(db._ledger)) == ([], 0)
+
+
+def test_each_of_many_is_told_of(tmp_path: Path) -> None:
+    events: list[str] = []
+    with llmspell.open(
+        tmp_path / "data", on_event=lambda event: events.append(f"{event.kind} {event.tenant_id}")
+    ) as db:
+        db.create_tenants(configs(2))
+    assert events == ["created 00000", "created 00001"]
+
+
+def test_tenant_takes_no_disk_before_its_first_use(db: Database, acme: Tenant) -> None:
+    assert acme.usage().vectors.used == 0
+    assert (acme.config.id, acme.generation) == ("acme", 1)
+    assert rooms(db) == []
+    assert acme.count() == 0
+    assert len(rooms(db)) == 1
+
+
+def test_tenant_that_was_never_used_can_be_dropped(db: Database, acme: Tenant) -> None:
+    assert db.drop_tenant("acme").bytes_on_disk == 0
+    everything_fails(acme, errors.TenantNotFound)
+    assert (rooms(db), len(db._ledger)) == ([], 0)
+    assert db.create_tenant(TenantConfig(id="acme")).count() == 0
+
+
+def test_first_use_in_another_process_is_seen(db: Database, acme: Tenant) -> None:
+    assert in_other_process(db, "acme") == ["done"]
+    assert acme.count() == 1
+    assert len(rooms(db)) == 1
+
+
+def test_first_use_of_a_tenant_that_another_process_has_dropped(db: Database, acme: Tenant) -> None:
+    assert in_other_process(db, "drop") == ["done"]
+    db.create_tenant(TenantConfig(id="acme"))
+    everything_fails(acme, errors.TenantNotFound)
+    assert rooms(db) == []
+
+
+def test_first_use_that_is_cut_short_is_made_good_by_the_next(
+    db: Database, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for where in ("_encode", "pack_checked"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(catalog, where, interrupt)
+            acme.count()
+        (left,) = rooms(db)
+        # Of no use to anyone: it was never said to be there.
+        (left / "index-0000000000000009.snap").write_bytes(b"?")
+    acme.upsert([1], ONE)
+    assert acme.count() == 1
+    assert not list(rooms(db)[0].glob("*0009.snap"))
+
+
+def test_room_that_is_lost_is_told_from_one_that_was_never_made(db: Database, acme: Tenant) -> None:
+    db.create_tenant(TenantConfig(id="b"))
+    acme.count()
+    acme.close()
+    shutil.rmtree(db.path / "tenants")
+    assert db.tenant("b").count() == 0
+    with pytest.raises(errors.CorruptFile, match="data of tenant 'acme' is missing"):
+        db.tenant("acme").count()
+
+
+def test_changes_before_the_first_use_hold_after_it(db: Database, acme: Tenant) -> None:
+    db.update_tenant("acme", quotas=QuotaLimits(max_vectors=1))
+    db.suspend_tenant("acme", reads_stay=True)
+    assert acme.count() == 0
+    with pytest.raises(errors.TenantSuspended):
+        acme.upsert([1], ONE)
+    db.resume_tenant("acme")
+    with pytest.raises(errors.QuotaExceeded):
+        acme.upsert([1, 2], np.ones((2, 4)))
+    assert db.tenants()[0].config.quotas == QuotaLimits(max_vectors=1)
+
+
+def test_entry_of_an_earlier_release_has_its_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = catalog.pack_checked
+
+    def without(fields: dict[str, object]) -> bytes:
+        fields.pop("has_room", None)
+        return pack(fields)
+
+    with llmspell.open(tmp_path / "data") as db:
+        tenant = db.create_tenant(TenantConfig(id="acme"))
+        monkeypatch.setattr(catalog, "pack_checked", without)
+        tenant.upsert([1], ONE)
+        monkeypatch.undo()
+    with llmspell.open(tmp_path / "data") as db:
+        assert db.tenant("acme").count() == 1
+        monkeypatch.setattr(Room, "create", None)
+        monkeypatch.setattr(Catalog, "make_room", None)
+        assert db.tenant("acme").count() == 1
