@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from llmspell.errors import (
     ClosedError,
     DimensionMismatch,
+    LlmspellError,
     StorageFull,
     UnsupportedFormat,
 )
@@ -220,7 +221,8 @@ class TenantStore:
                 is_held = member.hold is not None
                 try:
                     after = self._do(txn, member, before, now_us, () if steps else expired)
-                except Exception as error:
+                except LlmspellError as error:
+                    # What LMDB raises is the store's, and gets its name outside of the transaction.
                     member.error = error
                     raise
                 finally:
