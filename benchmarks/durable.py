@@ -76,8 +76,9 @@ def run(
         np.save(scratch / "vectors.npy", dataset.base[:_MOST_VECTORS])
         job = {"setup": setup, "vectors": str(scratch / "vectors.npy")}
         found = {spec: _describe(spec) for spec in stores}
+        is_traced = SyncTrace.is_available()
         for spec in stores:
-            found[spec].update(_syncs(spec, job, scratch))
+            found[spec].update(_syncs(spec, job, scratch, is_traced))
         present = [spec for spec in stores if found[spec]["error"] is None]
         for size, calls in batches:
             say(f"durable: {rounds} rounds of {calls} inserts of {size:,}")
@@ -119,9 +120,10 @@ def _describe(spec: PeerSpec) -> dict[str, Any]:
     }
 
 
-def _syncs(spec: PeerSpec, job: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+def _syncs(
+    spec: PeerSpec, job: Mapping[str, Any], scratch: Path, is_traced: bool
+) -> dict[str, Any]:
     """The store's version, and its requests to sync for one single insert; or its failure."""
-    is_traced = SyncTrace.is_available()
     trace = SyncTrace(scratch / f"syncs-{spec.name}-{spec.variant}.txt")
     with _started([spec], job, scratch, trace.command if is_traced else ()) as peers:
         (peer,) = peers.values()

@@ -30,11 +30,13 @@ class DurableWorker:
     def __init__(self, job: Mapping[str, Any]) -> None:
         module = load_store(job["name"])
         distribution = module.DISTRIBUTION
-        self._version = versions_of([distribution])[distribution] if distribution else "1"
-        if self._version is None:
-            raise SystemExit(
-                f"{distribution} is not installed; pip install 'llmspell[bench-durable]'"
-            )
+        self._version = None
+        if distribution is not None:
+            self._version = versions_of([distribution])[distribution]
+            if self._version is None:
+                raise SystemExit(
+                    f"{distribution} is not installed; pip install 'llmspell[bench-durable]'"
+                )
         self._vectors: FloatMatrix = np.load(job["vectors"], mmap_mode="r")
         self._store = module.make(StoreSetup(**job["setup"]), job["variant"])
         self._next = 0

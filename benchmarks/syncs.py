@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -31,8 +32,12 @@ class SyncTrace:
 
     @staticmethod
     def is_available() -> bool:
-        """Whether strace is installed."""
-        return shutil.which("strace") is not None
+        """Whether strace is installed and allowed to trace, which a container may refuse."""
+        try:
+            command = ["strace", "-qq", "-o", os.devnull, "true"]
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        except FileNotFoundError:
+            return False
 
     @property
     def command(self) -> list[str]:

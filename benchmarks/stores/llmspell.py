@@ -8,6 +8,7 @@ from typing import Literal, cast, get_args
 import llmspell
 from benchmarks.stores.base import FloatMatrix, Store, StoreSetup
 from llmspell import QuotaLimits, TenantConfig
+from llmspell.config import Metric
 
 _Durability = Literal["sync", "batch", "async"]
 
@@ -32,7 +33,8 @@ class _Llmspell:
             max_queries_per_second=1 << 30,
             max_embeddings_per_day=1 << 30,
         )
-        config = TenantConfig(id="bench", metric=setup.metric, quotas=limits)  # type: ignore[arg-type]
+        metric = cast(Metric, setup.metric)
+        config = TenantConfig(id="bench", metric=metric, quotas=limits)
         self._tenant = self._db.create_tenant(config)
 
     def prepare(self, ids: Sequence[int], vectors: FloatMatrix) -> tuple[list[str], FloatMatrix]:
