@@ -54,17 +54,18 @@ def compare(
     rates: dict[str, list[float]] = {side: [] for side in SIDES}
     shares: list[dict[str, float]] = []
     _in_turn(calls, asked.turns)
-    for _ in range(rounds):
+    for number in range(rounds):
         before = _stage_sums(db)
         if threads == 1:
             latencies = _in_turn(calls, asked.turns)
             shares.append(_shares(latencies, before, _stage_sums(db)))
         else:
-            latencies = []
-            for side, own in zip(SIDES, calls, strict=True):
-                each, rate = _on_threads(own, asked.turns, threads)
-                latencies.append(each)
-                rates[side].append(rate)
+            latencies = [[] for _ in SIDES]
+            for place in range(len(SIDES)):
+                # Another side is first in each round, so that none has the warmer cache.
+                which = (number + place) % len(SIDES)
+                latencies[which], rate = _on_threads(calls[which], asked.turns, threads)
+                rates[SIDES[which]].append(rate)
         for side, each in zip(SIDES, latencies, strict=True):
             spreads[side].append(_spread(each))
     if any(room_of(t).index is not i for t, i in zip(asked.tenants, indexes, strict=True)):
