@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from benchmarks.versions import versions_of
-from llmspell.quota import Ledger, Quota, _pure
+from llmspell.quota import Quota, _pure
+from llmspell.quota._native import Ledger
 
 __all__ = ["LEVEL", "LOOP", "SHARED", "Calls", "candidates", "counted"]
 
