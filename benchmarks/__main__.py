@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import calibration, filtered, imports, ingest, recall, stream, tenant, tenants
+from benchmarks import (
+    calibration,
+    durable,
+    filtered,
+    imports,
+    ingest,
+    ledger,
+    recall,
+    stream,
+    tenant,
+    tenants,
+)
 
 _BENCHMARKS = {
     "recall": recall,
@@ -13,6 +24,8 @@ _BENCHMARKS = {
     "stream": stream,
     "tenant": tenant,
     "tenants": tenants,
+    "durable": durable,
+    "ledger": ledger,
     "import": imports,
     "ingest": ingest,
 }

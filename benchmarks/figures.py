@@ -5,51 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("svg")
-
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
+
+from benchmarks.theme import Theme, of_dataset, save
 
 __all__ = ["DRAWN", "draw_filter", "draw_recall", "draw_stream"]
 
 
-@dataclass(frozen=True)
-class _Theme:
-    name: str
-    paper: str
-    ink: str
-    grid: str
-    ours: tuple[str, ...]
-    others: tuple[str, ...]
-
-
-# Okabe and Ito's palette, which colour-blind readers can tell apart, lighter on dark paper: ours
-# in its warm half, the peers in its cool half.
-_THEMES = (
-    _Theme(
-        "light",
-        "#ffffff",
-        "#1f2328",
-        "#d8dee4",
-        ("#d55e00", "#cc79a7", "#e69f00"),
-        ("#0072b2", "#009e73", "#56b4e9", "#6e7781"),
-    ),
-    _Theme(
-        "dark",
-        "#0d1117",
-        "#e6edf3",
-        "#30363d",
-        ("#ff8a4c", "#e59cc7", "#f2b93b"),
-        ("#58a6ff", "#3fc99a", "#8fd0f5", "#9aa4ae"),
-    ),
-)
 _LINES = ("-", "--", ":", "-.")
 _LEAST_RECALL = 0.85
 _MOST_RECALL = 0.999
@@ -59,17 +25,17 @@ _TICKS = (0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998)
 def draw_recall(result: dict[str, Any], folder: Path) -> list[Path]:
     """Recall and speed of single queries."""
 
-    def draw(axes: Axes, theme: _Theme) -> None:
+    def draw(axes: Axes, theme: Theme) -> None:
         _curves(axes, result["peers"], theme)
         _label_recall(axes, result)
 
-    return _save(result, folder, draw)
+    return save(of_dataset(result), folder, draw)
 
 
 def draw_filter(result: dict[str, Any], folder: Path) -> list[Path]:
     """Speed at recall 0.99 against the share allowed, in random sets."""
 
-    def draw(axes: Axes, theme: _Theme) -> None:
+    def draw(axes: Axes, theme: Theme) -> None:
         styles = _Styles(theme)
         for peer in result["peers"]:
             points = []
@@ -85,13 +51,13 @@ def draw_filter(result: dict[str, Any], folder: Path) -> list[Path]:
         _speed_axis(axes)
         _finish(axes, result, "at recall 0.99, one thread, one query at a time from Python")
 
-    return _save(result, folder, draw)
+    return save(of_dataset(result), folder, draw)
 
 
 def draw_stream(result: dict[str, Any], folder: Path) -> list[Path]:
     """Recall after each turn, at one setting, of the runs on one thread; 0 is the fresh build."""
 
-    def draw(axes: Axes, theme: _Theme) -> None:
+    def draw(axes: Axes, theme: Theme) -> None:
         styles = _Styles(theme)
         for run in result["runs"]:
             if run["threads"] != 1 or run["error"] or run["fresh"]["error"]:
@@ -108,7 +74,7 @@ def draw_stream(result: dict[str, Any], folder: Path) -> list[Path]:
         axes.xaxis.get_major_locator().set_params(integer=True)
         _finish(axes, result, "recall after each turn, builds and inserts on one thread")
 
-    return _save(result, folder, draw)
+    return save(of_dataset(result), folder, draw)
 
 
 DRAWN: dict[str, Callable[[dict[str, Any], Path], list[Path]]] = {
@@ -121,7 +87,7 @@ DRAWN: dict[str, Callable[[dict[str, Any], Path], list[Path]]] = {
 class _Styles:
     """A line's look: ours warm and thick, the others cool; dashed where colours run out."""
 
-    def __init__(self, theme: _Theme) -> None:
+    def __init__(self, theme: Theme) -> None:
         self._warm = itertools.cycle(itertools.product(_LINES, theme.ours))
         self._cool = itertools.cycle(itertools.product(_LINES, theme.others))
 
@@ -138,33 +104,7 @@ class _Styles:
         }
 
 
-def _save(result: dict[str, Any], folder: Path, draw: Callable[[Axes, _Theme], None]) -> list[Path]:
-    """``KIND-NAME-light.svg`` and ``-dark.svg``; the same result draws the same bytes."""
-    written = []
-    for theme in _THEMES:
-        style: dict[Any, Any] = {
-            "svg.hashsalt": "llmspell",
-            "figure.facecolor": theme.paper,
-            "axes.facecolor": theme.paper,
-            "axes.edgecolor": theme.grid,
-            "axes.labelcolor": theme.ink,
-            "text.color": theme.ink,
-            "xtick.color": theme.ink,
-            "ytick.color": theme.ink,
-            "grid.color": theme.grid,
-            "font.size": 10,
-        }
-        with plt.rc_context(style):
-            figure, axes = plt.subplots(figsize=(9.0, 5.0), layout="constrained")
-            draw(axes, theme)
-            path = folder / f"{result['benchmark']}-{result['dataset']['name']}-{theme.name}.svg"
-            figure.savefig(path, metadata={"Date": None, "Creator": None})
-            plt.close(figure)
-        written.append(path)
-    return written
-
-
-def _curves(axes: Axes, peers: Sequence[dict[str, Any]], theme: _Theme) -> None:
+def _curves(axes: Axes, peers: Sequence[dict[str, Any]], theme: Theme) -> None:
     styles = _Styles(theme)
     for peer in peers:
         points = [p for p in peer["points"] if _LEAST_RECALL <= p["recall"] <= _MOST_RECALL]

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast
@@ -33,7 +33,12 @@ class PeerProcess:
 
     @classmethod
     def start(
-        cls, spec: PeerSpec, job: Mapping[str, Any], scratch: Path, worker: str = "worker"
+        cls,
+        spec: PeerSpec,
+        job: Mapping[str, Any],
+        scratch: Path,
+        worker: str = "worker",
+        before: Sequence[str] = (),
     ) -> Self:
         """Start ``benchmarks.{worker}``; its files and what it prints go to a folder of its own.
 
@@ -42,6 +47,7 @@ class PeerProcess:
             job: JSON values; ``setup`` in it gets the folder's name as ``scratch``.
             scratch: where to make the folder.
             worker: name of the module.
+            before: a command that starts the rest of its line in its own place, as ``strace -D``.
         """
         folder = Path(tempfile.mkdtemp(prefix=f"{spec.name}-{spec.variant}-", dir=scratch))
         setup = {**job["setup"], "scratch": str(folder)}
@@ -49,7 +55,7 @@ class PeerProcess:
         messages = folder / "messages.txt"
         with messages.open("w") as sink:
             process = subprocess.Popen(
-                [sys.executable, "-m", f"benchmarks.{worker}", request],
+                [*before, sys.executable, "-m", f"benchmarks.{worker}", request],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=sink,

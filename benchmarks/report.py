@@ -12,13 +12,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import figures
+from benchmarks import bars, figures
 from benchmarks.tables import service
 from benchmarks.tables.calibration import calibration_summary, calibration_table
+from benchmarks.tables.durable import durable_summary, durable_table
 from benchmarks.tables.filtered import filter_summary, filter_table
+from benchmarks.tables.ledger import ledger_summary, ledger_table
 from benchmarks.tables.markdown import markdown, size
 from benchmarks.tables.recall import recall_summary, recall_table
 from benchmarks.tables.stream import stream_summary, stream_table
+from benchmarks.tables.tenant import tenant_summary, tenant_table
 from benchmarks.tables.tenants import tenants_summary, tenants_table
 
 __all__ = ["BEGIN", "END", "main", "render", "splice", "summary"]
@@ -33,11 +36,13 @@ _COMMANDS = {
     "stream": "python -m benchmarks stream --data FOLDER",
     "tenant": "python -m benchmarks tenant --data FOLDER --quantization {quantization}",
     "tenants": "python -m benchmarks tenants --data FOLDER",
+    "durable": "python -m benchmarks durable --data FOLDER",
+    "ledger": "python -m benchmarks ledger",
     "import": "python -m benchmarks import",
     "ingest": "python -m benchmarks ingest",
 }
 
-_OF_A_DATASET = {"recall", "filter", "calibration", "stream", "tenant"}
+_OF_A_DATASET = {"recall", "filter", "calibration", "stream", "tenant", "durable"}
 _HEADINGS = {
     "recall": "Recall and speed",
     "filter": "Filtered search",
@@ -45,13 +50,15 @@ _HEADINGS = {
     "stream": "Content replaced several times over",
     "tenant": "A tenant's search beside its index's",
     "tenants": "Many tenants",
+    "durable": "Durable inserts",
+    "ledger": "What a charge costs",
     "import": "Import, milliseconds beyond NumPy",
     "ingest": "Ingestion",
 }
 
 
 def render(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
-    """Write the page of all results, and the pictures of recall, into ``folder``."""
+    """Write the page of all results, and their pictures, into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures: list[Path] = []
     lines = [
@@ -70,10 +77,11 @@ def render(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
             heading += f", {name}: {size(result['dataset'])}, {result['dataset']['metric']}"
         if kind == "tenant":
             heading += f", quantization {result['settings']['quantization']}"
-        if kind in figures.DRAWN:
-            drawn = figures.DRAWN[kind](result, folder)
+        if kind in _DRAWN:
+            drawn = _DRAWN[kind](result, folder)
             pictures += drawn
-            picture = ["", f"![{_HEADINGS[kind]}: {name}]({drawn[0].name})"]
+            of = f": {result['dataset']['name']}" if kind in _OF_A_DATASET else ""
+            picture = ["", f"![{_HEADINGS[kind]}{of}]({drawn[0].name})"]
         lines += ["", f"## {heading}", "", f"`{_command(result)}`", *picture, ""]
         lines += [*_TABLES[kind](result), "", *_ran_on(result)]
     page = folder / "index.md"
@@ -118,13 +126,16 @@ def _ran_on(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+_DRAWN = {**figures.DRAWN, **bars.DRAWN}
 _TABLES = {
     "recall": recall_table,
     "filter": filter_table,
     "calibration": calibration_table,
     "stream": stream_table,
-    "tenant": service.tenant_table,
+    "tenant": tenant_table,
     "tenants": tenants_table,
+    "durable": durable_table,
+    "ledger": ledger_table,
     "import": service.import_table,
     "ingest": service.ingest_table,
 }
@@ -133,8 +144,10 @@ _SUMMARIES = {
     "filter": filter_summary,
     "calibration": calibration_summary,
     "stream": stream_summary,
-    "tenant": service.tenant_summary,
+    "tenant": tenant_summary,
     "tenants": tenants_summary,
+    "durable": durable_summary,
+    "ledger": ledger_summary,
     "import": service.import_summary,
     "ingest": service.ingest_summary,
 }

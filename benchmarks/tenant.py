@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import gc
+import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +17,10 @@ from numpy.typing import NDArray
 import llmspell
 from benchmarks import folders
 from benchmarks.host import describe_host, write_result
-from llmspell import IndexParams, QuotaLimits, Tenant, TenantConfig
-from llmspell.quota import Quota
+from benchmarks.overhead import Asked, compare, no_collector, room_of
+from benchmarks.process import say
+from llmspell import Database, IndexParams, QuotaLimits, Tenant, TenantConfig
+from llmspell.storage import ROOM_DESCRIPTORS
 from llmspell.tenancy.hit import hit_maker
 
 __all__ = ["add_arguments", "main", "run"]
@@ -30,11 +31,17 @@ _TEXT = (
     "A passage of the length that a search result shows, so that reading it costs what it costs. "
 )
 _TEXT_CHARS = 400
+#: Of address space, for each tenant.
+_MAP_BYTES = 8 << 30
+#: All tenants of a run are to stay open.
+_BUDGET_BYTES = 1 << 40
 
 
 def run(
     data: Path,
     *,
+    tenants: Sequence[int] = (1, 1_000),
+    threads: Sequence[int] = (1, 8),
     k: int = 10,
     ef_search: Sequence[int] = (32, 100),
     m: int = 16,
@@ -44,30 +51,58 @@ def run(
     limit: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Search one tenant through its handle and its index directly, in turn; JSON values.
+    """Search tenants through their handles and their indexes directly; JSON values.
 
-    Both sides use the very same index object, so that graph and memory are equal. The two
-    calls of a turn take different queries, so that neither finds the other's vectors in the
-    cache. Figures are medians over the rounds.
+    Both sides use the very same index objects, so that graphs and memory are equal. One tenant
+    holds the whole dataset, and is searched alone. For each greater number in ``tenants`` the
+    dataset is divided among as many others, which stay open: the one tenant is searched again,
+    among them, and then they themselves, another one at each call.
+
+    Args:
+        data: dataset folder.
+        tenants: 1 for the tenant alone, and numbers of others beside it.
+        threads: how many search at once; see :func:`benchmarks.overhead.compare`.
+        k, ef_search, m, ef_construction, quantization: of searches and indexes. An index of fewer
+            vectors than ``graph_threshold`` answers by a sweep, whatever ``ef_search`` is.
+        rounds: figures are medians over them.
+        limit, seed: cut the dataset down to a draw.
     """
     host = describe_host()
     dataset = folders.load(data, limit=limit, seed=seed)
     queries = list(dataset.queries)
-    params = IndexParams(m=m, ef_construction=ef_construction, quantization=quantization, seed=seed)
-    with tempfile.TemporaryDirectory() as directory, llmspell.open(directory) as db:
-        tenant = db.create_tenant(
-            TenantConfig(
-                id="bench",
-                metric=dataset.metric,
-                index=params,
-                quotas=QuotaLimits(**_UNREACHED),
-            )
-        )
-        _fill(tenant, dataset.base)
-        searches = [
-            _compare(db, tenant, queries, k=k, ef_search=ef, rounds=rounds) for ef in ef_search
-        ]
-        pieces = _pieces(tenant, queries, k=k, ef_search=ef_search[0], rounds=rounds)
+    index = IndexParams(m=m, ef_construction=ef_construction, quantization=quantization, seed=seed)
+
+    def config(name: str) -> TenantConfig:
+        quotas = QuotaLimits(**_UNREACHED)
+        return TenantConfig(id=name, metric=dataset.metric, index=index, quotas=quotas)
+
+    searches: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as directory, _open(directory, tenants) as db:
+        whole = db.create_tenant(config("whole"))
+        _fill(whole, dataset.base)
+        opened = 1
+
+        def measure(searched: str, asked: Asked, efs: Sequence[int]) -> None:
+            for ef in efs:
+                for number in threads:
+                    say(f"tenant: {searched}, {opened} open, ef_search {ef}, {number} threads")
+                    case = compare(db, asked, k=k, ef_search=ef, threads=number, rounds=rounds)
+                    about = {"searched": searched, "open": opened}
+                    vectors = -(-len(dataset.base) // len(asked.tenants))
+                    searches.append({**about, "vectors": vectors, **case})
+
+        alone = Asked(tenants=[whole], turns=[(0, query) for query in queries])
+        if 1 in tenants:
+            measure("one tenant", alone, ef_search)
+        for number in sorted(set(tenants) - {1}):
+            made = db.create_tenants([config(f"{number}-{i}") for i in range(number)])
+            parts = [db.tenant(info.id) for info in made]
+            for i, part in enumerate(parts):
+                _fill(part, dataset.base[i::number])
+            opened += number
+            measure("one tenant", alone, ef_search)
+            measure("all others in turn", _each(parts, queries, seed), ef_search[:1])
+        pieces = _pieces(whole, queries, k=k, ef_search=ef_search[0], rounds=rounds)
     return {
         "benchmark": "tenant",
         "host": host,
@@ -97,6 +132,31 @@ _UNREACHED: dict[str, Any] = {
 }
 
 
+def _open(directory: str, tenants: Sequence[int]) -> Database:
+    """A database that closes none of its tenants."""
+    needed = (ROOM_DESCRIPTORS + 1) * (sum(tenants) + 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    least = needed + 256
+    if soft != resource.RLIM_INFINITY and soft < least:
+        ceiling = least if hard == resource.RLIM_INFINITY else min(least, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (ceiling, hard))
+    return llmspell.open(
+        directory,
+        map_size=_MAP_BYTES,
+        max_open_bytes=_BUDGET_BYTES,
+        max_open_descriptors=needed,
+    )
+
+
+def _each(tenants: Sequence[Tenant], queries: Sequence[Query], seed: int) -> Asked:
+    """Each tenant as often as the others, in an order drawn with the seed; two passes at least."""
+    passes = max(2, -(-len(queries) // len(tenants)))
+    random = np.random.default_rng(seed)
+    order = [int(i) for _ in range(passes) for i in random.permutation(len(tenants))]
+    turns = [(tenant, queries[turn % len(queries)]) for turn, tenant in enumerate(order)]
+    return Asked(tenants=tenants, turns=turns)
+
+
 def _fill(tenant: Tenant, base: NDArray[np.float32]) -> None:
     text = (_TEXT * (_TEXT_CHARS // len(_TEXT) + 1))[:_TEXT_CHARS]
     for start in range(0, len(base), _BATCH):
@@ -110,110 +170,21 @@ def _fill(tenant: Tenant, base: NDArray[np.float32]) -> None:
         )
 
 
-def _compare(
-    db: llmspell.Database,
-    tenant: Tenant,
-    queries: Sequence[Query],
-    *,
-    k: int,
-    ef_search: int,
-    rounds: int,
-) -> dict[str, Any]:
-    index = _room(tenant).index
-
-    def by_index(query: Query) -> object:
-        return index.search(query, k, ef_search=ef_search)
-
-    def by_tenant(query: Query) -> object:
-        return tenant.search(query, k, ef_search=ef_search)
-
-    def and_read(query: Query) -> object:
-        hits = tenant.search(query, k, ef_search=ef_search)
-        return [(hit.id, hit.score) for hit in hits]
-
-    calls = (by_index, by_tenant, and_read)
-    spreads: list[list[dict[str, float]]] = [[] for _ in calls]
-    shares: list[dict[str, float]] = []
-    _in_turn(calls, queries)
-    for _ in range(rounds):
-        before = _stage_sums(db)
-        latencies = _in_turn(calls, queries)
-        after = _stage_sums(db)
-        for spread, one in zip(spreads, latencies, strict=True):
-            spread.append(_spread(one))
-        # Two of the calls search through the tenant, one of them fetches.
-        spent = {name: (after[name] - before[name]) / len(queries) / 1e3 for name in after}
-        search = spent["search"] / 2
-        shares.append(
-            {
-                "search": search,
-                "around it": _mean_us(latencies[1]) - search,
-                "fetch": spent["fetch"],
-                "read": _mean_us(latencies[2]) - _mean_us(latencies[1]) - spent["fetch"],
-            }
-        )
-    index_us, tenant_us, read_us = map(_medians, spreads)
-    return {
-        "ef_search": ef_search,
-        "index_us": index_us,
-        "tenant_us": tenant_us,
-        "read_us": read_us,
-        "overhead_us": {name: round(tenant_us[name] - index_us[name], 2) for name in index_us},
-        "overhead_percent": {
-            name: round(100 * (tenant_us[name] / index_us[name] - 1), 2) for name in index_us
-        },
-        "in_place_us": _medians(shares),
-    }
-
-
-def _mean_us(nanoseconds: Sequence[int]) -> float:
-    """Mean in µs."""
-    return statistics.fmean(nanoseconds) / 1e3
-
-
-def _in_turn(
-    calls: Sequence[Callable[[Query], object]], queries: Sequence[Query]
-) -> list[list[int]]:
-    """Latencies in ns of some calls, made in turn, each with all queries, those of a turn apart."""
-    clock = time.perf_counter_ns
-    step = len(queries) // len(calls)
-    latencies: list[list[int]] = [[] for _ in calls]
-    with _no_collector():
-        for turn in range(len(queries)):
-            for number, call in enumerate(calls):
-                query = queries[(turn + number * step) % len(queries)]
-                start = clock()
-                call(query)
-                latencies[number].append(clock() - start)
-    return latencies
-
-
 def _pieces(
     tenant: Tenant, queries: Sequence[Query], *, k: int, ef_search: int, rounds: int
 ) -> dict[str, float]:
-    """µs a call of each step of ``Tenant.search``, one at a time and warm; then of reading hits.
+    """µs a call of each step behind ``Tenant.search`` itself, warm: what reading the hits takes.
 
     They reach into the handle, for there is no other way to call a step alone.
     """
-    room = _room(tenant)
-    slot, make_hits = tenant._residence.slot, hit_maker(tenant.config.metric)
-    timed = tenant._instruments.search.timed
-    due = (int(Quota.API_CALLS), 1), (int(Quota.QUERIES), 1)
+    room = room_of(tenant)
+    make_hits = hit_maker(tenant.config.metric)
     answers = [room.index.search(query, k, ef_search=ef_search) for query in queries]
     rows = [ids.tolist() for ids, _ in answers]
     found = [room.search(query, k, ef_search, None, None, None) for query in queries]
     unread, unread_too = list[Any](), list[Any]()
-
-    def count_and_time(_: object) -> None:
-        with timed():
-            pass
-
     steps: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {
         "nothing": (lambda _: None, queries),
-        "count and time": (count_and_time, queries),
-        "charge a call and a query": (lambda _: slot.charge_all(*due), queries),
-        "look at the log's head": (lambda _: room.views.current(), queries),
-        "keep the query": (lambda query: query.tobytes(), queries),
         "arrays to lists": (lambda a: (a[0].tolist(), a[1].tolist()), answers),
         "fetch the records": (room.fetch, rows),
         "make the hits": (lambda f: make_hits(*f), found),
@@ -236,44 +207,20 @@ def _pieces(
 
 
 def _per_call(step: Callable[[Any], object], inputs: Sequence[Any]) -> float:
-    with _no_collector():
+    with no_collector():
         start = time.perf_counter_ns()
         for one in inputs:
             step(one)
         return (time.perf_counter_ns() - start) / len(inputs) / 1e3
 
 
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-def _room(tenant: Tenant) -> Any:
-    return tenant._enter()
-
-
-def _stage_sums(db: llmspell.Database) -> dict[str, int]:
-    stages = db.instruments.stages
-    return {"search": stages.search.sum_ns, "fetch": stages.fetch.sum_ns}
-
-
-def _spread(nanoseconds: Sequence[int]) -> dict[str, float]:
-    p50, p99 = np.percentile(nanoseconds, (50, 99))
-    return {"p50": float(p50) / 1e3, "p99": float(p99) / 1e3, "mean": _mean_us(nanoseconds)}
-
-
-def _medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: round(statistics.median(r[name] for r in rounds), 2) for name in rounds[0]}
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``python -m benchmarks tenant``."""
     parser.add_argument("--data", type=Path, required=True, help="dataset folder")
+    parser.add_argument(
+        "--tenants", default="1,1000", help="1: a tenant alone; others: among as many; with commas"
+    )
+    parser.add_argument("--threads", default="1,8", help="one or more, with commas")
     parser.add_argument("--ef-search", default="32,100", help="one or more, with commas")
     parser.add_argument("--quantization", default="none", choices=("none", "pq", "sq4"))
     parser.add_argument("--limit", type=int, help="only that many vectors, drawn with the seed")
@@ -286,6 +233,8 @@ def main(options: argparse.Namespace) -> None:
     """Run with parsed options, print the figures, write the JSON."""
     result = run(
         options.data,
+        tenants=[int(number) for number in options.tenants.split(",")],
+        threads=[int(number) for number in options.threads.split(",")],
         ef_search=[int(ef) for ef in options.ef_search.split(",")],
         quantization=options.quantization,
         rounds=options.rounds,
@@ -293,17 +242,24 @@ def main(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     for search in result["searches"]:
-        print(f"ef_search {search['ef_search']}:")
+        print(
+            f"{search['searched']}, {search['open']} open, {search['vectors']:,} vectors each, "
+            f"ef_search {search['ef_search']}, {search['threads']} threads:"
+        )
         for name in ("p50", "p99", "mean"):
             print(
                 f"  {name:<5} index {search['index_us'][name]:8.1f} µs, tenant"
-                f" {search['tenant_us'][name]:8.1f} µs: +{search['overhead_us'][name]:.1f} µs,"
-                f" {search['overhead_percent'][name]:.1f} %"
+                f" {search['tenant_us'][name]:8.1f} µs: {search['overhead_us'][name]:+.1f} µs,"
+                f" {search['overhead_percent'][name]:+.1f} %;"
+                f" with ids and scores read {search['read_us'][name]:.1f} µs"
             )
-        spent = search["in_place_us"]
-        print(f"  with ids and scores read: p50 {search['read_us']['p50']:.1f} µs")
-        print("  means: " + ", ".join(f"{name} {us:.1f} µs" for name, us in spent.items()))
-    print("each step alone, warm; reading comes after the search:")
+        if search["qps"]:
+            each = (f"{side} {qps:,}" for side, qps in search["qps"].items())
+            print("  calls/s: " + ", ".join(each))
+        if search["in_place_us"]:
+            spent = search["in_place_us"].items()
+            print("  means: " + ", ".join(f"{name} {us:.1f} µs" for name, us in spent))
+    print("reading the hits, each step alone and warm:")
     for name, spent in result["pieces_us"].items():
         print(f"  {spent:7.2f} µs  {name}")
     write_result(result, options.out)

@@ -1,73 +1,17 @@
-"""Tables of what surrounds an index: a tenant's search, the import, ingestion."""
+"""Tables of what surrounds an index: the import, ingestion."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.tables.markdown import markdown, size
+from benchmarks.tables.markdown import markdown
 
 __all__ = [
     "import_summary",
     "import_table",
     "ingest_summary",
     "ingest_table",
-    "tenant_summary",
-    "tenant_table",
 ]
-
-_IN_PLACE = ("search", "around it", "fetch", "read")
-
-
-def tenant_table(result: dict[str, Any]) -> list[str]:
-    """Overhead by setting, where it goes, and each step alone."""
-    rows = []
-    for search in result["searches"]:
-        for name in ("p50", "p99", "mean"):
-            rows.append(
-                (
-                    f"ef_search {search['ef_search']}, {name}",
-                    f"{search['index_us'][name]:.1f}",
-                    f"{search['tenant_us'][name]:.1f}",
-                    f"{search['read_us'][name]:.1f}",
-                    f"{search['overhead_us'][name]:.1f}",
-                    f"{search['overhead_percent'][name]:.1f} %",
-                )
-            )
-    head = (
-        *("", "`Index.search` µs", "`Tenant.search` µs", "with ids and scores read µs"),
-        *("overhead µs", "overhead"),
-    )
-    shares = [
-        (f"ef_search {s['ef_search']}", *(f"{s['in_place_us'][n]:.1f}" for n in _IN_PLACE))
-        for s in result["searches"]
-    ]
-    pieces = [(name, f"{spent:.2f}") for name, spent in result["pieces_us"].items()]
-    return [
-        *markdown(head, rows),
-        "",
-        "Where the mean goes, by the database's own instruments; hits are read when they are "
-        "looked at:",
-        "",
-        *markdown(("", *(f"{name} µs" for name in _IN_PLACE)), shares),
-        "",
-        "Each step alone and warm; hits are read after the search:",
-        "",
-        *markdown(("step", "µs"), pieces),
-    ]
-
-
-def tenant_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """The overhead at the first setting."""
-    search = result["searches"][0]
-    dataset = result["dataset"]
-    return [
-        (
-            f"`Tenant.search` beyond `Index.search`, p50, ef_search {search['ef_search']}, "
-            f"quantization {result['settings']['quantization']}, {size(dataset)}",
-            f"{search['overhead_us']['p50']:.1f} µs on {search['index_us']['p50']:.1f} µs; "
-            f"{search['read_us']['p50'] - search['index_us']['p50']:.1f} with ids and scores read",
-        )
-    ]
 
 
 def import_table(result: dict[str, Any]) -> list[str]:

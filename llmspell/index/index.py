@@ -31,6 +31,8 @@ from llmspell.index.watch import CancelToken, SearchCounters, watching
 
 __all__ = ["Index", "check_rows"]
 
+# Asked once: the system opens a file for it, at every insert.
+_PROCESSORS = os.cpu_count() or 1
 _MAPPED = {True: "all", False: "none", "vectors": "vectors"}  # by what `load` is asked for
 
 
@@ -610,5 +612,5 @@ def check_rows(
 
 def _thread_count(threads: int | None) -> int:
     if threads is None:
-        return os.cpu_count() or 1
+        return _PROCESSORS
     return min(require_count("threads", threads), MAX_THREADS)

@@ -80,3 +80,20 @@ def test_directories_are_made_with_their_parents(tmp_path: Path) -> None:
     make_directory(tmp_path / "a" / "b")
     make_directory(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_taking_the_lock_again_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    FileLock(path, timeout=0, holder="room").release()
+    os.utime(path, ns=(0, 0))
+    lock = FileLock(path, timeout=0, holder="room")
+    assert path.stat().st_mtime_ns == 0
+    assert path.read_text() == str(os.getpid())
+    lock.release()
+
+
+def test_name_of_the_last_holder_gives_way_whole(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.write_text("1" * 20)
+    FileLock(path, timeout=0, holder="room").release()
+    assert path.read_text() == str(os.getpid())
