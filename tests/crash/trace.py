@@ -87,21 +87,30 @@ def recorder() -> Path:
     return library
 
 
-def run_recorded(
+def start_recorded(
     module: str, *arguments: str, root: Path, trace: Path | None
-) -> subprocess.CompletedProcess[str]:
-    """Run a module of the tests under the recorder, which watches what lies beneath ``root``."""
+) -> subprocess.Popen[str]:
+    """Start a module of the tests under the recorder, which watches what lies beneath ``root``."""
     environment = {**os.environ, "LD_PRELOAD": str(recorder()), "CRASH_ROOT": str(root.resolve())}
     if trace is not None:
         environment["CRASH_TRACE"] = str(trace)
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
+
+
+def run_recorded(
+    module: str, *arguments: str, root: Path, trace: Path | None
+) -> subprocess.CompletedProcess[str]:
+    """Run a module as :func:`start_recorded` starts it, to its end."""
+    started = start_recorded(module, *arguments, root=root, trace=trace)
+    out, err = started.communicate()
+    return subprocess.CompletedProcess(started.args, started.returncode, out, err)
 
 
 def mark(kind: int, number: int) -> None:
