@@ -107,11 +107,9 @@ def check_index(tenant: Tenant, records: Records, seed: int) -> None:
     numbers = np.array([number for number, _ in records.held.values()])
     matrix = np.stack([vector for _, vector in records.held.values()])
     middle = int(np.median(numbers))
+    late = {"batch": {"$gte": middle}}
     for query in rng.standard_normal((2, DIM)).astype(np.float32):
-        for condition, kept in (
-            (None, numbers > 0),
-            ({"batch": {"$gte": middle}}, numbers >= middle),
-        ):
+        for condition, kept in ((None, numbers > 0), (late, numbers >= middle)):
             best = np.sort(matrix[kept] @ query)[::-1][:10]
             hits = tenant.search(query, k=10, filter=condition)
             np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""Named points at which a process kills itself: inside snapshot, rename, trim, commit and replay."""
+"""Named points at which a process kills itself: in snapshot, rename, trim, commit and replay."""
 
 from __future__ import annotations
 
