@@ -219,6 +219,8 @@ class Room:
         Args:
             query: its vector in bytes, as elements of ``dtype``.
         """
+        if not len(rows):
+            return [], [], []
         started = now_ns()
         records = self.fetch(rows.tolist())
         self._stages.fetch.record_since(started)

@@ -72,7 +72,7 @@ class Entry(NamedTuple):
 
 @functools.cache
 def recorder() -> Path:
-    """The library to preload, built from record.c and clock.c; skips the test where that can't be."""
+    """The library to preload, of record.c and clock.c; skips the test where that can't be."""
     compiler = shutil.which("cc")
     if not sys.platform.startswith("linux"):
         pytest.skip("LD_PRELOAD and /proc are Linux's")
