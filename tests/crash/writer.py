@@ -1,16 +1,20 @@
-"""Batches that tell from their content what they are, for writers that are killed or cut off.
+"""A writer that is to be killed: it writes batches that tell from their content what they are.
 
-Batch n is chosen by a generator seeded with n, so that a test can repeat it.
+Usage: ``python -m tests.crash.writer DATA FIRST``; prints a line before each batch and one when it
+is acknowledged. Batch n is chosen by a generator seeded with n, so that the test can repeat it.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+import llmspell
 from llmspell import QuotaLimits, Tenant, TenantConfig
+from llmspell.storage import view
 from llmspell.tenancy import Chunk, SplitDocument
 from llmspell.tenancy.target import Target
 
@@ -63,3 +67,21 @@ def perform(tenant: Tenant, one: Batch) -> None:
             [SplitDocument(name, str(one.number).encode(), {"batch": one.number}, chunks)],
             lambda _: one.vectors,
         )
+
+
+def main(data: str, first: int) -> None:
+    """Write until killed."""
+    # Often, so that kills fall into snapshots and trims as well.
+    view.SNAPSHOT_ROWS = 60
+    database = llmspell.open(data)
+    tenant = database.tenant(CONFIG.id)
+    number = first
+    while True:
+        print(f"begin {number}", flush=True)
+        perform(tenant, batch(number))
+        print(f"done {number}", flush=True)
+        number += 1
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
