@@ -46,9 +46,10 @@ class PayloadView:
         self._path = directory / PAYLOAD
         self._store = store
         self._config = config
-        self._sequence = sequence
         self._saved = -1
-        self._index = self._load() or self._build()
+        index = self._load(sequence)
+        self._index = self._build() if index is None else index
+        self._sequence = sequence
 
     def add(self, change: Change, metadata: Sequence[Mapping[str, Any]]) -> None:
         """Follow a write of this process, with the metadata of the records that it added."""
@@ -86,16 +87,17 @@ class PayloadView:
         except (LlmspellError, OSError) as error:
             _LOG.warning("tenant %s: snapshot %s failed: %s", self._config.id, self._path, error)
 
-    def _load(self) -> PayloadIndex | None:
+    def _load(self, sequence: int) -> PayloadIndex | None:
         if not self._path.exists():
             return None
         try:
             index = PayloadIndex.load(self._path, self._config.schema)
             saved = index.sequence
             tail = self._store.tail(saved)
-            if saved > self._sequence or tail.changes is None:
+            if saved > sequence or tail.changes is None:
                 raise StorageError("the log doesn't go from it to its end")
-            self._replay(index, tail.changes[: self._sequence - saved])
+            self._sequence = saved
+            self._replay(index, tail.changes[: sequence - saved])
         except (LlmspellError, OSError) as error:
             self._warn(error)
             return None

@@ -81,36 +81,54 @@ class Entry(NamedTuple):
 
 @functools.cache
 def recorder() -> Path:
-    """The library to preload, built from record.c; skips the test where that can't be."""
+    """The library to preload, of record.c and clock.c; skips the test where that can't be."""
     compiler = shutil.which("cc")
     if not sys.platform.startswith("linux"):
         pytest.skip("LD_PRELOAD and /proc are Linux's")
     if compiler is None:
         pytest.skip("no C compiler (cc) to build the recorder with")
     library = Path(tempfile.mkdtemp(prefix="llmspell-record-")) / "record.so"
-    source = Path(__file__).with_name("record.c")
+    sources = [Path(__file__).with_name(name) for name in ("record.c", "clock.c")]
     subprocess.run(
-        [compiler, "-O2", "-Wall", "-shared", "-fPIC", "-o", library, source, "-ldl", "-pthread"],
+        [compiler, "-O2", "-Wall", "-shared", "-fPIC", "-o", library, *sources, "-ldl", "-pthread"],
         check=True,
     )
     return library
 
 
-def run_recorded(
-    module: str, *arguments: str, root: Path, trace: Path | None
-) -> subprocess.CompletedProcess[str]:
-    """Run a module of the tests under the recorder, which watches what lies beneath ``root``."""
-    environment = {**os.environ, "LD_PRELOAD": str(recorder()), "CRASH_ROOT": str(root.resolve())}
+def start_recorded(
+    module: str, *arguments: str, root: Path, trace: Path | None, clock: int = 0
+) -> subprocess.Popen[str]:
+    """Start a module of the tests under the recorder, which watches what lies beneath ``root``.
+
+    Args:
+        clock: seconds by which its wall clock is ahead.
+    """
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": str(recorder()),
+        "CRASH_ROOT": str(root.resolve()),
+        "CRASH_CLOCK": str(clock),
+    }
     if trace is not None:
         environment["CRASH_TRACE"] = str(trace)
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
+
+
+def run_recorded(
+    module: str, *arguments: str, root: Path, trace: Path | None
+) -> subprocess.CompletedProcess[str]:
+    """Run a module as :func:`start_recorded` starts it, to its end."""
+    started = start_recorded(module, *arguments, root=root, trace=trace)
+    out, err = started.communicate()
+    return subprocess.CompletedProcess(started.args, started.returncode, out, err)
 
 
 def mark(kind: int, number: int) -> None:

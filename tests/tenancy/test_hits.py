@@ -31,6 +31,11 @@ LOOKS: dict[str, Callable[[Hits], object]] = {
 }
 
 
+def test_hits_of_a_tenant_without_records_are_none(acme: Tenant) -> None:
+    for _ in range(2):  # the room is open the second time
+        assert list(acme.search(VECTORS[0])) == []
+
+
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS.keys())
 def test_first_look_reads_and_later_writes_change_nothing(
     acme: Tenant, look: Callable[[Hits], object]

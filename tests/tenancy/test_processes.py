@@ -165,6 +165,20 @@ def test_next_writer_gives_back_what_a_killed_one_had_reserved(acme: Tenant, oth
     assert acme.usage().vectors.used == acme.count() == 20
 
 
+def test_filter_sees_all_of_others_behind_a_replayed_snapshot(db: Database, acme: Tenant) -> None:
+    put(acme, range(10))
+    assert found(acme, {"n": 3}) == [3]
+    acme.close()  # saves the payload index
+    other = Worker(db.path)
+    for i in range(10, 40, 10):
+        assert other.ask(f"put(range({i}, {i + 10}))") is None
+    again = db.tenant("acme")
+    assert found(again, {"n": {"$gte": 0}}) == list(range(40))
+    assert other.ask("put(range(40, 43))") is None
+    assert found(again, {"n": {"$gte": 0}}) == list(range(43))
+    other.close()
+
+
 def test_killed_writer_leaves_nothing_locked(acme: Tenant, other: Worker) -> None:
     put(acme, range(10))
     assert other.ask("put(range(10, 20))") is None

@@ -1,0 +1,87 @@
+"""What tenants should hold, and the bytes by which each one's data is known."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tests.tenancy.texts import DIM, embed
+
+_NUMBERS = itertools.count(1)
+KINDS = ("id", "text", "metadata", "document")
+
+
+@dataclass
+class Held:
+    """A record, as every read should give it."""
+
+    vector: np.ndarray
+    text: str | None
+    metadata: dict[str, Any]
+    document: str | None = None
+
+
+@dataclass
+class Tenant:
+    """A tenant of one generation: a dict of records. Nothing of its markers is another's."""
+
+    name: str
+    generation: int
+    number: int = field(default_factory=lambda: next(_NUMBERS))
+    suspension: str = "none"
+    records: dict[str | int, Held] = field(default_factory=dict)
+    cursors: list[str] = field(default_factory=list)
+
+    def mark(self, kind: str) -> str:
+        """What every id, text, metadata value or document name of this tenant holds."""
+        return f"<{kind}-{self.number:05d}>"
+
+    def record(self, key: str | int, seed: int) -> tuple[str | int, Held]:
+        """A record of a key and a seed, which no other tenant has."""
+        identity = key if isinstance(key, int) else key + self.mark("id")
+        vector = np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
+        vector[0] = self.number
+        metadata = {"seed": seed % 5, "of": self.mark("metadata")}
+        return identity, Held(vector, f"text {seed} {self.mark('text')}", metadata)
+
+    def document(self, key: str, lines: list[int]) -> tuple[str, str, dict[str, Any]]:
+        """Name, text and metadata of a document to ingest."""
+        text = "\n".join(f"line {line} {self.mark('text')}" for line in lines)
+        return key + self.mark("document"), text, {"of": self.mark("metadata")}
+
+    def ingest(self, name: str, text: str, metadata: dict[str, Any]) -> None:
+        self.forget_document(name)
+        start = 0
+        for number, line in enumerate(text.split("\n")):
+            where = {"document": name, "start": start, "end": start + len(line)}
+            held = Held(embed([line])[0], line, {**metadata, **where}, name)
+            self.records[f"{name}#{number}"] = held
+            start += len(line) + 1
+
+    def forget_document(self, name: object) -> int:
+        gone = [key for key, held in self.records.items() if held.document == name]
+        for key in gone:
+            del self.records[key]
+        return len(gone)
+
+    def matching(self, condition: dict[str, Any] | None) -> dict[str | int, Held]:
+        """Records whose metadata has these values."""
+        return {
+            key: held
+            for key, held in self.records.items()
+            if all(held.metadata.get(name) == value for name, value in (condition or {}).items())
+        }
+
+    def in_order(self) -> list[tuple[Any, ...]]:
+        """Everything as a scan gives it."""
+
+        def rank(key: str | int) -> tuple[int, int, bytes]:
+            return (0, key, b"") if isinstance(key, int) else (1, 0, key.encode())
+
+        return [
+            (key, held.vector.tobytes(), held.text, held.metadata)
+            for key, held in sorted(self.records.items(), key=lambda item: rank(item[0]))
+        ]
