@@ -71,7 +71,8 @@ EXIT_TABLE: tuple[ExitRow, ...] = (
     ),
     ExitRow(
         ExitCode.STORAGE,
-        "The disk, a file or the quota server failed: corrupt, locked by a process, full, or away.",
+        "The disk, a file or the quota server failed: corrupt (also where `scrub` says so), locked, "
+        "full, away.",
         (errors.StorageError, OSError),
     ),
     ExitRow(

@@ -23,6 +23,7 @@ from llmspell.storage.record import NEVER, StoredRecord
 from llmspell.storage.room import Found, Room
 from llmspell.storage.schema import NO_SCHEMA, conform
 from llmspell.storage.staging import STAGING
+from llmspell.storage.store import TenantStore
 
 __all__ = [
     "DEFAULT_MAP_SIZE",
@@ -44,6 +45,7 @@ __all__ = [
     "Room",
     "StoredDocument",
     "StoredRecord",
+    "TenantStore",
     "Write",
     "as_utc",
     "conform",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from llmspell._hot import SearchDoor
 from llmspell.errors import ClosedError, StorageError, TenantNotFound, UseAfterFork
 from llmspell.observability import Instruments
 from llmspell.quota import Slot, Usage
-from llmspell.storage import CatalogEntry, FileLock, Room, disk_bytes
+from llmspell.storage import CatalogEntry, FileLock, Moment, Room, TenantStore, disk_bytes
 from llmspell.tenancy.model import DropReceipt
 from llmspell.tenancy.ports import TextServices
 from llmspell.tenancy.searching import search_door
@@ -63,7 +63,7 @@ class Residence:
         self.slot = slot
         self.instruments = instruments
         self.texts = texts
-        self._path = root / entry.directory
+        self.path = root / entry.directory
         self._is_listed = is_listed
         self._forgotten = forgotten
         self._map_size = map_size
@@ -91,9 +91,7 @@ class Residence:
         """
         self._check()
         with self._lock:
-            self._check()
-            if handle not in self._handles:
-                raise ClosedError(f"this handle to tenant {self.entry.config.id!r} is closed")
+            self.require(handle)
             if self._room is not None and self._room.is_closed:
                 self._close_room(snapshot=False)  # an exception from elsewhere met its closing
             if self._room is None or self._door is None:
@@ -101,6 +99,26 @@ class Residence:
                 self._door = search_door(self, self._room)
             handle._take(self._room, self._door)
             return self._room
+
+    def require(self, handle: Tenant) -> None:
+        """Raise ClosedError, TenantNotFound or UseAfterFork where a handle is of use no more."""
+        self._check()
+        if handle not in self._handles:
+            raise ClosedError(f"this handle to tenant {self.entry.config.id!r} is closed")
+
+    @contextmanager
+    def moment(self) -> Iterator[Moment]:
+        """All that its store holds, as one moment shows it; the room stays closed if it is."""
+        with self._lock:
+            self._check()
+            room = self._room
+            if room is None:
+                store = TenantStore(self.path, self.slot, map_size=self._map_size)
+                with closing(store), store.moment() as moment:
+                    yield moment
+                return
+        with room.store.moment() as moment:
+            yield moment
 
     def usage(self) -> Usage:
         """Use and limit of every quota, as the ledger has them."""
@@ -116,8 +134,8 @@ class Residence:
     def _learn_levels(self) -> None:
         """After a restart of the machine, or where the ledger was lost, the room knows them."""
         with self._lock:
-            if self._room is None and self._path.is_dir():
-                Room.tell_levels(self._path, self.slot, map_size=self._map_size)
+            if self._room is None and self.path.is_dir():
+                Room.tell_levels(self.path, self.slot, map_size=self._map_size)
 
     def purge(self) -> int:
         """Remove records that have expired; returns how many. The room stays closed if it is."""
@@ -125,9 +143,9 @@ class Residence:
             self._check()
             if self._room is not None:
                 return self._room.purge()
-            if not self._path.is_dir():
+            if not self.path.is_dir():
                 return 0
-            return Room.purge_closed(self._path, self.slot, map_size=self._map_size)
+            return Room.purge_closed(self.path, self.slot, map_size=self._map_size)
 
     def estimated_recall(self) -> dict[int, float]:
         """As :meth:`Room.estimated_recall`; empty while the room isn't open."""
@@ -172,7 +190,7 @@ class Residence:
             receipt = DropReceipt(
                 tenant_id=dropped.config.id,
                 generation=dropped.generation,
-                bytes_on_disk=disk_bytes(self._path),
+                bytes_on_disk=disk_bytes(self.path),
                 bytes_in_memory=0 if self._room is None else self._room.memory,
             )
             self._finish(self._dropped(), snapshot=False)
@@ -189,10 +207,10 @@ class Residence:
         if self._room is not None:
             return self._room.alone()
         # Where there is no directory, there is nothing to write to.
-        if not self._path.is_dir():
+        if not self.path.is_dir():
             return nullcontext()
         return FileLock(
-            self._path / "writer.lock",
+            self.path / "writer.lock",
             timeout=self._lock_timeout,
             holder=f"tenant {self.entry.config.id!r}",
         )
@@ -203,7 +221,7 @@ class Residence:
     def _open(self) -> Room:
         try:
             room = Room(
-                self._path,
+                self.path,
                 self.entry.config,
                 self.slot,
                 stages=self.instruments.stages,
