@@ -71,8 +71,8 @@ EXIT_TABLE: tuple[ExitRow, ...] = (
     ),
     ExitRow(
         ExitCode.STORAGE,
-        "The disk, a file or the quota server failed: corrupt (also where `scrub` says so), locked, "
-        "full, away.",
+        "The disk, a file or the quota server failed: locked by a process, full, away, or corrupt, "
+        "also where `scrub` found it so.",
         (errors.StorageError, OSError),
     ),
     ExitRow(

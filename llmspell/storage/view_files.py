@@ -60,7 +60,8 @@ class ViewFiles:
                 self.check(path)
             except (LlmspellError, OSError) as error:
                 if path.exists():
-                    yield path, str(error).removeprefix(f"{path}: ")
+                    # Where the room lies is nobody's business who reads a report.
+                    yield path, str(error).replace(f"{path}: ", "").removeprefix("snapshot ")
             else:
                 yield path, None
 

@@ -42,6 +42,7 @@ RECOUNTS: Final = 2
 
 _BEFORE_ROWS: Final = pack_rowid(0)
 _ROWS: Final = (1 << 64) - 1
+ROW_BYTES: Final = 8
 
 Page: TypeAlias = Callable[[Moment, bytes], bytes | None]
 """Looks at what lies behind a key; gives the last key that it came to, None at the end."""
@@ -145,6 +146,9 @@ class Walk:
         except UNDECODABLE as error:
             self._damaged(CorruptFile(f"{where}: it can't be decoded: {error!r}"))
 
+    def _has_seen(self, row: bytes) -> bool:
+        return len(row) == ROW_BYTES and int.from_bytes(row) in self._seen
+
     def _is_full(self, entries: int) -> bool:
         return self._read >= self._page_bytes or entries >= PAGE_ENTRIES
 
@@ -219,9 +223,9 @@ class Walk:
         ids = moment.table(IDS)
         for entries, key in enumerate(moment.keys(RECORDS, after), 1):
             self._read += len(key)
-            with self._judging("records"):
-                rowid = unpack_rowid(key)[0]
-                if rowid not in self._seen:
+            if not self._has_seen(key):
+                with self._judging("records"):
+                    rowid = unpack_rowid(key)[0]
                     self._seen.add(rowid)
                     record = StoredRecord(rowid, moment.value(RECORDS, key) or b"")
                     if ids.get(record.key) != key:
@@ -236,9 +240,9 @@ class Walk:
         """Whether each is that of a record."""
         for entries, key in enumerate(moment.keys(VECTORS, after), 1):
             self._read += len(key)
-            with self._judging("vectors"):
-                rowid = unpack_rowid(key)[0]
-                if rowid not in self._seen:
+            if not self._has_seen(key):
+                with self._judging("vectors"):
+                    rowid = unpack_rowid(key)[0]
                     if moment.value(RECORDS, key) is None:
                         raise CorruptFile(f"vector {rowid}: there is no record of its row")
                     self._vector(moment, rowid)
@@ -255,8 +259,7 @@ class Walk:
                     expires_us, rowid = unpack_expiry(key)
                     raw = moment.value(RECORDS, pack_rowid(rowid))
                     self._read += len(raw or b"")
-                    # A damaged one was named already.
-                    if raw is None or StoredRecord(rowid, raw).expires_us != expires_us:
+                    if raw is None or not _expires_at(rowid, raw, expires_us):
                         raise CorruptFile(
                             f"expiry of record {rowid}: there are other expiries than records say"
                         )
@@ -347,6 +350,14 @@ class Walk:
             if self._is_full(entries):
                 return key
         return None
+
+
+def _expires_at(rowid: int, raw: bytes, expires_us: int) -> bool:
+    """Whether a record says so; True of a damaged one, which was named already."""
+    try:
+        return StoredRecord(rowid, raw).expires_us == expires_us
+    except CorruptFile:
+        return True
 
 
 def _with_id(error: StorageError, key: bytes) -> StorageError:

@@ -76,13 +76,16 @@ def scrub_tenant(tenant: Tenant, options: ScrubOptions) -> ScrubReport:
 
 
 class _Damages:
-    """Found so far, each once."""
+    """Found so far, each once; where the directory lies is nobody's business who reads them."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path, name: str) -> None:
+        self._directory = str(directory)
+        self._name = name
         self.found: dict[tuple[str, str], bool] = {}
 
     def add(self, error: StorageError) -> None:
-        where, _, what = str(error).partition(": ")
+        message = str(error).replace(self._directory, self._name)
+        where, _, what = message.partition(": ")
         self.found.setdefault((where, what), False)
 
     def all(self) -> tuple[ScrubDamage, ...]:
@@ -101,7 +104,7 @@ class _Scrub:
         self._options = options
         self._pace = pace
         self._read_before = pace.bytes
-        self._damages = _Damages()
+        self._damages = _Damages(self._residence.path, "store")
         self._snapshots = 0
         config = tenant.config
         self._walk = Walk(
@@ -216,7 +219,7 @@ def scrub_database(
     """
     started = time.perf_counter()
     pace = options.pace()
-    damages = _Damages()
+    damages = _Damages(ledger.parent, "database")
     reports: list[ScrubReport] = []
     is_complete = True
     try:
