@@ -523,7 +523,7 @@ class Tenant:
             rate: bytes a second that it reads at most; None is as fast as it can.
             repair: write a damaged file of a view anew from the log. Records aren't repaired.
             progress: called every now and then.
-            cancel: stops it; the report says that it isn't complete.
+            cancel: stops it; the report says then that it isn't complete.
 
         Returns:
             What was found. Damage raises nothing.
