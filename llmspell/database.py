@@ -400,7 +400,7 @@ class Database:
     def _scrub(self, options: ScrubOptions) -> DatabaseScrubReport:
         from llmspell.tenancy.scrubbing import scrub_database
 
-        return scrub_database(self._catalog, self._path / "ledger", self._handle, options)
+        return scrub_database(self._catalog, self._path / "ledger", self.tenant, options)
 
     def scrub_tenant(
         self,

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from pyroaring import BitMap64
 
 from llmspell.config import Metric
-from llmspell.errors import CorruptFile, InputError, StorageError, UnsupportedFormat
+from llmspell.errors import (
+    CorruptFile,
+    DatabaseLocked,
+    InputError,
+    StorageError,
+    UnsupportedFormat,
+    UseAfterFork,
+)
 from llmspell.index import check_rows
 from llmspell.storage.batch import DOCUMENTS, EXPIRY, IDS, LOG, RECORDS, VECTORS, StoredDocument
 from llmspell.storage.chain import FIRST
@@ -114,7 +121,9 @@ class Walk:
                 with self._moments() as moment:
                     self._look(moment)
                     place = page(moment, place)
-            except CorruptFile as error:  # a page of LMDB's, behind which it finds nothing
+            except (DatabaseLocked, UseAfterFork):
+                raise
+            except StorageError as error:  # of LMDB, which finds nothing behind that
                 self._damaged(error)
                 place = None
             self._spend(self._read)

@@ -19,7 +19,7 @@ from llmspell.errors import (
 )
 from llmspell.index import CancelToken
 from llmspell.quota import check_header
-from llmspell.storage import Catalog, CatalogEntry, Moment
+from llmspell.storage import Catalog, Moment
 from llmspell.storage.chain import FIRST
 from llmspell.storage.log import Counters
 from llmspell.storage.pace import Pace, Stopped
@@ -162,7 +162,7 @@ class _Scrub:
             yield moment
 
     def _counters(self) -> Counters | None:
-        with suppress(CorruptFile), self._moment() as moment:
+        with suppress(StorageError), self._moment() as moment:
             return moment.counters
         return None
 
@@ -208,14 +208,14 @@ class _Scrub:
 def scrub_database(
     catalog: Catalog,
     ledger: Path,
-    handle: Callable[[CatalogEntry], Tenant],
+    handle: Callable[[str], Tenant],
     options: ScrubOptions,
 ) -> DatabaseScrubReport:
     """See :meth:`llmspell.Database.scrub`.
 
     Args:
         ledger: its file.
-        handle: gives one, which is closed here.
+        handle: gives one to a tenant of an id, which is closed here.
     """
     started = time.perf_counter()
     pace = options.pace()
@@ -233,7 +233,7 @@ def scrub_database(
             pace.spend(read)
             for entry in entries:
                 with suppress(TenantNotFound):  # dropped meanwhile
-                    report = _scrub_one(handle(entry), options, pace)
+                    report = _scrub_one(handle(entry.config.id), options, pace)
                     reports.append(report)
                     if not report.is_complete:
                         raise Stopped

@@ -521,7 +521,8 @@ class Tenant:
 
         Args:
             rate: bytes a second that it reads at most; None is as fast as it can.
-            repair: write a damaged file of a view anew from the log. Records aren't repaired.
+            repair: write a damaged file of a view anew from the log, which takes the memory of one
+                more index meanwhile. Records aren't repaired.
             progress: called every now and then.
             cancel: stops it; the report says then that it isn't complete.
 

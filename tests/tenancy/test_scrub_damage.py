@@ -212,15 +212,35 @@ def test_a_view_is_not_written_from_a_damaged_store(root: Path) -> None:
     assert not any(damage.repaired for damage in report.damages)
 
 
-def test_a_store_that_cannot_be_opened_is_a_damage(root: Path) -> None:
+def of_another_version(path: Path) -> None:
+    flip(path, 20)
+
+
+UNOPENED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda path: path.unlink(), "data.mdb is missing"),
+    "no LMDB file": (lambda path: path.write_bytes(b"x" * 20_000), "INVALID"),
+    "another version of LMDB": (of_another_version, "VERSION_MISMATCH"),
+}
+
+
+@pytest.mark.parametrize("how", UNOPENED)
+def test_a_store_that_cannot_be_opened_is_a_damage(root: Path, how: str) -> None:
+    change, what = UNOPENED[how]
+    change(room_of(root, "acme") / "data.mdb")
+    with llmspell.open(root) as database:
+        report = database.scrub_tenant("acme", repair=True)
+        assert [damage.where for damage in report.damages] == ["store"]
+        assert what in report.damages[0].what
+        assert str(root) not in str(report)
+        whole = database.scrub()
+        assert whole.tenants[0].damages == report.damages
+        assert whole.tenants[1].damages == ()
+
+
+def test_a_store_whose_format_is_damaged_is_named(root: Path) -> None:
     with llmspell.open(root) as database:
         rewrite(database, b"meta", flipped_value(b"about"))
-    report = scrubbed(root, repair=True)
-    assert [damage.where for damage in report.damages] == ["store"]
-    (room_of(root, "acme") / "data.mdb").unlink()
-    report = scrubbed(root)
-    assert ["data.mdb is missing" in damage.what for damage in report.damages] == [True]
-    assert str(root) not in str(report)
+    assert [damage.where for damage in scrubbed(root, repair=True).damages] == ["store"]
 
 
 def test_a_damaged_catalog_is_named_and_other_tenants_are_scrubbed(root: Path) -> None:
