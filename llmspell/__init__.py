@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from llmspell.quota import QuotaUsage, Usage
     from llmspell.tenancy import (
         AsyncTenant,
+        DatabaseScrubReport,
         Document,
         DropReceipt,
         ExportReport,
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
         Record,
         RunAgent,
         ScanPage,
+        ScrubDamage,
+        ScrubProgress,
+        ScrubReport,
         Search,
         SnapshotReport,
         StateScope,
@@ -70,6 +74,7 @@ __all__ = [
     "AsyncTenant",
     "CancelToken",
     "Database",
+    "DatabaseScrubReport",
     "Document",
     "DropReceipt",
     "ElementType",
@@ -101,6 +106,9 @@ __all__ = [
     "Record",
     "RunAgent",
     "ScanPage",
+    "ScrubDamage",
+    "ScrubProgress",
+    "ScrubReport",
     "Search",
     "SearchCounters",
     "SearchPages",
@@ -145,7 +153,8 @@ _MODULES = {
         *("AsyncTenant", "Document", "DropReceipt", "ExportReport", "Hit", "Hits", "ImportReport"),
         *("IngestProgress", "IngestReport", "Record", "ScanPage", "Tenant", "TenantEvent"),
         *("TenantInfo", "Ingest", "Search", "RunAgent", "Operation"),
-        *("current_operation", "StateScope", "SnapshotReport"),
+        *("current_operation", "StateScope", "SnapshotReport", "DatabaseScrubReport"),
+        *("ScrubDamage", "ScrubProgress", "ScrubReport"),
     ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

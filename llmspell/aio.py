@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from llmspell.tenancy import (
     AsyncTenant,
+    DatabaseScrubReport,
     DropReceipt,
+    OnScrub,
+    ScrubReport,
     SnapshotReport,
     StateScope,
     TenantInfo,
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from llmspell.config import QuotaLimits, TenantConfig
     from llmspell.database import Database
+    from llmspell.index import CancelToken
 
 __all__ = ["AsyncDatabase"]
 
@@ -128,6 +132,42 @@ class AsyncDatabase:
         clone = self._database.clone_tenant
         tenant = await self._workers.run(clone, source_id, tenant_id, name=name, quotas=quotas)
         return AsyncTenant(tenant, self._workers)
+
+    async def scrub(
+        self,
+        *,
+        rate: float | None = None,
+        repair: bool = False,
+        progress: OnScrub | None = None,
+        cancel: CancelToken | None = None,
+    ) -> DatabaseScrubReport:
+        """As :meth:`Database.scrub`, in a worker thread, where ``progress`` is called too.
+
+        It stops as well where its caller is cancelled or the database is closed.
+        """
+        from llmspell.tenancy.scrubbing import scrub_options
+
+        return await self._workers.run_stoppable(
+            lambda stop: self._database._scrub(scrub_options(rate, repair, progress, cancel, stop))
+        )
+
+    async def scrub_tenant(
+        self,
+        tenant_id: str,
+        *,
+        rate: float | None = None,
+        repair: bool = False,
+        progress: OnScrub | None = None,
+        cancel: CancelToken | None = None,
+    ) -> ScrubReport:
+        """As :meth:`Database.scrub_tenant`, and stops as :meth:`scrub` does."""
+        from llmspell.tenancy.scrubbing import scrub_options
+
+        return await self._workers.run_stoppable(
+            lambda stop: self._database._scrub_tenant(
+                tenant_id, scrub_options(rate, repair, progress, cancel, stop)
+            )
+        )
 
     async def purge_expired(self) -> int:
         """As :meth:`Database.purge_expired`."""

@@ -38,9 +38,12 @@ from llmspell.storage import (
 )
 from llmspell.tenancy import (
     Budget,
+    DatabaseScrubReport,
     DropReceipt,
     EventKind,
     House,
+    OnScrub,
+    ScrubReport,
     SnapshotReport,
     StateScope,
     Suspension,
@@ -54,8 +57,10 @@ from llmspell.tenancy import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from llmspell.index import CancelToken
     from llmspell.quota import OnCrossing, Slot, Usage
     from llmspell.tenancy.lifecycle import TenantMaker
+    from llmspell.tenancy.scrubbing import ScrubOptions
 
 __all__ = ["Database", "open"]
 
@@ -442,6 +447,55 @@ class Database:
             entry = self._maker().clone(source._enter(), copied, origin)
         self._tell("created", entry)
         return self._handle(entry)
+
+    def scrub(
+        self,
+        *,
+        rate: float | None = None,
+        repair: bool = False,
+        progress: OnScrub | None = None,
+        cancel: CancelToken | None = None,
+    ) -> DatabaseScrubReport:
+        """Read and check all tenants one after the other, the catalog, and the ledger's header.
+
+        Arguments are those of :meth:`Tenant.scrub`. It is the operator's: no quota is charged, and
+        suspended tenants are scrubbed, too. Tenants that aren't open stay so.
+
+        Raises:
+            InputError: rate isn't above 0, or ``cancel`` is no token.
+        """
+        from llmspell.tenancy.scrubbing import scrub_options
+
+        return self._scrub(scrub_options(rate, repair, progress, cancel))
+
+    def _scrub(self, options: ScrubOptions) -> DatabaseScrubReport:
+        from llmspell.tenancy.scrubbing import scrub_database
+
+        return scrub_database(self._catalog, self._path / "ledger", self.tenant, options)
+
+    def scrub_tenant(
+        self,
+        tenant_id: str,
+        *,
+        rate: float | None = None,
+        repair: bool = False,
+        progress: OnScrub | None = None,
+        cancel: CancelToken | None = None,
+    ) -> ScrubReport:
+        """As :meth:`scrub`, of one tenant.
+
+        Raises:
+            TenantNotFound: there is none of that id, or it was dropped meanwhile.
+        """
+        from llmspell.tenancy.scrubbing import scrub_options
+
+        return self._scrub_tenant(tenant_id, scrub_options(rate, repair, progress, cancel))
+
+    def _scrub_tenant(self, tenant_id: str, options: ScrubOptions) -> ScrubReport:
+        from llmspell.tenancy.scrubbing import scrub_tenant
+
+        with closing(self.tenant(tenant_id)) as handle:
+            return scrub_tenant(handle, options)
 
     def purge_expired(self) -> int:
         """Remove records that have expired from all tenants, without opening their indexes.

@@ -71,7 +71,8 @@ EXIT_TABLE: tuple[ExitRow, ...] = (
     ),
     ExitRow(
         ExitCode.STORAGE,
-        "The disk, a file or the quota server failed: corrupt, locked by a process, full, or away.",
+        "The disk, a file or the quota server failed: locked by a process, full, away, or corrupt, "
+        "also where `scrub` found it so.",
         (errors.StorageError, OSError),
     ),
     ExitRow(

@@ -140,6 +140,39 @@ class SnapshotTakenPayload(TypedDict):
     seconds: float
 
 
+class DamagePayload(TypedDict):
+    """One damage that ``llmspell scrub`` found."""
+
+    where: str
+    what: str
+    repaired: bool
+
+
+class ScrubbedTenantPayload(TypedDict):
+    """A tenant in ``llmspell scrub``; records include the chunks of documents."""
+
+    tenant: str
+    records: int
+    vectors: int
+    documents: int
+    log_entries: int
+    snapshots: int
+    bytes: int
+    seconds: float
+    recounted: bool
+    damages: list[DamagePayload]
+
+
+class ScrubPayload(TypedDict):
+    """``llmspell scrub``; ``damages`` are those of the catalog and the ledger."""
+
+    sound: bool
+    bytes: int
+    seconds: float
+    damages: list[DamagePayload]
+    tenants: list[ScrubbedTenantPayload]
+
+
 class ImportedPayload(TypedDict):
     """``llmspell import``: what was written, and what was there or had expired."""
 

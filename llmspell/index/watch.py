@@ -31,7 +31,8 @@ class CancelToken:
 
     They raise :class:`llmspell.errors.SearchCancelled` within some hundred distance computations,
     a walk by codes (``quantization="pq"``) at its end, and so do those that begin later. A token
-    may be shared by any number of calls.
+    may be shared by any number of calls. A scrub that is stopped by one raises nothing, and its
+    report says that it isn't complete.
     """
 
     __slots__ = ("_core",)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from llmspell._hot import Counter, Histogram, Operation, now_ns
 from llmspell.config import QUOTA_NAMES
 
-__all__ = ["Ingestion", "Instruments", "Operation", "Stages", "now_ns"]
+__all__ = ["Ingestion", "Instruments", "Operation", "Scrubbing", "Stages", "now_ns"]
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -54,6 +54,23 @@ class Ingestion:
             object.__setattr__(self, field.name, Counter())
 
 
+@dataclass(frozen=True, slots=True, init=False)
+class Scrubbing:
+    """What scrubs have done.
+
+    Args:
+        bytes: read by them.
+        damages: found by them, those that they repaired included.
+    """
+
+    bytes: Counter
+    damages: Counter
+
+    def __init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, Counter())
+
+
 class Instruments:
     """All instruments of one database; made with it and read by the collector.
 
@@ -63,6 +80,7 @@ class Instruments:
             ``with instruments.search.timed(): ...``.
         stages: :class:`Stages` of a search.
         ingestion: :class:`Ingestion`.
+        scrubbing: :class:`Scrubbing`.
         refusals: counters by quota name.
     """
 
@@ -87,6 +105,7 @@ class Instruments:
         self.run_agent = Operation(self.refusals)
         self.stages = Stages()
         self.ingestion = Ingestion()
+        self.scrubbing = Scrubbing()
 
     def operations(self) -> dict[str, Operation]:
         """The operations by name."""

@@ -160,6 +160,13 @@ class PrometheusCollector:
         yield core.CounterMetricFamily(
             "llmspell_ingested_chunks", "Chunks written", value=instruments.ingestion.chunks.value
         )
+        scrubbing = instruments.scrubbing
+        yield core.CounterMetricFamily(
+            "llmspell_scrubbed_bytes", "Bytes read by scrubs", value=scrubbing.bytes.value
+        )
+        yield core.CounterMetricFamily(
+            "llmspell_damages_found", "Damages that scrubs found", value=scrubbing.damages.value
+        )
 
         refusals = core.CounterMetricFamily(
             "llmspell_quota_refusals", "Operations refused, by quota", labels=["quota"]

@@ -3,6 +3,7 @@
 :class:`SharedLedger` counts them for several hosts.
 """
 
+from llmspell.quota.header import check_header
 from llmspell.quota.joined import SHARED_QUOTAS, JoinedSlot
 from llmspell.quota.ledger import Ledger, Reservation, Slot
 from llmspell.quota.model import MILLIONTHS, OnCrossing, Quota, QuotaUsage, Usage
@@ -23,4 +24,5 @@ __all__ = [
     "Slot",
     "Usage",
     "WhenAway",
+    "check_header",
 ]

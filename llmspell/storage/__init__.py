@@ -26,6 +26,7 @@ from llmspell.storage.record import NEVER, StoredRecord
 from llmspell.storage.room import ROOM_DESCRIPTORS, Found, Room
 from llmspell.storage.schema import NO_SCHEMA, conform
 from llmspell.storage.staging import STAGING
+from llmspell.storage.store import TenantStore
 
 __all__ = [
     "DEFAULT_MAP_SIZE",
@@ -51,6 +52,7 @@ __all__ = [
     "StoredDocument",
     "StoredRecord",
     "Uses",
+    "TenantStore",
     "Write",
     "WritePolicy",
     "as_utc",

@@ -13,9 +13,15 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from llmspell.config import IndexParams, IsolationLevel, QuotaLimits, Schema, TenantConfig
-from llmspell.errors import TenantExists, TenantNotFound, UnsupportedFormat
+from llmspell.errors import (
+    CorruptFile,
+    StorageError,
+    TenantExists,
+    TenantNotFound,
+    UnsupportedFormat,
+)
 from llmspell.storage.chain import Chain
-from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
+from llmspell.storage.codec import FORMAT, UNDECODABLE, pack_checked, unpack_checked
 from llmspell.storage.environment import Environment, Transaction
 from llmspell.storage.files import FileLock, make_directory
 
@@ -247,6 +253,44 @@ class Catalog:
         while page := self.page(after, PAGE):
             yield from page
             after = page[-1].config.id
+
+    def survey(
+        self, after: bytes, damaged: Callable[[StorageError], object]
+    ) -> tuple[list[CatalogEntry], bytes | None, int]:
+        """Look at all of a page of the list, going on behind what doesn't hold.
+
+        Args:
+            after: a key of the list; :data:`FIRST` at first.
+            damaged: is told of each damage.
+
+        Returns:
+            Tenants that hold, the key behind which to go on (None at the end), and the bytes read.
+        """
+        found: list[CatalogEntry] = []
+        read = 0
+        with self._env.read() as txn:
+            for n, (key, raw) in enumerate(self._tenants(txn).survey(after, damaged), 1):
+                read += len(key) + len(raw or b"")
+                try:
+                    if raw is not None:
+                        entry = _decode(raw)
+                        if _key(entry.config.id) != key:
+                            raise CorruptFile(f"catalog entry: {key!r} leads to another tenant")
+                        found.append(entry)
+                except (StorageError, *UNDECODABLE) as error:
+                    damaged(CorruptFile(f"catalog: entry of {key!r}: {error}"))
+                if n >= PAGE:
+                    return found, key, read
+        return found, None, read
+
+    def check(self, damaged: Callable[[StorageError], object]) -> None:
+        """Look at what it holds beside the list: its state, and what was dropped."""
+        try:
+            with self._env.read() as txn:
+                self._state(txn)["next_generation"]
+            self.dropped()
+        except (StorageError, *UNDECODABLE) as error:
+            damaged(CorruptFile(f"catalog: {error}"))
 
     def count(self) -> int:
         """How many tenants there are, without looking at any."""

@@ -9,8 +9,8 @@ before its place says so.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NoReturn, cast
 
 from llmspell._hot import crc32c
 from llmspell.errors import CorruptFile
@@ -80,19 +80,43 @@ class Chain:
 
     def items(self, after: bytes = FIRST) -> Iterator[tuple[bytes, bytes]]:
         """Keys behind ``after``, which needn't be there, with their contents, in order."""
+        return cast("Iterator[tuple[bytes, bytes]]", self.survey(after, _refuse))
+
+    def survey(
+        self, after: bytes, damaged: Callable[[CorruptFile], object]
+    ) -> Iterator[tuple[bytes, bytes | None]]:
+        """As :meth:`items`, and behind what doesn't hold as well, where ``damaged`` doesn't raise.
+
+        The content of an entry that doesn't hold is None.
+        """
         cursor = self._cursor
-        if not cursor.set_key(after):
-            after = self._before(after)[0]
-            cursor.set_key(after)
-        following = self._decode(after, cursor.value())[0]
-        while cursor.next():
-            key = cursor.key()
-            if crc32c(key) != following:
-                raise CorruptFile(f"{self._name}: an entry before {key!r} is missing")
-            following, content = self._decode(key, cursor.value())
+        following: int | None = None
+        try:
+            start = after if cursor.set_key(after) else self._before(after)[0]
+            cursor.set_key(start)
+            following = self._decode(start, cursor.value())[0]
+            there = cursor.next()
+        except CorruptFile as error:
+            damaged(error)
+            there = cursor.set_range(after) and (cursor.key() != after or cursor.next())
+        key = after
+        while there:
+            before, key = key, cursor.key()
+            if key <= before:
+                damaged(CorruptFile(f"{self._name}: its keys are out of order at {key!r}"))
+                return
+            if following is not None and crc32c(key) != following:
+                damaged(CorruptFile(f"{self._name}: an entry before {key!r} is missing"))
+            content: bytes | None = None
+            try:
+                following, content = self._decode(key, cursor.value())
+            except CorruptFile as error:
+                damaged(error)
+                following = None
             yield key, content
-        if following != crc32c(END):
-            raise CorruptFile(f"{self._name}: the last entries are missing")
+            there = cursor.next()
+        if following is not None and following != crc32c(END):
+            damaged(CorruptFile(f"{self._name}: the last entries are missing"))
 
     def _before(self, key: bytes, named: int | None = None) -> tuple[bytes, int, bytes]:
         """The entry before a missing key: its key, the checksum of the next key, its content.
@@ -122,6 +146,10 @@ class Chain:
         if crc32c(memoryview(raw)[4:], crc32c(key)) != checksum:
             raise CorruptFile(f"{self._name}: the checksum of {key!r} does not match")
         return following, raw[_HEAD_BYTES:]
+
+
+def _refuse(error: CorruptFile) -> NoReturn:
+    raise error
 
 
 def _encode(key: bytes, following: int, content: bytes) -> bytes:

@@ -19,6 +19,7 @@ from llmspell.errors import CorruptFile, UnsupportedFormat
 
 __all__ = [
     "FORMAT",
+    "UNDECODABLE",
     "pack",
     "pack_checked",
     "unpack",
@@ -29,6 +30,12 @@ __all__ = [
 
 #: Version of all that lies in LMDB; a store of another one is refused.
 FORMAT: Final = STORE_FORMAT
+
+#: What a checksum covers was written so, but not by llmspell where decoding it raises one of these.
+UNDECODABLE: Final = (
+    *(KeyError, OverflowError, RecursionError, TypeError, ValueError),
+    struct.error,
+)
 
 _CHECKSUM = struct.Struct("<I")
 

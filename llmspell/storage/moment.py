@@ -13,7 +13,6 @@ from llmspell.errors import CorruptFile
 from llmspell.storage.batch import (
     COUNTERS,
     DOCUMENTS,
-    EXPIRY,
     IDS,
     LOG,
     META,
@@ -23,8 +22,8 @@ from llmspell.storage.batch import (
 )
 from llmspell.storage.chain import FIRST, Chain
 from llmspell.storage.environment import Transaction
-from llmspell.storage.ids import pack_rowid, unpack_expiry, unpack_rowid
-from llmspell.storage.log import Change, Counters
+from llmspell.storage.ids import pack_rowid, unpack_rowid
+from llmspell.storage.log import Counters
 from llmspell.storage.record import StoredRecord, decode_vector
 
 __all__ = ["NO_VECTOR", "Held", "Moment"]
@@ -97,6 +96,26 @@ class Moment:
         raw = self._chain(DOCUMENTS).get(document_id.encode())
         return None if raw is None else StoredDocument.decode(raw)
 
+    def table(self, name: bytes) -> Chain:
+        """One of the tables whose entries name the next one."""
+        return self._chain(name)
+
+    def value(self, database: bytes, key: bytes) -> bytes | None:
+        """What lies under a key, unchecked."""
+        return self._txn.get(key, db=self._dbs[database])
+
+    def keys(self, database: bytes, after: bytes) -> Iterator[bytes]:
+        """Keys of a database behind ``after``, which needn't be there, in order; unchecked."""
+        with self._txn.cursor(self._dbs[database]) as cursor:
+            there = cursor.set_range(after) and (cursor.key() != after or cursor.next())
+            key = after
+            while there:
+                before, key = key, cursor.key()
+                if key <= before:
+                    raise CorruptFile(f"{database.decode()}: its keys are out of order at {key!r}")
+                yield key
+                there = cursor.next()
+
     def documents(self) -> Iterator[tuple[str, StoredDocument]]:
         """Ingested documents with their ids, in the order of these in UTF-8."""
         for key, raw in self._chain(DOCUMENTS).items():
@@ -109,19 +128,6 @@ class Moment:
             raw = self._txn.get(row, db=self._dbs[RECORDS])
             if raw is not None:
                 yield StoredRecord(rowid, raw), self.vector(rowid) if vectors else NO_VECTOR
-
-    def expiries(self) -> Iterator[tuple[int, int]]:
-        """Times in microseconds since 1970 and the rows that expire then, in their order."""
-        for key, _ in self._chain(EXPIRY).items(FIRST):
-            expires_us, rowid = unpack_expiry(key)
-            yield expires_us, rowid
-
-    def log(self) -> Iterator[tuple[int, Change]]:
-        """Entries of the log that are there, with their sequence numbers, in order."""
-        with self._txn.cursor(self._dbs[LOG]) as cursor:
-            for key, raw in cursor.iternext():
-                sequence = unpack_rowid(key)[0]
-                yield sequence, Change.decode(sequence, raw)
 
     def reaches_back_to(self, sequence: int) -> bool:
         """Whether a view that has reached this entry of the log can follow it from there."""

@@ -21,6 +21,7 @@ from llmspell.errors import CorruptFile, LlmspellError, StorageError
 from llmspell.index import Index, RecallCurve
 from llmspell.storage.batches import in_batches
 from llmspell.storage.curves import read_curves, write_curves
+from llmspell.storage.index_file import empty_index, load_index
 from llmspell.storage.log import Change, Counters
 from llmspell.storage.snapshots import PAYLOAD, Snapshots
 from llmspell.storage.store import LogTail, TenantStore
@@ -135,7 +136,7 @@ class VectorView:
         """
         index = self.index
         if index is None:
-            index = self.index = self._empty(vectors.shape[1])
+            index = self.index = empty_index(vectors.shape[1], self._config)
         index.add(np.arange(first, first + len(vectors)), vectors)
 
     def finish(self, change: Change, counters: Counters) -> None:
@@ -201,7 +202,7 @@ class VectorView:
             return
         for _ in range(ATTEMPTS):
             there = self._snapshots.sequences()
-            if any(self._open(sequence, dim, now_us) for sequence in self._snapshots.usable()):
+            if any(self._open(sequence, now_us) for sequence in self._snapshots.usable()):
                 return
             # Another process may have replaced them meanwhile.
             if self._snapshots.sequences() == there and self._rebuild(dim, now_us):
@@ -216,6 +217,17 @@ class VectorView:
         if self.index is not None and self._pending:
             self._save(self.index)
         self.keep_curves()
+
+    def renew(self, damaged: Iterable[int]) -> None:
+        """Save the index where it stands, and remove snapshots of it that are damaged."""
+        for sequence in damaged:
+            self._snapshots.reject(sequence)
+        if self.index is not None:
+            self._save(self.index)
+
+    def forget_kept(self) -> None:
+        """Note that the file of recall curves is gone."""
+        self._kept = None
 
     def keep_curves(self) -> None:
         """Keep what was measured of recall, so that nobody measures it again after opening."""
@@ -261,14 +273,18 @@ class VectorView:
         path.unlink(missing_ok=True)
         return upto
 
-    def _open(self, sequence: int, dim: int, now_us: int) -> bool:
+    def _open(self, sequence: int, now_us: int) -> bool:
         path = self._snapshots.path(sequence)
         self._pending = 0
         self._unchecked = None
         # Before the log: what is removed later is in it.
         due, _ = self._store.expiring(0, now_us)
         try:
-            index = self.index = self._load(path, sequence, dim)
+            is_checked = path.stat().st_size <= CHECKED_AT_ONCE
+            index = self.index = load_index(
+                path, self._config, self._store.counters, is_checked=is_checked
+            )
+            self._unchecked = None if is_checked else sequence
             self._left_out = set()
             self.expire(due)
             self.counters = Counters(sequence=sequence)
@@ -287,21 +303,6 @@ class VectorView:
         self._snapshots.reject(sequence)
         self._has_rejected = True
 
-    def _load(self, path: Path, sequence: int, dim: int) -> Index:
-        index = Index.load(path)
-        if path.stat().st_size <= CHECKED_AT_ONCE:
-            index.verify()
-        else:
-            self._unchecked = sequence
-        if index.tag != sequence:
-            raise CorruptFile(f"it is of entry {index.tag}, its name says {sequence}")
-        if sequence > (end := self._store.counters().sequence):
-            raise CorruptFile(f"it is ahead of the log, which ends at {end}")
-        wanted = self._empty(dim)
-        if (index.dim, index.metric, index.params) != (dim, wanted.metric, wanted.params):
-            raise CorruptFile("it has another dimension, metric or parameters than the tenant")
-        return index
-
     def _adopt_curves(self, index: Index, sequence: int) -> None:
         """Take over what was measured of a snapshot's index; else it is measured anew."""
         try:
@@ -317,7 +318,7 @@ class VectorView:
             Rows that went, and rows that came and whose vectors are not there.
         """
         if self.index is None and dim:
-            self.index = self._empty(dim)
+            self.index = empty_index(dim, self._config)
         if self.index is None or not changes:
             return set(), set()
         gone = np.concatenate([change.removed for change in changes])
@@ -345,7 +346,7 @@ class VectorView:
 
     def _rebuild(self, dim: int, now_us: int) -> bool:
         self._unchecked = None
-        self.index = self._empty(dim)
+        self.index = empty_index(dim, self._config)
         counters = self._store.counters()
         due, _ = self._store.expiring(0, now_us)
         self._left_out = set(due)
@@ -375,6 +376,3 @@ class VectorView:
             raise CorruptFile(
                 f"with the log it gives {found} vectors, there are {self.counters.vectors}"
             )
-
-    def _empty(self, dim: int) -> Index:
-        return Index(dim=dim, metric=self._config.metric, params=self._config.index)

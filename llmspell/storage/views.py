@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,8 +20,9 @@ from llmspell.storage.batch import Applied, Write
 from llmspell.storage.filters import Filter
 from llmspell.storage.log import Counters
 from llmspell.storage.record import NEVER
+from llmspell.storage.snapshots import PAYLOAD, Snapshots
 from llmspell.storage.store import TenantStore
-from llmspell.storage.view import VectorView
+from llmspell.storage.view import CURVES, VectorView
 
 if TYPE_CHECKING:
     from llmspell.storage.payload_view import PayloadView
@@ -216,6 +217,37 @@ class Views:
             if self._payload is not None:
                 self._payload.snapshot()
             self._vectors.snapshot()
+
+    def renew(self, damaged: Iterable[Path]) -> None:
+        """Write new files in place of damaged ones that the views open from, from the log.
+
+        Searches, writes and the views in memory go on: a file may be what one of these is mapped
+        from, so what is written is read from the store, or from a snapshot that holds.
+
+        Raises:
+            CorruptFile: what it is to be made of is damaged as well.
+        """
+        from llmspell.storage.payload_view import PayloadView
+
+        names = {path.name for path in damaged}
+        snapshots = Snapshots(self._directory)
+        indexes = [n for n in snapshots.sequences() if snapshots.path(n).name in names]
+        if indexes:
+            now_us, position = self.now_us(), Position(self._slot)
+            view = VectorView(self._directory, self._store, self._config, now_us, position)
+            view.renew(indexes)
+        if PAYLOAD in names:
+            (self._directory / PAYLOAD).unlink(missing_ok=True)
+            sequence = self._store.counters().sequence
+            payload = PayloadView(self._directory, self._store, self._config, sequence)
+            with self._lock:
+                payload.snapshot()
+        if CURVES in names:
+            # What it tells is measured again where nobody remembers it.
+            (self._directory / CURVES).unlink(missing_ok=True)
+            with self._lock:
+                self._vectors.forget_kept()
+                self._vectors.keep_curves()
 
     def close(self, *, snapshot: bool, has_written: bool) -> None:
         """Refuse to follow from now on.

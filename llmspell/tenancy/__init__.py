@@ -30,12 +30,20 @@ from llmspell.tenancy.operation import Operation, current_operation
 from llmspell.tenancy.ports import IngestSource, IngestTarget, TextServices
 from llmspell.tenancy.residence import Residence
 from llmspell.tenancy.scope import ScopeKind, StateScope, tenant_id_of
+from llmspell.tenancy.scrub_report import (
+    DatabaseScrubReport,
+    OnScrub,
+    ScrubDamage,
+    ScrubProgress,
+    ScrubReport,
+)
 from llmspell.tenancy.tenant import Tenant
 
 __all__ = [
     "AsyncTenant",
     "Budget",
     "Chunk",
+    "DatabaseScrubReport",
     "Document",
     "DropReceipt",
     "EventKind",
@@ -50,6 +58,7 @@ __all__ = [
     "IngestSource",
     "IngestTarget",
     "Metadata",
+    "OnScrub",
     "Operation",
     "Progress",
     "Record",
@@ -58,6 +67,9 @@ __all__ = [
     "RunAgent",
     "ScanPage",
     "ScopeKind",
+    "ScrubDamage",
+    "ScrubProgress",
+    "ScrubReport",
     "Search",
     "SnapshotReport",
     "SplitDocument",

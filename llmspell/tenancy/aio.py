@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError
+from llmspell.index import CancelToken
 from llmspell.quota import Usage
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute_async
 from llmspell.tenancy.hits import Hits
@@ -32,6 +33,7 @@ from llmspell.tenancy.model import (
 )
 from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, Operation, begin_async
 from llmspell.tenancy.ports import IngestSource
+from llmspell.tenancy.scrub_report import OnScrub, ScrubReport
 from llmspell.tenancy.searching import Consistency
 from llmspell.tenancy.tenant import Tenant
 
@@ -66,6 +68,18 @@ class Workers:
         context = copy_context()
         run = partial(context.run, call, *args, **kwargs)
         return await loop.run_in_executor(self._executor, run)
+
+    async def run_stoppable(self, call: Callable[[Callable[[], bool]], _R]) -> _R:
+        """As :meth:`run`, of a call that takes what it asks now and then whether to stop.
+
+        It is to stop where its caller is cancelled, or the workers are closed.
+        """
+        is_left = False
+        try:
+            return await self.run(call, lambda: is_left or self._is_closed)
+        except BaseException:
+            is_left = True
+            raise
 
     async def close(self, last: Callable[[], None]) -> None:
         """Refuse new calls, let those under way end, then call ``last``."""
@@ -247,6 +261,24 @@ class AsyncTenant:
     async def snapshot(self, target: str | os.PathLike[str] | BinaryIO) -> SnapshotReport:
         """As :meth:`Tenant.snapshot`; it is written in a worker thread."""
         return await self._workers.run(self._tenant.snapshot, target)
+
+    async def scrub(
+        self,
+        *,
+        rate: float | None = None,
+        repair: bool = False,
+        progress: OnScrub | None = None,
+        cancel: CancelToken | None = None,
+    ) -> ScrubReport:
+        """As :meth:`Tenant.scrub`, in a worker thread, where ``progress`` is called too.
+
+        It stops as well where its caller is cancelled or the database is closed.
+        """
+        from llmspell.tenancy.scrubbing import scrub_options
+
+        return await self._workers.run_stoppable(
+            lambda stop: self._tenant._scrub(scrub_options(rate, repair, progress, cancel, stop))
+        )
 
     async def import_from(
         self, file: str | os.PathLike[str] | BinaryIO, *, on_conflict: OnConflict = "error"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +20,15 @@ from llmspell.errors import (
     UseAfterFork,
 )
 from llmspell.quota import Slot, Usage
-from llmspell.storage import CatalogEntry, FileLock, Room, Uses, disk_bytes
+from llmspell.storage import (
+    CatalogEntry,
+    FileLock,
+    Moment,
+    Room,
+    TenantStore,
+    Uses,
+    disk_bytes,
+)
 from llmspell.tenancy.model import DropReceipt
 from llmspell.tenancy.searching import search_door
 
@@ -190,6 +198,25 @@ class Residence:
             # Where there was nothing to commit, it may be gone nevertheless.
             self.check()
 
+    def require(self, handle: Tenant) -> None:
+        """Raise ClosedError, TenantNotFound or UseAfterFork where a handle is of use no more."""
+        self._check()
+        self._admits(handle)
+
+    @contextmanager
+    def moment(self) -> Iterator[Moment]:
+        """All that its store holds, as one moment shows it; the room stays closed if it is."""
+        with self._lock:
+            self._check()
+            room = self._room
+            if room is None:
+                store = TenantStore(self.path, self.slot, map_size=self.house.map_size)
+                with closing(store), store.moment() as moment:
+                    yield moment
+                return
+        with room.store.moment() as moment:
+            yield moment
+
     def usage(self) -> Usage:
         """Use and limit of every quota, as the ledger has them.
 
@@ -210,8 +237,8 @@ class Residence:
     def _learn_levels(self) -> None:
         """After a restart of the machine, or where the ledger was lost, the room knows them."""
         with self._lock:
-            if self._room is None and self._path.is_dir():
-                Room.tell_levels(self._path, self.slot, map_size=self.house.map_size)
+            if self._room is None and self.path.is_dir():
+                Room.tell_levels(self.path, self.slot, map_size=self.house.map_size)
 
     def purge(self) -> int:
         """Remove records that have expired; returns how many. The room stays closed if it is."""
@@ -219,9 +246,9 @@ class Residence:
             self._check()
             if self._room is not None:
                 return self._room.purge()
-            if not self._path.is_dir():
+            if not self.path.is_dir():
                 return 0
-            return Room.purge_closed(self._path, self.slot, map_size=self.house.map_size)
+            return Room.purge_closed(self.path, self.slot, map_size=self.house.map_size)
 
     def estimated_recall(self) -> dict[int, float]:
         """As :meth:`Room.estimated_recall`; empty while the room isn't open."""
@@ -274,7 +301,7 @@ class Residence:
             receipt = DropReceipt(
                 tenant_id=dropped.config.id,
                 generation=dropped.generation,
-                bytes_on_disk=disk_bytes(self._path),
+                bytes_on_disk=disk_bytes(self.path),
                 bytes_in_memory=0 if self._room is None else self._room.memory,
             )
             self._finish(self._dropped(), snapshot=False)
@@ -290,7 +317,13 @@ class Residence:
             raise self._dropped()
 
     @property
-    def _path(self) -> Path:
+    def has_room(self) -> bool:
+        """Whether there is anything of it on disk: its first use makes that."""
+        return self.entry.has_room or self.path.is_dir()
+
+    @property
+    def path(self) -> Path:
+        """Its directory."""
         return self.house.root / self.entry.directory
 
     def _live(self) -> list[HandleRef]:
@@ -310,10 +343,10 @@ class Residence:
         if self._room is not None:
             return self._room.alone()
         # Where there is no directory, there is nothing to write to.
-        if not self._path.is_dir():
+        if not self.path.is_dir():
             return nullcontext()
         return FileLock(
-            self._path / "writer.lock",
+            self.path / "writer.lock",
             timeout=self.house.lock_timeout,
             holder=f"tenant {self.entry.config.id!r}",
         )
@@ -326,7 +359,7 @@ class Residence:
             self.entry = self.house.make_room(self.entry)
         try:
             room = Room(
-                self._path,
+                self.path,
                 self.entry.config,
                 self.slot,
                 stages=self.house.instruments.stages,

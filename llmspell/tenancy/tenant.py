@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import Any, BinaryIO, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from llmspell._hot import SearchDoor, SearchOvertaken
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError, CorruptFile, DuplicateId, IdNotFound, InputError
-from llmspell.index import Index, as_recall
+from llmspell.index import CancelToken, Index, as_recall
 from llmspell.quota import Quota, Usage
 from llmspell.storage import CatalogEntry, Found, Room, Write, decode_id, parse_filter
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute
@@ -45,8 +45,12 @@ from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, Operation, 
 from llmspell.tenancy.ports import IngestSource
 from llmspell.tenancy.residence import Residence
 from llmspell.tenancy.scan import as_record, scan_page
+from llmspell.tenancy.scrub_report import OnScrub, ScrubReport
 from llmspell.tenancy.searching import Consistency, Question, search
 from llmspell.tenancy.target import Target
+
+if TYPE_CHECKING:
+    from llmspell.tenancy.scrubbing import ScrubOptions
 
 __all__ = ["Tenant"]
 
@@ -536,6 +540,45 @@ class Tenant:
         from llmspell.tenancy.snapshots import snapshot_tenant
 
         return snapshot_tenant(self._enter(), entry, target)
+
+    def scrub(
+        self,
+        *,
+        rate: float | None = None,
+        repair: bool = False,
+        progress: OnScrub | None = None,
+        cancel: CancelToken | None = None,
+    ) -> ScrubReport:
+        """Read and check everything that the tenant holds, also what no search comes to.
+
+        Each record, vector, entry of the log, document and expiry, the tables that lead to them,
+        the counters and the files that the views open from. It goes by short moments: writes and
+        searches go on, and it holds a few MiB. It blocks; run it in a thread of its own.
+
+        Args:
+            rate: bytes a second that it reads at most; None is as fast as it can.
+            repair: write a damaged file of a view anew from the log, which takes the memory of one
+                more index meanwhile. Records aren't repaired.
+            progress: called every now and then.
+            cancel: stops it; the report says then that it isn't complete.
+
+        Returns:
+            What was found. Damage raises nothing.
+
+        Raises:
+            InputError: rate isn't above 0, or ``cancel`` is no token.
+        """
+        from llmspell.tenancy.scrubbing import scrub_options
+
+        return self._scrub(scrub_options(rate, repair, progress, cancel))
+
+    @_until_the_end
+    def _scrub(self, options: ScrubOptions) -> ScrubReport:
+        from llmspell.tenancy.scrubbing import scrub_tenant
+
+        self._residence.require(self)
+        self._charge(_API_CALLS, 1)
+        return scrub_tenant(self, options)
 
     @_until_the_end
     def import_from(

@@ -68,6 +68,16 @@ def test_text_equals_the_counters() -> None:
     assert value(samples, "llmspell_ingested_documents_total", outcome="unchanged") == 2
     assert value(samples, "llmspell_ingested_documents_total", outcome="skipped") == 0
     assert value(samples, "llmspell_ingested_chunks_total") == 40
+    assert value(samples, "llmspell_scrubbed_bytes_total") == 0
+
+
+def test_scrubs_are_counted() -> None:
+    instruments = Instruments()
+    instruments.scrubbing.bytes.inc(70)
+    instruments.scrubbing.damages.inc(3)
+    samples = parse(render(instruments))
+    assert value(samples, "llmspell_scrubbed_bytes_total") == 70
+    assert value(samples, "llmspell_damages_found_total") == 3
 
 
 def test_histogram_buckets_are_cumulative_seconds() -> None:

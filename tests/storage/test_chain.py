@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell.errors import CorruptFile
-from llmspell.storage.chain import Chain
+from llmspell.storage.chain import FIRST, Chain
 from llmspell.storage.environment import Environment, Transaction
 
 KEYS = st.binary(min_size=1, max_size=3).filter(lambda key: key > b"\0\0")
@@ -96,5 +96,33 @@ def test_flipped_bit_in_an_entry_is_named(env: Environment) -> None:
         txn.put(b"b", b"", db=database)
         with pytest.raises(CorruptFile, match="cut short"):
             chain.get(b"b")
+
+    in_transaction(env, body)
+
+
+def test_a_survey_goes_on_behind_what_is_damaged(env: Environment) -> None:
+    def body(txn: Transaction, database: Any, chain: Chain) -> None:
+        keys = [bytes([n, n]) for n in range(1, 10)]
+        for key in keys:
+            chain.put(key, key)
+        told: list[CorruptFile] = []
+        raw = bytearray(txn.get(keys[3], db=database) or b"")
+        raw[-1] ^= 1
+        txn.put(keys[3], bytes(raw), db=database)
+        txn.delete(keys[6], db=database)
+        found = list(chain.survey(FIRST, told.append))
+        assert found == [(key, None if key == keys[3] else key) for key in keys if key != keys[6]]
+        assert [str(error).partition(": ")[2] for error in told] == [
+            f"the checksum of {keys[3]!r} does not match",
+            f"an entry before {keys[7]!r} is missing",
+        ]
+        # From each place, also a damaged or a missing one, all that is behind it comes.
+        for after in keys:
+            behind = [key for key, _ in chain.survey(after, told.append)]
+            assert behind == [key for key in keys if key > after and key != keys[6]]
+        told.clear()
+        txn.delete(keys[8], db=database)
+        assert [key for key, _ in chain.survey(keys[7], told.append)] == []
+        assert "the last entries are missing" in str(told[0])
 
     in_transaction(env, body)

@@ -77,11 +77,11 @@ ONES = np.ones(DIM, "<f4").tobytes()
 FAULTS: dict[str, tuple[Callable[[Any, Any], object], str]] = {
     "a record without an id": (
         lambda put, _: put(b"records", pack_rowid(23), record(23)),
-        "have no id",
+        "its id doesn't lead to it",
     ),
     "a vector without an id": (
         lambda put, _: put(b"vectors", pack_rowid(23), encode_vector(23, ONES)),
-        "have no id",
+        "no record of its row",
     ),
     "an id without a record": (
         lambda _, chain: chain(b"ids").put(encode_id("b"), pack_rowid(23)),
@@ -129,11 +129,11 @@ FAULTS: dict[str, tuple[Callable[[Any, Any], object], str]] = {
     ),
     "a vector without a direction": (
         lambda put, _: put(b"vectors", pack_rowid(1), encode_vector(1, ZERO)),
-        "vectors of rows",
+        r"vector 1 \(id 0\)",
     ),
     "a vector that isn't finite": (
         lambda put, _: put(b"vectors", pack_rowid(1), encode_vector(1, NAN)),
-        "vectors of rows",
+        r"vector 1 \(id 0\)",
     ),
     "a document that is no document": (
         lambda _, chain: chain(b"documents").put(b"e", pack({"first": 1})),

@@ -160,7 +160,7 @@ def test_damage_is_found_before_it_is_kept(
             cursor.delete()
 
     store._env.write(lose)
-    with pytest.raises(errors.CorruptFile, match="vector 1: missing"):
+    with pytest.raises(errors.CorruptFile, match=r"vector 1 \(id 1\): missing"):
         acme.snapshot(tmp_path / "snapshot")
     assert not list(tmp_path.glob("snapshot*"))
 
