@@ -341,9 +341,9 @@ class Room:
     @contextmanager
     def copying(self) -> Iterator[RoomCopy]:
         """Give all files of it, as one moment shows them; writes go on meanwhile."""
-        self.flush()
         from llmspell.storage.room_copy import copied_room
 
+        self.flush()
         with copied_room(self._path, self.store) as copy:
             yield copy
 
