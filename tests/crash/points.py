@@ -58,7 +58,7 @@ POINTS = {
     "trim, write or sync": Point(TenantStore, "trim", _COMMITS, 4),
     "trim, behind it": Point(TenantStore, "trim", at_end=True),
     "opening, any call": Point(llmspell, "open", _COMMITS | Call.OPEN | Call.NAME | Call.MAP, 12),
-    "replay, snapshot read": Point(VectorView, "_load", at_end=True),
+    "replay, snapshot read": Point(Index, "load", at_end=True),
     "replay, under way": Point(VectorView, "_add_vectors", at_end=True),
     "replay, behind it": Point(VectorView, "_apply", at_end=True),
 }

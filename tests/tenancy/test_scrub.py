@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,8 @@ def write_until(stop: threading.Event, tenant: Tenant) -> None:
         n += 1
         ids = rng.integers(0, 400, 8).tolist()
         tenant.upsert(ids, rng.standard_normal((8, DIM)), [{"n": n}] * 8, ttl=50 if n % 2 else None)
-        tenant.update_metadata(ids[0], {"m": "x" * (n % 50)})
+        with suppress(errors.IdNotFound):  # another thread deletes, too
+            tenant.update_metadata(ids[0], {"m": "x" * (n % 50)})
         tenant.delete(rng.integers(0, 400, 3).tolist())
         if n % 3 == 0:
             tenant.ingest(Document(f"d{n % 7}", f"line {n}\nand\nmore"))
