@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from llmspell.errors import ClosedError, InputError, ReservationExpired
+from llmspell.quota._held import HeldInBlock
 from llmspell.quota._pure_counters import HELD, MAX_AMOUNT, Held
 from llmspell.quota.model import Quota
 
@@ -30,10 +30,8 @@ def now_ns() -> int:
     return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-class Reservation:
+class Reservation(HeldInBlock):
     """Amounts charged to a slot but not yet settled. Use it from one thread at a time."""
-
-    _open = False
 
     def __init__(self, slot: Slot, items: Sequence[tuple[Quota, int]], lease_ns: int) -> None:
         self.slot = slot
@@ -105,22 +103,6 @@ class Reservation:
         for (quota, amount), receipt in zip(self._items, self._receipts, strict=True):
             if quota not in HELD:
                 self.slot._counters.refund(quota, amount, receipt, boot_ns)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not self._open:
-            return
-        if kind is None:
-            self.settle()
-        else:
-            self.cancel()
 
 
 def to_amount(value: int) -> int:

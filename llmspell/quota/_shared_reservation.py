@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from llmspell.errors import ClosedError, InputError, ReservationExpired
+from llmspell.quota._held import HeldInBlock
 from llmspell.quota._pure_reservation import EXPIRED, LEASE_S, now_ns, to_amount, to_lease_ns
 from llmspell.quota.lease import Items
 from llmspell.quota.model import Quota
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["SharedReservation"]
 
 
-class SharedReservation:
+class SharedReservation(HeldInBlock):
     """Amounts reserved of a :class:`SharedSlot`. Use it from one thread at a time.
 
     As a context manager it settles, or cancels where the block raised.
@@ -92,19 +92,3 @@ class SharedReservation:
             self.slot._reservations.discard(self)
         self.slot._leases.settle(self._items, kept, self._gens, now_ns(), covered=self._covered)
         return True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not self._open:
-            return
-        if kind is None:
-            self.settle()
-        else:
-            self.cancel()

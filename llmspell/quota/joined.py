@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from types import TracebackType
 from typing import Final, Self, cast
 
 from llmspell.config import QuotaLimits
 from llmspell.errors import LedgerUnavailable, ReservationExpired
+from llmspell.quota._held import HeldInBlock
 from llmspell.quota._pure_reservation import LEASE_S
 from llmspell.quota.ledger import Ledger, Reservation, Slot
 from llmspell.quota.model import OnCrossing, Quota, Usage
@@ -177,7 +177,7 @@ class JoinedSlot(Slot):
         return self._slot()
 
 
-class JoinedReservation:
+class JoinedReservation(HeldInBlock):
     """A reservation in both ledgers. Use it from one thread at a time."""
 
     def __init__(self, slot: JoinedSlot, own: Reservation, shared: SharedReservation) -> None:
@@ -210,19 +210,3 @@ class JoinedReservation:
         self._open = False
         self._own.cancel()
         self._shared.cancel()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not self._open:
-            return
-        if kind is None:
-            self.settle()
-        else:
-            self.cancel()
