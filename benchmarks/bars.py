@@ -1,4 +1,4 @@
-"""Pictures, light and dark, of tenants' overhead, durable inserts and charges."""
+"""Pictures, light and dark, of tenants' overhead, cold searches, durable inserts and charges."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.tables.ledger import charge_rows
 from benchmarks.tables.tenant import case_name
 from benchmarks.theme import Theme, of_dataset, save
 
-__all__ = ["DRAWN", "draw_durable", "draw_ledger", "draw_tenant"]
+__all__ = ["DRAWN", "draw_durable", "draw_ledger", "draw_tenant", "draw_tenants"]
 
 
 def draw_tenant(result: dict[str, Any], folder: Path) -> list[Path]:
@@ -35,6 +35,37 @@ def draw_tenant(result: dict[str, Any], folder: Path) -> list[Path]:
 
     name = f"{of_dataset(result)}-{result['settings']['quantization']}"
     return save(name, folder, draw, (9.0, 1.5 + 0.4 * len(cases)))
+
+
+def draw_tenants(result: dict[str, Any], folder: Path) -> list[Path]:
+    """The first search of a tenant that isn't open, and the one behind it, if any was measured."""
+    if not result["cold"]:
+        return []
+    states = (
+        ("dropped", "first search, its files not in the system's cache", 1),
+        ("cached", "first search, its files cached", 0),
+        ("next", "the search behind it", 2),
+    )
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        colours = (theme.ours[0], theme.others[0], theme.others[1])
+        for row, cold in enumerate(result["cold"]):
+            for turn, (state, label, colour) in enumerate(states):
+                spent = cold[f"{state}_ms"]
+                place = row + 0.27 * (turn - 1)
+                shown = {"label": label} if row == 0 else {}
+                axes.barh(place, spent["p50"], 0.25, color=colours[colour], **shown)
+                axes.plot(spent["p99"], place, "|", color=theme.ink, markersize=10)
+        _rows(axes, [f"{cold['dataset']['vectors']:,} vectors" for cold in result["cold"]])
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_xlabel("ms, p50; the mark is p99")
+        dataset = result["cold"][0]["dataset"]
+        about = f"tenants that aren't open, {dataset['name']}, {dataset['dim']} dimensions"
+        _title(axes, f"Searching {about}\n{result['host']['cpu']}")
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+    return save("tenants", folder, draw, (9.0, 1.5 + 0.9 * len(result["cold"])))
 
 
 def draw_durable(result: dict[str, Any], folder: Path) -> list[Path]:
@@ -83,6 +114,7 @@ def draw_ledger(result: dict[str, Any], folder: Path) -> list[Path]:
 
 DRAWN: dict[str, Callable[[dict[str, Any], Path], list[Path]]] = {
     "tenant": draw_tenant,
+    "tenants": draw_tenants,
     "durable": draw_durable,
     "ledger": draw_ledger,
 }

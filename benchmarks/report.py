@@ -81,7 +81,7 @@ def render(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
             drawn = _DRAWN[kind](result, folder)
             pictures += drawn
             of = f": {result['dataset']['name']}" if kind in _OF_A_DATASET else ""
-            picture = ["", f"![{_HEADINGS[kind]}{of}]({drawn[0].name})"]
+            picture = ["", f"![{_HEADINGS[kind]}{of}]({drawn[0].name})"] if drawn else []
         lines += ["", f"## {heading}", "", f"`{_command(result)}`", *picture, ""]
         lines += [*_TABLES[kind](result), "", *_ran_on(result)]
     page = folder / "index.md"

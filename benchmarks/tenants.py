@@ -36,7 +36,7 @@ _ZIPF = 1.0
 def run(
     *,
     tenants: int = 100_000,
-    idle: int = 2_000,
+    idle: int = 10_000,
     data: Path | None = None,
     cold: Sequence[int] = (10_000, 1_000_000),
     loaded: int = 1_000,
@@ -283,7 +283,7 @@ def _raise_limit(wanted: int) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``python -m benchmarks tenants``."""
     parser.add_argument("--tenants", type=int, default=100_000, help="made in one directory")
-    parser.add_argument("--idle", type=int, default=2_000, help="used, and closed again")
+    parser.add_argument("--idle", type=int, default=10_000, help="used, and closed again")
     parser.add_argument("--data", type=Path, help="dataset folder of the cold searches")
     parser.add_argument("--cold", default="10000,1000000", help="vectors, with commas")
     parser.add_argument("--loaded", type=int, default=1_000, help="tenants under a load")

@@ -31,7 +31,8 @@ def test_handles_hold_no_descriptor_and_unused_tenants_no_room_on_disk(
 
 
 def test_each_number_of_the_table_is_the_result_s(measured: dict[str, Any], tmp_path: Path) -> None:
-    report.render([json.loads(json.dumps(measured))], tmp_path)
+    drawn = {path.name for path in report.render([json.loads(json.dumps(measured))], tmp_path)}
+    assert drawn == {"index.md", "tenants-light.svg", "tenants-dark.svg"}
     page = (tmp_path / "index.md").read_text()
     assert f"{measured['many']['handle_bytes']:,}" in page
     assert f"{measured['used']['bytes']:,}" in page
@@ -39,3 +40,11 @@ def test_each_number_of_the_table_is_the_result_s(measured: dict[str, Any], tmp_
     for cold in measured["cold"]:
         assert f"{cold['cached_ms']['p50']:,.1f}" in page
     assert f"{measured['many']['open_ms']:.0f} ms" in "\n".join(report.summary([measured]))
+
+
+def test_without_cold_searches_there_is_no_picture(
+    measured: dict[str, Any], tmp_path: Path
+) -> None:
+    drawn = report.render([{**measured, "cold": []}], tmp_path)
+    assert [path.name for path in drawn] == ["index.md"]
+    assert "![" not in drawn[0].read_text()
