@@ -61,7 +61,7 @@ def draw_tenants(result: dict[str, Any], folder: Path) -> list[Path]:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_xlabel("ms, p50; the mark is p99")
         dataset = result["cold"][0]["dataset"]
-        about = f"tenants that aren't open, {dataset['name']}, {dataset['dim']} dimensions"
+        about = f"tenants that aren't open, vectors of {dataset['dim']} dimensions"
         _title(axes, f"Searching {about}\n{result['host']['cpu']}")
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 

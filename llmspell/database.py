@@ -71,21 +71,10 @@ MIN_LEDGER_SLOTS: Final = 4_096
 OnEvent: TypeAlias = Callable[[TenantEvent], object]
 
 
-def open(
-    path: str | os.PathLike[str],
-    *,
-    texts: TextServices | None = None,
-    map_size: int = DEFAULT_MAP_SIZE,
-    lock_timeout: float = 5.0,
-    durability: Durability = "sync",
-    flush_interval: float = 0.1,
-    write_batch_size: int = 100,
-    max_open_bytes: int | None = None,
-    max_open_descriptors: int | None = None,
-    on_event: OnEvent | None = None,
-    shared_quotas: SharedLedger | str | None = None,
-) -> Database:
-    """Open a data directory, or make one.
+class Database:
+    """Tenants in one data directory; ``llmspell.open`` opens one, or makes it. Thread-safe.
+
+    Use it in ``with``; in ``async with`` it gives an :class:`llmspell.AsyncDatabase`.
 
     Tenants open when they are first used. Several processes may have the directory and its tenants
     open: all of them read, and one at a time writes to a tenant. A read sees every write that was
@@ -126,26 +115,6 @@ def open(
         UnsupportedFormat: a later release made it.
         UseAfterFork: the directory was open when this process was forked.
     """
-    return Database(
-        path,
-        texts=texts,
-        map_size=map_size,
-        lock_timeout=lock_timeout,
-        durability=durability,
-        flush_interval=flush_interval,
-        write_batch_size=write_batch_size,
-        max_open_bytes=max_open_bytes,
-        max_open_descriptors=max_open_descriptors,
-        on_event=on_event,
-        shared_quotas=shared_quotas,
-    )
-
-
-class Database:
-    """Tenants in one data directory. Thread-safe.
-
-    Use it in ``with``; in ``async with`` it gives an :class:`llmspell.AsyncDatabase`.
-    """
 
     def __init__(
         self,
@@ -162,7 +131,6 @@ class Database:
         on_event: OnEvent | None = None,
         shared_quotas: SharedLedger | str | None = None,
     ) -> None:
-        """See :func:`llmspell.open`."""
         if not isinstance(map_size, int) or map_size < 1 << 20:
             raise ConfigError(f"map_size must be an int of at least 1 MiB, got {map_size!r}")
         if not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
@@ -737,6 +705,10 @@ class Database:
     def _remove(self, entry: CatalogEntry) -> None:
         erase_directory(self._path / entry.directory)
         self._ledger.release(entry.key)
+
+
+#: Reads better: ``with llmspell.open("data") as db``.
+open = Database
 
 
 def _info(entry: CatalogEntry) -> TenantInfo:

@@ -56,7 +56,7 @@ def existing(path: Path) -> Path:
 
 
 def shared_quotas() -> str | None:
-    """URL of the server that hosts share quotas by, as :func:`llmspell.open` takes it."""
+    """URL of the server that hosts share quotas by, as :class:`llmspell.Database` takes it."""
     return os.environ.get(SHARED_QUOTAS_VARIABLE) or None
 
 

@@ -15,7 +15,7 @@ Durability: TypeAlias = Literal["sync", "batch", "async"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritePolicy:
-    """What :func:`llmspell.open` is told of writes.
+    """What :class:`llmspell.Database` is told of writes.
 
     Args:
         durability: "sync" commits before a call returns; "batch" and "async" let upserts wait.

@@ -178,7 +178,7 @@ EventKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantEvent:
-    """Something that happened to a tenant, as :func:`llmspell.open` tells it to ``on_event``.
+    """Something that happened to a tenant, as :class:`llmspell.Database` tells it to ``on_event``.
 
     Args:
         kind: "created", also for a clone, "restored", "updated", "suspended", "resumed", "dropped",

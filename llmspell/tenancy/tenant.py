@@ -150,7 +150,7 @@ class Tenant:
         """Write records, all of them or none; each replaces what has its id.
 
         When they are on disk, and what a crash may take, is what the database was opened with: see
-        ``durability`` of :func:`llmspell.open`. All other writes are on disk when they return.
+        ``durability`` of :class:`llmspell.Database`. All other writes are on disk when they return.
 
         Args:
             ids: n ids, str or 64-bit int, or one; of several equal ones the last counts.
