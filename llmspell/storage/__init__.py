@@ -2,7 +2,8 @@
 
 from llmspell._hot import Uses
 from llmspell.storage.batch import MetadataUpdate, Put, StoredDocument, Write
-from llmspell.storage.catalog import Catalog, CatalogEntry
+from llmspell.storage.catalog import Catalog
+from llmspell.storage.catalog_entry import CatalogEntry
 from llmspell.storage.codec import pack, unpack
 from llmspell.storage.cursors import decode_cursor, encode_cursor
 from llmspell.storage.environment import DEFAULT_MAP_SIZE

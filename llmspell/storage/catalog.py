@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args
+from typing import Any, Final
 
-from llmspell.config import IndexParams, IsolationLevel, QuotaLimits, Schema, TenantConfig
+from llmspell.config import TenantConfig
 from llmspell.errors import (
     CorruptFile,
     StorageError,
@@ -20,18 +16,23 @@ from llmspell.errors import (
     TenantNotFound,
     UnsupportedFormat,
 )
+from llmspell.storage.catalog_entry import (
+    CatalogEntry,
+    decode_entry,
+    encode_entry,
+    list_key,
+    new_key,
+)
 from llmspell.storage.chain import Chain
 from llmspell.storage.codec import FORMAT, UNDECODABLE, pack_checked, unpack_checked
 from llmspell.storage.environment import Environment, Transaction
 from llmspell.storage.files import FileLock, make_directory
 
-__all__ = ["Catalog", "CatalogEntry", "config_fields", "config_of", "directory_of"]
+__all__ = ["Catalog"]
 
 MAP_SIZE: Final = 4 << 30
 CREATE_TIMEOUT: Final = 30.0
 PAGE: Final = 1_000
-MAX_KEY_BYTES: Final = 500
-PREFIX_BYTES: Final = 480
 
 _NAME: Final = "catalog"
 _TENANTS: Final = b"tenants"
@@ -39,43 +40,6 @@ _DROPPED: Final = b"dropped"
 _META: Final = b"meta"
 _DATABASES: Final = (_TENANTS, _DROPPED, _META)
 _STATE: Final = b"state"
-
-Suspension: TypeAlias = Literal["none", "writes", "all"]
-# One object for each, whatever a file's decoder makes.
-_SUSPENSIONS: Final[dict[str, Suspension]] = {name: name for name in get_args(Suspension)}
-
-_S = TypeVar("_S", QuotaLimits, IndexParams, Schema)
-
-
-class CatalogEntry(NamedTuple):
-    """A tenant in the catalog.
-
-    Args:
-        config: what it was created with.
-        generation: never used twice in a data directory.
-        key: 16 bytes that name its directory and its ledger slot.
-        created_us: microseconds since 1970, UTC.
-        suspension: "none", "writes" or "all".
-        has_room: whether its directory was made, so that it must be there; its first use does.
-    """
-
-    config: TenantConfig
-    generation: int
-    key: bytes
-    created_us: int
-    suspension: Suspension = "none"
-    has_room: bool = True
-
-    @property
-    def directory(self) -> Path:
-        """Where its data lies, relative to the data directory."""
-        return directory_of(self.key)
-
-
-def directory_of(key: bytes) -> Path:
-    """Where the data of a tenant of this key lies, relative to the data directory."""
-    digest = key.hex()
-    return Path("tenants", digest[:2], digest)
 
 
 class Catalog:
@@ -133,19 +97,19 @@ class Catalog:
             state = self._state(txn)
             entries = []
             for config in configs:
-                slot = _key(config.id)
+                slot = list_key(config.id)
                 if tenants.get(slot) is not None:
                     raise TenantExists(f"tenant {config.id!r} exists; drop it first, or open it")
                 generation = state["next_generation"]
                 entry = CatalogEntry(
                     config,
                     generation,
-                    _digest(config.id, generation),
+                    new_key(config.id, generation),
                     time.time_ns() // 1_000,
                     has_room=has_room,
                 )
                 make(entry)
-                tenants.put(slot, _encode(entry))
+                tenants.put(slot, encode_entry(entry))
                 state["next_generation"] = generation + 1
                 entries.append(entry)
             txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
@@ -164,7 +128,7 @@ class Catalog:
             return generation
 
         generation = self._env.write(write)
-        return generation, _digest("", generation)
+        return generation, new_key("", generation)
 
     def install(
         self, tenant_id: str, make: Callable[[CatalogEntry | None], CatalogEntry]
@@ -176,16 +140,16 @@ class Catalog:
             make: is given the one that is listed; puts the new one's directory in its place, and
                 returns its entry. Where it raises, nothing changes.
         """
-        slot = _key(tenant_id)
+        slot = list_key(tenant_id)
 
         def write(txn: Transaction) -> CatalogEntry:
             tenants = self._tenants(txn)
             raw = tenants.get(slot)
-            old = None if raw is None else _decode(raw)
+            old = None if raw is None else decode_entry(raw)
             entry = make(old)
             if raw is not None and old is not None:
                 txn.put(old.key, raw, db=self._env.databases[_DROPPED])
-            tenants.put(slot, _encode(entry))
+            tenants.put(slot, encode_entry(entry))
             return entry
 
         return self._env.write(write)
@@ -215,27 +179,27 @@ class Catalog:
         self, tenant_id: str, change: Callable[[CatalogEntry], CatalogEntry]
     ) -> CatalogEntry:
         """Change an entry, whose config keeps its id; raises TenantNotFound."""
-        slot = _key(tenant_id)
+        slot = list_key(tenant_id)
 
         def write(txn: Transaction) -> CatalogEntry:
             tenants = self._tenants(txn)
             raw = tenants.get(slot)
             if raw is None:
                 raise TenantNotFound(f"no tenant {tenant_id!r}")
-            entry = change(_decode(raw))
-            tenants.put(slot, _encode(entry))
+            entry = change(decode_entry(raw))
+            tenants.put(slot, encode_entry(entry))
             return entry
 
         return self._env.write(write)
 
     def get(self, tenant_id: str) -> CatalogEntry:
         """Look a tenant up; raises TenantNotFound."""
-        key = _key(tenant_id)
+        key = list_key(tenant_id)
         with self._env.read() as txn:
             raw = self._tenants(txn).get(key)
         if raw is None:
             raise TenantNotFound(f"no tenant {tenant_id!r}; create_tenant makes one")
-        return _decode(raw)
+        return decode_entry(raw)
 
     def page(self, after: str | None, limit: int | None) -> list[CatalogEntry]:
         """Tenants behind an id, which needn't be there, or the first ones; by their ids in UTF-8.
@@ -244,8 +208,8 @@ class Catalog:
         """
         with self._env.read() as txn:
             tenants = self._tenants(txn)
-            found = tenants.items() if after is None else tenants.items(_key(after))
-            return [_decode(raw) for _, raw in islice(found, limit)]
+            found = tenants.items() if after is None else tenants.items(list_key(after))
+            return [decode_entry(raw) for _, raw in islice(found, limit)]
 
     def entries(self) -> Iterator[CatalogEntry]:
         """All tenants in that order; what changes meanwhile may be among them or not."""
@@ -273,8 +237,8 @@ class Catalog:
                 read += len(key) + len(raw or b"")
                 try:
                     if raw is not None:
-                        entry = _decode(raw)
-                        if _key(entry.config.id) != key:
+                        entry = decode_entry(raw)
+                        if list_key(entry.config.id) != key:
                             raise CorruptFile(f"catalog entry: {key!r} leads to another tenant")
                         found.append(entry)
                 except (StorageError, *UNDECODABLE) as error:
@@ -303,13 +267,13 @@ class Catalog:
         Raises:
             TenantNotFound: there is none of that id.
         """
-        slot = _key(tenant_id)
+        slot = list_key(tenant_id)
 
         def write(txn: Transaction) -> CatalogEntry:
             raw = self._tenants(txn).pop(slot)
             if raw is None:
                 raise TenantNotFound(f"no tenant {tenant_id!r}")
-            entry = _decode(raw)
+            entry = decode_entry(raw)
             txn.put(entry.key, raw, db=self._env.databases[_DROPPED])
             return entry
 
@@ -318,7 +282,7 @@ class Catalog:
     def dropped(self) -> list[CatalogEntry]:
         """Tenants that were dropped and whose data may be there still."""
         with self._env.read() as txn, txn.cursor(self._env.databases[_DROPPED]) as cursor:
-            return [_decode(raw) for _, raw in cursor.iternext()]
+            return [decode_entry(raw) for _, raw in cursor.iternext()]
 
     def forget(self, entry: CatalogEntry) -> None:
         """Note that the data of a dropped tenant is gone."""
@@ -339,75 +303,3 @@ def _fill(txn: Transaction, databases: Mapping[bytes, Any]) -> None:
     state = pack_checked({"format": FORMAT, "next_generation": 1})
     txn.put(_STATE, state, db=databases[_META])
     Chain.create(txn, databases[_TENANTS])
-
-
-def _key(tenant_id: str) -> bytes:
-    if not isinstance(tenant_id, str):
-        raise TenantNotFound(f"a tenant's id is a str, got {type(tenant_id).__name__}")
-    key = tenant_id.encode("utf-8", "surrogatepass")
-    if not key or b"\0" in key:
-        raise TenantNotFound(f"no tenant {tenant_id!r}; there can't be one of that id")
-    # 128 characters can have more bytes than a key of LMDB.
-    if len(key) > MAX_KEY_BYTES:
-        return key[:PREFIX_BYTES] + hashlib.blake2b(key, digest_size=16).digest()
-    return key
-
-
-def _digest(tenant_id: str, generation: int) -> bytes:
-    return hashlib.blake2b(
-        tenant_id.encode(), digest_size=16, salt=generation.to_bytes(16, "little")
-    ).digest()
-
-
-def config_fields(config: TenantConfig) -> dict[str, Any]:
-    """A config as values that msgpack and JSON know."""
-    fields = asdict(config)
-    fields["quotas"]["soft"] = sorted(config.quotas.soft)
-    fields["isolation_level"] = config.isolation_level.value
-    return fields
-
-
-def config_of(fields: Mapping[str, Any]) -> TenantConfig:
-    """The config that :func:`config_fields` was given."""
-    given = dict(fields)
-    given["quotas"] = _shared(QuotaLimits(**given["quotas"]))
-    given["index"] = _shared(IndexParams(**given["index"]))
-    given["isolation_level"] = IsolationLevel(given["isolation_level"])
-    given["metric"] = sys.intern(given["metric"])
-    given["schema"] = _shared(Schema(given["schema"]))
-    return TenantConfig(**given)
-
-
-@functools.lru_cache(maxsize=1_024)
-def _shared(settings: _S) -> _S:
-    """The same object for equal settings: most tenants have those of others."""
-    return settings
-
-
-def _encode(entry: CatalogEntry) -> bytes:
-    return pack_checked(
-        {
-            "format": FORMAT,
-            "config": config_fields(entry.config),
-            "generation": entry.generation,
-            "key": entry.key,
-            "created_us": entry.created_us,
-            "suspension": entry.suspension,
-            "has_room": entry.has_room,
-        }
-    )
-
-
-def _decode(raw: bytes) -> CatalogEntry:
-    fields = unpack_checked("catalog entry", raw)
-    if fields["format"] != FORMAT:
-        raise UnsupportedFormat(f"catalog entry: version {fields['format']}, expected {FORMAT}")
-    return CatalogEntry(
-        config_of(fields["config"]),
-        fields["generation"],
-        fields["key"],
-        fields["created_us"],
-        _SUSPENSIONS[fields["suspension"]],
-        # Earlier releases made it with the tenant.
-        fields.get("has_room", True),
-    )

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from llmspell.config import TenantConfig
 from llmspell.errors import CorruptFile, UnsupportedFormat
-from llmspell.storage.catalog import config_fields, config_of
+from llmspell.storage.catalog_entry import config_fields, config_of
 from llmspell.storage.codec import FORMAT
 from llmspell.storage.log import Counters
 

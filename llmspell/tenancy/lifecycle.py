@@ -15,7 +15,7 @@ from llmspell.errors import CorruptFile, StorageFull, TenantExists, TenantNotFou
 from llmspell.quota import Ledger, Quota, Slot
 from llmspell.storage import Catalog, CatalogEntry, Room, staging
 from llmspell.storage.archive import archive_members, unpack_archive
-from llmspell.storage.catalog import directory_of
+from llmspell.storage.catalog_entry import directory_of
 from llmspell.storage.files import erase_directory
 from llmspell.storage.log import Counters
 from llmspell.storage.manifest import ENVIRONMENT

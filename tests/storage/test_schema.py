@@ -16,7 +16,7 @@ from llmspell import TenantConfig
 from llmspell.config import Schema
 from llmspell.errors import ConfigError, CorruptFile, FilterError, MetadataError
 from llmspell.storage import CatalogEntry, unpack
-from llmspell.storage.catalog import _decode, _encode
+from llmspell.storage.catalog_entry import decode_entry, encode_entry
 from llmspell.storage.filters import parse
 from llmspell.storage.payload import FieldSummary, PayloadIndex
 from llmspell.tenancy.inputs import pack_metadata
@@ -214,5 +214,5 @@ def test_config_keeps_a_schema_that_nobody_changes() -> None:
 
 def test_catalog_keeps_the_schema_and_reads_entries_from_before_it() -> None:
     entry = CatalogEntry(TenantConfig(id="a", schema={"t": "time"}), 1, b"k" * 16, 5)
-    assert _decode(_encode(entry)) == entry
-    assert type(_decode(_encode(entry)).config.schema) is Schema
+    assert decode_entry(encode_entry(entry)) == entry
+    assert type(decode_entry(encode_entry(entry)).config.schema) is Schema

@@ -124,7 +124,7 @@ def test_creation_that_fails_gives_its_slot_and_directory_back(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("llmspell.storage.catalog._encode", fail)
+        patch.setattr("llmspell.storage.catalog.encode_entry", fail)
         with pytest.raises(KeyboardInterrupt):
             db.create_tenant(TenantConfig(id="a", quotas=QuotaLimits.unlimited()))
     assert (len(db._ledger), list(db.path.glob("tenants/*/*"))) == (0, [])

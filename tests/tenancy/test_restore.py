@@ -199,7 +199,7 @@ def test_a_map_that_is_too_small_is_named(db: Database, tmp_path: Path) -> None:
         "llmspell.storage.manifest.Manifest.decode",
         "llmspell.tenancy.lifecycle.verify",
         "llmspell.storage.staging.StagedRoom.move",
-        "llmspell.storage.catalog._encode",
+        "llmspell.storage.catalog.encode_entry",
     ],
 )
 @pytest.mark.parametrize("replace", [False, True])
