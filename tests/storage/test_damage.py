@@ -50,7 +50,7 @@ def test_flipped_bit_in_a_text_is_named_where_it_is_read(root: Path) -> None:
 def test_directory_of_a_later_release_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmspell.storage.catalog_entry.FORMAT", 9)
+    monkeypatch.setattr("llmspell.storage.catalog.FORMAT", 9)
     llmspell.open(tmp_path / "data").close()
     monkeypatch.undo()
     with pytest.raises(errors.UnsupportedFormat, match="version 9, expected 2"):

@@ -10,7 +10,7 @@ import pytest
 
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
-from llmspell.storage import Catalog, Room, catalog
+from llmspell.storage import Catalog, Room, catalog, catalog_entry
 from tests.tenancy.test_lifecycle import everything_fails, in_other_process
 
 ONE = np.ones((1, 4), dtype=np.float32)
@@ -103,9 +103,9 @@ def test_first_use_of_a_tenant_that_another_process_has_dropped(db: Database, ac
 def test_first_use_that_is_cut_short_is_made_good_by_the_next(
     db: Database, acme: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for where in ("_encode", "pack_checked"):
+    for module, where in ((catalog, "encode_entry"), (catalog_entry, "pack_checked")):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(catalog, where, interrupt)
+            patch.setattr(module, where, interrupt)
             acme.count()
         (left,) = rooms(db)
         # Of no use to anyone: it was never said to be there.
@@ -140,7 +140,7 @@ def test_changes_before_the_first_use_hold_after_it(db: Database, acme: Tenant) 
 def test_entry_of_an_earlier_release_has_its_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pack = catalog.pack_checked
+    pack = catalog_entry.pack_checked
 
     def without(fields: dict[str, object]) -> bytes:
         fields.pop("has_room", None)
@@ -148,7 +148,7 @@ def test_entry_of_an_earlier_release_has_its_room(
 
     with llmspell.open(tmp_path / "data") as db:
         tenant = db.create_tenant(TenantConfig(id="acme"))
-        monkeypatch.setattr(catalog, "pack_checked", without)
+        monkeypatch.setattr(catalog_entry, "pack_checked", without)
         tenant.upsert([1], ONE)
         monkeypatch.undo()
     with llmspell.open(tmp_path / "data") as db:
