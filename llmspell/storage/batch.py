@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from llmspell.errors import CorruptFile, DuplicateId, IdNotFound
 from llmspell.storage.chain import Chain
 from llmspell.storage.codec import pack, unpack
-from llmspell.storage.environment import Transaction
 from llmspell.storage.ids import decode_id, pack_expiry, pack_rowid, unpack_rowid
 from llmspell.storage.log import Change, Counters, Update
 from llmspell.storage.record import NEVER, StoredRecord, encode_vector
+from llmspell.storage.transaction import Transaction
 
 __all__ = ["Applied", "Batch", "MetadataUpdate", "Put", "StoredDocument", "Write"]
 

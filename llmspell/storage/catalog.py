@@ -25,8 +25,9 @@ from llmspell.storage.catalog_entry import (
 )
 from llmspell.storage.chain import Chain
 from llmspell.storage.codec import FORMAT, UNDECODABLE, pack_checked, unpack_checked
-from llmspell.storage.environment import Environment, Transaction
+from llmspell.storage.environment import Environment
 from llmspell.storage.files import FileLock, make_directory
+from llmspell.storage.transaction import Transaction
 
 __all__ = ["Catalog"]
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn, cast
 
 from llmspell._hot import crc32c
 from llmspell.errors import CorruptFile
-from llmspell.storage.environment import Cursor, Transaction
+from llmspell.storage.transaction import Cursor, Transaction
 
 __all__ = ["Chain"]
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import threading
-import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol, Self, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import lmdb
 
@@ -36,13 +33,13 @@ from llmspell.storage.healing import (
     open_lmdb,
     reopen,
 )
+from llmspell.storage.permits import Permit, Permits
+from llmspell.storage.transaction import Transaction
 
-__all__ = ["DEFAULT_MAP_SIZE", "Cursor", "Environment", "Transaction"]
+__all__ = ["DEFAULT_MAP_SIZE", "Environment"]
 
 # Virtual and sparse: it costs address space, not memory or disk, and is never resized under load.
 DEFAULT_MAP_SIZE: Final = 64 << 30
-
-CLOSE_POLL_SECONDS: Final = 0.001
 
 #: Seconds that putting an environment right waits for transactions under way, before each try.
 READERS_END_SECONDS: Final = 5.0
@@ -50,37 +47,6 @@ READERS_END_SECONDS: Final = 5.0
 _FORK_HINT: Final = (
     "open in the process that this one was forked from; start it by spawn, or open after the fork"
 )
-
-
-class Cursor(Protocol):
-    """What we use of ``lmdb.Cursor``; values are always copied out of the map, as bytes."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *exc: object) -> None: ...
-    def first(self) -> bool: ...
-    def last(self) -> bool: ...
-    def next(self) -> bool: ...
-    def prev(self) -> bool: ...
-    def set_key(self, key: bytes) -> bool: ...
-    def set_range(self, key: bytes) -> bool: ...
-    def key(self) -> bytes: ...
-    def value(self) -> bytes: ...
-    def delete(self) -> bool: ...
-    def iternext(self) -> Iterator[tuple[bytes, bytes]]: ...
-    def putmulti(
-        self, items: Iterable[tuple[bytes, bytes]], *, append: bool = False
-    ) -> tuple[int, int]: ...
-
-
-class Transaction(Protocol):
-    """What we use of ``lmdb.Transaction``; values are always copied out of the map, as bytes."""
-
-    def get(self, key: bytes, *, db: Any) -> bytes | None: ...
-    def pop(self, key: bytes, *, db: Any) -> bytes | None: ...
-    def put(self, key: bytes, value: bytes, *, db: Any) -> bool: ...
-    def delete(self, key: bytes, *, db: Any) -> bool: ...
-    def cursor(self, db: Any) -> Cursor: ...
-    def stat(self, db: Any) -> dict[str, int]: ...
 
 
 _T = TypeVar("_T")
@@ -91,33 +57,6 @@ _OPEN: weakref.WeakValueDictionary[str, Environment] = weakref.WeakValueDictiona
 # What a forked child inherits it keeps and leaves alone: closing an environment there would clear
 # the parent's slots in the table of readers, and pages under the parent's reads could be reused.
 _INHERITED: dict[str, Environment] = {}
-
-
-class _Permit:
-    """Held by each transaction; one that an exception from elsewhere let fall counts no more."""
-
-    __slots__ = ("__weakref__", "thread")
-
-    def __init__(self) -> None:
-        self.thread = threading.get_ident()
-
-
-class _Drain:
-    """Stands in for the permits while all are taken back, and collects those that come back.
-
-    It gives none: readers could go on handing them to each other for ever.
-    """
-
-    __slots__ = ("returned",)
-
-    def __init__(self, returned: deque[_Permit]) -> None:
-        self.returned = returned
-
-    def pop(self) -> _Permit:
-        raise IndexError
-
-    def append(self, permit: _Permit) -> None:
-        self.returned.append(permit)
 
 
 class Environment:
@@ -133,7 +72,6 @@ class Environment:
 
     __slots__ = (
         "__weakref__",
-        "_alive",
         "_env",
         "_has_one_writer",
         "_key",
@@ -167,8 +105,7 @@ class Environment:
             UseAfterFork: it was open when this process was forked.
         """
         self.path = path
-        self._permits: deque[_Permit] | _Drain = deque()
-        self._alive: weakref.WeakSet[_Permit] = weakref.WeakSet()
+        self._permits = Permits()
         self._state: type[Exception] | None = None
         self._map_size = map_size
         self._has_one_writer = has_one_writer
@@ -233,11 +170,7 @@ class Environment:
 
     def get_many(self, database: bytes, keys: Sequence[bytes]) -> list[bytes | None]:
         """Read the values of some keys at one moment; None where a key isn't there."""
-        try:
-            permit = self._permits.pop()
-        except IndexError:
-            permit = self._admit()
-        permit.thread = threading.get_ident()
+        permit = self._permits.take() or self._admit()
         try:
             txn = self._env.begin(db=self.databases[database])
             try:
@@ -250,7 +183,7 @@ class Environment:
             with storage_errors(self.path, "reading"):
                 raise
         finally:
-            self._permits.append(permit)
+            self._permits.give_back(permit)
         # A commit failed just now, and nothing can begin before it is put right.
         return self.get_many(database, keys)
 
@@ -259,11 +192,7 @@ class Environment:
         """A read transaction: everything in it is seen at one moment."""
         begun = False
         while not begun:
-            try:
-                permit = self._permits.pop()
-            except IndexError:
-                permit = self._admit()
-            permit.thread = threading.get_ident()
+            permit = self._permits.take() or self._admit()
             try:
                 with storage_errors(self.path, "reading"), self._env.begin() as txn:
                     begun = True
@@ -273,7 +202,7 @@ class Environment:
                     raise
                 self._doubt()
             finally:
-                self._permits.append(permit)
+                self._permits.give_back(permit)
 
     def write(self, body: Callable[[Transaction], _T]) -> _T:
         """Run ``body`` in a write transaction: durable when this returns, undone where it raises.
@@ -287,11 +216,7 @@ class Environment:
             StorageFull: the map or the disk is full; nothing was written.
         """
         while True:
-            try:
-                permit = self._permits.pop()
-            except IndexError:
-                permit = self._admit()
-            permit.thread = threading.get_ident()
+            permit = self._permits.take() or self._admit()
             number = 0
             was_committing = False
             is_doubtful = False
@@ -316,7 +241,7 @@ class Environment:
                     raise
                 failure = error
             finally:
-                self._permits.append(permit)
+                self._permits.give_back(permit)
             if number:
                 raise self._outcome(number, failure) from failure
             # It didn't begin, behind the failure of another one: that is put right first.
@@ -346,47 +271,23 @@ class Environment:
             self._close()
 
     def _close(self) -> None:
-        self._end_transactions()
+        self._permits.take_all_back()
         self._env.close()
         # Last: opened twice in a process, LMDB loses its locks.
         with _LOCK:
             if _OPEN.get(self._key) is self:
                 del _OPEN[self._key]
 
-    def _end_transactions(self, patience: float = math.inf) -> bool:
-        """Take all permits back; whether that was done within so many seconds."""
-        deadline = time.monotonic() + patience
-        if not isinstance(self._permits, _Drain):
-            self._permits = _Drain(self._permits)
-        returned = self._permits.returned
-        # A transaction holds a permit; unmapping under one would crash the process. What this
-        # thread still holds, it lost to an exception from elsewhere, whose traceback keeps it.
-        # Looked at one by one: where the collector takes an environment with its permits, those are
-        # gone already, and the set still counts them.
-        this = threading.get_ident()
-        while True:
-            try:
-                # A traceback may keep one alive that was given back.
-                self._alive.discard(returned.pop())
-            except IndexError:
-                if all(permit.thread == this for permit in self._alive):
-                    return True
-                if time.monotonic() > deadline:
-                    return False
-                time.sleep(CLOSE_POLL_SECONDS)
-
     def __del__(self) -> None:
         if getattr(self, "_env", None) is not None:
             self.close()
 
-    def _admit(self) -> _Permit:
+    def _admit(self) -> Permit:
         """Make one more permit and take it: all others are in use, or the environment isn't."""
         while True:
             with _LOCK:
                 if self._state is None:
-                    permit = _Permit()
-                    self._alive.add(permit)
-                    return permit
+                    return self._permits.add()
                 if self._state is UseAfterFork:
                     raise UseAfterFork(f"{self.path}: {_FORK_HINT}")
                 if self._state is ClosedError:
@@ -411,7 +312,7 @@ class Environment:
         with self._reopening, storage_errors(self.path, "opening again behind a failed commit"):
             if self._state is not CommitFailed:
                 return
-            if not self._end_transactions(READERS_END_SECONDS):
+            if not self._permits.take_all_back(READERS_END_SECONDS):
                 raise StorageError(
                     f"{self.path}: a commit failed, and reads that began before it go on for more "
                     f"than {READERS_END_SECONDS:g} s (an export, or a page that is read slowly). "
@@ -428,7 +329,7 @@ class Environment:
                 # Where it is closed meanwhile, who does so waits for this.
                 self._env, self.databases, self._verified = found
                 if self._state is CommitFailed:
-                    self._permits = deque()
+                    self._permits.renew()
                     self._state = None
 
     def _outcome(self, number: int, failure: StorageError) -> StorageError:
@@ -463,7 +364,7 @@ class Environment:
     def _abandon(self) -> None:
         """Leave the environment to the parent process, of which this is a child."""
         self._state = UseAfterFork
-        self._permits = deque()
+        self._permits.renew()
 
 
 def _abandon_all() -> None:

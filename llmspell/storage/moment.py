@@ -21,10 +21,10 @@ from llmspell.storage.batch import (
     StoredDocument,
 )
 from llmspell.storage.chain import FIRST, Chain
-from llmspell.storage.environment import Transaction
 from llmspell.storage.ids import pack_rowid, unpack_rowid
 from llmspell.storage.log import Counters
 from llmspell.storage.record import StoredRecord, decode_vector
+from llmspell.storage.transaction import Transaction
 
 __all__ = ["NO_VECTOR", "Held", "Moment"]
 

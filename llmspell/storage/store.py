@@ -35,13 +35,14 @@ from llmspell.storage.batch import (
 )
 from llmspell.storage.chain import Chain
 from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
-from llmspell.storage.environment import Environment, Transaction
+from llmspell.storage.environment import Environment
 from llmspell.storage.ids import pack_expiry, pack_rowid, unpack_expiry, unpack_rowid
 from llmspell.storage.levels import Levels, Step
 from llmspell.storage.log import Change, Counters
 from llmspell.storage.member import Member
 from llmspell.storage.moment import Moment
 from llmspell.storage.record import StoredRecord, decode_vector
+from llmspell.storage.transaction import Transaction
 
 __all__ = ["LogTail", "TenantStore"]
 

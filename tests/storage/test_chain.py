@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from llmspell.errors import CorruptFile
 from llmspell.storage.chain import FIRST, Chain
-from llmspell.storage.environment import Environment, Transaction
+from llmspell.storage.environment import Environment
+from llmspell.storage.transaction import Transaction
 
 KEYS = st.binary(min_size=1, max_size=3).filter(lambda key: key > b"\0\0")
 STEPS = st.lists(

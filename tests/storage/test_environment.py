@@ -19,7 +19,8 @@ from llmspell.errors import (
     StorageFull,
     UseAfterFork,
 )
-from llmspell.storage.environment import Environment, Transaction
+from llmspell.storage.environment import Environment
+from llmspell.storage.transaction import Transaction
 
 NAMES = (b"one", b"two")
 
@@ -140,7 +141,7 @@ def test_closed_environment_refuses(path: Path) -> None:
 def test_permit_that_an_interrupt_let_fall_does_not_keep_the_environment_open(path: Path) -> None:
     env = open_env(path)
     assert env.get_many(b"one", [b"k"]) == [b"v"]
-    env._permits.pop()
+    assert env._permits.take() is not None
     env.close()
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from llmspell.errors import ClosedError, CommitFailed, CorruptFile, StorageError, StorageFull
 from llmspell.storage import environment, healing
-from llmspell.storage.environment import Environment, Transaction
+from llmspell.storage.environment import Environment
+from llmspell.storage.transaction import Transaction
 from tests.storage.failing_commit import fail_next_commit
 
 NAMES = (b"one", b"two")

@@ -12,10 +12,11 @@ import pytest
 import llmspell
 from llmspell import Database, Index, QuotaLimits, Tenant, TenantConfig, errors
 from llmspell.storage.batch import Write
-from llmspell.storage.environment import Environment, Transaction
+from llmspell.storage.environment import Environment
 from llmspell.storage.member import Member
 from llmspell.storage.payload import PayloadIndex
 from llmspell.storage.store import TenantStore
+from llmspell.storage.transaction import Transaction
 from llmspell.storage.view import VectorView
 from llmspell.storage.views import Views
 

@@ -65,7 +65,7 @@ def test_close_interrupted_while_a_read_goes_on_is_finished_by_the_next(
     reader.start()
     reader.join()
     with monkeypatch.context() as patch:
-        patch.setattr("llmspell.storage.environment.time.sleep", interrupt)
+        patch.setattr("llmspell.storage.permits.time.sleep", interrupt)
         with pytest.raises(KeyboardInterrupt):
             db.close()
     reading.close()  # type: ignore[attr-defined]
