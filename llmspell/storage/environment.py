@@ -34,6 +34,7 @@ from llmspell.storage.healing import (
     reopen,
 )
 from llmspell.storage.permits import Permit, Permits
+from llmspell.storage.readers import DeadReaders, describe_oldest
 from llmspell.storage.transaction import Transaction
 
 __all__ = ["DEFAULT_MAP_SIZE", "Environment"]
@@ -72,6 +73,7 @@ class Environment:
 
     __slots__ = (
         "__weakref__",
+        "_dead_readers",
         "_env",
         "_has_one_writer",
         "_key",
@@ -106,6 +108,7 @@ class Environment:
         """
         self.path = path
         self._permits = Permits()
+        self._dead_readers = DeadReaders()
         self._state: type[Exception] | None = None
         self._map_size = map_size
         self._has_one_writer = has_one_writer
@@ -179,12 +182,14 @@ class Environment:
                 txn.abort()
         except lmdb.PanicError:
             self._doubt()
-        except lmdb.Error:
-            with storage_errors(self.path, "reading"):
-                raise
+        except lmdb.Error as error:
+            if not self._found_dead_readers(error):
+                with storage_errors(self.path, "reading"):
+                    raise
         finally:
             self._permits.give_back(permit)
-        # A commit failed just now, and nothing can begin before it is put right.
+        # A commit failed just now, and nothing can begin before it is put right; or there is a
+        # place again that a dead reader had.
         return self.get_many(database, keys)
 
     @contextmanager
@@ -198,9 +203,12 @@ class Environment:
                     begun = True
                     yield cast(Transaction, txn)
             except StorageError as error:
-                if begun or not isinstance(error.__cause__, lmdb.PanicError):
+                if begun:
                     raise
-                self._doubt()
+                if isinstance(error.__cause__, lmdb.PanicError):
+                    self._doubt()
+                elif not self._found_dead_readers(error.__cause__):
+                    raise
             finally:
                 self._permits.give_back(permit)
 
@@ -223,6 +231,7 @@ class Environment:
             try:
                 with storage_errors(self.path, "writing"):
                     try:
+                        self._dead_readers.clear(self._env)
                         with self._env.begin(write=True) as txn:
                             if self._state is CommitFailed:
                                 raise lmdb.PanicError("a commit before it failed")
@@ -238,6 +247,8 @@ class Environment:
                 return result
             except StorageError as error:
                 if not is_doubtful:
+                    if isinstance(error.__cause__, lmdb.MapFullError):
+                        raise StorageFull(f"{error}{describe_oldest(self._env)}") from error
                     raise
                 failure = error
             finally:
@@ -293,6 +304,10 @@ class Environment:
                 if self._state is ClosedError:
                     raise ClosedError(f"{self.path}: closed")
             self._reopen()
+
+    def _found_dead_readers(self, error: BaseException | None) -> bool:
+        """Whether all places of readers were taken, and dead ones had some of them."""
+        return isinstance(error, lmdb.ReadersFullError) and self._env.reader_check() > 0
 
     def _doubt(self) -> None:
         """Take no transaction from now on until it was put right."""

@@ -219,3 +219,24 @@ def test_closing_does_not_wait_for_what_an_interrupt_took_from_its_own_thread(
     with pytest.raises(ClosedError):
         env.get_many(b"one", [b"k"])
     del read
+
+
+def test_places_of_dead_readers_are_taken_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmspell.storage.healing.MAX_READERS", 4)
+    env = open_env(path)
+    # Two places at once, by the binding itself: what is open here is refused to a forked child.
+    reading = (
+        "import lmdb, os, signal, sys\n"
+        "env = lmdb.open(sys.argv[1], max_dbs=2, max_readers=4)\n"
+        "open_ones = [env.begin() for _ in range(4)]\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", reading, str(path)], check=False)
+    assert killed.returncode == -9
+    assert env.get_many(b"one", [b"k"]) == [b"v"]
+    with env.read() as one, env.read() as other:
+        assert one.get(b"k", db=env.databases[b"one"]) == b"v"
+        assert other.get(b"k", db=env.databases[b"one"]) == b"v"
+    env.close()
