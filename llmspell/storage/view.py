@@ -235,8 +235,10 @@ class VectorView:
         if not curves or self._pending or (self.sequence, curves) == self._kept:
             return
         try:
-            write_curves(self._directory / CURVES, self.sequence, curves)
-            self._kept = (self.sequence, curves)
+            with self._snapshots.writing() as is_ours:
+                if is_ours:
+                    write_curves(self._directory / CURVES, self.sequence, curves)
+                    self._kept = (self.sequence, curves)
         except (StorageError, OSError) as error:
             _LOG.warning("tenant %s: recall curves are not kept: %s", self._config.id, error)
 
