@@ -84,13 +84,14 @@ class PayloadView:
         """
         if self._saved == self._sequence:
             return
+        snapshots = Snapshots(self._path.parent)
         try:
-            with Snapshots(self._path.parent).writing() as is_ours:
+            with snapshots.writing() as is_ours:
                 if is_ours:
                     self._index.save(self._path, self._sequence)
                     self._saved = self._sequence
         except (LlmspellError, OSError) as error:
-            _LOG.warning("tenant %s: snapshot %s failed: %s", self._config.id, self._path, error)
+            snapshots.report(self._config.id, f"snapshot {self._path} failed", error)
 
     def _load(self, sequence: int) -> PayloadIndex | None:
         if not self._path.exists():
