@@ -95,9 +95,9 @@ class Database:
             return.
         flush_interval: seconds that an upsert waits for its commit to begin.
         write_batch_size: records that are committed without waiting longer.
-        max_open_bytes: bytes of memory that open tenants take together before those are closed
-            that were least recently used; a later use opens them again. None means half of the
-            memory of the machine, or of the container.
+        max_open_bytes: bytes of memory that open tenants take together, 3 MiB each and their
+            indexes, before those are closed that were least recently used; a later use opens them
+            again. None means half of the memory of the machine, or of the container.
         max_open_descriptors: as many file descriptors, of which an open tenant takes four and a
             write one more. None means half of what the process may have (``ulimit -n``).
         on_event: is told what happens to tenants through this database, in the thread that did it,

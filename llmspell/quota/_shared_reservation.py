@@ -91,4 +91,5 @@ class SharedReservation(HeldInBlock):
                 return False
             self.slot._reservations.discard(self)
         self.slot._leases.settle(self._items, kept, self._gens, now_ns(), covered=self._covered)
+        self.slot._keep()
         return True

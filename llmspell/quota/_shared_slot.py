@@ -40,6 +40,8 @@ class SharedSlot:
         self._reservations_lock = threading.Lock()
         self._reservations: set[SharedReservation] = set()
         self._leases = Leases(ledger.lease)
+        self._is_kept = False  # by the ledger, also when nobody else has it
+        self._idle_since: int | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -90,6 +92,7 @@ class SharedSlot:
         """Give back what was charged just now; of a level, by whatever host."""
         self._must_be_open()
         self._leases.refund(to_quota(quota), to_amount(amount), now_ns())
+        self._keep()
 
     def set_level(self, quota: int, used: int) -> None:
         """Set a level to what the log says, on all hosts; what they have leased is kept on top."""
@@ -144,6 +147,12 @@ class SharedSlot:
     def _admit(self, items: Items, *, reserve: bool = False) -> bool:
         """Charge or reserve from leases; False where it was admitted without any."""
         self._must_be_open()
+        try:
+            return self._admit_open(items, reserve)
+        finally:
+            self._keep()
+
+    def _admit_open(self, items: Items, reserve: bool) -> bool:
         ledger = self.ledger
         held = not ledger.away or ledger.when_away != "closed"
         if held and self._leases.take(items, now_ns(), reserve=reserve):
@@ -230,6 +239,7 @@ class SharedSlot:
             end = before + int(ledger.lease_seconds * (1 - MARGIN) * 1e9)
             self._leases.receive(parts, reply.parts, before, end, first=not self._epoch)
             self._epoch = reply.epoch
+            self._keep()
         return reply
 
     def _beat(self, epoch: str) -> None:
@@ -246,6 +256,25 @@ class SharedSlot:
         if lost or self._leases.to_report():
             with self._asking:
                 self._ask(self._leases.request([], {}, now_ns(), idle=True, leaving=False))
+
+    def _keep(self) -> None:
+        """Be kept by the ledger for as long as it has anything to tell."""
+        if not self._is_kept and self._leases.is_needed(now_ns()):
+            self.ledger._keep(self)
+
+    def _is_idle(self) -> bool:
+        """Whether there has been nothing to tell for as long as a lease; asked at each beat.
+
+        When it is made again, it is another host to the server, which remembers the last ten
+        leases' worth of these.
+        """
+        now = now_ns()
+        if self._reservations or self._leases.is_needed(now):
+            self._idle_since = None
+            return False
+        if self._idle_since is None:
+            self._idle_since = now
+        return now - self._idle_since >= self.ledger.lease_seconds * 1e9
 
     def _leave(self) -> None:
         with self._asking:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from llmspell.quota._pure_counters import LEVELS
 from llmspell.quota.model import Quota
 
 __all__ = ["Aside", "Granted", "Items", "Leases", "Sent"]
@@ -66,6 +67,7 @@ class _Held:
     limit: int = -1  #: with ``soft``, as the server said last
     soft: bool = False
     touched: bool = False
+    over: int = 0  #: when the period of a window ends
 
 
 class Leases:
@@ -163,7 +165,8 @@ class Leases:
                 held.avail += part.granted
                 held.end = end
                 if part.left_us >= 0:
-                    held.end = min(end, now + part.left_us * 1000)
+                    held.over = now + part.left_us * 1000
+                    held.end = min(end, held.over)
 
     def finish(self, items: Items, aside: dict[Quota, Aside], now: int, *, reserve: bool) -> bool:
         """Charge ``items`` after a grant: what was put aside, and the rest of what is held.
@@ -244,6 +247,17 @@ class Leases:
         """Whether the server has to be told of anything, or anything must be renewed."""
         with self._lock:
             return any(held.avail or held.spoken or held.used != held.told for held in self._held)
+
+    def is_needed(self, now: int) -> bool:
+        """Whether there is anything to report, or to tell a server again that has lost its data."""
+        with self._lock:
+            return any(
+                held.avail
+                or held.spoken
+                or held.used != held.told
+                or ((held.used or held.base) and (quota in LEVELS or now < held.over))
+                for quota, held in zip(Quota, self._held, strict=True)
+            )
 
     def _is_over(self, quota: Quota, gen: int) -> bool:
         """Whether the day or month has ended, and with it all that was counted in it."""

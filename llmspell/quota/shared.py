@@ -71,7 +71,8 @@ class SharedLedger:
         self.when_away = when_away
         self.away = False  #: whether the server couldn't be asked last
         self._server = Server(url, timeout)
-        self._slots: dict[bytes, SharedSlot] = {}
+        self._slots: weakref.WeakValueDictionary[bytes, SharedSlot] = weakref.WeakValueDictionary()
+        self._kept: set[SharedSlot] = set()  # for what they have to tell, whoever uses them
         self._lock = threading.Lock()
         self._closed = self._forked = False
         self._stop = threading.Event()
@@ -84,7 +85,10 @@ class SharedLedger:
         _OPEN.add(self)
 
     def slot(self, key: bytes) -> SharedSlot:
-        """The counters of a key of 16 bytes; the same object each time.
+        """The counters of a key of 16 bytes; the same object while it is used.
+
+        One that nobody holds is freed when the server knows all of it, and would need to be told
+        nothing again after a restart.
 
         Raises:
             InputError: the key has another length.
@@ -94,7 +98,10 @@ class SharedLedger:
             raise InputError(f"a key must have {KEY_BYTES} bytes, got {len(key)}")
         self._must_be_open()
         with self._lock:
-            return self._slots.setdefault(key, SharedSlot(self, key))
+            slot = self._slots.get(key)
+            if slot is None:
+                slot = self._slots[key] = SharedSlot(self, key)
+            return slot
 
     def close(self) -> None:
         """Report all use and give back what is leased. Open reservations are given back."""
@@ -132,11 +139,27 @@ class SharedLedger:
         for slot in slots:
             try:
                 slot._beat(epoch)
+                self._let_go(slot)
             except LedgerUnavailable:
                 if self.away:
                     return
             except Exception:
                 logger.exception("a report of quota use failed; it is tried again")
+
+    def _keep(self, slot: SharedSlot) -> None:
+        with self._lock:
+            self._kept.add(slot)
+            slot._is_kept = True
+
+    def _let_go(self, slot: SharedSlot) -> None:
+        """Leave it to those who use it, where there is nothing more to tell of it."""
+        if not slot._is_kept or not slot._is_idle():
+            return
+        with self._lock:
+            slot._is_kept = False
+            self._kept.discard(slot)
+        # It may have been charged before it could see that it isn't kept.
+        slot._keep()
 
     def __enter__(self) -> Self:
         return self

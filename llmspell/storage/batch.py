@@ -73,7 +73,8 @@ class MetadataUpdate(NamedTuple):
 class StoredDocument(NamedTuple):
     """An ingested document: its chunks are the rows from ``first`` on, as far as they live.
 
-    An empty ``content_hash`` says that a chunk was removed or replaced by its own id.
+    An empty ``content_hash`` says that a chunk was removed or replaced by its own id; a document
+    goes with the last of them.
     """
 
     content_hash: bytes
@@ -173,6 +174,7 @@ class Batch:
             old = self._remove_key(put.key)
             if old is not None and not self._has_expired(old):
                 created[put.key] = old.created_us
+        self._settle_documents()
         if write.must_be_new and created:
             names = _names(list(created))
             raise DuplicateId(f"{names} there already; upsert replaces, insert doesn't")
@@ -186,6 +188,7 @@ class Batch:
                 record = StoredRecord(rowid, raw)
                 self._take(record)
                 self._touch(record)
+        self._settle_documents()
 
     def update(self, updates: Sequence[MetadataUpdate]) -> None:
         """Change metadata; raises IdNotFound."""
@@ -297,6 +300,26 @@ class Batch:
         if record.is_chunk:
             self._touched.add(record.metadata["document"])
 
+    def _settle_documents(self) -> None:
+        """Note which documents lost chunks, and remove those that lost the last one."""
+        for document_id in self._touched:
+            key = document_id.encode()
+            raw = self._documents.get(key)
+            if raw is None:
+                continue
+            document = StoredDocument.decode(raw)
+            if self._has_chunks(document):
+                self._documents.put(key, document._replace(content_hash=b"").encode())
+            else:
+                self._documents.pop(key)
+                self._documents_gone += 1
+        self._touched.clear()
+
+    def _has_chunks(self, document: StoredDocument) -> bool:
+        with self._txn.cursor(self._dbs[RECORDS]) as cursor:
+            end = pack_rowid(document.first + document.length)
+            return cursor.set_range(pack_rowid(document.first)) and cursor.key() < end
+
     def _take(self, record: StoredRecord) -> None:
         row = pack_rowid(record.rowid)
         self._txn.delete(row, db=self._dbs[RECORDS])
@@ -317,11 +340,6 @@ class Batch:
             )
 
     def _write_documents(self, documents: Mapping[str, StoredDocument | None], first: int) -> None:
-        for document_id in self._touched - documents.keys():
-            raw = self._documents.get(document_id.encode())
-            if raw is not None:
-                incomplete = StoredDocument.decode(raw)._replace(content_hash=b"")
-                self._documents.put(document_id.encode(), incomplete.encode())
         for document_id, document in documents.items():
             if document is not None:
                 moved = document._replace(first=first + document.first)

@@ -19,7 +19,7 @@ from llmspell.storage.filters import Filter
 from llmspell.storage.log import Change
 from llmspell.storage.payload import PayloadIndex
 from llmspell.storage.record import StoredRecord
-from llmspell.storage.snapshots import PAYLOAD
+from llmspell.storage.snapshots import PAYLOAD, Snapshots
 from llmspell.storage.store import TenantStore
 
 __all__ = ["PayloadView"]
@@ -78,14 +78,20 @@ class PayloadView:
         self._saved = -1
 
     def snapshot(self) -> None:
-        """Save the index; a failure is a warning: it can be built from the records."""
+        """Save the index, unless another process writes snapshots just now.
+
+        A failure is a warning: it can be built from the records.
+        """
         if self._saved == self._sequence:
             return
+        snapshots = Snapshots(self._path.parent)
         try:
-            self._index.save(self._path, self._sequence)
-            self._saved = self._sequence
+            with snapshots.writing() as is_ours:
+                if is_ours:
+                    self._index.save(self._path, self._sequence)
+                    self._saved = self._sequence
         except (LlmspellError, OSError) as error:
-            _LOG.warning("tenant %s: snapshot %s failed: %s", self._config.id, self._path, error)
+            snapshots.report(self._config.id, f"snapshot {self._path} failed", error)
 
     def _load(self, sequence: int) -> PayloadIndex | None:
         if not self._path.exists():

@@ -334,9 +334,9 @@ class Room:
 
     @property
     def memory(self) -> int:
-        """Bytes that the index takes in this process, estimated."""
+        """Bytes that index and store take in this process, estimated."""
         index = self.views.index
-        return 0 if index is None else index.stats().memory.total
+        return self.store.memory + (0 if index is None else index.stats().memory.total)
 
     @contextmanager
     def copying(self) -> Iterator[RoomCopy]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from llmspell.errors import DatabaseLocked
 from llmspell.storage.files import FileLock
+from llmspell.storage.healing import DATA
 
 __all__ = ["PAYLOAD", "Snapshots"]
 
@@ -67,6 +68,11 @@ class Snapshots:
             return
         with lock:
             yield True
+
+    def report(self, tenant_id: str, what: str, error: Exception) -> None:
+        """Warn that one can't be written, unless another process has dropped the tenant."""
+        if (self._directory / DATA).exists():
+            _LOG.warning("tenant %s: %s: %s", tenant_id, what, error)
 
     def sweep(self) -> None:
         """Remove what a writer that died left unfinished."""

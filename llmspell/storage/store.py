@@ -37,6 +37,7 @@ from llmspell.storage.chain import Chain
 from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
 from llmspell.storage.environment import Environment
 from llmspell.storage.ids import pack_expiry, pack_rowid, unpack_expiry, unpack_rowid
+from llmspell.storage.kept_pages import KeptPages
 from llmspell.storage.levels import Levels, Step
 from llmspell.storage.log import Change, Counters
 from llmspell.storage.member import Member
@@ -84,6 +85,7 @@ class TenantStore:
         # A room's lock of writers is held until a write has returned.
         self._env = Environment(path, DATABASES, map_size=map_size + head_room, has_one_writer=True)
         self._levels = Levels(slot)
+        self._kept = KeptPages()
         try:
             with self._env.read() as txn:
                 about = unpack_checked("store", self._get(txn, META, _ABOUT))
@@ -104,6 +106,11 @@ class TenantStore:
                 Chain.create(txn, databases[name])
 
         Environment.create(path, DATABASES, fill)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that LMDB holds for it in this process, estimated: see :class:`KeptPages`."""
+        return self._kept.bytes
 
     # --- reads
 
@@ -217,6 +224,8 @@ class TenantStore:
         def body(txn: Transaction) -> list[Step]:
             first = before = self._counters(txn)
             self._levels.agree(before)
+            added = sum(len(member.write.puts) for member in members)
+            self._kept.begin(txn, self._env.databases, added)
             steps: list[Step] = []
             for member in members:
                 is_held = member.hold is not None
@@ -234,6 +243,8 @@ class TenantStore:
                 before = after
             if before.storage > first.storage:
                 self._require_room(txn)
+            removed = first.vectors + before.next_rowid - first.next_rowid - before.vectors
+            self._kept.end(txn, self._env.databases, removed)
             return steps
 
         try:

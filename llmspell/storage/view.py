@@ -235,10 +235,12 @@ class VectorView:
         if not curves or self._pending or (self.sequence, curves) == self._kept:
             return
         try:
-            write_curves(self._directory / CURVES, self.sequence, curves)
-            self._kept = (self.sequence, curves)
+            with self._snapshots.writing() as is_ours:
+                if is_ours:
+                    write_curves(self._directory / CURVES, self.sequence, curves)
+                    self._kept = (self.sequence, curves)
         except (StorageError, OSError) as error:
-            _LOG.warning("tenant %s: recall curves are not kept: %s", self._config.id, error)
+            self._snapshots.report(self._config.id, "recall curves are not kept", error)
 
     def _save(self, index: Index) -> None:
         try:
@@ -250,9 +252,8 @@ class VectorView:
                 if needed is not None:
                     self._store.trim(self._payload_needs(needed))
         except (StorageError, OSError) as error:
-            _LOG.warning(
-                "tenant %s: snapshot in %s failed: %s", self._config.id, self._directory, error
-            )
+            what = f"snapshot in {self._directory} failed"
+            self._snapshots.report(self._config.id, what, error)
         self._pending = 0
         self._has_rejected = False
 

@@ -175,6 +175,8 @@ class _Importer:
                     batch = _Batch()
                 document = item
                 documents += 1
+                if not item.content_hash and not item.chunks:
+                    continue  # it had lost all of its chunks, with which it goes now
                 batch.documents[item.id] = StoredDocument(
                     item.content_hash,
                     unpack(pack_metadata(item.metadata, self._config.schema)),

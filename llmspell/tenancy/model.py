@@ -208,7 +208,7 @@ class DropReceipt:
         tenant_id: of the tenant.
         generation: of the tenant; one made again under the same id has another.
         bytes_on_disk: that its files took.
-        bytes_in_memory: that its index took in this process; 0 where it wasn't open.
+        bytes_in_memory: that it took in this process; 0 where it wasn't open.
     """
 
     tenant_id: str

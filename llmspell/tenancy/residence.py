@@ -44,8 +44,10 @@ __all__ = ["HandleRef", "Residence"]
 
 _LOG = logging.getLogger("llmspell")
 
-#: A room is weighed again when its vectors have become so many more or fewer, and by an eighth.
+#: A room is weighed again when its vectors have become so many more or fewer, and by an eighth, or
+#: its store takes so many bytes more.
 WEIGHED_AGAIN: Final = 1_024
+WEIGHED_AGAIN_BYTES: Final = 1 << 20
 
 
 class HandleRef(_Ref):
@@ -80,6 +82,7 @@ class Residence:
         "_lock",
         "_room",
         "_weighed",
+        "_weighed_store",
         "entry",
         "house",
         "is_recent",
@@ -97,7 +100,7 @@ class Residence:
         self._lock = threading.RLock()
         self._room: Room | None = None
         self._door: SearchDoor | None = None
-        self._weighed = 0
+        self._weighed = self._weighed_store = 0
         self._end: Exception | None = None
         self._handles: tuple[HandleRef, ...] = ()
 
@@ -180,7 +183,8 @@ class Residence:
         if room is None or self._end is not None:
             return
         change = abs(room.views.counters.vectors - self._weighed)
-        if change >= WEIGHED_AGAIN and 8 * change >= self._weighed:
+        is_other = change >= WEIGHED_AGAIN and 8 * change >= self._weighed
+        if is_other or room.store.memory - self._weighed_store >= WEIGHED_AGAIN_BYTES:
             with self._lock:
                 if self._room is room:
                     self._weigh(room)
@@ -337,6 +341,7 @@ class Residence:
 
     def _weigh(self, room: Room) -> None:
         self._weighed = room.views.counters.vectors
+        self._weighed_store = room.store.memory
         self.house.residents.weigh(self, room.memory)
 
     def _alone(self) -> AbstractContextManager[object]:

@@ -251,6 +251,8 @@ class Tenant:
     ) -> int:
         """Remove records, and ingested documents with all of their chunks, by id; or by filter.
 
+        A document that loses the last of its chunks is gone too, and counts no more.
+
         Args:
             ids: those that aren't there are passed over.
             filter: metadata of the records that are to go, as they are when nobody else can

@@ -135,3 +135,18 @@ def test_a_refund_of_yesterday_opens_nothing_today(leases: Leases) -> None:
     leases.refund(TOKENS, 10, START)
     now = report(leases)[TOKENS]
     assert (now.used, now.keep) == (0, 4)
+
+
+def test_what_was_used_is_needed_until_its_period_ends(leases: Leases) -> None:
+    period_end = START + 1_000_000_000
+    grant(leases, report(leases), left_us=1_000_000)
+    assert leases.is_needed(END), "units are out"
+    leases.take([(TOKENS, 3)], START)
+    for _ in range(2):  # nothing was touched between two beats
+        sent = report(leases, idle=True)
+        grant(leases, sent, left_us=1_000_000)
+    assert leases.is_needed(period_end - 1)
+    assert not leases.is_needed(period_end)
+    leases.refund(VECTORS, 1, END)
+    grant(leases, report(leases, END), left_us=1_000_000)
+    assert leases.is_needed(period_end), "a level has no period"

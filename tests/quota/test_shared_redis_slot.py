@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -272,6 +273,33 @@ def test_a_forked_child_can_t_charge_its_parent_s_lease(slot: SharedSlot) -> Non
         finally:
             os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_slots_that_nobody_holds_are_freed_when_all_of_them_is_told(ledger: SharedLedger) -> None:
+    def touch(number: int) -> weakref.ref[SharedSlot]:
+        slot = ledger.slot(number.to_bytes(16))
+        slot.set_limit(Quota.QUERIES, 100)
+        slot.charge(Quota.QUERIES)
+        slot.reserve(tokens=5).cancel()
+        return weakref.ref(slot)
+
+    touched = [touch(number) for number in range(50)]
+    held = ledger.slot(KEY)
+    held.charge(Quota.QUERIES)
+    assert all(slot() is not None for slot in touched)  # units are out with them
+    wait_until(lambda: all(slot() is None for slot in touched))
+    assert ledger.slot(KEY) is held
+
+
+def test_a_slot_that_nobody_holds_stays_for_what_a_server_without_data_is_told(
+    server: RedisServer, ledger: SharedLedger
+) -> None:
+    ledger.slot(KEY).charge(Quota.TOKENS, 30)
+    time.sleep(2 * LEASE_S)  # more than it takes to free one without such use
+    server.kill()
+    server.start()
+    time.sleep(2 * LEASE_S)
+    assert ledger.slot(KEY).read(Quota.TOKENS)[0] == 30
 
 
 def test_nothing_is_charged_after_close(server: RedisServer) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import io
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -174,7 +176,7 @@ def test_tenant_beyond_the_budget_by_itself_is_served(tmp_path: Path) -> None:
 
 
 def test_tenant_that_grows_makes_others_close(tmp_path: Path) -> None:
-    with llmspell.open(tmp_path / "data", max_open_bytes=1 << 20) as db:
+    with llmspell.open(tmp_path / "data", max_open_bytes=8 << 20) as db:
         idle = create(db, "idle")
         idle.count()
         room = idle._enter()
@@ -433,3 +435,39 @@ def test_filters_find_their_index_after_sessions_without_filters(
         for n in (3, 53):
             assert tenant.search(VECTORS[n], k=1, filter={"n": n})[0].id == n
     assert not caplog.records
+
+
+def test_memory_has_what_lmdb_keeps_of_a_write(tmp_path: Path) -> None:
+    # In a process of its own: what others freed before would be used again.
+    measured = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(tmp_path / "data")],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    taken, counted = map(int, measured.stdout.split())
+    assert 0.7 * counted <= taken <= 1.1 * counted
+
+
+MEASURE = """
+import gc, pathlib, sys
+import numpy as np
+import llmspell
+from llmspell import IndexParams, QuotaLimits, TenantConfig
+
+def taken():
+    gc.collect()
+    (line,) = (line for line in pathlib.Path("/proc/self/smaps_rollup").read_text().splitlines()
+               if line.startswith("Anonymous:"))
+    return int(line.split()[1]) << 10
+
+rows = np.random.default_rng(0).standard_normal((2_000, 384)).astype(np.float32)
+settings = {"quotas": QuotaLimits.unlimited(), "index": IndexParams(graph_threshold=1 << 20)}
+with llmspell.open(sys.argv[1]) as db:
+    tenants = [db.create_tenant(TenantConfig(id=f"{n}", **settings)) for n in range(6)]
+    tenants.pop().upsert(range(2_000), rows)
+    before, counted = taken(), db._house.residents.bytes_in_memory
+    for tenant in tenants:
+        tenant.upsert(range(2_000), rows)
+    print(taken() - before, db._house.residents.bytes_in_memory - counted)
+"""

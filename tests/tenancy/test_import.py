@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from llmspell import Database, QuotaLimits, errors
+from llmspell.storage import ExportWriter
+from llmspell.storage.codec import pack
 from tests.tenancy.transfers import (
     Makes,
     Stream,
@@ -74,6 +76,32 @@ def test_a_document_that_is_there_is_taken_as_a_whole(make: Makes, on_conflict: 
         assert content(target) == content(source)
         assert target.usage().documents.used == 2
     assert target.usage().vectors.used == target.count()
+
+
+def test_a_document_without_chunks_left_is_none(make: Makes) -> None:
+    source = make()
+    source.ingest([lines("a", 2), lines("b", 3)])
+    raw = exported(source)
+    source.delete(filter={"of": "a"})
+    report = source.import_from(io.BytesIO(raw), on_conflict="skip")
+    assert (report.records, report.documents, report.skipped) == (2, 1, 3)
+    source.delete(["b#0", "b#1", "b#2"])
+    target = make()
+    report = target.import_from(io.BytesIO(exported(source)))
+    assert (report.documents, target.usage().documents.used) == (1, 1)
+
+
+def test_an_export_may_name_a_document_that_had_lost_all_of_its_chunks(make: Makes) -> None:
+    file = io.BytesIO()
+    writer = ExportWriter(file.write, {"metric": "cosine", "dim": 0})
+    writer.add(pack([1, "empty", b"hash", {}, 0]))
+    writer.add(pack([1, "gone", b"", {}, 0]))
+    writer.finish({"records": 0, "documents": 2})
+    file.seek(0)
+    target = make(quotas=QuotaLimits(max_documents=1))
+    assert target.import_from(file).documents == 1
+    assert target._enter().store.document("gone") is None
+    assert target._enter().store.document("empty") is not None
 
 
 def test_another_metric_dimension_or_schema_is_refused_by_name(make: Makes) -> None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llmspell import Document, IngestProgress, Tenant, errors
+from llmspell import (
+    Database,
+    Document,
+    IngestProgress,
+    QuotaLimits,
+    Tenant,
+    TenantConfig,
+    errors,
+)
 from llmspell.tenancy import Chunk, SplitDocument
 from llmspell.tenancy.target import Target
 from tests.tenancy.texts import DIM, embed
@@ -75,6 +84,32 @@ def test_document_that_lost_a_chunk_is_ingested_again(acme: Tenant) -> None:
     acme.ingest(document)
     assert acme.get("doc#1").text == "two"
     assert (acme.count(), acme.usage().documents.used) == (2, 1)
+
+
+@pytest.mark.parametrize("how", ["ids", "one by one", "filter", "replaced"])
+def test_document_goes_with_its_last_chunk(db: Database, how: str) -> None:
+    quotas = replace(QuotaLimits.unlimited(), max_documents=2)
+    tenant = db.create_tenant(TenantConfig(id="limited", quotas=quotas))
+    document = Document("doc", "one\ntwo")
+    tenant.ingest([document, Document("other", "three")])
+    if how == "ids":
+        assert tenant.delete(["doc#0", "doc#1"]) == 2
+    elif how == "one by one":
+        assert tenant.delete("doc#1") == 1
+        assert tenant.usage().documents.used == 2
+        assert tenant.delete("doc#0") == 1
+    elif how == "filter":
+        assert tenant.delete(filter={"document": "doc"}) == 2
+    else:
+        tenant.upsert(["doc#0", "doc#1"], embed(["mine", "too"]))
+        tenant.delete(["doc#0", "doc#1"])
+    assert tenant.usage().documents.used == tenant._enter().store.counters().documents == 1
+    assert tenant.ingest(Document("third", "four")).added == 1
+    with pytest.raises(errors.QuotaExceeded, match="max_documents"):
+        tenant.ingest(document)
+    tenant.delete("third")
+    assert tenant.ingest(document).added == 1
+    assert tenant.get("doc#1").text == "two"
 
 
 def test_progress_is_told_after_each_document(acme: Tenant) -> None:

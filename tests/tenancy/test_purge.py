@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 import llmspell
 from llmspell import Database, QuotaLimits, TenantConfig
 from llmspell.quota import Ledger
-from llmspell.storage import FileLock, Room
+from llmspell.storage import ExportReader, ExportWriter, FileLock, Room
+from llmspell.storage.codec import pack
 from tests.tenancy.copies import levels, recount
-from tests.tenancy.transfers import vectors
+from tests.tenancy.transfers import Makes, exported, lines, vectors
 
 HOUR_NS = 3_600 * 10**9
 
@@ -89,3 +91,26 @@ def test_tenants_that_others_write_to_or_that_are_damaged_are_passed_over(
             assert db.purge_expired() == 2
         assert "tenant a: not purged" in caplog.text
         assert db.purge_expired() == 2
+
+
+def test_a_document_goes_with_chunks_that_expire(
+    make: Makes, db: Database, an_hour_passes: Callable[[], None]
+) -> None:
+    source, target = make(), make()
+    source.ingest(lines("a", 2))
+    file = io.BytesIO()
+    reader = ExportReader(io.BytesIO(exported(source)), "export")
+    writer = ExportWriter(file.write, reader.header)
+    soon = now(db._ledger) // 1_000 + 60_000_000
+    for item in reader.items():
+        if item[0] == 2:
+            item[4] = soon
+        writer.add(pack(item))
+    writer.finish({"records": 2, "documents": 1})
+    file.seek(0)
+    target.import_from(file)
+    assert target.usage().documents.used == 1
+    an_hour_passes()
+    assert db.purge_expired() == 2
+    assert levels(target.usage()) == recount(target)
+    assert target.usage().documents.used == 0
