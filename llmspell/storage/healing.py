@@ -48,6 +48,7 @@ MAX_READERS: Final = 1_024
 MAX_SPARE_TXNS: Final = 16
 
 DATA: Final = "data.mdb"
+READERS: Final = "lock.mdb"
 
 #: Beside it from a failed commit on, until the environment was put right.
 MARK: Final = "unverified"
@@ -171,6 +172,7 @@ def reopen(path: Path, names: Sequence[bytes], *, map_size: int, least: int = 0)
 
 
 def _open(path: Path, names: Sequence[bytes], *, map_size: int, is_sync: bool) -> lmdb.Environment:
+    _reserve_readers(path / READERS)
     env = lmdb.open(
         str(path),
         map_size=map_size,
@@ -186,6 +188,24 @@ def _open(path: Path, names: Sequence[bytes], *, map_size: int, is_sync: bool) -
     )
     env.reader_check()
     return env
+
+
+def _reserve_readers(path: Path) -> None:
+    """Let the table of readers have disk for its beginning: LMDB maps it, and makes it sparse.
+
+    On a full disk the first to write there, with SIGBUS, would be its end. What lies behind takes
+    disk when more than 60 read at once.
+    """
+    # Not opened where it is whole: this runs before LMDB has it open in this process, and only so
+    # does closing it not take LMDB's locks away.
+    with suppress(FileNotFoundError):
+        if path.stat().st_blocks:
+            return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.posix_fallocate(descriptor, 0, mmap.PAGESIZE)
+    finally:
+        os.close(descriptor)
 
 
 def _complete(path: Path, env: lmdb.Environment, map_size: int) -> None:
