@@ -340,7 +340,7 @@ class Database:
             TenantNotFound: there is none of that id.
         """
         entry = self._catalog.get(tenant_id)
-        with closing(self._handle(entry)) as handle:
+        with closing(self._handle(entry)) as handle, handle._residence.uses:
             return handle._snapshot(entry, target)
 
     def restore_tenant(
@@ -411,7 +411,7 @@ class Database:
 
         origin = Origin(tenant_id=tenant_id, name=name, quotas=quotas)
         copied = self._catalog.get(source_id)
-        with closing(self._handle(copied)) as source:
+        with closing(self._handle(copied)) as source, source._residence.uses:
             entry = self._maker().clone(source._enter(), copied, origin)
         self._tell("created", entry)
         return self._handle(entry)

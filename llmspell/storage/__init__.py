@@ -19,7 +19,7 @@ from llmspell.storage.export_items import (
 from llmspell.storage.files import FileLock, disk_bytes, erase_directory
 from llmspell.storage.filters import parse as parse_filter
 from llmspell.storage.flusher import Flusher
-from llmspell.storage.ids import MAX_ID_BYTES, decode_id, encode_id
+from llmspell.storage.ids import check_document_id, decode_id, encode_id
 from llmspell.storage.kinds import as_utc
 from llmspell.storage.moment import Moment
 from llmspell.storage.policy import Durability, WritePolicy
@@ -31,7 +31,6 @@ from llmspell.storage.store import TenantStore
 
 __all__ = [
     "DEFAULT_MAP_SIZE",
-    "MAX_ID_BYTES",
     "NEVER",
     "NO_SCHEMA",
     "STAGING",
@@ -57,6 +56,7 @@ __all__ = [
     "Write",
     "WritePolicy",
     "as_utc",
+    "check_document_id",
     "conform",
     "decode_cursor",
     "decode_id",

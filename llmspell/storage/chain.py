@@ -46,6 +46,8 @@ class Chain:
 
     def get(self, key: bytes) -> bytes | None:
         """Content of a key, None where it isn't there; raises CorruptFile."""
+        if key == FIRST:
+            return None
         raw = self._txn.get(key, db=self._database)
         if raw is not None:
             return self._decode(key, raw)[1]
@@ -57,7 +59,7 @@ class Chain:
         return int(self._txn.stat(self._database)["entries"]) - 1
 
     def put(self, key: bytes, content: bytes) -> None:
-        """Set the content of a key."""
+        """Set the content of a key, which is not :data:`FIRST`."""
         raw = self._txn.get(key, db=self._database)
         if raw is not None:
             following = self._decode(key, raw)[0]
@@ -68,6 +70,8 @@ class Chain:
 
     def pop(self, key: bytes) -> bytes | None:
         """Remove a key and return its content; None where it isn't there."""
+        if key == FIRST:
+            return None
         raw = self._txn.get(key, db=self._database)
         if raw is None:
             self._before(key)

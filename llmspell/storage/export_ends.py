@@ -40,7 +40,7 @@ def export_target(
         doing: what errors say.
 
     Raises:
-        InputError: neither a path nor a binary file.
+        InputError: neither a path nor a binary file, or a path of what isn't a plain file.
         StorageError: the file can't be written.
     """
     path = _as_path(file)
@@ -48,6 +48,13 @@ def export_target(
         _require("write", file)
         yield _writer(file, _name(file), doing)
         return
+    # Neither a link nor a device, as /dev/stdout and /dev/null, gives way to a file.
+    if path.is_symlink():
+        path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise InputError(
+            f"{path} is not a plain file; give another path, or open it and give the binary file"
+        )
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     with storage_errors(path, doing):
         opened = unfinished.open("xb", buffering=0)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.errors import InvalidId
-from llmspell.storage.batch import StoredDocument
+from llmspell.storage.batch import OF_A_CHUNK, StoredDocument
 from llmspell.storage.codec import pack
 from llmspell.storage.export_file import ExportReader
-from llmspell.storage.ids import decode_id, encode_id
+from llmspell.storage.ids import check_document_id, decode_id, encode_id
 from llmspell.storage.record import NEVER, StoredRecord
 
 __all__ = [
@@ -139,6 +139,10 @@ def _document(reader: ExportReader, item: list[Any]) -> ExportedDocument:
     types = int, str, bytes, dict, int
     if len(item) != len(types) or not all(map(isinstance, item, types)) or item[4] < 0:
         reader.refuse("a document's item isn't one")
+    try:
+        check_document_id(item[1])
+    except InvalidId as error:
+        reader.refuse(str(error))
     return ExportedDocument(*item[1:])
 
 
@@ -150,4 +154,6 @@ def _chunk_number(
     number = int(digits) if digits.isascii() and digits.isdigit() else -1
     if f"{document.id}#{number}" != identity or number <= behind:
         reader.refuse(f"{identity!r} is no chunk of document {document.id!r}, or out of order")
+    if chunk.metadata.get("document") != document.id or not chunk.metadata.keys() >= {*OF_A_CHUNK}:
+        reader.refuse(f"the metadata of {identity!r} isn't that of a chunk of {document.id!r}")
     return number

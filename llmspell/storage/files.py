@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import shutil
 import time
@@ -97,7 +98,7 @@ class FileLock:
         is_heir: whether the last other holder is dead, and may have left something half done.
     """
 
-    __slots__ = ("__weakref__", "_descriptor", "is_heir", "path")
+    __slots__ = ("__weakref__", "_file", "is_heir", "path")
 
     def __init__(self, path: Path, *, timeout: float, holder: str) -> None:
         """Take the lock.
@@ -111,11 +112,14 @@ class FileLock:
             DatabaseLocked: another holder kept it for longer than ``timeout``.
         """
         self.path = path
-        self._descriptor = -1
         deadline = time.monotonic() + timeout
         with storage_errors(path, "locking"):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            # Unlike a number, it closes itself where an exception from elsewhere lets it fall.
+            self._file = io.FileIO(path, "a+")
+            # A child that is forked from here on gives up its copy.
+            _HELD.add(self)
             try:
+                descriptor = self._file.fileno()
                 while not _try_lock(descriptor):
                     if time.monotonic() >= deadline:
                         raise DatabaseLocked(
@@ -131,19 +135,21 @@ class FileLock:
                     os.ftruncate(descriptor, 0)
                     os.pwrite(descriptor, this.encode(), 0)
             except BaseException:
-                os.close(descriptor)
+                self.release()
                 raise
-        self._descriptor = descriptor
-        _HELD.add(self)
 
     def release(self) -> None:
-        """Give the lock up; does nothing where it is given up already."""
-        descriptor, self._descriptor = self._descriptor, -1
+        """Give the lock up; does nothing where it is given up already.
+
+        Where an exception from elsewhere comes between, it goes with the object at the latest.
+        """
+        if not self._file.closed:
+            try:
+                # Closing alone would leave it locked while a child just forked still has its copy.
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+            finally:
+                self._file.close()
         _HELD.discard(self)
-        if descriptor >= 0:
-            # Closing alone would leave it locked while a child just forked still has its copy.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -153,11 +159,10 @@ class FileLock:
 
     def _leave_to_parent(self) -> None:
         """Close the copy that a forked child got; unlocking it would unlock the parent's."""
-        descriptor, self._descriptor = self._descriptor, -1
-        os.close(descriptor)
+        self._file.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_descriptor", -1) >= 0:
+        if hasattr(self, "_file"):
             self.release()
 
 

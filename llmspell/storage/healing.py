@@ -48,6 +48,7 @@ MAX_READERS: Final = 1_024
 MAX_SPARE_TXNS: Final = 16
 
 DATA: Final = "data.mdb"
+READERS: Final = "lock.mdb"
 
 #: Beside it from a failed commit on, until the environment was put right.
 MARK: Final = "unverified"
@@ -121,7 +122,7 @@ def open_lmdb(path: Path, names: Sequence[bytes], *, map_size: int) -> Opened:
     """Open an environment that is there; raises CorruptFile where it is not what it must be."""
     env = _open(path, names, map_size=map_size, is_sync=True)
     try:
-        _complete(path / DATA, env)
+        _complete(path / DATA, env, map_size)
         databases = {name: env.open_db(name, create=False) for name in names}
         return Opened(env, databases, env.info()["last_txnid"])
     except lmdb.NotFoundError as error:
@@ -171,6 +172,7 @@ def reopen(path: Path, names: Sequence[bytes], *, map_size: int, least: int = 0)
 
 
 def _open(path: Path, names: Sequence[bytes], *, map_size: int, is_sync: bool) -> lmdb.Environment:
+    _reserve_readers(path / READERS)
     env = lmdb.open(
         str(path),
         map_size=map_size,
@@ -188,20 +190,43 @@ def _open(path: Path, names: Sequence[bytes], *, map_size: int, is_sync: bool) -
     return env
 
 
-def _complete(path: Path, env: lmdb.Environment) -> None:
+def _reserve_readers(path: Path) -> None:
+    """Let the table of readers have disk for its beginning: LMDB maps it, and makes it sparse.
+
+    On a full disk the first to write there, with SIGBUS, would be its end. What lies behind takes
+    disk when more than 60 read at once.
+    """
+    # Not opened where it is whole: this runs before LMDB has it open in this process, and only so
+    # does closing it not take LMDB's locks away.
+    with suppress(FileNotFoundError):
+        if path.stat().st_blocks:
+            return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.posix_fallocate(descriptor, 0, mmap.PAGESIZE)
+    finally:
+        os.close(descriptor)
+
+
+def _complete(path: Path, env: lmdb.Environment, map_size: int) -> None:
     """Let the file reach to the last page that LMDB counts: what is mapped behind its end kills.
 
     Free pages at the end may never have been written; so many zeros do for them. Of a file that was
     cut off they are pages that LMDB refuses.
     """
-    end = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    page = env.stat()["psize"]
+    end = (env.info()["last_pgno"] + 1) * page
     size = path.stat().st_size
     if end > env.info()["map_size"]:
         raise CorruptFile(f"{path}: it counts {end} bytes, more than its map has")
+    # LMDB makes the map larger where its root counts more pages, and the root has no checksum.
+    if end - size > map_size:
+        raise CorruptFile(f"{path}: it counts {end} bytes, but has {size}")
     if size < end:
         with path.open("r+b") as file:
-            # This never makes it shorter, whatever another process adds meanwhile.
-            os.posix_fallocate(file.fileno(), size, end - size)
+            # This never makes it shorter, whatever another process adds meanwhile. The last page
+            # alone: what is between takes no disk.
+            os.posix_fallocate(file.fileno(), end - page, page)
 
 
 def _settle(file: Path, page: int, number: int) -> int:

@@ -11,6 +11,7 @@ from llmspell.errors import InvalidId
 
 __all__ = [
     "MAX_ID_BYTES",
+    "check_document_id",
     "decode_id",
     "encode_id",
     "pack_expiry",
@@ -21,6 +22,8 @@ __all__ = [
 
 #: LMDB's keys have at most 511 bytes; one of them says what type the id has.
 MAX_ID_BYTES: Final = 510
+#: Chunks are called "<document>#<number>", and that must fit a record's id too.
+MAX_DOCUMENT_ID_BYTES: Final = MAX_ID_BYTES - 10
 
 pack_rowid = struct.Struct(">Q").pack
 unpack_rowid = struct.Struct(">Q").unpack
@@ -55,6 +58,21 @@ def encode_id(identity: object) -> bytes:
             raise InvalidId(f"an int id must fit 64 bits with a sign, got {number}")
         return b"i" + _INT.pack(number + _SIGN)
     raise InvalidId(f"an id must be str or int, got {type(identity).__name__}: {identity!r}")
+
+
+def check_document_id(identity: object) -> str:
+    """The id of a document, if it can be stored; raises InvalidId."""
+    if not isinstance(identity, str):
+        raise InvalidId(f"a document's id must be a str, got {type(identity).__name__}")
+    encode_id(identity)
+    size = len(identity.encode())
+    if size > MAX_DOCUMENT_ID_BYTES:
+        raise InvalidId(
+            f"a document's id must have at most {MAX_DOCUMENT_ID_BYTES} bytes in UTF-8, got {size}"
+        )
+    if identity == "\0":  # the key before all others in the table of documents
+        raise InvalidId("a document's id can't be a NUL alone")
+    return identity
 
 
 def decode_id(key: bytes) -> str | int:

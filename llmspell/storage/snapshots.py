@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -81,6 +81,31 @@ class Snapshots:
                 if is_ours:
                     for unfinished in self._directory.glob("*.snap*.tmp"):
                         unfinished.unlink(missing_ok=True)
+
+    def remove_ahead(self, log_end: Callable[[], int]) -> list[Path]:
+        """Remove what is ahead of the log, as where an older log was put in the place of one.
+
+        It is of other writes, and would seem to fit once the log has grown to its number.
+
+        Args:
+            log_end: reads the number of the log's last entry.
+
+        Returns:
+            Those that were.
+        """
+        there = [(sequence, self.path(sequence)) for sequence in self.sequences()]
+        payload = self._directory / PAYLOAD
+        if payload.exists():
+            from llmspell.storage.payload_file import payload_sequence
+
+            with suppress(FileNotFoundError), payload.open("rb", buffering=0) as file:
+                there.append((payload_sequence(file) or 0, payload))
+        # Behind the list, for others may write and save meanwhile.
+        end = log_end()
+        ahead = [path for sequence, path in there if sequence > end]
+        for path in ahead:
+            path.unlink(missing_ok=True)
+        return ahead
 
     def keep_newest(self, written: int) -> int | None:
         """Remove all but the newest two, and what was rejected, after one was written.

@@ -98,6 +98,10 @@ class VectorView:
         self.counters = Counters()
         self._position = position
         self._snapshots.sweep()
+        for path in self._snapshots.remove_ahead(lambda: store.counters().sequence):
+            _LOG.warning(
+                "tenant %s: snapshot %s is not used: it is ahead of the log", config.id, path
+            )
         self.reload(now_us)
 
     @property

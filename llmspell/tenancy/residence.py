@@ -210,16 +210,17 @@ class Residence:
     @contextmanager
     def moment(self) -> Iterator[Moment]:
         """All that its store holds, as one moment shows it; the room stays closed if it is."""
-        with self._lock:
-            self._check()
-            room = self._room
-            if room is None:
-                store = TenantStore(self.path, self.slot, map_size=self.house.map_size)
-                with closing(store), store.moment() as moment:
-                    yield moment
-                return
-        with room.store.moment() as moment:
-            yield moment
+        with self.uses:
+            with self._lock:
+                self._check()
+                room = self._room
+                if room is None:
+                    store = TenantStore(self.path, self.slot, map_size=self.house.map_size)
+                    with closing(store), store.moment() as moment:
+                        yield moment
+                    return
+            with room.store.moment() as moment:
+                yield moment
 
     def usage(self) -> Usage:
         """Use and limit of every quota, as the ledger has them.

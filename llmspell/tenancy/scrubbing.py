@@ -192,7 +192,7 @@ class _Scrub:
 
     def _repair(self, damaged: dict[Path, tuple[str, str]]) -> None:
         # What it needs may be damaged as well: then it stays as it is.
-        with suppress(StorageError):
+        with suppress(StorageError), self._residence.uses:
             self._tenant._enter().views.renew(damaged)
         for path, damage in damaged.items():
             if self._holds(path):

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from llmspell.config import FieldType
-from llmspell.errors import InputError, InvalidId, MetadataError, ShapeError
+from llmspell.errors import InputError, MetadataError, ShapeError
 from llmspell.storage import (
-    MAX_ID_BYTES,
     Put,
     Room,
     StoredDocument,
     Write,
+    check_document_id,
     encode_id,
     unpack,
 )
@@ -40,7 +40,7 @@ class Target:
         """Content hash of a document; empty where it lost chunks, None where it isn't there."""
         room = self._enter()
         room.flush()
-        document = room.store.document(_document_key(document_id))
+        document = room.store.document(check_document_id(document_id))
         return None if document is None else document.content_hash
 
     def put_documents(self, batch: Sequence[SplitDocument], embed: Embed) -> None:
@@ -81,7 +81,7 @@ def _plan(
             raise InputError(f"document {document.id!r} stands twice in one batch")
         if not document.content_hash:
             raise InputError(f"document {document.id!r} has an empty content hash")
-        key = _document_key(document.id)
+        key = check_document_id(document.id)
         try:
             metadata = unpack(pack_metadata(document.metadata, schema))
         except MetadataError as error:
@@ -125,20 +125,3 @@ def _chunk_puts(document: SplitDocument, schema: Mapping[str, FieldType]) -> Ite
             vector=b"",
             is_chunk=True,
         )
-
-
-def _document_key(document_id: str) -> str:
-    """The id, if it can be stored; raises InvalidId."""
-    if not isinstance(document_id, str):
-        raise InvalidId(f"a document's id must be a str, got {type(document_id).__name__}")
-    encode_id(document_id)
-    if len(document_id.encode()) > MAX_DOCUMENT_ID_BYTES:
-        raise InvalidId(
-            f"a document's id must have at most {MAX_DOCUMENT_ID_BYTES} bytes in UTF-8, "
-            f"got {len(document_id.encode())}"
-        )
-    return document_id
-
-
-# Chunks are called "<document>#<number>", and that must fit a record's id too.
-MAX_DOCUMENT_ID_BYTES = MAX_ID_BYTES - 10

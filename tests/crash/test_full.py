@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,3 +100,41 @@ def test_full_disk_keeps_no_half_snapshot_and_no_half_tenant(
         clone = db.clone_tenant("acme", "clone")
         clone.upsert([1], row(1), {}, TEXT)
         assert (clone.count(), db.tenant("acme").count()) == (2, 1)
+
+
+RESTORE = """
+import os, sys
+from pathlib import Path
+import llmspell
+from llmspell import errors
+
+disk, snapshot = Path(sys.argv[1]), sys.argv[2]
+with llmspell.open(disk / "data") as db:
+    filler = os.open(disk / "filler", os.O_RDWR | os.O_CREAT)
+    for left in range(0, 1 << 20, 4096):
+        os.ftruncate(filler, 0)
+        free = os.statvfs(disk)
+        os.posix_fallocate(filler, 0, free.f_bavail * free.f_frsize - left)
+        try:
+            restored = db.restore_tenant(snapshot, tenant_id="restored")
+        except errors.StorageFull:
+            assert db.tenants() == []
+        else:
+            assert restored.count() == 200
+            break
+    print(left)
+"""
+
+
+def test_disk_that_fills_up_at_any_point_of_a_restore_is_told(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    with llmspell.open(tmp_path / "data") as db:
+        tenant = db.create_tenant(CONFIG)
+        tenant.upsert(range(200), np.vstack([row(i) for i in range(200)]))
+        tenant.snapshot(tmp_path / "snapshot.tar")
+    command = [sys.executable, "-c", RESTORE, str(small_disk), str(tmp_path / "snapshot.tar")]
+    # In a process of its own, for what LMDB maps would end it.
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert 0 < int(ended.stdout) < 1 << 20

@@ -45,6 +45,16 @@ def in_transaction(env: Environment, body: Any) -> None:
         env.write(run)
 
 
+def test_the_entry_before_all_keys_is_no_key(env: Environment) -> None:
+    def body(txn: Transaction, database: Any, chain: Chain) -> None:
+        chain.put(b"a", b"content")
+        assert chain.get(FIRST) is None
+        assert chain.pop(FIRST) is None
+        assert list(chain.items()) == [(b"a", b"content")]
+
+    in_transaction(env, body)
+
+
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
 def test_table_answers_like_a_dict(env: Environment, steps: list[tuple[str, bytes, bytes]]) -> None:

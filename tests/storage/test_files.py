@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
 import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,15 @@ def hold(path: Path) -> subprocess.Popen[str]:
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     return holder
+
+
+def descriptors(directory: Path) -> int:
+    """Files beneath a directory that this process has open."""
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the listing itself
+            found += os.readlink(f"/proc/self/fd/{name}").startswith(f"{directory}/")
+    return found
 
 
 def test_second_holder_learns_who_has_the_lock(tmp_path: Path) -> None:
@@ -67,13 +79,75 @@ def test_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
     try:
         with pytest.raises(DatabaseLocked):
             FileLock(tmp_path / "lock", timeout=0.1, holder="room")
-        os.close(lock._descriptor)  # as the kernel does when the parent is killed
-        lock._descriptor = -1
+        lock._file.close()  # as the kernel does when the parent is killed
         FileLock(tmp_path / "lock", timeout=5, holder="room").release()
     finally:
         os.close(running)
         os.close(stop)
         os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("unlocks", [False, True])
+def test_release_cut_short_by_an_exception_leaves_nothing_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unlocks: bool
+) -> None:
+    flock = fcntl.flock
+
+    def cut(file: io.FileIO, operation: int) -> None:
+        if unlocks:
+            flock(file, operation)
+        raise KeyboardInterrupt
+
+    open_before = descriptors(tmp_path)
+    lock = FileLock(tmp_path / "lock", timeout=0, holder="room")
+    monkeypatch.setattr(fcntl, "flock", cut)
+    with pytest.raises(KeyboardInterrupt):
+        lock.release()
+    monkeypatch.undo()
+    del lock
+    assert descriptors(tmp_path) == open_before
+    FileLock(tmp_path / "lock", timeout=0, holder="room").release()
+
+
+# A file that an exception lets fall says that nobody closed it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_signals_while_locks_are_taken_leave_no_descriptor(tmp_path: Path) -> None:
+    is_armed = False
+    interrupted = 0
+
+    def interrupt(*_: object) -> None:
+        if is_armed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for i in range(5_000):
+            try:
+                is_armed = True
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + i % 60))
+                with FileLock(tmp_path / "lock", timeout=0, holder="room"):
+                    pass
+                is_armed = False
+            except KeyboardInterrupt:
+                is_armed = False
+                interrupted += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted
+    assert descriptors(tmp_path) == 0
+    FileLock(tmp_path / "lock", timeout=0, holder="room").release()
+
+
+def test_lock_given_up_while_a_child_is_forked_keeps_no_other(tmp_path: Path) -> None:
+    given_up = FileLock(tmp_path / "a", timeout=0, holder="room")
+    given_up._file.close()  # as far as release() had come in another thread
+    held = FileLock(tmp_path / "b", timeout=0, holder="room")
+    pid = os.fork()
+    if pid == 0:
+        os._exit(descriptors(tmp_path))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    held.release()
 
 
 def test_directories_are_made_with_their_parents(tmp_path: Path) -> None:

@@ -201,6 +201,36 @@ def test_file_that_does_not_hold_stays_closed_until_it_does(path: Path) -> None:
     env.close()
 
 
+def with_pages(path: Path, more: int) -> None:
+    """Let both roots count more pages than there are, of which none is used."""
+    raw = bytearray((path / healing.DATA).read_bytes())
+    for root in (0, PAGE):
+        at = root + 16 + 120  # the number of the last page
+        (last,) = struct.unpack_from("<Q", raw, at)
+        struct.pack_into("<Q", raw, at, last + more)
+    (path / healing.DATA).write_bytes(raw)
+
+
+def test_pages_that_were_never_written_take_no_disk(path: Path) -> None:
+    before = os.stat(path / healing.DATA).st_blocks
+    with_pages(path, 1_000)
+    env = open_env(path)
+    put(env, b"after")
+    assert held(env) == b"after"
+    env.close()
+    assert os.stat(path / healing.DATA).st_size > 1_000 * PAGE
+    assert os.stat(path / healing.DATA).st_blocks < before + 100 * PAGE // 512
+
+
+@pytest.mark.parametrize("bit", [17, 25, 29])
+def test_root_that_counts_pages_beyond_its_map_is_named(path: Path, bit: int) -> None:
+    with_pages(path, 1 << bit)
+    size = os.stat(path / healing.DATA).st_size
+    with pytest.raises(CorruptFile, match=rf"it counts \d+ bytes, but has {size}"):
+        open_env(path)
+    assert os.stat(path / healing.DATA).st_size == size
+
+
 def test_file_that_lost_what_was_acknowledged_is_refused(path: Path) -> None:
     env = open_env(path)
     put(env, b"one")

@@ -18,7 +18,7 @@ import pytest
 
 import llmspell
 from llmspell import Database, IndexParams, QuotaLimits, Tenant, TenantConfig, errors
-from llmspell.storage import Catalog, Room
+from llmspell.storage import Catalog, Room, TenantStore
 from llmspell.storage.room import ROOM_DESCRIPTORS
 from tests.tenancy.test_closing import open_files
 
@@ -308,6 +308,41 @@ def test_tenant_in_use_is_not_closed(db: Database, monkeypatch: pytest.MonkeyPat
     assert found[0].id == 1
     for other in others:
         other.count()
+    assert room.is_closed
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda db: db.clone_tenant("a", "clone"),
+        lambda db: db.snapshot_tenant("a", io.BytesIO()),
+        lambda db: db.scrub_tenant("a"),
+        lambda db: db.scrub(),
+    ],
+)
+def test_tenant_that_the_operator_works_on_is_not_closed(
+    db: Database, monkeypatch: pytest.MonkeyPatch, act: Callable[[Database], object]
+) -> None:
+    tenant = create(db, "a")
+    room = tenant._enter()
+    overtaken = 0
+
+    def evicting(original: Callable[[TenantStore], Any]) -> Callable[[TenantStore], Any]:
+        def moment(self: TenantStore) -> Any:
+            nonlocal overtaken
+            if self is room.store:
+                overtaken += 1
+                tenant._residence.evict()
+            return original(self)
+
+        return moment
+
+    for name in ("moment", "copying"):
+        monkeypatch.setattr(TenantStore, name, evicting(getattr(TenantStore, name)))
+    act(db)
+    assert overtaken
+    assert not room.is_closed
+    tenant._residence.evict()
     assert room.is_closed
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmspell import Database, errors
+from llmspell import Database, Tenant, errors
 from llmspell.storage.export_file import FRAME_BYTES
 from tests.tenancy.transfers import (
     Makes,
@@ -173,6 +175,22 @@ def test_a_path_has_the_whole_export_or_is_as_it_was(
     for wrong in (7, None, io.StringIO("text")):
         with pytest.raises((errors.InputError, TypeError)):
             target.import_from(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("write", [Tenant.export, Tenant.snapshot])
+def test_neither_a_link_nor_a_device_gives_way_to_the_file(
+    make: Makes, tmp_path: Path, write: Callable[[Tenant, Path], object]
+) -> None:
+    os.mkfifo(tmp_path / "fifo.tar")
+    with pytest.raises(errors.InputError, match=r"fifo\.tar is not a plain file"):
+        write(make(), tmp_path / "fifo.tar")
+    assert (tmp_path / "fifo.tar").is_fifo()
+    (tmp_path / "target").write_bytes(b"old")
+    (tmp_path / "link.tar").symlink_to("target")
+    write(make(), tmp_path / "link.tar")
+    assert (tmp_path / "link.tar").is_symlink()
+    assert (tmp_path / "target").read_bytes() != b"old"
+    assert sorted(path.name for path in tmp_path.glob("*.t*")) == ["fifo.tar", "link.tar"]
 
 
 def test_a_file_that_cannot_be_written_leaves_the_tenant_in_use(make: Makes) -> None:

@@ -93,6 +93,7 @@ def record_item(identity: object = 1, kind: int = 0, **changed: Any) -> list[Any
 
 
 DOCUMENT = [1, "d", b"hash", {}, 1]
+OF_D = {"document": "d", "start": 0, "end": 1}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,18 @@ DOCUMENT = [1, "d", b"hash", {}, 1]
         [DOCUMENT, record_item(1)],
         [DOCUMENT, record_item("e#0", kind=2)],
         [DOCUMENT, record_item("d#00", kind=2)],
-        [[1, "d", b"", {}, 2], record_item("d#1", kind=2), record_item("d#1", kind=2)],
+        [DOCUMENT, record_item("d#0", kind=2)],
+        [DOCUMENT, record_item("d#0", kind=2, metadata={"document": "d", "start": 0})],
+        [DOCUMENT, record_item("d#0", kind=2, metadata={**OF_D, "document": "e"})],
+        [DOCUMENT, record_item("d#0", kind=2, metadata={**OF_D, "document": ["d"]})],
+        [[1, "", b"", {}, 0]],
+        [[1, "\0", b"", {}, 0]],
+        [[1, "x" * 501, b"", {}, 0]],
+        [
+            [1, "d", b"", {}, 2],
+            record_item("d#1", kind=2, metadata=OF_D),
+            record_item("d#1", kind=2, metadata=OF_D),
+        ],
         [[1, "d", b"", {}, 0], record_item(1)],
         [[1, "d", b"", {}, 0], [1, "d", b"", {}, 0]],
         [[1, "d", "", {}, 0]],

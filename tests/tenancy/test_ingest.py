@@ -138,6 +138,7 @@ def test_batch_of_documents_is_one_entry_of_the_log(acme: Tenant, target: Target
         ([split("a", "x", content=b"")], errors.InputError),
         ([split("x" * 501, "x")], errors.InvalidId),
         ([split("", "x")], errors.InvalidId),
+        ([split("\0", "x")], errors.InvalidId),
         ([split("a", "x", k={1})], errors.MetadataError),
         ([split("a", "x"), split("b", "x", k=float("nan"))], errors.MetadataError),
         ([split("a", "lone \ud800 surrogate")], errors.InputError),

@@ -57,6 +57,14 @@ def test_upsert_replaces_vector_text_and_metadata(acme: Tenant) -> None:
     assert len(acme.search(old, k=5)) == 1
 
 
+def test_a_nul_alone_is_an_id_as_others(acme: Tenant) -> None:
+    acme.upsert(["\0", "a"], [[1.0, 0.0], [0.0, 1.0]])
+    assert acme.get(["\0"])[0].id == "\0"
+    assert acme.delete(["\0"]) == 1
+    assert [record.id for record in acme.scan().records] == ["a"]
+    assert not acme.scrub().damages
+
+
 def test_last_of_equal_ids_in_a_batch_counts(acme: Tenant) -> None:
     acme.upsert(["a", "b", "a"], vectors(3), texts=["1", "2", "3"])
     assert acme.count() == 2
