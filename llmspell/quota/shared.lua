@@ -130,9 +130,14 @@ end
 
 local me = hosts[req.host]
 local lost = req.epoch ~= '' and req.epoch ~= epoch
-if me and req.seq < me.seq then return cmsgpack.pack({status = 'stale'}) end
+-- A request that changes nothing itself keeps what was counted for hosts that have died.
+local function turn_away(status)
+  save('state')
+  return cmsgpack.pack({status = status})
+end
+if me and req.seq < me.seq then return turn_away('stale') end
 if not me then
-  if req.epoch == epoch then return cmsgpack.pack({status = 'forgotten'}) end
+  if req.epoch == epoch then return turn_away('forgotten') end
   me = {}
   for q = 1, 9 do me[q] = {gen = -1, rep = 0, out = 0, oldgen = -1, oldrep = 0} end
   if lost then
