@@ -226,7 +226,9 @@ local function retry(q, sum, want, asked)
   if asked > room(q) then return -1 end
   if KIND[q] == DAY or KIND[q] == MONTH then return left(q) end
   if KIND[q] == LEVEL then return -1 end
-  return math.ceil((sum + want - room(q)) * interval(q) / 1000)
+  local debt = state[q].debt
+  local free = room(q) - want - (sum - math.ceil(debt / interval(q)))
+  return math.ceil((debt - free * interval(q)) / 1000)
 end
 
 local status, refusal, asks = 'ok', {}, false

@@ -71,3 +71,14 @@ def test_rates_of_the_dead_outlive_a_request_that_comes_late(server: RedisServer
     time.sleep(2 * LEASE_US / 1e6)
     assert late.ask(1, quota).status == "stale"
     assert other.ask(1, quota).parts[quota].used > 60
+
+
+def test_retry_after_of_a_rate_is_no_longer_than_it_takes(server: RedisServer) -> None:
+    quota, waited_us = Quota.API_CALLS, 50_000
+    host = Host(server, "host")
+    host.ask(1, quota, want=1, limit=1)
+    host.ask(2, quota, used=1)
+    time.sleep(waited_us / 1e6)
+    refusal = host.ask(3, quota, used=1, want=1).refusal
+    assert refusal is not None
+    assert 0 < refusal.retry_us <= 60_000_000 - waited_us
