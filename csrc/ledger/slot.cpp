@@ -74,6 +74,16 @@ void forget_crossings(const Handle& handle, Receipt& receipt, Now now) noexcept 
     }
 }
 
+bool has_room(const Handle& handle, Item item, Refusal& refusal) noexcept {
+    const Gauge& gauge = handle.slot->gauges[index_of(item.quota)];
+    const auto [limit, soft] = gauge.limit.load();
+    const std::int64_t room = soft ? level_max : std::min(limit, level_max);
+    const std::int64_t used = detail::level_used(gauge.word.load(std::memory_order_acquire));
+    if (item.amount == 0 || item.amount <= room - used) return true;
+    refusal = {item.quota, room, used, item.amount, -1};
+    return false;
+}
+
 Usage usage(const Handle& handle, Quota quota, Now now) noexcept {
     if (is_rate(quota)) {
         const Rate& rate = handle.slot->rates[index_of(quota) - part_count];

@@ -90,10 +90,7 @@ class Counters:
         if quota in PERIODS_NS:
             return self._charge_rate(quota, amount, boot_ns)
         period, used = self._window(quota, utc_ns) if quota in WINDOWS else (0, self.levels[quota])
-        room = RANGES[quota]
-        limit = self.limits[quota]
-        if limit is not None and quota not in self.soft:
-            room = min(room, limit)
+        room, limit = self._room(quota), self.limits[quota]
         if used + amount > room:
             wait = None
             if quota in WINDOWS and amount <= room:
@@ -106,6 +103,16 @@ class Counters:
         if limit is not None:
             self._watch(quota, limit, used, used + amount)
         return Receipt(boot_ns, period=period)
+
+    def require_room(self, quota: Quota, amount: int) -> None:
+        """Refuse what a level would not take; charge nothing."""
+        if amount and self.levels[quota] + amount > self._room(quota):
+            _refuse(quota, self._room(quota), self.levels[quota], amount, None)
+
+    def _room(self, quota: Quota) -> int:
+        limit = self.limits[quota]
+        room = RANGES[quota]
+        return room if limit is None or quota in self.soft else min(room, limit)
 
     def receipt_at(self, quota: Quota, amount: int, boot_ns: int, utc_ns: int) -> Receipt:
         """Of a charge that is taken to have been made then, under the present limits."""
