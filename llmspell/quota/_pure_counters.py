@@ -120,7 +120,10 @@ class Counters:
         if quota in PERIODS_NS:
             cost = min(amount, limit) * _interval_ns(quota, limit) if limit else 0
             return Receipt(boot_ns, cost_ns=cost)
-        return Receipt(boot_ns, _period_of(quota, utc_ns) if quota in WINDOWS else 0)
+        if quota not in WINDOWS:
+            return Receipt(boot_ns)
+        # Where the calendar has stepped back over midnight, the charge went into the day behind.
+        return Receipt(boot_ns, max(_period_of(quota, utc_ns), self.windows[quota][0]))
 
     def refund(self, quota: Quota, amount: int, receipt: Receipt, boot_ns: int) -> None:
         if quota in WINDOWS:
@@ -139,12 +142,15 @@ class Counters:
 
     def forget_crossings(self, boot_ns: int, utc_ns: int) -> None:
         """Take back those that rolling their charge back has undone."""
-        self.crossings = [
+        undone = [
             crossing
             for crossing in self.crossings
             if self.used(crossing.quota, boot_ns, utc_ns)
-            >= _threshold(crossing.limit, crossing.percent)
+            < _threshold(crossing.limit, crossing.percent)
         ]
+        self.crossings = [crossing for crossing in self.crossings if crossing not in undone]
+        for crossing in undone:  # a rate may tell of the next one at once
+            self.told.pop((crossing.quota, crossing.percent), None)
 
     def give_back(self, held: Held, kept: dict[Quota, int], boot_ns: int) -> bool:
         """End a reservation; False where a sweep has ended it before."""

@@ -127,3 +127,19 @@ def test_a_look_ahead_sees_room_that_a_lease_had_held(make_ledger: MakeLedger) -
     slot.require_room(vectors=10)
     with pytest.raises(ReservationExpired):
         held.settle()
+
+
+@pytest.mark.parametrize("rate", [Quota.API_CALLS, Quota.QUERIES])
+def test_a_rate_tells_of_the_crossing_that_follows_one_undone(
+    make_ledger: MakeLedger, rate: Quota
+) -> None:
+    told: Told = []
+    slot = make_ledger().slot(KEY, lambda *crossing: told.append(crossing))
+    slot.set_limit(Quota.API_CALLS, 10)
+    slot.set_limit(Quota.QUERIES, 10)
+    other = Quota.QUERIES if rate is Quota.API_CALLS else Quota.API_CALLS
+    with pytest.raises(QuotaExceeded):
+        slot.charge_all((rate, 10), (other, 11))
+    assert told == []
+    slot.charge(rate, 10)
+    assert told == [(rate.limit_name, 80, 10, 10), (rate.limit_name, 100, 10, 10)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -244,3 +246,38 @@ def test_environment_variable_chooses_the_pure_twin() -> None:
         check=True,
     )
     assert out.stdout == "llmspell.quota._pure\n"
+
+
+HIDDEN = """
+import os, pathlib, sys
+from llmspell.quota import _native
+root = pathlib.Path(sys.argv[1])
+root.chmod(0o777)
+ledger = _native.Ledger(root / "ledger")
+held = ledger.slot(b"k" * 16).reserve(tokens=5)
+for path in root.iterdir():
+    path.chmod(0o666)
+child = os.fork()
+if child == 0:
+    os.chdir(root)
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    os._exit(_native.Ledger("ledger").sweep())
+assert os.waitpid(child, 0)[1] == 0, "a living process lost what it held"
+held.settle()
+"""
+
+
+def test_process_of_a_user_whose_processes_are_hidden_is_alive(tmp_path: Path) -> None:
+    mount = "mount -t proc -o hidepid=2 proc /proc || exit 77; exec "
+    command = shlex.join([sys.executable, "-c", HIDDEN, str(tmp_path / "shared")])
+    (tmp_path / "shared").mkdir()
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("takes root and unshare")
+    found = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount + command], capture_output=True, text=True
+    )
+    if found.returncode == 77 or "unshare" in found.stderr:
+        pytest.skip("takes a file system of processes of its own")
+    assert found.returncode == 0, found.stderr

@@ -389,3 +389,13 @@ def test_amounts_of_numpy_are_counted_as_ints(slot: Slot) -> None:
     for _ in range(3):
         slot.charge(Quota.DOCUMENTS, np.int8(100))  # type: ignore[arg-type]
     assert slot.read(Quota.DOCUMENTS)[0] == 300
+
+
+@pytest.mark.parametrize("quota", [Quota.EMBEDDINGS, Quota.TOKENS, Quota.COST])
+def test_refund_finds_the_charge_that_a_calendar_put_into_the_period_to_come(
+    slot: Slot, quota: Quota, now: int
+) -> None:
+    slot.charge_at(quota, 5, now + 32 * 86_400 * 10**9)  # the calendar has stepped back since
+    slot.charge(quota, 3)
+    slot.refund(quota, 3)
+    assert slot.read(quota)[0] == 5
