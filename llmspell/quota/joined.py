@@ -187,7 +187,7 @@ class JoinedReservation(HeldInBlock):
         self._open = True
 
     def __del__(self) -> None:
-        # The collector may run inside of a lock that giving back would wait for: the next beat does.
+        # The collector may run inside of a lock that giving back would wait for, so a beat does it.
         if self._open:
             self._shared.lease_end = 0
 

@@ -281,3 +281,21 @@ def test_process_of_a_user_whose_processes_are_hidden_is_alive(tmp_path: Path) -
     if found.returncode == 77 or "unshare" in found.stderr:
         pytest.skip("takes a file system of processes of its own")
     assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize("count", [0, 2**63, 2**64 - 1])
+def test_damaged_count_of_slots_neither_fills_the_file_nor_the_disk(
+    tmp_path: Path, count: int
+) -> None:
+    path = tmp_path / "ledger"
+    ledger = _native.Ledger(path, 6)
+    keys = [bytes([i]) * 16 for i in range(30)]
+    slots = [ledger.slot(key) for key in keys[:6]]
+    with path.open("r+b") as file:
+        file.seek(104)  # `live` of the header, see csrc/ledger/format.hpp
+        file.write(count.to_bytes(8, "little"))
+    slots += [ledger.slot(key) for key in keys[6:]]
+    assert (len(ledger), ledger.capacity) == (30, 48)
+    for i, slot in enumerate(slots):
+        slot.charge(Quota.VECTORS, i)
+    assert [ledger.slot(key).read(Quota.VECTORS)[0] for key in keys] == list(range(30))
