@@ -299,3 +299,14 @@ def test_damaged_count_of_slots_neither_fills_the_file_nor_the_disk(
     for i, slot in enumerate(slots):
         slot.charge(Quota.VECTORS, i)
     assert [ledger.slot(key).read(Quota.VECTORS)[0] for key in keys] == list(range(30))
+
+
+def test_what_somebody_appended_beyond_all_growth_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    slot = _native.Ledger(path, 6).slot(KEY)
+    slot.charge(Quota.TOKENS, 7)
+    del slot
+    os.truncate(path, 1 << 36)
+    ledger = _native.Ledger(path, 6)
+    assert ledger.capacity <= 1 << 22
+    assert ledger.slot(KEY).read(Quota.TOKENS)[0] == 7
