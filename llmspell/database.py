@@ -24,7 +24,7 @@ from llmspell.errors import (
     TenantNotFound,
 )
 from llmspell.observability import Instruments, render
-from llmspell.quota import JoinedSlot, Ledger, SharedLedger
+from llmspell.quota import JoinedSlot, Ledger, SharedLedger, outside_of_locks
 from llmspell.storage import (
     DEFAULT_MAP_SIZE,
     STAGING,
@@ -101,8 +101,8 @@ class Database:
         max_open_descriptors: as many file descriptors, of which an open tenant takes four and a
             write one more. None means half of what the process may have (``ulimit -n``).
         on_event: is told what happens to tenants through this database, in the thread that did it,
-            and of each quota whose use has come to 80 % or 100 % of its limit. What it raises is
-            logged.
+            and of each quota whose use has come to 80 % or 100 % of its limit, when the write is
+            done and its locks are free. What it raises is logged.
         shared_quotas: a :class:`llmspell.quota.SharedLedger`, which you close, or the URL of its
             Redis server. All hosts then count a tenant's rates, and what it uses by day and month,
             as one; what it holds is counted here. Every process of the directory gives the same.
@@ -677,7 +677,7 @@ class Database:
         def tell(quota: str, percent: int, used: int, limit: int) -> None:
             self._tell("quota", entry, quota=quota, percent=percent, used=used, limit=limit)
 
-        return tell
+        return outside_of_locks(tell)
 
     def _tell(self, kind: EventKind, entry: CatalogEntry, **more: Any) -> None:
         if self._on_event is None:

@@ -21,7 +21,7 @@ from llmspell.errors import (
 
 from native cimport (
     CLedger, CUsage, Handle, Item, Items, Key, Levels, Now, Path, Quota, Receipt, Refusal, Status,
-    boot_time_ns, level_count, levels_known_flag, no_writes_flag, part_count, publish, quota_count,
+    boot_time_ns, has_room, level_count, levels_known_flag, no_writes_flag, part_count, publish, quota_count,
     receipt_at, refund, set_level, set_levels, set_limit, set_suspension, suspended_flag,
     system_environment_source, try_charge, try_charge_all,
     unlimited, usage,

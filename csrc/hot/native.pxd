@@ -92,6 +92,7 @@ cdef extern from "ledger/slot.hpp" namespace "llmspell::ledger" nogil:
     cbool try_charge_all(const Handle&, Items, Now, Refusal&, Receipt&)
     void refund(const Handle&, Item, const Receipt&, Now)
     Receipt receipt_at(const Handle&, Item, Now)
+    cbool has_room(const Handle&, Item, Refusal&)
     CUsage usage(const Handle&, Quota, Now)
     void set_limit(const Handle&, Quota, int64_t, cbool)
     void publish(const Handle&, uint64_t)

@@ -208,6 +208,23 @@ cdef class Slot:
         amounts[8] = to_amount(queries)
         return begin_reservation(self, amounts, lease)
 
+    def require_room(self, *, documents=0, vectors=0, storage=0, dimensions=0):
+        """Raise QuotaExceeded where :meth:`reserve` would; charge nothing, and tell nobody.
+
+        For a look ahead: others may charge before what is looked at is.
+        """
+        cdef Item item
+        cdef Refusal refusal
+        cdef int quota
+        self.require_live()
+        for quota, amount in enumerate((documents, vectors, storage, dimensions)):
+            item.quota = <Quota>quota
+            item.amount = to_amount(amount)
+            if not has_room(self._handle, item, refusal) and not (
+                self.swept_for(refusal) and has_room(self._handle, item, refusal)
+            ):
+                raise_refusal(refusal)
+
     def refund(self, int quota, amount):
         """Give back what was charged just now; never below zero."""
         cdef Item item

@@ -63,10 +63,11 @@ inline std::size_t mapped_bytes_of(std::size_t file_bytes) noexcept {
     return std::max(file_bytes, reserved_bytes);
 }
 
-// Bytes of a file that whole tables take; a growth that was cut short may have left more.
+// Bytes of a file that whole tables take; a growth that was cut short may have left more. None goes
+// beyond the reserved bytes, so whatever is there nobody of the ledger has written.
 inline std::size_t bytes_in_use(std::size_t table_size, std::size_t file_bytes) noexcept {
     std::size_t slots = table_size;
-    while (file_bytes_of(2 * slots) <= file_bytes) slots *= 2;
+    while (file_bytes_of(2 * slots) <= std::min(file_bytes, reserved_bytes)) slots *= 2;
     return file_bytes_of(slots);
 }
 

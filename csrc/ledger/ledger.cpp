@@ -245,15 +245,26 @@ Status Ledger::slot(const Key& key, Handle& out, int& error) {
     follow_growth();
     out = find(key);
     if (out.slot != nullptr) return Status::ok;
-    Word& live = header_in(memory_).live;
-    if (size() >= capacity()) {
+    Slot* slot = nullptr;
+    if (const Status status = find_place(key, slot, error); status != Status::ok) return status;
+    start_slot(*slot, key);
+    header_in(memory_).live.fetch_add(1, std::memory_order_relaxed);
+    out = handle_of(memory_, bytes_.load(), *slot);
+    return Status::ok;
+}
+
+// Slots are counted again before the file grows: the count may have been damaged, or its process
+// have died between a slot and it.
+Status Ledger::find_place(const Key& key, Slot*& out, int& error) noexcept {
+    if (size() < capacity()) out = find_free(slots(), table_size_, key);
+    if (out != nullptr) return Status::ok;
+    const std::span<const Slot> all = slots();
+    const auto live = static_cast<std::size_t>(std::count_if(all.begin(), all.end(), is_live));
+    header_in(memory_).live.store(live, std::memory_order_relaxed);
+    if (live >= capacity()) {
         if (const Status status = grow(error); status != Status::ok) return status;
     }
-    Slot* const slot = find_free(slots(), table_size_, key);
-    if (slot == nullptr) return Status::full;  // the count in the header was damaged
-    start_slot(*slot, key);
-    live.fetch_add(1, std::memory_order_relaxed);
-    out = handle_of(memory_, bytes_.load(), *slot);
+    out = find_free(slots(), table_size_, key);
     return Status::ok;
 }
 

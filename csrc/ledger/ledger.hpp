@@ -69,6 +69,7 @@ class Ledger {
     void walk_slots(const Environment& environment, std::uint64_t last_utc_ns) noexcept;
     std::span<Slot> slots() const noexcept;
     void follow_growth() noexcept;
+    Status find_place(const Key& key, Slot*& out, int& error) noexcept;
     Status grow(int& error) noexcept;
 
     std::filesystem::path path_;

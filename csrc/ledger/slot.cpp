@@ -8,6 +8,18 @@ constexpr std::uint64_t beyond(std::uint64_t units, std::uint64_t interval) noex
     return (units - 1) * interval;
 }
 
+// A rate whose crossing has been undone may tell of the next one at once.
+void forget(const Handle& handle, Receipt& receipt, std::size_t quota,
+            unsigned threshold) noexcept {
+    const std::uint32_t bit = 1U << (2 * quota + threshold);
+    if ((receipt.crossed & bit) == 0) return;
+    receipt.crossed &= ~bit;
+    if (quota < part_count) return;
+    std::uint64_t told = receipt.boot_ns + period_ns(static_cast<Quota>(quota));
+    handle.slot->rates[quota - part_count].told[threshold].compare_exchange_strong(
+        told, 0, std::memory_order_relaxed);
+}
+
 }  // namespace
 
 void detail::watch_rate(Rate& rate, Receipt& receipt, Quota quota, std::int64_t limit,
@@ -39,7 +51,14 @@ Receipt receipt_at(const Handle& handle, Item item, Now charged) noexcept {
                                       detail::interval_ns(limit, period_ns(item.quota));
         }
     } else if (!is_level(item.quota)) {
-        receipt.periods[index_of(item.quota) - level_count] = period_at(item.quota, charged.utc_ns);
+        const WindowShape shape = shape_of(item.quota);
+        const Word& gauge = handle.slot->gauges[index_of(item.quota)].word;
+        const std::uint64_t word = gauge.load(std::memory_order_acquire);
+        const std::uint64_t today = period_at(item.quota, charged.utc_ns);
+        // Where the calendar has stepped back over midnight, the charge went into the day behind.
+        receipt.periods[index_of(item.quota) - level_count] =
+            detail::periods_ahead(shape, word, today) > 0 ? detail::window_period(shape, word)
+                                                          : today;
     }
     return receipt;
 }
@@ -69,9 +88,19 @@ bool try_charge_all(const Handle& handle, std::span<const Item> items, Now now, 
 void forget_crossings(const Handle& handle, Receipt& receipt, Now now) noexcept {
     for (std::size_t i = 0; receipt.crossed >> (2 * i) != 0; ++i) {
         const auto [used, limit] = usage(handle, static_cast<Quota>(i), now);
-        if (used < detail::eighty_percent(limit)) receipt.crossed &= ~(1U << (2 * i));
-        if (used < limit) receipt.crossed &= ~(2U << (2 * i));
+        if (used < detail::eighty_percent(limit)) forget(handle, receipt, i, 0);
+        if (used < limit) forget(handle, receipt, i, 1);
     }
+}
+
+bool has_room(const Handle& handle, Item item, Refusal& refusal) noexcept {
+    const Gauge& gauge = handle.slot->gauges[index_of(item.quota)];
+    const auto [limit, soft] = gauge.limit.load();
+    const std::int64_t room = soft ? level_max : std::min(limit, level_max);
+    const std::int64_t used = detail::level_used(gauge.word.load(std::memory_order_acquire));
+    if (item.amount == 0 || item.amount <= room - used) return true;
+    refusal = {item.quota, room, used, item.amount, -1};
+    return false;
 }
 
 Usage usage(const Handle& handle, Quota quota, Now now) noexcept {

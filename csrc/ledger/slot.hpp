@@ -302,6 +302,9 @@ void refund(const Handle& handle, Item item, const Receipt& receipt, Now now) no
 // kept use beyond the threshold: then nobody else will tell of it.
 void forget_crossings(const Handle& handle, Receipt& receipt, Now now) noexcept;
 
+// Whether a level would take an amount at this moment, or why not; changes nothing.
+[[nodiscard]] bool has_room(const Handle& handle, Item item, Refusal& refusal) noexcept;
+
 Usage usage(const Handle& handle, Quota quota, Now now) noexcept;
 void set_limit(const Handle& handle, Quota quota, std::int64_t limit, bool soft) noexcept;
 

@@ -63,8 +63,10 @@ Presence find_process(std::uint64_t pid, std::uint64_t& start) noexcept {
     std::snprintf(path, sizeof path, "/proc/%llu/stat", static_cast<unsigned long long>(pid));
     std::FILE* file = std::fopen(path, "re");
     if (file == nullptr) {
-        // Where /proc isn't mounted, nothing is known of anybody.
-        const bool gone = errno == ENOENT && access("/proc/self/stat", R_OK) == 0;
+        // Where /proc isn't mounted, nothing is known of anybody; and it may hide processes of
+        // other users (hidepid), which are there for a signal all the same.
+        const bool gone = errno == ENOENT && access("/proc/self/stat", R_OK) == 0 &&
+                          (pid == 0 || (kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH));
         return gone ? Presence::gone : Presence::unknown;
     }
     char text[1024];

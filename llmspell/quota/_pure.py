@@ -205,6 +205,20 @@ class Slot:
         items = [(quota, to_amount(amount)) for quota, amount in zip(Quota, amounts, strict=True)]
         return Reservation(self, items, to_lease_ns(lease))
 
+    def require_room(
+        self, *, documents: int = 0, vectors: int = 0, storage: int = 0, dimensions: int = 0
+    ) -> None:
+        """Raise QuotaExceeded where :meth:`reserve` would; charge nothing, and tell nobody."""
+        amounts = [to_amount(amount) for amount in (documents, vectors, storage, dimensions)]
+        with self._live().locked():
+            for quota, amount in zip(LEVELS, amounts, strict=True):
+                try:
+                    self._counters.require_room(quota, amount)
+                except QuotaExceeded:
+                    if not self._counters.sweep(now_ns()):
+                        raise
+                    self._counters.require_room(quota, amount)
+
     def refund(self, quota: int, amount: int) -> None:
         """Give back what was charged just now; never below zero."""
         boot_ns = now_ns()

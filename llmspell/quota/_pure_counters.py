@@ -90,10 +90,7 @@ class Counters:
         if quota in PERIODS_NS:
             return self._charge_rate(quota, amount, boot_ns)
         period, used = self._window(quota, utc_ns) if quota in WINDOWS else (0, self.levels[quota])
-        room = RANGES[quota]
-        limit = self.limits[quota]
-        if limit is not None and quota not in self.soft:
-            room = min(room, limit)
+        room, limit = self._room(quota), self.limits[quota]
         if used + amount > room:
             wait = None
             if quota in WINDOWS and amount <= room:
@@ -107,13 +104,26 @@ class Counters:
             self._watch(quota, limit, used, used + amount)
         return Receipt(boot_ns, period=period)
 
+    def require_room(self, quota: Quota, amount: int) -> None:
+        """Refuse what a level would not take; charge nothing."""
+        if amount and self.levels[quota] + amount > self._room(quota):
+            _refuse(quota, self._room(quota), self.levels[quota], amount, None)
+
+    def _room(self, quota: Quota) -> int:
+        limit = self.limits[quota]
+        room = RANGES[quota]
+        return room if limit is None or quota in self.soft else min(room, limit)
+
     def receipt_at(self, quota: Quota, amount: int, boot_ns: int, utc_ns: int) -> Receipt:
         """Of a charge that is taken to have been made then, under the present limits."""
         limit = self.limits[quota]
         if quota in PERIODS_NS:
             cost = min(amount, limit) * _interval_ns(quota, limit) if limit else 0
             return Receipt(boot_ns, cost_ns=cost)
-        return Receipt(boot_ns, _period_of(quota, utc_ns) if quota in WINDOWS else 0)
+        if quota not in WINDOWS:
+            return Receipt(boot_ns)
+        # Where the calendar has stepped back over midnight, the charge went into the day behind.
+        return Receipt(boot_ns, max(_period_of(quota, utc_ns), self.windows[quota][0]))
 
     def refund(self, quota: Quota, amount: int, receipt: Receipt, boot_ns: int) -> None:
         if quota in WINDOWS:
@@ -132,12 +142,15 @@ class Counters:
 
     def forget_crossings(self, boot_ns: int, utc_ns: int) -> None:
         """Take back those that rolling their charge back has undone."""
-        self.crossings = [
+        undone = [
             crossing
             for crossing in self.crossings
             if self.used(crossing.quota, boot_ns, utc_ns)
-            >= _threshold(crossing.limit, crossing.percent)
+            < _threshold(crossing.limit, crossing.percent)
         ]
+        self.crossings = [crossing for crossing in self.crossings if crossing not in undone]
+        for crossing in undone:  # a rate may tell of the next one at once
+            self.told.pop((crossing.quota, crossing.percent), None)
 
     def give_back(self, held: Held, kept: dict[Quota, int], boot_ns: int) -> bool:
         """End a reservation; False where a sweep has ended it before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -106,9 +107,11 @@ class Reservation(HeldInBlock):
 
 
 def to_amount(value: int) -> int:
-    if not 0 <= value <= MAX_AMOUNT:
+    # A float would be counted in parts of a unit, and an int of NumPy overflows.
+    amount = operator.index(value)
+    if not 0 <= amount <= MAX_AMOUNT:
         raise InputError(f"an amount must be an int from 0 to 2**63 - 1, got {value!r}")
-    return value
+    return amount
 
 
 def to_quota(quota: int) -> Quota:

@@ -31,7 +31,8 @@ class SharedReservation(HeldInBlock):
         self._gens = slot._leases.gens()
         self.lease_end = now_ns() + lease_ns
         self._open = True
-        slot._reservations.add(self)
+        with slot._reservations_lock:
+            slot._reservations.add(self)
 
     def settle(
         self,

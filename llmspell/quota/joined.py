@@ -186,6 +186,11 @@ class JoinedReservation(HeldInBlock):
         self._shared = shared
         self._open = True
 
+    def __del__(self) -> None:
+        # The collector may run inside of a lock that giving back would wait for, so a beat does it.
+        if self._open:
+            self._shared.lease_end = 0
+
     def settle(self, **kept: int | None) -> None:
         """Keep what was used and give the rest back, as :meth:`Reservation.settle`."""
         try:

@@ -130,9 +130,14 @@ end
 
 local me = hosts[req.host]
 local lost = req.epoch ~= '' and req.epoch ~= epoch
-if me and req.seq < me.seq then return cmsgpack.pack({status = 'stale'}) end
+-- A request that changes nothing itself keeps what was counted for hosts that have died.
+local function turn_away(status)
+  save('state')
+  return cmsgpack.pack({status = status})
+end
+if me and req.seq < me.seq then return turn_away('stale') end
 if not me then
-  if req.epoch == epoch then return cmsgpack.pack({status = 'forgotten'}) end
+  if req.epoch == epoch then return turn_away('forgotten') end
   me = {}
   for q = 1, 9 do me[q] = {gen = -1, rep = 0, out = 0, oldgen = -1, oldrep = 0} end
   if lost then
@@ -221,7 +226,9 @@ local function retry(q, sum, want, asked)
   if asked > room(q) then return -1 end
   if KIND[q] == DAY or KIND[q] == MONTH then return left(q) end
   if KIND[q] == LEVEL then return -1 end
-  return math.ceil((sum + want - room(q)) * interval(q) / 1000)
+  local debt = state[q].debt
+  local free = room(q) - want - (sum - math.ceil(debt / interval(q)))
+  return math.ceil((debt - free * interval(q)) / 1000)
 end
 
 local status, refusal, asks = 'ok', {}, false

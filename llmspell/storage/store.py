@@ -18,7 +18,7 @@ from llmspell.errors import (
     StorageFull,
     UnsupportedFormat,
 )
-from llmspell.quota import Slot
+from llmspell.quota import Slot, kept_if_it_holds
 from llmspell.storage.batch import (
     CHAINS,
     COUNTERS,
@@ -248,7 +248,8 @@ class TenantStore:
             return steps
 
         try:
-            self._levels.settle(self._env.write(body))
+            with kept_if_it_holds():
+                self._levels.settle(self._env.write(body))
         except BaseException:
             for member in reserved:
                 member.give_back()

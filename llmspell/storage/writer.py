@@ -20,7 +20,7 @@ from llmspell.errors import (
     TenantSuspended,
 )
 from llmspell.index import check_rows
-from llmspell.quota import Slot
+from llmspell.quota import Slot, told_after
 from llmspell.storage.batch import Applied, Write
 from llmspell.storage.commits import Committer
 from llmspell.storage.files import FileLock
@@ -163,7 +163,7 @@ class Writer:
 
     def flush(self) -> None:
         """Commit all that was acknowledged; raises FlushFailed where that fails, and keeps it."""
-        # In a commit's own thread, as in ``on_event``, there is nothing that could be waited for.
+        # In a commit's own thread there is nothing that could be waited for.
         if self._queue.waiting and self._inside != threading.get_ident():
             self._flush(self._lock_timeout)
 
@@ -175,7 +175,7 @@ class Writer:
     def alone(self, timeout: float | None = None) -> Iterator[None]:
         """Keep all other writers out, in this process and in others; raises DatabaseLocked."""
         timeout = self._lock_timeout if timeout is None else timeout
-        with self.lock, self._file_lock(timeout), self._is_inside():
+        with told_after(), self.lock, self._file_lock(timeout), self._is_inside():
             yield
 
     def close(self, *, commit: bool) -> None:
@@ -224,8 +224,8 @@ class Writer:
     def _require_outside(self) -> None:
         if self._inside == threading.get_ident():
             raise DatabaseLocked(
-                f"tenant {self.tenant!r}: a write from within one of its commits, as from "
-                "on_event; write when that has returned"
+                f"tenant {self.tenant!r}: a write from within one of its commits; write "
+                "when that has ended"
             )
 
     def _held(self, write: Write) -> Member | None:
@@ -254,6 +254,7 @@ class Writer:
             # Its own for each thread that asks.
             raise copy.copy(last.error)
 
+    @told_after()
     def _finish(self, member: Member, timeout: float | None = None) -> None:
         """Wait until a member is done, or lead a commit that should do it."""
         this = threading.get_ident()

@@ -115,12 +115,12 @@ class _Importer:
         documents, vectors, storage = peak.tolist()
         has_dim = self._room.dim is not None or not vectors
         # Looked at, and not held: others may write meanwhile, and each batch is charged again.
-        slot.reserve(
+        slot.require_room(
             documents=documents,
             vectors=vectors,
             storage=storage,
             dimensions=0 if has_dim else self._dim,
-        ).cancel()
+        )
 
     def write(self, reader: ExportReader) -> None:
         """Write a file, batch by batch."""

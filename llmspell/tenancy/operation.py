@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from llmspell import observability
-from llmspell.errors import ClosedError, InputError, ReservationExpired
+from llmspell.errors import ClosedError, InputError, QuotaExceeded, ReservationExpired
 from llmspell.quota import MILLIONTHS, Quota
 from llmspell.tenancy.scope import StateScope
 
@@ -24,6 +24,10 @@ HandleT = TypeVar("HandleT", bound="Tenant | AsyncTenant")
 
 #: An agent may take many minutes. What a dead process had reserved is given back at once.
 OPERATION_LEASE_S: Final = 3_600.0
+
+#: What the ledger takes of an amount; far more than any quota admits.
+_MAX_COUNT: Final = (1 << 63) - 1
+_MAX_MONEY: Final = 1e12
 
 _SPENT: Final = (Quota.EMBEDDINGS, Quota.TOKENS, Quota.COST)
 
@@ -129,7 +133,7 @@ class Operation(Generic[HandleT]):
 
         Raises:
             ClosedError: the operation has ended.
-            InputError: below zero, or no number.
+            InputError: below zero, no number, or beyond 2**63 - 1 or 10**12 of money.
             QuotaExceeded: it goes beyond what was reserved, and the quota has no more. All that was
                 reserved counts as used. Reported beforehand, nothing is done beyond the limit.
             TenantNotFound, TenantSuspended: meanwhile, and it goes beyond what was reserved.
@@ -202,8 +206,27 @@ class Operation(Generic[HandleT]):
                 return
             except ReservationExpired:
                 pass
-        # It was used all the same.
-        self._slot.charge_all(*(item for item in kept.items() if item[1]))
+        with suppress(ClosedError):  # the tenant was dropped
+            self._charge_late({quota: n for quota, n in kept.items() if n}, is_done=is_done)
+
+    def _charge_late(self, kept: dict[Quota, int], *, is_done: bool) -> None:
+        """Charge what was used all the same, as far as it fits.
+
+        Raises QuotaExceeded where not all of it did, unless the work has failed by itself.
+        """
+        refusal = None
+        while kept:
+            try:
+                # It was used, so neither does it matter whether the tenant is suspended by now.
+                self._slot.reserve(**{quota.name.lower(): n for quota, n in kept.items()}).settle()
+                break
+            except QuotaExceeded as error:
+                refusal = error
+                full = next(quota for quota in kept if quota.limit_name == error.quota)
+                kept[full] = min(error.limit - error.used, kept[full] - 1)
+                kept = {quota: n for quota, n in kept.items() if n > 0}
+        if refusal is not None and is_done:
+            raise refusal
 
 
 _CURRENT: ContextVar[Operation[Any] | None] = ContextVar("llmspell_operation", default=None)
@@ -280,15 +303,16 @@ def within(tenant: Tenant) -> Iterator[None]:
 
 
 def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InputError(f"{name} must be an int of 0 or more, got {value!r}")
-    return value
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    if not is_count or not 0 <= value <= _MAX_COUNT:  # type: ignore[operator]
+        raise InputError(f"{name} must be an int from 0 to 2**63 - 1, got {value!r}")
+    return value  # type: ignore[return-value]
 
 
 def _amount(name: str, value: object) -> float:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < math.inf:  # type: ignore[operator]
-        raise InputError(f"{name} must be a number of 0 or more, got {value!r}")
+    if not is_number or not 0 <= value <= _MAX_MONEY:  # type: ignore[operator]
+        raise InputError(f"{name} must be a number from 0 to {_MAX_MONEY:,.0f}, got {value!r}")
     return float(value)  # type: ignore[arg-type]
 
 

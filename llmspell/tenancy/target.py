@@ -56,7 +56,7 @@ class Target:
         slot = self._residence.slot
         room.flush()
         # Looked at, and not held while embedding: that takes seconds, in which others may write.
-        slot.reserve(**_growth(room, puts, documents)).cancel()
+        slot.require_room(**_growth(room, puts, documents))
         with slot.reserve(embeddings=len(puts), lease=EMBED_LEASE_S):
             vectors = None
             if puts:

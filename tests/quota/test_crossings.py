@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from llmspell.errors import QuotaExceeded
+from llmspell.errors import QuotaExceeded, ReservationExpired
 from llmspell.quota import Quota
 
 from .conftest import KEY, MakeLedger
@@ -97,3 +97,49 @@ def test_one_of_many_threads_is_told(make_ledger: MakeLedger) -> None:
         thread.join()
     name = "max_tokens_per_day"
     assert told == [(name, 80, 3_200, 4_000), (name, 100, 4_000, 4_000)]
+
+
+def test_a_look_ahead_refuses_as_a_reservation_and_tells_nothing(make_ledger: MakeLedger) -> None:
+    told: Told = []
+    slot = make_ledger().slot(KEY, lambda *crossing: told.append(crossing))
+    slot.set_limit(Quota.VECTORS, 10)
+    slot.charge(Quota.VECTORS, 3)
+    slot.require_room(documents=2**48 - 1, vectors=7)
+    with pytest.raises(QuotaExceeded) as refused:
+        slot.require_room(vectors=8)
+    error = refused.value
+    assert (error.quota, error.limit, error.used) == ("max_vectors", 10, 3)
+    assert (error.requested, error.retry_after) == (8, None)
+    with pytest.raises(QuotaExceeded, match="max_documents"):
+        slot.require_room(documents=2**48)
+    slot.set_limit(Quota.VECTORS, 2)
+    slot.require_room(vectors=0)
+    slot.set_limit(Quota.VECTORS, 2, soft=True)
+    slot.require_room(vectors=100)
+    assert (slot.read(Quota.VECTORS)[0], told) == (3, [])
+
+
+def test_a_look_ahead_sees_room_that_a_lease_had_held(make_ledger: MakeLedger) -> None:
+    slot = make_ledger().slot(KEY)
+    slot.set_limit(Quota.VECTORS, 10)
+    held = slot.reserve(vectors=10, lease=0.001)
+    threading.Event().wait(0.01)
+    slot.require_room(vectors=10)
+    with pytest.raises(ReservationExpired):
+        held.settle()
+
+
+@pytest.mark.parametrize("rate", [Quota.API_CALLS, Quota.QUERIES])
+def test_a_rate_tells_of_the_crossing_that_follows_one_undone(
+    make_ledger: MakeLedger, rate: Quota
+) -> None:
+    told: Told = []
+    slot = make_ledger().slot(KEY, lambda *crossing: told.append(crossing))
+    slot.set_limit(Quota.API_CALLS, 10)
+    slot.set_limit(Quota.QUERIES, 10)
+    other = Quota.QUERIES if rate is Quota.API_CALLS else Quota.API_CALLS
+    with pytest.raises(QuotaExceeded):
+        slot.charge_all((rate, 10), (other, 11))
+    assert told == []
+    slot.charge(rate, 10)
+    assert told == [(rate.limit_name, 80, 10, 10), (rate.limit_name, 100, 10, 10)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -244,3 +246,67 @@ def test_environment_variable_chooses_the_pure_twin() -> None:
         check=True,
     )
     assert out.stdout == "llmspell.quota._pure\n"
+
+
+HIDDEN = """
+import os, pathlib, sys
+from llmspell.quota import _native
+root = pathlib.Path(sys.argv[1])
+root.chmod(0o777)
+ledger = _native.Ledger(root / "ledger")
+held = ledger.slot(b"k" * 16).reserve(tokens=5)
+for path in root.iterdir():
+    path.chmod(0o666)
+child = os.fork()
+if child == 0:
+    os.chdir(root)
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    os._exit(_native.Ledger("ledger").sweep())
+assert os.waitpid(child, 0)[1] == 0, "a living process lost what it held"
+held.settle()
+"""
+
+
+def test_process_of_a_user_whose_processes_are_hidden_is_alive(tmp_path: Path) -> None:
+    mount = "mount -t proc -o hidepid=2 proc /proc || exit 77; exec "
+    command = shlex.join([sys.executable, "-c", HIDDEN, str(tmp_path / "shared")])
+    (tmp_path / "shared").mkdir()
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("takes root and unshare")
+    found = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount + command], capture_output=True, text=True
+    )
+    if found.returncode == 77 or "unshare" in found.stderr:
+        pytest.skip("takes a file system of processes of its own")
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize("count", [0, 2**63, 2**64 - 1])
+def test_damaged_count_of_slots_neither_fills_the_file_nor_the_disk(
+    tmp_path: Path, count: int
+) -> None:
+    path = tmp_path / "ledger"
+    ledger = _native.Ledger(path, 6)
+    keys = [bytes([i]) * 16 for i in range(30)]
+    slots = [ledger.slot(key) for key in keys[:6]]
+    with path.open("r+b") as file:
+        file.seek(104)  # `live` of the header, see csrc/ledger/format.hpp
+        file.write(count.to_bytes(8, "little"))
+    slots += [ledger.slot(key) for key in keys[6:]]
+    assert (len(ledger), ledger.capacity) == (30, 48)
+    for i, slot in enumerate(slots):
+        slot.charge(Quota.VECTORS, i)
+    assert [ledger.slot(key).read(Quota.VECTORS)[0] for key in keys] == list(range(30))
+
+
+def test_what_somebody_appended_beyond_all_growth_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    slot = _native.Ledger(path, 6).slot(KEY)
+    slot.charge(Quota.TOKENS, 7)
+    del slot
+    os.truncate(path, 1 << 36)
+    ledger = _native.Ledger(path, 6)
+    assert ledger.capacity <= 1 << 22
+    assert ledger.slot(KEY).read(Quota.TOKENS)[0] == 7

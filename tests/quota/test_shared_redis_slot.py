@@ -333,6 +333,25 @@ def test_settings_out_of_range_are_config_errors(settings: dict[str, Any]) -> No
         SharedLedger(**{"url": "redis://127.0.0.1:1/0", **settings})
 
 
+def test_a_reservation_is_listed_under_the_lock_of_those_who_walk_the_list(
+    slot: SharedSlot,
+) -> None:
+    reserving = threading.Thread(target=slot.reserve, kwargs={"tokens": 1})
+    with slot._reservations_lock:
+        reserving.start()
+        reserving.join(0.2)
+        assert not slot._reservations
+    reserving.join()
+    assert len(slot._reservations) == 1
+
+
+def test_amounts_that_are_no_ints_are_refused(slot: SharedSlot) -> None:
+    for amount in (0.5, 1.0, "1", None):
+        with pytest.raises(TypeError):
+            slot.charge(Quota.TOKENS, amount)  # type: ignore[arg-type]
+    assert slot.read(Quota.TOKENS)[0] == 0
+
+
 def test_bad_amounts_are_input_errors(slot: SharedSlot, ledger: SharedLedger) -> None:
     with pytest.raises(InputError):
         slot.charge(Quota.TOKENS, -1)

@@ -4,7 +4,9 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import numpy as np
 import pytest
 
 from llmspell.config import QuotaLimits
@@ -368,3 +370,32 @@ def test_threads_admit_exactly_the_limit(slot: Slot) -> None:
     for thread in threads:
         thread.join()
     assert sum(admitted) == slot.read(Quota.VECTORS)[0] == 5_000
+
+
+@pytest.mark.parametrize("amount", [0.5, 1.0, "1", None], ids=repr)
+def test_amounts_that_are_no_ints_are_refused(slot: Slot, amount: Any) -> None:
+    for charge in (
+        lambda: slot.charge(Quota.TOKENS, amount),
+        lambda: slot.charge_all((Quota.TOKENS, amount)),
+        lambda: slot.reserve(tokens=amount),
+        lambda: slot.refund(Quota.TOKENS, amount),
+    ):
+        with pytest.raises(TypeError):
+            charge()
+    assert slot.read(Quota.TOKENS)[0] == 0
+
+
+def test_amounts_of_numpy_are_counted_as_ints(slot: Slot) -> None:
+    for _ in range(3):
+        slot.charge(Quota.DOCUMENTS, np.int8(100))  # type: ignore[arg-type]
+    assert slot.read(Quota.DOCUMENTS)[0] == 300
+
+
+@pytest.mark.parametrize("quota", [Quota.EMBEDDINGS, Quota.TOKENS, Quota.COST])
+def test_refund_finds_the_charge_that_a_calendar_put_into_the_period_to_come(
+    slot: Slot, quota: Quota, now: int
+) -> None:
+    slot.charge_at(quota, 5, now + 32 * 86_400 * 10**9)  # the calendar has stepped back since
+    slot.charge(quota, 3)
+    slot.refund(quota, 3)
+    assert slot.read(quota)[0] == 5

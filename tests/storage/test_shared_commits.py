@@ -15,7 +15,7 @@ import pytest
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig, TenantEvent, errors
 from llmspell.storage import queue
-from llmspell.storage.batch import Batch
+from llmspell.storage.batch import Batch, Write
 from llmspell.storage.environment import Environment
 from llmspell.storage.store import TenantStore
 
@@ -268,28 +268,59 @@ def test_many_threads_lose_and_double_nothing(acme: Tenant) -> None:
     assert acme.usage().vectors.used == len(left)
 
 
-def test_write_from_within_a_commit_is_refused(tmp_path: Path) -> None:
+def test_write_from_within_a_commit_is_refused(acme: Tenant) -> None:
+    room = acme._enter()
+
+    def plan() -> Write:
+        assert len(acme.search(VECTORS[0], k=99)) == 1
+        for write in (lambda: acme.upsert(99, VECTORS[9]), lambda: acme.delete(filter={})):
+            with pytest.raises(errors.DatabaseLocked, match="within one of its commits"):
+                write()
+        return Write()
+
+    room.write_as(plan)
+    assert acme.count() == 1
+
+
+def test_on_event_of_a_crossing_runs_outside_of_the_commit(tmp_path: Path) -> None:
     told: list[object] = []
 
     def on_event(event: TenantEvent) -> None:
-        if event.kind != "quota":
+        if event.kind != "quota" or told:
             return
-        told.append(len(tenant.search(VECTORS[0], k=99)))
-        for write in (
-            lambda: tenant.upsert(99, VECTORS[9]),
-            lambda: tenant.delete(filter={}),
-        ):
-            with pytest.raises(errors.DatabaseLocked, match="within one of its commits"):
-                write()
-            told.append("refused")
+        told.append(event.used)
+        other = threading.Thread(target=tenant.upsert, args=(98, VECTORS[8]))
+        other.start()
+        other.join(timeout=30)
+        assert not other.is_alive()
+        tenant.upsert(99, VECTORS[9])
+        told.append(tenant.count())
+
+    with llmspell.open(tmp_path / "data", on_event=on_event) as db:
+        quotas = replace(QuotaLimits.unlimited(), max_vectors=10)
+        tenant = db.create_tenant(TenantConfig(id="acme", quotas=quotas))
+        tenant.upsert(range(8), VECTORS[:8])
+        assert told == [8, 10]
+
+
+def test_crossing_in_a_transaction_that_is_made_again_is_told_of_once(tmp_path: Path) -> None:
+    told: list[tuple[str | None, int | None]] = []
+
+    def on_event(event: TenantEvent) -> None:
+        if event.kind == "quota":
+            told.append((event.quota, event.percent))
 
     with llmspell.open(tmp_path / "data", on_event=on_event) as db:
         quotas = replace(QuotaLimits.unlimited(), max_vectors=10)
         tenant = db.create_tenant(TenantConfig(id="acme", quotas=quotas))
         tenant.upsert(0, VECTORS[0])
-        tenant.upsert(range(1, 9), VECTORS[1:9])
-        assert told == [1, "refused", "refused"]
-        assert tenant.count() == 9
+        outcomes = at_once(
+            tenant,
+            lambda: tenant.upsert(range(1, 8), VECTORS[1:8]),
+            lambda: tenant.insert(0, VECTORS[0]),
+        )
+        assert isinstance(outcomes[1], errors.DuplicateId)
+        assert told == [("max_vectors", 80)]
 
 
 def test_refused_write_does_not_keep_its_handle(db: Database, acme: Tenant) -> None:

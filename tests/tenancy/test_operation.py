@@ -22,6 +22,7 @@ from llmspell import (
     current_operation,
     errors,
 )
+from llmspell.quota import Quota
 from tests.tenancy.texts import Lines
 
 LIMITS = QuotaLimits(
@@ -136,6 +137,8 @@ def test_tiny_costs_add_up_and_are_rounded_up_once(acme: Tenant) -> None:
         {"embeddings": True},
         {"cost": float("nan")},
         {"cost": float("inf")},
+        {"cost": 1e305},
+        {"tokens": 2**63},
         {"cost": "1"},
     ],
 )
@@ -200,6 +203,45 @@ def test_late_operation_is_charged_all_the_same(acme: Tenant) -> None:
         with pytest.raises(errors.ReservationExpired):
             operation.renew()
     assert spent(acme)[0] == 40
+
+
+def outlast(acme: Tenant) -> None:
+    threading.Event().wait(0.01)
+    acme._residence.slot.ledger.sweep()
+
+
+def test_late_operation_is_charged_as_far_as_it_fits(acme: Tenant) -> None:
+    with (
+        pytest.raises(errors.QuotaExceeded, match="max_tokens"),
+        acme.operation(tokens=100, cost=0.5, lease=0.001),
+    ):
+        outlast(acme)
+        acme._residence.slot.charge(Quota.TOKENS, 970)
+    assert spent(acme) == (1_000, 0, 500_000)
+
+
+def test_late_operation_fails_with_its_own_error(acme: Tenant) -> None:
+    with pytest.raises(KeyError), acme.operation(tokens=100, lease=0.001) as operation:
+        operation.use(tokens=100)
+        outlast(acme)
+        acme._residence.slot.charge(Quota.TOKENS, 970)
+        raise KeyError
+    assert spent(acme)[0] == 1_000
+
+
+def test_late_operation_of_a_tenant_suspended_meanwhile_is_charged(
+    db: Database, acme: Tenant
+) -> None:
+    with acme.operation(tokens=100, lease=0.001):
+        outlast(acme)
+        db.suspend_tenant("acme")
+    assert spent(acme)[0] == 100
+
+
+def test_late_operation_of_a_tenant_dropped_meanwhile_just_ends(db: Database, acme: Tenant) -> None:
+    with acme.operation(tokens=100, lease=0.001):
+        outlast(acme)
+        db.drop_tenant("acme")
 
 
 def test_threads_may_report_at_the_same_time(acme: Tenant) -> None:

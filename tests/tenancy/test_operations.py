@@ -155,6 +155,20 @@ def test_crossings_of_quotas_are_told_once(db: Database, told: list[TenantEvent]
     assert crossed[0].tenant_id == "a"
 
 
+def test_ingest_and_import_cross_once(
+    db: Database, told: list[TenantEvent], tmp_path: Path
+) -> None:
+    quotas = QuotaLimits(max_documents=10, max_vectors=10, max_api_calls_per_minute=None)
+    first = db.create_tenant(TenantConfig(id="first", quotas=quotas))
+    first.ingest([llmspell.Document(f"d{i}", "a line") for i in range(8)])
+    expected = {("max_documents", 80), ("max_vectors", 80)}
+    assert sorted((e.quota, e.percent) for e in told if e.kind == "quota") == sorted(expected)
+    first.export(tmp_path / "export")
+    told.clear()
+    db.create_tenant(TenantConfig(id="second", quotas=quotas)).import_from(tmp_path / "export")
+    assert sorted((e.quota, e.percent) for e in told if e.kind == "quota") == sorted(expected)
+
+
 def test_soft_quota_tells_and_goes_on(db: Database, told: list[TenantEvent]) -> None:
     quotas = QuotaLimits(
         max_vectors=2, max_api_calls_per_minute=None, soft=frozenset({"max_vectors"})

@@ -106,20 +106,33 @@ def test_hosts_share_tokens_and_cost_of_operations(hosts: Hosts) -> None:
     assert (used.tokens.limit, used.cost.limit) == (1_000, 1_000_000)
 
 
-def test_failed_operation_gives_back_to_all_hosts(hosts: Hosts) -> None:
-    one, other = hosts.pair()
-    with pytest.raises(ZeroDivisionError), one.operation(tokens=1_000):
-        1 / 0  # noqa: B018
+def wait_for_all_tokens(tenant: llmspell.Tenant) -> None:
+    """What comes back stays leased to its host until it has reported."""
 
-    # What comes back stays leased to its host until it has reported.
     def fits() -> bool:
         try:
-            with other.operation(tokens=1_000):
+            with tenant.operation(tokens=1_000):
                 return True
         except errors.QuotaExceeded:
             return False
 
     wait_until(fits)
+
+
+def test_failed_operation_gives_back_to_all_hosts(hosts: Hosts) -> None:
+    one, other = hosts.pair()
+    with pytest.raises(ZeroDivisionError), one.operation(tokens=1_000):
+        1 / 0  # noqa: B018
+    wait_for_all_tokens(other)
+
+
+def test_reservation_that_nobody_has_any_more_gives_back_to_all_hosts(hosts: Hosts) -> None:
+    one, other = hosts.pair()
+    held = one._residence.slot.reserve(tokens=1_000, lease=3_600.0)
+    with pytest.raises(errors.QuotaExceeded), other.operation(tokens=1_000):
+        pass
+    del held
+    wait_for_all_tokens(other)
 
 
 def test_operation_that_is_late_is_charged_at_its_end(hosts: Hosts) -> None:

@@ -1,0 +1,60 @@
+"""Crossings that a commit leads to: told of once its locks are free, and only where it holds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from llmspell.quota.model import OnCrossing
+
+__all__ = ["kept_if_it_holds", "outside_of_locks", "told_after"]
+
+
+class _Kept(threading.local):
+    """What this thread will tell; None where it holds no lock."""
+
+    calls: list[Callable[[], object]] | None = None
+
+
+_KEPT = _Kept()
+
+
+def outside_of_locks(told: OnCrossing) -> OnCrossing:
+    """Have ``told`` called at once, or after the block of :func:`told_after` that this runs in."""
+
+    def tell(quota: str, percent: int, used: int, limit: int) -> None:
+        if _KEPT.calls is None:
+            told(quota, percent, used, limit)
+        else:
+            _KEPT.calls.append(partial(told, quota, percent, used, limit))
+
+    return tell
+
+
+@contextmanager
+def told_after() -> Iterator[None]:
+    """Around what takes locks: keep the crossings of this thread, and tell of them at the end."""
+    if _KEPT.calls is not None:
+        yield
+        return
+    calls = _KEPT.calls = []
+    try:
+        yield
+    finally:
+        _KEPT.calls = None
+        for call in calls:
+            call()
+
+
+@contextmanager
+def kept_if_it_holds() -> Iterator[None]:
+    """Around a transaction: where it fails, what was reserved for it has crossed nothing."""
+    calls = _KEPT.calls
+    before = len(calls or ())
+    try:
+        yield
+    except BaseException:
+        del (calls or [])[before:]
+        raise
