@@ -16,7 +16,19 @@ STORE_FORMAT: Final[int]
 _OnCrossing = Callable[[str, int, int, int], object]
 _Found = TypeVar("_Found", bound="FoundRecord")
 
+def checked_bytes(body: Buffer, seed: int = 0) -> bytes: ...
 def crc32c(data: Buffer, seed: int = 0) -> int: ...
+def encode_record(
+    rowid: int,
+    key: bytes,
+    metadata: bytes,
+    text: bytes | None,
+    vector_bytes: int,
+    created_us: int,
+    updated_us: int,
+    expires_us: int,
+    is_chunk: bool,
+) -> bytes: ...
 def now_ns() -> int: ...
 def found_records(
     kind: Callable[[int, bytes, float], _Found],

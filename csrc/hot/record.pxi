@@ -1,10 +1,11 @@
-# Records in bytes: checked and taken apart without a step in Python. What writes them, and the
-# rest of what they mean, is in llmspell/storage/record.py.
+# Records in bytes: written, checked and taken apart without a step in Python. What they mean is in
+# llmspell/storage/record.py.
 
 cimport cython
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 #: Version of all that lies in LMDB; a store of another one is refused.
 STORE_FORMAT = 2
@@ -166,3 +167,69 @@ cdef class FoundRecord(RecordBytes):
 def found_records(kind, list records not None, list rows not None, list scores not None):
     """A list of ``kind(row, record, score)``, a :class:`FoundRecord`, of each record."""
     return [kind(rows[i], records[i], scores[i]) for i in range(len(records))]
+
+
+def checked_bytes(body, uint32_t seed=0):
+    """Contiguous bytes with their CRC-32C, seeded and little-endian, before them."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
+    cdef bytes made
+    cdef char* at
+    try:
+        made = PyBytes_FromStringAndSize(NULL, view.len + 4)
+        at = PyBytes_AS_STRING(made)
+        memcpy(at + 4, view.buf, <size_t>view.len)
+        (<uint32_t*>at)[0] = native_crc32c(at + 4, <size_t>view.len, seed)
+    finally:
+        PyBuffer_Release(&view)
+    return made
+
+
+def encode_record(
+    int64_t rowid,
+    bytes key not None,
+    bytes metadata not None,
+    bytes text,
+    uint32_t vector_bytes,
+    int64_t created_us,
+    int64_t updated_us,
+    int64_t expires_us,
+    cbool is_chunk,
+):
+    """Bytes of a record, as :class:`RecordBytes` has them; ``text`` is None where it has none.
+
+    Raises:
+        OverflowError: key, metadata or text have 2**32 bytes or more.
+    """
+    cdef RecordHeader header
+    cdef size_t parts[3]
+    cdef size_t size = sizeof(RecordHeader)
+    cdef size_t i
+    parts[0] = <size_t>PyBytes_GET_SIZE(key)
+    parts[1] = <size_t>PyBytes_GET_SIZE(metadata)
+    parts[2] = 0 if text is None else <size_t>PyBytes_GET_SIZE(text)
+    for i in range(3):
+        if parts[i] > UINT32_MAX:
+            raise OverflowError(f"record {rowid}: a part of it has {parts[i]} bytes")
+        size += parts[i]
+    header.checksum = 0
+    header.version = format_now
+    header.flags = (0 if text is None else has_text) | (is_chunk_flag if is_chunk else 0)
+    header.reserved = 0
+    header.created_us = created_us
+    header.updated_us = updated_us
+    header.expires_us = expires_us
+    header.key = <uint32_t>parts[0]
+    header.metadata = <uint32_t>parts[1]
+    header.text = <uint32_t>parts[2]
+    header.vector = vector_bytes
+    cdef bytes made = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
+    cdef char* at = PyBytes_AS_STRING(made)
+    memcpy(at, &header, sizeof(RecordHeader))
+    cdef char* end = at + sizeof(RecordHeader)
+    memcpy(end, PyBytes_AS_STRING(key), parts[0])
+    memcpy(end + parts[0], PyBytes_AS_STRING(metadata), parts[1])
+    if text is not None:
+        memcpy(end + parts[0] + parts[1], PyBytes_AS_STRING(text), parts[2])
+    (<RecordHeader*>at).checksum = native_crc32c(at + 4, size - 4, <uint32_t>rowid)
+    return made

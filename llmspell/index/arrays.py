@@ -59,6 +59,9 @@ def as_ids(ids: ArrayLike) -> NDArray[np.uint64]:
         InvalidId: an id is no integer, or negative, or above 2**63 - 1.
         ShapeError: ``ids`` has more than one axis.
     """
+    if type(ids) is range and ids and ids.step > 0 and ids[0] >= 0 and ids[-1] <= MAX_ID:
+        # Its ends tell of all of them.
+        return np.arange(ids[0], ids[-1] + 1, ids.step, dtype=np.uint64)
     array = np.asarray(ids)
     if array.size == 0:
         array = array.astype(np.uint64)

@@ -210,12 +210,20 @@ class Batch:
         if missing:
             raise IdNotFound(f"no record {_names(missing)}")
 
+    def changes(self, write: Write) -> bool:
+        """Whether there is anything to do."""
+        return bool(
+            write.puts
+            or self._removed
+            or self._documents_gone
+            or self._updates
+            or any(document is not None for document in write.documents.values())
+        )
+
     def counted(self, write: Write) -> Counters:
-        """Counters as they will be; the same as before where there is nothing to do."""
+        """Counters as they will be, where there is something to do."""
         before = self._before
         came = sum(document is not None for document in write.documents.values())
-        if not (write.puts or came or self._removed or self._documents_gone or self._updates):
-            return before
         return Counters(
             next_rowid=before.next_rowid + len(write.puts),
             sequence=before.sequence + 1,
@@ -330,8 +338,14 @@ class Batch:
         self._removed.append(record)
 
     def _append(self, database: bytes, keys: Sequence[bytes], values: Iterable[bytes]) -> None:
-        with self._txn.cursor(self._dbs[database]) as cursor:
-            _, added = cursor.putmulti(zip(keys, values, strict=True), append=True)
+        pairs = zip(keys, values, strict=True)
+        if len(keys) == 1:
+            # Cheaper than a cursor, for the commonest write.
+            ((key, value),) = pairs
+            added = int(self._txn.put(key, value, append=True, db=self._dbs[database]))
+        else:
+            with self._txn.cursor(self._dbs[database]) as cursor:
+                _, added = cursor.putmulti(pairs, append=True)
         # LMDB passes over a key that isn't behind all others, and says so only here.
         if added != len(keys):
             raise CorruptFile(

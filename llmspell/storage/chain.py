@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn, cast
 
-from llmspell._hot import crc32c
+from llmspell._hot import checked_bytes, crc32c
 from llmspell.errors import CorruptFile
 from llmspell.storage.transaction import Cursor, Transaction
 
@@ -20,6 +20,7 @@ __all__ = ["Chain"]
 
 _HEAD = struct.Struct("<II")
 _HEAD_BYTES: Final = _HEAD.size
+_NEXT = struct.Struct("<I")
 #: Before all keys, which are longer or begin with a greater byte.
 FIRST: Final = b"\0"
 END: Final = b""
@@ -37,7 +38,8 @@ class Chain:
         self._txn = txn
         self._database = database
         self._name = name
-        self._cursor: Cursor = txn.cursor(database)
+        # Most writes need one of their tables at most.
+        self._cursor: Cursor | None = None
 
     @staticmethod
     def create(txn: Transaction, database: Any) -> None:
@@ -93,7 +95,7 @@ class Chain:
 
         The content of an entry that doesn't hold is None.
         """
-        cursor = self._cursor
+        cursor = self._cursor = self._cursor or self._txn.cursor(self._database)
         following: int | None = None
         try:
             start = after if cursor.set_key(after) else self._before(after)[0]
@@ -128,7 +130,7 @@ class Chain:
         Args:
             named: what it must name as next; the key that follows where None.
         """
-        cursor = self._cursor
+        cursor = self._cursor = self._cursor or self._txn.cursor(self._database)
         if cursor.set_range(key):
             found = cursor.key()
             there = cursor.prev()
@@ -157,5 +159,4 @@ def _refuse(error: CorruptFile) -> NoReturn:
 
 
 def _encode(key: bytes, following: int, content: bytes) -> bytes:
-    body = struct.pack("<I", following) + content
-    return struct.pack("<I", crc32c(body, crc32c(key))) + body
+    return checked_bytes(_NEXT.pack(following) + content, crc32c(key))

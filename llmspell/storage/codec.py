@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
-from llmspell._hot import STORE_FORMAT, crc32c
+from llmspell._hot import STORE_FORMAT, checked_bytes, crc32c
 from llmspell.errors import CorruptFile, UnsupportedFormat
 
 __all__ = [
@@ -64,7 +64,7 @@ def unpack_checked(what: str, raw: bytes | None) -> dict[str, Any]:
 
 def with_checksum(body: bytes) -> bytes:
     """The bytes with their checksum before them."""
-    return _CHECKSUM.pack(crc32c(body)) + body
+    return checked_bytes(body)
 
 
 def without_checksum(what: str, raw: bytes | None, least: int) -> bytes:

@@ -22,6 +22,7 @@ from llmspell.errors import (
     StorageFull,
     UseAfterFork,
 )
+from llmspell.storage.ahead import grow_ahead
 from llmspell.storage.errors import storage_errors
 from llmspell.storage.files import make_directory, sync_directory
 from llmspell.storage.healing import (
@@ -73,6 +74,7 @@ class Environment:
 
     __slots__ = (
         "__weakref__",
+        "_data",
         "_dead_readers",
         "_env",
         "_has_one_writer",
@@ -84,6 +86,7 @@ class Environment:
         "_state",
         "_verified",
         "databases",
+        "page_bytes",
         "path",
     )
 
@@ -137,6 +140,9 @@ class Environment:
                 del _OPEN[self._key]
             raise
         self._env: lmdb.Environment = opened.env
+        self._data = os.fspath(path / DATA)
+        #: Bytes of a page.
+        self.page_bytes: int = self._env.stat()["psize"]
         self.databases = opened.databases
 
     @staticmethod
@@ -238,6 +244,7 @@ class Environment:
                             number = txn.id()
                             self._least = number - 1
                             result = body(cast(Transaction, txn))
+                            self._grow_ahead()
                             was_committing = True
                     except BaseException as error:
                         is_doubtful = has_reached_disk(error, was_committing=was_committing)
@@ -265,6 +272,11 @@ class Environment:
         with storage_errors(self.path, "copying"):
             self._env.copyfd(descriptor, compact=True, txn=cast(lmdb.Transaction, txn))
 
+    def end_bytes(self) -> int:
+        """Bytes up to the end of the last page that a committed transaction has used."""
+        end: int = self.page_bytes * (self._env.info()["last_pgno"] + 1)
+        return end
+
     def stat_bytes(self) -> int:
         """Bytes that the data file takes on disk."""
         return (self.path / DATA).stat().st_blocks * 512
@@ -280,6 +292,9 @@ class Environment:
             self._state = ClosedError
         with self._reopening:
             self._close()
+
+    def _grow_ahead(self) -> None:
+        grow_ahead(self._data, self.end_bytes(), self.page_bytes, self._map_size)
 
     def _close(self) -> None:
         self._permits.take_all_back()

@@ -128,7 +128,7 @@ class FileLock:
                         )
                     time.sleep(RETRY_SECONDS)
                 last, this = _holder(descriptor), str(os.getpid())
-                self.is_heir = _is_dead(last)
+                self.is_heir = last != this and _is_dead(last)
                 # Each durable write takes the lock, and to make a file shorter is a write to disk
                 # on ext4 (0.14 ms with its closing, beside 0.17 ms for an fsync).
                 if last != this:

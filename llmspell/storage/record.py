@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell._hot import NEVER_US, RecordBytes, crc32c
+from llmspell._hot import NEVER_US, RecordBytes, checked_bytes, crc32c, encode_record
 from llmspell.errors import CorruptFile
-from llmspell.storage.codec import FORMAT, unpack
+from llmspell.storage.codec import unpack
 
 __all__ = ["NEVER", "StoredRecord", "decode_vector", "encode_vector"]
 
@@ -18,9 +18,6 @@ __all__ = ["NEVER", "StoredRecord", "decode_vector", "encode_vector"]
 NEVER: Final = NEVER_US
 
 _CHECKSUM = struct.Struct("<I")
-_HEADER = struct.Struct("<IBBHqqqIIII")
-_HAS_TEXT: Final = 1
-_IS_CHUNK: Final = 2
 
 
 class StoredRecord(RecordBytes):
@@ -55,13 +52,8 @@ class StoredRecord(RecordBytes):
         is_chunk: bool,
     ) -> bytes:
         """Bytes of a record; ``key`` and ``metadata`` are encoded already."""
-        flags = (0 if text is None else _HAS_TEXT) | (_IS_CHUNK if is_chunk else 0)
-        text = text or b""
         times = created_us, updated_us, expires_us
-        sizes = len(key), len(metadata), len(text), vector_bytes
-        header = _HEADER.pack(0, FORMAT, flags, 0, *times, *sizes)
-        checked = b"".join((header[4:], key, metadata, text))
-        return _CHECKSUM.pack(crc32c(checked, rowid & 0xFFFFFFFF)) + checked
+        return encode_record(rowid, key, metadata, text, vector_bytes, *times, is_chunk)
 
     def with_metadata(self, metadata: bytes, updated_us: int) -> bytes:
         """Bytes of the same record with other metadata, encoded."""
@@ -86,7 +78,7 @@ class StoredRecord(RecordBytes):
 
 def encode_vector(rowid: int, vector: bytes) -> bytes:
     """Bytes of a vector: CRC-32C seeded with the row id, then little-endian float32."""
-    return _CHECKSUM.pack(crc32c(vector, rowid & 0xFFFFFFFF)) + vector
+    return checked_bytes(vector, rowid & 0xFFFFFFFF)
 
 
 def decode_vector(rowid: int, raw: bytes | None) -> NDArray[np.float32]:

@@ -53,6 +53,9 @@ _ABOUT: Final = b"about"
 HEAD_ROOM_DIVISOR: Final = 16
 LEAST_HEAD_ROOM: Final = 4 << 20
 
+#: More than a record can add to the tables, besides those of its bytes.
+PAGES_OF_A_RECORD: Final = 256
+
 
 class LogTail(NamedTuple):
     """What happened behind a sequence number, as one moment shows it.
@@ -242,7 +245,7 @@ class TenantStore:
                     steps.append(Step(member.hold, before, after))
                 before = after
             if before.storage > first.storage:
-                self._require_room(txn)
+                self._require_room(txn, members)
             removed = first.vectors + before.next_rowid - first.next_rowid - before.vectors
             self._kept.end(txn, self._env.databases, removed)
             return steps
@@ -274,7 +277,7 @@ class TenantStore:
         batch = Batch(txn, self._env.databases, before, now_us)
         created = batch.remove(write)
         batch.update(write.updates)
-        if batch.counted(write) == before:
+        if not batch.changes(write):
             member.applied = Applied(None, before, 0)
             return before
         batch.remove_rows(expired)
@@ -309,8 +312,24 @@ class TenantStore:
         """Close it when the reads under way have ended."""
         self._env.close()
 
-    def _require_room(self, txn: Transaction) -> None:
+    def _surely_has_room(self, members: Sequence[Member]) -> bool:
+        """Whether the map has room whatever pages records take; it costs less than to count them.
+
+        Beyond its bytes a record takes at most a few pages for their rounding, and a page of each
+        depth of each table where that is split.
+        """
+        if any(member.write.documents or member.write.updates for member in members):
+            return False
+        most = sum(
+            member.bytes + member.records * PAGES_OF_A_RECORD * self._env.page_bytes
+            for member in members
+        )
+        return self._env.end_bytes() + most <= self._map_size
+
+    def _require_room(self, txn: Transaction, members: Sequence[Member]) -> None:
         """Leave the head-room of the map to what makes a tenant smaller: deletes copy pages too."""
+        if self._surely_has_room(members):
+            return
         taken = 0
         for database in self._env.databases.values():
             stat = txn.stat(database)

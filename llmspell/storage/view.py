@@ -141,7 +141,7 @@ class VectorView:
         index = self.index
         if index is None:
             index = self.index = empty_index(vectors.shape[1], self._config)
-        index.add(np.arange(first, first + len(vectors)), vectors)
+        index.add(range(first, first + len(vectors)), vectors)
 
     def finish(self, change: Change, counters: Counters) -> None:
         """Remove what that write removed: the view has followed it then."""

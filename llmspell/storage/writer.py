@@ -53,8 +53,10 @@ class Writer:
         "_commits",
         "_config",
         "_flusher",
+        "_holder",
         "_inside",
         "_led_by",
+        "_lock_path",
         "_lock_timeout",
         "_path",
         "_queue",
@@ -76,6 +78,8 @@ class Writer:
     ) -> None:
         """Write to an open room; ``lock_timeout`` is what a write waits for another process."""
         self._path = path
+        self._lock_path = path / "writer.lock"
+        self._holder = f"tenant {config.id!r}"
         self._config = config
         self._slot = slot
         self._views = views
@@ -300,9 +304,7 @@ class Writer:
 
     def _file_lock(self, timeout: float) -> FileLock:
         try:
-            lock = FileLock(
-                self._path / "writer.lock", timeout=timeout, holder=f"tenant {self.tenant!r}"
-            )
+            lock = FileLock(self._lock_path, timeout=timeout, holder=self._holder)
         except StorageError:
             if not self._path.is_dir():
                 raise ClosedError(f"{self._path}: the tenant was dropped") from None

@@ -138,6 +138,22 @@ def test_id_that_is_no_integer_of_63_bits_is_refused(index: Index, ids: Any) -> 
             call()
 
 
+@pytest.mark.parametrize("ids", [range(5, 9), range(2**63 - 4, 2**63), range(8, 0, -2)])
+def test_range_of_ids_is_as_the_list_of_it(ids: range) -> None:
+    index = Index(dim=3, metric="l2")
+    vectors = np.random.default_rng(4).standard_normal((4, 3)).astype(np.float32)
+    index.add(ids, vectors)
+    np.testing.assert_array_equal(index.get(list(ids)), vectors)
+
+
+@pytest.mark.parametrize(
+    "ids", [range(-1, 3), range(2**63 - 3, 2**63 + 1), range(2**64, 2**64 + 4)]
+)
+def test_range_beyond_63_bits_is_refused(index: Index, ids: range) -> None:
+    with pytest.raises(errors.InvalidId):
+        index.add(ids, np.ones((4, 3)))
+
+
 @pytest.mark.parametrize("name", ["k", "ef_search", "threads"])
 @pytest.mark.parametrize("value", [0, -1, 1.0, True, "3", 2**63, 2**70])
 def test_count_that_is_no_positive_integer_is_refused(index: Index, name: str, value: Any) -> None:

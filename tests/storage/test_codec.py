@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmspell._hot import FoundRecord
+from llmspell._hot import FoundRecord, checked_bytes, crc32c
 from llmspell.errors import CorruptFile, UnsupportedFormat
 from llmspell.storage.codec import pack_checked, unpack_checked
 from llmspell.storage.ids import decode_id, encode_id
@@ -33,6 +33,13 @@ def record(rowid: int = 7, identity: str | int = "ada") -> bytes:
         expires_us=77,
         is_chunk=True,
     )
+
+
+@given(st.binary(max_size=40), st.integers(0, 2**32 - 1))
+def test_bytes_have_their_seeded_checksum_before_them(body: bytes, seed: int) -> None:
+    raw = checked_bytes(body, seed)
+    assert raw == crc32c(body, seed).to_bytes(4, "little") + body
+    assert checked_bytes(memoryview(body), seed) == raw
 
 
 @given(IDS)
@@ -139,10 +146,10 @@ def test_every_flipped_bit_of_a_log_entry_is_refused() -> None:
 
 
 def test_later_version_is_named_and_not_guessed_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmspell.storage.record.FORMAT", 3)
-    monkeypatch.setattr("llmspell.storage.log.FORMAT", 3)
-    raw, entry = record(), Change(1, 2, np.empty(0, np.uint64)).encode()
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("llmspell.storage.log.FORMAT", 3)
+        entry = Change(1, 2, np.empty(0, np.uint64)).encode()
+    raw = checked_bytes(b"\x03" + record()[5:], 7)
     with pytest.raises(UnsupportedFormat, match="version 3, expected 2"):
         StoredRecord(7, raw)
     with pytest.raises(UnsupportedFormat, match="version 3, expected 2"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from llmspell import Database, QuotaLimits, Tenant, TenantConfig, TenantEvent, e
 from llmspell.storage import queue
 from llmspell.storage.batch import Batch, Write
 from llmspell.storage.environment import Environment
+from llmspell.storage.member import Member
 from llmspell.storage.store import TenantStore
 
 VECTORS = np.random.default_rng(9).standard_normal((60, 8)).astype(np.float32)
@@ -155,8 +156,8 @@ def test_full_disk_refuses_each_that_does_not_fit(
 ) -> None:
     require_room = TenantStore._require_room
 
-    def small(self: TenantStore, txn: Any) -> None:
-        require_room(self, txn)
+    def small(self: TenantStore, txn: Any, members: Sequence[Member]) -> None:
+        require_room(self, txn, members)
         if self._counters(txn).vectors > 3:
             raise errors.StorageFull("no room for more than three")
 
