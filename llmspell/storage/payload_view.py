@@ -85,7 +85,10 @@ class PayloadView:
             self._index.save(self._path, self._sequence)
             self._saved = self._sequence
         except (LlmspellError, OSError) as error:
-            _LOG.warning("tenant %s: snapshot %s failed: %s", self._config.id, self._path, error)
+            if self._path.parent.is_dir():  # another process may have dropped the tenant
+                _LOG.warning(
+                    "tenant %s: snapshot %s failed: %s", self._config.id, self._path, error
+                )
 
     def _load(self, sequence: int) -> PayloadIndex | None:
         if not self._path.exists():

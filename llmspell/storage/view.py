@@ -250,9 +250,10 @@ class VectorView:
                 if needed is not None:
                     self._store.trim(self._payload_needs(needed))
         except (StorageError, OSError) as error:
-            _LOG.warning(
-                "tenant %s: snapshot in %s failed: %s", self._config.id, self._directory, error
-            )
+            if self._directory.is_dir():  # another process may have dropped the tenant
+                _LOG.warning(
+                    "tenant %s: snapshot in %s failed: %s", self._config.id, self._directory, error
+                )
         self._pending = 0
         self._has_rejected = False
 

@@ -238,5 +238,16 @@ def test_tenant_made_again_is_another_one_in_all_processes(
     assert other.ask("db.tenant('acme').count()") == 3
 
 
+def test_tenant_that_another_process_dropped_is_closed_without_a_word(
+    db: Database, acme: Tenant, other: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(acme, range(100))
+    assert len(found(acme, {"n": {"$lt": 5}})) == 5
+    assert other.ask("db.drop_tenant('acme').generation") == acme.generation
+    caplog.clear()
+    db.close()
+    assert not caplog.records
+
+
 def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
