@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from llmspell.storage.batch import CHAINS, RECORDS, VECTORS
-from llmspell.storage.environment import Transaction
+from llmspell.storage.transaction import Transaction
 
 __all__ = ["KeptPages"]
 

@@ -135,7 +135,10 @@ class Tenant:
     @_until_the_end
     def dim(self) -> int | None:
         """Dimension of its vectors; None until the first ones are written. Opens the room."""
-        return self._enter().dim or self.config.dim
+        room = self._enter()
+        # It is charged to nothing, and so nothing else tells that another process dropped it.
+        self._residence.check()
+        return room.dim or self.config.dim
 
     @_until_the_end
     def upsert(

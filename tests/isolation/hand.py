@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import io
+import asyncio
 import logging
 import traceback
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import llmspell
-from llmspell import Document, Hits, QuotaLimits, Record, ScanPage, Tenant, TenantConfig, errors
+from llmspell import AsyncTenant, Hits, Tenant, errors
+from tests.isolation.calls import OF_DATABASE, OF_TENANT, call, plain
 from tests.tenancy.texts import Lines
+
+Way = Literal["sync", "async"]
 
 
 class Reply(NamedTuple):
@@ -20,97 +22,130 @@ class Reply(NamedTuple):
 
     Args:
         error: name of the error's class, or "".
-        value: what was returned, as tuples and lists.
+        value: what was returned, as tuples and lists; the generation where it is a handle.
         said: all text that came out beside: result, error with notes and causes, logs, events.
         metrics: Prometheus text of the database.
+        asked: the public operation that was asked for and did what it should, or "".
     """
 
     error: str
     value: Any
     said: str
-    metrics: str
+    metrics: str = ""
+    asked: str = ""
 
 
 class Hand:
-    """Does what it is asked with one data directory. For one thread.
+    """Does what it is asked with one data directory, through sync or async objects.
 
     Handles are kept by name and generation, so that those of former tenants are used as well.
+
+    Args:
+        data: the directory.
+        settings: of :func:`llmspell.open`.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, **settings: Any) -> None:
         self._data = data
-        self._handles: dict[tuple[str, int], Tenant] = {}
+        self._settings = settings
+        self._handles: dict[tuple[Way, str, int], Tenant | AsyncTenant] = {}
+        self._hits: dict[tuple[Way, str, int], Any] = {}
         self._heard: list[str] = []
         self._log = _Listener(self._heard)
         logging.getLogger("llmspell").addHandler(self._log)
-        self._open()
+        self._loop = asyncio.new_event_loop()
+        self._loop.run_until_complete(self._open())
 
-    def ask(self, what: str, *given: Any, **named: Any) -> Reply:
-        """Run one of the methods below, or an operation of a tenant's handle."""
+    def ask(self, way: Way, what: str, *given: Any, **named: Any) -> Reply:
+        """Call ``Tenant.NAME`` or ``Database.NAME`` and keep what it gives.
+
+        Of a tenant's, its name and generation come first.
+        """
+        return self._loop.run_until_complete(self._ask(way, what, *given, **named))
+
+    def close(self) -> None:
+        logging.getLogger("llmspell").removeHandler(self._log)
+        self._loop.run_until_complete(self._async.close())
+        self._loop.close()
+
+    async def _ask(self, way: Way, what: str, *given: Any, **named: Any) -> Reply:
         self._heard.clear()
+        self._asked = ""
         error, value = "", None
+        kind, _, member = what.partition(".")
         try:
-            if what in ("create", "drop", "suspend", "resume", "reopen"):
-                value = getattr(self, f"_{what}")(*given, **named)
+            if kind == "Tenant":
+                value = plain(await self._of_tenant(way, member, *given, **named))
             else:
-                value = plain(self._operate(what, *given, **named))
+                value = plain(await self._of_database(way, member, *given, **named))
         except errors.LlmspellError as raised:
             error = type(raised).__name__
             self._heard.extend(f"{one!r}\n{one.args!r}\n{one.__dict__!r}" for one in chain(raised))
             # Lines of the sources that it came through are ours, and hold nobody's data.
             self._heard.extend(traceback.format_exception_only(raised))
+        except Exception as raised:  # none that a public operation may raise
+            error = type(raised).__name__
+            self._heard.append(traceback.format_exc())
         self._heard.append(repr(value))
-        return Reply(error, value, "\n".join(self._heard), self._database.metrics())
+        asked = "" if error else self._asked
+        return Reply(error, value, "\n".join(self._heard), self._database.metrics(), asked)
 
-    def close(self) -> None:
-        logging.getLogger("llmspell").removeHandler(self._log)
-        self._database.close()
+    async def _of_tenant(
+        self, way: Way, what: str, name: str, generation: int, *given: Any, **named: Any
+    ) -> Any:
+        at = way, name, generation
+        if what == "look":  # at hits of a search that was made before
+            return self._hits.pop(at, None)
+        handle = self._handles.get(at)
+        if handle is None:
+            handle = await call(self._database_of(way), "tenant", name)
+            if handle.generation != generation:
+                raise errors.TenantNotFound(f"generation {generation} is no more")
+            self._handles[at] = handle
+        self._heard.append(repr(handle))
+        self._asked = f"{type(handle).__name__}.{what}"
+        if what == "close":
+            del self._handles[at]
+        if what in OF_TENANT:
+            return await OF_TENANT[what](handle, *given, **named)
+        keep = named.pop("keep", False)
+        value = await call(handle, what, *given, **named)
+        if keep and isinstance(value, Hits):
+            self._hits[at] = value
+            return None
+        return value
 
-    def _open(self) -> None:
+    async def _of_database(self, way: Way, what: str, *given: Any, **named: Any) -> Any:
+        database = self._database_of(way)
+        self._asked = f"{type(database).__name__}.{what}"
+        if what == "close":
+            self._handles.clear()
+            self._hits.clear()
+            await call(database, "close")
+            await self._async.close()
+            await self._open()
+            return None
+        if what in OF_DATABASE:
+            value = await OF_DATABASE[what](database, *given, **named)
+        else:
+            value = await call(database, what, *given, **named)
+        if isinstance(value, (Tenant, AsyncTenant)):
+            self._handles[way, value.id, value.generation] = value
+            return value.generation
+        return value
+
+    def _database_of(self, way: Way) -> Any:
+        return self._database if way == "sync" else self._async
+
+    async def _open(self) -> None:
         self._database = llmspell.open(
             self._data,
             texts=Lines(),
             lock_timeout=60.0,
             on_event=lambda event: self._heard.append(repr(event)),
+            **self._settings,
         )
-
-    def _reopen(self) -> None:
-        self._handles.clear()
-        self._database.close()
-        self._open()
-
-    def _create(self, name: str) -> int:
-        quotas = QuotaLimits.unlimited()
-        tenant = self._database.create_tenant(TenantConfig(id=name, metric="ip", quotas=quotas))
-        self._handles[name, tenant.generation] = tenant
-        return tenant.generation
-
-    def _drop(self, name: str) -> None:
-        self._heard.append(repr(self._database.drop_tenant(name)))
-
-    def _suspend(self, name: str, reads_stay: bool) -> None:
-        self._heard.append(repr(self._database.suspend_tenant(name, reads_stay=reads_stay)))
-
-    def _resume(self, name: str) -> None:
-        self._database.resume_tenant(name)
-
-    def _operate(self, what: str, name: str, generation: int, *given: Any, **named: Any) -> Any:
-        tenant = self._handles.get((name, generation))
-        if tenant is None:
-            tenant = self._database.tenant(name)
-            if tenant.generation != generation:
-                raise errors.TenantNotFound(f"generation {generation} is no more")
-            self._handles[name, generation] = tenant
-        self._heard.append(repr(tenant))
-        if what == "export":
-            file = io.BytesIO()
-            tenant.export(file)
-            return file.getvalue()
-        if what == "import_from":
-            return tenant.import_from(io.BytesIO(given[0]), **named)
-        if what == "ingest":
-            return tenant.ingest(Document(*given))
-        return getattr(tenant, what)(*given, **named)
+        self._async = await self._database.__aenter__()
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -120,19 +155,6 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def plain(value: Any) -> Any:
-    """What a call returned, as tuples and lists."""
-    if isinstance(value, Record):
-        return value.id, value.vector.tobytes(), value.text, value.metadata
-    if isinstance(value, Hits):
-        return [(hit.id, hit.score, hit.text, hit.metadata) for hit in value]
-    if isinstance(value, ScanPage):
-        return [plain(record) for record in value.records], value.cursor
-    if isinstance(value, list):
-        return list(map(plain, value))
-    return value if isinstance(value, (bytes, int, str, type(None))) else repr(value)
-
-
 class _Listener(logging.Handler):
     def __init__(self, heard: list[str]) -> None:
         super().__init__(logging.DEBUG)
@@ -140,12 +162,3 @@ class _Listener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._heard.append(self.format(record))
-
-
-def serve(line: Connection, data: Path) -> None:
-    """Be the hand of another process until it sends None."""
-    hand = Hand(data)
-    while (asked := line.recv()) is not None:
-        what, given, named = asked
-        line.send(hand.ask(what, *given, **named))
-    hand.close()

@@ -232,9 +232,21 @@ def test_tenant_made_again_is_another_one_in_all_processes(
     assert other.ask("acme.count()") == 10
     db.drop_tenant("acme")
     put(db.create_tenant(CONFIG), range(3))
-    for call in ("acme.count()", "found()", "put(range(5))", "acme.get(1)", "acme.delete(1)"):
+    calls = ("count()", "get(1)", "delete(1)", "dim", "usage()", "flush()")
+    for call in ("found()", "put(range(5))", *(f"acme.{one}" for one in calls)):
         assert other.ask(call) == "TenantNotFound", call
     assert other.ask("db.tenant('acme').count()") == 3
+
+
+def test_tenant_that_another_process_dropped_is_closed_without_a_word(
+    db: Database, acme: Tenant, other: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(acme, range(100))
+    assert len(found(acme, {"n": {"$lt": 5}})) == 5
+    assert other.ask("db.drop_tenant('acme').generation") == acme.generation
+    caplog.clear()
+    db.close()
+    assert not caplog.records
 
 
 def _state(pid: int) -> str:
