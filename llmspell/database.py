@@ -11,12 +11,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from llmspell.aio import AsyncDatabase
 from llmspell.config import QuotaLimits, TenantConfig
 from llmspell.errors import (
-    ClosedError,
     ConfigError,
     FlushFailed,
     InputError,
@@ -24,17 +23,13 @@ from llmspell.errors import (
     TenantNotFound,
 )
 from llmspell.observability import Instruments, render
-from llmspell.quota import JoinedSlot, Ledger, SharedLedger, outside_of_locks
+from llmspell.quota import JoinedSlot, SharedLedger
 from llmspell.storage import (
     DEFAULT_MAP_SIZE,
-    STAGING,
-    Catalog,
     CatalogEntry,
     Durability,
     Flusher,
-    Room,
     WritePolicy,
-    erase_directory,
 )
 from llmspell.tenancy import (
     Budget,
@@ -42,33 +37,29 @@ from llmspell.tenancy import (
     DropReceipt,
     EventKind,
     House,
+    OnEvent,
     OnScrub,
+    Registry,
     ScrubReport,
     SnapshotReport,
     StateScope,
     Suspension,
     Tenant,
-    TenantEvent,
     TenantInfo,
     TextServices,
     tenant_id_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from llmspell.index import CancelToken
-    from llmspell.quota import OnCrossing, Slot, Usage
     from llmspell.tenancy.lifecycle import TenantMaker
     from llmspell.tenancy.scrubbing import ScrubOptions
 
 __all__ = ["Database", "open"]
 
 _LOG = logging.getLogger("llmspell")
-
-MIN_LEDGER_SLOTS: Final = 4_096
-
-OnEvent: TypeAlias = Callable[[TenantEvent], object]
 
 
 class Database:
@@ -142,44 +133,29 @@ class Database:
         )
         self._path = Path(path)
         self._texts = texts
-        self._on_event = on_event
         self._texts_lock = threading.Lock()
         self._async: AsyncDatabase | None = None
         self._pid = os.getpid()
         self._instruments = Instruments()
         self._flusher = Flusher(policy)
+        budget = Budget.of(
+            max_open_bytes=max_open_bytes,
+            max_open_descriptors=max_open_descriptors,
+            map_size=map_size,
+        )
+        self._registry = Registry(self._path, on_event=on_event, shared_quotas=shared_quotas)
+        self._catalog = self._registry.catalog
+        self._tell = self._registry.tell
         self._house = House(
-            self._path,
+            self._registry,
             instruments=self._instruments,
             texts=self._text_services,
-            is_listed=self._is_listed,
-            make_room=self._make_room,
-            slot=self._slot,
-            budget=Budget.of(
-                max_open_bytes=max_open_bytes,
-                max_open_descriptors=max_open_descriptors,
-                map_size=map_size,
-            ),
+            budget=budget,
             flusher=self._flusher,
             map_size=map_size,
             lock_timeout=float(lock_timeout),
         )
         self._lock = self._house.lock
-        self._catalog = Catalog(self._path)
-        self._closing = ExitStack()
-        self._closing.callback(self._catalog.close)
-        try:
-            if isinstance(shared_quotas, str):
-                shared_quotas = self._closing.enter_context(SharedLedger(shared_quotas))
-            self._shared_quotas = shared_quotas
-            slots = max(MIN_LEDGER_SLOTS, 2 * self._catalog.count())
-            self._ledger = Ledger(self._path / "ledger", slots)
-            for entry in self._catalog.dropped():
-                self._erase(entry)
-            self._remove_abandoned()
-        except BaseException:
-            self._closing.close()
-            raise
 
     def __repr__(self) -> str:
         return f"Database({str(self._path)!r})"
@@ -201,7 +177,7 @@ class Database:
             StorageFull: the disk has no room; nothing was made.
             TenantExists: there is one of that id.
         """
-        (entry,) = self._create([config])
+        (entry,) = self._registry.create([config])
         handle = self._handle(entry)
         self._tell("created", entry)
         return handle
@@ -216,26 +192,10 @@ class Database:
             StorageFull: as :meth:`create_tenant`; nothing was made.
             TenantExists: there is one of an id, or an id is given twice; nothing was made.
         """
-        entries = self._create(configs)
+        entries = self._registry.create(configs)
         for entry in entries:
             self._tell("created", entry)
         return list(map(_info, entries))
-
-    def _create(self, configs: Iterable[TenantConfig]) -> list[CatalogEntry]:
-        made: list[CatalogEntry] = []
-
-        def make(new: CatalogEntry) -> None:
-            made.append(new)
-            self._slot(new).set_levels(documents=0, vectors=0, storage=0, dimensions=0)
-
-        try:
-            return self._catalog.create(configs, make, has_room=False)
-        except BaseException:
-            # An exception from elsewhere may come behind the commit: then the tenants are there.
-            for new in made:
-                if not self._is_listed(new):
-                    self._remove(new)
-            raise
 
     def tenant(self, tenant_id: str) -> Tenant:
         """Give a handle to a tenant; its data is opened when the handle first needs it.
@@ -324,7 +284,7 @@ class Database:
         entry = self._catalog.get(tenant_id)
         with self._lock:
             residence = self._house.residence(entry)
-            receipt = residence.drop(lambda: self._catalog.drop(tenant_id), self._erase)
+            receipt = residence.drop(lambda: self._catalog.drop(tenant_id), self._registry.erase)
             self._house.retire(residence)
         self._tell("dropped", entry)
         return receipt
@@ -513,7 +473,7 @@ class Database:
         Raises:
             MissingDependency: the extra ``metrics`` is not installed.
         """
-        return render(self._instruments, self._usages, self._recalls)
+        return render(self._instruments, self._house.usages, self._house.recalls)
 
     def close(self) -> None:
         """Commit what waits and close all tenants, with snapshots to open from.
@@ -526,7 +486,7 @@ class Database:
         if os.getpid() != self._pid:
             return
         with ExitStack() as closing:
-            closing.callback(self._closing.close)
+            closing.callback(self._registry.close)
             closing.callback(self._house.close)
         self._flusher.close()
 
@@ -564,14 +524,7 @@ class Database:
         from llmspell.tenancy.lifecycle import TenantMaker
 
         self._house.require_open()
-        return TenantMaker(
-            self._path,
-            self._catalog,
-            self._ledger,
-            slot=self._slot,
-            install=self._install,
-            map_size=self._house.map_size,
-        )
+        return TenantMaker(self._registry, install=self._install, map_size=self._house.map_size)
 
     def _install(
         self, old: CatalogEntry | None, commit: Callable[[], CatalogEntry]
@@ -587,16 +540,10 @@ class Database:
 
         with self._lock:
             residence = self._house.residence(old)
-            residence.drop(replace_old, self._erase)
+            residence.drop(replace_old, self._registry.erase)
             self._house.retire(residence)
         self._tell("dropped", old)
         return made[0]
-
-    def _make_room(self, entry: CatalogEntry) -> CatalogEntry:
-        return self._catalog.make_room(entry, lambda path: Room.create(self._path / path))
-
-    def _is_listed(self, entry: CatalogEntry) -> bool:
-        return self._find(entry) is not None
 
     def _text_services(self) -> TextServices:
         with self._texts_lock:
@@ -606,105 +553,19 @@ class Database:
                 self._texts = Pipeline()
             return self._texts
 
-    def _usages(self) -> Iterator[tuple[str, Usage]]:
-        for entry in self._catalog.entries():
-            with self._lock:
-                # One that was dropped meanwhile would get a slot that nobody frees.
-                if not self._is_listed(entry):
-                    continue
-                try:
-                    slot = self._slot(entry)
-                    # After a restart not before the tenant's first use: nothing is opened here.
-                    if not slot.levels_known:
-                        continue
-                    # Of shared quotas this host's part: metrics ask no other server.
-                    usage = slot.own_usage() if isinstance(slot, JoinedSlot) else slot.usage()
-                except (ClosedError, StorageError):
-                    continue
-            yield entry.config.id, usage
-
-    def _recalls(self) -> Iterator[tuple[str, dict[int, float]]]:
-        for residence in self._house.residences():
-            yield residence.entry.config.id, residence.estimated_recall()
-
-    def _slot(self, entry: CatalogEntry) -> Slot:
-        slot = self._open_slot(entry)
-        while True:
-            slot.set_limits(entry.config.quotas)
-            slot.suspension = entry.suspension
-            # Another process may have changed them between the reading and this.
-            found = self._find(entry)
-            if found in (None, entry):
-                return slot
-            entry = found
-
-    def _open_slot(self, entry: CatalogEntry) -> Slot:
-        told = self._crossings(entry)
-        if self._shared_quotas is None:
-            return self._ledger.slot(entry.key, told)
-        residence = self._house.known(entry.key)
-        if residence is not None:  # it knows whether hosts have been told of its limits
-            return residence.slot
-        tenant_id = entry.config.id
-        return JoinedSlot.of(self._ledger, entry.key, told, self._shared_quotas, tenant_id)
-
-    def _find(self, entry: CatalogEntry) -> CatalogEntry | None:
-        """The entry as the catalog has it; None where it was dropped."""
-        try:
-            found = self._catalog.get(entry.config.id)
-        except TenantNotFound:
-            return None
-        return found if found.key == entry.key else None
-
     def _update(
         self, kind: EventKind, tenant_id: str, change: Callable[[CatalogEntry], CatalogEntry]
     ) -> TenantInfo:
         entry = self._catalog.update(tenant_id, change)
         with self._lock:
-            slot = self._slot(entry)
             residence = self._house.known(entry.key)
+            slot = self._registry.slot(entry, None if residence is None else residence.slot)
             if residence is not None:
                 residence.entry = entry
         self._tell(kind, entry)
         if isinstance(slot, JoinedSlot) and kind == "updated":
             slot.tell()
         return _info(entry)
-
-    def _crossings(self, entry: CatalogEntry) -> OnCrossing | None:
-        if self._on_event is None:
-            return None
-
-        def tell(quota: str, percent: int, used: int, limit: int) -> None:
-            self._tell("quota", entry, quota=quota, percent=percent, used=used, limit=limit)
-
-        return outside_of_locks(tell)
-
-    def _tell(self, kind: EventKind, entry: CatalogEntry, **more: Any) -> None:
-        if self._on_event is None:
-            return
-        event = TenantEvent(
-            kind=kind, tenant_id=entry.config.id, generation=entry.generation, **more
-        )
-        try:
-            self._on_event(event)
-        except Exception:
-            _LOG.exception("on_event of %s", event)
-
-    def _remove_abandoned(self) -> None:
-        """Remove tenants that a process was making when it died."""
-        if (self._path / STAGING).is_dir():
-            from llmspell.tenancy.lifecycle import remove_abandoned
-
-            remove_abandoned(self._path, self._catalog, self._ledger)
-
-    def _erase(self, entry: CatalogEntry) -> None:
-        """Remove what is left of a dropped tenant; may be done again after a crash."""
-        self._remove(entry)
-        self._catalog.forget(entry)
-
-    def _remove(self, entry: CatalogEntry) -> None:
-        erase_directory(self._path / entry.directory)
-        self._ledger.release(entry.key)
 
 
 #: Reads better: ``with llmspell.open("data") as db``.

@@ -28,6 +28,7 @@ from llmspell.tenancy.model import (
 )
 from llmspell.tenancy.operation import Operation, current_operation
 from llmspell.tenancy.ports import IngestSource, IngestTarget, TextServices
+from llmspell.tenancy.registry import OnEvent, Registry
 from llmspell.tenancy.residence import Residence
 from llmspell.tenancy.scope import ScopeKind, StateScope, tenant_id_of
 from llmspell.tenancy.scrub_report import (
@@ -58,12 +59,14 @@ __all__ = [
     "IngestSource",
     "IngestTarget",
     "Metadata",
+    "OnEvent",
     "OnScrub",
     "Operation",
     "Progress",
     "Record",
     "RecordId",
     "Residence",
+    "Registry",
     "RunAgent",
     "ScanPage",
     "ScopeKind",

@@ -6,16 +6,16 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
-from llmspell.errors import ClosedError
+from llmspell.errors import ClosedError, StorageError
 from llmspell.observability import Instruments
-from llmspell.quota import Slot
+from llmspell.quota import JoinedSlot, Usage
 from llmspell.storage import CatalogEntry, Flusher
 from llmspell.tenancy.budget import Budget
 from llmspell.tenancy.ports import TextServices
+from llmspell.tenancy.registry import Registry
 from llmspell.tenancy.residence import HandleRef, Residence
 from llmspell.tenancy.residents import Residents
 from llmspell.tenancy.tenant import Tenant
@@ -31,13 +31,10 @@ class House:
 
     def __init__(
         self,
-        root: Path,
+        registry: Registry,
         *,
         instruments: Instruments,
         texts: Callable[[], TextServices],
-        is_listed: Callable[[CatalogEntry], bool],
-        make_room: Callable[[CatalogEntry], CatalogEntry],
-        slot: Callable[[CatalogEntry], Slot],
         budget: Budget,
         flusher: Flusher,
         map_size: int,
@@ -46,28 +43,23 @@ class House:
         """Describe a database; nothing is opened.
 
         Args:
-            root: the data directory.
+            registry: of the data directory.
             instruments: of the database.
             texts: gives the text services when they are first needed.
-            is_listed: whether the catalog still has an entry.
-            make_room: makes the directory of a tenant that has none; gives its entry.
-            slot: gives a tenant's slot of the ledger.
             budget: of the rooms that are open.
             flusher: commits what waits.
             map_size: bytes of address space of a room's LMDB environment.
             lock_timeout: seconds to wait for another process that writes to a room.
         """
-        self.root = root
+        self.registry = registry
+        self.root = registry.root
         self.instruments = instruments
         self.texts = texts
-        self.is_listed = is_listed
-        self.make_room = make_room
         self.flusher = flusher
         self.map_size = map_size
         self.lock_timeout = lock_timeout
         self.residents = Residents(budget)
         self.lock = threading.RLock()
-        self._slot = slot
         self._residences: dict[bytes, Residence] = {}
         self._forgotten: deque[HandleRef] = deque()
         # Takes no lock: the collector may run while any is held.
@@ -90,7 +82,8 @@ class House:
         self.require_open()
         residence = self._residences.get(entry.key)
         if residence is None:
-            residence = self._residences[entry.key] = Residence(self, entry, self._slot(entry))
+            residence = Residence(self, entry, self.registry.slot(entry))
+            self._residences[entry.key] = residence
         return residence
 
     def retire(self, residence: Residence) -> None:
@@ -117,6 +110,31 @@ class House:
         """All residences that there are at present."""
         with self.lock:
             return list(self._residences.values())
+
+    def usages(self) -> Iterator[tuple[str, Usage]]:
+        """What each tenant of the directory uses, as far as the ledger knows; nothing is opened."""
+        for entry in self.registry.catalog.entries():
+            with self.lock:
+                # One that was dropped meanwhile would get a slot that nobody frees.
+                if not self.registry.is_listed(entry):
+                    continue
+                try:
+                    residence = self.known(entry.key)
+                    held = None if residence is None else residence.slot
+                    slot = self.registry.slot(entry, held)
+                    # After a restart not before the tenant's first use: nothing is opened here.
+                    if not slot.levels_known:
+                        continue
+                    # Of shared quotas this host's part: metrics ask no other server.
+                    usage = slot.own_usage() if isinstance(slot, JoinedSlot) else slot.usage()
+                except (ClosedError, StorageError):
+                    continue
+            yield entry.config.id, usage
+
+    def recalls(self) -> Iterator[tuple[str, dict[int, float]]]:
+        """The recall by k that searches of open tenants reach, of those that have measured it."""
+        for residence in self.residences():
+            yield residence.entry.config.id, residence.estimated_recall()
 
     def close_forgotten(self) -> None:
         """Close the rooms of tenants whose last handle was collected instead of closed."""

@@ -12,8 +12,8 @@ from typing import BinaryIO, Final
 
 from llmspell.config import QuotaLimits, TenantConfig
 from llmspell.errors import CorruptFile, StorageFull, TenantExists, TenantNotFound
-from llmspell.quota import Ledger, Quota, Slot
-from llmspell.storage import Catalog, CatalogEntry, Room, staging
+from llmspell.quota import Ledger, Quota
+from llmspell.storage import CatalogEntry, Room, staging
 from llmspell.storage.archive import archive_members, unpack_archive
 from llmspell.storage.catalog_entry import directory_of
 from llmspell.storage.files import erase_directory
@@ -23,6 +23,7 @@ from llmspell.storage.room_copy import write_room
 from llmspell.storage.staging import StagedRoom
 from llmspell.storage.store import TenantStore
 from llmspell.storage.verify import verify
+from llmspell.tenancy.registry import Registry
 
 __all__ = ["Install", "TenantMaker", "Origin", "remove_abandoned"]
 
@@ -55,28 +56,22 @@ class TenantMaker:
 
     def __init__(
         self,
-        root: Path,
-        catalog: Catalog,
-        ledger: Ledger,
+        registry: Registry,
         *,
-        slot: Callable[[CatalogEntry], Slot],
         install: Install,
         map_size: int,
     ) -> None:
         """Describe where.
 
         Args:
-            root: the data directory.
-            catalog: of it.
-            ledger: of it.
-            slot: sets limits and suspension of a tenant's slot, and gives it.
+            registry: of the data directory.
             install: see :data:`Install`.
             map_size: bytes of address space that a tenant has.
         """
-        self._root = root
-        self._catalog = catalog
-        self._ledger = ledger
-        self._slot = slot
+        self._registry = registry
+        self._root = registry.root
+        self._catalog = registry.catalog
+        self._ledger = registry.ledger
         self._install = install
         self._map_size = map_size
 
@@ -170,7 +165,7 @@ class TenantMaker:
             ).cancel()
         slot.set_levels(counters.documents, counters.vectors, counters.storage, counters.dim)
         slot.set_log_head(counters.sequence)
-        self._slot(entry)
+        self._registry.slot(entry)
 
     def _require_free(self, tenant_id: str, origin: Origin) -> CatalogEntry | None:
         """The tenant of an id, if any; raises TenantExists where it mayn't be replaced."""
@@ -194,17 +189,11 @@ class TenantMaker:
                 yield staged
             except BaseException:
                 # An exception from elsewhere may come behind the commit: then the tenant is there.
-                if staged.entry is None or not self._is_listed(staged.entry):
+                if staged.entry is None or not self._registry.is_listed(staged.entry):
                     _erase(self._root, self._ledger, key)
                 room.remove()
                 raise
             room.remove()
-
-    def _is_listed(self, entry: CatalogEntry) -> bool:
-        try:
-            return self._catalog.get(entry.config.id).key == entry.key
-        except TenantNotFound:
-            return False
 
 
 @dataclass(slots=True)
@@ -216,14 +205,14 @@ class _Staged:
     entry: CatalogEntry | None = None
 
 
-def remove_abandoned(root: Path, catalog: Catalog, ledger: Ledger) -> None:
+def remove_abandoned(registry: Registry) -> None:
     """Remove tenants in the making whose makers died before they were listed."""
 
     def erase(key: bytes) -> None:
-        if all(entry.key != key for entry in catalog.entries()):
-            _erase(root, ledger, key)
+        if all(entry.key != key for entry in registry.catalog.entries()):
+            _erase(registry.root, registry.ledger, key)
 
-    staging.remove_abandoned(root, erase)
+    staging.remove_abandoned(registry.root, erase)
 
 
 def _erase(root: Path, ledger: Ledger, key: bytes) -> None:

@@ -318,7 +318,7 @@ class Residence:
     def check(self) -> None:
         """Raise what ended the tenant, if anything did, here or in another process."""
         self._check()
-        if not self.house.is_listed(self.entry):
+        if not self.house.registry.is_listed(self.entry):
             raise self._dropped()
 
     @property
@@ -362,7 +362,7 @@ class Residence:
 
     def _open(self) -> Room:
         if not self.entry.has_room:
-            self.entry = self.house.make_room(self.entry)
+            self.entry = self.house.registry.make_room(self.entry)
         try:
             room = Room(
                 self.path,
@@ -376,7 +376,7 @@ class Residence:
         except (ClosedError, StorageError):
             self.check()
             raise
-        if not self.house.is_listed(self.entry):
+        if not self.house.registry.is_listed(self.entry):
             room.close(snapshot=False)
             raise self._dropped()
         return room

@@ -89,7 +89,7 @@ def begin(data: str) -> None:
             tenant.upsert([20], VECTORS[:1], ttl=0.05)
             held = tenant._residence.slot.reserve(vectors=100, lease=0.05)
             time.sleep(0.1)
-            assert database._ledger.sweep() == 1, f"a lease didn't end, {days} days off"
+            assert database._registry.ledger.sweep() == 1, f"a lease didn't end, {days} days off"
             with pytest.raises(errors.ReservationExpired):
                 held.settle()
             with pytest.raises(errors.IdNotFound):

@@ -107,7 +107,7 @@ def go_on(base: Path) -> int:
     """Verify what is left, and do the rest."""
     done = verify(base / WATCHED / DATA, range(STEPS + 1))
     with llmspell.open(base / WATCHED / DATA) as database:
-        slots, tenants = len(database._ledger), len(database.tenants())
+        slots, tenants = len(database._registry.ledger), len(database.tenants())
         assert slots == tenants, f"{slots} slots of {tenants} tenants"
     live(base, done)
     verify(base / WATCHED / DATA, range(STEPS, STEPS + 1))

@@ -94,7 +94,7 @@ def test_full_disk_keeps_no_half_snapshot_and_no_half_tenant(
         with pytest.raises(errors.StorageFull):
             db.restore_tenant(tmp_path / "snapshot.tar", replace=True)
         assert not list(small_disk.glob("data/staging/*"))
-        assert len(list(small_disk.glob("data/tenants/*/*"))) == len(db._ledger) == 1
+        assert len(list(small_disk.glob("data/tenants/*/*"))) == len(db._registry.ledger) == 1
         assert db.tenant("acme").get([0])[0].text == TEXT
         # What is there can still be cloned, and written to.
         clone = db.clone_tenant("acme", "clone")

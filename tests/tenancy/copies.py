@@ -101,4 +101,4 @@ def tree(db: Database) -> list[str]:
 def nothing_is_left(db: Database, before: list[str], slots: int) -> None:
     assert tree(db) == before
     assert not list(Path(db.path, "staging").iterdir())
-    assert len(db._ledger) == slots
+    assert len(db._registry.ledger) == slots

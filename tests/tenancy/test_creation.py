@@ -34,7 +34,7 @@ def test_tenants_made_together_are_those_made_one_by_one(db: Database) -> None:
     assert [info.id for info in infos] == [config.id for config in configs(300)]
     assert [info.generation for info in infos] == list(range(2, 302))
     assert db.tenants(limit=300) == infos
-    assert len(db._ledger) == 301
+    assert len(db._registry.ledger) == 301
     tenant = db.tenant("00007")
     assert tenant.config == configs(8)[7]
     assert tenant.usage().vectors.used == 0
@@ -49,9 +49,9 @@ def test_of_tenants_made_together_all_are_there_or_none(db: Database, taken: str
     with pytest.raises(errors.TenantExists, match=taken):
         db.create_tenants([*configs(20), TenantConfig(id=taken)])
     assert [info.id for info in db.tenants()] == ["there"]
-    assert len(db._ledger) == 1
+    assert len(db._registry.ledger) == 1
     db.create_tenants(configs(20))
-    assert len(db.tenants()) == len(db._ledger) == 21
+    assert len(db.tenants()) == len(db._registry.ledger) == 21
 
 
 def test_creation_of_many_that_is_interrupted_leaves_nothing(
@@ -60,7 +60,7 @@ def test_creation_of_many_that_is_interrupted_leaves_nothing(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(catalog, "pack_checked", interrupt)
         db.create_tenants(configs(5))
-    assert (db.tenants(), len(db._ledger)) == ([], 0)
+    assert (db.tenants(), len(db._registry.ledger)) == ([], 0)
 
 
 def test_each_of_many_is_told_of(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_tenant_takes_no_disk_before_its_first_use(db: Database, acme: Tenant) -
 def test_tenant_that_was_never_used_can_be_dropped(db: Database, acme: Tenant) -> None:
     assert db.drop_tenant("acme").bytes_on_disk == 0
     everything_fails(acme, errors.TenantNotFound)
-    assert (rooms(db), len(db._ledger)) == ([], 0)
+    assert (rooms(db), len(db._registry.ledger)) == ([], 0)
     assert db.create_tenant(TenantConfig(id="acme")).count() == 0
 
 

@@ -59,11 +59,11 @@ def test_tenant_whose_directory_is_missing_can_be_dropped(db: Database, acme: Te
 def test_metrics_pass_over_a_tenant_that_is_dropped_meanwhile(db: Database, acme: Tenant) -> None:
     db.create_tenant(TenantConfig(id="b"))
     db.create_tenant(TenantConfig(id="c"))
-    usages = db._usages()
+    usages = db._house.usages()
     assert next(usages)[0] == "acme"
     db.drop_tenant("b")
     assert [name for name, _ in usages] == ["c"]
-    assert len(db._ledger) == 2
+    assert len(db._registry.ledger) == 2
 
 
 def test_usage_of_a_tenant_that_was_dropped_elsewhere_is_not_found(
@@ -99,22 +99,22 @@ def test_ledger_without_room_leaves_no_half_made_tenant(
     with monkeypatch.context() as patch, pytest.raises(errors.StorageFull):
         patch.setattr(Ledger, "slot", slot)
         db.create_tenants([TenantConfig(id=f"{number}") for number in range(5)])
-    assert (len(db.tenants()), len(db._ledger)) == (1, 1)
+    assert (len(db.tenants()), len(db._registry.ledger)) == (1, 1)
     assert db.create_tenant(TenantConfig(id="0")).count() == 0
 
 
 def test_more_tenants_than_the_ledger_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmspell.database.MIN_LEDGER_SLOTS", 4)
+    monkeypatch.setattr("llmspell.tenancy.registry.MIN_LEDGER_SLOTS", 4)
     with llmspell.open(tmp_path / "data") as db:
         first = db.create_tenant(TenantConfig(id="first"))
         first.upsert([1], ONE)
         db.create_tenants([TenantConfig(id=f"{number}") for number in range(100)])
         assert first.usage().vectors.used == 1
-        assert sum(1 for _ in db._usages()) == len(db._ledger) == 101
+        assert sum(1 for _ in db._house.usages()) == len(db._registry.ledger) == 101
         db.drop_tenant("7")
-        assert len(db._ledger) == 100
+        assert len(db._registry.ledger) == 100
 
 
 def test_creation_that_fails_gives_its_slot_and_directory_back(
@@ -127,5 +127,5 @@ def test_creation_that_fails_gives_its_slot_and_directory_back(
         patch.setattr("llmspell.storage.catalog.encode_entry", fail)
         with pytest.raises(KeyboardInterrupt):
             db.create_tenant(TenantConfig(id="a", quotas=QuotaLimits.unlimited()))
-    assert (len(db._ledger), list(db.path.glob("tenants/*/*"))) == (0, [])
+    assert (len(db._registry.ledger), list(db.path.glob("tenants/*/*"))) == (0, [])
     db.create_tenant(TenantConfig(id="a")).upsert([1], ONE)

@@ -15,6 +15,7 @@ import pytest
 import llmspell
 from llmspell import Database, IndexParams, QuotaLimits, Tenant, TenantConfig, errors
 from llmspell.storage import FileLock
+from llmspell.tenancy import Registry
 
 ONE = np.ones((1, 4), dtype=np.float32)
 
@@ -152,10 +153,10 @@ def test_interrupted_drop_is_finished_by_the_next_opening(
 ) -> None:
     acme.upsert([1], ONE)
 
-    def crash(self: Database, entry: object) -> None:
+    def crash(self: Registry, entry: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Database, "_erase", crash)
+    monkeypatch.setattr(Registry, "erase", crash)
     with pytest.raises(KeyboardInterrupt):
         db.drop_tenant("acme")
     monkeypatch.undo()

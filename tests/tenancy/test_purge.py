@@ -101,7 +101,7 @@ def test_a_document_goes_with_chunks_that_expire(
     file = io.BytesIO()
     reader = ExportReader(io.BytesIO(exported(source)), "export")
     writer = ExportWriter(file.write, reader.header)
-    soon = now(db._ledger) // 1_000 + 60_000_000
+    soon = now(db._registry.ledger) // 1_000 + 60_000_000
     for item in reader.items():
         if item[0] == 2:
             item[4] = soon

@@ -89,7 +89,9 @@ def test_a_replaced_tenant_ends_with_all_of_its_handles(db: Database) -> None:
         with pytest.raises(errors.TenantNotFound):
             handle.usage()
     assert content(restored) == content(db.tenant("acme")) == wanted
-    assert len(db.tenants()) == len(list(db.path.glob("tenants/*/*"))) == len(db._ledger) == 1
+    assert (
+        len(db.tenants()) == len(list(db.path.glob("tenants/*/*"))) == len(db._registry.ledger) == 1
+    )
     assert levels(restored.usage()) == recount(restored)
 
 

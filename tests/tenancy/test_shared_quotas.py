@@ -323,7 +323,7 @@ def test_url_opens_a_ledger_that_closes_with_the_database(
         tenant = db.create_tenant(TenantConfig(id="acme", quotas=QUOTAS))
         with tenant.operation(tokens=30):
             pass
-        ledger = db._shared_quotas
+        ledger = db._registry._shared_quotas
     assert ledger is not None
     with pytest.raises(errors.ClosedError):
         ledger.slot(b"k" * 16)

@@ -1,0 +1,156 @@
+"""Which tenants a data directory has: its catalog and its ledger, and who is told of changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from llmspell.config import TenantConfig
+from llmspell.errors import TenantNotFound
+from llmspell.quota import JoinedSlot, Ledger, OnCrossing, SharedLedger, Slot, outside_of_locks
+from llmspell.storage import STAGING, Catalog, CatalogEntry, Room, erase_directory
+from llmspell.tenancy.model import EventKind, TenantEvent
+
+__all__ = ["OnEvent", "Registry"]
+
+_LOG = logging.getLogger("llmspell")
+
+MIN_LEDGER_SLOTS: Final = 4_096
+
+OnEvent: TypeAlias = Callable[[TenantEvent], object]
+
+
+class Registry:
+    """The tenants of a data directory, whether this process uses them or not. Thread-safe.
+
+    Attributes:
+        root: the data directory.
+        catalog: of it.
+        ledger: of it.
+    """
+
+    def __init__(
+        self, root: Path, *, on_event: OnEvent | None, shared_quotas: SharedLedger | str | None
+    ) -> None:
+        """Open the catalog and the ledger, and remove what a crash left; see :class:`Database`."""
+        self.root = root
+        self._on_event = on_event
+        self.catalog = Catalog(root)
+        self._closing = ExitStack()
+        self._closing.callback(self.catalog.close)
+        try:
+            if isinstance(shared_quotas, str):
+                shared_quotas = self._closing.enter_context(SharedLedger(shared_quotas))
+            self._shared_quotas = shared_quotas
+            slots = max(MIN_LEDGER_SLOTS, 2 * self.catalog.count())
+            self.ledger = Ledger(root / "ledger", slots)
+            for entry in self.catalog.dropped():
+                self.erase(entry)
+            self._remove_abandoned()
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def close(self) -> None:
+        """Close both; does nothing the second time."""
+        self._closing.close()
+
+    def create(self, configs: Iterable[TenantConfig]) -> list[CatalogEntry]:
+        """List new tenants, all or none, with a slot each; see ``Database.create_tenants``."""
+        made: list[CatalogEntry] = []
+
+        def make(new: CatalogEntry) -> None:
+            made.append(new)
+            self.slot(new).set_levels(documents=0, vectors=0, storage=0, dimensions=0)
+
+        try:
+            return self.catalog.create(configs, make, has_room=False)
+        except BaseException:
+            # An exception from elsewhere may come behind the commit: then the tenants are there.
+            for new in made:
+                if not self.is_listed(new):
+                    self._remove(new)
+            raise
+
+    def make_room(self, entry: CatalogEntry) -> CatalogEntry:
+        """Make the directory of a tenant that has none; gives its entry."""
+        return self.catalog.make_room(entry, lambda path: Room.create(self.root / path))
+
+    def find(self, entry: CatalogEntry) -> CatalogEntry | None:
+        """The entry as the catalog has it now; None where it was dropped."""
+        try:
+            found = self.catalog.get(entry.config.id)
+        except TenantNotFound:
+            return None
+        return found if found.key == entry.key else None
+
+    def is_listed(self, entry: CatalogEntry) -> bool:
+        """Whether the catalog still has it."""
+        return self.find(entry) is not None
+
+    def slot(self, entry: CatalogEntry, held: Slot | None = None) -> Slot:
+        """A tenant's slot, with its limits and its suspension as the catalog has them.
+
+        Args:
+            entry: of the tenant.
+            held: the slot that this process has of it, if any: it knows whether the hosts that
+                share quotas have been told of its limits.
+        """
+        slot = self._open_slot(entry, held)
+        while True:
+            slot.set_limits(entry.config.quotas)
+            slot.suspension = entry.suspension
+            # Another process may have changed them between the reading and this.
+            found = self.find(entry)
+            if found in (None, entry):
+                return slot
+            entry = found
+
+    def _open_slot(self, entry: CatalogEntry, held: Slot | None) -> Slot:
+        told = self._crossings(entry)
+        if self._shared_quotas is None:
+            return self.ledger.slot(entry.key, told)
+        if held is not None:
+            return held
+        tenant_id = entry.config.id
+        return JoinedSlot.of(self.ledger, entry.key, told, self._shared_quotas, tenant_id)
+
+    def _crossings(self, entry: CatalogEntry) -> OnCrossing | None:
+        if self._on_event is None:
+            return None
+
+        def tell(quota: str, percent: int, used: int, limit: int) -> None:
+            self.tell("quota", entry, quota=quota, percent=percent, used=used, limit=limit)
+
+        return outside_of_locks(tell)
+
+    def tell(self, kind: EventKind, entry: CatalogEntry, **more: Any) -> None:
+        """Tell ``on_event``, if there is one; what it raises is logged."""
+        if self._on_event is None:
+            return
+        event = TenantEvent(
+            kind=kind, tenant_id=entry.config.id, generation=entry.generation, **more
+        )
+        try:
+            self._on_event(event)
+        except Exception:
+            _LOG.exception("on_event of %s", event)
+
+    def erase(self, entry: CatalogEntry) -> None:
+        """Remove what is left of a dropped tenant; may be done again after a crash."""
+        self._remove(entry)
+        self.catalog.forget(entry)
+
+    def _remove(self, entry: CatalogEntry) -> None:
+        erase_directory(self.root / entry.directory)
+        self.ledger.release(entry.key)
+
+    def _remove_abandoned(self) -> None:
+        """Remove tenants that a process was making when it died."""
+        if (self.root / STAGING).is_dir():
+            from llmspell.tenancy.lifecycle import remove_abandoned
+
+            remove_abandoned(self)
