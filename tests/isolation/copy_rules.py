@@ -98,6 +98,10 @@ class CopyRules(Machine):
             path.write_bytes(source)
             source = path
         old = self.tenants.get(name)
+        if isinstance(source, bytes):
+            given = source[:-1]
+            cut = self.database(door, "restore_tenant", given, tenant_id=name, replace=True)
+            assert cut.error == "CorruptFile", cut.said
         of = (held,) if old is None else (held, old)
         reply = self.database(
             door, "restore_tenant", source, tenant_id=name, replace=replace, of=of

@@ -135,25 +135,23 @@ class TenantRules(Machine):
             assert vectors >= len(tenant.records)
             assert documents == len(tenant.documents)
 
-    @rule(hand=HANDS)
-    def metrics(self, hand: int) -> None:
+    @rule(door=DOORS)
+    def figures(self, door: int) -> None:
         """Each tenant's series are its own, and a dropped one has none."""
-        text = self.database(hand, "metrics").value
+        if self.doors[door].is_shell:
+            stats = self.database(SHELL, "stats", of=tuple(self.tenants.values()))
+            assert stats.value.keys() == self.tenants.keys()
+            for name, vectors in stats.value.items():
+                assert vectors >= len(self.tenants[name].records)
+            assert not self.database(SHELL, "doctor").error
+            return
+        text = self.database(door, "metrics").value
         for family in prometheus_client.parser.text_string_to_metric_families(text):
             for sample in family.samples:
                 if "tenant" in sample.labels:
                     tenant = self.tenants[sample.labels["tenant"]]
                     if sample.name == "llmspell_tenant_vectors":
                         assert sample.value >= len(tenant.records)
-
-    @rule()
-    def shell_figures(self) -> None:
-        of = tuple(self.tenants.values())
-        stats = self.database(SHELL, "stats", of=of)
-        assert stats.value.keys() == self.tenants.keys()
-        for name, vectors in stats.value.items():
-            assert vectors >= len(self.tenants[name].records)
-        assert not self.database(SHELL, "doctor").error
 
     # --- what is done now and then
 
