@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import rule
 
-from tests.isolation.machine import DOORS, HANDS, NAMED, WHICH, Machine
+from tests.isolation.machine import DOORS, HANDS, NAMED, WHICH, Machine, where
 from tests.isolation.model import MARK, Tenant
 
 
@@ -23,8 +23,8 @@ class CopyRules(Machine):
         self.copies: list[tuple[Path | bytes, Tenant]] = []
         self.numbers = 0
 
-    @precondition(lambda self: self.tenants)
     @rule(door=DOORS, other=DOORS, which=WHICH)
+    @where(lambda self: self.tenants)
     def export_and_import(self, door: int, other: int, which: int) -> None:
         tenant = self.pick(which)
         reply = self.ask(door, "export", tenant)
@@ -35,8 +35,8 @@ class CopyRules(Machine):
         back = self.ask(other, "import_from", tenant, reply.value, on_conflict="replace")
         assert not back.error, back.said
 
-    @precondition(lambda self: len(self.tenants) > 1)
     @rule(door=DOORS, other=DOORS, which=WHICH, step=WHICH)
+    @where(lambda self: len(self.tenants) > 1)
     def import_what_is_foreign(self, door: int, other: int, which: int, step: int) -> None:
         """A tenant then holds what the file holds, and no more; the other is as it was."""
         tenant, source = self.pair(which, step)
@@ -60,16 +60,16 @@ class CopyRules(Machine):
         if self.expect(back, tenant, writes=True):
             tenant.take_in(held)
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH)
+    @where(lambda self: self.tenants)
     def snapshot_by_handle(self, hand: int, which: int) -> None:
         tenant = self.pick(which)
         reply = self.ask(hand, "snapshot", tenant)
         if self.expect(reply, tenant, writes=False):
             self.keep(reply.value, tenant)
 
-    @precondition(lambda self: self.tenants)
     @rule(door=DOORS, which=WHICH, end=st.sampled_from([".tar", "", None]))
+    @where(lambda self: self.tenants)
     def snapshot(self, door: int, which: int, end: str | None) -> None:
         """To a file, to a directory, or as bytes; of a suspended tenant too."""
         tenant = self.pick(which)
@@ -88,8 +88,8 @@ class CopyRules(Machine):
         self.copies.append((taken, copy.deepcopy(tenant)))
         tenant.renumber()
 
-    @precondition(lambda self: self.copies)
     @rule(door=DOORS, hand=HANDS, name=NAMED, at=WHICH, replace=st.booleans())
+    @where(lambda self: self.copies)
     def restore(self, door: int, hand: int, name: str, at: int, replace: bool) -> None:
         """Under any name, that of another tenant too, which goes then with all that it holds."""
         source, held = self.copies[at % len(self.copies)]
@@ -98,6 +98,10 @@ class CopyRules(Machine):
             path.write_bytes(source)
             source = path
         old = self.tenants.get(name)
+        if isinstance(source, bytes):
+            given = source[:-1]
+            cut = self.database(door, "restore_tenant", given, tenant_id=name, replace=True)
+            assert cut.error == "CorruptFile", cut.said
         of = (held,) if old is None else (held, old)
         reply = self.database(
             door, "restore_tenant", source, tenant_id=name, replace=replace, of=of
@@ -113,8 +117,8 @@ class CopyRules(Machine):
         if made.suspension != "all":
             self.everything(hand, made, limit=7)
 
-    @precondition(lambda self: self.tenants)
     @rule(door=DOORS, hand=HANDS, which=WHICH, name=NAMED)
+    @where(lambda self: self.tenants)
     def clone(self, door: int, hand: int, which: int, name: str) -> None:
         source = self.pick(which)
         twin = source.copied(name)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import rule
 
-from tests.isolation.machine import HANDS, NAMED, WHICH, Machine
+from tests.isolation.machine import HANDS, NAMED, WHICH, Machine, where
 from tests.tenancy.texts import DIM
 
 VECTOR = np.ones(DIM, np.float32)
@@ -40,8 +40,8 @@ STALE: dict[str, tuple[Any, ...]] = {
 class ForeignRules(Machine):
     """A foreign thing is unknown, or refused by name; it never leads to the tenant it is of."""
 
-    @precondition(lambda self: len(self.tenants) > 1)
     @rule(hand=HANDS, which=WHICH, step=WHICH, at=WHICH)
+    @where(lambda self: len(self.tenants) > 1)
     def foreign_id(self, hand: int, which: int, step: int, at: int) -> None:
         tenant, other = self.pair(which, step)
         foreign = [key for key in other.records if key not in tenant.records]
@@ -59,8 +59,8 @@ class ForeignRules(Machine):
         if self.expect(reply, tenant, writes=True):
             assert reply.value == 0
 
-    @precondition(lambda self: len(self.tenants) > 1)
     @rule(hand=HANDS, which=WHICH, step=WHICH, kind=st.sampled_from(["metadata", "document"]))
+    @where(lambda self: len(self.tenants) > 1)
     def foreign_filter(self, hand: int, which: int, step: int, kind: str) -> None:
         """It finds and removes what of the tenant itself has such metadata, as a copy has."""
         tenant, other = self.pair(which, step)
@@ -82,8 +82,8 @@ class ForeignRules(Machine):
             for identity in matching:
                 del tenant.records[identity]
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH)
+    @where(lambda self: self.tenants)
     def foreign_cursor(self, hand: int, which: int) -> None:
         tenant = self.pick(which)
         for other in [*self.tenants.values(), *self.gone]:
@@ -91,8 +91,8 @@ class ForeignRules(Machine):
                 reply = self.ask(hand, "scan", tenant, cursor=cursor)
                 self.expect(reply, tenant, writes=False, error="InvalidCursor")
 
-    @precondition(lambda self: self.gone)
     @rule(hand=HANDS, which=WHICH)
+    @where(lambda self: self.gone)
     def stale_handle(self, hand: int, which: int) -> None:
         former = self.gone[which % len(self.gone)]
         for what, given in STALE.items():
@@ -115,8 +115,8 @@ class ForeignRules(Machine):
 
     # --- work on a tenant's behalf
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH)
+    @where(lambda self: self.tenants)
     def operation(self, hand: int, which: int) -> None:
         """It knows its tenant, by the scope of the guide too, and reaches no other."""
         tenant = self.pick(which)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 import pytest
@@ -38,6 +40,31 @@ WHICH = st.integers(0, 1_000)
 KEYS = st.lists(st.integers(-5, 5) | st.sampled_from("abcdefgh"), min_size=1, max_size=6)
 SEEDS = st.integers(0, 1 << 30)
 VALUES = st.none() | st.integers(0, 4)
+
+
+MachineT = TypeVar("MachineT", bound="Machine")
+P = ParamSpec("P")
+Body: TypeAlias = Callable[Concatenate[MachineT, P], None]
+
+
+def where(
+    condition: Callable[[MachineT], object],
+) -> Callable[[Body[MachineT, P]], Body[MachineT, P]]:
+    """Let a rule do nothing unless a condition holds.
+
+    A precondition would let what is drawn depend on what the processes did before; what fails by
+    chance then ends as a complaint about that, in place of the failure.
+    """
+
+    def decorate(body: Body[MachineT, P]) -> Body[MachineT, P]:
+        @functools.wraps(body)
+        def run(self: MachineT, *given: P.args, **named: P.kwargs) -> None:
+            if condition(self):
+                body(self, *given, **named)
+
+        return run
+
+    return decorate
 
 
 class Machine(RuleBasedStateMachine):

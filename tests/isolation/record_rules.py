@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import rule
 
 from tests.isolation.machine import (
     DOORS,
@@ -18,6 +18,7 @@ from tests.isolation.machine import (
     VALUES,
     WHICH,
     Machine,
+    where,
 )
 from tests.tenancy.texts import DIM, embed
 
@@ -25,10 +26,10 @@ from tests.tenancy.texts import DIM, embed
 class RecordRules(Machine):
     """Each rule is an operation of a handle; it does to a dict what it should do to the tenant."""
 
-    @precondition(lambda self: self.tenants)
     @rule(
         hand=HANDS, which=WHICH, keys=KEYS, seed=SEEDS, what=st.sampled_from(["upsert", "insert"])
     )
+    @where(lambda self: self.tenants)
     def put(self, hand: int, which: int, keys: list[str | int], seed: int, what: str) -> None:
         tenant = self.pick(which)
         made = [tenant.record(key, seed + i) for i, key in enumerate(keys)]
@@ -50,15 +51,15 @@ class RecordRules(Machine):
             tenant.records.update(made)
             self.wrote(hand, tenant)
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH, seed=SEEDS)
+    @where(lambda self: self.tenants)
     def insert_what_is_new(self, hand: int, which: int, seed: int) -> None:
         tenant = self.pick(which)
         tenant.renumber()
         self.put(hand, which, ["new"], seed, "insert")
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH, key=KEYS, seed=SEEDS)
+    @where(lambda self: self.tenants)
     def put_what_expires(self, hand: int, which: int, key: list[str | int], seed: int) -> None:
         tenant = self.pick(which)
         identity, held = tenant.record(key[0], seed)
@@ -67,7 +68,6 @@ class RecordRules(Machine):
             tenant.records.pop(identity, None)
             self.wrote(hand, tenant)
 
-    @precondition(lambda self: self.tenants)
     @rule(
         door=DOORS,
         which=WHICH,
@@ -75,6 +75,7 @@ class RecordRules(Machine):
         lines=st.lists(SEEDS, min_size=1, max_size=4),
         is_object=st.booleans(),
     )
+    @where(lambda self: self.tenants)
     def ingest(self, door: int, which: int, key: str, lines: list[int], is_object: bool) -> None:
         tenant = self.pick(which)
         name, text, metadata = tenant.document(key, lines)
@@ -90,8 +91,8 @@ class RecordRules(Machine):
         if self.expect(reply, tenant, writes=True):
             tenant.ingest(name, text, metadata)
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH, at=WHICH, value=st.integers(0, 9))
+    @where(lambda self: self.tenants)
     def update_metadata(self, hand: int, which: int, at: int, value: int) -> None:
         tenant = self.pick(which)
         own = list(tenant.records)
@@ -100,8 +101,8 @@ class RecordRules(Machine):
         if self.expect(reply, tenant, writes=True, error="" if own else "IdNotFound"):
             tenant.records[identity].metadata["seed"] = value
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH, keys=KEYS, seed=SEEDS)
+    @where(lambda self: self.tenants)
     def delete(self, hand: int, which: int, keys: list[str | int], seed: int) -> None:
         tenant = self.pick(which)
         ids = [tenant.record(key, seed)[0] for key in keys] + [tenant.document("x", [])[0]]
@@ -110,8 +111,8 @@ class RecordRules(Machine):
             gone = sum(tenant.records.pop(identity, None) is not None for identity in ids)
             assert reply.value == gone + tenant.forget_document(ids[-1])
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH, value=st.integers(0, 9))
+    @where(lambda self: self.tenants)
     def delete_by_filter(self, hand: int, which: int, value: int) -> None:
         tenant = self.pick(which)
         reply = self.ask(hand, "delete", tenant, filter={"seed": value})
@@ -123,8 +124,8 @@ class RecordRules(Machine):
 
     # --- reads
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH, seed=SEEDS, k=st.integers(1, 40), value=VALUES)
+    @where(lambda self: self.tenants)
     def search(self, hand: int, which: int, seed: int, k: int, value: int | None) -> None:
         tenant = self.pick(which)
         condition = None if value is None else {"seed": value}
@@ -133,8 +134,8 @@ class RecordRules(Machine):
         if self.expect(reply, tenant, writes=False):
             self.check_hits(reply.value, query, tenant.matching(condition), k)
 
-    @precondition(lambda self: self.tenants)
     @rule(door=DOORS, which=WHICH, k=st.integers(1, 40), value=VALUES, is_object=st.booleans())
+    @where(lambda self: self.tenants)
     def ask_all_the_same(
         self, door: int, which: int, k: int, value: int | None, is_object: bool
     ) -> None:
@@ -155,16 +156,16 @@ class RecordRules(Machine):
                 for hits in reply.value if is_batch else [reply.value]:
                     self.check_hits(hits, embed([text])[0], tenant.matching(condition), k)
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH, k=st.integers(1, 40))
+    @where(lambda self: self.tenants)
     def search_and_look_later(self, hand: int, which: int, k: int) -> None:
         tenant = self.pick(which)
         query = np.ones(DIM, np.float32)
         reply = self.ask(hand, "search", tenant, query, k=k, keep=True)
         self.expect(reply, tenant, writes=False)
 
-    @precondition(lambda self: self.tenants or self.gone)
     @rule(hand=HANDS, which=WHICH)
+    @where(lambda self: self.tenants or self.gone)
     def look(self, hand: int, which: int) -> None:
         """At hits from before what was written, evicted or dropped since: only ever its own."""
         every = [*self.tenants.values(), *self.gone]
@@ -173,8 +174,8 @@ class RecordRules(Machine):
         wanted = ("", "TenantNotFound") if tenant in self.gone else ("", "TenantSuspended")
         assert reply.error in wanted, reply.said
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH, at=st.integers(0, 3))
+    @where(lambda self: self.tenants)
     def get(self, hand: int, which: int, at: int) -> None:
         tenant = self.pick(which)
         wanted = tenant.in_order()[at:][:3]
@@ -182,8 +183,8 @@ class RecordRules(Machine):
         if self.expect(reply, tenant, writes=False):
             assert reply.value == wanted
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH, limit=st.integers(1, 9))
+    @where(lambda self: self.tenants)
     def scan(self, hand: int, which: int, limit: int) -> None:
         tenant = self.pick(which)
         if tenant.suspension != "all":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import prometheus_client.parser
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import rule
 
-from tests.isolation.machine import DOORS, HANDS, NAMED, NAMES, SHELL, WHICH, Machine
+from tests.isolation.machine import DOORS, HANDS, NAMED, NAMES, SHELL, WHICH, Machine, where
 from tests.isolation.model import Tenant
 from tests.tenancy.texts import DIM
 
@@ -36,30 +36,30 @@ class TenantRules(Machine):
             assert info == (tenant.name, tenant.display, info[2], "none")
             self.enlist(tenant, info[2])
 
-    @precondition(lambda self: self.tenants)
     @rule(door=DOORS, which=WHICH)
+    @where(lambda self: self.tenants)
     def drop(self, door: int, which: int) -> None:
         tenant = self.pick(which)
         assert not self.database(door, "drop_tenant", tenant.name).error
         self.retire(tenant.name)
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH, reads_stay=st.booleans())
+    @where(lambda self: self.tenants)
     def suspend(self, hand: int, which: int, reads_stay: bool) -> None:
         tenant = self.pick(which)
         named = {"reads_stay": reads_stay, "of": (tenant,)}
         assert not self.database(hand, "suspend_tenant", tenant.name, **named).error
         tenant.suspension = "writes" if reads_stay else "all"
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH)
+    @where(lambda self: self.tenants)
     def resume(self, hand: int, which: int) -> None:
         tenant = self.pick(which)
         assert not self.database(hand, "resume_tenant", tenant.name, of=(tenant,)).error
         tenant.suspension = "none"
 
-    @precondition(lambda self: self.tenants)
     @rule(door=DOORS, which=WHICH)
+    @where(lambda self: self.tenants)
     def rename(self, door: int, which: int) -> None:
         tenant = self.pick(which)
         tenant.renumber()
@@ -67,8 +67,8 @@ class TenantRules(Machine):
         reply = self.database(door, "update_tenant", tenant.name, tenant.display, of=(tenant,))
         assert not reply.error, reply.said
 
-    @precondition(lambda self: len(self.tenants) > 1)
     @rule(door=DOORS, hand=HANDS, which=WHICH, step=WHICH)
+    @where(lambda self: len(self.tenants) > 1)
     def limit_one(self, door: int, hand: int, which: int, step: int) -> None:
         """Its writes are refused; those of the other tenant aren't."""
         tenant, other = self.pair(which, step)
@@ -110,8 +110,8 @@ class TenantRules(Machine):
                 else:
                     assert found.error == "TenantNotFound"
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH)
+    @where(lambda self: self.tenants)
     def look_at_handle(self, hand: int, which: int) -> None:
         tenant = self.pick(which)
         assert self.ask(hand, "id", tenant).value == tenant.name
@@ -121,8 +121,8 @@ class TenantRules(Machine):
         assert dim.value in ((DIM,) if tenant.records else (DIM, None)), dim.said
         assert not self.database(hand, "path").error
 
-    @precondition(lambda self: self.tenants)
     @rule(door=DOORS, which=WHICH)
+    @where(lambda self: self.tenants)
     def usage(self, door: int, which: int) -> None:
         """It is the tenant's own; what has expired counts until a write or a purge."""
         tenant = self.pick(which)
@@ -135,25 +135,23 @@ class TenantRules(Machine):
             assert vectors >= len(tenant.records)
             assert documents == len(tenant.documents)
 
-    @rule(hand=HANDS)
-    def metrics(self, hand: int) -> None:
+    @rule(door=DOORS)
+    def figures(self, door: int) -> None:
         """Each tenant's series are its own, and a dropped one has none."""
-        text = self.database(hand, "metrics").value
+        if self.doors[door].is_shell:
+            stats = self.database(SHELL, "stats", of=tuple(self.tenants.values()))
+            assert stats.value.keys() == self.tenants.keys()
+            for name, vectors in stats.value.items():
+                assert vectors >= len(self.tenants[name].records)
+            assert not self.database(SHELL, "doctor").error
+            return
+        text = self.database(door, "metrics").value
         for family in prometheus_client.parser.text_string_to_metric_families(text):
             for sample in family.samples:
                 if "tenant" in sample.labels:
                     tenant = self.tenants[sample.labels["tenant"]]
                     if sample.name == "llmspell_tenant_vectors":
                         assert sample.value >= len(tenant.records)
-
-    @rule()
-    def shell_figures(self) -> None:
-        of = tuple(self.tenants.values())
-        stats = self.database(SHELL, "stats", of=of)
-        assert stats.value.keys() == self.tenants.keys()
-        for name, vectors in stats.value.items():
-            assert vectors >= len(self.tenants[name].records)
-        assert not self.database(SHELL, "doctor").error
 
     # --- what is done now and then
 
@@ -164,8 +162,8 @@ class TenantRules(Machine):
             if tenant.suspension == "none":
                 assert self.ask(hand, "usage", tenant).value[0] == len(tenant.records)
 
-    @precondition(lambda self: self.tenants)
     @rule(door=DOORS, which=WHICH)
+    @where(lambda self: self.tenants)
     def scrub(self, door: int, which: int) -> None:
         tenant = self.pick(which)
         for reply in (
@@ -177,8 +175,8 @@ class TenantRules(Machine):
         if not self.doors[door].is_shell:
             self.expect(self.ask(door, "scrub", tenant), tenant, writes=False)
 
-    @precondition(lambda self: self.tenants)
     @rule(hand=HANDS, which=WHICH)
+    @where(lambda self: self.tenants)
     def tend(self, hand: int, which: int) -> None:
         tenant = self.pick(which)
         self.expect(self.ask(hand, "calibrate", tenant), tenant, writes=False)
@@ -196,8 +194,8 @@ class TenantRules(Machine):
                 query = np.ones(DIM, np.float32)
                 self.check_hits(reply.value, query, tenant.records, 1 + seed % 9)
 
-    @precondition(lambda self: any(one.suspension == "none" for one in self.tenants.values()))
     @rule(hand=HANDS, door=DOORS, way=st.integers(0, 1), which=WHICH)
+    @where(lambda self: any(one.suspension == "none" for one in self.tenants.values()))
     def drop_what_has_writes_waiting(self, hand: int, door: int, way: int, which: int) -> None:
         """They end with it, by a named error, and come to none of the same name."""
         late = next(number for number, one in enumerate(self.doors) if one.flushes_late) + way

@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.isolation.elsewhere import Door
 from tests.isolation.rooms import Rooms
 
-EXAMPLES = int(os.environ.get("LLMSPELL_ISOLATION_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("LLMSPELL_ISOLATION_EXAMPLES", "30"))
 STEPS = int(os.environ.get("LLMSPELL_ISOLATION_STEPS", "40"))
 
 

@@ -25,8 +25,6 @@ def rooms(doors: list[Door], data: Path, tmp_path: Path) -> Iterator[Rooms]:
 def test_commands_in_processes_of_their_own_keep_tenants_apart(rooms: Rooms) -> None:
     rooms.begin(names=NAMES[:3], hand=0, seed=1)
     rooms.export_and_import(SHELL, SHELL, 0)
-    rooms.import_what_is_foreign(SHELL, SHELL, 0, 0)
     rooms.clone(SHELL, 0, 0, NAMES[3])
     rooms.drop(SHELL, 0)
     rooms.list_tenants(SHELL, NAMES[0])
-    rooms.limit_one(SHELL, 0, 0, 0)
