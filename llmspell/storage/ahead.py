@@ -6,14 +6,21 @@ import os
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["grow_ahead"]
+__all__ = ["grow_ahead", "wanted_ahead"]
 
 #: Pages that the file gets at a time: an eighth of it, in these bounds.
 LEAST_AHEAD: Final = 4
 MOST_AHEAD: Final = 64
+#: It gets them when a quarter of so many is left.
+LEFT: Final = 4
 
 
-def grow_ahead(data: str, end: int, page: int, map_size: int) -> None:
+def wanted_ahead(size: int, page: int) -> int:
+    """Bytes behind the last page in use with which a file of ``size`` bytes is long enough."""
+    return _ahead(size, page) // LEFT
+
+
+def grow_ahead(data: str, end: int, page: int, map_size: int) -> int:
     """Make the file longer where little of it is left, in a write transaction before its commit.
 
     A commit that makes it longer waits for the journal of the file system besides. One that writes
@@ -27,13 +34,22 @@ def grow_ahead(data: str, end: int, page: int, map_size: int) -> None:
         end: of the last page that is used, in bytes.
         page: bytes of a page.
         map_size: bytes that the file has at most.
+
+    Returns:
+        Bytes that the file has now, or fewer.
     """
+    size = 0
     with suppress(OSError):
         size = os.stat(data).st_size
-        ahead = min(max(size // page // 8, LEAST_AHEAD), MOST_AHEAD)
-        if 4 * (size - end) < ahead * page and size + ahead * page <= map_size:
+        ahead = _ahead(size, page)
+        if size - end < ahead // LEFT and size + ahead <= map_size:
             descriptor = os.open(data, os.O_WRONLY | os.O_CLOEXEC)
             try:
-                os.pwrite(descriptor, bytes(ahead * page), size)
+                size += os.pwrite(descriptor, bytes(ahead), size)
             finally:
                 os.close(descriptor)
+    return size
+
+
+def _ahead(size: int, page: int) -> int:
+    return page * min(max(size // page // 8, LEAST_AHEAD), MOST_AHEAD)

@@ -27,12 +27,12 @@ END: Final = b""
 
 
 class Chain:
-    """A table in one transaction. Use it from the transaction's thread.
+    """A table in one transaction, changed through one of these at a time. For its thread alone.
 
     A value is a checksum of key and value, the checksum of the next key, and the content.
     """
 
-    __slots__ = ("_cursor", "_database", "_name", "_txn")
+    __slots__ = ("_cursor", "_database", "_missed", "_name", "_txn")
 
     def __init__(self, txn: Transaction, database: Any, name: str) -> None:
         self._txn = txn
@@ -40,6 +40,8 @@ class Chain:
         self._name = name
         # Most writes need one of their tables at most.
         self._cursor: Cursor | None = None
+        # The key that was looked for last and isn't there, and the entry before its place.
+        self._missed: tuple[bytes, tuple[bytes, int, bytes]] | None = None
 
     @staticmethod
     def create(txn: Transaction, database: Any) -> None:
@@ -53,7 +55,7 @@ class Chain:
         raw = self._txn.get(key, db=self._database)
         if raw is not None:
             return self._decode(key, raw)[1]
-        self._before(key)
+        self._missed = key, self._before(key)
         return None
 
     def count(self) -> int:
@@ -62,16 +64,19 @@ class Chain:
 
     def put(self, key: bytes, content: bytes) -> None:
         """Set the content of a key, which is not :data:`FIRST`."""
-        raw = self._txn.get(key, db=self._database)
+        missed, self._missed = self._missed, None
+        place = missed[1] if missed is not None and missed[0] == key else None
+        raw = None if place is not None else self._txn.get(key, db=self._database)
         if raw is not None:
             following = self._decode(key, raw)[0]
         else:
-            before, following, before_content = self._before(key)
+            before, following, before_content = place or self._before(key)
             self._txn.put(before, _encode(before, crc32c(key), before_content), db=self._database)
         self._txn.put(key, _encode(key, following, content), db=self._database)
 
     def pop(self, key: bytes) -> bytes | None:
         """Remove a key and return its content; None where it isn't there."""
+        self._missed = None
         if key == FIRST:
             return None
         raw = self._txn.get(key, db=self._database)

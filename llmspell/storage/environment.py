@@ -22,7 +22,7 @@ from llmspell.errors import (
     StorageFull,
     UseAfterFork,
 )
-from llmspell.storage.ahead import grow_ahead
+from llmspell.storage.ahead import grow_ahead, wanted_ahead
 from llmspell.storage.errors import storage_errors
 from llmspell.storage.files import make_directory, sync_directory
 from llmspell.storage.healing import (
@@ -83,9 +83,11 @@ class Environment:
         "_map_size",
         "_permits",
         "_reopening",
+        "_size",
         "_state",
         "_verified",
         "databases",
+        "end_bytes",
         "page_bytes",
         "path",
     )
@@ -141,6 +143,9 @@ class Environment:
             raise
         self._env: lmdb.Environment = opened.env
         self._data = os.fspath(path / DATA)
+        #: Up to the end of the last page in use, as the last write of this process found it.
+        self.end_bytes = 0
+        self._size = 0
         #: Bytes of a page.
         self.page_bytes: int = self._env.stat()["psize"]
         self.databases = opened.databases
@@ -243,6 +248,7 @@ class Environment:
                                 raise lmdb.PanicError("a commit before it failed")
                             number = txn.id()
                             self._least = number - 1
+                            self.end_bytes = self.page_bytes * (self._env.info()["last_pgno"] + 1)
                             result = body(cast(Transaction, txn))
                             self._grow_ahead()
                             was_committing = True
@@ -272,11 +278,6 @@ class Environment:
         with storage_errors(self.path, "copying"):
             self._env.copyfd(descriptor, compact=True, txn=cast(lmdb.Transaction, txn))
 
-    def end_bytes(self) -> int:
-        """Bytes up to the end of the last page that a committed transaction has used."""
-        end: int = self.page_bytes * (self._env.info()["last_pgno"] + 1)
-        return end
-
     def stat_bytes(self) -> int:
         """Bytes that the data file takes on disk."""
         return (self.path / DATA).stat().st_blocks * 512
@@ -294,7 +295,9 @@ class Environment:
             self._close()
 
     def _grow_ahead(self) -> None:
-        grow_ahead(self._data, self.end_bytes(), self.page_bytes, self._map_size)
+        # The file never becomes shorter: what it had is enough where it leaves enough.
+        if self._size - self.end_bytes < wanted_ahead(self._size, self.page_bytes):
+            self._size = grow_ahead(self._data, self.end_bytes, self.page_bytes, self._map_size)
 
     def _close(self) -> None:
         self._permits.take_all_back()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import lmdb
@@ -15,35 +14,55 @@ from llmspell.errors import CorruptFile, DatabaseLocked, StorageError, StorageFu
 __all__ = ["storage_errors"]
 
 
-@contextmanager
-def storage_errors(path: Path, doing: str) -> Iterator[None]:
+def storage_errors(path: Path, doing: str) -> AbstractContextManager[None]:
     """Raise named errors for what goes wrong while ``doing`` something with ``path``."""
-    try:
-        yield
-    except lmdb.MapFullError as error:
-        raise StorageFull(
+    return _Named(path, doing)
+
+
+class _Named:
+    """A class, for every read and write is in one: a generator takes three times as long."""
+
+    __slots__ = ("_doing", "_path")
+
+    def __init__(self, path: Path, doing: str) -> None:
+        self._path = path
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception):
+            named = _named(error, self._path, self._doing)
+            if named is not None:
+                raise named from error
+
+
+def _named(error: Exception, path: Path, doing: str) -> StorageError | None:
+    """The named error for one; None where it is none of LMDB or the file system."""
+    if isinstance(error, lmdb.MapFullError):
+        return StorageFull(
             f"{path}: the map is full while {doing}; nothing was written. "
             "Delete data, or open the database with a larger map_size"
-        ) from error
-    except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError) as error:
-        raise CorruptFile(f"{path}: damaged, found while {doing}: {error}") from error
-    except lmdb.ReadersFullError as error:
-        raise DatabaseLocked(f"{path}: too many readers while {doing}: {error}") from error
-    except lmdb.Error as error:
+        )
+    if isinstance(error, (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError)):
+        return CorruptFile(f"{path}: damaged, found while {doing}: {error}")
+    if isinstance(error, lmdb.ReadersFullError):
+        return DatabaseLocked(f"{path}: too many readers while {doing}: {error}")
+    if isinstance(error, lmdb.Error):
         # LMDB calls a write that the disk cut short an input/output error.
         was_cut_short = "Input/output error" in str(error) and _is_full(path)
         if was_cut_short or "No space left" in str(error):
-            raise StorageFull(f"{path}: the disk is full while {doing}") from error
-        raise StorageError(f"{path}: {error} while {doing}") from error
-    except SystemError as error:
+            return StorageFull(f"{path}: the disk is full while {doing}")
+        return StorageError(f"{path}: {error} while {doing}")
+    if isinstance(error, SystemError):
         # The binding of LMDB lets some of its errors out so.
-        raise CorruptFile(f"{path}: damaged, found while {doing}: {error}") from error
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
+        return CorruptFile(f"{path}: damaged, found while {doing}: {error}")
+    if isinstance(error, OSError) and not isinstance(error, StorageError):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(f"{path}: the disk is full while {doing}") from error
-        raise StorageError(f"{path}: {error} while {doing}") from error
+            return StorageFull(f"{path}: the disk is full while {doing}")
+        return StorageError(f"{path}: {error} while {doing}")
+    return None
 
 
 def _is_full(path: Path) -> bool:

@@ -12,6 +12,8 @@ from llmspell.storage.log import Counters
 
 __all__ = ["Levels", "Step"]
 
+_DOCUMENTS, _VECTORS, _STORAGE = int(Quota.DOCUMENTS), int(Quota.VECTORS), int(Quota.STORAGE)
+
 
 class Step(NamedTuple):
     """A committed write: what was reserved for it, and the counters around it."""
@@ -43,13 +45,12 @@ class Levels:
                     hold.settle(**_growth(before, after))
                 except ReservationExpired:
                     is_expired = True
-                for quota, freed in (
-                    (Quota.DOCUMENTS, before.documents - after.documents),
-                    (Quota.VECTORS, before.vectors - after.vectors),
-                    (Quota.STORAGE, before.storage - after.storage),
-                ):
-                    if freed > 0:
-                        self._slot.refund(quota, freed)
+                if before.documents > after.documents:
+                    self._slot.refund(_DOCUMENTS, before.documents - after.documents)
+                if before.vectors > after.vectors:
+                    self._slot.refund(_VECTORS, before.vectors - after.vectors)
+                if before.storage > after.storage:
+                    self._slot.refund(_STORAGE, before.storage - after.storage)
             if is_expired:
                 self._set(steps[-1].after)
 

@@ -36,7 +36,7 @@ class Change(NamedTuple):
         """Bytes of the entry."""
         updates = pack(self.updates) if self.updates else b""
         head = _CHANGE.pack(FORMAT, self.first, self.added, len(self.removed), len(updates))
-        return with_checksum(head + self.removed.astype("<u8").tobytes() + updates)
+        return with_checksum(head + self.removed.astype("<u8", copy=False).tobytes() + updates)
 
     @classmethod
     def decode(cls, sequence: int, raw: bytes) -> Change:

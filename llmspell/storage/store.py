@@ -324,7 +324,7 @@ class TenantStore:
             member.bytes + member.records * PAGES_OF_A_RECORD * self._env.page_bytes
             for member in members
         )
-        return self._env.end_bytes() + most <= self._map_size
+        return self._env.end_bytes + most <= self._map_size
 
     def _require_room(self, txn: Transaction, members: Sequence[Member]) -> None:
         """Leave the head-room of the map to what makes a tenant smaller: deletes copy pages too."""

@@ -289,9 +289,13 @@ class Writer:
             # Those that came later may wait for as long themselves.
             self._commits.fail(came_before, error)
             return
-        with file_lock, self._is_inside():
-            while not member.is_done and self._commits.commit_queue():
-                pass
+        outer, self._inside = self._inside, threading.get_ident()
+        try:
+            with file_lock:
+                while not member.is_done and self._commits.commit_queue():
+                    pass
+        finally:
+            self._inside = outer
 
     @contextmanager
     def _is_inside(self) -> Iterator[None]:

@@ -118,15 +118,19 @@ def as_puts(
         raise ShapeError(f"{count} ids, but {len(vectors)} vectors")
     packed = [pack_metadata(one, schema) for one in _column("metadata", metadata, count, Mapping)]
     encoded = [pack_text(one) for one in _column("texts", texts, count, str)]
+    if count == 1:
+        # The commonest write, for which the rest would cost more than it does.
+        raw = vectors.astype("<f4", copy=False).tobytes()
+        return [Put(keys[0], packed[0], encoded[0], raw, expires_us=expires_us)], vectors
     last = {key: i for i, key in enumerate(keys)}
     if len(last) < count:
         chosen = sorted(last.values())
         vectors = vectors[chosen]
     else:
         chosen = list(range(count))
-    raw = vectors.astype("<f4", copy=False)
+    rows = vectors.astype("<f4", copy=False)
     puts = [
-        Put(keys[i], packed[i], encoded[i], raw[row].tobytes(), expires_us=expires_us)
+        Put(keys[i], packed[i], encoded[i], rows[row].tobytes(), expires_us=expires_us)
         for row, i in enumerate(chosen)
     ]
     return puts, vectors

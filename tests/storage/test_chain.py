@@ -76,6 +76,34 @@ def test_table_answers_like_a_dict(env: Environment, steps: list[tuple[str, byte
     in_transaction(env, body)
 
 
+# Of so few keys most are looked for before they are written, as a write of records does.
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["get", "put", "pop"]), st.sampled_from([b"b", b"c", b"d", b"e"])
+        ),
+        max_size=16,
+    )
+)
+def test_writes_behind_misses_keep_the_table_whole(
+    env: Environment, steps: list[tuple[str, bytes]]
+) -> None:
+    def body(txn: Transaction, database: Any, chain: Chain) -> None:
+        model: dict[bytes, bytes] = {}
+        for number, (step, key) in enumerate(steps):
+            if step == "get":
+                assert chain.get(key) == model.get(key)
+            elif step == "pop":
+                assert chain.pop(key) == model.pop(key, None)
+            else:
+                model[key] = b"%d" % number
+                chain.put(key, model[key])
+        assert list(Chain(txn, database, "t").items()) == sorted(model.items())
+
+    in_transaction(env, body)
+
+
 @pytest.mark.parametrize("lost", [b"b", b"c", b"d", b"\0"])
 def test_lost_entry_is_no_miss(env: Environment, lost: bytes) -> None:
     def body(txn: Transaction, database: Any, chain: Chain) -> None:
