@@ -22,7 +22,7 @@ from llmspell.errors import (
 from native cimport (
     CLedger, CUsage, Handle, Item, Items, Key, Levels, Now, Path, Quota, Receipt, Refusal, Status,
     boot_time_ns, has_room, level_count, levels_known_flag, no_writes_flag, part_count, publish, quota_count,
-    receipt_at, refund, set_level, set_levels, set_limit, set_suspension, suspended_flag,
+    refund, refund_latest, set_level, set_levels, set_limit, set_suspension, suspended_flag,
     system_environment_source, try_charge, try_charge_all,
     unlimited, usage,
 )
@@ -77,6 +77,11 @@ cdef int check(Status status, int error, object path) except -1:
     if status == Status.in_use:
         raise StorageError(
             f"{path}: the header is damaged while other processes use the file; close them first"
+        )
+    if status == Status.other_boot:
+        raise StorageError(
+            f"{path}: processes that use the file count time from another start of the machine, as in "
+            "another time namespace or where /proc is not mounted; open it as they do, or close them"
         )
     if status == Status.unsupported:
         raise StorageError(f"{path}: no shared ledger on this platform; set LLMSPELL_PURE=1")

@@ -91,7 +91,7 @@ cdef extern from "ledger/slot.hpp" namespace "llmspell::ledger" nogil:
     cbool try_charge(const Handle&, Item, Now, Refusal&, Receipt&)
     cbool try_charge_all(const Handle&, Items, Now, Refusal&, Receipt&)
     void refund(const Handle&, Item, const Receipt&, Now)
-    Receipt receipt_at(const Handle&, Item, Now)
+    void refund_latest(const Handle&, Item, Now)
     cbool has_room(const Handle&, Item, Refusal&)
     CUsage usage(const Handle&, Quota, Now)
     void set_limit(const Handle&, Quota, int64_t, cbool)
@@ -119,6 +119,7 @@ cdef extern from "ledger/ledger.hpp" namespace "llmspell::ledger" nogil:
         ok
         system_error
         in_use
+        other_boot
         full
         unsupported
     cdef cppclass CLedger "llmspell::ledger::Ledger":

@@ -232,7 +232,7 @@ cdef class Slot:
         item.amount = to_amount(amount)
         cdef Now now = self.now(item.quota)
         self.require_live()
-        refund(self._handle, item, receipt_at(self._handle, item, now), now)
+        refund_latest(self._handle, item, now)
 
     def set_level(self, int quota, used):
         """Set a level (documents, vectors, storage, dimensions) to what the log says.

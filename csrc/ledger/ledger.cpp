@@ -104,6 +104,16 @@ Status Ledger::open(const std::filesystem::path& path, std::size_t capacity,
     } catch (const std::bad_alloc&) {
         error = ENOMEM;
     }
+    // A clock behind the last look at it means a restart, whatever the name of the boot. But those
+    // who have the file mapped live: it is their boot that goes on, and this one's clock isn't
+    // theirs.
+    bool is_new_boot = false;
+    if (status == Status::ok) {
+        const Header& header = header_in(memory);
+        is_new_boot =
+            header.boot_id != environment.boot_id || environment.boot_ns < header.adjusted_at;
+        if (is_new_boot && !try_become_exclusive(file)) status = Status::other_boot;
+    }
     if (status == Status::ok && (error = become_shared(file)) != 0) status = Status::system_error;
     if (status != Status::ok) {
         if (memory != nullptr) unmap(memory, mapped);
@@ -111,11 +121,7 @@ Status Ledger::open(const std::filesystem::path& path, std::size_t capacity,
         return status;
     }
     out.reset(new Ledger(path, file, memory, mapped, bytes));
-    const Header& header = header_in(memory);
-    // A clock behind the last look at it means a restart, whatever the name of the boot.
-    if (header.boot_id != environment.boot_id || environment.boot_ns < header.adjusted_at) {
-        out->begin_boot(environment);
-    }
+    if (is_new_boot) out->begin_boot(environment);
     out->sweep_locked(environment, true);
     return Status::ok;
 }

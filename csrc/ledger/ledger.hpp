@@ -27,6 +27,7 @@ enum class Status {
     ok,
     system_error,  // errno in Result::error
     in_use,        // the file must be rebuilt, but another process has it mapped
+    other_boot,    // as above, by time that counts from another start than theirs
     full,          // no slot left: there are as many as a mapping has address space for
     unsupported,   // no shared memory mapping on this platform
 };

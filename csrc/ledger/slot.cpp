@@ -51,14 +51,7 @@ Receipt receipt_at(const Handle& handle, Item item, Now charged) noexcept {
                                       detail::interval_ns(limit, period_ns(item.quota));
         }
     } else if (!is_level(item.quota)) {
-        const WindowShape shape = shape_of(item.quota);
-        const Word& gauge = handle.slot->gauges[index_of(item.quota)].word;
-        const std::uint64_t word = gauge.load(std::memory_order_acquire);
-        const std::uint64_t today = period_at(item.quota, charged.utc_ns);
-        // Where the calendar has stepped back over midnight, the charge went into the day behind.
-        receipt.periods[index_of(item.quota) - level_count] =
-            detail::periods_ahead(shape, word, today) > 0 ? detail::window_period(shape, word)
-                                                          : today;
+        receipt.periods[index_of(item.quota) - level_count] = period_at(item.quota, charged.utc_ns);
     }
     return receipt;
 }
@@ -72,6 +65,21 @@ void refund(const Handle& handle, Item item, const Receipt& receipt, Now now) no
         detail::refund_window(handle, item.quota, item.amount,
                               receipt.periods[index_of(item.quota) - level_count], 0);
     }
+}
+
+void refund_latest(const Handle& handle, Item item, Now now) noexcept {
+    Receipt receipt = receipt_at(handle, item, now);
+    if (!is_level(item.quota) && !is_rate(item.quota)) {
+        const WindowShape shape = shape_of(item.quota);
+        const Word& gauge = handle.slot->gauges[index_of(item.quota)].word;
+        const std::uint64_t word = gauge.load(std::memory_order_acquire);
+        std::uint64_t& period = receipt.periods[index_of(item.quota) - level_count];
+        // Where the calendar has stepped back over midnight, the charge went into the day behind.
+        if (detail::periods_ahead(shape, word, period) > 0) {
+            period = detail::window_period(shape, word);
+        }
+    }
+    refund(handle, item, receipt, now);
 }
 
 bool try_charge_all(const Handle& handle, std::span<const Item> items, Now now, Refusal& refusal,

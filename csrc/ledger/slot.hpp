@@ -293,6 +293,9 @@ Receipt receipt_at(const Handle& handle, Item item, Now charged) noexcept;
 // Gives back what was charged; never below zero, and never more than is still owed.
 void refund(const Handle& handle, Item item, const Receipt& receipt, Now now) noexcept;
 
+// The same of a charge that was made just now, whose receipt nobody has.
+void refund_latest(const Handle& handle, Item item, Now now) noexcept;
+
 // Charges every item or none; no quota may be given twice. While it rolls back, others may be
 // refused for a moment; none is admitted beyond a limit.
 [[nodiscard]] bool try_charge_all(const Handle& handle, std::span<const Item> items, Now now,

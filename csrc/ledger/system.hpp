@@ -9,7 +9,8 @@
 
 namespace llmspell::ledger {
 
-// Text, zero padded; equal as long as the machine has not been restarted.
+// Text, zero padded; equal as long as the machine has not been restarted, where clocks are the
+// same.
 using BootId = std::array<char, 40>;
 
 struct Environment {

@@ -310,3 +310,22 @@ def test_what_somebody_appended_beyond_all_growth_is_not_read(tmp_path: Path) ->
     ledger = _native.Ledger(path, 6)
     assert ledger.capacity <= 1 << 22
     assert ledger.slot(KEY).read(Quota.TOKENS)[0] == 7
+
+
+@pytest.mark.parametrize("offset", [-1_000, 1_000])
+def test_process_with_another_clock_takes_nothing_from_the_living(
+    tmp_path: Path, offset: int
+) -> None:
+    path = tmp_path / "ledger"
+    slot = _native.Ledger(path).slot(KEY)
+    held = slot.reserve(tokens=5)
+    if shutil.which("unshare") is None or time.monotonic() < 1_000:
+        pytest.skip("takes unshare")
+    inside = ["unshare", "--time", "--boottime", str(offset), "--fork", sys.executable, "-c"]
+    program = f"from llmspell.quota import _native; _native.Ledger({str(path)!r})"
+    found = subprocess.run([*inside, program], capture_output=True, text=True)
+    if "unshare: " in found.stderr:
+        pytest.skip("takes a time namespace")
+    assert "another start of the machine" in found.stderr
+    held.settle()
+    assert slot.read(Quota.TOKENS)[0] == 5
