@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
+import pickle
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -126,3 +129,9 @@ def test_first_handle_after_a_collected_one_takes_its_room_over(db: Database) ->
     room = create(db, "a")._enter()
     gc.collect()
     assert db.tenant("a")._enter() is room
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_handle_is_not_copied(acme: Tenant, copied: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError, match="ask a database for another"):
+        copied(acme)
