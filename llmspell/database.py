@@ -186,7 +186,7 @@ class Database:
             texts=self._text_services,
             is_listed=self._is_listed,
             make_room=self._make_room,
-            slot=self._slot,
+            slot=self._listed_slot,
             budget=Budget.of(
                 max_open_bytes=max_open_bytes,
                 max_open_descriptors=max_open_descriptors,
@@ -356,8 +356,10 @@ class Database:
         entry = self._catalog.get(tenant_id)
         with self._lock:
             residence = self._house.residence(entry)
-            receipt = residence.drop(lambda: self._catalog.drop(tenant_id), self._erase)
-            self._house.retire(residence)
+            try:
+                receipt = residence.drop(lambda: self._catalog.drop(entry), self._erase)
+            finally:
+                self._house.retire(residence)
         self._tell("dropped", entry)
         return receipt
 
@@ -670,6 +672,15 @@ class Database:
                 return slot
             entry = found
 
+    def _listed_slot(self, entry: CatalogEntry) -> Slot:
+        """As :meth:`_slot`, of a tenant that is listed; raises TenantNotFound."""
+        slot = self._slot(entry)
+        if not self._is_listed(entry):
+            # Whoever dropped it meanwhile has freed its slot; nobody would free this one.
+            self._ledger.release(entry.key)
+            raise TenantNotFound(f"tenant {entry.config.id!r} was dropped")
+        return slot
+
     def _open_slot(self, entry: CatalogEntry) -> Slot:
         told = self._crossings(entry)
         if self._shared_quotas is None:
@@ -693,7 +704,7 @@ class Database:
     ) -> TenantInfo:
         entry = self._catalog.update(tenant_id, change)
         with self._lock:
-            slot = self._slot(entry)
+            slot = self._listed_slot(entry)
             residence = self._house.known(entry.key)
             if residence is not None:
                 residence.entry = entry
