@@ -169,6 +169,8 @@ class Database:
             raise ConfigError(f"lock_timeout must be 0 or more seconds, got {lock_timeout!r}")
         if not isinstance(shared_quotas, (SharedLedger, str, type(None))):
             raise ConfigError(f"shared_quotas is a SharedLedger or a URL, got {shared_quotas!r}")
+        if on_event is not None and not callable(on_event):
+            raise ConfigError(f"on_event must be called with an event, got {on_event!r}")
         policy = WritePolicy(
             durability=durability, flush_interval=flush_interval, write_batch_size=write_batch_size
         )
@@ -255,6 +257,10 @@ class Database:
 
     def _create(self, configs: Iterable[TenantConfig]) -> list[CatalogEntry]:
         made: list[CatalogEntry] = []
+        configs = list(configs)
+        for config in configs:
+            if not isinstance(config, TenantConfig):
+                raise ConfigError(f"a tenant is made of a TenantConfig, got {config!r}")
 
         def make(new: CatalogEntry) -> None:
             made.append(new)
