@@ -434,7 +434,7 @@ class Database:
     ) -> Tenant:
         """Make a tenant that holds what another holds at one moment; neither sees the other later.
 
-        Writes to the other go on meanwhile.
+        Writes to the other go on meanwhile. Of a suspended tenant the clone is not suspended.
 
         Args:
             source_id: of the tenant to copy.
