@@ -290,11 +290,23 @@ class TenantConfig:
             raise ConfigError(
                 f"id must be a str of 1 to {MAX_TENANT_ID_CHARS} characters, got {self.id!r}"
             )
-        if "\0" in self.id or any(0xD800 <= ord(c) <= 0xDFFF for c in self.id):
-            raise ConfigError(f"id must not hold NUL or unpaired surrogates, got {self.id!r}")
+        _require(self, "name", str)
+        for named in ("id", "name"):
+            text: str = getattr(self, named)
+            if "\0" in text or any(0xD800 <= ord(c) <= 0xDFFF for c in text):
+                raise ConfigError(f"{named} must not hold NUL or unpaired surrogates, got {text!r}")
+        _require(self, "quotas", QuotaLimits)
+        _require(self, "index", IndexParams)
+        _require(self, "isolation_level", IsolationLevel)
         if self.dim is not None:
             _require_int("dim", self.dim, 1, MAX_DIM)
         require_metric(self.metric)
+
+
+def _require(config: TenantConfig, field: str, kind: type) -> None:
+    value = getattr(config, field)
+    if not isinstance(value, kind):
+        raise ConfigError(f"{field} must be of type {kind.__name__}, got {value!r}")
 
 
 def require_metric(metric: str) -> None:

@@ -128,6 +128,8 @@ class Database:
             raise ConfigError(f"lock_timeout must be 0 or more seconds, got {lock_timeout!r}")
         if not isinstance(shared_quotas, (SharedLedger, str, type(None))):
             raise ConfigError(f"shared_quotas is a SharedLedger or a URL, got {shared_quotas!r}")
+        if on_event is not None and not callable(on_event):
+            raise ConfigError(f"on_event must be called with an event, got {on_event!r}")
         policy = WritePolicy(
             durability=durability, flush_interval=flush_interval, write_batch_size=write_batch_size
         )
@@ -284,8 +286,10 @@ class Database:
         entry = self._catalog.get(tenant_id)
         with self._lock:
             residence = self._house.residence(entry)
-            receipt = residence.drop(lambda: self._catalog.drop(tenant_id), self._registry.erase)
-            self._house.retire(residence)
+            try:
+                receipt = residence.drop(lambda: self._catalog.drop(entry), self._registry.erase)
+            finally:
+                self._house.retire(residence)
         self._tell("dropped", entry)
         return receipt
 
@@ -354,7 +358,7 @@ class Database:
     ) -> Tenant:
         """Make a tenant that holds what another holds at one moment; neither sees the other later.
 
-        Writes to the other go on meanwhile.
+        Writes to the other go on meanwhile. Of a suspended tenant the clone is not suspended.
 
         Args:
             source_id: of the tenant to copy.
@@ -559,7 +563,7 @@ class Database:
         entry = self._catalog.update(tenant_id, change)
         with self._lock:
             residence = self._house.known(entry.key)
-            slot = self._registry.slot(entry, None if residence is None else residence.slot)
+            slot = self._registry.listed_slot(entry, None if residence is None else residence.slot)
             if residence is not None:
                 residence.entry = entry
         self._tell(kind, entry)

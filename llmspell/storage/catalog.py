@@ -262,12 +262,13 @@ class Catalog:
         with self._env.read() as txn:
             return self._tenants(txn).count()
 
-    def drop(self, tenant_id: str) -> CatalogEntry:
+    def drop(self, found: CatalogEntry) -> CatalogEntry:
         """Take a tenant off the list; its data stays until :meth:`forget`.
 
         Raises:
-            TenantNotFound: there is none of that id.
+            TenantNotFound: it was dropped meanwhile, also where one of its id was made since.
         """
+        tenant_id = found.config.id
         slot = list_key(tenant_id)
 
         def write(txn: Transaction) -> CatalogEntry:
@@ -275,6 +276,8 @@ class Catalog:
             if raw is None:
                 raise TenantNotFound(f"no tenant {tenant_id!r}")
             entry = decode_entry(raw)
+            if entry.key != found.key:
+                raise TenantNotFound(f"tenant {tenant_id!r} was dropped and made again meanwhile")
             txn.put(entry.key, raw, db=self._env.databases[_DROPPED])
             return entry
 

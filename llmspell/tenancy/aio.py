@@ -82,12 +82,23 @@ class Workers:
             raise
 
     async def close(self, last: Callable[[], None]) -> None:
-        """Refuse new calls, let those under way end, then call ``last``."""
+        """Refuse new calls, let those under way end, then call ``last``.
+
+        A caller that is cancelled waits for that too, and is cancelled then.
+        """
         import asyncio
 
+        def end() -> None:
+            self._executor.shutdown()
+            last()
+
         self._is_closed = True
-        await asyncio.to_thread(self._executor.shutdown)
-        await asyncio.to_thread(last)
+        ending = asyncio.ensure_future(asyncio.to_thread(end))
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await asyncio.wait([ending])
+            raise
 
 
 class AsyncTenant:

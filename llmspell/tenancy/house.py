@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 from llmspell.errors import ClosedError, StorageError
 from llmspell.observability import Instruments
@@ -82,25 +82,24 @@ class House:
         self.require_open()
         residence = self._residences.get(entry.key)
         if residence is None:
-            residence = Residence(self, entry, self.registry.slot(entry))
+            residence = Residence(self, entry, self.registry.listed_slot(entry))
             self._residences[entry.key] = residence
         return residence
 
     def retire(self, residence: Residence) -> None:
         """Let a residence go that has neither handles nor an open room."""
         with self.lock:
-            # Handles are given out under the lock, so none can come meanwhile.
-            if residence.is_empty:
-                self._residences.pop(residence.entry.key, None)
+            # Handles are given out under the lock, so none can come meanwhile. Where another thread
+            # came first, there may be a new residence of that tenant.
+            key = residence.entry.key
+            if residence.is_empty and self._residences.get(key) is residence:
+                del self._residences[key]
 
     def purge(self, entry: CatalogEntry) -> int:
         """Remove a tenant's expired records; returns how many. Its room stays closed if it is."""
-        with self.lock:
-            residence = self.residence(entry)
-        try:
-            return residence.purge()
-        finally:
-            self.retire(residence)
+        # The handle keeps others from a second residence of the tenant meanwhile.
+        with closing(self.handle(entry)) as handle:
+            return handle._residence.purge()
 
     def known(self, key: bytes) -> Residence | None:
         """The residence of a tenant that has handles or an open room."""

@@ -69,6 +69,7 @@ class Operation(Generic[HandleT]):
         )
         cost = _millionths(_amount("cost", allowance.cost))
         api_calls = _count("api_calls", allowance.api_calls)
+        lease = _amount("lease", allowance.lease)
         if not api_calls:
             raise InputError("api_calls must be 1 or more: an operation is a call itself")
         try:
@@ -79,7 +80,7 @@ class Operation(Generic[HandleT]):
                 embeddings=embeddings,
                 cost=cost,
                 api_calls=api_calls,
-                lease=allowance.lease,
+                lease=lease,
             )
         except ClosedError:
             self._residence.check()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from llmspell.config import TenantConfig
-from llmspell.errors import TenantNotFound
+from llmspell.errors import ConfigError, TenantNotFound
 from llmspell.quota import JoinedSlot, Ledger, OnCrossing, SharedLedger, Slot, outside_of_locks
 from llmspell.storage import STAGING, Catalog, CatalogEntry, Room, erase_directory
 from llmspell.tenancy.model import EventKind, TenantEvent
@@ -61,6 +61,10 @@ class Registry:
     def create(self, configs: Iterable[TenantConfig]) -> list[CatalogEntry]:
         """List new tenants, all or none, with a slot each; see ``Database.create_tenants``."""
         made: list[CatalogEntry] = []
+        configs = list(configs)
+        for config in configs:
+            if not isinstance(config, TenantConfig):
+                raise ConfigError(f"a tenant is made of a TenantConfig, got {config!r}")
 
         def make(new: CatalogEntry) -> None:
             made.append(new)
@@ -108,6 +112,15 @@ class Registry:
             if found in (None, entry):
                 return slot
             entry = found
+
+    def listed_slot(self, entry: CatalogEntry, held: Slot | None = None) -> Slot:
+        """As :meth:`slot`, of a tenant that is listed; raises TenantNotFound."""
+        slot = self.slot(entry, held)
+        if not self.is_listed(entry):
+            # Whoever dropped it meanwhile has freed its slot; nobody would free this one.
+            self.ledger.release(entry.key)
+            raise TenantNotFound(f"tenant {entry.config.id!r} was dropped")
+        return slot
 
     def _open_slot(self, entry: CatalogEntry, held: Slot | None) -> Slot:
         told = self._crossings(entry)

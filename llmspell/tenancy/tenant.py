@@ -7,7 +7,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    NoReturn,
+    ParamSpec,
+    SupportsIndex,
+    TypeVar,
+    overload,
+)
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -115,6 +124,10 @@ class Tenant:
 
     def __repr__(self) -> str:
         return f"Tenant(id={self.id!r})"
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        # A copy would keep the room past the end of the handle, and of the tenant.
+        raise TypeError("a handle can't be copied or pickled; ask a database for another")
 
     @property
     def id(self) -> str:

@@ -97,3 +97,19 @@ def test_records_are_scanned_exported_and_imported(tmp_path: Path) -> None:
             return [record.id for record in [*page.records, *following.records]]
 
     assert asyncio.run(main()) == list(range(5))
+
+
+def test_cancelled_close_closes_nevertheless(tmp_path: Path) -> None:
+    async def main() -> None:
+        db = await llmspell.open(tmp_path / "data").__aenter__()
+        acme = await db.create_tenant(TenantConfig(id="acme"))
+        await acme.upsert([1], VECTORS[:1])
+        closing = asyncio.create_task(db.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        with llmspell.open(tmp_path / "data") as again:
+            assert again.tenant("acme").count() == 1
+
+    asyncio.run(main())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
+import pickle
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
 from llmspell.storage.view import VectorView
+from llmspell.tenancy.residence import Residence
 
 ONE = np.ones((1, 4), dtype=np.float32)
 
@@ -126,3 +130,42 @@ def test_first_handle_after_a_collected_one_takes_its_room_over(db: Database) ->
     room = create(db, "a")._enter()
     gc.collect()
     assert db.tenant("a")._enter() is room
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_handle_is_not_copied(acme: Tenant, copied: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError, match="ask a database for another"):
+        copied(acme)
+
+
+def test_handles_closed_beside_each_other_leave_a_later_one_its_room(
+    db: Database, acme: Tenant
+) -> None:
+    former = acme._residence
+    acme.close()
+    later = db.tenant("acme")
+    assert later._residence is not former
+    later.upsert([1], ONE)
+    db._house.retire(former)  # by a thread that closed the handle at the same time
+    assert db.tenant("acme").count() == 1
+
+
+def test_handle_taken_while_expired_records_are_removed_shares_the_room(
+    db: Database, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme.upsert([1], ONE)
+    acme.close()
+    purge = Residence.purge
+    later: list[Tenant] = []
+
+    def overtaken(self: Residence) -> int:
+        db.tenant("acme").close()
+        later.append(db.tenant("acme"))
+        later[0].count()
+        return purge(self)
+
+    monkeypatch.setattr(Residence, "purge", overtaken)
+    db.purge_expired()
+    (residence,) = db._house.residences()
+    assert later[0]._residence is residence
+    assert later[0].count() == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,3 +157,36 @@ def test_entry_of_an_earlier_release_has_its_room(
         monkeypatch.setattr(Room, "create", None)
         monkeypatch.setattr(Catalog, "make_room", None)
         assert db.tenant("acme").count() == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": 5},
+        {"name": "a\0b"},
+        {"name": "\ud800"},
+        {"quotas": {"max_vectors": 1}},
+        {"index": {"m": 8}},
+        {"isolation_level": "strict"},
+    ],
+)
+def test_setting_of_a_wrong_type_is_refused_and_not_kept(
+    db: Database, acme: Tenant, given: dict[str, Any]
+) -> None:
+    (name,) = given
+    with pytest.raises(errors.ConfigError, match=name):
+        TenantConfig(id="other", **given)
+    before = db.tenants()
+    if name in ("name", "quotas"):
+        with pytest.raises(errors.ConfigError, match=name):
+            db.update_tenant("acme", **given)
+    assert db.tenants() == before
+
+
+def test_what_is_no_config_makes_no_tenant(db: Database) -> None:
+    config: Any = "acme"
+    with pytest.raises(errors.ConfigError, match="TenantConfig, got 'acme'"):
+        db.create_tenant(config)
+    with pytest.raises(errors.ConfigError, match="TenantConfig, got 'acme'"):
+        db.create_tenants([TenantConfig(id="other"), config])
+    assert db.tenants() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
 from llmspell.quota import Ledger, OnCrossing, Slot
-from llmspell.storage import Catalog, FileLock
+from llmspell.storage import Catalog, CatalogEntry, FileLock
 from tests.tenancy.test_lifecycle import everything_fails, in_other_process
 
 ONE = np.ones((1, 4), dtype=np.float32)
@@ -32,7 +33,7 @@ def test_refused_drop_ends_no_handle(db: Database, acme: Tenant) -> None:
 def test_drop_that_the_catalog_refuses_ends_no_handle(
     db: Database, acme: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Catalog, tenant_id: str) -> None:
+    def full(self: Catalog, found: CatalogEntry) -> None:
         raise errors.StorageFull("no room")
 
     acme.upsert([1], ONE)
@@ -129,3 +130,60 @@ def test_creation_that_fails_gives_its_slot_and_directory_back(
             db.create_tenant(TenantConfig(id="a", quotas=QuotaLimits.unlimited()))
     assert (len(db._registry.ledger), list(db.path.glob("tenants/*/*"))) == (0, [])
     db.create_tenant(TenantConfig(id="a")).upsert([1], ONE)
+
+
+def test_drop_overtaken_by_another_ends_nothing_of_the_tenant_made_since(
+    db: Database, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Tenant] = []
+    get = Catalog.get
+
+    def overtaken(self: Catalog, tenant_id: str) -> CatalogEntry:
+        entry = get(self, tenant_id)
+        patch.undo()
+        db.drop_tenant(tenant_id)
+        made.append(db.create_tenant(TenantConfig(id=tenant_id)))
+        made[0].upsert([1], ONE)
+        return entry
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "get", overtaken)
+        with pytest.raises(errors.TenantNotFound):
+            db.drop_tenant("acme")
+    assert made[0].count() == len(made[0].search(ONE[0])) == 1
+    receipt = db.drop_tenant("acme")
+    assert receipt.generation == made[0].generation
+    assert receipt.bytes_on_disk > 0
+
+
+def test_catalog_drops_the_tenant_that_was_found_and_no_later_one(
+    db: Database, acme: Tenant
+) -> None:
+    entry = db._catalog.get("acme")
+    db.drop_tenant("acme")
+    db.create_tenant(TenantConfig(id="acme"))
+    with pytest.raises(errors.TenantNotFound, match="made again"):
+        db._catalog.drop(entry)
+    assert [info.id for info in db.tenants()] == ["acme"]
+
+
+@pytest.mark.parametrize("late", ["tenant", "update_tenant", "resume_tenant", "drop_tenant"])
+def test_call_overtaken_by_a_drop_leaves_no_slot(
+    db: Database, acme: Tenant, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    key = db._catalog.get("acme").key
+    name = "update" if late in ("update_tenant", "resume_tenant") else "get"
+    found = getattr(Catalog, name)
+
+    def overtaken(self: Catalog, *given: Any) -> CatalogEntry:
+        entry: CatalogEntry = found(self, *given)
+        patch.undo()
+        db.drop_tenant("acme")
+        return entry
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, name, overtaken)
+        with pytest.raises(errors.TenantNotFound):
+            getattr(db, late)("acme")
+    assert not db._ledger.release(key)
+    assert not db._house.residences()

@@ -115,7 +115,14 @@ def test_second_open_in_one_process_is_refused(db: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"map_size": 10}, {"map_size": 1.5}, {"lock_timeout": -1}, {"lock_timeout": "x"}]
+    "options",
+    [
+        {"map_size": 10},
+        {"map_size": 1.5},
+        {"lock_timeout": -1},
+        {"lock_timeout": "x"},
+        {"on_event": 5},
+    ],
 )
 def test_options_out_of_range_are_refused(tmp_path: Path, options: dict[str, object]) -> None:
     with pytest.raises(errors.ConfigError, match=next(iter(options))):

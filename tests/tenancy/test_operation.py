@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -329,3 +330,9 @@ def test_model_that_is_too_dear_is_refused_with_nothing_written(db: Database) ->
         tenant.ingest(Document("a", "one\ntwo\nthree"))
     assert (tenant.count(), *spent(tenant)) == (0, 0, 0, 0)
     assert current_operation() is None
+
+
+@pytest.mark.parametrize("lease", ["1", None, True, -1.0, float("nan")])
+def test_lease_that_is_none_is_refused(acme: Tenant, lease: Any) -> None:
+    with pytest.raises(errors.InputError, match="lease"):
+        acme.operation(lease=lease).__enter__()
