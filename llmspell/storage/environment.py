@@ -47,6 +47,9 @@ CLOSE_POLL_SECONDS: Final = 0.001
 #: Seconds that putting an environment right waits for transactions under way, before each try.
 READERS_END_SECONDS: Final = 5.0
 
+#: After so many writes it looks for readers that were killed: pages that they saw aren't reused.
+READERS_CHECKED_EVERY: Final = 64
+
 _FORK_HINT: Final = (
     "open in the process that this one was forked from; start it by spawn, or open after the fork"
 )
@@ -143,6 +146,7 @@ class Environment:
         "_reopening",
         "_state",
         "_verified",
+        "_writes",
         "databases",
         "path",
     )
@@ -176,6 +180,7 @@ class Environment:
         # have when it was opened again.
         self._least = 0
         self._verified = 0
+        self._writes = 0
         # Held while it is closed or opened again. Reentrant: the collector may close one then.
         self._reopening = threading.RLock()
         self._key = os.path.realpath(path)
@@ -297,6 +302,9 @@ class Environment:
             is_doubtful = False
             try:
                 with storage_errors(self.path, "writing"):
+                    self._writes += 1
+                    if self._writes % READERS_CHECKED_EVERY == 0:
+                        self._env.reader_check()
                     try:
                         with self._env.begin(write=True) as txn:
                             if self._state is CommitFailed:
@@ -309,6 +317,8 @@ class Environment:
                         is_doubtful = has_reached_disk(error, was_committing=was_committing)
                         if is_doubtful:
                             self._doubt()
+                        if isinstance(error, lmdb.MapFullError):
+                            self._env.reader_check()  # the next write may have more room
                         raise
                 return result
             except StorageError as error:

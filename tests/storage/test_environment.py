@@ -19,7 +19,7 @@ from llmspell.errors import (
     StorageFull,
     UseAfterFork,
 )
-from llmspell.storage.environment import Environment, Transaction
+from llmspell.storage.environment import READERS_CHECKED_EVERY, Environment, Transaction
 
 NAMES = (b"one", b"two")
 
@@ -218,3 +218,62 @@ def test_closing_does_not_wait_for_what_an_interrupt_took_from_its_own_thread(
     with pytest.raises(ClosedError):
         env.get_many(b"one", [b"k"])
     del read
+
+
+READ = """
+import sys, time
+from pathlib import Path
+from llmspell.storage.environment import Environment
+env = Environment(Path(sys.argv[1]), (b"one", b"two"), map_size=64 << 20)
+with env.read():
+    print("reads", flush=True)
+    time.sleep(60)
+"""
+
+
+def kill_a_reader(path: Path, before: Callable[[], object] = lambda: None) -> None:
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READ, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == "reads\n"
+    before()
+    reader.kill()
+    reader.communicate()
+
+
+def test_reader_that_was_killed_keeps_no_pages_for_long(path: Path) -> None:
+    env = open_env(path)
+
+    def replace() -> None:
+        env.write(lambda txn: txn.put(b"k", bytes(1 << 16), db=env.databases[b"one"]))
+
+    kill_a_reader(path)
+    for _ in range(READERS_CHECKED_EVERY):
+        replace()
+    assert env._env.reader_check() == 0
+    for _ in range(3):
+        replace()
+    size = (path / "data.mdb").stat().st_size
+    for _ in range(2 * READERS_CHECKED_EVERY):
+        replace()
+    assert (path / "data.mdb").stat().st_size == size
+    env.close()
+
+
+def test_map_filled_up_by_a_reader_that_was_killed_takes_writes_again(path: Path) -> None:
+    env = open_env(path)
+
+    def replace() -> None:
+        env.write(lambda txn: txn.put(b"k", bytes(8 << 20), db=env.databases[b"one"]))
+
+    def fill() -> None:
+        with pytest.raises(StorageFull):
+            for _ in range(20):
+                replace()
+
+    kill_a_reader(path, fill)
+    with pytest.raises(StorageFull):
+        replace()
+    replace()
+    env.close()
