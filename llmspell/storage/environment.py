@@ -26,7 +26,7 @@ from llmspell.errors import (
     UseAfterFork,
 )
 from llmspell.storage.errors import storage_errors
-from llmspell.storage.files import make_directory, sync_directory
+from llmspell.storage.files import make_directory, sync_directory, unfinished_directory
 from llmspell.storage.healing import (
     DATA,
     has_reached_disk,
@@ -217,7 +217,7 @@ class Environment:
             databases: names of its databases.
             fill: writes the first content.
         """
-        beside = path.with_name(path.name + ".new")
+        beside = unfinished_directory(path)
         with storage_errors(path, "creating"):
             shutil.rmtree(beside, ignore_errors=True)
             make_directory(beside)
