@@ -198,7 +198,7 @@ def _compare(name: str, said: Iterable[ArchivedFile], found: Iterable[ArchivedFi
     by_name = {file.name: file for file in found}
     is_whole = ENVIRONMENT in by_name
     for file in said:
-        if by_name.pop(file.name, None) != file:
+        if by_name.pop(str(file.name), None) != file:
             raise CorruptFile(f"{name}: {file.name} is missing, or its checksum does not match")
     if by_name or not is_whole:
         raise CorruptFile(f"{name}: {MANIFEST} doesn't name the files that are there")

@@ -24,7 +24,7 @@ from llmspell.errors import (
 )
 from llmspell.storage.ahead import grow_ahead, wanted_ahead
 from llmspell.storage.errors import storage_errors
-from llmspell.storage.files import make_directory, sync_directory
+from llmspell.storage.files import make_directory, sync_directory, unfinished_directory
 from llmspell.storage.healing import (
     DATA,
     has_reached_disk,
@@ -163,7 +163,7 @@ class Environment:
             databases: names of its databases.
             fill: writes the first content.
         """
-        beside = path.with_name(path.name + ".new")
+        beside = unfinished_directory(path)
         with storage_errors(path, "creating"):
             shutil.rmtree(beside, ignore_errors=True)
             make_directory(beside)
@@ -256,6 +256,8 @@ class Environment:
                         is_doubtful = has_reached_disk(error, was_committing=was_committing)
                         if is_doubtful:
                             self._doubt()
+                        if isinstance(error, lmdb.MapFullError):
+                            self._env.reader_check()  # the next write may have more room
                         raise
                 return result
             except StorageError as error:

@@ -21,6 +21,7 @@ __all__ = [
     "erase_directory",
     "make_directory",
     "sync_directory",
+    "unfinished_directory",
     "write_all",
 ]
 
@@ -58,13 +59,21 @@ def make_directory(path: Path) -> None:
             sync_directory(directory.parent)
 
 
+def unfinished_directory(path: Path) -> Path:
+    """Where a directory is made that has its name once it is complete."""
+    return path.with_name(path.name + ".new")
+
+
 def erase_directory(path: Path) -> None:
     """Remove a directory with all that is in it, durably, where it is there.
+
+    What was to become one, and was cut short, goes too.
 
     Raises:
         StorageError: that it went can't be made durable.
     """
     shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(unfinished_directory(path), ignore_errors=True)
     # A note that there is something to remove may go behind this.
     with storage_errors(path, "removing"), suppress(FileNotFoundError):
         sync_directory(path.parent)

@@ -240,3 +240,43 @@ def test_places_of_dead_readers_are_taken_again(
         assert one.get(b"k", db=env.databases[b"one"]) == b"v"
         assert other.get(b"k", db=env.databases[b"one"]) == b"v"
     env.close()
+
+
+READ = """
+import sys, time
+from pathlib import Path
+from llmspell.storage.environment import Environment
+env = Environment(Path(sys.argv[1]), (b"one", b"two"), map_size=64 << 20)
+with env.read():
+    print("reads", flush=True)
+    time.sleep(60)
+"""
+
+
+def kill_a_reader(path: Path, before: Callable[[], object] = lambda: None) -> None:
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READ, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == "reads\n"
+    before()
+    reader.kill()
+    reader.communicate()
+
+
+def test_map_filled_up_by_a_reader_that_was_killed_takes_writes_again(path: Path) -> None:
+    env = open_env(path)
+
+    def replace() -> None:
+        env.write(lambda txn: txn.put(b"k", bytes(8 << 20), db=env.databases[b"one"]))
+
+    def fill() -> None:
+        with pytest.raises(StorageFull):
+            for _ in range(20):
+                replace()
+
+    kill_a_reader(path, fill)
+    with pytest.raises(StorageFull):
+        replace()
+    replace()
+    env.close()

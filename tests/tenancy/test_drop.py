@@ -57,6 +57,22 @@ def test_tenant_whose_directory_is_missing_can_be_dropped(db: Database, acme: Te
     assert db.create_tenant(TenantConfig(id="acme")).count() == 0
 
 
+def test_drop_leaves_nothing_of_a_creation_that_was_cut_short(
+    db: Database, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", cut)
+        with pytest.raises(KeyboardInterrupt):
+            acme.upsert([1], ONE)
+    beneath = db.path / "tenants"
+    assert [path.name for path in beneath.glob("*/*/data.mdb")] == ["data.mdb"]
+    db.drop_tenant("acme")
+    assert list(beneath.glob("*/*")) == []
+
+
 def test_metrics_pass_over_a_tenant_that_is_dropped_meanwhile(db: Database, acme: Tenant) -> None:
     db.create_tenant(TenantConfig(id="b"))
     db.create_tenant(TenantConfig(id="c"))
@@ -185,5 +201,5 @@ def test_call_overtaken_by_a_drop_leaves_no_slot(
         patch.setattr(Catalog, name, overtaken)
         with pytest.raises(errors.TenantNotFound):
             getattr(db, late)("acme")
-    assert not db._ledger.release(key)
+    assert not db._registry.ledger.release(key)
     assert not db._house.residences()
