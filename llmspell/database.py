@@ -27,14 +27,15 @@ from llmspell.observability import Instruments, render
 from llmspell.quota import JoinedSlot, Ledger, SharedLedger
 from llmspell.storage import (
     DEFAULT_MAP_SIZE,
-    STAGING,
     Catalog,
     CatalogEntry,
     Durability,
     Flusher,
     Room,
+    StagedKeys,
     WritePolicy,
     erase_directory,
+    is_any_abandoned,
 )
 from llmspell.tenancy import (
     Budget,
@@ -208,7 +209,8 @@ class Database:
             self._ledger = Ledger(self._path / "ledger", slots)
             for entry in self._catalog.dropped():
                 self._erase(entry)
-            self._remove_abandoned()
+            if is_any_abandoned(self._path):
+                self._catalog.alone(self._remove_abandoned)
         except BaseException:
             self._closing.close()
             raise
@@ -255,19 +257,24 @@ class Database:
 
     def _create(self, configs: Iterable[TenantConfig]) -> list[CatalogEntry]:
         made: list[CatalogEntry] = []
+        staging = ExitStack()
 
-        def make(new: CatalogEntry) -> None:
-            made.append(new)
-            self._slot(new).set_levels(documents=0, vectors=0, storage=0, dimensions=0)
+        def make(entries: list[CatalogEntry]) -> None:
+            self._remove_abandoned()
+            staging.enter_context(StagedKeys(self._path, [new.key for new in entries]))
+            for new in entries:
+                made.append(new)
+                self._slot(new).set_levels(documents=0, vectors=0, storage=0, dimensions=0)
 
-        try:
-            return self._catalog.create(configs, make, has_room=False)
-        except BaseException:
-            # An exception from elsewhere may come behind the commit: then the tenants are there.
-            for new in made:
-                if not self._is_listed(new):
-                    self._remove(new)
-            raise
+        with staging:
+            try:
+                return self._catalog.create(configs, make, has_room=False)
+            except BaseException:
+                # One from elsewhere may come behind the commit: then the tenants are there.
+                for new in made:
+                    if not self._is_listed(new):
+                        self._remove(new)
+                raise
 
     def tenant(self, tenant_id: str) -> Tenant:
         """Give a handle to a tenant; its data is opened when the handle first needs it.
@@ -723,8 +730,8 @@ class Database:
             _LOG.exception("on_event of %s", event)
 
     def _remove_abandoned(self) -> None:
-        """Remove tenants that a process was making when it died."""
-        if (self._path / STAGING).is_dir():
+        """Remove tenants that a process was making when it died; alone with the catalog."""
+        if is_any_abandoned(self._path):
             from llmspell.tenancy.lifecycle import remove_abandoned
 
             remove_abandoned(self._path, self._catalog, self._ledger)

@@ -113,7 +113,7 @@ class Catalog:
     def create(
         self,
         configs: Iterable[TenantConfig],
-        make: Callable[[CatalogEntry], None],
+        make: Callable[[list[CatalogEntry]], None],
         *,
         has_room: bool,
     ) -> list[CatalogEntry]:
@@ -121,7 +121,7 @@ class Catalog:
 
         Args:
             configs: of the new tenants.
-            make: prepares one; they are listed only when this has returned for all of them.
+            make: prepares them; they are listed only when this has returned.
             has_room: whether ``make`` makes their directories; :meth:`make_room` does it else.
 
         Raises:
@@ -131,27 +131,32 @@ class Catalog:
         def write(txn: Transaction) -> list[CatalogEntry]:
             tenants = self._tenants(txn)
             state = self._state(txn)
-            entries = []
+            entries: dict[bytes, CatalogEntry] = {}
             for config in configs:
                 slot = _key(config.id)
-                if tenants.get(slot) is not None:
+                if slot in entries or tenants.get(slot) is not None:
                     raise TenantExists(f"tenant {config.id!r} exists; drop it first, or open it")
                 generation = state["next_generation"]
-                entry = CatalogEntry(
+                entries[slot] = CatalogEntry(
                     config,
                     generation,
                     _digest(config.id, generation),
                     time.time_ns() // 1_000,
                     has_room=has_room,
                 )
-                make(entry)
-                tenants.put(slot, _encode(entry))
                 state["next_generation"] = generation + 1
-                entries.append(entry)
+            made = list(entries.values())
+            make(made)
+            for slot, entry in entries.items():
+                tenants.put(slot, _encode(entry))
             txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
-            return entries
+            return made
 
         return self._env.write(write)
+
+    def alone(self, act: Callable[[], object]) -> None:
+        """Do something while nobody, in any process, changes the catalog; it doesn't either."""
+        self._env.write(lambda _: act())
 
     def allot(self) -> tuple[int, bytes]:
         """A generation that no other tenant has or gets, and a key for it."""
