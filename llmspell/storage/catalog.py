@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -34,6 +37,7 @@ MAX_KEY_BYTES: Final = 500
 PREFIX_BYTES: Final = 480
 
 _NAME: Final = "catalog"
+_LOCK: Final = "catalog.lock"
 _TENANTS: Final = b"tenants"
 _DROPPED: Final = b"dropped"
 _META: Final = b"meta"
@@ -44,6 +48,7 @@ Suspension: TypeAlias = Literal["none", "writes", "all"]
 # One object for each, whatever a file's decoder makes.
 _SUSPENSIONS: Final[dict[str, Suspension]] = {name: name for name in get_args(Suspension)}
 
+_T = TypeVar("_T")
 _S = TypeVar("_S", QuotaLimits, IndexParams, Schema)
 
 
@@ -92,13 +97,16 @@ class Catalog:
         path = root / _NAME
         make_directory(root)
         if not path.exists():
-            lock = FileLock(root / "catalog.lock", timeout=CREATE_TIMEOUT, holder=str(root))
+            lock = FileLock(root / _LOCK, timeout=CREATE_TIMEOUT, holder=str(root))
             try:
                 if not path.exists():
                     Environment.create(path, _DATABASES, _fill)
             finally:
                 lock.release()
-        self._env = Environment(path, _DATABASES, map_size=MAP_SIZE)
+        self._lock_path = root / _LOCK
+        self._turn = threading.Lock()
+        self._pid = os.getpid()
+        self._env = Environment(path, _DATABASES, map_size=MAP_SIZE, reads_first=True)
         with self._env.read() as txn:
             found = self._state(txn)["format"]
         if found != FORMAT:
@@ -152,11 +160,11 @@ class Catalog:
             txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
             return made
 
-        return self._env.write(write)
+        return self._write(write)
 
     def alone(self, act: Callable[[], object]) -> None:
         """Do something while nobody, in any process, changes the catalog; it doesn't either."""
-        self._env.write(lambda _: act())
+        self._write(lambda _: act())
 
     def allot(self) -> tuple[int, bytes]:
         """A generation that no other tenant has or gets, and a key for it."""
@@ -168,7 +176,7 @@ class Catalog:
             txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
             return generation
 
-        generation = self._env.write(write)
+        generation = self._write(write)
         return generation, _digest("", generation)
 
     def install(
@@ -193,7 +201,7 @@ class Catalog:
             tenants.put(slot, _encode(entry))
             return entry
 
-        return self._env.write(write)
+        return self._write(write)
 
     def make_room(self, entry: CatalogEntry, make: Callable[[Path], None]) -> CatalogEntry:
         """See to it that a tenant has its directory, once for all processes.
@@ -231,7 +239,7 @@ class Catalog:
             tenants.put(slot, _encode(entry))
             return entry
 
-        return self._env.write(write)
+        return self._write(write)
 
     def get(self, tenant_id: str) -> CatalogEntry:
         """Look a tenant up; raises TenantNotFound."""
@@ -318,7 +326,7 @@ class Catalog:
             txn.put(entry.key, raw, db=self._env.databases[_DROPPED])
             return entry
 
-        return self._env.write(write)
+        return self._write(write)
 
     def dropped(self) -> list[CatalogEntry]:
         """Tenants that were dropped and whose data may be there still."""
@@ -327,11 +335,21 @@ class Catalog:
 
     def forget(self, entry: CatalogEntry) -> None:
         """Note that the data of a dropped tenant is gone."""
-        self._env.write(lambda txn: txn.delete(entry.key, db=self._env.databases[_DROPPED]))
+        self._write(lambda txn: txn.delete(entry.key, db=self._env.databases[_DROPPED]))
 
     def close(self) -> None:
         """Close it; does nothing the second time."""
         self._env.close()
+
+    def _write(self, body: Callable[[Transaction], _T]) -> _T:
+        """Write when the writers of other threads and processes have ended; readers go on."""
+        if os.getpid() != self._pid:
+            return self._env.write(body)  # raises UseAfterFork; the lock may be held for ever
+        with (
+            self._turn,
+            FileLock(self._lock_path, timeout=math.inf, holder="the catalog"),
+        ):
+            return self._env.write(body)
 
     def _tenants(self, txn: Transaction) -> Chain:
         return Chain(txn, self._env.databases[_TENANTS], "catalog")
