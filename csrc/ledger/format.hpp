@@ -10,12 +10,14 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "base/checksum.hpp"
 #include "ledger/layout.hpp"
 #include "ledger/ledger.hpp"
 #include "ledger/reservation.hpp"
+#include "ledger/steps.hpp"
 #include "ledger/system.hpp"
 
 namespace llmspell::ledger {
@@ -32,6 +34,13 @@ inline constexpr std::size_t reserved_bytes = slots_at + (std::size_t{1} << 22) 
 
 inline constexpr std::size_t max_capacity = std::size_t{1} << (slot_index_bits - 1);
 
+// What of the header changes.
+struct Clock {
+    BootId boot_id;
+    std::int64_t utc_offset;    // what turns time since boot into the ledger's calendar
+    std::uint64_t adjusted_at;  // boot time when utc_offset last followed the wall clock
+};
+
 // The checksummed fields change only under the file lock.
 struct Header {
     std::array<char, 8> magic;
@@ -40,14 +49,13 @@ struct Header {
     std::uint32_t hold_size;
     std::uint32_t hold_count;
     std::uint64_t table_size;  // slots of the first table
-    BootId boot_id;
-    std::int64_t utc_offset;    // what turns time since boot into the ledger's calendar
-    std::uint64_t adjusted_at;  // boot time when utc_offset last followed the wall clock
-    std::uint32_t checksum;     // CRC-32C of all before it
+    Clock clock;
+    std::uint32_t checksum;  // CRC-32C of all before it
     std::uint32_t padding;
     std::atomic<std::int64_t> calendar;  // utc_offset again, for those who take no lock
     Word live;                           // slots in use; counted again by each walk over them
     Word walked_day;                     // of the last walk; a sweep on a later day makes another
+    Clock before;                        // the clock before its last change; see set_clock
 };
 static_assert(sizeof(Header) <= header_bytes);
 
@@ -118,11 +126,37 @@ inline void give_back_in(std::byte* memory, std::size_t bytes, std::size_t hold)
     give_back(handle.slot == nullptr ? nullptr : &handle, holds_in(memory), hold);
 }
 
-inline void set_offset(Header& header, std::int64_t offset, std::uint64_t boot_ns) noexcept {
-    header.utc_offset = offset;
-    header.adjusted_at = boot_ns;
+// Undoes a change of the clock in whose midst a process died: to take the file for damaged would
+// give up all that is counted in it.
+inline void mend(Header& header) noexcept {
+    if (header.checksum == checksum_of(header)) return;
+    Header whole;
+    std::memcpy(static_cast<void*>(&whole), static_cast<const void*>(&header), sizeof whole);
+    whole.clock = header.before;
+    if (whole.checksum == checksum_of(whole)) header.clock = header.before;
+}
+
+// A step of set_clock, which the compiler moves nothing across: the stores of a process that dies
+// are seen by others up to some point in their order.
+inline void clock_step() noexcept {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    step();
+}
+
+inline void set_clock(Header& header, const Clock& clock) noexcept {
+    mend(header);
+    if (header.checksum == checksum_of(header)) header.before = header.clock;
+    clock_step();
+    header.clock.boot_id = clock.boot_id;
+    clock_step();
+    header.clock.utc_offset = clock.utc_offset;
+    clock_step();
+    header.clock.adjusted_at = clock.adjusted_at;
+    clock_step();
     header.checksum = checksum_of(header);
-    header.calendar.store(offset, std::memory_order_release);
+    clock_step();
+    header.calendar.store(clock.utc_offset, std::memory_order_release);
+    clock_step();
 }
 
 inline std::int64_t offset_of(const Environment& environment) noexcept {

@@ -109,9 +109,9 @@ Status Ledger::open(const std::filesystem::path& path, std::size_t capacity,
     // theirs.
     bool is_new_boot = false;
     if (status == Status::ok) {
-        const Header& header = header_in(memory);
+        const Clock& clock = header_in(memory).clock;
         is_new_boot =
-            header.boot_id != environment.boot_id || environment.boot_ns < header.adjusted_at;
+            clock.boot_id != environment.boot_id || environment.boot_ns < clock.adjusted_at;
         if (is_new_boot && !try_become_exclusive(file)) status = Status::other_boot;
     }
     if (status == Status::ok && (error = become_shared(file)) != 0) status = Status::system_error;
@@ -132,8 +132,8 @@ Status Ledger::open(const std::filesystem::path& path, std::size_t capacity,
 void Ledger::begin_boot(const Environment& environment) noexcept {
     Header& header = header_in(memory_);
     const std::int64_t offset = offset_of(environment);
-    const std::int64_t shift = header.utc_offset - offset;
-    const std::uint64_t last_utc_ns = utc_of(header.adjusted_at, header.utc_offset);
+    const std::int64_t shift = header.clock.utc_offset - offset;
+    const std::uint64_t last_utc_ns = utc_of(header.clock.adjusted_at, header.clock.utc_offset);
     for (std::size_t hold = 0; hold < hold_count; ++hold) {
         if (holds_in(memory_)[hold].owner.load() != 0) give_back_in(memory_, bytes_.load(), hold);
     }
@@ -155,8 +155,7 @@ void Ledger::begin_boot(const Environment& environment) noexcept {
         slot.flags.store(0);
         slot.log_head.store(0);
     }
-    header.boot_id = environment.boot_id;
-    set_offset(header, offset, environment.boot_ns);
+    set_clock(header, {environment.boot_id, offset, environment.boot_ns});
 }
 
 std::size_t Ledger::sweep_locked(const Environment& environment, bool walk) noexcept {
@@ -180,13 +179,16 @@ std::size_t Ledger::sweep_locked(const Environment& environment, bool walk) noex
         ++given_back;
     }
     Header& header = header_in(memory_);
-    const std::uint64_t last_utc_ns = utc_of(header.adjusted_at, header.utc_offset);
+    mend(header);
+    const Clock last = header.clock;
+    const std::uint64_t last_utc_ns = utc_of(last.adjusted_at, last.utc_offset);
     const std::uint64_t passed =
-        environment.boot_ns - std::min(environment.boot_ns, header.adjusted_at);
+        environment.boot_ns - std::min(environment.boot_ns, last.adjusted_at);
     const auto most =
         static_cast<std::int64_t>(std::min(passed, catch_up_window_ns) / catch_up_divisor);
-    const std::int64_t wanted = offset_of(environment) - header.utc_offset;
-    set_offset(header, header.utc_offset + std::clamp(wanted, -most, most), environment.boot_ns);
+    const std::int64_t wanted = offset_of(environment) - last.utc_offset;
+    const std::int64_t offset = last.utc_offset + std::clamp(wanted, -most, most);
+    set_clock(header, {last.boot_id, offset, environment.boot_ns});
     const std::uint64_t today = day_of(at(environment.boot_ns).utc_ns);
     if (walk || header.walked_day.load(std::memory_order_relaxed) != today) {
         walk_slots(environment, last_utc_ns);

@@ -55,7 +55,7 @@ void write_contents(std::byte* memory, std::size_t bytes, const Contents& conten
     header.hold_size = sizeof(Hold);
     header.hold_count = hold_count;
     header.table_size = slots.size();
-    set_offset(header, header.utc_offset, header.adjusted_at);
+    set_clock(header, header.clock);
 }
 
 }  // namespace
@@ -65,15 +65,14 @@ Status prepare(int file, std::size_t table_size, const Environment& environment,
     const bool alone = try_become_exclusive(file);
     Contents contents;
     Header fresh{};
-    fresh.boot_id = environment.boot_id;
-    fresh.utc_offset = offset_of(environment);
-    fresh.adjusted_at = environment.boot_ns;
+    fresh.clock = {environment.boot_id, offset_of(environment), environment.boot_ns};
     std::memcpy(contents.header.data(), static_cast<const void*>(&fresh), sizeof fresh);
 
     if ((error = size_of(file, bytes)) != 0) return Status::system_error;
     if (bytes >= slots_at) {
         mapped = mapped_bytes_of(bytes);
         if ((error = map(file, mapped, memory)) != 0) return Status::system_error;
+        mend(header_in(memory));
         const bool good = fits(header_in(memory), bytes);
         if (good) {
             bytes = bytes_in_use(header_in(memory).table_size, bytes);

@@ -26,14 +26,13 @@ from llmspell.storage.policy import Durability, WritePolicy
 from llmspell.storage.record import NEVER, StoredRecord
 from llmspell.storage.room import ROOM_DESCRIPTORS, Found, Room
 from llmspell.storage.schema import NO_SCHEMA, conform
-from llmspell.storage.staging import STAGING
+from llmspell.storage.staging import StagedKeys, is_any_abandoned
 from llmspell.storage.store import TenantStore
 
 __all__ = [
     "DEFAULT_MAP_SIZE",
     "NEVER",
     "NO_SCHEMA",
-    "STAGING",
     "ROOM_DESCRIPTORS",
     "Catalog",
     "CatalogEntry",
@@ -49,6 +48,7 @@ __all__ = [
     "Moment",
     "Put",
     "Room",
+    "StagedKeys",
     "StoredDocument",
     "StoredRecord",
     "Uses",
@@ -69,6 +69,7 @@ __all__ = [
     "erase_directory",
     "export_source",
     "export_target",
+    "is_any_abandoned",
     "pack",
     "parse_filter",
     "unpack",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from llmspell.config import TenantConfig
 from llmspell.errors import (
@@ -36,11 +39,14 @@ CREATE_TIMEOUT: Final = 30.0
 PAGE: Final = 1_000
 
 _NAME: Final = "catalog"
+_LOCK: Final = "catalog.lock"
 _TENANTS: Final = b"tenants"
 _DROPPED: Final = b"dropped"
 _META: Final = b"meta"
 _DATABASES: Final = (_TENANTS, _DROPPED, _META)
 _STATE: Final = b"state"
+
+_T = TypeVar("_T")
 
 
 class Catalog:
@@ -57,13 +63,16 @@ class Catalog:
         path = root / _NAME
         make_directory(root)
         if not path.exists():
-            lock = FileLock(root / "catalog.lock", timeout=CREATE_TIMEOUT, holder=str(root))
+            lock = FileLock(root / _LOCK, timeout=CREATE_TIMEOUT, holder=str(root))
             try:
                 if not path.exists():
                     Environment.create(path, _DATABASES, _fill)
             finally:
                 lock.release()
-        self._env = Environment(path, _DATABASES, map_size=MAP_SIZE)
+        self._lock_path = root / _LOCK
+        self._turn = threading.Lock()
+        self._pid = os.getpid()
+        self._env = Environment(path, _DATABASES, map_size=MAP_SIZE, reads_first=True)
         with self._env.read() as txn:
             found = self._state(txn)["format"]
         if found != FORMAT:
@@ -78,7 +87,7 @@ class Catalog:
     def create(
         self,
         configs: Iterable[TenantConfig],
-        make: Callable[[CatalogEntry], None],
+        make: Callable[[list[CatalogEntry]], None],
         *,
         has_room: bool,
     ) -> list[CatalogEntry]:
@@ -86,7 +95,7 @@ class Catalog:
 
         Args:
             configs: of the new tenants.
-            make: prepares one; they are listed only when this has returned for all of them.
+            make: prepares them; they are listed only when this has returned.
             has_room: whether ``make`` makes their directories; :meth:`make_room` does it else.
 
         Raises:
@@ -96,27 +105,32 @@ class Catalog:
         def write(txn: Transaction) -> list[CatalogEntry]:
             tenants = self._tenants(txn)
             state = self._state(txn)
-            entries = []
+            entries: dict[bytes, CatalogEntry] = {}
             for config in configs:
                 slot = list_key(config.id)
-                if tenants.get(slot) is not None:
+                if slot in entries or tenants.get(slot) is not None:
                     raise TenantExists(f"tenant {config.id!r} exists; drop it first, or open it")
                 generation = state["next_generation"]
-                entry = CatalogEntry(
+                entries[slot] = CatalogEntry(
                     config,
                     generation,
                     new_key(config.id, generation),
                     time.time_ns() // 1_000,
                     has_room=has_room,
                 )
-                make(entry)
-                tenants.put(slot, encode_entry(entry))
                 state["next_generation"] = generation + 1
-                entries.append(entry)
+            made = list(entries.values())
+            make(made)
+            for slot, entry in entries.items():
+                tenants.put(slot, encode_entry(entry))
             txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
-            return entries
+            return made
 
-        return self._env.write(write)
+        return self._write(write)
+
+    def alone(self, act: Callable[[], object]) -> None:
+        """Do something while nobody, in any process, changes the catalog; it doesn't either."""
+        self._write(lambda _: act())
 
     def allot(self) -> tuple[int, bytes]:
         """A generation that no other tenant has or gets, and a key for it."""
@@ -128,7 +142,7 @@ class Catalog:
             txn.put(_STATE, pack_checked(state), db=self._env.databases[_META])
             return generation
 
-        generation = self._env.write(write)
+        generation = self._write(write)
         return generation, new_key("", generation)
 
     def install(
@@ -153,7 +167,7 @@ class Catalog:
             tenants.put(slot, encode_entry(entry))
             return entry
 
-        return self._env.write(write)
+        return self._write(write)
 
     def make_room(self, entry: CatalogEntry, make: Callable[[Path], None]) -> CatalogEntry:
         """See to it that a tenant has its directory, once for all processes.
@@ -191,7 +205,7 @@ class Catalog:
             tenants.put(slot, encode_entry(entry))
             return entry
 
-        return self._env.write(write)
+        return self._write(write)
 
     def get(self, tenant_id: str) -> CatalogEntry:
         """Look a tenant up; raises TenantNotFound."""
@@ -281,7 +295,7 @@ class Catalog:
             txn.put(entry.key, raw, db=self._env.databases[_DROPPED])
             return entry
 
-        return self._env.write(write)
+        return self._write(write)
 
     def dropped(self) -> list[CatalogEntry]:
         """Tenants that were dropped and whose data may be there still."""
@@ -290,11 +304,21 @@ class Catalog:
 
     def forget(self, entry: CatalogEntry) -> None:
         """Note that the data of a dropped tenant is gone."""
-        self._env.write(lambda txn: txn.delete(entry.key, db=self._env.databases[_DROPPED]))
+        self._write(lambda txn: txn.delete(entry.key, db=self._env.databases[_DROPPED]))
 
     def close(self) -> None:
         """Close it; does nothing the second time."""
         self._env.close()
+
+    def _write(self, body: Callable[[Transaction], _T]) -> _T:
+        """Write when the writers of other threads and processes have ended; readers go on."""
+        if os.getpid() != self._pid:
+            return self._env.write(body)  # raises UseAfterFork; the lock may be held for ever
+        with (
+            self._turn,
+            FileLock(self._lock_path, timeout=math.inf, holder="the catalog"),
+        ):
+            return self._env.write(body)
 
     def _tenants(self, txn: Transaction) -> Chain:
         return Chain(txn, self._env.databases[_TENANTS], "catalog")

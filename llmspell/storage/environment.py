@@ -82,6 +82,7 @@ class Environment:
         "_least",
         "_map_size",
         "_permits",
+        "_reads_only",
         "_reopening",
         "_size",
         "_state",
@@ -99,12 +100,16 @@ class Environment:
         *,
         map_size: int,
         has_one_writer: bool = False,
+        reads_first: bool = False,
     ) -> None:
         """Open an environment that :meth:`create` made.
 
         Args:
             has_one_writer: writers take turns outside of it, until :meth:`write` has returned: so
                 it can tell what became of a write whose commit failed.
+            reads_first: open it for reads, without waiting for the writer of another process; the
+                first write opens it anew, and waits for that with all reads of this process unless
+                writers take turns outside.
 
         Raises:
             CorruptFile: it isn't there, lacks a database, or LMDB refuses it.
@@ -117,6 +122,7 @@ class Environment:
         self._state: type[Exception] | None = None
         self._map_size = map_size
         self._has_one_writer = has_one_writer
+        self._reads_only = reads_first and not is_marked(path)
         # Number of a transaction that is committed, and of the last one that the file was found to
         # have when it was opened again.
         self._least = 0
@@ -136,7 +142,11 @@ class Environment:
             with storage_errors(path, "opening"):
                 names = list(databases)
                 # Who left it behind a failed commit may have been another process, and have died.
-                opened = (reopen if is_marked(path) else open_lmdb)(path, names, map_size=map_size)
+                if self._reads_only:
+                    opened = open_lmdb(path, names, map_size=map_size, reads_only=True)
+                else:
+                    act = reopen if is_marked(path) else open_lmdb
+                    opened = act(path, names, map_size=map_size)
         except BaseException:
             with _LOCK:
                 del _OPEN[self._key]
@@ -234,6 +244,8 @@ class Environment:
             CommitFailed: the disk failed; says whether the write is there all the same.
             StorageFull: the map or the disk is full; nothing was written.
         """
+        if self._reads_only:
+            self._open_for_writes()
         while True:
             permit = self._permits.take() or self._admit()
             number = 0
@@ -364,6 +376,39 @@ class Environment:
                 # Where it is closed meanwhile, who does so waits for this.
                 self._env, self.databases, self._verified = found
                 if self._state is CommitFailed:
+                    self._permits.renew()
+                    self._state = None
+
+    def _open_for_writes(self) -> None:
+        """Close and open anew what was open for reads; others wait meanwhile, for each other too.
+
+        Raises:
+            StorageError: that failed; the next transaction tries again, and verifies the file.
+        """
+        with self._reopening, storage_errors(self.path, "opening it for writes"):
+            with _LOCK:
+                if not self._reads_only or self._state is not None:
+                    return
+                # Whoever wants a transaction waits for what is held here.
+                self._state = lmdb.ReadonlyError
+            try:
+                if not self._permits.take_all_back(READERS_END_SECONDS):
+                    raise StorageError(
+                        f"{self.path}: reads go on for more than {READERS_END_SECONDS:g} s, and "
+                        "the first write waits for them; nothing was written"
+                    )
+                self._env.close()
+                opened = open_lmdb(self.path, list(self.databases), map_size=self._map_size)
+            except BaseException:
+                with _LOCK:
+                    self._reads_only = False
+                    if self._state is lmdb.ReadonlyError:
+                        self._state = CommitFailed
+                raise
+            with _LOCK:
+                self._env, self.databases, _ = opened
+                self._reads_only = False
+                if self._state is lmdb.ReadonlyError:
                     self._permits.renew()
                     self._state = None
 

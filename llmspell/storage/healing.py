@@ -118,9 +118,15 @@ def make_lmdb(path: Path, names: Sequence[bytes], *, map_size: int) -> lmdb.Envi
     return _open(path, names, map_size=map_size, is_sync=False)
 
 
-def open_lmdb(path: Path, names: Sequence[bytes], *, map_size: int) -> Opened:
-    """Open an environment that is there; raises CorruptFile where it is not what it must be."""
-    env = _open(path, names, map_size=map_size, is_sync=True)
+def open_lmdb(
+    path: Path, names: Sequence[bytes], *, map_size: int, reads_only: bool = False
+) -> Opened:
+    """Open an environment that is there; raises CorruptFile where it is not what it must be.
+
+    Unless it is for reads only, this waits for the writer of another process: LMDB's binding opens
+    databases in a write transaction.
+    """
+    env = _open(path, names, map_size=map_size, is_sync=True, reads_only=reads_only)
     try:
         _complete(path / DATA, env, map_size)
         databases = {name: env.open_db(name, create=False) for name in names}
@@ -171,7 +177,14 @@ def reopen(path: Path, names: Sequence[bytes], *, map_size: int, least: int = 0)
     return opened._replace(number=number)
 
 
-def _open(path: Path, names: Sequence[bytes], *, map_size: int, is_sync: bool) -> lmdb.Environment:
+def _open(
+    path: Path,
+    names: Sequence[bytes],
+    *,
+    map_size: int,
+    is_sync: bool,
+    reads_only: bool = False,
+) -> lmdb.Environment:
     _reserve_readers(path / READERS)
     env = lmdb.open(
         str(path),
@@ -179,7 +192,8 @@ def _open(path: Path, names: Sequence[bytes], *, map_size: int, is_sync: bool) -
         max_dbs=len(names),
         max_readers=MAX_READERS,
         max_spare_txns=MAX_SPARE_TXNS,
-        create=True,
+        create=not reads_only,
+        readonly=reads_only,
         readahead=False,
         sync=is_sync,
         metasync=is_sync,

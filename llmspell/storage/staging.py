@@ -1,10 +1,11 @@
-"""Rooms that are made beside the tenants' own, and what a process that died left of them."""
+"""Tenants in the making: rooms beside the others', keys, and what a process that died left."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +13,15 @@ from llmspell.errors import StorageError
 from llmspell.storage.errors import storage_errors
 from llmspell.storage.files import FileLock, make_directory, sync_directory
 
-__all__ = ["STAGING", "StagedRoom", "remove_abandoned"]
+__all__ = ["STAGING", "StagedKeys", "StagedRoom", "is_any_abandoned", "remove_abandoned"]
 
 _LOG = logging.getLogger("llmspell")
 
 #: Where they are, in the data directory.
 STAGING: Final = "staging"
 _LOCK: Final = "staging.lock"
+_KEYS: Final = "keys"
+_KEY_BYTES: Final = 16
 TIMEOUT: Final = 30.0
 
 
@@ -71,16 +74,62 @@ class StagedRoom:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-def remove_abandoned(root: Path, erase: Callable[[bytes], None]) -> None:
-    """Remove rooms whose makers died; one that can't be stays for the next time.
+class StagedKeys:
+    """Keys of tenants to be that have no rooms yet, but slots of the ledger. Use it in ``with``.
+
+    Made in a transaction of the catalog, so that nobody else makes tenants of the same keys. It is
+    for a process that dies, and not synced: that it was there is of no use after a power cut.
+    """
+
+    __slots__ = ("_directory", "_lock")
+
+    def __init__(self, root: Path, keys: Sequence[bytes]) -> None:
+        """Note them in the data directory ``root``."""
+        self._directory = root / STAGING / f"{_KEYS}-{uuid.uuid4().hex}"
+        with storage_errors(self._directory, "making tenants"):
+            with _area(root):
+                self._directory.mkdir(parents=True)
+                self._lock = FileLock(self._directory / "lock", timeout=0.0, holder=_KEYS)
+            try:
+                (self._directory / _KEYS).write_bytes(b"".join(keys))
+            except BaseException:
+                self.__exit__()
+                raise
+
+    def __enter__(self) -> StagedKeys:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Forget them: they are listed, or their slots are freed."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._lock.release()
+
+
+def is_any_abandoned(root: Path) -> bool:
+    """Whether there is anything for :func:`remove_abandoned`."""
+    if not (root / STAGING).is_dir() or not any((root / STAGING).iterdir()):
+        return False
+    with _area(root):
+        for directory in (root / STAGING).iterdir():
+            try:
+                FileLock(directory / "lock", timeout=0.0, holder=directory.name).release()
+            except StorageError:
+                continue  # its maker lives, or has just removed it
+            return True
+    return False
+
+
+def remove_abandoned(
+    root: Path, erase: Callable[[bytes], None], free: Callable[[Iterable[bytes]], None]
+) -> None:
+    """Remove what makers left that died; what can't be stays for the next time.
 
     Args:
-        root: the data directory, in which there is a directory of staged rooms.
-        erase: given its key, removes what such a room is beside this: it may have its name already
+        root: the data directory, in which there is a directory of what is staged.
+        erase: given its key, removes what a room is beside this: it may have its name already
             without being listed.
+        free: given keys, frees the slots of those that are not listed.
     """
-    if not any((root / STAGING).iterdir()):
-        return
     with _area(root):
         for directory in (root / STAGING).iterdir():
             try:
@@ -89,14 +138,24 @@ def remove_abandoned(root: Path, erase: Callable[[bytes], None]) -> None:
                 continue  # its maker lives, or has just removed it
             with lock:
                 try:
-                    erase(bytes.fromhex(directory.name))
+                    if directory.name.startswith(_KEYS):
+                        free(_keys_in(directory / _KEYS))
+                    else:
+                        erase(bytes.fromhex(directory.name))
                 except (StorageError, ValueError) as error:
                     _LOG.warning("%s: left by a process that died: %s", directory, error)
                     continue
                 shutil.rmtree(directory, ignore_errors=True)
 
 
+def _keys_in(path: Path) -> list[bytes]:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    return [raw[at : at + _KEY_BYTES] for at in range(0, len(raw), _KEY_BYTES)]
+
+
 def _area(root: Path) -> FileLock:
     """Keeps others from taking a directory for one that was left, before it is locked."""
-    make_directory(root)
     return FileLock(root / _LOCK, timeout=TIMEOUT, holder=str(root))

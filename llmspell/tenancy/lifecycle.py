@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -206,13 +206,22 @@ class _Staged:
 
 
 def remove_abandoned(registry: Registry) -> None:
-    """Remove tenants in the making whose makers died before they were listed."""
+    """Remove tenants in the making whose makers died before they were listed.
+
+    For a transaction of the catalog: nobody lists tenants meanwhile.
+    """
 
     def erase(key: bytes) -> None:
         if all(entry.key != key for entry in registry.catalog.entries()):
             _erase(registry.root, registry.ledger, key)
 
-    staging.remove_abandoned(registry.root, erase)
+    def free(keys: Iterable[bytes]) -> None:
+        listed = {entry.key for entry in registry.catalog.entries()}
+        for key in keys:
+            if key not in listed:
+                registry.ledger.release(key)
+
+    staging.remove_abandoned(registry.root, erase, free)
 
 
 def _erase(root: Path, ledger: Ledger, key: bytes) -> None:

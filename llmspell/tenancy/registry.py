@@ -11,7 +11,14 @@ from typing import Any, Final, TypeAlias
 from llmspell.config import TenantConfig
 from llmspell.errors import ConfigError, TenantNotFound
 from llmspell.quota import JoinedSlot, Ledger, OnCrossing, SharedLedger, Slot, outside_of_locks
-from llmspell.storage import STAGING, Catalog, CatalogEntry, Room, erase_directory
+from llmspell.storage import (
+    Catalog,
+    CatalogEntry,
+    Room,
+    StagedKeys,
+    erase_directory,
+    is_any_abandoned,
+)
 from llmspell.tenancy.model import EventKind, TenantEvent
 
 __all__ = ["OnEvent", "Registry"]
@@ -49,7 +56,8 @@ class Registry:
             self.ledger = Ledger(root / "ledger", slots)
             for entry in self.catalog.dropped():
                 self.erase(entry)
-            self._remove_abandoned()
+            if is_any_abandoned(root):
+                self.catalog.alone(self._remove_abandoned)
         except BaseException:
             self._closing.close()
             raise
@@ -66,18 +74,24 @@ class Registry:
             if not isinstance(config, TenantConfig):
                 raise ConfigError(f"a tenant is made of a TenantConfig, got {config!r}")
 
-        def make(new: CatalogEntry) -> None:
-            made.append(new)
-            self.slot(new).set_levels(documents=0, vectors=0, storage=0, dimensions=0)
+        staging = ExitStack()
 
-        try:
-            return self.catalog.create(configs, make, has_room=False)
-        except BaseException:
-            # An exception from elsewhere may come behind the commit: then the tenants are there.
-            for new in made:
-                if not self.is_listed(new):
-                    self._remove(new)
-            raise
+        def make(entries: list[CatalogEntry]) -> None:
+            self._remove_abandoned()
+            staging.enter_context(StagedKeys(self.root, [new.key for new in entries]))
+            for new in entries:
+                made.append(new)
+                self.slot(new).set_levels(documents=0, vectors=0, storage=0, dimensions=0)
+
+        with staging:
+            try:
+                return self.catalog.create(configs, make, has_room=False)
+            except BaseException:
+                # One from elsewhere may come behind the commit: then the tenants are there.
+                for new in made:
+                    if not self.is_listed(new):
+                        self._remove(new)
+                raise
 
     def make_room(self, entry: CatalogEntry) -> CatalogEntry:
         """Make the directory of a tenant that has none; gives its entry."""
@@ -162,8 +176,8 @@ class Registry:
         self.ledger.release(entry.key)
 
     def _remove_abandoned(self) -> None:
-        """Remove tenants that a process was making when it died."""
-        if (self.root / STAGING).is_dir():
+        """Remove tenants that a process was making when it died; alone with the catalog."""
+        if is_any_abandoned(self.root):
             from llmspell.tenancy.lifecycle import remove_abandoned
 
             remove_abandoned(self)

@@ -314,6 +314,8 @@ void damaged_header_is_rebuilt() {
     for (const std::streamoff where : {0, 8, 12, 16, 20, 24, 40, 72, 80, 88}) {
         Directory directory;
         CHECK(charge(slot_of(*open(directory)), Quota::vectors, 5, now));
+        // Of a clock that has gone on, so that it isn't taken for a change that was cut short.
+        open(directory, environment('a', noon_boot + second_ns, noon_utc + second_ns));
         {
             std::fstream file(directory.file(), std::ios::in | std::ios::out | std::ios::binary);
             file.seekg(where);

@@ -180,9 +180,46 @@ void an_old_tag_in_the_word_does_not_vouch_for_a_new_change() {
     }
 }
 
+// Until then nothing is lost, whether others have the file open or not, and no day begins early.
+void a_change_of_the_clock_that_dies_at_any_step_loses_nothing() {
+    for (const char boot : {'a', 'b'}) {
+        for (int steps = 0;; ++steps) {
+            Directory directory;
+            auto ledger = open(directory);
+            shared = slot_of(*ledger);
+            set_limit(shared, Quota::tokens, 5);
+            CHECK(charge(shared, Quota::tokens, 5, ledger->at(noon_boot)));
+            // Eleven hours on, by a wall clock that is a day ahead of them.
+            const std::uint64_t later = noon_boot + 11 * hour;
+            const Environment ahead =
+                environment(boot, later, noon_utc + static_cast<std::int64_t>(day_ns + 11 * hour));
+            if (boot == 'b') ledger.reset();  // nobody has it open over a restart
+            const End end = run(steps, [&] {
+                if (ledger == nullptr) {
+                    open(directory, ahead);
+                } else {
+                    sweep(*ledger, ahead);
+                }
+            });
+            for (int opened = 0; opened < 2; ++opened) {  // with the first ledger open, and without
+                auto next = open(directory, ahead);
+                if (next == nullptr) break;
+                CHECK(next->size() == 1);
+                const Handle slot = slot_of(*next);
+                if (boot == 'a') CHECK(!charge(slot, Quota::tokens, 1, next->at(later)));
+                CHECK(usage(slot, Quota::tokens, next->at(later)).limit == 5);
+                next.reset();
+                ledger.reset();
+            }
+            if (end == End::finished) break;
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
+    a_change_of_the_clock_that_dies_at_any_step_loses_nothing();
     a_death_at_any_step_keeps_all_that_was_settled_or_nothing();
     a_refused_reservation_that_dies_at_any_step_leaves_nothing();
     a_sweep_that_dies_at_any_step_is_finished_by_the_next();

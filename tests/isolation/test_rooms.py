@@ -85,6 +85,8 @@ def test_names_never_become_paths(db: Database, tmp_path: Path) -> None:
     assert {path.name for path in db.path.iterdir()} == {
         "catalog",
         "catalog.lock",
+        "staging",
+        "staging.lock",
         "ledger",
         "ledger.lock",
         "tenants",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,14 @@ import pytest
 
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
-from llmspell.storage import Catalog, Room, catalog, catalog_entry
+from llmspell.storage import (
+    Catalog,
+    CatalogEntry,
+    Room,
+    catalog,
+    catalog_entry,
+    is_any_abandoned,
+)
 from tests.tenancy.test_lifecycle import everything_fails, in_other_process
 
 ONE = np.ones((1, 4), dtype=np.float32)
@@ -62,6 +72,54 @@ def test_creation_of_many_that_is_interrupted_leaves_nothing(
         patch.setattr(catalog, "pack_checked", interrupt)
         db.create_tenants(configs(5))
     assert (db.tenants(), len(db._registry.ledger)) == ([], 0)
+
+
+@pytest.mark.parametrize("next_use", ["opening", "making"])
+def test_slots_of_tenants_that_a_killed_process_was_making_are_freed(
+    tmp_path: Path, next_use: str
+) -> None:
+    path = tmp_path / "data"
+    with llmspell.open(path) as db:
+        db.create_tenants(configs(3))
+        child = multiprocessing.get_context("spawn").Process(target=make_and_die, args=(path,))
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        assert len(db._registry.ledger) == 13
+        if next_use == "making":
+            db.create_tenant(TenantConfig(id="next"))
+            assert len(db._registry.ledger) == 4
+    with llmspell.open(path) as db:
+        assert len(db._registry.ledger) == len(db.tenants()) == (3 if next_use == "opening" else 4)
+        assert db.tenant("00002").usage().vectors.limit is not None
+    assert not list(path.glob("staging/*"))
+
+
+def make_and_die(path: Path) -> None:
+    def die(entry: object) -> bytes:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    with llmspell.open(path) as db:
+        catalog.encode_entry = die
+        db.create_tenants([TenantConfig(id=f"new {number}") for number in range(10)])
+
+
+def test_slots_of_tenants_that_are_being_made_stay(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = catalog.encode_entry
+    seen: list[bool] = []
+
+    def look(entry: CatalogEntry) -> bytes:
+        seen.append(is_any_abandoned(db.path))
+        return encode(entry)
+
+    monkeypatch.setattr(catalog, "encode_entry", look)
+    db.create_tenants(configs(3))
+    assert seen == [False] * 3
+    assert len(db._registry.ledger) == 3
+    assert not list(db.path.glob("staging/*"))
 
 
 def test_each_of_many_is_told_of(tmp_path: Path) -> None:
