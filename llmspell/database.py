@@ -562,6 +562,8 @@ class Database:
     ) -> TenantInfo:
         entry = self._catalog.update(tenant_id, change)
         with self._lock:
+            # Others may have changed it since, and come here first.
+            entry = self._registry.find(entry) or entry
             residence = self._house.known(entry.key)
             slot = self._registry.listed_slot(entry, None if residence is None else residence.slot)
             if residence is not None:

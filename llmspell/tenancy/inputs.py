@@ -37,12 +37,16 @@ MAX_DEPTH: Final = 32
 MAX_TTL_SECONDS: Final = 100 * 366 * 86_400
 
 
-def as_keys(ids: object) -> list[bytes]:
+def as_keys(ids: object, *, in_order: bool = True) -> list[bytes]:
     """Keys of one id or of several.
+
+    Args:
+        ids: of the caller.
+        in_order: whether something else belongs to each of them, so that a set won't do.
 
     Raises:
         InvalidId: one of them is neither str nor int, or too large.
-        InputError: ``ids`` is neither an id nor an iterable of ids.
+        InputError: ``ids`` is neither an id nor an iterable of ids, or has no order.
     """
     if isinstance(ids, (str, int, np.integer)):
         return [encode_id(ids)]
@@ -50,6 +54,8 @@ def as_keys(ids: object) -> list[bytes]:
         ids = ids.tolist()
     if isinstance(ids, (bytes, Mapping)) or not isinstance(ids, Iterable):
         raise InputError(f"ids must be a str, an int or a sequence of them, got {_kind(ids)}")
+    if in_order and isinstance(ids, (set, frozenset)):
+        raise InputError(f"ids must have an order, got {_kind(ids)}; give a list")
     return [encode_id(identity) for identity in ids]
 
 

@@ -288,7 +288,7 @@ class Tenant:
                 raise InputError("give ids or a filter; {} as the filter removes everything")
             if filter is not None:
                 return room.delete_matching(parse_filter(filter, self.config.schema)).gone
-            keys = as_keys(ids)
+            keys = as_keys(ids, in_order=False)
             documents = {str(name): None for name in map(decode_id, keys) if isinstance(name, str)}
             return room.write(Write(removes=keys, documents=documents)).gone
 

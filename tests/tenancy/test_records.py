@@ -101,6 +101,13 @@ def test_records_outlive_the_database(db: Database, acme: Tenant, tmp_path: obje
         assert (hit.id, hit.text, hit.metadata) == ("a", "text", {"k": "v"})
 
 
+def test_ids_without_an_order_are_taken_where_none_is_needed(acme: Tenant) -> None:
+    acme.upsert({"a": 1, "b": 2}.keys(), [[1.0, 0.0], [0.0, 1.0]])
+    with pytest.raises(errors.InputError, match="order"):
+        acme.get({"a", "b"})
+    assert acme.delete({"a", "b"}) == 2
+
+
 def test_empty_batch_does_nothing(acme: Tenant) -> None:
     acme.upsert([], [])
     assert acme.get([]) == []
@@ -126,6 +133,7 @@ def test_empty_batch_does_nothing(acme: Tenant) -> None:
         (["x" * 511], [[1.0, 2.0]], errors.InvalidId, "got 511"),
         (["\ud800"], [[1.0, 2.0]], errors.InvalidId, "Unicode"),
         (b"a", [[1.0, 2.0]], errors.InputError, "bytes"),
+        ({"a", "b"}, [[1.0, 2.0]] * 2, errors.InputError, "ids must have an order, got set"),
     ],
 )
 def test_bad_input_is_refused_by_name_and_writes_nothing(
