@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -29,7 +30,8 @@ from llmspell.storage.catalog_entry import (
 from llmspell.storage.chain import Chain
 from llmspell.storage.codec import FORMAT, UNDECODABLE, pack_checked, unpack_checked
 from llmspell.storage.environment import Environment
-from llmspell.storage.files import FileLock, make_directory
+from llmspell.storage.errors import storage_errors
+from llmspell.storage.files import FileLock, make_directory, sync_directory
 from llmspell.storage.transaction import Transaction
 
 __all__ = ["Catalog"]
@@ -69,6 +71,10 @@ class Catalog:
                     Environment.create(path, _DATABASES, _fill)
             finally:
                 lock.release()
+        else:
+            # Who made it may have been killed before it came to this, or met a disk that failed.
+            with storage_errors(path, "opening"), suppress(PermissionError):
+                sync_directory(root)
         self._lock_path = root / _LOCK
         self._turn = threading.Lock()
         self._pid = os.getpid()

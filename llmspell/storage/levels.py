@@ -54,10 +54,23 @@ class Levels:
             if is_expired:
                 self._set(steps[-1].after)
 
+    def hold(self, counters: Counters) -> bool:
+        """Whether the ledger has them, and the log's head: nothing in its file says so itself."""
+        slot = self._slot
+        return (
+            slot.levels_known
+            and slot.log_head == counters.sequence
+            and slot.read(_DOCUMENTS)[0] == counters.documents
+            and slot.read(_VECTORS)[0] == counters.vectors
+            and slot.read(_STORAGE)[0] == counters.storage
+        )
+
     def agree(self, counters: Counters) -> None:
-        """Set them and the log's head where the last writer didn't come to it."""
-        # The head is published last: where it is the log's, the last writer settled what it held.
-        if self._slot.log_head != counters.sequence or not self._slot.levels_known:
+        """Set them and the log's head where the last writer didn't come to it, or they are damaged.
+
+        What is reserved besides, as for writes that wait, stays reserved.
+        """
+        if not self.hold(counters):
             self._set(counters)
             self._slot.set_log_head(counters.sequence)
 

@@ -389,8 +389,9 @@ class Room:
         return self.writer.alone()
 
     def _agree_with_ledger(self) -> None:
-        """Let the ledger know the levels and the log's head, where a crash lost them."""
-        if self._slot.levels_known and self._slot.log_head >= self.views.sequence:
+        """Let the ledger know the levels and the log's head, where a crash lost or damaged them."""
+        has_head = self._slot.levels_known and self._slot.log_head > self.views.sequence
+        if has_head or self.store.is_settled(self.views.counters):
             return
         # A writer that is at work sees to it itself.
         with suppress(DatabaseLocked), self.writer.alone(timeout=0.0):

@@ -296,6 +296,10 @@ class TenantStore:
         with suppress(ClosedError):
             self._levels.agree(counters)
 
+    def is_settled(self, counters: Counters) -> bool:
+        """Whether the ledger agrees with the log, whose counters these are."""
+        return self._levels.hold(counters)
+
     def trim(self, upto: int) -> None:
         """Remove the log up to and with a sequence number; no snapshot needs it any more."""
         last = pack_rowid(upto)
