@@ -6,6 +6,8 @@
 include "ledger.pxi"
 include "reservation.pxi"
 include "instruments.pxi"
+include "position.pxi"
+include "unread.pxi"
 include "door.pxi"
 include "uses.pxi"
 include "checksum.pxi"

@@ -1,129 +1,24 @@
-# What surrounds the commonest search of a tenant; included after ledger.pxi and instruments.pxi.
+# What surrounds the commonest search of a tenant; included after what it is made of.
+
+from array import array
 
 cimport cython
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.weakref cimport PyWeakref_NewRef
+from libc.string cimport memcpy
 
-NEVER_US = (1 << 63) - 1
+from native cimport OneQuery
 
 cdef tuple NO_ARGUMENTS = ()
+cdef object NO_ARRAY = array("q")
+cdef str FLOAT32 = "float32"
 
-
-@cython.final
-cdef class Position:
-    """How far the views of a tenant have come in its log, and the index that is there.
-
-    Written by the views only; reads are thread-safe.
-
-    Args:
-        slot: of the tenant: its ``log_head`` says how far the log goes, and its ledger what time
-            it is.
-
-    Attributes:
-        sequence: entry of the log that the views have reached.
-        next_expiry_us: when the next record expires, in µs since 1970; NEVER_US for none.
-        is_unsure: whether a write was cut short, so that the log has to be looked at.
-        is_queued: whether acknowledged writes wait to be committed.
-        index: the vector index; None until the first vectors are written.
-    """
-
-    cdef readonly object slot
-    cdef Slot _native
-    cdef public uint64_t sequence
-    cdef public int64_t next_expiry_us
-    cdef public cbool is_unsure
-    cdef public cbool is_queued
-    cdef public object index
-
-    def __cinit__(self, slot not None):
-        self.slot = slot
-        self._native = slot if isinstance(slot, Slot) else None
-        self.next_expiry_us = NEVER_US
-
-    cpdef cbool is_behind(self) except? True:
-        """Whether the views lack anything that was acknowledged, or have what has expired."""
-        return self.is_queued or self.is_late()
-
-    cpdef cbool is_late(self) except? True:
-        """Whether there is something in the log, or due by the calendar, to be followed."""
-        if self.is_unsure:
-            return True
-        if self._native is None:
-            if <uint64_t>self.slot.log_head > self.sequence:
-                return True
-        else:
-            self._native.require_live()
-            if self._native._handle.slot.log_head.load() > self.sequence:
-                return True
-        if self.next_expiry_us == NEVER_US:
-            return False
-        return self.next_expiry_us <= <int64_t>(<uint64_t>self.slot.ledger.utc_ns() // 1_000)
-
-
-cdef class Deferred:
-    """A list that ``make(*read(*given))`` gives when it is first looked at. Thread-safe."""
-
-    cdef object _make
-    cdef object _read
-    cdef tuple _given
-    cdef list _found
-    cdef object __weakref__
-
-    def __init__(self, make, read, tuple given not None):
-        self._make = make
-        self._read = read
-        self._given = given
-
-    cpdef list look(self):
-        """The list, read where it wasn't looked at before."""
-        # Kept apart: another thread may be as far.
-        read, make, given = self._read, self._make, self._given
-        if read is not None:
-            self._found = make(*read(*given))
-            self._read = self._make = None
-            self._given = ()
-        return self._found
-
-
-@cython.final
-cdef class Unread:
-    """The :class:`Deferred` lists of a tenant, held weakly, for the time when they can't be read.
-
-    Thread-safe under the GIL.
-
-    Attributes:
-        is_closing: whoever comes from now on reads its own.
-    """
-
-    cdef readonly cbool is_closing
-    cdef list _references
-    cdef Py_ssize_t _swept_at
-
-    def __cinit__(self):
-        self._references = []
-        self._swept_at = 256
-
-    cdef int add(self, Deferred one) except -1:
-        cdef list references = self._references
-        references.append(PyWeakref_NewRef(one, None))
-        if len(references) > self._swept_at:
-            # Now and then, without those that are gone.
-            self._references = [kept for kept in references if kept() is not None]
-            self._swept_at = max(256, 2 * len(self._references))
-        if self.is_closing:
-            # Whoever closes may have read for the others already.
-            try:
-                one.look()
-            except LlmspellError:
-                pass  # it is told when they are looked at
-        return 0
-
-    def close(self):
-        """Those that are there still, to be read by whoever closes what they read from."""
-        self.is_closing = True
-        found = [reference() for reference in self._references]
-        return [one for one in found if one is not None]
+# What each search is charged.
+cdef Item[2] SEARCH_DUE
+SEARCH_DUE[0].quota = Quota.api_calls
+SEARCH_DUE[1].quota = Quota.queries
+SEARCH_DUE[0].amount = SEARCH_DUE[1].amount = 1
 
 
 class SearchOvertaken(Exception):
@@ -138,7 +33,7 @@ cdef class SearchDoor:
     """One vector in, hits out: charged first, in step with the log, counted and timed.
 
     A tenant's search of one vector without a filter costs little more than the index's, for all
-    that surrounds it is here. Thread-safe.
+    that surrounds it is here, and the GIL is released once, as for that. Thread-safe.
 
     Attributes:
         is_used: set by each search, for whoever takes it off.
@@ -154,17 +49,18 @@ cdef class SearchDoor:
             and its dtype, k, ef_search, recall and threshold.
     """
 
+    # In the order of their use, as in Position.
     cdef Position _position
-    cdef object _catch_up
-    cdef Operation _operation
-    cdef Histogram _stage
+    cdef Ledger _ledger
     cdef Unread _unread
+    cdef public cbool is_used
+    cdef cbool _is_plain
+    cdef Histogram _stage
+    cdef Operation _operation
     cdef object _hits
+    cdef object _catch_up
     cdef object _make
     cdef object _read
-    cdef public cbool is_used
-    cdef Item[2] _due
-    cdef cbool _is_plain
 
     def __cinit__(
         self,
@@ -182,6 +78,7 @@ cdef class SearchDoor:
         self._is_plain = (
             position._native is not None and type(position.slot).charge_all is Slot.charge_all
         )
+        self._ledger = position._native.ledger if position._native is not None else None
         self._catch_up = catch_up
         self._operation = operation
         self._stage = stage
@@ -191,9 +88,6 @@ cdef class SearchDoor:
         self._hits = hits
         self._make = make
         self._read = read
-        self._due[0].quota = Quota.api_calls
-        self._due[1].quota = Quota.queries
-        self._due[0].amount = self._due[1].amount = 1
 
     def search(self, handle, query, k, ef_search, recall, threshold, cbool is_strong):
         """Search with one vector, an array of one dimension.
@@ -201,45 +95,35 @@ cdef class SearchDoor:
         Raises:
             SearchOvertaken: it is charged, and is to be made another way.
         """
-        cdef Position position = self._position
         cdef uint64_t started = boot_time_ns()
         cdef uint64_t searching = started
-        cdef Deferred hits
         cdef cbool is_charged = False
+        cdef Deferred hits
+        cdef Pending pending = Pending.__new__(Pending)
+        pending._handle = handle
+        pending._k = k
+        pending._ef_search = ef_search
+        pending._recall = recall
+        pending._threshold = threshold
+        pending._count = -1
+        index = None
         self.is_used = True
-        index = found = None
         try:
-            if self._is_plain:
-                position._native.charge_items(
-                    self._due, 2, position._native.ledger._ledger.get().at(started)
-                )
-            else:
-                position.slot.charge_all((<int>Quota.api_calls, 1), (<int>Quota.queries, 1))
+            self.begin(pending, query, is_strong, started)
             is_charged = True
-            if is_strong and position.is_behind():
-                self._catch_up()
-                searching = boot_time_ns()
-            index = position.index
-            if index is None:
-                found = (), ()
-            elif threshold is None:
-                found = index._one_search(query, k, ef_search, 1, recall, None)
-            if found is None:
-                found = index.search(
-                    query, k, ef_search=ef_search, recall=recall, threshold=threshold
-                )
+            if pending._count < 0:
+                if is_strong and self._position.is_behind():
+                    self._catch_up()
+                    searching = boot_time_ns()
+                index = self._position.index
+                self.search_any_way(pending, query, index)
             self._stage.add_since(searching)
-            rows, scores = found
+            pending._door = self
             hits = <Deferred>(<PyTypeObject*>self._hits).tp_new(
                 self._hits, <PyObject*>NO_ARGUMENTS, NULL
             )
-            hits._make = self._make
-            hits._read = self._read
-            hits._given = (
-                handle, rows, scores, query.tobytes(), query.dtype,
-                k, ef_search, recall, threshold,
-            )
-            self._unread.add(hits)
+            hits._pending = pending
+            self._unread.add(pending)
         except BaseException as error:
             if is_charged and isinstance(error, (ClosedError, CorruptFile)):
                 raise SearchOvertaken(error, index) from error
@@ -247,3 +131,92 @@ cdef class SearchDoor:
             raise
         self._operation.count(started, None)
         return hits
+
+    cdef int begin(
+        self, Pending pending, object query, cbool is_strong, uint64_t started
+    ) except -1:
+        # Charges, and searches if nothing stands in the way; else the count stays negative.
+        cdef Position position = self._position
+        cdef OneSearcher* searcher = position._searcher
+        # Until it has searched: the views may take another index meanwhile.
+        cdef object owner = position._searcher_owner
+        cdef OneQuery asked
+        cdef int64_t* rows = NULL
+        cdef float* scores = NULL
+        cdef Receipt receipt
+        cdef Refusal refusal
+        cdef Now now
+        cdef cbool is_plain = self._is_plain
+        cdef cbool is_native = position._native is not None
+        cdef cbool is_admitted = True
+        cdef cbool is_ready
+        if not is_plain:
+            position.slot.charge_all((<int>Quota.api_calls, 1), (<int>Quota.queries, 1))
+        is_ready = (
+            searcher != NULL
+            and pending._threshold is None
+            and not (
+                is_strong
+                and (
+                    position.is_queued or position.has_expired()
+                    if is_native
+                    else position.is_behind()
+                )
+            )
+            and searcher.take(
+                <PyObject*>query,
+                <PyObject*>pending._k,
+                <PyObject*>pending._ef_search,
+                <PyObject*>pending._recall,
+                asked,
+            )
+        )
+        if is_ready:
+            pending._raw = PyBytes_FromStringAndSize(
+                NULL, asked.k * (sizeof(int64_t) + sizeof(float)) + asked.dim * sizeof(float)
+            )
+            rows = <int64_t*>PyBytes_AS_STRING(pending._raw)
+            scores = <float*>(rows + asked.k)
+            pending._places = asked.k
+            pending._dtype = FLOAT32
+        if is_native:
+            now = self._ledger._ledger.get().at(started)
+        with nogil:
+            if is_plain:
+                is_admitted = admits_search(position._handle, now, refusal, receipt)
+            if is_admitted and is_ready and not (is_strong and is_native and position.lags()):
+                # Kept as it is now, for a search that has to be made again.
+                memcpy(scores + asked.k, asked.vector, asked.dim * sizeof(float))
+                pending._count = searcher.search(asked, rows, scores)
+        if is_plain:
+            if receipt.crossed:
+                position._native.tell(receipt)
+            if not is_admitted:
+                # Once more, to sweep before it is refused, and to say what refuses it.
+                position._native.charge_items(SEARCH_DUE, 2, now)
+        return 0
+
+    cdef int search_any_way(self, Pending pending, object query, object index) except -1:
+        rows = scores = NO_ARRAY
+        if index is not None:
+            rows, scores = index.search(
+                query,
+                pending._k,
+                ef_search=pending._ef_search,
+                recall=pending._recall,
+                threshold=pending._threshold,
+            )
+        pending._raw = rows.tobytes() + scores.tobytes() + query.tobytes()
+        pending._places = pending._count = len(rows)
+        pending._dtype = query.dtype
+        return 0
+
+
+cdef cbool admits_search(
+    const Handle& handle, Now now, Refusal& refusal, Receipt& receipt
+) noexcept nogil:
+    return (
+        not handle.is_stale()
+        and not handle.slot.flags.load() & suspended_flag
+        and try_charge_all(handle, Items(SEARCH_DUE, 2), now, refusal, receipt)
+    )

@@ -1,5 +1,7 @@
 """The C++ that the hot module binds."""
 
+from cpython.object cimport PyObject
+from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.memory cimport unique_ptr
@@ -145,3 +147,25 @@ cdef extern from "base/instruments.hpp" namespace "llmspell" nogil:
         uint64_t sum()
     const size_t bucket_count "llmspell::Histogram::bucket_count"
     uint64_t bound_of "llmspell::Histogram::bound_of"(size_t)
+
+
+cdef extern from "base/one_search.hpp" namespace "llmspell":
+    cdef cppclass OneQuery:
+        const float* vector
+        size_t dim
+        size_t k
+    cdef cppclass OneSearcher:
+        cbool take(PyObject*, PyObject*, PyObject*, PyObject*, OneQuery&)
+        ptrdiff_t search(const OneQuery&, int64_t*, float*) nogil
+    const char* one_searcher_capsule
+
+
+cdef extern from "hot/ring.hpp" namespace "llmspell::hot" nogil:
+    cdef cppclass Link:
+        void* owner
+    cdef cppclass Ring:
+        void add(Link&)
+        void remove(Link&)
+        Link* first()
+        void lock()
+        void unlock()

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from llmspell._hot import Unread
 from llmspell.config import TenantConfig
@@ -246,10 +246,10 @@ class Room:
 
     def read(
         self,
-        rows: NDArray[np.int64],
-        scores: NDArray[np.float32],
+        rows: list[int],
+        scores: list[float],
         query: bytes,
-        dtype: np.dtype[Any],
+        dtype: DTypeLike,
         k: int,
         ef_search: int | None,
         recall: float | None,
@@ -260,13 +260,13 @@ class Room:
         Args:
             query: its vector in bytes, as elements of ``dtype``.
         """
-        if not len(rows):
+        if not rows:
             return [], [], []
         started = now_ns()
-        records = self.fetch(rows.tolist())
+        records = self.fetch(rows)
         self._stages.fetch.record_since(started)
         if all(records):
-            return cast("list[bytes]", records), rows.tolist(), scores.tolist()
+            return cast("list[bytes]", records), rows, scores
         vector = np.frombuffer(query, dtype=dtype)
         return self.search(vector, k, ef_search, recall, None, threshold)
 

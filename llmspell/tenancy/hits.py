@@ -15,7 +15,6 @@ __all__ = ["Hits"]
 
 Found: TypeAlias = tuple[list[bytes], list[int], list[float]]
 Make: TypeAlias = Callable[[list[bytes], list[int], list[float]], list[Hit]]
-Read: TypeAlias = Callable[..., Found]
 
 
 class Hits(Deferred, Sequence[Hit]):
@@ -35,9 +34,7 @@ class Hits(Deferred, Sequence[Hit]):
     @classmethod
     def of(cls, make: Make, found: Found) -> Self:
         """Hits that are read already."""
-        hits = cls(make, lambda: found, ())
-        hits.look()
-        return hits
+        return cls(make(*found))
 
     @property
     def ids(self) -> list[str | int]:

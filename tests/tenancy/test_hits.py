@@ -61,6 +61,51 @@ def test_record_that_goes_before_the_look_is_made_up_for(acme: Tenant) -> None:
     assert 3 not in hits.ids
 
 
+WAYS: dict[str, Callable[[Tenant, np.ndarray], Hits]] = {
+    "as is": lambda tenant, query: tenant.search(query, k=3),
+    "eventual": lambda tenant, query: tenant.search(query, k=3, consistency="eventual"),
+    "of another width": lambda tenant, query: tenant.search(query, k=3, ef_search=50),
+    "with recall": lambda tenant, query: tenant.search(query, k=3, recall=0.9),
+    "with a threshold": lambda tenant, query: tenant.search(query, k=3, threshold=-1.0),
+    "more than there are": lambda tenant, query: tenant.search(query, k=300),
+    "of float64": lambda tenant, query: tenant.search(query.astype(np.float64), k=3),
+    "with steps": lambda tenant, query: tenant.search(np.repeat(query, 2)[::2], k=3),
+}
+
+
+@pytest.mark.parametrize("search", WAYS.values(), ids=WAYS.keys())
+def test_search_made_again_asks_what_was_asked(
+    acme: Tenant, search: Callable[[Tenant, np.ndarray], Hits]
+) -> None:
+    fill(acme)
+    seen, again = (search(acme, VECTORS[3]) for _ in range(2))
+    expected = [(one.id, one.score) for one in seen]
+    assert expected[0] == (3, pytest.approx(1.0))
+    acme.delete(3)
+    acme.upsert("three", VECTORS[3])
+    found = [(one.id, one.score) for one in again]
+    assert found == [("three" if id == 3 else id, pytest.approx(score)) for id, score in expected]
+
+
+def test_only_hits_that_are_there_and_unread_wait_to_be_read(acme: Tenant) -> None:
+    fill(acme)
+    kept = [acme.search(VECTORS[i], k=1) for i in range(6)]
+    assert [len(kept[i]) for i in (0, 3)] == [1, 1]
+    del kept[1], kept[-1]
+    room = acme._enter()
+    waiting = room.unread.close()
+    assert sorted(hit.id for one in waiting for hit in one.look()) == [2, 4]
+    # From now on they read their own.
+    assert room.unread.close() == []
+    late = acme.search(VECTORS[7], k=1)
+    acme.delete(7)
+    assert late.ids == [7]
+
+
+def test_hits_never_given_any_are_none() -> None:
+    assert list(Hits.__new__(Hits)) == []
+
+
 def test_hits_outlive_their_tenant_and_its_database(tmp_path: Path) -> None:
     with llmspell.open(tmp_path / "data") as db:
         tenant = db.create_tenant(TenantConfig(id="a", quotas=QuotaLimits.unlimited()))
