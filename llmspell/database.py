@@ -563,9 +563,8 @@ class Database:
         entry = self._catalog.update(tenant_id, change)
         with self._lock:
             # Others may have changed it since, and come here first.
-            entry = self._registry.find(entry) or entry
+            entry, slot = self._house.listed(entry)
             residence = self._house.known(entry.key)
-            slot = self._registry.listed_slot(entry, None if residence is None else residence.slot)
             if residence is not None:
                 residence.entry = entry
         self._tell(kind, entry)

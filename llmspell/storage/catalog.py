@@ -65,16 +65,12 @@ class Catalog:
         path = root / _NAME
         make_directory(root)
         if not path.exists():
-            lock = FileLock(root / _LOCK, timeout=CREATE_TIMEOUT, holder=str(root))
-            try:
+            with FileLock(root / _LOCK, timeout=CREATE_TIMEOUT, holder=str(root)):
                 if not path.exists():
                     Environment.create(path, _DATABASES, _fill)
-            finally:
-                lock.release()
-        else:
-            # Who made it may have been killed before it came to this, or met a disk that failed.
-            with storage_errors(path, "opening"), suppress(PermissionError):
-                sync_directory(root)
+        # Who made it may have been killed before it came to this, or met a disk that failed.
+        with storage_errors(path, "opening"), suppress(PermissionError):
+            sync_directory(root)
         self._lock_path = root / _LOCK
         self._turn = threading.Lock()
         self._pid = os.getpid()

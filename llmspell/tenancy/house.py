@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
-from llmspell.errors import ClosedError, StorageError
+from llmspell.errors import ClosedError, StorageError, TenantNotFound
 from llmspell.observability import Instruments
-from llmspell.quota import JoinedSlot, Usage
+from llmspell.quota import JoinedSlot, Slot, Usage
 from llmspell.storage import CatalogEntry, Flusher
 from llmspell.tenancy.budget import Budget
 from llmspell.tenancy.ports import TextServices
@@ -82,8 +82,7 @@ class House:
         self.require_open()
         residence = self._residences.get(entry.key)
         if residence is None:
-            residence = Residence(self, entry, self.registry.listed_slot(entry))
-            self._residences[entry.key] = residence
+            residence = self._residences[entry.key] = Residence(self, *self.listed(entry))
         return residence
 
     def retire(self, residence: Residence) -> None:
@@ -101,6 +100,11 @@ class House:
         with closing(self.handle(entry)) as handle:
             return handle._residence.purge()
 
+    def listed(self, entry: CatalogEntry) -> tuple[CatalogEntry, Slot]:
+        """As :meth:`Registry.listed`, while the lock is held; raises TenantNotFound."""
+        residence = self.known(entry.key)
+        return self.registry.listed(entry, None if residence is None else residence.slot)
+
     def known(self, key: bytes) -> Residence | None:
         """The residence of a tenant that has handles or an open room."""
         return self._residences.get(key)
@@ -114,19 +118,14 @@ class House:
         """What each tenant of the directory uses, as far as the ledger knows; nothing is opened."""
         for entry in self.registry.catalog.entries():
             with self.lock:
-                # One that was dropped meanwhile would get a slot that nobody frees.
-                if not self.registry.is_listed(entry):
-                    continue
                 try:
-                    residence = self.known(entry.key)
-                    held = None if residence is None else residence.slot
-                    slot = self.registry.slot(entry, held)
+                    slot = self.listed(entry)[1]
                     # After a restart not before the tenant's first use: nothing is opened here.
                     if not slot.levels_known:
                         continue
                     # Of shared quotas this host's part: metrics ask no other server.
                     usage = slot.own_usage() if isinstance(slot, JoinedSlot) else slot.usage()
-                except (ClosedError, StorageError):
+                except (ClosedError, StorageError, TenantNotFound):
                     continue
             yield entry.config.id, usage
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import BinaryIO, Final
 
 from llmspell.config import QuotaLimits, TenantConfig
 from llmspell.errors import CorruptFile, StorageFull, TenantExists, TenantNotFound
-from llmspell.quota import Ledger, Quota
-from llmspell.storage import CatalogEntry, Room, staging
+from llmspell.quota import Quota
+from llmspell.storage import CatalogEntry, Room
 from llmspell.storage.archive import archive_members, unpack_archive
-from llmspell.storage.catalog_entry import directory_of
-from llmspell.storage.files import erase_directory
 from llmspell.storage.log import Counters
 from llmspell.storage.manifest import ENVIRONMENT
 from llmspell.storage.room_copy import write_room
@@ -25,7 +22,7 @@ from llmspell.storage.store import TenantStore
 from llmspell.storage.verify import verify
 from llmspell.tenancy.registry import Registry
 
-__all__ = ["Install", "TenantMaker", "Origin", "remove_abandoned"]
+__all__ = ["Install", "Origin", "TenantMaker"]
 
 #: Counted by the day or the month: a tenant that is replaced doesn't begin anew.
 _WINDOWS: Final = (Quota.EMBEDDINGS, Quota.TOKENS, Quota.COST)
@@ -69,9 +66,6 @@ class TenantMaker:
             map_size: bytes of address space that a tenant has.
         """
         self._registry = registry
-        self._root = registry.root
-        self._catalog = registry.catalog
-        self._ledger = registry.ledger
         self._install = install
         self._map_size = map_size
 
@@ -105,7 +99,7 @@ class TenantMaker:
                 "database with a larger map_size"
             )
         store = TenantStore(
-            staged.room.path, self._ledger.slot(staged.room.key), map_size=self._map_size
+            staged.room.path, self._registry.ledger.slot(staged.room.key), map_size=self._map_size
         )
         with closing(store), store.moment() as moment:
             return verify(moment, config.metric)
@@ -139,19 +133,19 @@ class TenantMaker:
             # Its own quotas it may be beyond, as it was: limits can be lowered.
             is_held = old is not None or origin.quotas is not None
             self._charge(entry, counters, old, is_held=is_held)
-            staged.room.move(self._root / entry.directory)
+            staged.room.move(self._registry.root / entry.directory)
             return entry
 
-        return self._install(expected, lambda: self._catalog.install(tenant_id, make))
+        return self._install(expected, lambda: self._registry.catalog.install(tenant_id, make))
 
     def _charge(
         self, entry: CatalogEntry, counters: Counters, old: CatalogEntry | None, *, is_held: bool
     ) -> None:
         """Let the ledger know what the tenant holds; raises QuotaExceeded."""
         # Without the hook, which is for charges of operations.
-        slot = self._ledger.slot(entry.key)
+        slot = self._registry.ledger.slot(entry.key)
         if old is not None:
-            before = self._ledger.slot(old.key)
+            before = self._registry.ledger.slot(old.key)
             for quota in _WINDOWS:
                 slot.charge(quota, before.usage().of(quota).used)
         slot.set_limits(entry.config.quotas)
@@ -171,7 +165,7 @@ class TenantMaker:
         """The tenant of an id, if any; raises TenantExists where it mayn't be replaced."""
         TenantConfig(id=tenant_id)  # raises ConfigError
         try:
-            old = self._catalog.get(tenant_id)
+            old = self._registry.catalog.get(tenant_id)
         except TenantNotFound:
             return None
         if not origin.replace:
@@ -182,15 +176,15 @@ class TenantMaker:
 
     @contextmanager
     def _staged(self) -> Iterator[_Staged]:
-        generation, key = self._catalog.allot()
-        with StagedRoom(self._root, key) as room:
+        generation, key = self._registry.catalog.allot()
+        with StagedRoom(self._registry.root, key) as room:
             staged = _Staged(generation, room)
             try:
                 yield staged
             except BaseException:
                 # An exception from elsewhere may come behind the commit: then the tenant is there.
                 if staged.entry is None or not self._registry.is_listed(staged.entry):
-                    _erase(self._root, self._ledger, key)
+                    self._registry.remove(key)
                 room.remove()
                 raise
             room.remove()
@@ -203,27 +197,3 @@ class _Staged:
     generation: int
     room: StagedRoom
     entry: CatalogEntry | None = None
-
-
-def remove_abandoned(registry: Registry) -> None:
-    """Remove tenants in the making whose makers died before they were listed.
-
-    For a transaction of the catalog: nobody lists tenants meanwhile.
-    """
-
-    def erase(key: bytes) -> None:
-        if all(entry.key != key for entry in registry.catalog.entries()):
-            _erase(registry.root, registry.ledger, key)
-
-    def free(keys: Iterable[bytes]) -> None:
-        listed = {entry.key for entry in registry.catalog.entries()}
-        for key in keys:
-            if key not in listed:
-                registry.ledger.release(key)
-
-    staging.remove_abandoned(registry.root, erase, free)
-
-
-def _erase(root: Path, ledger: Ledger, key: bytes) -> None:
-    erase_directory(root / directory_of(key))
-    ledger.release(key)

@@ -19,6 +19,8 @@ from llmspell.storage import (
     erase_directory,
     is_any_abandoned,
 )
+from llmspell.storage.catalog_entry import directory_of
+from llmspell.storage.staging import remove_abandoned
 from llmspell.tenancy.model import EventKind, TenantEvent
 
 __all__ = ["OnEvent", "Registry"]
@@ -90,7 +92,7 @@ class Registry:
                 # One from elsewhere may come behind the commit: then the tenants are there.
                 for new in made:
                     if not self.is_listed(new):
-                        self._remove(new)
+                        self.remove(new.key)
                 raise
 
     def make_room(self, entry: CatalogEntry) -> CatalogEntry:
@@ -109,39 +111,44 @@ class Registry:
         """Whether the catalog still has it."""
         return self.find(entry) is not None
 
-    def slot(self, entry: CatalogEntry, held: Slot | None = None) -> Slot:
-        """A tenant's slot, with its limits and its suspension as the catalog has them.
+    def slot(self, entry: CatalogEntry) -> Slot:
+        """The slot of a tenant, listed or not, with its limits and its suspension."""
+        return self._agreed(entry, self._open_slot(entry))[1]
+
+    def listed(self, entry: CatalogEntry, held: Slot | None) -> tuple[CatalogEntry, Slot]:
+        """The entry of a tenant as the catalog has it now, and its slot that agrees with it.
 
         Args:
-            entry: of the tenant.
+            entry: as it was found before.
             held: the slot that this process has of it, if any: it knows whether the hosts that
                 share quotas have been told of its limits.
+
+        Raises:
+            TenantNotFound: it was dropped.
         """
-        slot = self._open_slot(entry, held)
+        if held is None or self._shared_quotas is None:
+            held = self._open_slot(entry)
+        found, slot = self._agreed(entry, held)
+        if found is None:
+            # Whoever dropped it meanwhile has freed its slot; nobody would free this one.
+            self.ledger.release(entry.key)
+            raise TenantNotFound(f"tenant {entry.config.id!r} was dropped")
+        return found, slot
+
+    def _agreed(self, entry: CatalogEntry, slot: Slot) -> tuple[CatalogEntry | None, Slot]:
         while True:
             slot.set_limits(entry.config.quotas)
             slot.suspension = entry.suspension
             # Another process may have changed them between the reading and this.
             found = self.find(entry)
             if found in (None, entry):
-                return slot
+                return found, slot
             entry = found
 
-    def listed_slot(self, entry: CatalogEntry, held: Slot | None = None) -> Slot:
-        """As :meth:`slot`, of a tenant that is listed; raises TenantNotFound."""
-        slot = self.slot(entry, held)
-        if not self.is_listed(entry):
-            # Whoever dropped it meanwhile has freed its slot; nobody would free this one.
-            self.ledger.release(entry.key)
-            raise TenantNotFound(f"tenant {entry.config.id!r} was dropped")
-        return slot
-
-    def _open_slot(self, entry: CatalogEntry, held: Slot | None) -> Slot:
+    def _open_slot(self, entry: CatalogEntry) -> Slot:
         told = self._crossings(entry)
         if self._shared_quotas is None:
             return self.ledger.slot(entry.key, told)
-        if held is not None:
-            return held
         tenant_id = entry.config.id
         return JoinedSlot.of(self.ledger, entry.key, told, self._shared_quotas, tenant_id)
 
@@ -168,16 +175,27 @@ class Registry:
 
     def erase(self, entry: CatalogEntry) -> None:
         """Remove what is left of a dropped tenant; may be done again after a crash."""
-        self._remove(entry)
+        self.remove(entry.key)
         self.catalog.forget(entry)
 
-    def _remove(self, entry: CatalogEntry) -> None:
-        erase_directory(self.root / entry.directory)
-        self.ledger.release(entry.key)
+    def remove(self, key: bytes) -> None:
+        """Remove the directory and the slot of a tenant that isn't listed."""
+        erase_directory(self.root / directory_of(key))
+        self.ledger.release(key)
 
     def _remove_abandoned(self) -> None:
         """Remove tenants that a process was making when it died; alone with the catalog."""
-        if is_any_abandoned(self.root):
-            from llmspell.tenancy.lifecycle import remove_abandoned
+        if not is_any_abandoned(self.root):
+            return
+        listed = {entry.key for entry in self.catalog.entries()}
 
-            remove_abandoned(self)
+        def erase(key: bytes) -> None:
+            if key not in listed:
+                self.remove(key)
+
+        def free(keys: Iterable[bytes]) -> None:
+            for key in keys:
+                if key not in listed:
+                    self.ledger.release(key)
+
+        remove_abandoned(self.root, erase, free)
