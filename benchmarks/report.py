@@ -36,8 +36,8 @@ _COMMANDS = {
     "stream": "python -m benchmarks stream --data FOLDER",
     "tenant": "python -m benchmarks tenant --data FOLDER --quantization {quantization}",
     "tenants": "python -m benchmarks tenants --data FOLDER",
-    "durable": "python -m benchmarks durable --data FOLDER",
-    "ledger": "python -m benchmarks ledger",
+    "durable": "python -m benchmarks durable --data FOLDER --rounds {rounds}",
+    "ledger": "python -m benchmarks ledger --calls {calls}",
     "import": "python -m benchmarks import",
     "ingest": "python -m benchmarks ingest",
 }
@@ -111,7 +111,11 @@ def splice(text: str, lines: Iterable[str]) -> str:
 
 
 def _command(result: dict[str, Any]) -> str:
-    return _COMMANDS[result["benchmark"]].format_map(result.get("settings", {}))
+    command = _COMMANDS[result["benchmark"]].format_map(result.get("settings", {}))
+    dataset = result.get("dataset", {"name": "", "vectors": 0})
+    # A part that was drawn of a dataset is called so.
+    is_cut = dataset["name"].endswith(f"-{dataset['vectors']}")
+    return f"{command} --limit {dataset['vectors']}" if is_cut else command
 
 
 def _ran_on(result: dict[str, Any]) -> list[str]:

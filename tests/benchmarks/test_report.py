@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import imports, recall, report
+from benchmarks import folders, imports, recall, report
 from benchmarks.peers.base import PeerSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,3 +119,12 @@ def test_command_puts_the_short_table_between_the_markers(
 def test_a_file_without_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="needs the lines"):
         report.splice("nothing here", ["x"])
+
+
+def test_command_says_how_many_vectors_were_drawn(
+    measured: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    assert " --limit " not in "\n".join(report.summary([measured]))
+    drawn = folders.load(folder, limit=50).describe()
+    text = "\n".join(report.summary([{**measured, "dataset": drawn}]))
+    assert "`python -m benchmarks recall --data FOLDER --limit 50`" in text
