@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 import llmspell
 from benchmarks import folders
 from benchmarks.host import describe_host, write_result
-from benchmarks.memory import resident
+from benchmarks.memory import c_allocated, resident
 from llmspell import Database, IndexParams, QuotaLimits, Tenant, TenantConfig
 from llmspell.storage import ROOM_DESCRIPTORS, disk_bytes
 
@@ -27,6 +29,8 @@ __all__ = ["add_arguments", "main", "run"]
 _BATCH = 10_000
 _OPENINGS = 5
 _COLD_ROUNDS = 7
+#: Tracing is slow, and exact for as few.
+_TRACED = 500
 _EVICTED_DIM = 64
 _EVICTED_ROWS = 500
 #: Zipf's exponent of the load: of 1,000 tenants the first takes a seventh of it.
@@ -114,7 +118,8 @@ def _used(count: int, *, seed: int) -> dict[str, Any]:
     """What tenants take that were written to, searched, and closed to make room for others.
 
     All are used twice, first by handles that are closed: what the process keeps from that isn't
-    of tenants that idle.
+    of tenants that idle. Allocators keep so much besides, and so differently from run to run, that
+    resident memory is told apart from the bytes of what is allocated.
     """
     random = np.random.default_rng(seed)
     vectors = random.standard_normal((10, 32), dtype=np.float32)
@@ -136,15 +141,34 @@ def _used(count: int, *, seed: int) -> dict[str, Any]:
         # As many rooms are open before as behind, for one takes far more than an idle tenant, and
         # the allocator has come to what it keeps.
         handles = [use(n) for n in range(count // 2)]
-        before = _held()
+        before, c_before = _held(), c_allocated() or 0
         handles += [use(n) for n in range(count // 2, count)]
-        taken = (_held() - before) / (count - count // 2)
+        more = count - count // 2
+        in_c = ((c_allocated() or 0) - c_before) / more
+        taken = (_held() - before) / more
+        for handle in handles:
+            handle.close()
         return {
-            "bytes": round(taken),
+            "bytes": round(_traced(use, count) + in_c),
+            "resident_bytes": round(taken),
             "open_descriptors": _room_descriptors(db),
             "budget_descriptors": limit,
             "disk_bytes_each": round(disk_bytes(Path(directory)) / count),
         }
+
+
+def _traced(use: Callable[[int], Tenant], count: int) -> float:
+    """Bytes of Python objects that a used tenant's handle keeps when its room is closed again."""
+    first = min(count // 2, _TRACED)
+    tracemalloc.start()
+    handles = [use(n) for n in range(first)]
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    handles += [use(n) for n in range(first, 2 * first)]
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    return taken / (len(handles) - first)
 
 
 def _cold(data: Path, size: int, *, seed: int) -> dict[str, Any]:
@@ -307,7 +331,10 @@ def main(options: argparse.Namespace) -> None:
     print(f"{options.tenants:,} tenants made in {many['create_s']:.1f} s, one by itself in")
     print(f"{many['create_one_ms']:.2f} ms; their directory opens in {many['open_ms']:.0f} ms")
     print(f"a handle that was never used: {many['handle_bytes']:,} bytes, no descriptor")
-    print(f"a handle that was, its tenant closed again: {used['bytes']:,} bytes")
+    print(
+        f"a handle that was, its tenant closed again: {used['bytes']:,} bytes,"
+        f" {used['resident_bytes']:,} resident with what allocators keep"
+    )
     for cold in result["cold"]:
         print(
             f"first search of {cold['dataset']['vectors']:,} vectors:"

@@ -20,7 +20,8 @@ def tenants_table(result: dict[str, Any]) -> list[str]:
         ("disk for a tenant that was never used, bytes", f"{many['disk_bytes_each']:,}"),
         ("memory of a handle to one, bytes", f"{many['handle_bytes']:,}"),
         ("descriptors of it", f"{many['handle_descriptors']:g}"),
-        ("memory of a handle to one that was used and closed, bytes", f"{used['bytes']:,}"),
+        ("allocated for a handle to one that was used and closed, bytes", f"{used['bytes']:,}"),
+        ("of resident memory, with what allocators keep", f"{used['resident_bytes']:,}"),
     ]
     lines = markdown(("", ""), figures)
     if result["cold"]:
@@ -73,7 +74,7 @@ def tenants_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
         (f"opening a directory of {count:,} tenants", f"{many['open_ms']:.0f} ms"),
         (
             "an idle tenant with a handle",
-            f"{used['bytes']:,} bytes of memory, {many['handle_descriptors']:g} descriptors",
+            f"{used['bytes']:,} bytes allocated, {many['handle_descriptors']:g} descriptors",
         ),
     ]
     for cold in result["cold"]:

@@ -49,6 +49,11 @@ ROOM_DESCRIPTORS: Final = 4
 #: Records, rows and scores, best first.
 Found: TypeAlias = tuple[list[bytes], list[int], list[float]]
 
+#: A room is weighed again when its vectors have become so many more or fewer, and by an eighth, or
+#: its store takes so many bytes more.
+WEIGHED_AGAIN: Final = 1_024
+WEIGHED_AGAIN_BYTES: Final = 1 << 20
+
 
 class Room:
     """Everything of one tenant, open for reading and writing by this process. Thread-safe.
@@ -62,6 +67,8 @@ class Room:
         "_path",
         "_slot",
         "_stages",
+        "_weighed",
+        "_weighed_store",
         "fetch",
         "store",
         "unread",
@@ -103,6 +110,7 @@ class Room:
             raise
         self.fetch = self.store.fetch
         self._stages = stages
+        self._weighed = self._weighed_store = 0
 
     @staticmethod
     def create(path: Path) -> None:
@@ -331,6 +339,20 @@ class Room:
             else:
                 found.append(self.search(queries[i], k, ef_search, recall, condition, threshold))
         return found
+
+    def weigh(self) -> int:
+        """:attr:`memory` now, to compare by :attr:`has_other_weight`."""
+        self._weighed = self.views.counters.vectors
+        self._weighed_store = self.store.memory
+        return self.memory
+
+    @property
+    def has_other_weight(self) -> bool:
+        """Whether so much was written since it was weighed that it should be again."""
+        change = abs(self.views.counters.vectors - self._weighed)
+        if change >= WEIGHED_AGAIN and 8 * change >= self._weighed:
+            return True
+        return self.store.memory - self._weighed_store >= WEIGHED_AGAIN_BYTES
 
     @property
     def memory(self) -> int:

@@ -82,7 +82,9 @@ class House:
         self.require_open()
         residence = self._residences.get(entry.key)
         if residence is None:
-            residence = self._residences[entry.key] = Residence(self, *self.listed(entry))
+            residence = Residence(self, *self.listed(entry))
+            # Its own key, so that one is held and not two of equal bytes.
+            self._residences[residence.entry.key] = residence
         return residence
 
     def retire(self, residence: Residence) -> None:

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from llmspell._hot import SearchDoor
 from llmspell.errors import (
@@ -44,11 +44,6 @@ __all__ = ["HandleRef", "Residence"]
 
 _LOG = logging.getLogger("llmspell")
 
-#: A room is weighed again when its vectors have become so many more or fewer, and by an eighth, or
-#: its store takes so many bytes more.
-WEIGHED_AGAIN: Final = 1_024
-WEIGHED_AGAIN_BYTES: Final = 1 << 20
-
 
 class HandleRef(_Ref):
     """A weak reference to a handle, which still tells whose it was when that is gone."""
@@ -81,8 +76,6 @@ class Residence:
         "_handles",
         "_lock",
         "_room",
-        "_weighed",
-        "_weighed_store",
         "entry",
         "house",
         "is_recent",
@@ -100,7 +93,6 @@ class Residence:
         self._lock = threading.RLock()
         self._room: Room | None = None
         self._door: SearchDoor | None = None
-        self._weighed = self._weighed_store = 0
         self._end: Exception | None = None
         self._handles: tuple[HandleRef, ...] = ()
 
@@ -182,9 +174,7 @@ class Residence:
         room = self._room
         if room is None or self._end is not None:
             return
-        change = abs(room.views.counters.vectors - self._weighed)
-        is_other = change >= WEIGHED_AGAIN and 8 * change >= self._weighed
-        if is_other or room.store.memory - self._weighed_store >= WEIGHED_AGAIN_BYTES:
+        if room.has_other_weight:
             with self._lock:
                 if self._room is room:
                     self._weigh(room)
@@ -341,9 +331,7 @@ class Residence:
                 handle._let_go()
 
     def _weigh(self, room: Room) -> None:
-        self._weighed = room.views.counters.vectors
-        self._weighed_store = room.store.memory
-        self.house.residents.weigh(self, room.memory)
+        self.house.residents.weigh(self, room.weigh())
 
     def _alone(self) -> AbstractContextManager[object]:
         if self._room is not None:
