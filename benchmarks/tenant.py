@@ -181,12 +181,12 @@ def _pieces(
     make_hits = hit_maker(tenant.config.metric)
     answers = [room.index.search(query, k, ef_search=ef_search) for query in queries]
     rows = [ids.tolist() for ids, _ in answers]
-    found = [room.search(query, k, ef_search, None, None, None) for query in queries]
+    found = [room.finder.search(query, k, ef_search, None, None, None) for query in queries]
     unread, unread_too = list[Any](), list[Any]()
     steps: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {
         "nothing": (lambda _: None, queries),
         "arrays to lists": (lambda a: (a[0].tolist(), a[1].tolist()), answers),
-        "fetch the records": (room.fetch, rows),
+        "fetch the records": (room.store.fetch, rows),
         "make the hits": (lambda f: make_hits(*f), found),
         "read ids and scores": (lambda h: [(x.id, x.score) for x in h], unread),
         "read ids, scores, texts, metadata": (

@@ -18,13 +18,14 @@ from llmspell.storage.export_items import (
 )
 from llmspell.storage.files import FileLock, disk_bytes, erase_directory
 from llmspell.storage.filters import parse as parse_filter
+from llmspell.storage.finder import Found
 from llmspell.storage.flusher import Flusher
 from llmspell.storage.ids import check_document_id, decode_id, encode_id
 from llmspell.storage.kinds import as_utc
 from llmspell.storage.moment import Moment
 from llmspell.storage.policy import Durability, WritePolicy
 from llmspell.storage.record import NEVER, StoredRecord
-from llmspell.storage.room import ROOM_DESCRIPTORS, Found, Room
+from llmspell.storage.room import ROOM_DESCRIPTORS, Room
 from llmspell.storage.schema import NO_SCHEMA, conform
 from llmspell.storage.staging import StagedKeys, is_any_abandoned
 from llmspell.storage.store import TenantStore

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from llmspell._hot import Unread
 from llmspell.config import TenantConfig
@@ -18,14 +18,15 @@ from llmspell.errors import (
     DatabaseLocked,
     LlmspellError,
 )
-from llmspell.index import IdBitmap, Index
-from llmspell.observability import Stages, now_ns
+from llmspell.index import Index
+from llmspell.observability import Stages
 from llmspell.quota import Slot
 from llmspell.storage.batch import Applied, Write
 from llmspell.storage.chain import FIRST
 from llmspell.storage.commits import PURGED_AT_ONCE
 from llmspell.storage.files import FileLock
 from llmspell.storage.filters import Filter
+from llmspell.storage.finder import ATTEMPTS, Finder
 from llmspell.storage.flusher import Flusher
 from llmspell.storage.member import Member
 from llmspell.storage.moment import Held
@@ -39,15 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ROOM_DESCRIPTORS", "Room"]
 
-ATTEMPTS: Final = 2
-
-
 #: What an open room has open at most: its data file twice, the second time to write through, the
 #: table of readers, and behind a filter the snapshot of the payload index. A write has a lock too.
 ROOM_DESCRIPTORS: Final = 4
-
-#: Records, rows and scores, best first.
-Found: TypeAlias = tuple[list[bytes], list[int], list[float]]
 
 #: A room is weighed again when its vectors have become so many more or fewer, and by an eighth, or
 #: its store takes so many bytes more.
@@ -66,10 +61,9 @@ class Room:
     __slots__ = (
         "_path",
         "_slot",
-        "_stages",
         "_weighed",
         "_weighed_store",
-        "fetch",
+        "finder",
         "store",
         "unread",
         "views",
@@ -108,8 +102,8 @@ class Room:
         except BaseException:
             self.store.close()
             raise
-        self.fetch = self.store.fetch
-        self._stages = stages
+        #: Its searches.
+        self.finder = Finder(path, self.store, self.views, self.writer.alone, stages)
         self._weighed = self._weighed_store = 0
 
     @staticmethod
@@ -252,94 +246,6 @@ class Room:
         estimates = {curve.k: index.estimated_recall(curve.k) for curve in index.calibration()}
         return {k: recall for k, recall in estimates.items() if recall is not None}
 
-    def read(
-        self,
-        rows: list[int],
-        scores: list[float],
-        query: bytes,
-        dtype: DTypeLike,
-        k: int,
-        ef_search: int | None,
-        recall: float | None,
-        threshold: float | None,
-    ) -> Found:
-        """Records of what a search without a filter found, or of the same search made again.
-
-        Args:
-            query: its vector in bytes, as elements of ``dtype``.
-        """
-        if not rows:
-            return [], [], []
-        started = now_ns()
-        records = self.fetch(rows)
-        self._stages.fetch.record_since(started)
-        if all(records):
-            return cast("list[bytes]", records), rows, scores
-        vector = np.frombuffer(query, dtype=dtype)
-        return self.search(vector, k, ef_search, recall, None, threshold)
-
-    def search(
-        self,
-        query: NDArray[np.float32],
-        k: int,
-        ef_search: int | None,
-        recall: float | None,
-        condition: Filter | None,
-        threshold: float | None,
-    ) -> Found:
-        """Search with one vector; returns records, rows and scores, best first.
-
-        Where a write beside it moved what is found, it searches again, the last time between
-        writes: a record that is replaced is found as it was or as it will be.
-        """
-        views = self.views
-        for _ in range(ATTEMPTS):
-            epoch = views.epoch
-            found = self._find(query, k, ef_search, recall, condition, threshold)
-            if all(found[0]) and (condition is None or epoch == views.epoch):
-                return found
-            # Another process may have written what this one hasn't followed yet.
-            views.catch_up()
-        with self.alone():
-            views.catch_up()
-            found = self._find(query, k, ef_search, recall, condition, threshold)
-        if not all(found[0]):
-            raise CorruptFile(f"{self._path}: records that the index has are missing")
-        return found
-
-    def search_many(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        ef_search: int | None,
-        recall: float | None,
-        condition: Filter | None,
-        threshold: float | None,
-    ) -> list[Found]:
-        """Search with each row of ``queries`` (q, dim); see :meth:`search`."""
-        epoch = self.views.epoch
-        index = self.views.index
-        if index is None:
-            return [([], [], []) for _ in queries]
-        allowed = None if condition is None else self.views.allowed(condition)
-        started = now_ns()
-        ids, scores = self._search_index(queries, k, ef_search, recall, allowed, threshold)
-        self._stages.search.record_since(started)
-        started = now_ns()
-        counts = (ids >= 0).sum(axis=1).tolist()
-        records = iter(self.fetch(ids[ids >= 0].tolist()))
-        self._stages.fetch.record_since(started)
-        is_whole = condition is None or epoch == self.views.epoch
-        found: list[Found] = []
-        for i, count in enumerate(counts):
-            raws = list(islice(records, count))
-            if is_whole and all(raws):
-                rows, best = ids[i, :count].tolist(), scores[i, :count].tolist()
-                found.append((cast("list[bytes]", raws), rows, best))
-            else:
-                found.append(self.search(queries[i], k, ef_search, recall, condition, threshold))
-        return found
-
     def weigh(self) -> int:
         """:attr:`memory` now, to compare by :attr:`has_other_weight`."""
         self._weighed = self.views.counters.vectors
@@ -418,50 +324,3 @@ class Room:
         # A writer that is at work sees to it itself.
         with suppress(DatabaseLocked), self.writer.alone(timeout=0.0):
             self.store.settle()
-
-    def _find(
-        self,
-        query: NDArray[np.float32],
-        k: int,
-        ef_search: int | None,
-        recall: float | None,
-        condition: Filter | None,
-        threshold: float | None,
-    ) -> Found:
-        index = self.views.index
-        if index is None:
-            return [], [], []
-        allowed = None if condition is None else self.views.allowed(condition)
-        stages = self._stages
-        started = now_ns()
-        ids, found = self._search_index(query, k, ef_search, recall, allowed, threshold)
-        stages.search.record_since(started)
-        started = now_ns()
-        rows: list[int] = ids.tolist()
-        records = self.fetch(rows)
-        stages.fetch.record_since(started)
-        return cast("list[bytes]", records), rows, found.tolist()
-
-    def _search_index(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        ef_search: int | None,
-        recall: float | None,
-        allowed: IdBitmap | NDArray[np.uint64] | None,
-        threshold: float | None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        while True:
-            index = self.views.index
-            assert index is not None
-            try:
-                return index.search(
-                    queries,
-                    k,
-                    ef_search=ef_search,
-                    recall=recall,
-                    filter=allowed,
-                    threshold=threshold,
-                )
-            except CorruptFile as error:
-                self.views.mend(index, error)

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmspell._hot import Deferred
+from llmspell.storage import Found
 from llmspell.tenancy.hit import Hit
 
 __all__ = ["Hits"]
 
-Found: TypeAlias = tuple[list[bytes], list[int], list[float]]
 Make: TypeAlias = Callable[[list[bytes], list[int], list[float]], list[Hit]]
 
 

@@ -84,13 +84,13 @@ def search(
         vectors = vectors[0] if is_one else vectors
     given = (asked.k, asked.ef_search, recall, condition, asked.threshold)
     if is_one:
-        return Hits.of(make, room.search(vectors, *given))
-    return [Hits.of(make, found) for found in room.search_many(vectors, *given)]
+        return Hits.of(make, room.finder.search(vectors, *given))
+    return [Hits.of(make, found) for found in room.finder.search_many(vectors, *given)]
 
 
 def _read(room: Room, tenant: Tenant, *found: Any) -> Found:
     try:
-        return room.read(*found)
+        return room.finder.read(*found)
     except ClosedError:
         return tenant._read_again(*found)
 

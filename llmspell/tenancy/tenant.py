@@ -418,7 +418,7 @@ class Tenant:
     @_until_the_end
     def _read_again(self, *given: Any) -> Found:
         """Read what was found in a room that has closed since; it may be open again."""
-        return self._enter().read(*given)
+        return self._enter().finder.read(*given)
 
     @_until_the_end
     def calibrate(self, k: int = 10, *, recall: float = 0.99) -> None:
