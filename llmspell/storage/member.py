@@ -36,7 +36,7 @@ class Member:
         self.hold = hold
         self.has_place = hold is not None
         #: Bytes of its records.
-        self.bytes = sum(put.storage for put in write.puts)
+        self.bytes = write.storage
         #: Its call has returned: nobody is there to take an error.
         self.is_acknowledged = False
         #: Committed or refused, and seen in the views.

@@ -30,6 +30,7 @@ class WriteQueue:
         "_records",
         "_tell_waiting",
         "is_closed",
+        "lock",
         "turn",
         "waiting",
     )
@@ -41,6 +42,8 @@ class WriteQueue:
             flusher: of the database; its policy says what is full.
             tell_waiting: is told whether anything that was acknowledged is in the queue.
         """
+        #: Guards it. That of ``turn``, but taking it there is a step in Python.
+        self.lock = threading.RLock()
         self._flusher = flusher
         self._tell_waiting = tell_waiting
         self._members: list[Member] = []
@@ -52,27 +55,27 @@ class WriteQueue:
         #: Whether closing has begun.
         self.is_closed = False
         #: Notified when members are done.
-        self.turn = threading.Condition()
+        self.turn = threading.Condition(self.lock)
 
     def close(self) -> list[Member]:
         """Refuse members from now on; returns those that are left."""
-        with self.turn:
+        with self.lock:
             self.is_closed = True
             return list(self._members)
 
     def members(self) -> list[Member]:
         """All that are in it."""
-        with self.turn:
+        with self.lock:
             return list(self._members)
 
     def last_acknowledged(self) -> Member | None:
         """The last write that somebody may count on."""
-        with self.turn:
+        with self.lock:
             return next((one for one in reversed(self._members) if one.is_acknowledged), None)
 
     def add(self, member: Member) -> None:
         """Append a write whose caller waits for its commit."""
-        with self.turn:
+        with self.lock:
             self._require_open()
             self._members.append(member)
 
@@ -84,7 +87,7 @@ class WriteQueue:
         """
         policy = self._flusher.policy
         batches = 1 if policy.durability == "batch" else BACKLOG_BATCHES
-        with self.turn:
+        with self.lock:
             self._require_open()
             records = self._records + member.records
             size = self._bytes + member.bytes
@@ -100,7 +103,7 @@ class WriteQueue:
 
     def take(self) -> list[Member]:
         """Those that go into the next commit; they stay in the queue until they are done."""
-        with self.turn:
+        with self.lock:
             size = 0
             self._group = []
             for member in self._members:
@@ -112,7 +115,7 @@ class WriteQueue:
 
     def finish(self, members: Sequence[Member]) -> None:
         """Let members go that were committed or refused, and wake who waits for them."""
-        with self.turn:
+        with self.lock:
             for member in members:
                 if member.is_done:
                     continue
@@ -126,12 +129,14 @@ class WriteQueue:
 
     def release(self) -> None:
         """Behind a commit: what is left of its group may be withdrawn again."""
-        with self.turn:
+        with self.lock:
             self._group = []
 
     def withdraw(self, member: Member) -> None:
         """Take back a write whose caller doesn't wait any more, unless it is being committed."""
-        with self.turn:
+        if member.is_done:
+            return
+        with self.lock:
             if member.is_done or member.is_acknowledged or member in self._group:
                 return
             member.is_done = True

@@ -145,11 +145,13 @@ class VectorView:
 
     def finish(self, change: Change, counters: Counters) -> None:
         """Remove what that write removed: the view has followed it then."""
-        if self.index is not None and len(change.removed):
-            self.index.delete(change.removed.astype(np.int64))
-        self._left_out.difference_update(change.removed.tolist())
+        removed = len(change.removed)
+        if removed:
+            if self.index is not None:
+                self.index.delete(change.removed.astype(np.int64))
+            self._left_out.difference_update(change.removed.tolist())
         self.counters = counters
-        self._pending += change.added + len(change.removed)
+        self._pending += change.added + removed
 
     def expire(self, rows: Sequence[int]) -> None:
         """Leave out rows that have expired; the store may have them still."""

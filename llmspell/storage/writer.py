@@ -237,8 +237,9 @@ class Writer:
         if not self._flusher.enter():
             return None
         try:
-            storage = sum(put.storage for put in write.puts)
-            hold = self._slot.reserve(vectors=len(write.puts), storage=storage, lease=HOLD_LEASE_S)
+            hold = self._slot.reserve(
+                vectors=len(write.puts), storage=write.storage, lease=HOLD_LEASE_S
+            )
         except QuotaExceeded:
             self._flusher.leave()
             return None
