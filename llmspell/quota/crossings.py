@@ -9,7 +9,7 @@ from functools import partial
 
 from llmspell.quota.model import OnCrossing
 
-__all__ = ["kept_if_it_holds", "outside_of_locks", "told_after"]
+__all__ = ["count_kept", "forget_kept", "outside_of_locks", "told_after"]
 
 
 class _Kept(threading.local):
@@ -48,13 +48,13 @@ def told_after() -> Iterator[None]:
             call()
 
 
-@contextmanager
-def kept_if_it_holds() -> Iterator[None]:
-    """Around a transaction: where it fails, what was reserved for it has crossed nothing."""
+def count_kept() -> int:
+    """How many crossings this thread keeps, for :func:`forget_kept`."""
     calls = _KEPT.calls
-    before = len(calls or ())
-    try:
-        yield
-    except BaseException:
-        del (calls or [])[before:]
-        raise
+    return 0 if calls is None else len(calls)
+
+
+def forget_kept(count: int) -> None:
+    """Of the crossings that this thread keeps, forget all but the first so many."""
+    if _KEPT.calls is not None:
+        del _KEPT.calls[count:]

@@ -162,7 +162,7 @@ class Batch:
     @property
     def gone(self) -> int:
         """Records removed so far, without those that had expired."""
-        return sum(not self._has_expired(record) for record in self._removed)
+        return sum([not self._has_expired(record) for record in self._removed])
 
     def remove(self, write: Write) -> dict[bytes, int]:
         """Remove what a write removes or replaces; returns when replaced keys were created.
@@ -181,7 +181,8 @@ class Batch:
             old = self._remove_key(put.key)
             if old is not None and not self._has_expired(old):
                 created[put.key] = old.created_us
-        self._settle_documents()
+        if self._touched:
+            self._settle_documents()
         if write.must_be_new and created:
             names = _names(list(created))
             raise DuplicateId(f"{names} there already; upsert replaces, insert doesn't")

@@ -79,9 +79,12 @@ class Levels:
 
 
 def _growth(before: Counters, after: Counters) -> dict[str, int]:
+    documents = after.documents - before.documents
+    vectors = after.vectors - before.vectors
+    storage = after.storage - before.storage
     return {
-        "documents": max(after.documents - before.documents, 0),
-        "vectors": max(after.vectors - before.vectors, 0),
-        "storage": max(after.storage - before.storage, 0),
+        "documents": documents if documents > 0 else 0,
+        "vectors": vectors if vectors > 0 else 0,
+        "storage": storage if storage > 0 else 0,
         "dimensions": after.dim - before.dim,
     }

@@ -125,10 +125,16 @@ class VectorView:
         return list(self._left_out)
 
     @property
+    def is_checked(self) -> bool:
+        """Whether :meth:`check` has nothing to do."""
+        return self._unchecked is None
+
+    @property
     def is_snapshot_due(self) -> bool:
         """Whether much has changed behind the last snapshot, or opening could not use one."""
-        return self._has_rejected or self._pending >= max(
-            SNAPSHOT_ROWS, SNAPSHOT_SHARE * self.counters.vectors
+        pending = self._pending
+        return self._has_rejected or (
+            pending >= SNAPSHOT_ROWS and pending >= SNAPSHOT_SHARE * self.counters.vectors
         )
 
     def add(self, first: int, vectors: NDArray[np.float32]) -> None:

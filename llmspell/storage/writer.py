@@ -262,11 +262,11 @@ class Writer:
     @told_after()
     def _finish(self, member: Member, timeout: float | None = None) -> None:
         """Wait until a member is done, or lead a commit that should do it."""
-        this = threading.get_ident()
+        this, queue = threading.get_ident(), self._queue
         try:
-            with self._queue.turn:
+            with queue.lock:
                 while self._led_by and not member.is_done:
-                    if not self._queue.turn.wait(TURN_SECONDS):
+                    if not queue.turn.wait(TURN_SECONDS):
                         break
                 if member.is_done:
                     return
@@ -275,10 +275,10 @@ class Writer:
                 if not member.is_done:
                     self._lead(member, timeout)
         finally:
-            with self._queue.turn:
+            with queue.lock:
                 if self._led_by == this:
                     self._led_by = 0
-                    self._queue.turn.notify_all()
+                    queue.turn.notify_all()
 
     def _lead(self, member: Member, timeout: float | None) -> None:
         came_before = self._queue.members()
