@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
+from llmspell._hot import ToldAfter
 from llmspell.quota.model import OnCrossing
 
 __all__ = ["count_kept", "forget_kept", "outside_of_locks", "told_after"]
@@ -33,19 +34,9 @@ def outside_of_locks(told: OnCrossing) -> OnCrossing:
     return tell
 
 
-@contextmanager
-def told_after() -> Iterator[None]:
+def told_after() -> AbstractContextManager[None]:
     """Around what takes locks: keep the crossings of this thread, and tell of them at the end."""
-    if _KEPT.calls is not None:
-        yield
-        return
-    calls = _KEPT.calls = []
-    try:
-        yield
-    finally:
-        _KEPT.calls = None
-        for call in calls:
-            call()
+    return ToldAfter(_KEPT)
 
 
 def count_kept() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -151,13 +152,19 @@ class Batch:
         self._before = before
         self._now_us = now_us
         self._ids = Chain(txn, databases[IDS], "ids")
-        self._documents = Chain(txn, databases[DOCUMENTS], "documents")
-        self._expiry = Chain(txn, databases[EXPIRY], "expiry")
         self._removed: list[StoredRecord] = []
         self._updates: list[Update] = []
         self._storage = 0
         self._documents_gone = 0
         self._touched: set[str] = set()
+
+    @cached_property
+    def _documents(self) -> Chain:
+        return Chain(self._txn, self._dbs[DOCUMENTS], "documents")
+
+    @cached_property
+    def _expiry(self) -> Chain:
+        return Chain(self._txn, self._dbs[EXPIRY], "expiry")
 
     @property
     def gone(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import lmdb
@@ -14,13 +13,11 @@ from llmspell.errors import CorruptFile, DatabaseLocked, StorageError, StorageFu
 __all__ = ["storage_errors"]
 
 
-def storage_errors(path: Path, doing: str) -> AbstractContextManager[None]:
-    """Raise named errors for what goes wrong while ``doing`` something with ``path``."""
-    return _Named(path, doing)
+class storage_errors:  # noqa: N801
+    """Raise named errors for what goes wrong while ``doing`` something with ``path``.
 
-
-class _Named:
-    """A class, for every read and write is in one: a generator takes three times as long."""
+    A class, for every read and write is in one: a generator takes three times as long.
+    """
 
     __slots__ = ("_doing", "_path")
 

@@ -259,26 +259,26 @@ class Writer:
             # Its own for each thread that asks.
             raise copy.copy(last.error)
 
-    @told_after()
     def _finish(self, member: Member, timeout: float | None = None) -> None:
         """Wait until a member is done, or lead a commit that should do it."""
         this, queue = threading.get_ident(), self._queue
-        try:
-            with queue.lock:
-                while self._led_by and not member.is_done:
-                    if not queue.turn.wait(TURN_SECONDS):
-                        break
-                if member.is_done:
-                    return
-                self._led_by = this
-            with self.lock:
-                if not member.is_done:
-                    self._lead(member, timeout)
-        finally:
-            with queue.lock:
-                if self._led_by == this:
-                    self._led_by = 0
-                    queue.turn.notify_all()
+        with told_after():
+            try:
+                with queue.lock:
+                    while self._led_by and not member.is_done:
+                        if not queue.turn.wait(TURN_SECONDS):
+                            break
+                    if member.is_done:
+                        return
+                    self._led_by = this
+                with self.lock:
+                    if not member.is_done:
+                        self._lead(member, timeout)
+            finally:
+                with queue.lock:
+                    if self._led_by == this:
+                        self._led_by = 0
+                        queue.turn.notify_all()
 
     def _lead(self, member: Member, timeout: float | None) -> None:
         came_before = self._queue.members()
