@@ -269,6 +269,19 @@ class FoundRecord(RecordBytes):
     def score(self) -> float: ...
 
 @final
+class Naming:
+    def __new__(
+        cls, name: Callable[[Exception, Any, Any], Exception | None], path: Any, doing: Any
+    ) -> Self: ...
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+@final
 class ToldAfter:
     def __new__(cls, kept: Any) -> Self: ...
     def __enter__(self) -> None: ...

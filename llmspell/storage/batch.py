@@ -235,10 +235,10 @@ class Batch:
             or any(document is not None for document in write.documents.values())
         )
 
-    def counted(self, write: Write) -> Counters:
-        """Counters as they will be, where there is something to do."""
+    def counted(self, write: Write, size: int) -> Counters:
+        """Counters as they will be, where there is something to do; ``size`` as Write.storage."""
         before = self._before
-        storage = before.storage + self._storage + write.storage
+        storage = before.storage + self._storage + size
         documents = before.documents - self._documents_gone
         if write.documents:
             documents += sum(document is not None for document in write.documents.values())

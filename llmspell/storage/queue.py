@@ -29,9 +29,10 @@ class WriteQueue:
         "_members",
         "_records",
         "_tell_waiting",
+        "_turn",
+        "_waits",
         "is_closed",
         "lock",
-        "turn",
         "waiting",
     )
 
@@ -42,8 +43,10 @@ class WriteQueue:
             flusher: of the database; its policy says what is full.
             tell_waiting: is told whether anything that was acknowledged is in the queue.
         """
-        #: Guards it. That of ``turn``, but taking it there is a step in Python.
+        #: Guards it, and who commits.
         self.lock = threading.RLock()
+        self._turn = threading.Condition(self.lock)
+        self._waits = 0
         self._flusher = flusher
         self._tell_waiting = tell_waiting
         self._members: list[Member] = []
@@ -54,8 +57,6 @@ class WriteQueue:
         self.waiting = 0
         #: Whether closing has begun.
         self.is_closed = False
-        #: Notified when members are done.
-        self.turn = threading.Condition(self.lock)
 
     def close(self) -> list[Member]:
         """Refuse members from now on; returns those that are left."""
@@ -67,6 +68,20 @@ class WriteQueue:
         """All that are in it."""
         with self.lock:
             return list(self._members)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for :meth:`wake` with :attr:`lock` held; False where the time has passed."""
+        self._waits += 1
+        try:
+            return self._turn.wait(seconds)
+        finally:
+            # Where an exception from elsewhere comes before, some are woken in vain.
+            self._waits -= 1
+
+    def wake(self) -> None:
+        """Let all look who wait, for members are done or nobody commits; with :attr:`lock`."""
+        if self._waits:
+            self._turn.notify_all()
 
     def last_acknowledged(self) -> Member | None:
         """The last write that somebody may count on."""
@@ -125,7 +140,7 @@ class WriteQueue:
             self._group = [one for one in self._group if not one.is_done]
             if not self.waiting:
                 self._tell_waiting(False)
-            self.turn.notify_all()
+            self.wake()
 
     def release(self) -> None:
         """Behind a commit: what is left of its group may be withdrawn again."""

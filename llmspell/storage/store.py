@@ -285,7 +285,7 @@ class TenantStore:
             return before
         if expired:
             batch.remove_rows(expired)
-        after = batch.counted(write)
+        after = batch.counted(write, member.bytes)
         if member.hold is None:
             member.hold = self._levels.reserve(before, after)
         member.applied = Applied(batch.write(write, created, after), after, batch.gone)

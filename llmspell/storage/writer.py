@@ -266,7 +266,7 @@ class Writer:
             try:
                 with queue.lock:
                     while self._led_by and not member.is_done:
-                        if not queue.turn.wait(TURN_SECONDS):
+                        if not queue.wait(TURN_SECONDS):
                             break
                     if member.is_done:
                         return
@@ -278,7 +278,7 @@ class Writer:
                 with queue.lock:
                     if self._led_by == this:
                         self._led_by = 0
-                        queue.turn.notify_all()
+                        queue.wake()
 
     def _lead(self, member: Member, timeout: float | None) -> None:
         came_before = self._queue.members()
