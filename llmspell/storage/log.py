@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from llmspell._hot import checked_bytes
 from llmspell.errors import CorruptFile, UnsupportedFormat
-from llmspell.storage.codec import FORMAT, pack, unpack, with_checksum, without_checksum
+from llmspell.storage.codec import FORMAT, pack, unpack, without_checksum
 
 __all__ = ["NO_ROWS", "Change", "Counters", "Update"]
 
@@ -42,7 +43,7 @@ class Change(NamedTuple):
         count = len(self.removed)
         head = _CHANGE.pack(FORMAT, self.first, self.added, count, len(updates))
         rows = self.removed.astype("<u8", copy=False).tobytes() if count else b""
-        return with_checksum(head + rows + updates)
+        return checked_bytes(head + rows + updates)
 
     @classmethod
     def decode(cls, sequence: int, raw: bytes) -> Change:
@@ -80,7 +81,7 @@ class Counters(NamedTuple):
 
     def encode(self) -> bytes:
         """Bytes of the counters."""
-        return with_checksum(_COUNTERS.pack(*self))
+        return checked_bytes(_COUNTERS.pack(*self))
 
     @classmethod
     def decode(cls, raw: bytes | None) -> Counters:

@@ -230,7 +230,7 @@ _NO_METADATA: Final = pack({})
 def _plain(value: object, part: _Part, depth: int) -> Any:
     # Each kind of value is asked for once, the commonest first; an abstract one costs the most.
     if isinstance(value, str):
-        return _plain_text(value, part)
+        return value if type(value) is str and value.isascii() else _plain_text(value, part)
     if value is None or isinstance(value, (bool, np.bool_)):
         return None if value is None else bool(value)
     if isinstance(value, (int, np.integer)):
@@ -255,7 +255,9 @@ def _plain(value: object, part: _Part, depth: int) -> Any:
                 raise MetadataError(
                     f"{_where(part)}: a key must be a str that isn't empty, got {key!r}"
                 )
-            plain[_plain_text(key, part)] = _plain(inner, (part, key), depth + 1)
+            if type(key) is not str or not key.isascii():
+                key = _plain_text(key, part)
+            plain[key] = _plain(inner, (part, key), depth + 1)
         return plain
     if isinstance(value, (list, tuple)):
         return [_plain(inner, (part, i), depth + 1) for i, inner in enumerate(value)]
@@ -266,12 +268,11 @@ def _plain(value: object, part: _Part, depth: int) -> Any:
 
 
 def _plain_text(text: str, part: _Part) -> str:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise MetadataError(f"{_where(part)}: invalid Unicode: {error}") from None
-    return text if type(text) is str else str(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise MetadataError(f"{_where(part)}: invalid Unicode: {error}") from None
+    return str(text)
 
 
 def _where(part: _Part) -> str:
