@@ -61,12 +61,13 @@ cdef class LockFile:
 
     cdef void end(self, cbool unlocks) noexcept:
         cdef int descriptor = self._descriptor
-        self._descriptor = -1
         if descriptor >= 0:
+            if unlocks:
+                # Closing alone leaves it locked while a child just forked still has its copy.
+                flock(descriptor, LOCK_UN)
+            # Behind that: until then a child that another thread forks must know it.
+            self._descriptor = -1
             with nogil:
-                if unlocks:
-                    # Closing alone leaves it locked while a child just forked still has its copy.
-                    flock(descriptor, LOCK_UN)
                 c_close(descriptor)
         open_lock_files.lock()
         open_lock_files.remove(self._link)
