@@ -3,7 +3,7 @@
 :class:`SharedLedger` counts them for several hosts.
 """
 
-from llmspell.quota.crossings import kept_if_it_holds, outside_of_locks, told_after
+from llmspell.quota.crossings import count_kept, forget_kept, outside_of_locks, told_after
 from llmspell.quota.header import check_header
 from llmspell.quota.joined import SHARED_QUOTAS, JoinedSlot
 from llmspell.quota.ledger import Ledger, Reservation, Slot
@@ -26,7 +26,8 @@ __all__ = [
     "Usage",
     "WhenAway",
     "check_header",
-    "kept_if_it_holds",
+    "count_kept",
+    "forget_kept",
     "outside_of_locks",
     "told_after",
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
+from llmspell._hot import ToldAfter
 from llmspell.quota.model import OnCrossing
 
-__all__ = ["kept_if_it_holds", "outside_of_locks", "told_after"]
+__all__ = ["count_kept", "forget_kept", "outside_of_locks", "told_after"]
 
 
 class _Kept(threading.local):
@@ -33,28 +34,18 @@ def outside_of_locks(told: OnCrossing) -> OnCrossing:
     return tell
 
 
-@contextmanager
-def told_after() -> Iterator[None]:
+def told_after() -> AbstractContextManager[None]:
     """Around what takes locks: keep the crossings of this thread, and tell of them at the end."""
-    if _KEPT.calls is not None:
-        yield
-        return
-    calls = _KEPT.calls = []
-    try:
-        yield
-    finally:
-        _KEPT.calls = None
-        for call in calls:
-            call()
+    return ToldAfter(_KEPT)
 
 
-@contextmanager
-def kept_if_it_holds() -> Iterator[None]:
-    """Around a transaction: where it fails, what was reserved for it has crossed nothing."""
+def count_kept() -> int:
+    """How many crossings this thread keeps, for :func:`forget_kept`."""
     calls = _KEPT.calls
-    before = len(calls or ())
-    try:
-        yield
-    except BaseException:
-        del (calls or [])[before:]
-        raise
+    return 0 if calls is None else len(calls)
+
+
+def forget_kept(count: int) -> None:
+    """Of the crossings that this thread keeps, forget all but the first so many."""
+    if _KEPT.calls is not None:
+        del _KEPT.calls[count:]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmspell._hot import encode_record
 from llmspell.errors import CorruptFile, DuplicateId, IdNotFound
 from llmspell.storage.chain import Chain
 from llmspell.storage.codec import pack, unpack
 from llmspell.storage.ids import decode_id, pack_expiry, pack_rowid, unpack_rowid
-from llmspell.storage.log import Change, Counters, Update
+from llmspell.storage.log import NO_ROWS, Change, Counters, Update
 from llmspell.storage.record import NEVER, StoredRecord, encode_vector
 from llmspell.storage.transaction import Transaction
 
@@ -92,8 +94,7 @@ class StoredDocument(NamedTuple):
         return cls(**unpack(raw))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
+class Write(NamedTuple):
     """A batch, done as a whole or not at all.
 
     Args:
@@ -112,13 +113,18 @@ class Write:
     must_be_new: bool = False
     removes: Sequence[bytes] = ()
     rows: Sequence[int] = ()
-    documents: Mapping[str, StoredDocument | None] = field(default_factory=dict)
+    documents: Mapping[str, StoredDocument | None] = MappingProxyType({})
     updates: Sequence[MetadataUpdate] = ()
+
+    @property
+    def storage(self) -> int:
+        """Bytes of ``puts`` that the storage quota counts."""
+        return sum([put.storage for put in self.puts])
 
     @property
     def dim(self) -> int:
         """Dimension of the vectors; 0 without any."""
-        return 0 if self.vectors is None else int(self.vectors.shape[1])
+        return 0 if self.vectors is None else self.vectors.shape[1]
 
 
 class Applied(NamedTuple):
@@ -146,18 +152,24 @@ class Batch:
         self._before = before
         self._now_us = now_us
         self._ids = Chain(txn, databases[IDS], "ids")
-        self._documents = Chain(txn, databases[DOCUMENTS], "documents")
-        self._expiry = Chain(txn, databases[EXPIRY], "expiry")
         self._removed: list[StoredRecord] = []
         self._updates: list[Update] = []
         self._storage = 0
         self._documents_gone = 0
         self._touched: set[str] = set()
 
+    @cached_property
+    def _documents(self) -> Chain:
+        return Chain(self._txn, self._dbs[DOCUMENTS], "documents")
+
+    @cached_property
+    def _expiry(self) -> Chain:
+        return Chain(self._txn, self._dbs[EXPIRY], "expiry")
+
     @property
     def gone(self) -> int:
         """Records removed so far, without those that had expired."""
-        return sum(not self._has_expired(record) for record in self._removed)
+        return sum([not self._has_expired(record) for record in self._removed])
 
     def remove(self, write: Write) -> dict[bytes, int]:
         """Remove what a write removes or replaces; returns when replaced keys were created.
@@ -165,16 +177,19 @@ class Batch:
         Raises:
             DuplicateId: a record that must be new is there.
         """
-        self._remove_documents(write.documents)
+        if write.documents:
+            self._remove_documents(write.documents)
         for key in write.removes:
             self._remove_key(key)
-        self.remove_rows(write.rows)
+        if write.rows:
+            self.remove_rows(write.rows)
         created = {}
         for put in write.puts:
             old = self._remove_key(put.key)
             if old is not None and not self._has_expired(old):
                 created[put.key] = old.created_us
-        self._settle_documents()
+        if self._touched:
+            self._settle_documents()
         if write.must_be_new and created:
             names = _names(list(created))
             raise DuplicateId(f"{names} there already; upsert replaces, insert doesn't")
@@ -220,19 +235,21 @@ class Batch:
             or any(document is not None for document in write.documents.values())
         )
 
-    def counted(self, write: Write) -> Counters:
-        """Counters as they will be, where there is something to do."""
+    def counted(self, write: Write, size: int) -> Counters:
+        """Counters as they will be, where there is something to do; ``size`` as Write.storage."""
         before = self._before
-        came = sum(document is not None for document in write.documents.values())
+        storage = before.storage + self._storage + size
+        documents = before.documents - self._documents_gone
+        if write.documents:
+            documents += sum(document is not None for document in write.documents.values())
+        if self._removed:
+            storage -= sum(record.storage for record in self._removed)
         return Counters(
             next_rowid=before.next_rowid + len(write.puts),
             sequence=before.sequence + 1,
-            documents=before.documents - self._documents_gone + came,
+            documents=documents,
             vectors=before.vectors - len(self._removed) + len(write.puts),
-            storage=before.storage
-            + self._storage
-            - sum(record.storage for record in self._removed)
-            + sum(put.storage for put in write.puts),
+            storage=storage,
             dim=before.dim or write.dim,
         )
 
@@ -240,36 +257,49 @@ class Batch:
         """Write records, ids, documents, the log entry and the counters."""
         first = self._before.next_rowid
         puts = write.puts
-        rows = [pack_rowid(first + i) for i in range(len(puts))]
-        records = (
-            StoredRecord.encode(
-                first + i,
-                key=put.key,
-                metadata=put.metadata,
-                text=put.text,
-                vector_bytes=len(put.vector),
-                created_us=created.get(put.key, self._now_us)
-                if put.created_us is None
-                else put.created_us,
-                updated_us=self._now_us if put.updated_us is None else put.updated_us,
-                expires_us=put.expires_us,
-                is_chunk=put.is_chunk,
-            )
-            for i, put in enumerate(puts)
-        )
-        vectors = (encode_vector(first + i, put.vector) for i, put in enumerate(puts))
-        self._append(RECORDS, rows, records)
-        self._append(VECTORS, rows, vectors)
-        for put, row in zip(puts, rows, strict=True):
-            self._ids.put(put.key, row)
-            if put.expires_us != NEVER:
-                self._expiry.put(pack_expiry(put.expires_us, unpack_rowid(row)[0]), b"")
-        self._write_documents(write.documents, first)
-        gone = np.array([record.rowid for record in self._removed], dtype=np.uint64)
+        if len(puts) == 1:
+            # Cheaper than a cursor, for the commonest write.
+            put, row = puts[0], pack_rowid(first)
+            self._append_one(RECORDS, row, self._record(first, put, created))
+            self._append_one(VECTORS, row, encode_vector(first, put.vector))
+            self._name(put, row)
+        elif puts:
+            rows = [pack_rowid(first + i) for i in range(len(puts))]
+            records = (self._record(first + i, put, created) for i, put in enumerate(puts))
+            vectors = (encode_vector(first + i, put.vector) for i, put in enumerate(puts))
+            self._append(RECORDS, rows, records)
+            self._append(VECTORS, rows, vectors)
+            for put, row in zip(puts, rows, strict=True):
+                self._name(put, row)
+        if write.documents:
+            self._write_documents(write.documents, first)
+        gone = NO_ROWS
+        if self._removed:
+            gone = np.array([record.rowid for record in self._removed], dtype=np.uint64)
         change = Change(first, len(puts), gone, tuple(self._updates))
-        self._append(LOG, [pack_rowid(after.sequence)], [change.encode()])
+        self._append_one(LOG, pack_rowid(after.sequence), change.encode())
         self._txn.put(COUNTERS, after.encode(), db=self._dbs[META])
         return change
+
+    def _record(self, rowid: int, put: Put, created: Mapping[bytes, int]) -> bytes:
+        created_us, updated_us = put.created_us, put.updated_us
+        return encode_record(
+            rowid,
+            put.key,
+            put.metadata,
+            put.text,
+            len(put.vector),
+            created.get(put.key, self._now_us) if created_us is None else created_us,
+            self._now_us if updated_us is None else updated_us,
+            put.expires_us,
+            put.is_chunk,
+        )
+
+    def _name(self, put: Put, row: bytes) -> None:
+        """Let id and time of expiry lead to a row."""
+        self._ids.put(put.key, row)
+        if put.expires_us != NEVER:
+            self._expiry.put(pack_expiry(put.expires_us, unpack_rowid(row)[0]), b"")
 
     def _has_expired(self, record: StoredRecord) -> bool:
         return record.expires_us <= self._now_us
@@ -338,26 +368,26 @@ class Batch:
         self._removed.append(record)
 
     def _append(self, database: bytes, keys: Sequence[bytes], values: Iterable[bytes]) -> None:
-        pairs = zip(keys, values, strict=True)
-        if len(keys) == 1:
-            # Cheaper than a cursor, for the commonest write.
-            ((key, value),) = pairs
-            added = int(self._txn.put(key, value, append=True, db=self._dbs[database]))
-        else:
-            with self._txn.cursor(self._dbs[database]) as cursor:
-                _, added = cursor.putmulti(pairs, append=True)
+        with self._txn.cursor(self._dbs[database]) as cursor:
+            _, added = cursor.putmulti(zip(keys, values, strict=True), append=True)
         # LMDB passes over a key that isn't behind all others, and says so only here.
         if added != len(keys):
-            raise CorruptFile(
-                f"{database.decode()}: {len(keys) - added} entries from "
-                f"{unpack_rowid(keys[0])[0]} on are there already"
-            )
+            raise _are_there(database, keys[0], len(keys) - added)
+
+    def _append_one(self, database: bytes, key: bytes, value: bytes) -> None:
+        if not self._txn.put(key, value, append=True, db=self._dbs[database]):
+            raise _are_there(database, key, 1)
 
     def _write_documents(self, documents: Mapping[str, StoredDocument | None], first: int) -> None:
         for document_id, document in documents.items():
             if document is not None:
                 moved = document._replace(first=first + document.first)
                 self._documents.put(document_id.encode(), moved.encode())
+
+
+def _are_there(database: bytes, key: bytes, count: int) -> CorruptFile:
+    first = unpack_rowid(key)[0]
+    return CorruptFile(f"{database.decode()}: {count} entries from {first} on are there already")
 
 
 def _names(keys: Sequence[bytes]) -> str:

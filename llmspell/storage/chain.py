@@ -8,19 +8,16 @@ before its place says so.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn, cast
 
-from llmspell._hot import checked_bytes, crc32c
+from llmspell._hot import chain_content, chain_entry, crc32c
 from llmspell.errors import CorruptFile
 from llmspell.storage.transaction import Cursor, Transaction
 
 __all__ = ["Chain"]
 
-_HEAD = struct.Struct("<II")
-_HEAD_BYTES: Final = _HEAD.size
-_NEXT = struct.Struct("<I")
+_HEAD_BYTES: Final = 8
 #: Before all keys, which are longer or begin with a greater byte.
 FIRST: Final = b"\0"
 END: Final = b""
@@ -46,7 +43,7 @@ class Chain:
     @staticmethod
     def create(txn: Transaction, database: Any) -> None:
         """Make an empty table."""
-        txn.put(FIRST, _encode(FIRST, crc32c(END), b""), db=database)
+        txn.put(FIRST, chain_entry(FIRST, crc32c(END), b""), db=database)
 
     def get(self, key: bytes) -> bytes | None:
         """Content of a key, None where it isn't there; raises CorruptFile."""
@@ -71,8 +68,10 @@ class Chain:
             following = self._decode(key, raw)[0]
         else:
             before, following, before_content = place or self._before(key)
-            self._txn.put(before, _encode(before, crc32c(key), before_content), db=self._database)
-        self._txn.put(key, _encode(key, following, content), db=self._database)
+            self._txn.put(
+                before, chain_entry(before, crc32c(key), before_content), db=self._database
+            )
+        self._txn.put(key, chain_entry(key, following, content), db=self._database)
 
     def pop(self, key: bytes) -> bytes | None:
         """Remove a key and return its content; None where it isn't there."""
@@ -86,7 +85,7 @@ class Chain:
         following, content = self._decode(key, raw)
         self._txn.delete(key, db=self._database)
         before, _, before_content = self._before(key, crc32c(key))
-        self._txn.put(before, _encode(before, following, before_content), db=self._database)
+        self._txn.put(before, chain_entry(before, following, before_content), db=self._database)
         return content
 
     def items(self, after: bytes = FIRST) -> Iterator[tuple[bytes, bytes]]:
@@ -151,17 +150,13 @@ class Chain:
         return before, following, content
 
     def _decode(self, key: bytes, raw: bytes) -> tuple[int, bytes]:
+        entry = chain_content(key, raw)
+        if entry is not None:
+            return entry
         if len(raw) < _HEAD_BYTES:
             raise CorruptFile(f"{self._name}: the entry of {key!r} is cut short")
-        checksum, following = _HEAD.unpack_from(raw)
-        if crc32c(memoryview(raw)[4:], crc32c(key)) != checksum:
-            raise CorruptFile(f"{self._name}: the checksum of {key!r} does not match")
-        return following, raw[_HEAD_BYTES:]
+        raise CorruptFile(f"{self._name}: the checksum of {key!r} does not match")
 
 
 def _refuse(error: CorruptFile) -> NoReturn:
     raise error
-
-
-def _encode(key: bytes, following: int, content: bytes) -> bytes:
-    return checked_bytes(_NEXT.pack(following) + content, crc32c(key))

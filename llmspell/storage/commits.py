@@ -110,9 +110,12 @@ class Committer:
             views.refresh()
             self._store.apply(members, views.now_us(), views.expired[:PURGED_AT_ONCE])
             is_committed = True
+            head = 0
             for member in members:
-                views.follow(member.outcome(), member.write)
-            self._slot.publish(members[-1].outcome().counters.sequence)
+                assert member.applied is not None
+                views.follow(member.applied, member.write)
+                head = member.applied.counters.sequence
+            self._slot.publish(head)
         except BaseException:
             views.doubt()
             # Where this fails too, the next operation tries again and reports it.

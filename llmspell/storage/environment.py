@@ -87,6 +87,7 @@ class Environment:
         "_size",
         "_state",
         "_verified",
+        "_wanted",
         "databases",
         "end_bytes",
         "page_bytes",
@@ -156,6 +157,7 @@ class Environment:
         #: Up to the end of the last page in use, as the last write of this process found it.
         self.end_bytes = 0
         self._size = 0
+        self._wanted = 1  # by which it looks at the file's size before its first commit
         #: Bytes of a page.
         self.page_bytes: int = self._env.stat()["psize"]
         self.databases = opened.databases
@@ -310,8 +312,9 @@ class Environment:
 
     def _grow_ahead(self) -> None:
         # The file never becomes shorter: what it had is enough where it leaves enough.
-        if self._size - self.end_bytes < wanted_ahead(self._size, self.page_bytes):
+        if self._size - self.end_bytes < self._wanted:
             self._size = grow_ahead(self._data, self.end_bytes, self.page_bytes, self._map_size)
+            self._wanted = wanted_ahead(self._size, self.page_bytes)
 
     def _close(self) -> None:
         self._permits.take_all_back()

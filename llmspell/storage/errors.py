@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lmdb
 
+from llmspell._hot import Naming
 from llmspell.errors import CorruptFile, DatabaseLocked, StorageError, StorageFull
 
 __all__ = ["storage_errors"]
@@ -16,26 +17,7 @@ __all__ = ["storage_errors"]
 
 def storage_errors(path: Path, doing: str) -> AbstractContextManager[None]:
     """Raise named errors for what goes wrong while ``doing`` something with ``path``."""
-    return _Named(path, doing)
-
-
-class _Named:
-    """A class, for every read and write is in one: a generator takes three times as long."""
-
-    __slots__ = ("_doing", "_path")
-
-    def __init__(self, path: Path, doing: str) -> None:
-        self._path = path
-        self._doing = doing
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception):
-            named = _named(error, self._path, self._doing)
-            if named is not None:
-                raise named from error
+    return Naming(_named, path, doing)  # every read and write is in one
 
 
 def _named(error: Exception, path: Path, doing: str) -> StorageError | None:

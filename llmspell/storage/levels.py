@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from llmspell.errors import ClosedError, ReservationExpired
@@ -37,9 +36,8 @@ class Levels:
 
     def settle(self, steps: Sequence[Step]) -> None:
         """Keep of what was reserved what committed writes took, and give back what they freed."""
-        # The tenant may have been dropped from under the ledger; the data is what counts.
-        with suppress(ClosedError):
-            is_expired = False
+        is_expired = False
+        try:
             for hold, before, after in steps:
                 try:
                     hold.settle(**_growth(before, after))
@@ -53,6 +51,8 @@ class Levels:
                     self._slot.refund(_STORAGE, before.storage - after.storage)
             if is_expired:
                 self._set(steps[-1].after)
+        except ClosedError:
+            pass  # dropped from under the ledger; the data is what counts
 
     def hold(self, counters: Counters) -> bool:
         """Whether the ledger has them, and the log's head: nothing in its file says so itself."""
@@ -79,9 +79,12 @@ class Levels:
 
 
 def _growth(before: Counters, after: Counters) -> dict[str, int]:
+    documents = after.documents - before.documents
+    vectors = after.vectors - before.vectors
+    storage = after.storage - before.storage
     return {
-        "documents": max(after.documents - before.documents, 0),
-        "vectors": max(after.vectors - before.vectors, 0),
-        "storage": max(after.storage - before.storage, 0),
+        "documents": documents if documents > 0 else 0,
+        "vectors": vectors if vectors > 0 else 0,
+        "storage": storage if storage > 0 else 0,
         "dimensions": after.dim - before.dim,
     }

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmspell._hot import checked_bytes
 from llmspell.errors import CorruptFile, UnsupportedFormat
-from llmspell.storage.codec import FORMAT, pack, unpack, with_checksum, without_checksum
+from llmspell.storage.codec import FORMAT, pack, unpack, without_checksum
 
-__all__ = ["Change", "Counters", "Update"]
+__all__ = ["NO_ROWS", "Change", "Counters", "Update"]
 
 _CHANGE = struct.Struct("<BQIII")
+_COUNTERS = struct.Struct("<6Q")
+
+NO_ROWS: Final[NDArray[np.uint64]] = np.array([], dtype=np.uint64)
+NO_ROWS.flags.writeable = False
 
 
 class Update(NamedTuple):
@@ -35,8 +40,10 @@ class Change(NamedTuple):
     def encode(self) -> bytes:
         """Bytes of the entry."""
         updates = pack(self.updates) if self.updates else b""
-        head = _CHANGE.pack(FORMAT, self.first, self.added, len(self.removed), len(updates))
-        return with_checksum(head + self.removed.astype("<u8", copy=False).tobytes() + updates)
+        count = len(self.removed)
+        head = _CHANGE.pack(FORMAT, self.first, self.added, count, len(updates))
+        rows = self.removed.astype("<u8", copy=False).tobytes() if count else b""
+        return checked_bytes(head + rows + updates)
 
     @classmethod
     def decode(cls, sequence: int, raw: bytes) -> Change:
@@ -74,9 +81,9 @@ class Counters(NamedTuple):
 
     def encode(self) -> bytes:
         """Bytes of the counters."""
-        return with_checksum(struct.pack("<6Q", *self))
+        return checked_bytes(_COUNTERS.pack(*self))
 
     @classmethod
     def decode(cls, raw: bytes | None) -> Counters:
         """The counters of some bytes; raises CorruptFile."""
-        return cls(*struct.unpack("<6Q", without_checksum("counters", raw, 48)))
+        return cls._make(_COUNTERS.unpack(without_checksum("counters", raw, _COUNTERS.size)))

@@ -29,8 +29,10 @@ class WriteQueue:
         "_members",
         "_records",
         "_tell_waiting",
+        "_turn",
+        "_waits",
         "is_closed",
-        "turn",
+        "lock",
         "waiting",
     )
 
@@ -41,6 +43,10 @@ class WriteQueue:
             flusher: of the database; its policy says what is full.
             tell_waiting: is told whether anything that was acknowledged is in the queue.
         """
+        #: Guards it, and who commits.
+        self.lock = threading.RLock()
+        self._turn = threading.Condition(self.lock)
+        self._waits = 0
         self._flusher = flusher
         self._tell_waiting = tell_waiting
         self._members: list[Member] = []
@@ -51,28 +57,40 @@ class WriteQueue:
         self.waiting = 0
         #: Whether closing has begun.
         self.is_closed = False
-        #: Notified when members are done.
-        self.turn = threading.Condition()
 
     def close(self) -> list[Member]:
         """Refuse members from now on; returns those that are left."""
-        with self.turn:
+        with self.lock:
             self.is_closed = True
             return list(self._members)
 
     def members(self) -> list[Member]:
         """All that are in it."""
-        with self.turn:
+        with self.lock:
             return list(self._members)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for :meth:`wake` with :attr:`lock` held; False where the time has passed."""
+        self._waits += 1
+        try:
+            return self._turn.wait(seconds)
+        finally:
+            # Where an exception from elsewhere comes before, some are woken in vain.
+            self._waits -= 1
+
+    def wake(self) -> None:
+        """Let all look who wait, for members are done or nobody commits; with :attr:`lock`."""
+        if self._waits:
+            self._turn.notify_all()
 
     def last_acknowledged(self) -> Member | None:
         """The last write that somebody may count on."""
-        with self.turn:
+        with self.lock:
             return next((one for one in reversed(self._members) if one.is_acknowledged), None)
 
     def add(self, member: Member) -> None:
         """Append a write whose caller waits for its commit."""
-        with self.turn:
+        with self.lock:
             self._require_open()
             self._members.append(member)
 
@@ -84,7 +102,7 @@ class WriteQueue:
         """
         policy = self._flusher.policy
         batches = 1 if policy.durability == "batch" else BACKLOG_BATCHES
-        with self.turn:
+        with self.lock:
             self._require_open()
             records = self._records + member.records
             size = self._bytes + member.bytes
@@ -100,7 +118,7 @@ class WriteQueue:
 
     def take(self) -> list[Member]:
         """Those that go into the next commit; they stay in the queue until they are done."""
-        with self.turn:
+        with self.lock:
             size = 0
             self._group = []
             for member in self._members:
@@ -112,7 +130,7 @@ class WriteQueue:
 
     def finish(self, members: Sequence[Member]) -> None:
         """Let members go that were committed or refused, and wake who waits for them."""
-        with self.turn:
+        with self.lock:
             for member in members:
                 if member.is_done:
                     continue
@@ -122,16 +140,18 @@ class WriteQueue:
             self._group = [one for one in self._group if not one.is_done]
             if not self.waiting:
                 self._tell_waiting(False)
-            self.turn.notify_all()
+            self.wake()
 
     def release(self) -> None:
         """Behind a commit: what is left of its group may be withdrawn again."""
-        with self.turn:
+        with self.lock:
             self._group = []
 
     def withdraw(self, member: Member) -> None:
         """Take back a write whose caller doesn't wait any more, unless it is being committed."""
-        with self.turn:
+        if member.is_done:
+            return
+        with self.lock:
             if member.is_done or member.is_acknowledged or member in self._group:
                 return
             member.is_done = True

@@ -158,9 +158,11 @@ class Room:
     def dim(self) -> int | None:
         """Dimension of the vectors; None until the first ones are written."""
         # Once there is one it stays, whatever waits to be committed.
-        if not self.views.counters.dim:
+        dim = self.views.counters.dim
+        if not dim:
             self.views.current()
-        return self.views.counters.dim or None
+            dim = self.views.counters.dim
+        return dim or None
 
     @property
     def count(self) -> int:

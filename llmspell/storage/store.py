@@ -18,7 +18,7 @@ from llmspell.errors import (
     StorageFull,
     UnsupportedFormat,
 )
-from llmspell.quota import Slot, kept_if_it_holds
+from llmspell.quota import Slot, count_kept, forget_kept
 from llmspell.storage.batch import (
     CHAINS,
     COUNTERS,
@@ -227,7 +227,7 @@ class TenantStore:
         def body(txn: Transaction) -> list[Step]:
             first = before = self._counters(txn)
             self._levels.agree(before)
-            added = sum(len(member.write.puts) for member in members)
+            added = sum([member.records for member in members])
             self._kept.begin(txn, self._env.databases, added)
             steps: list[Step] = []
             for member in members:
@@ -250,10 +250,12 @@ class TenantStore:
             self._kept.end(txn, self._env.databases, removed)
             return steps
 
+        crossings = count_kept()
         try:
-            with kept_if_it_holds():
-                self._levels.settle(self._env.write(body))
+            self._levels.settle(self._env.write(body))
         except BaseException:
+            # What was reserved for it has crossed nothing.
+            forget_kept(crossings)
             for member in reserved:
                 member.give_back()
             raise
@@ -276,12 +278,14 @@ class TenantStore:
             )
         batch = Batch(txn, self._env.databases, before, now_us)
         created = batch.remove(write)
-        batch.update(write.updates)
+        if write.updates:
+            batch.update(write.updates)
         if not batch.changes(write):
             member.applied = Applied(None, before, 0)
             return before
-        batch.remove_rows(expired)
-        after = batch.counted(write)
+        if expired:
+            batch.remove_rows(expired)
+        after = batch.counted(write, member.bytes)
         if member.hold is None:
             member.hold = self._levels.reserve(before, after)
         member.applied = Applied(batch.write(write, created, after), after, batch.gone)
@@ -322,13 +326,12 @@ class TenantStore:
         Beyond its bytes a record takes at most a few pages for their rounding, and a page of each
         depth of each table where that is split.
         """
-        if any(member.write.documents or member.write.updates for member in members):
-            return False
-        most = sum(
-            member.bytes + member.records * PAGES_OF_A_RECORD * self._env.page_bytes
-            for member in members
-        )
-        return self._env.end_bytes + most <= self._map_size
+        most = self._env.end_bytes
+        for member in members:
+            if member.write.documents or member.write.updates:
+                return False
+            most += member.bytes + member.records * PAGES_OF_A_RECORD * self._env.page_bytes
+        return most <= self._map_size
 
     def _require_room(self, txn: Transaction, members: Sequence[Member]) -> None:
         """Leave the head-room of the map to what makes a tenant smaller: deletes copy pages too."""

@@ -125,10 +125,16 @@ class VectorView:
         return list(self._left_out)
 
     @property
+    def is_checked(self) -> bool:
+        """Whether :meth:`check` has nothing to do."""
+        return self._unchecked is None
+
+    @property
     def is_snapshot_due(self) -> bool:
         """Whether much has changed behind the last snapshot, or opening could not use one."""
-        return self._has_rejected or self._pending >= max(
-            SNAPSHOT_ROWS, SNAPSHOT_SHARE * self.counters.vectors
+        pending = self._pending
+        return self._has_rejected or (
+            pending >= SNAPSHOT_ROWS and pending >= SNAPSHOT_SHARE * self.counters.vectors
         )
 
     def add(self, first: int, vectors: NDArray[np.float32]) -> None:
@@ -145,11 +151,13 @@ class VectorView:
 
     def finish(self, change: Change, counters: Counters) -> None:
         """Remove what that write removed: the view has followed it then."""
-        if self.index is not None and len(change.removed):
-            self.index.delete(change.removed.astype(np.int64))
-        self._left_out.difference_update(change.removed.tolist())
+        removed = len(change.removed)
+        if removed:
+            if self.index is not None:
+                self.index.delete(change.removed.astype(np.int64))
+            self._left_out.difference_update(change.removed.tolist())
         self.counters = counters
-        self._pending += change.added + len(change.removed)
+        self._pending += change.added + removed
 
     def expire(self, rows: Sequence[int]) -> None:
         """Leave out rows that have expired; the store may have them still."""

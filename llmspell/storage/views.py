@@ -164,26 +164,28 @@ class Views:
         change = applied.change
         if change is None:
             return
+        position, vectors, sequence = self.position, self._vectors, applied.counters.sequence
         with self._lock:
-            if self._vectors.check(self.now_us()):
+            if not vectors.is_checked and vectors.check(self.now_us()):
                 # The records have what was written, and so has the index that was made of them.
                 self.epoch += 1
-                self.position.is_unsure = True
-            if self._vectors.sequence >= applied.counters.sequence and not self.position.is_unsure:
+                position.is_unsure = True
+            if vectors.sequence >= sequence and not position.is_unsure:
                 return
-            if self._vectors.sequence != applied.counters.sequence - 1 or self.position.is_unsure:
+            if vectors.sequence != sequence - 1 or position.is_unsure:
                 self.catch_up()
                 return
             if write.vectors is not None and len(write.vectors):
-                self._vectors.add(change.first, write.vectors)
+                vectors.add(change.first, write.vectors)
             if self._payload is not None:
                 self._payload.add(change, [put.plain_metadata for put in write.puts])
             self.epoch += 1
-            self._vectors.finish(change, applied.counters)
-            self.position.sequence = self._vectors.sequence
-            soonest = min((put.expires_us for put in write.puts), default=NEVER)
-            self.position.next_expiry_us = min(self.position.next_expiry_us, soonest)
-            if self._vectors.is_snapshot_due:
+            vectors.finish(change, applied.counters)
+            position.sequence = sequence
+            for put in write.puts:
+                if put.expires_us < position.next_expiry_us:
+                    position.next_expiry_us = put.expires_us
+            if vectors.is_snapshot_due:
                 self.snapshot()
 
     def mend(self, index: Index, error: CorruptFile) -> None:

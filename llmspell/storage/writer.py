@@ -237,8 +237,9 @@ class Writer:
         if not self._flusher.enter():
             return None
         try:
-            storage = sum(put.storage for put in write.puts)
-            hold = self._slot.reserve(vectors=len(write.puts), storage=storage, lease=HOLD_LEASE_S)
+            hold = self._slot.reserve(
+                vectors=len(write.puts), storage=write.storage, lease=HOLD_LEASE_S
+            )
         except QuotaExceeded:
             self._flusher.leave()
             return None
@@ -258,26 +259,26 @@ class Writer:
             # Its own for each thread that asks.
             raise copy.copy(last.error)
 
-    @told_after()
     def _finish(self, member: Member, timeout: float | None = None) -> None:
         """Wait until a member is done, or lead a commit that should do it."""
-        this = threading.get_ident()
-        try:
-            with self._queue.turn:
-                while self._led_by and not member.is_done:
-                    if not self._queue.turn.wait(TURN_SECONDS):
-                        break
-                if member.is_done:
-                    return
-                self._led_by = this
-            with self.lock:
-                if not member.is_done:
-                    self._lead(member, timeout)
-        finally:
-            with self._queue.turn:
-                if self._led_by == this:
-                    self._led_by = 0
-                    self._queue.turn.notify_all()
+        this, queue = threading.get_ident(), self._queue
+        with told_after():
+            try:
+                with queue.lock:
+                    while self._led_by and not member.is_done:
+                        if not queue.wait(TURN_SECONDS):
+                            break
+                    if member.is_done:
+                        return
+                    self._led_by = this
+                with self.lock:
+                    if not member.is_done:
+                        self._lead(member, timeout)
+            finally:
+                with queue.lock:
+                    if self._led_by == this:
+                        self._led_by = 0
+                        queue.wake()
 
     def _lead(self, member: Member, timeout: float | None) -> None:
         came_before = self._queue.members()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,6 +35,12 @@ __all__ = [
 
 MAX_DEPTH: Final = 32
 MAX_TTL_SECONDS: Final = 100 * 366 * 86_400
+
+_FLOAT32: Final = np.dtype(np.float32)
+_STORED: Final = np.dtype("<f4")
+
+#: A part of metadata: what it lies in, and its key or number there; None is all of it.
+_Part: TypeAlias = "tuple[_Part, str | int] | None"
 
 
 def as_keys(ids: object, *, in_order: bool = True) -> list[bytes]:
@@ -73,6 +79,8 @@ def as_vectors(vectors: ArrayLike) -> NDArray[np.float32]:
     kinds = "f" if isinstance(vectors, np.ndarray) else "fiu"
     if array.dtype.kind not in kinds:
         raise DtypeError(f"vectors must be floats, got {_kind(vectors)} of {array.dtype}")
+    if array.dtype is _FLOAT32 and array.flags.c_contiguous:
+        return array
     with np.errstate(over="ignore"):
         return np.asarray(array, dtype=np.float32, order="C")
 
@@ -126,7 +134,7 @@ def as_puts(
     encoded = [pack_text(one) for one in _column("texts", texts, count, str)]
     if count == 1:
         # The commonest write, for which the rest would cost more than it does.
-        raw = vectors.astype("<f4", copy=False).tobytes()
+        raw = vectors.astype(_STORED, copy=False).tobytes()
         return [Put(keys[0], packed[0], encoded[0], raw, expires_us=expires_us)], vectors
     last = {key: i for i, key in enumerate(keys)}
     if len(last) < count:
@@ -134,7 +142,7 @@ def as_puts(
         vectors = vectors[chosen]
     else:
         chosen = list(range(count))
-    rows = vectors.astype("<f4", copy=False)
+    rows = vectors.astype(_STORED, copy=False)
     puts = [
         Put(keys[i], packed[i], encoded[i], rows[row].tobytes(), expires_us=expires_us)
         for row, i in enumerate(chosen)
@@ -172,7 +180,7 @@ def pack_metadata(metadata: object, schema: Mapping[str, FieldType] = NO_SCHEMA)
     """
     if metadata is None:
         return _NO_METADATA
-    if not isinstance(metadata, Mapping):
+    if type(metadata) is not dict and not isinstance(metadata, Mapping):
         raise MetadataError(f"metadata: expected a mapping, got {_kind(metadata)}")
     return pack(plain_metadata(metadata, schema))
 
@@ -181,7 +189,7 @@ def plain_metadata(
     metadata: Mapping[Any, Any], schema: Mapping[str, FieldType] = NO_SCHEMA
 ) -> dict[str, Any]:
     """Metadata as a read would give it; raises as :func:`pack_metadata`."""
-    plain: dict[str, Any] = conform(_plain(metadata, "metadata", 0), schema)
+    plain: dict[str, Any] = conform(_plain(metadata, None, 0), schema)
     return plain
 
 
@@ -219,53 +227,72 @@ def pack_text(text: object) -> bytes | None:
 _NO_METADATA: Final = pack({})
 
 
-def _plain(value: object, where: str, depth: int) -> Any:
+def _plain(value: object, part: _Part, depth: int) -> Any:
+    # Each kind of value is asked for once, the commonest first; an abstract one costs the most.
+    if isinstance(value, str):
+        return value if type(value) is str and value.isascii() else _plain_text(value, part)
     if value is None or isinstance(value, (bool, np.bool_)):
         return None if value is None else bool(value)
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise MetadataError(f"{where}: invalid Unicode: {error}") from None
-        return str(value)
     if isinstance(value, (int, np.integer)):
         if not -(1 << 63) <= value < 1 << 63:
-            raise MetadataError(f"{where}: {value} does not fit 64 bits with a sign")
+            raise MetadataError(f"{_where(part)}: {value} does not fit 64 bits with a sign")
         return int(value)
     if isinstance(value, (float, np.floating)):
         if not math.isfinite(value):
-            raise MetadataError(f"{where}: {value} is no JSON number")
+            raise MetadataError(f"{_where(part)}: {value} is no JSON number")
         return float(value)
     if isinstance(value, datetime):
         try:
             return as_utc(value)
         except ValueError as error:
-            raise MetadataError(f"{where}: got {value!r}: {error}") from None
+            raise MetadataError(f"{_where(part)}: got {value!r}: {error}") from None
     if depth > MAX_DEPTH:
-        raise MetadataError(f"{where}: nested more than {MAX_DEPTH} deep")
-    if isinstance(value, Mapping):
+        raise MetadataError(f"{_where(part)}: nested more than {MAX_DEPTH} deep")
+    if type(value) is dict or isinstance(value, Mapping):
         plain = {}
         for key, inner in value.items():
             if not isinstance(key, str) or not key:
-                raise MetadataError(f"{where}: a key must be a str that isn't empty, got {key!r}")
-            plain[_plain(key, where, depth)] = _plain(inner, f"{where}[{key!r}]", depth + 1)
+                raise MetadataError(
+                    f"{_where(part)}: a key must be a str that isn't empty, got {key!r}"
+                )
+            if type(key) is not str or not key.isascii():
+                key = _plain_text(key, part)
+            plain[key] = _plain(inner, (part, key), depth + 1)
         return plain
     if isinstance(value, (list, tuple)):
-        return [_plain(inner, f"{where}[{i}]", depth + 1) for i, inner in enumerate(value)]
+        return [_plain(inner, (part, i), depth + 1) for i, inner in enumerate(value)]
     raise MetadataError(
-        f"{where}: expected str, int, float, bool, datetime, None, a list or a mapping, "
+        f"{_where(part)}: expected str, int, float, bool, datetime, None, a list or a mapping, "
         f"got {_kind(value)}"
     )
+
+
+def _plain_text(text: str, part: _Part) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise MetadataError(f"{_where(part)}: invalid Unicode: {error}") from None
+    return str(text)
+
+
+def _where(part: _Part) -> str:
+    """How an error names a part of metadata."""
+    keys = []
+    while part is not None:
+        part, key = part
+        keys.append(f"[{key!r}]")
+    return "metadata" + "".join(reversed(keys))
 
 
 def _column(name: str, values: object, count: int, one: type) -> Sequence[object]:
     if values is None:
         return [None] * count
     if isinstance(values, one):
-        values = [values]
-    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        column = [values]
+    elif isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise InputError(f"{name}: expected a sequence with one for each id, got {_kind(values)}")
-    column = list(values)
+    else:
+        column = list(values)
     if len(column) != count:
         raise ShapeError(f"{count} ids, but {len(column)} {name}")
     return column
