@@ -39,9 +39,10 @@ cdef class LockFile:
     cdef Link _link
 
     def __cinit__(self, path):
-        cdef bytes encoded = os.fsencode(path)
+        cdef bytes encoded
         cdef char* name = NULL
-        self._descriptor = -1
+        self._descriptor = -1  # before anything may raise: 0 is a descriptor
+        encoded = os.fsencode(path)
         PyBytes_AsStringAndSize(encoded, &name, NULL)  # refuses a NUL in it
         self._link.owner = <void*>self
         # First: another thread may fork as soon as it is open.
