@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from llmspell.config import TenantConfig
-from llmspell.errors import ConfigError, TenantNotFound
+from llmspell.errors import ConfigError, InputError, TenantNotFound
 from llmspell.quota import JoinedSlot, Ledger, OnCrossing, SharedLedger, Slot, outside_of_locks
 from llmspell.storage import (
     Catalog,
@@ -71,6 +71,8 @@ class Registry:
     def create(self, configs: Iterable[TenantConfig]) -> list[CatalogEntry]:
         """List new tenants, all or none, with a slot each; see ``Database.create_tenants``."""
         made: list[CatalogEntry] = []
+        if not isinstance(configs, Iterable):
+            raise InputError(f"configs must be TenantConfigs, got {type(configs).__name__}")
         configs = list(configs)
         for config in configs:
             if not isinstance(config, TenantConfig):
