@@ -98,8 +98,8 @@ cdef class Reservation:
         while not open_hold(self.slot._handle, self._owner, end, self._ticket):
             if time.monotonic() > deadline:
                 raise StorageError(
-                    f"{hold_count} reservations of this data directory are open and none ends; "
-                    "settle or cancel them"
+                    f"of {hold_count} reservations of this data directory too many are open, of "
+                    "this tenant or of all, and none ends; settle or cancel some"
                 )
             with nogil:
                 self.slot.ledger._ledger.get().sweep_before_refusal(system_environment_source())

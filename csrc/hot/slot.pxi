@@ -194,8 +194,8 @@ cdef class Slot:
         Raises:
             QuotaExceeded: an amount doesn't fit under its limit.
             InputError: an amount is negative or too large, or the lease isn't a number of seconds.
-            StorageError: 4,096 reservations are open in this data directory, and none ended for ten
-                seconds.
+            StorageError: of 4,096 reservations that a data directory may have open this tenant has
+                as many as are left, or there is none left, and none ended for ten seconds.
         """
         cdef int64_t[quota_count] amounts
         amounts[0] = to_amount(documents)

@@ -38,7 +38,7 @@ def test_what_is_no_integer_is_refused_by_name(
 
 
 def test_a_float_is_a_type_error_too(slot: Slot) -> None:
-    with pytest.raises(TypeError, match="a quota must be an int from 0 to 8, got 1.5"):
+    with pytest.raises(TypeError, match=r"a quota must be an int from 0 to 8, got 1\.5"):
         slot.charge(1.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="an amount must be an int"):
         slot.charge(Quota.VECTORS, 1.5)  # type: ignore[arg-type]
