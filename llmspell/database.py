@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -31,6 +32,7 @@ from llmspell.storage import (
     Flusher,
     WritePolicy,
 )
+from llmspell.storage.export_ends import as_path
 from llmspell.tenancy import (
     Budget,
     DatabaseScrubReport,
@@ -49,6 +51,7 @@ from llmspell.tenancy import (
     TextServices,
     tenant_id_of,
 )
+from llmspell.tenancy.inputs import as_flag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,6 +106,7 @@ class Database:
         CorruptFile: the catalog is damaged.
         DatabaseLocked: this process has the directory open already; use that database.
         MissingDependency: ``shared_quotas`` is given without the extra ``redis``.
+        InputError: ``path`` is none.
         UnsupportedFormat: a later release made it.
         UseAfterFork: the directory was open when this process was forked.
     """
@@ -133,7 +137,7 @@ class Database:
         policy = WritePolicy(
             durability=durability, flush_interval=flush_interval, write_batch_size=write_batch_size
         )
-        self._path = Path(path)
+        self._path = as_path(path)
         self._texts = texts
         self._texts_lock = threading.Lock()
         self._async: AsyncDatabase | None = None
@@ -191,6 +195,7 @@ class Database:
             What :meth:`tenants` lists of them, in the order of ``configs``.
 
         Raises:
+            ConfigError, InputError: ``configs`` are no TenantConfigs.
             StorageFull: as :meth:`create_tenant`; nothing was made.
             TenantExists: there is one of an id, or an id is given twice; nothing was made.
         """
@@ -226,9 +231,14 @@ class Database:
             after: only those behind this id, which needn't be there: that of the last one of the
                 page before.
             limit: at most so many; None for all.
+
+        Raises:
+            InputError: limit is no int of 0 or more.
         """
         self._house.close_forgotten()
-        if limit is not None and (not isinstance(limit, int) or limit < 0):
+        if limit is not None and (
+            not isinstance(limit, int) or isinstance(limit, bool) or not 0 <= limit <= sys.maxsize
+        ):
             raise InputError(f"limit must be an int of 0 or more, got {limit!r}")
         return list(map(_info, self._catalog.page(after, limit)))
 
@@ -264,7 +274,7 @@ class Database:
         Raises:
             TenantNotFound: there is none of that id.
         """
-        suspension: Suspension = "writes" if reads_stay else "all"
+        suspension: Suspension = "writes" if as_flag("reads_stay", reads_stay) else "all"
         return self._update(
             "suspended", tenant_id, lambda entry: entry._replace(suspension=suspension)
         )
@@ -343,7 +353,9 @@ class Database:
         """
         from llmspell.tenancy.lifecycle import Origin
 
-        origin = Origin(tenant_id=tenant_id, replace=replace, name=name, quotas=quotas)
+        origin = Origin(
+            tenant_id=tenant_id, replace=as_flag("replace", replace), name=name, quotas=quotas
+        )
         entry = self._maker().restore(source, origin)
         self._tell("restored", entry)
         return self._handle(entry)

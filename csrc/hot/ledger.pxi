@@ -8,6 +8,7 @@ import os
 cimport cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.number cimport PyIndex_Check
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
@@ -15,7 +16,7 @@ from libcpp cimport bool as cbool
 from libcpp.memory cimport unique_ptr
 
 from llmspell.errors import (
-    ClosedError, CorruptFile, InputError, LlmspellError, QuotaExceeded, StorageError,
+    ClosedError, CorruptFile, DtypeError, InputError, LlmspellError, QuotaExceeded, StorageError,
     StorageFull, TenantSuspended, UnsupportedFormat,
 )
 
@@ -47,16 +48,24 @@ cdef object logger = logging.getLogger("llmspell.quota")
 
 cdef inline int64_t to_amount(object value) except -1:
     cdef int overflow = 0
+    if not PyIndex_Check(value):
+        raise DtypeError(f"an amount must be an int from 0 to 2**63 - 1, got {value!r}")
     cdef int64_t amount = PyLong_AsLongLongAndOverflow(value, &overflow)
     if amount < 0 or overflow:
         raise InputError(f"an amount must be an int from 0 to 2**63 - 1, got {value!r}")
     return amount
 
 
-cdef inline Quota to_quota(int quota) except *:
-    if <unsigned int>quota >= quota_count:
-        raise InputError(f"a quota must be an int from 0 to {quota_count - 1}, got {quota}")
-    return <Quota>quota
+cdef inline Quota to_quota(object quota) except *:
+    cdef int overflow = 0
+    cdef int64_t index
+    # What has no __index__, such as a float, would be counted in parts of a unit.
+    if not PyIndex_Check(quota):
+        raise DtypeError(f"a quota must be an int from 0 to {quota_count - 1}, got {quota!r}")
+    index = PyLong_AsLongLongAndOverflow(quota, &overflow)
+    if overflow or <uint64_t>index >= quota_count:
+        raise InputError(f"a quota must be an int from 0 to {quota_count - 1}, got {quota!r}")
+    return <Quota>index
 
 
 cdef int raise_refusal(const Refusal& refusal) except -1:

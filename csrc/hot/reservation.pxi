@@ -11,7 +11,9 @@ cdef double MAX_LEASE_S = 86_400.0
 
 
 cdef inline uint64_t to_lease_ns(object lease) except? 0:
-    cdef double seconds = lease
+    cdef double seconds = -1.0
+    if isinstance(lease, (int, float)) and not isinstance(lease, bool):
+        seconds = lease
     if not 0.0 < seconds <= MAX_LEASE_S:
         raise InputError(f"a lease must be more than 0 and at most 86,400 seconds, got {lease!r}")
     return <uint64_t>(seconds * 1e9)
@@ -96,8 +98,8 @@ cdef class Reservation:
         while not open_hold(self.slot._handle, self._owner, end, self._ticket):
             if time.monotonic() > deadline:
                 raise StorageError(
-                    f"{hold_count} reservations of this data directory are open and none ends; "
-                    "settle or cancel them"
+                    f"of {hold_count} reservations of this data directory too many are open, of "
+                    "this tenant or of all, and none ends; settle or cancel some"
                 )
             with nogil:
                 self.slot.ledger._ledger.get().sweep_before_refusal(system_environment_source())

@@ -106,7 +106,7 @@ cdef class Slot:
             raise_refusal(refusal)
         return 0
 
-    def charge(self, int quota, amount=1):
+    def charge(self, quota, amount=1):
         """Charge ``amount`` of a quota, or nothing.
 
         A refusal by a level or window first gives back what dead processes hold, at most once in
@@ -114,6 +114,7 @@ cdef class Slot:
 
         Raises:
             QuotaExceeded: the amount doesn't fit under the limit.
+            DtypeError: the quota or the amount is no integer.
             InputError: the amount is negative or doesn't fit into 64 bits.
         """
         cdef Item item
@@ -121,7 +122,7 @@ cdef class Slot:
         item.amount = to_amount(amount)
         self.charge_item(item, self.now(item.quota))
 
-    def charge_at(self, int quota, amount, uint64_t boot_ns):
+    def charge_at(self, quota, amount, uint64_t boot_ns):
         """Like :meth:`charge`, at a given time in ns since boot (see :func:`now_ns`)."""
         cdef Item item
         item.quota = to_quota(quota)
@@ -193,8 +194,8 @@ cdef class Slot:
         Raises:
             QuotaExceeded: an amount doesn't fit under its limit.
             InputError: an amount is negative or too large, or the lease isn't a number of seconds.
-            StorageError: 4,096 reservations are open in this data directory, and none ended for ten
-                seconds.
+            StorageError: of 4,096 reservations that a data directory may have open this tenant has
+                as many as are left, or there is none left, and none ended for ten seconds.
         """
         cdef int64_t[quota_count] amounts
         amounts[0] = to_amount(documents)
@@ -225,7 +226,7 @@ cdef class Slot:
             ):
                 raise_refusal(refusal)
 
-    def refund(self, int quota, amount):
+    def refund(self, quota, amount):
         """Give back what was charged just now; never below zero."""
         cdef Item item
         item.quota = to_quota(quota)
@@ -234,20 +235,21 @@ cdef class Slot:
         self.require_live()
         refund_latest(self._handle, item, now)
 
-    def set_level(self, int quota, used):
+    def set_level(self, quota, used):
         """Set a level (documents, vectors, storage, dimensions) to what the log says.
 
         What is reserved at the moment is kept on top. Only for the process that may write the
         tenant, and not between a commit and the settlement of its reservation, which would be
         counted twice.
         """
-        if <unsigned int>quota >= level_count:
+        cdef Quota level = to_quota(quota)
+        if <size_t>level >= level_count:
             raise InputError(
                 f"only documents, vectors, storage and dimensions have levels, got {quota}"
             )
         cdef int64_t amount = to_amount(used)
         self.require_live()
-        set_level(self._handle, <Quota>quota, amount)
+        set_level(self._handle, level, amount)
 
     def set_levels(self, documents, vectors, storage, dimensions):
         """Set all levels as :meth:`set_level` does; :attr:`levels_known` is true from then on."""
@@ -298,7 +300,7 @@ cdef class Slot:
         self.require_live()
         self._handle.slot.log_head.store(sequence)
 
-    def set_limit(self, int quota, limit, *, cbool soft=False):
+    def set_limit(self, quota, limit, *, cbool soft=False):
         """Set one limit in the quota's own unit (storage in bytes, cost in millionths).
 
         None is unlimited. A soft limit refuses nothing.
@@ -308,11 +310,11 @@ cdef class Slot:
         self.require_live()
         set_limit(self._handle, due, native_limit, soft)
 
-    def read(self, int quota):
+    def read(self, quota):
         """Return ``(used, limit)``; limit is None where unlimited."""
         return self.read_at(quota, boot_time_ns())
 
-    def read_at(self, int quota, uint64_t boot_ns):
+    def read_at(self, quota, uint64_t boot_ns):
         """Like :meth:`read`, at a given time in ns since boot."""
         cdef Quota due = to_quota(quota)
         cdef Now at = self.ledger._ledger.get().at(boot_ns)

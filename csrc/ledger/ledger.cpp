@@ -66,6 +66,31 @@ constexpr std::array<Quota, window_count> windows = {Quota::embeddings, Quota::t
 constexpr std::array<Quota, rate_count> rates = {Quota::api_calls, Quota::queries};
 static_assert(index_of(windows[0]) == level_count && index_of(rates[0]) == part_count);
 
+// What a rate's `told` says while its time is carried over to another boot, which no crossing does:
+// the time as it will be, and the calendar's offset in that boot. Where that boot's process dies
+// before the clock says so, the next one goes on from there. The walk at the end of an opening
+// clears it.
+constexpr std::uint64_t moving_bit = std::uint64_t{1} << 63;
+
+void move_rate(Rate& rate, std::int64_t from, std::int64_t to, std::uint64_t latest) noexcept {
+    std::uint64_t arrival = rate.arrival.load(std::memory_order_relaxed);
+    const std::uint64_t moved_to = rate.told[1].load(std::memory_order_acquire);
+    if ((moved_to & moving_bit) != 0) {
+        arrival = rate.told[0].load(std::memory_order_relaxed) & ~moving_bit;
+        from = static_cast<std::int64_t>(moved_to << 1) >> 1;
+    }
+    const auto moved = static_cast<std::int64_t>(arrival + static_cast<std::uint64_t>(from) -
+                                                 static_cast<std::uint64_t>(to));
+    const auto due = static_cast<std::uint64_t>(
+        std::clamp<std::int64_t>(moved, 0, static_cast<std::int64_t>(latest)));
+    rate.told[0].store(due | moving_bit, std::memory_order_release);
+    step();
+    rate.told[1].store(static_cast<std::uint64_t>(to) | moving_bit, std::memory_order_release);
+    step();
+    rate.arrival.store(due, std::memory_order_release);
+    step();
+}
+
 std::uint64_t utc_of(std::uint64_t boot_ns, std::int64_t offset) noexcept {
     const auto utc = static_cast<std::int64_t>(boot_ns + static_cast<std::uint64_t>(offset));
     return static_cast<std::uint64_t>(std::max<std::int64_t>(utc, 0));
@@ -128,11 +153,11 @@ Status Ledger::open(const std::filesystem::path& path, std::size_t capacity,
 
 // After a restart the old boot's times are carried over by the calendar, and none further ahead
 // than a period. All who held anything are gone. What power took with it is not known here, so
-// levels and the log's head wait for whoever opens the tenant.
+// levels and the log's head wait for whoever opens the tenant. Where it dies on the way, the next
+// to open the file does all of it again, and comes to the same.
 void Ledger::begin_boot(const Environment& environment) noexcept {
     Header& header = header_in(memory_);
     const std::int64_t offset = offset_of(environment);
-    const std::int64_t shift = header.clock.utc_offset - offset;
     const std::uint64_t last_utc_ns = utc_of(header.clock.adjusted_at, header.clock.utc_offset);
     for (std::size_t hold = 0; hold < hold_count; ++hold) {
         if (holds_in(memory_)[hold].owner.load() != 0) give_back_in(memory_, bytes_.load(), hold);
@@ -141,12 +166,8 @@ void Ledger::begin_boot(const Environment& environment) noexcept {
         if (!is_live(slot)) continue;
         for (const Quota quota : rates) {
             Rate& rate = slot.rates[index_of(quota) - part_count];
-            const auto latest = static_cast<std::int64_t>(environment.boot_ns + period_ns(quota));
-            const auto moved =
-                static_cast<std::int64_t>(rate.arrival.load() + static_cast<std::uint64_t>(shift));
-            rate.arrival.store(
-                static_cast<std::uint64_t>(std::clamp<std::int64_t>(moved, 0, latest)));
-            for (Word& told : rate.told) told.store(0);
+            move_rate(rate, header.clock.utc_offset, offset,
+                      environment.boot_ns + period_ns(quota));
         }
         const Handle handle = handle_of(memory_, bytes_.load(), slot);
         for (const Quota quota : windows) {

@@ -154,6 +154,24 @@ std::size_t place_to_begin(std::uint64_t owner) noexcept {
     return ((stack ^ owner) * 0x9E3779B97F4A7C15) >> (64 - hold_bits);
 }
 
+// Whoever passes that many places that are taken counts them all: the pool may be filling up.
+constexpr std::size_t crowd = 64;
+
+// Whether a slot has fewer holds than are free, so that others always find some.
+bool has_share(const Handle& handle) noexcept {
+    std::size_t free = 0;
+    std::size_t own = 0;
+    for (std::size_t i = 0; i < hold_count; ++i) {
+        const Hold& hold = handle.holds[i];
+        if (hold.owner.load(std::memory_order_relaxed) == 0) {
+            ++free;
+        } else if (hold.whose.load(std::memory_order_relaxed) == handle.whose()) {
+            ++own;
+        }
+    }
+    return own < free;
+}
+
 }  // namespace
 
 void detail::note(const Handle& handle, std::size_t part, std::uint64_t tag) noexcept {
@@ -177,6 +195,7 @@ bool open_hold(const Handle& handle, std::uint64_t owner, std::uint64_t lease_en
     for (std::size_t i = 0; i < hold_count; ++i) {
         const std::size_t index = (first + i) & (hold_count - 1);
         Hold& hold = handle.holds[index];
+        if (i == crowd && !has_share(handle)) return false;
         std::uint64_t nobody = 0;
         if (hold.owner.load(std::memory_order_relaxed) != 0 ||
             !hold.owner.compare_exchange_strong(nobody, owner, std::memory_order_acq_rel)) {

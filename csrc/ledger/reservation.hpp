@@ -35,7 +35,8 @@ struct Ticket {
     std::uint64_t life = 0;
 };
 
-// Takes a free hold in the name of a process, or returns false.
+// Takes a free hold in the name of a process, or returns false: none is free, or the pool is
+// crowded and the slot has as many as are free.
 bool open_hold(const Handle& handle, std::uint64_t owner, std::uint64_t lease_end,
                Ticket& ticket) noexcept;
 

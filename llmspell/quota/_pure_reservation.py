@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from llmspell.errors import ClosedError, InputError, ReservationExpired
+from llmspell.errors import ClosedError, DtypeError, InputError, ReservationExpired
 from llmspell.quota._held import HeldInBlock
 from llmspell.quota._pure_counters import HELD, MAX_AMOUNT, Held
 from llmspell.quota.model import Quota
@@ -108,16 +108,25 @@ class Reservation(HeldInBlock):
 
 def to_amount(value: int) -> int:
     # A float would be counted in parts of a unit, and an int of NumPy overflows.
-    amount = operator.index(value)
+    amount = _index("an amount must be an int from 0 to 2**63 - 1", value)
     if not 0 <= amount <= MAX_AMOUNT:
         raise InputError(f"an amount must be an int from 0 to 2**63 - 1, got {value!r}")
     return amount
 
 
 def to_quota(quota: int) -> Quota:
-    if not 0 <= quota < len(Quota):
-        raise InputError(f"a quota must be an int from 0 to {len(Quota) - 1}, got {quota}")
-    return Quota(quota)
+    rule = f"a quota must be an int from 0 to {len(Quota) - 1}"
+    index = _index(rule, quota)
+    if not 0 <= index < len(Quota):
+        raise InputError(f"{rule}, got {quota!r}")
+    return Quota(index)
+
+
+def _index(rule: str, value: object) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise DtypeError(f"{rule}, got {value!r}") from None
 
 
 def to_sums(pairs: Iterable[tuple[int, int]]) -> list[tuple[Quota, int]]:
@@ -130,6 +139,7 @@ def to_sums(pairs: Iterable[tuple[int, int]]) -> list[tuple[Quota, int]]:
 
 
 def to_lease_ns(lease: float) -> int:
-    if not 0 < lease <= MAX_LEASE_S:
+    is_number = isinstance(lease, (int, float)) and not isinstance(lease, bool)
+    if not is_number or not 0 < lease <= MAX_LEASE_S:
         raise InputError(f"a lease must be more than 0 and at most 86,400 seconds, got {lease!r}")
     return int(lease * 1e9)

@@ -114,10 +114,12 @@ def find(source: IngestSource) -> Iterable[Document | Pending | Skipped]:
         A list, or a lazy iterator where ``source`` is an iterator itself.
 
     Raises:
-        IngestError: a path that doesn't exist.
+        IngestError: a path that doesn't exist, or no source.
     """
     if isinstance(source, str | PathLike | Document):
         return list(_find_one(source))
+    if not isinstance(source, Iterable):
+        raise _no_source(source)
     found = (item for one in source for item in _find_one(one))
     return list(found) if isinstance(source, Collection) else found
 
@@ -147,15 +149,18 @@ def load(pending: Pending, *, max_bytes: int = MAX_FILE_BYTES) -> Document | Ski
     return Document(pending.id, text, metadata, str(metadata["media_type"]))
 
 
+def _no_source(source: object) -> IngestError:
+    return IngestError(
+        f"a source must be a path, a Document or an iterable of either, got {type(source).__name__}"
+    )
+
+
 def _find_one(source: str | PathLike[str] | Document) -> Iterator[Document | Pending | Skipped]:
     if isinstance(source, Document):
         yield source
         return
     if not isinstance(source, str | PathLike):
-        raise IngestError(
-            f"a source must be a path, a Document or an iterable of either, got "
-            f"{type(source).__name__}"
-        )
+        raise _no_source(source)
     path = Path(source)
     try:
         mode = path.stat().st_mode

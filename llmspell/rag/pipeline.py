@@ -155,6 +155,10 @@ class Pipeline:
             MissingDependency: an extra isn't installed.
         """
         started = time.perf_counter()
+        if not (progress is None or isinstance(progress, bool) or callable(progress)):
+            raise InputError(
+                f"progress must be called with a state, or be a bool, got {type(progress).__name__}"
+            )
         with ExitStack() as stack:
             if progress is True:
                 callback: Progress | None = stack.enter_context(progress_bar())

@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-from llmspell.errors import CorruptFile, InputError
+from llmspell.errors import CorruptFile, InputError, StorageFull
 from llmspell.storage.errors import storage_errors
-from llmspell.storage.export_ends import export_source, export_target
+from llmspell.storage.export_ends import as_path, export_source, export_target
 from llmspell.storage.files import sync_directory, write_all
 from llmspell.storage.manifest import (
     ENVIRONMENT,
@@ -115,11 +115,11 @@ def archive_target(target: str | os.PathLike[str] | BinaryIO) -> Iterator[Archiv
         InputError: neither a path nor a binary file, or a directory that is there.
         StorageError: it can't be written.
     """
-    if not isinstance(target, (str, os.PathLike)) or Path(target).suffix == ".tar":
+    if not isinstance(target, (str, os.PathLike)) or as_path(target).suffix == ".tar":
         with export_target(target, _TAKING) as write:
             yield TarWriter(write)
         return
-    path = Path(target)
+    path = as_path(target)
     if os.path.lexists(path):
         raise InputError(
             f"{path} is there already; give the name of a directory to be, of a file that ends in "
@@ -149,19 +149,20 @@ def archive_members(
         InputError: neither a path nor a binary file.
         StorageError: it can't be read.
     """
-    if isinstance(source, (str, os.PathLike)) and Path(source).is_dir():
-        yield str(source), _directory_members(Path(source))
+    if isinstance(source, (str, os.PathLike)) and (path := as_path(source)).is_dir():
+        yield str(source), _directory_members(path)
         return
     with export_source(source, _RESTORING) as opened:
         yield opened.name, tar_members(opened.file, opened.name)
 
 
-def unpack_archive(name: str, members: Iterator[Member], into: Path) -> Manifest:
+def unpack_archive(name: str, members: Iterator[Member], into: Path, *, map_size: int) -> Manifest:
     """Write the files of a snapshot into a directory that is there and empty, durably.
 
     Args:
         name: of the snapshot, for errors.
         members: as :func:`archive_members` gives them.
+        map_size: bytes that the environment may have; looked at before any of it is written.
 
     Returns:
         The manifest, which every file was checked against.
@@ -169,6 +170,7 @@ def unpack_archive(name: str, members: Iterator[Member], into: Path) -> Manifest
     Raises:
         CorruptFile: a file is damaged, missing, there twice or none of a snapshot, or the manifest
             is missing, as in one that was cut short.
+        StorageFull: the environment is larger than the map.
         UnsupportedFormat: a later release took it.
     """
     writer = ArchiveWriter(_Directory(into, _RESTORING))
@@ -185,6 +187,11 @@ def unpack_archive(name: str, members: Iterator[Member], into: Path) -> Manifest
             raise CorruptFile(f"{name}: {member.name!r} is no file of a snapshot")
         if any(file.name == member.name for file in writer.files):
             raise CorruptFile(f"{name}: {member.name} is there twice")
+        if member.name == ENVIRONMENT and member.size > map_size:
+            raise StorageFull(
+                f"{name}: {member.size} bytes, more than the map of {map_size} has; open the "
+                "database with a larger map_size"
+            )
         writer.add(*member)
     if manifest is None:
         raise CorruptFile(f"{name}: {MANIFEST} is missing; it was cut short, or is no snapshot")

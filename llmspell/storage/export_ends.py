@@ -14,7 +14,7 @@ from llmspell.storage.errors import storage_errors
 from llmspell.storage.export_file import BinaryReader
 from llmspell.storage.files import sync_directory
 
-__all__ = ["ExportSource", "export_source", "export_target"]
+__all__ = ["ExportSource", "as_path", "export_source", "export_target"]
 
 
 class ExportSource(NamedTuple):
@@ -125,8 +125,28 @@ def _writer(file: Any, path: Path, doing: str) -> Callable[[bytes], None]:
     return write
 
 
+def as_path(path: object) -> Path:
+    """A path that a caller gave.
+
+    Raises:
+        InputError: it is none, or one that no file system takes.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"a path was expected, got {type(path).__name__}")
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise InputError(f"a path must be a str or a Path, got {type(text).__name__}")
+    if "\0" in text:
+        raise InputError(f"a path must not hold NUL, got {text!r}")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise InputError(f"a path must be valid Unicode: {error}") from None
+    return Path(text)
+
+
 def _as_path(file: object) -> Path | None:
-    return Path(file) if isinstance(file, (str, os.PathLike)) else None
+    return as_path(file) if isinstance(file, (str, os.PathLike)) else None
 
 
 def _require(method: str, file: object) -> None:
@@ -134,6 +154,11 @@ def _require(method: str, file: object) -> None:
         raise InputError(
             f"a path or an open binary file was expected, got {type(file).__name__}, "
             f"which has no {method}()"
+        )
+    if hasattr(file, "encoding"):
+        raise InputError(
+            f"a binary file was expected, got a {type(file).__name__} of text; open it in a mode "
+            "with b"
         )
 
 

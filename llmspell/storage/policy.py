@@ -31,7 +31,8 @@ class WritePolicy:
     write_batch_size: int = 100
 
     def __post_init__(self) -> None:
-        if self.durability not in get_args(Durability):
+        given: object = self.durability
+        if not isinstance(given, str) or given not in get_args(Durability):
             raise ConfigError(
                 f"durability must be 'sync', 'batch' or 'async', got {self.durability!r}"
             )

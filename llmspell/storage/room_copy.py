@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeAlias
 
@@ -159,8 +161,10 @@ class _Copier:
 
     def __init__(self, copy_to: Callable[[int], None]) -> None:
         self._copy_to = copy_to
-        into, self._out = os.pipe()
-        self._pipe = os.fdopen(into, "rb", buffering=0)
+        # The ends become files before any bytecode runs: an exception from elsewhere that came
+        # behind a call of os.pipe() would leave two numbers that nobody closes.
+        ends = islice(chain.from_iterable(iter(os.pipe, None)), 2)
+        self._pipe, self._out = map(io.FileIO, ends, ("rb", "wb"))
         self._begun, self._ended = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
 
@@ -178,7 +182,7 @@ class _Copier:
         self._pipe.close()
         # An exception from elsewhere may come while the thread starts.
         if not self._begun.wait(START_SECONDS):
-            os.close(self._out)
+            self._out.close()
             return
         interrupt: BaseException | None = None
         while not self._ended.is_set():
@@ -192,11 +196,11 @@ class _Copier:
     def _run(self) -> None:
         self._begun.set()
         try:
-            self._copy_to(self._out)
+            self._copy_to(self._out.fileno())
         except BaseException as error:
             self._failure = error
         finally:
-            os.close(self._out)
+            self._out.close()
             self._ended.set()
 
     def _head(self) -> bytes:

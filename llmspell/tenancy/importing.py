@@ -47,7 +47,7 @@ def import_tenant(
     on_conflict: OnConflict,
 ) -> ImportReport:
     """See :meth:`llmspell.Tenant.import_from`."""
-    if on_conflict not in get_args(OnConflict):
+    if not isinstance(on_conflict, str) or on_conflict not in get_args(OnConflict):
         raise InputError(
             f"on_conflict must be one of {', '.join(get_args(OnConflict))}, got {on_conflict!r}"
         )

@@ -23,6 +23,7 @@ from llmspell.storage import NEVER, NO_SCHEMA, MetadataUpdate, Put, as_utc, conf
 
 __all__ = [
     "as_expiry",
+    "as_flag",
     "as_keys",
     "as_puts",
     "as_updates",
@@ -210,6 +211,13 @@ def as_expiry(ttl: object, now_us: int) -> int:
     if not 0 < seconds <= MAX_TTL_SECONDS:
         raise InputError(f"ttl must be above 0 and at most {MAX_TTL_SECONDS} seconds, got {ttl!r}")
     return now_us + math.ceil(seconds * 1e6)
+
+
+def as_flag(name: str, value: object) -> bool:
+    """True or False; raises InputError for what only counts as one of them."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name} must be True or False, got {_kind(value)}")
+    return bool(value)
 
 
 def pack_text(text: object) -> bytes | None:

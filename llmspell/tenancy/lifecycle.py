@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, Final
 
 from llmspell.config import QuotaLimits, TenantConfig
-from llmspell.errors import CorruptFile, StorageFull, TenantExists, TenantNotFound
+from llmspell.errors import CorruptFile, TenantExists, TenantNotFound
 from llmspell.quota import Quota
 from llmspell.storage import CatalogEntry, Room
 from llmspell.storage.archive import archive_members, unpack_archive
 from llmspell.storage.log import Counters
-from llmspell.storage.manifest import ENVIRONMENT
 from llmspell.storage.room_copy import write_room
 from llmspell.storage.staging import StagedRoom
 from llmspell.storage.store import TenantStore
@@ -75,8 +74,8 @@ class TenantMaker:
             self._require_free(origin.tenant_id, origin)
         with self._staged() as staged:
             with archive_members(source) as (name, members):
-                manifest = unpack_archive(name, members, staged.room.path)
-            counters = self._verify(staged, name, manifest.config)
+                manifest = unpack_archive(name, members, staged.room.path, map_size=self._map_size)
+            counters = self._verify(staged, manifest.config)
             has_dim = counters.dim in (0, manifest.config.dim or counters.dim)
             if counters != manifest.counters or not has_dim:
                 raise CorruptFile(f"{name}: its manifest says other than {counters}")
@@ -84,20 +83,14 @@ class TenantMaker:
 
     def clone(self, room: Room, source: CatalogEntry, origin: Origin) -> CatalogEntry:
         """See :meth:`llmspell.Database.clone_tenant`."""
-        self._require_free(origin.tenant_id or "", origin)
+        self._require_free("" if origin.tenant_id is None else origin.tenant_id, origin)
         with self._staged() as staged:
             with room.copying() as copy:
                 counters = copy.moment.counters
                 write_room(copy, staged.room.path)
             return self._finish(staged, source.config, counters, origin)
 
-    def _verify(self, staged: _Staged, name: str, config: TenantConfig) -> Counters:
-        size = (staged.room.path / ENVIRONMENT).stat().st_size
-        if size > self._map_size:
-            raise StorageFull(
-                f"{name}: {size} bytes, more than the map of {self._map_size} has; open the "
-                "database with a larger map_size"
-            )
+    def _verify(self, staged: _Staged, config: TenantConfig) -> Counters:
         store = TenantStore(
             staged.room.path, self._registry.ledger.slot(staged.room.key), map_size=self._map_size
         )
@@ -108,7 +101,7 @@ class TenantMaker:
         self, staged: _Staged, config: TenantConfig, counters: Counters, origin: Origin
     ) -> CatalogEntry:
         """Put a room that is verified and durable in its place, and list it."""
-        tenant_id = origin.tenant_id or config.id
+        tenant_id = config.id if origin.tenant_id is None else origin.tenant_id
         config = replace(config, id=tenant_id)
         expected = self._require_free(tenant_id, origin)
 

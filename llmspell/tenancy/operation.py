@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
@@ -132,6 +132,9 @@ class Operation(Generic[HandleT]):
             embeddings: texts embedded.
             cost: money, in the unit of ``max_cost_per_month``; the sum is rounded up to millionths.
 
+        Where quotas are shared by hosts, what goes beyond may ask their server: from async code
+        reserve enough, or call it by ``asyncio.to_thread``.
+
         Raises:
             ClosedError: the operation has ended.
             InputError: below zero, no number, or beyond 2**63 - 1 or 10**12 of money.
@@ -193,10 +196,16 @@ class Operation(Generic[HandleT]):
 
     def _end(self, *, is_done: bool) -> None:
         """Settle. Of what wasn't reported all is kept where it is done, otherwise nothing."""
+        late = self._settle(is_done=is_done)
+        if late:
+            self._charge_late(late, is_done=is_done)
+
+    def _settle(self, *, is_done: bool) -> dict[Quota, int]:
+        """Settle, as :meth:`_end`, without waiting; what is left for :meth:`_charge_late`."""
         with self._lock:
             self._is_open = False
         if self._reservation is None:
-            return
+            return {}
         kept = {
             quota: min(self._used.get(quota, reserved if is_done else 0), reserved)
             for quota, reserved in self._reserved.items()
@@ -204,14 +213,13 @@ class Operation(Generic[HandleT]):
         if not self._is_late:
             try:
                 self._reservation.settle(**{quota.name.lower(): n for quota, n in kept.items()})
-                return
+                return {}
             except ReservationExpired:
                 pass
-        with suppress(ClosedError):  # the tenant was dropped
-            self._charge_late({quota: n for quota, n in kept.items() if n}, is_done=is_done)
+        return {quota: n for quota, n in kept.items() if n}
 
     def _charge_late(self, kept: dict[Quota, int], *, is_done: bool) -> None:
-        """Charge what was used all the same, as far as it fits.
+        """Charge what was used all the same, as far as it fits; may ask a server.
 
         Raises QuotaExceeded where not all of it did, unless the work has failed by itself.
         """
@@ -221,6 +229,8 @@ class Operation(Generic[HandleT]):
                 # It was used, so neither does it matter whether the tenant is suspended by now.
                 self._slot.reserve(**{quota.name.lower(): n for quota, n in kept.items()}).settle()
                 break
+            except ClosedError:
+                return  # the tenant was dropped
             except QuotaExceeded as error:
                 refusal = error
                 full = next(quota for quota in kept if quota.limit_name == error.quota)
@@ -285,7 +295,10 @@ async def begin_async(
                 yield operation
             is_done = True
         finally:
-            operation._end(is_done=is_done)
+            # Settling is local. Only what has come too late may have to ask the server.
+            late = operation._settle(is_done=is_done)
+            if late:
+                await run(operation._charge_late, late, is_done=is_done)
 
 
 @contextmanager

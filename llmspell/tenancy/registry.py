@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from llmspell.config import TenantConfig
-from llmspell.errors import ConfigError, TenantNotFound
+from llmspell.errors import ClosedError, ConfigError, InputError, TenantNotFound
 from llmspell.quota import JoinedSlot, Ledger, OnCrossing, SharedLedger, Slot, outside_of_locks
 from llmspell.storage import (
     Catalog,
@@ -38,7 +38,6 @@ class Registry:
     Attributes:
         root: the data directory.
         catalog: of it.
-        ledger: of it.
     """
 
     def __init__(
@@ -55,7 +54,8 @@ class Registry:
                 shared_quotas = self._closing.enter_context(SharedLedger(shared_quotas))
             self._shared_quotas = shared_quotas
             slots = max(MIN_LEDGER_SLOTS, 2 * self.catalog.count())
-            self.ledger = Ledger(root / "ledger", slots)
+            self._ledger: Ledger | None = Ledger(root / "ledger", slots)
+            self._closing.callback(self._leave_ledger)
             for entry in self.catalog.dropped():
                 self.erase(entry)
             if is_any_abandoned(root):
@@ -68,9 +68,22 @@ class Registry:
         """Close both; does nothing the second time."""
         self._closing.close()
 
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of the directory; raises ClosedError."""
+        if self._ledger is None:
+            raise ClosedError(f"{self.root}: the database is closed")
+        return self._ledger
+
+    def _leave_ledger(self) -> None:
+        # Its file closes with the last slot, which a handle or an open operation may still have.
+        self._ledger = None
+
     def create(self, configs: Iterable[TenantConfig]) -> list[CatalogEntry]:
         """List new tenants, all or none, with a slot each; see ``Database.create_tenants``."""
         made: list[CatalogEntry] = []
+        if not isinstance(configs, Iterable):
+            raise InputError(f"configs must be TenantConfigs, got {type(configs).__name__}")
         configs = list(configs)
         for config in configs:
             if not isinstance(config, TenantConfig):

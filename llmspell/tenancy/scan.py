@@ -19,6 +19,7 @@ from llmspell.storage import (
     encode_cursor,
     parse_filter,
 )
+from llmspell.tenancy.inputs import as_flag
 from llmspell.tenancy.model import Record, ScanPage
 
 __all__ = ["as_record", "scan_page"]
@@ -41,6 +42,7 @@ def scan_page(
         raise InputError(f"limit must be an int, got {type(limit).__name__}")
     if not 1 <= limit <= MAX_LIMIT:
         raise InputError(f"limit must be from 1 to {MAX_LIMIT:,}, got {limit}")
+    vectors = as_flag("vectors", vectors)
     config = entry.config
     after = None if cursor is None else decode_cursor(config.id, entry.generation, cursor)
     condition = None if filter is None else parse_filter(filter, config.schema)

@@ -25,6 +25,7 @@ from llmspell.storage.log import Counters
 from llmspell.storage.pace import Pace, Stopped
 from llmspell.storage.view_files import ViewFiles
 from llmspell.storage.walk import Walk
+from llmspell.tenancy.inputs import as_flag
 from llmspell.tenancy.scrub_report import (
     DatabaseScrubReport,
     OnScrub,
@@ -64,6 +65,9 @@ def scrub_options(
             raise InputError(f"rate must be above 0 bytes a second, or None, got {rate!r}")
     if cancel is not None and not isinstance(cancel, CancelToken):
         raise InputError(f"cancel must be a CancelToken, got {type(cancel).__name__}")
+    if progress is not None and not callable(progress):
+        raise InputError(f"progress must be called with a state, got {type(progress).__name__}")
+    repair = as_flag("repair", repair)
     token = cancel
     return ScrubOptions(
         rate, repair, progress, lambda: stop() or (token is not None and token.cancelled)

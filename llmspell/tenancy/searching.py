@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from llmspell.quota import Quota
 from llmspell.storage import Found, Room, parse_filter
 from llmspell.tenancy.hit import hit_maker
 from llmspell.tenancy.hits import Hits
-from llmspell.tenancy.inputs import as_vectors
+from llmspell.tenancy.inputs import as_vectors, pack_text
 from llmspell.tenancy.operation import within
 from llmspell.tenancy.target import EMBED_LEASE_S
 
@@ -96,11 +96,10 @@ def _read(room: Room, tenant: Tenant, *found: Any) -> Found:
 
 
 def _index(room: Room, consistency: Consistency) -> Index | None:
-    if consistency == "strong":
-        return room.views.current()
-    if consistency != "eventual":
+    given: object = consistency
+    if not isinstance(given, str) or given not in get_args(Consistency):
         raise InputError(f"consistency must be 'strong' or 'eventual', got {consistency!r}")
-    return room.views.index
+    return room.views.current() if given == "strong" else room.views.index
 
 
 def _embed(tenant: Tenant, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -108,6 +107,7 @@ def _embed(tenant: Tenant, texts: Sequence[str]) -> NDArray[np.float32]:
     for position, text in enumerate(texts):
         if not text.strip():
             raise InputError(f"query {position} is blank; give a text to search with")
+        pack_text(text)  # raises InputError
     held = residence.slot.reserve(embeddings=len(texts), lease=EMBED_LEASE_S)
     with held, within(tenant):
         started = now_ns()

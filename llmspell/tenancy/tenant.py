@@ -33,6 +33,7 @@ from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.importing import OnConflict, import_tenant
 from llmspell.tenancy.inputs import (
     as_expiry,
+    as_flag,
     as_keys,
     as_puts,
     as_updates,
@@ -315,6 +316,7 @@ class Tenant:
         with self._instruments.update_metadata.timed():
             room = self._room or self._enter()
             self._charge(_API_CALLS, 1)
+            replace = as_flag("replace", replace)
             updates = as_updates(as_keys(ids), metadata, self.config.schema, replace=replace)
             if updates:
                 room.write(Write(updates=updates))

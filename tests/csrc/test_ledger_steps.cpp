@@ -216,9 +216,38 @@ void a_change_of_the_clock_that_dies_at_any_step_loses_nothing() {
     }
 }
 
+// One that dies on the way is done again by the next opening, which comes to the same.
+void a_restart_that_dies_at_any_step_moves_rates_once() {
+    for (int steps = 0;; ++steps) {
+        Directory directory;
+        auto ledger = open(directory);
+        for (const std::uint64_t key : {1, 2}) {
+            const Handle slot = slot_of(*ledger, key);
+            set_limit(slot, Quota::api_calls, 60);
+            CHECK(charge(slot, Quota::api_calls, 40, ledger->at(noon_boot)));
+        }
+        ledger.reset();
+        // Ten seconds later by the wall clock, and booted a second ago.
+        const Environment again =
+            environment('b', second_ns, noon_utc + static_cast<std::int64_t>(10 * second_ns));
+        const End end = run(steps, [&] { open(directory, again); });
+        // The next one may be another boot still.
+        const Environment next =
+            steps % 2 == 0 ? again : environment('c', 2 * second_ns, again.utc_ns);
+        ledger = open(directory, next);
+        for (const std::uint64_t key : {1, 2}) {
+            const Handle slot = slot_of(*ledger, key);
+            CHECK(used(slot, Quota::api_calls, ledger->at(next.boot_ns)) == 30);
+        }
+        if (end == End::finished) break;
+        CHECK(steps < 1000);
+    }
+}
+
 }  // namespace
 
 int main() {
+    a_restart_that_dies_at_any_step_moves_rates_once();
     a_change_of_the_clock_that_dies_at_any_step_loses_nothing();
     a_death_at_any_step_keeps_all_that_was_settled_or_nothing();
     a_refused_reservation_that_dies_at_any_step_leaves_nothing();

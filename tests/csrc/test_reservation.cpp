@@ -31,13 +31,25 @@ void holds_run_out_and_come_back() {
     Directory directory;
     auto ledger = open(directory);
     const Handle slot = slot_of(*ledger);
-    std::vector<Ticket> tickets(hold_count);
+    std::vector<Ticket> tickets(hold_count / 2);
     for (Ticket& ticket : tickets) CHECK(reserve_some(slot, ticket, 1));
     Ticket late;
     CHECK(!open_hold(slot, own_process(), never, late));
-    CHECK(used(slot, Quota::tokens, now) == hold_count);
-    CHECK(settle(slot, tickets[5], {}));
-    CHECK(open_hold(slot, own_process(), never, late) && late.hold == tickets[5].hold);
+    CHECK(used(slot, Quota::tokens, now) == hold_count / 2);
+    // Others have the other half between them, each at most as many as it leaves.
+    std::size_t left = hold_count / 2;
+    for (std::uint64_t key = 100; left > 2 * 64; ++key) {
+        const Handle other = slot_of(*ledger, key);
+        std::size_t taken = 0;
+        while (open_hold(other, own_process(), never, late)) ++taken;
+        CHECK(taken == left / 2);
+        left -= taken;
+    }
+    CHECK(!open_hold(slot, own_process(), never, late));
+    for (std::size_t i = 0; i < tickets.size(); ++i) {
+        if (i != 5) CHECK(settle(slot, tickets[i], {}));
+    }
+    CHECK(open_hold(slot, own_process(), never, late));
 }
 
 void settling_keeps_what_it_says_of_levels_and_windows() {

@@ -110,17 +110,25 @@ def test_slots_are_small(tmp_path: Path) -> None:
     assert path.stat().st_size <= 100_000 * 1_024
 
 
-def test_reservation_waits_while_all_holds_are_taken(tmp_path: Path) -> None:
-    slot = _native.Ledger(tmp_path / "ledger").slot(KEY)
-    open_ones = [slot.reserve(vectors=1) for _ in range(4_096)]
-    late: list[_hot.Reservation] = []
-    waiting = threading.Thread(target=lambda: late.append(slot.reserve(vectors=5)))
-    waiting.start()
-    assert slot.read(Quota.VECTORS)[0] == 4_096
-    open_ones.pop().cancel()
-    waiting.join()
-    assert slot.read(Quota.VECTORS)[0] == 4_100
-    late[0].settle()
+def test_reservation_waits_while_its_tenant_has_as_many_as_it_leaves(tmp_path: Path) -> None:
+    ledger = _native.Ledger(tmp_path / "ledger")
+    slot = ledger.slot(KEY)
+    open_ones = [slot.reserve(vectors=1) for _ in range(2_048)]
+    ledger.slot(b"o" * 16).reserve(vectors=1).settle()  # others don't wait
+    given_back = threading.Event()
+
+    def give_back() -> None:
+        given_back.set()
+        for _ in range(2):
+            open_ones.pop().cancel()
+
+    # A thread looks for a place where it found the ones before, and so meets all of them.
+    giving = threading.Timer(0.05, give_back)
+    giving.start()
+    with slot.reserve(vectors=5):
+        assert given_back.is_set()
+    giving.join()
+    assert slot.read(Quota.VECTORS)[0] == 2_051
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")

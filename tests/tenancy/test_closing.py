@@ -18,6 +18,7 @@ import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
 from llmspell.storage.view import VectorView
 from llmspell.tenancy.residence import Residence
+from tests.tenancy.ledgers import shares_ledger
 
 ONE = np.ones((1, 4), dtype=np.float32)
 
@@ -169,3 +170,25 @@ def test_handle_taken_while_expired_records_are_removed_shares_the_room(
     (residence,) = db._house.residences()
     assert later[0]._residence is residence
     assert later[0].count() == 1
+
+
+@shares_ledger
+def test_the_ledgers_file_closes_with_the_database_and_its_handles(tmp_path: Path) -> None:
+    def is_open() -> bool:
+        paths = map(os.path.realpath, Path("/proc/self/fd").iterdir())
+        return str(tmp_path / "data" / "ledger") in paths
+
+    db = llmspell.open(tmp_path / "data")
+    acme = create(db, "acme")
+    acme.search(ONE[0])
+    assert is_open()
+    gc.disable()
+    try:
+        db.close()
+        del acme
+        assert not is_open()  # though the database itself is still there
+    finally:
+        gc.enable()
+    for call in (db.tenants, db.metrics, lambda: db.create_tenant(TenantConfig(id="b"))):
+        with pytest.raises(errors.ClosedError):
+            call()

@@ -22,6 +22,7 @@ from llmspell.storage import (
     catalog_entry,
     is_any_abandoned,
 )
+from tests.tenancy.ledgers import shares_ledger
 from tests.tenancy.test_lifecycle import everything_fails, in_other_process
 
 ONE = np.ones((1, 4), dtype=np.float32)
@@ -74,6 +75,7 @@ def test_creation_of_many_that_is_interrupted_leaves_nothing(
     assert (db.tenants(), len(db._registry.ledger)) == ([], 0)
 
 
+@shares_ledger
 @pytest.mark.parametrize("next_use", ["opening", "making"])
 def test_slots_of_tenants_that_a_killed_process_was_making_are_freed(
     tmp_path: Path, next_use: str

@@ -13,6 +13,7 @@ import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
 from llmspell.quota import Ledger, OnCrossing, Slot
 from llmspell.storage import Catalog, CatalogEntry, FileLock
+from tests.tenancy.ledgers import shares_ledger
 from tests.tenancy.test_lifecycle import everything_fails, in_other_process
 
 ONE = np.ones((1, 4), dtype=np.float32)
@@ -83,6 +84,7 @@ def test_metrics_pass_over_a_tenant_that_is_dropped_meanwhile(db: Database, acme
     assert len(db._registry.ledger) == 2
 
 
+@shares_ledger
 def test_usage_of_a_tenant_that_was_dropped_elsewhere_is_not_found(
     db: Database, acme: Tenant
 ) -> None:

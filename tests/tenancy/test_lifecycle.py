@@ -16,6 +16,7 @@ import llmspell
 from llmspell import Database, IndexParams, QuotaLimits, Tenant, TenantConfig, errors
 from llmspell.storage import FileLock
 from llmspell.tenancy import Registry
+from tests.tenancy.ledgers import shares_ledger
 
 ONE = np.ones((1, 4), dtype=np.float32)
 
@@ -200,6 +201,7 @@ def in_other_process(db: Database, *names: str) -> list[str]:
     ).stdout.split()
 
 
+@shares_ledger
 def test_other_process_waits_for_the_writer_of_the_same_tenant_only(
     db: Database, acme: Tenant
 ) -> None:

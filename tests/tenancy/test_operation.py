@@ -336,3 +336,32 @@ def test_model_that_is_too_dear_is_refused_with_nothing_written(db: Database) ->
 def test_lease_that_is_none_is_refused(acme: Tenant, lease: Any) -> None:
     with pytest.raises(errors.InputError, match="lease"):
         acme.operation(lease=lease).__enter__()
+
+
+def test_late_async_operation_is_charged_outside_of_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charged_in: list[str] = []
+    charge_late = Operation._charge_late
+
+    def noting(self: Operation[Any], *given: Any, **named: Any) -> None:
+        charged_in.append(threading.current_thread().name)
+        charge_late(self, *given, **named)
+
+    monkeypatch.setattr(Operation, "_charge_late", noting)
+
+    async def work() -> int:
+        async with llmspell.open(tmp_path / "late") as db:
+            acme = await db.create_tenant(TenantConfig(id="acme"))
+            async with acme.operation(tokens=100):
+                pass  # in time: nothing is left to charge
+            assert charged_in == []
+            async with acme.operation(tokens=10, lease=0.001) as operation:
+                await asyncio.sleep(0.01)
+                with pytest.raises(errors.ReservationExpired):
+                    operation._slot.ledger.sweep()
+                    operation.renew()
+            return (await acme.usage()).tokens.used
+
+    assert asyncio.run(work()) == 110
+    assert len(charged_in) == 1 and charged_in[0].startswith("llmspell")

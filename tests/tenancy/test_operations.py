@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig, TenantEvent, errors
 from llmspell.quota import Quota
+from tests.tenancy.ledgers import shares_ledger
 from tests.tenancy.test_processes import CONFIG, Worker
 from tests.tenancy.texts import Lines
 
@@ -77,6 +79,7 @@ def test_tenant_suspended_for_writes_goes_on_reading(db: Database, acme: Tenant)
     assert acme.usage().documents.used == 0
 
 
+@shares_ledger
 def test_suspension_is_there_after_opening_again(tmp_path: Path) -> None:
     root = tmp_path / "other"
     with llmspell.open(root) as db:
@@ -90,22 +93,22 @@ def test_suspension_is_there_after_opening_again(tmp_path: Path) -> None:
         assert db.tenant("acme").count() == 1
 
 
+@shares_ledger
 def test_other_processes_see_suspension_and_quotas_at_once(db: Database) -> None:
     db.create_tenant(CONFIG)
-    other = Worker(db.path)
-    assert other.ask("acme.count()") == 0
-    db.suspend_tenant("acme")
-    assert other.ask("acme.count()") == "TenantSuspended"
-    db.suspend_tenant("acme", reads_stay=True)
-    assert other.ask("acme.count()") == 0
-    assert other.ask("put(range(3))") == "TenantSuspended"
-    db.resume_tenant("acme")
-    db.update_tenant("acme", quotas=QuotaLimits(max_vectors=3, max_api_calls_per_minute=None))
-    assert other.ask("put(range(3))") is None
-    assert other.ask("put(range(9, 10))") == "QuotaExceeded"
-    db.update_tenant("acme", quotas=QuotaLimits.unlimited())
-    assert other.ask("put(range(9, 10))") is None
-    other.close()
+    with closing(Worker(db.path)) as other:
+        assert other.ask("acme.count()") == 0
+        db.suspend_tenant("acme")
+        assert other.ask("acme.count()") == "TenantSuspended"
+        db.suspend_tenant("acme", reads_stay=True)
+        assert other.ask("acme.count()") == 0
+        assert other.ask("put(range(3))") == "TenantSuspended"
+        db.resume_tenant("acme")
+        db.update_tenant("acme", quotas=QuotaLimits(max_vectors=3, max_api_calls_per_minute=None))
+        assert other.ask("put(range(3))") is None
+        assert other.ask("put(range(9, 10))") == "QuotaExceeded"
+        db.update_tenant("acme", quotas=QuotaLimits.unlimited())
+        assert other.ask("put(range(9, 10))") is None
 
 
 def test_update_changes_name_and_quotas_and_nothing_else(db: Database, acme: Tenant) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 import llmspell
 from llmspell import Database, IndexParams, QuotaLimits, Tenant, TenantConfig, errors
+from tests.tenancy.ledgers import shares_ledger
 
 VECTORS = np.random.default_rng(5).standard_normal((400, 8)).astype(np.float32)
 CONFIG = TenantConfig(
@@ -113,6 +114,7 @@ def found(tenant: Tenant, condition: dict[str, Any] | None = None) -> list[Any]:
     return sorted(hit.id for hit in tenant.search(VECTORS[0], k=400, filter=condition))
 
 
+@shares_ledger
 def test_reader_sees_each_write_of_another_process_at_once(acme: Tenant, other: Worker) -> None:
     assert other.ask("found()") == []
     for i in range(0, 120, 10):
@@ -129,6 +131,7 @@ def test_reader_sees_each_write_of_another_process_at_once(acme: Tenant, other: 
     assert other.ask("found()") == found(acme)
 
 
+@shares_ledger
 def test_processes_write_in_turn(acme: Tenant, other: Worker) -> None:
     for i in range(0, 200, 20):
         put(acme, range(i, i + 15))
@@ -142,6 +145,7 @@ def test_processes_write_in_turn(acme: Tenant, other: Worker) -> None:
     acme.close()
 
 
+@shares_ledger
 def test_reader_far_behind_opens_the_newest_snapshot(
     acme: Tenant, other: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +159,7 @@ def test_reader_far_behind_opens_the_newest_snapshot(
     assert other.ask("found({'n': {'$gte': 190}})") == list(range(190, 200))
 
 
+@shares_ledger
 def test_next_writer_gives_back_what_a_killed_one_had_reserved(acme: Tenant, other: Worker) -> None:
     assert other.ask("put(range(10))") is None
     slot = "acme._residence.slot.reserve(vectors=5)"
@@ -165,6 +170,7 @@ def test_next_writer_gives_back_what_a_killed_one_had_reserved(acme: Tenant, oth
     assert acme.usage().vectors.used == acme.count() == 20
 
 
+@shares_ledger
 def test_filter_sees_all_of_others_behind_a_replayed_snapshot(db: Database, acme: Tenant) -> None:
     put(acme, range(10))
     assert found(acme, {"n": 3}) == [3]
@@ -225,6 +231,7 @@ def test_quota_is_exact_over_processes(db: Database) -> None:
     assert 2 * sum(admitted) == 56 == tenant.count() == tenant.usage().vectors.used
 
 
+@shares_ledger
 def test_tenant_made_again_is_another_one_in_all_processes(
     db: Database, acme: Tenant, other: Worker
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,17 @@ import llmspell
 from llmspell import Database, QuotaLimits, TenantConfig
 from llmspell.quota import Ledger
 from llmspell.storage import ExportReader, ExportWriter, FileLock, Room
+from llmspell.storage.batch import RECORDS
 from llmspell.storage.codec import pack
+from llmspell.storage.ids import pack_rowid
+from llmspell.storage.store import TenantStore
 from tests.tenancy.copies import levels, recount
 from tests.tenancy.transfers import Makes, exported, lines, vectors
 
 HOUR_NS = 3_600 * 10**9
 
 
-def now(ledger: Ledger) -> int:
-    return super(Ledger, ledger).utc_ns()
+_now = Ledger.utc_ns
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def an_hour_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Lets the ledger's calendar go on."""
 
     def pass_on() -> None:
-        monkeypatch.setattr(Ledger, "utc_ns", lambda self: now(self) + HOUR_NS, raising=False)
+        monkeypatch.setattr(Ledger, "utc_ns", lambda self: _now(self) + HOUR_NS)
 
     return pass_on
 
@@ -93,6 +96,25 @@ def test_tenants_that_others_write_to_or_that_are_damaged_are_passed_over(
         assert db.purge_expired() == 2
 
 
+def test_a_record_that_is_missing_where_it_should_expire_is_named(
+    db: Database,
+    an_hour_passes: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("llmspell.storage.room.PURGED_AT_ONCE", 2)
+    make(db, "acme", 3)
+    make(db, "other", 3)
+    path = db.path / db._catalog.get("acme").directory
+    slot = db._registry.slot(db._catalog.get("acme"))
+    with closing(TenantStore(path, slot, map_size=1 << 30)) as store:
+        env = store._env
+        env.write(lambda txn: txn.delete(pack_rowid(2), db=env.databases[RECORDS]))
+    an_hour_passes()
+    assert db.purge_expired() == 3
+    assert "acme" in caplog.text and "record 2 is to expire, but isn't there" in caplog.text
+
+
 def test_a_document_goes_with_chunks_that_expire(
     make: Makes, db: Database, an_hour_passes: Callable[[], None]
 ) -> None:
@@ -101,7 +123,7 @@ def test_a_document_goes_with_chunks_that_expire(
     file = io.BytesIO()
     reader = ExportReader(io.BytesIO(exported(source)), "export")
     writer = ExportWriter(file.write, reader.header)
-    soon = now(db._registry.ledger) // 1_000 + 60_000_000
+    soon = _now(db._registry.ledger) // 1_000 + 60_000_000
     for item in reader.items():
         if item[0] == 2:
             item[4] = soon

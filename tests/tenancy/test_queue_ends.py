@@ -13,6 +13,7 @@ import pytest
 import llmspell
 from llmspell import QuotaLimits, Tenant, TenantConfig, errors
 from llmspell.storage import Durability
+from tests.tenancy.ledgers import shares_ledger
 
 VECTORS = np.random.default_rng(8).standard_normal((60, 8)).astype(np.float32)
 CONFIG = TenantConfig(id="acme", quotas=QuotaLimits.unlimited())
@@ -136,6 +137,7 @@ def left_waiting(tenant: Tenant) -> int:
     return tenant._residence._room.writer._queue.waiting  # type: ignore[union-attr]
 
 
+@shares_ledger
 @pytest.mark.parametrize("durability", ["batch", "async"])
 def test_tenant_dropped_by_another_process_takes_with_it_what_waits(
     data: Path, durability: Durability

@@ -16,6 +16,7 @@ from llmspell import (
     TenantConfig,
     errors,
 )
+from tests.tenancy.ledgers import shares_ledger
 from tests.tenancy.texts import embed
 
 UNLIMITED = dict.fromkeys(
@@ -153,6 +154,7 @@ def test_many_threads_never_get_one_more_than_the_limit(db: Database) -> None:
     assert sum(admitted) == tenant.count() == tenant.usage().vectors.used == 50
 
 
+@shares_ledger
 def test_usage_is_right_after_opening_again(db: Database) -> None:
     import llmspell
 
@@ -169,6 +171,7 @@ def test_usage_is_right_after_opening_again(db: Database) -> None:
         refused(lambda: tenant.upsert(range(20, 23), vectors(3)), "max_vectors")
 
 
+@shares_ledger
 def test_usage_needs_no_open_room_where_the_ledger_was_lost(db: Database) -> None:
     import llmspell
 

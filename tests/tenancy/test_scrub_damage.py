@@ -12,6 +12,7 @@ import pytest
 import llmspell
 from llmspell import Database, Document, IndexParams, QuotaLimits, ScrubReport, Tenant, TenantConfig
 from llmspell.storage.ids import pack_rowid
+from tests.tenancy.ledgers import shares_ledger
 from tests.tenancy.texts import Lines
 from tests.tenancy.transfers import vectors
 
@@ -255,6 +256,7 @@ def test_a_damaged_catalog_is_named_and_other_tenants_are_scrubbed(root: Path) -
     assert not whole.is_sound
 
 
+@shares_ledger
 def test_a_damaged_header_of_the_ledger_is_named(root: Path) -> None:
     with llmspell.open(root) as database:
         assert database.scrub().damages == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 import tarfile
 import tempfile
 from hashlib import sha256
@@ -43,7 +44,9 @@ def refused(
 def unpack(raw: bytes) -> None:
     """As restoring does; in memory, for it flushes what it writes."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as into:
-        unpack_archive("snapshot", tar_members(io.BytesIO(raw), "snapshot"), Path(into))
+        unpack_archive(
+            "snapshot", tar_members(io.BytesIO(raw), "snapshot"), Path(into), map_size=sys.maxsize
+        )
 
 
 def test_a_flipped_bit_is_refused(db: Database, acme: Tenant, raw: bytes) -> None:
@@ -142,7 +145,7 @@ def test_files_that_are_there_twice_missing_or_too_many_are_refused(
 
 
 def test_sizes_that_lie_are_refused(db: Database, raw: bytes) -> None:
-    for size in (0, 1, 512, len(raw), 1 << 40):
+    for size in (0, 1, 512, len(raw), 1 << 34):
         header = tarfile.TarInfo("data.mdb")
         header.size = size
         refused(
