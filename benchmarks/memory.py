@@ -1,4 +1,4 @@
-"""Memory of this process: what is resident, of its own or of files, and what is allocated."""
+"""Resident memory of this process, what it holds of its own apart from what it maps of files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Resident", "c_allocated", "resident"]
+__all__ = ["Resident", "resident"]
 
 _STATUS = Path("/proc/self/status")
 
@@ -50,29 +50,3 @@ def resident() -> Resident | None:
         anonymous=kibibytes["RssAnon"] << 10,
         file=(kibibytes["RssFile"] + kibibytes["RssShmem"]) << 10,
     )
-
-
-class _MallInfo(ctypes.Structure):
-    """``struct mallinfo2`` of glibc."""
-
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in (
-            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
-            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
-        )
-    ]
-
-
-def c_allocated() -> int | None:
-    """Bytes of blocks that C and C++ allocated and didn't free; None where libc isn't glibc 2.33.
-
-    Those of small Python objects aren't among them: :mod:`tracemalloc` knows these.
-    """
-    gc.collect()
-    mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)
-    if mallinfo is None:
-        return None
-    mallinfo.restype = _MallInfo
-    found = mallinfo()
-    return int(found.uordblks + found.hblkhd)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import llmspell
 from benchmarks import folders
 from benchmarks.host import describe_host, write_result
-from benchmarks.memory import c_allocated, resident
+from benchmarks.memory import resident
 from llmspell import Database, IndexParams, QuotaLimits, Tenant, TenantConfig
 from llmspell.storage import ROOM_DESCRIPTORS, disk_bytes
 
@@ -141,15 +141,13 @@ def _used(count: int, *, seed: int) -> dict[str, Any]:
         # As many rooms are open before as behind, for one takes far more than an idle tenant, and
         # the allocator has come to what it keeps.
         handles = [use(n) for n in range(count // 2)]
-        before, c_before = _held(), c_allocated() or 0
+        before = _held()
         handles += [use(n) for n in range(count // 2, count)]
-        more = count - count // 2
-        in_c = ((c_allocated() or 0) - c_before) / more
-        taken = (_held() - before) / more
+        taken = (_held() - before) / (count - count // 2)
         for handle in handles:
             handle.close()
         return {
-            "bytes": round(_traced(use, count) + in_c),
+            "bytes": round(_traced(use, count)),
             "resident_bytes": round(taken),
             "open_descriptors": _room_descriptors(db),
             "budget_descriptors": limit,
@@ -158,7 +156,10 @@ def _used(count: int, *, seed: int) -> dict[str, Any]:
 
 
 def _traced(use: Callable[[int], Tenant], count: int) -> float:
-    """Bytes of Python objects that a used tenant's handle keeps when its room is closed again."""
+    """Bytes that Python allocates for a used tenant's handle when its room is closed again.
+
+    Native objects lie within Python's; what C++ allocates for a room goes with the room.
+    """
     first = min(count // 2, _TRACED)
     tracemalloc.start()
     handles = [use(n) for n in range(first)]
