@@ -106,7 +106,7 @@ class Database:
         CorruptFile: the catalog is damaged.
         DatabaseLocked: this process has the directory open already; use that database.
         MissingDependency: ``shared_quotas`` is given without the extra ``redis``.
-        InputError: ``path`` is none.
+        InputError: ``path`` isn't a path.
         UnsupportedFormat: a later release made it.
         UseAfterFork: the directory was open when this process was forked.
     """
@@ -195,7 +195,7 @@ class Database:
             What :meth:`tenants` lists of them, in the order of ``configs``.
 
         Raises:
-            ConfigError, InputError: ``configs`` are no TenantConfigs.
+            ConfigError, InputError: one of ``configs`` isn't a TenantConfig.
             StorageFull: as :meth:`create_tenant`; nothing was made.
             TenantExists: there is one of an id, or an id is given twice; nothing was made.
         """

@@ -45,31 +45,27 @@ cdef class LockFile:
         encoded = os.fsencode(path)
         PyBytes_AsStringAndSize(encoded, &name, NULL)  # refuses a NUL in it
         self._link.owner = <void*>self
-        # First: another thread may fork as soon as it is open.
+        # First, and opened with the GIL held: no other thread forks before it is known.
         open_lock_files.lock()
         open_lock_files.add(self._link)
         open_lock_files.unlock()
-        with nogil:
-            while True:
-                self._descriptor = c_open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
-                if self._descriptor >= 0 or c_errno != EINTR:
-                    break
+        while True:
+            self._descriptor = c_open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+            if self._descriptor >= 0 or c_errno != EINTR:
+                break
         if self._descriptor < 0:
             PyErr_SetFromErrnoWithFilenameObject(OSError, path)
 
     def __dealloc__(self):
-        self.end(True)
+        self.end()
 
-    cdef void end(self, cbool unlocks) noexcept:
+    cdef void end(self) noexcept:
         cdef int descriptor = self._descriptor
         if descriptor >= 0:
-            if unlocks:
-                # Closing alone leaves it locked while a child just forked still has its copy.
-                flock(descriptor, LOCK_UN)
-            # Behind that: until then a child that another thread forks must know it.
+            # Closing alone leaves it locked while a child just forked still has its copy.
+            flock(descriptor, LOCK_UN)
             self._descriptor = -1
-            with nogil:
-                c_close(descriptor)
+            c_close(descriptor)
         open_lock_files.lock()
         open_lock_files.remove(self._link)
         open_lock_files.unlock()
@@ -123,11 +119,7 @@ cdef class LockFile:
 
     def close(self):
         """Unlock and close it; does nothing the second time."""
-        self.end(True)
-
-    def leave(self):
-        """Close it and leave it locked, where a process that this one was forked from has it."""
-        self.end(False)
+        self.end()
 
 
 def leave_lock_files():

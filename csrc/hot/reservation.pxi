@@ -12,9 +12,9 @@ cdef double MAX_LEASE_S = 86_400.0
 
 cdef inline uint64_t to_lease_ns(object lease) except? 0:
     cdef double seconds = -1.0
-    if isinstance(lease, (int, float)) and not isinstance(lease, bool):
+    if isinstance(lease, (int, float)) and not isinstance(lease, bool) and lease <= MAX_LEASE_S:
         seconds = lease
-    if not 0.0 < seconds <= MAX_LEASE_S:
+    if not 0.0 < seconds:
         raise InputError(f"a lease must be more than 0 and at most 86,400 seconds, got {lease!r}")
     return <uint64_t>(seconds * 1e9)
 

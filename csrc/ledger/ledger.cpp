@@ -67,27 +67,35 @@ constexpr std::array<Quota, rate_count> rates = {Quota::api_calls, Quota::querie
 static_assert(index_of(windows[0]) == level_count && index_of(rates[0]) == part_count);
 
 // What a rate's `told` says while its time is carried over to another boot, which no crossing does:
-// the time as it will be, and the calendar's offset in that boot. Where that boot's process dies
-// before the clock says so, the next one goes on from there. The walk at the end of an opening
-// clears it.
+// the time as it will be, and the calendar's offset in that boot, without its lowest bit. Where
+// that boot's process dies before the clock says so, the next one goes on from there: it writes to
+// the word that doesn't have the time, and that bit says which one has. The walk at the end of an
+// opening clears it.
 constexpr std::uint64_t moving_bit = std::uint64_t{1} << 63;
+constexpr std::uint64_t in_told_bit = 1;
 
 void move_rate(Rate& rate, std::int64_t from, std::int64_t to, std::uint64_t latest) noexcept {
-    std::uint64_t arrival = rate.arrival.load(std::memory_order_relaxed);
     const std::uint64_t moved_to = rate.told[1].load(std::memory_order_acquire);
-    if ((moved_to & moving_bit) != 0) {
-        arrival = rate.told[0].load(std::memory_order_relaxed) & ~moving_bit;
-        from = static_cast<std::int64_t>(moved_to << 1) >> 1;
-    }
+    const bool is_moving = (moved_to & moving_bit) != 0;
+    const bool in_told = is_moving && (moved_to & in_told_bit) != 0;
+    const std::uint64_t arrival =
+        (in_told ? rate.told[0] : rate.arrival).load(std::memory_order_relaxed) & ~moving_bit;
+    if (is_moving) from = static_cast<std::int64_t>((moved_to & ~in_told_bit) << 1) >> 1;
     const auto moved = static_cast<std::int64_t>(arrival + static_cast<std::uint64_t>(from) -
                                                  static_cast<std::uint64_t>(to));
     const auto due = static_cast<std::uint64_t>(
         std::clamp<std::int64_t>(moved, 0, static_cast<std::int64_t>(latest)));
-    rate.told[0].store(due | moving_bit, std::memory_order_release);
+    if (in_told) {
+        rate.arrival.store(due, std::memory_order_release);
+    } else {
+        rate.told[0].store(due | moving_bit, std::memory_order_release);
+    }
     step();
-    rate.told[1].store(static_cast<std::uint64_t>(to) | moving_bit, std::memory_order_release);
+    rate.told[1].store(
+        (static_cast<std::uint64_t>(to) & ~in_told_bit) | moving_bit | (in_told ? 0 : in_told_bit),
+        std::memory_order_release);
     step();
-    rate.arrival.store(due, std::memory_order_release);
+    if (!in_told) rate.arrival.store(due, std::memory_order_release);
     step();
 }
 

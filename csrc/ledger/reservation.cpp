@@ -154,14 +154,16 @@ std::size_t place_to_begin(std::uint64_t owner) noexcept {
     return ((stack ^ owner) * 0x9E3779B97F4A7C15) >> (64 - hold_bits);
 }
 
-// Whoever passes that many places that are taken counts them all: the pool may be filling up.
-constexpr std::size_t crowd = 64;
+// Whoever passes that many places that are taken asks for its share: the pool may be filling up.
+constexpr std::size_t crowd = 16;
 
-// Whether a slot has fewer holds than are free, so that others always find some.
+// Whether a slot has fewer holds than are free, so that others find some, by one place in so many.
+constexpr std::size_t share_stride = 64;
+
 bool has_share(const Handle& handle) noexcept {
     std::size_t free = 0;
     std::size_t own = 0;
-    for (std::size_t i = 0; i < hold_count; ++i) {
+    for (std::size_t i = 0; i < hold_count; i += share_stride) {
         const Hold& hold = handle.holds[i];
         if (hold.owner.load(std::memory_order_relaxed) == 0) {
             ++free;

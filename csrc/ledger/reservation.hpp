@@ -36,7 +36,7 @@ struct Ticket {
 };
 
 // Takes a free hold in the name of a process, or returns false: none is free, or the pool is
-// crowded and the slot has as many as are free.
+// crowded and the slot has about as many as are free.
 bool open_hold(const Handle& handle, std::uint64_t owner, std::uint64_t lease_end,
                Ticket& ticket) noexcept;
 

@@ -129,7 +129,7 @@ def as_path(path: object) -> Path:
     """A path that a caller gave.
 
     Raises:
-        InputError: it is none, or one that no file system takes.
+        InputError: it isn't a path, or is one that no file system takes.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise InputError(f"a path was expected, got {type(path).__name__}")

@@ -139,7 +139,10 @@ class Writer:
             return
         if self._commits.failure is not None:
             self.flush()
-        member = self._held(self._checked(write))
+        write = self._checked(write)
+        # What the caller does with its array behind this call mustn't reach the index.
+        waiting = write if write.vectors is None else write._replace(vectors=write.vectors.copy())
+        member = self._held(waiting)
         if member is None:
             self.write(write)
             return
@@ -290,13 +293,14 @@ class Writer:
             # Those that came later may wait for as long themselves.
             self._commits.fail(came_before, error)
             return
-        outer, self._inside = self._inside, threading.get_ident()
-        try:
-            with file_lock:
+        # First: an exception from elsewhere may come at any call, and be kept with this frame.
+        with file_lock:
+            outer, self._inside = self._inside, threading.get_ident()
+            try:
                 while not member.is_done and self._commits.commit_queue():
                     pass
-        finally:
-            self._inside = outer
+            finally:
+                self._inside = outer
 
     @contextmanager
     def _is_inside(self) -> Iterator[None]:

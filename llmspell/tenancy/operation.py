@@ -298,7 +298,10 @@ async def begin_async(
             # Settling is local. Only what has come too late may have to ask the server.
             late = operation._settle(is_done=is_done)
             if late:
-                await run(operation._charge_late, late, is_done=is_done)
+                try:
+                    await run(operation._charge_late, late, is_done=is_done)
+                except ClosedError:  # the database, and with it what runs such calls
+                    operation._charge_late(late, is_done=is_done)
 
 
 @contextmanager

@@ -216,6 +216,30 @@ void a_change_of_the_clock_that_dies_at_any_step_loses_nothing() {
     }
 }
 
+// After a restart that died on the way, and one more: what the last opening comes to is the same.
+bool two_restarts_that_die_move_rates_once(int steps, int more) {
+    Directory directory;
+    auto ledger = open(directory);
+    const Handle slot = slot_of(*ledger, 1);
+    set_limit(slot, Quota::api_calls, 60);
+    CHECK(charge(slot, Quota::api_calls, 40, ledger->at(noon_boot)));
+    ledger.reset();
+    const auto utc = noon_utc + static_cast<std::int64_t>(10 * second_ns);
+    run(steps, [&] { open(directory, environment('b', second_ns, utc)); });
+    const End end = run(more, [&] { open(directory, environment('c', 2 * second_ns, utc)); });
+    ledger = open(directory, environment('d', 3 * second_ns, utc));
+    CHECK(used(slot_of(*ledger, 1), Quota::api_calls, ledger->at(3 * second_ns)) == 30);
+    return end == End::finished;
+}
+
+void any_two_restarts_that_die_move_rates_once() {
+    for (int steps = 0; steps < 40; ++steps) {
+        for (int more = 0; !two_restarts_that_die_move_rates_once(steps, more); ++more) {
+            CHECK(more < 1000);
+        }
+    }
+}
+
 // One that dies on the way is done again by the next opening, which comes to the same.
 void a_restart_that_dies_at_any_step_moves_rates_once() {
     for (int steps = 0;; ++steps) {
@@ -248,6 +272,7 @@ void a_restart_that_dies_at_any_step_moves_rates_once() {
 
 int main() {
     a_restart_that_dies_at_any_step_moves_rates_once();
+    any_two_restarts_that_die_move_rates_once();
     a_change_of_the_clock_that_dies_at_any_step_loses_nothing();
     a_death_at_any_step_keeps_all_that_was_settled_or_nothing();
     a_refused_reservation_that_dies_at_any_step_leaves_nothing();

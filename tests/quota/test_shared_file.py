@@ -113,22 +113,28 @@ def test_slots_are_small(tmp_path: Path) -> None:
 def test_reservation_waits_while_its_tenant_has_as_many_as_it_leaves(tmp_path: Path) -> None:
     ledger = _native.Ledger(tmp_path / "ledger")
     slot = ledger.slot(KEY)
-    open_ones = [slot.reserve(vectors=1) for _ in range(2_048)]
-    ledger.slot(b"o" * 16).reserve(vectors=1).settle()  # others don't wait
-    given_back = threading.Event()
+    # A thread looks for a place where it found the ones before, and so meets all of them.
+    open_ones = [slot.reserve(vectors=1) for _ in range(1_900)]
+    waited_at = 0
 
     def give_back() -> None:
-        given_back.set()
-        for _ in range(2):
-            open_ones.pop().cancel()
+        nonlocal waited_at
+        seen = 0
+        while seen < len(open_ones):
+            seen = len(open_ones)
+            time.sleep(0.2)
+        ledger.slot(b"o" * 16).reserve(vectors=1).settle()  # others don't wait
+        waited_at = seen
+        for one in open_ones[:400]:
+            one.cancel()
 
-    # A thread looks for a place where it found the ones before, and so meets all of them.
-    giving = threading.Timer(0.05, give_back)
+    giving = threading.Thread(target=give_back)
     giving.start()
-    with slot.reserve(vectors=5):
-        assert given_back.is_set()
+    for _ in range(400):
+        open_ones.append(slot.reserve(vectors=1))
     giving.join()
-    assert slot.read(Quota.VECTORS)[0] == 2_051
+    assert 1_900 < waited_at < 2_200
+    assert slot.read(Quota.VECTORS)[0] == 1_900
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -66,23 +67,53 @@ def test_same_process_is_refused_like_a_stranger(tmp_path: Path) -> None:
     FileLock(tmp_path / "lock", timeout=0, holder="room").release()
 
 
-def test_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
-    lock = FileLock(tmp_path / "lock", timeout=0, holder="room")
-    stop, running = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(running)
-        os.read(stop, 1)
-        os._exit(0)
-    try:
+HOLDER = """
+import os, sys
+from pathlib import Path
+from llmspell.storage.files import FileLock
+lock = FileLock(Path(sys.argv[1]), timeout=0, holder="room")
+if os.fork() == 0:
+    sys.stdin.read(1)
+    os._exit(0)
+print("forked", flush=True)
+sys.stdin.read(1)
+"""
+
+
+def test_forked_child_does_not_keep_the_lock_of_a_killed_parent(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"forked\n"
         with pytest.raises(DatabaseLocked):
             FileLock(tmp_path / "lock", timeout=0.1, holder="room")
-        lock._file.leave()  # as the kernel does when the parent is killed
-        FileLock(tmp_path / "lock", timeout=5, holder="room").release()
+        parent.kill()
+        parent.wait()
+        lock = FileLock(tmp_path / "lock", timeout=5, holder="room")
+        assert lock.is_heir
+        lock.release()
+
+
+def test_child_forked_beside_threads_that_lock_has_no_descriptor(tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def lock(name: str) -> None:
+        while not stop.is_set():
+            FileLock(tmp_path / name, timeout=0, holder="room").release()
+
+    threads = [threading.Thread(target=lock, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            pid = os.fork()
+            if pid == 0:
+                os._exit(descriptors(tmp_path))
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     finally:
-        os.close(running)
-        os.close(stop)
-        os.waitpid(pid, 0)
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_lock_that_an_exception_lets_fall_is_given_up(tmp_path: Path) -> None:
@@ -120,17 +151,6 @@ def test_signals_while_locks_are_taken_leave_no_descriptor(tmp_path: Path) -> No
     assert interrupted
     assert descriptors(tmp_path) == 0
     FileLock(tmp_path / "lock", timeout=0, holder="room").release()
-
-
-def test_lock_given_up_while_a_child_is_forked_keeps_no_other(tmp_path: Path) -> None:
-    given_up = FileLock(tmp_path / "a", timeout=0, holder="room")
-    given_up._file.leave()  # as far as release() had come in another thread
-    held = FileLock(tmp_path / "b", timeout=0, holder="room")
-    pid = os.fork()
-    if pid == 0:
-        os._exit(descriptors(tmp_path))
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    held.release()
 
 
 def test_directories_are_made_with_their_parents(tmp_path: Path) -> None:

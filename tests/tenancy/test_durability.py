@@ -78,6 +78,28 @@ def committers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.mark.parametrize("durability", ["sync", *DELAYED])
+@pytest.mark.parametrize("count", [1, 3])
+def test_array_that_is_used_again_changes_nothing_that_was_written(
+    open_as: Callable[..., Database], durability: str, count: int
+) -> None:
+    db = open_as(durability)
+    tenant = make(db)
+    given = np.empty((count, 16), dtype=np.float32)
+    for first in range(1, 8, count):
+        given[:] = VECTORS[first : first + count]
+        tenant.upsert(range(first, first + count), given)
+    given[:] = VECTORS[100]
+    for i in range(8):
+        (hit,) = tenant.search(VECTORS[i], 1)
+        assert hit.id == i
+    db.close()
+    tenant = open_as("sync").tenant("acme")
+    for i in range(8):
+        (hit,) = tenant.search(VECTORS[i], 1)
+        assert hit.id == i
+
+
 def test_sync_commits_before_it_returns(open_as: Callable[..., Database]) -> None:
     tenant = make(open_as("sync"))
     for i in range(1, 4):

@@ -338,6 +338,24 @@ def test_lease_that_is_none_is_refused(acme: Tenant, lease: Any) -> None:
         acme.operation(lease=lease).__enter__()
 
 
+def test_late_async_operation_of_a_database_closed_meanwhile_keeps_its_own_end(
+    tmp_path: Path,
+) -> None:
+    async def work() -> None:
+        db = llmspell.open(tmp_path / "data")
+        db.create_tenant(TenantConfig(id="acme"))
+        async with db as opened:
+            acme = await opened.tenant("acme")
+            slot = db.tenant("acme")._residence.slot
+            async with acme.operation(tokens=10, lease=0.001):
+                await asyncio.sleep(0.05)
+                slot.ledger.sweep()
+                await opened.close()
+            assert slot.usage().tokens.used == 10
+
+    asyncio.run(work())
+
+
 def test_late_async_operation_is_charged_outside_of_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
