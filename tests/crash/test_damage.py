@@ -6,6 +6,7 @@ import collections
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.crash.trace import ROOT
 
@@ -28,7 +29,9 @@ def test_damaged_file_gives_a_named_error_or_right_answers() -> None:
         )
         for i in range(WORKERS)
     ]
-    outputs = [worker.communicate()[0] for worker in workers]
+    # All at once: one whose output nobody reads waits.
+    with ThreadPoolExecutor(len(workers)) as readers:
+        outputs = list(readers.map(lambda worker: worker.communicate()[0], workers))
     assert [worker.returncode for worker in workers] == [0] * WORKERS, outputs
     lines = [line for output in outputs for line in output.splitlines()]
     died = [line for line in lines if line.startswith("died ") and "data.mdb" in line]

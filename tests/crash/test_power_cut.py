@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,9 @@ def start(recording: Path, first: int, count: int, *more: str) -> subprocess.Pop
 def check_states(recording: Path, states: int) -> None:
     share = -(-states // WORKERS)
     workers = [start(recording, i * share, share) for i in range(WORKERS)]
-    outputs = [worker.communicate()[0] for worker in workers]
+    # All at once: one whose output nobody reads waits.
+    with ThreadPoolExecutor(WORKERS) as readers:
+        outputs = list(readers.map(lambda worker: worker.communicate()[0], workers))
     again = f"python -m tests.crash.replay {recording} SEED"
     for worker, output in zip(workers, outputs, strict=True):
         assert worker.returncode == 0, f"died at its last state; {again}\n{output[-4000:]}"
