@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -120,14 +121,17 @@ def places(controller: str, groups: str, mounts: str) -> Iterator[ControlGroup]:
 
 def _unescaped(field: str) -> str:
     """A path of mountinfo, in which blanks and backslashes are octal escapes."""
-    return field.encode("latin-1", "replace").decode("unicode_escape")
+    return re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape[1], 8)), field)
 
 
 def _try(controller: str, place: ControlGroup) -> str:
     """Make a group with a limit and a member, and take it away; returns what didn't hold."""
     name, limit = _LIMITS[controller, place.version]
     group = Path(place.path) / f"llmspell-{os.getpid()}-{secrets.token_hex(4)}"
-    group.mkdir()
+    try:
+        group.mkdir()
+    except OSError as error:
+        return f"{place.path} takes no group: {_code(error)}"
     try:
         if not (group / name).exists():
             return f"{place.path}/cgroup.subtree_control doesn't hand {controller} down"
@@ -175,5 +179,8 @@ def _remove(group: Path) -> None:
 
 
 def _reason(error: OSError) -> str:
-    name = errno.errorcode.get(error.errno or 0, str(error.errno))
-    return f"{error.filename}: {name}" if error.filename else f"control groups: {name}"
+    return f"{error.filename or 'control groups'}: {_code(error)}"
+
+
+def _code(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, str(error.errno))

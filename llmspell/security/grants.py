@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from llmspell.errors import ConfigError, InvalidUrl
 
-__all__ = ["beneath", "is_of_kernel", "normal_domain", "normal_path", "normal_variable"]
+__all__ = ["is_of_kernel", "normal_domain", "normal_path", "normal_variable", "with_parents"]
 
 MAX_PATH: Final = 4_095  # bytes; PATH_MAX of linux/limits.h counts the NUL behind it
 MAX_COMPONENT: Final = 255  # bytes; NAME_MAX
@@ -57,14 +58,17 @@ def normal_path(path: str | os.PathLike[str]) -> str:
     return normal
 
 
-def beneath(path: str, root: str) -> bool:
-    """Whether a normal path is ``root`` or lies beneath it, by whole components."""
-    return path == root or path.startswith(root.rstrip("/") + "/")
+def with_parents(path: str) -> Iterator[str]:
+    """A normal path, the directory that it lies in, and so on up to ``"/"``."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+    yield "/"
 
 
 def is_of_kernel(path: str) -> bool:
     """Whether a normal path is, or lies beneath, one of the kernel's own file systems."""
-    return any(beneath(path, root) for root in OF_KERNEL)
+    return any(parent in OF_KERNEL for parent in with_parents(path))
 
 
 def normal_domain(domain: str) -> str:

@@ -9,11 +9,11 @@ from typing import Any, Final, Self
 
 from llmspell.errors import ConfigError, LevelMismatch, RequirementDenied
 from llmspell.security.grants import (
-    beneath,
     is_of_kernel,
     normal_domain,
     normal_path,
     normal_variable,
+    with_parents,
 )
 from llmspell.security.levels import CEILINGS, MIB, Ceiling, SecurityLevel
 
@@ -76,9 +76,10 @@ class SecurityRequirements:
         _require_int("output_bytes", self.output_bytes, 0, MAX_OUTPUT)
         object.__setattr__(self, "timeout_seconds", _normal_timeout(self.timeout_seconds))
         self._require_level_allows(CEILINGS[self.level])
+        writable = frozenset(self.writable)
         for path in self.read_only:
-            for root in self.writable:
-                if beneath(path, root):
+            for root in with_parents(path):
+                if root in writable:
                     raise ConfigError(
                         f"{path!r} can't be read-only, for it may be written through {root!r}; "
                         "list it once, or make what is above it read-only"

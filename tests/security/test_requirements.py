@@ -307,3 +307,16 @@ def test_a_forged_pickle_is_checked() -> None:
     forged = pickle.dumps(RESTRICTED).replace(b"restricted", b"lenient---")
     with pytest.raises(ConfigError, match="no level 'lenient---'"):
         pickle.loads(forged)
+
+
+@given(st.lists(st.sampled_from(["/a", "/a/b", "/ab", "/a/bc", "/a/b/c"]), min_size=2, max_size=2))
+def test_read_only_and_writable_agree_with_a_model_of_components(pair: list[str]) -> None:
+    written, read = pair
+    inside = read.split("/")[: len(written.split("/"))] == written.split("/")
+    try:
+        made = RESTRICTED.with_file_access(written).with_read_only(read)
+    except ConfigError:
+        assert inside
+    else:
+        assert not inside
+        assert made == RESTRICTED.with_read_only(read).with_file_access(written)
