@@ -108,9 +108,10 @@ def places(controller: str, groups: str, mounts: str) -> Iterator[ControlGroup]:
             continue
         root, point = (_unescaped(field) for field in head.split(" ")[3:5])
         mounted = Path(point)
-        if path == root or path.startswith(root.rstrip("/") + "/"):
-            nearest = mounted / path[len(root.rstrip("/")) :].lstrip("/")
-        else:  # a container that sees its own group as the root, and was given another's path
+        above = root.rstrip("/")
+        if ".." not in path.split("/") and f"{path}/".startswith(f"{above}/"):
+            nearest = mounted / path[len(above) :].lstrip("/")
+        else:  # a group outside of what is mounted, as a container may see its own
             nearest = mounted
         for directory in (nearest, *nearest.parents):
             yield ControlGroup(version, str(directory))

@@ -39,6 +39,7 @@ def test_a_container_looks_no_higher_than_what_it_is_given() -> None:
         "v2 /sys/fs/cgroup",
     ]
     assert paths("pids", "0::/docker/abc\n", mount) == ["v2 /sys/fs/cgroup"]
+    assert paths("pids", "0::/../other\n", V2_MOUNT) == ["v2 /sys/fs/cgroup"]
 
 
 def test_of_both_versions_the_one_that_has_the_controller_is_taken() -> None:

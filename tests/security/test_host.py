@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell.errors import ConfigError
@@ -196,12 +196,14 @@ supports = st.builds(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(supports)
 def test_a_higher_level_never_needs_less(support: HostSupport) -> None:
     counts = [len(support.missing_for(level)) for level in sorted(SecurityLevel)]
     assert counts == sorted(counts)
 
 
+@settings(deadline=None)
 @given(supports, st.integers(0, 16))
 def test_processes_need_control_groups(support: HostSupport, processes: int) -> None:
     required = SecurityRequirements.restricted().with_processes(processes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell.errors import ConfigError, LevelMismatch, RequirementDenied
@@ -28,6 +28,7 @@ def test_safe_is_below_restricted_is_below_privileged() -> None:
     assert sorted([PRIVILEGED, SAFE, RESTRICTED]) == [SAFE, RESTRICTED, PRIVILEGED]
 
 
+@settings(deadline=None)
 @given(levels, levels, levels)
 def test_levels_are_totally_ordered(a: SecurityLevel, b: SecurityLevel, c: SecurityLevel) -> None:
     assert (a < b) + (a == b) + (a > b) == 1
@@ -110,6 +111,7 @@ def test_only_privileged_has_every_host() -> None:
     assert LEAST[PRIVILEGED].with_network_access("*").domains == ("*",)
 
 
+@settings(deadline=None)
 @given(levels, levels)
 def test_a_tool_is_refused_unless_its_requirements_are_of_its_level(
     declared: SecurityLevel, required: SecurityLevel

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell.errors import ConfigError, InvalidUrl, LlmspellError
@@ -66,6 +66,7 @@ def test_the_guides_example_builds() -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.sampled_from([RESTRICTED, PRIVILEGED]), calls)
 def test_repr_is_the_expression_that_builds_an_equal_one(
     start: SecurityRequirements, steps: list[tuple[str, Any]]
@@ -76,6 +77,7 @@ def test_repr_is_the_expression_that_builds_an_equal_one(
     assert hash(again) == hash(made)
 
 
+@settings(deadline=None)
 @given(st.sampled_from([RESTRICTED, PRIVILEGED]), calls)
 def test_msgpack_json_pickle_and_copies_give_an_equal_one(
     start: SecurityRequirements, steps: list[tuple[str, Any]]
@@ -88,6 +90,7 @@ def test_msgpack_json_pickle_and_copies_give_an_equal_one(
     assert pickle.loads(pickle.dumps(made)) == copy.deepcopy(made) == made
 
 
+@settings(deadline=None)
 @given(calls, st.randoms())
 def test_lists_grow_in_any_order_and_numbers_are_the_last_given(
     steps: list[tuple[str, Any]], random: Any
@@ -109,6 +112,7 @@ LISTING = {
 }
 
 
+@settings(deadline=None)
 @given(calls)
 def test_building_changes_nothing_that_was_there(steps: list[tuple[str, Any]]) -> None:
     before = RESTRICTED.to_fields()
@@ -118,6 +122,7 @@ def test_building_changes_nothing_that_was_there(steps: list[tuple[str, Any]]) -
         RESTRICTED.processes = 1  # type: ignore[misc]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["", ".", "a", "b..c", "..."]), max_size=6))
 def test_a_path_loses_doubled_slashes_and_dots_alone(parts: list[str]) -> None:
     made = PRIVILEGED.with_read_only("/" + "/".join(parts))
@@ -218,6 +223,7 @@ def test_a_star_in_front_is_told_how_to_write_it() -> None:
         PRIVILEGED.with_network_access("*.example.org")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_is_a_domain_but_what_is_its_own_spelling(text: str) -> None:
     try:
@@ -309,6 +315,7 @@ def test_a_forged_pickle_is_checked() -> None:
         pickle.loads(forged)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["/a", "/a/b", "/ab", "/a/bc", "/a/b/c"]), min_size=2, max_size=2))
 def test_read_only_and_writable_agree_with_a_model_of_components(pair: list[str]) -> None:
     written, read = pair
