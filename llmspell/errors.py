@@ -37,6 +37,10 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── ReservationExpired (TimeoutError)   a reservation that was given back as its lease passed
     ├── IngestError (ValueError)            a source that can't be read, decoded or split
     ├── EmbeddingError (RuntimeError)       the embedding model failed
+    ├── SecurityError                       what the security layer refuses
+    │   ├── InvalidUrl (ValueError)         a URL on whose host or port clients could disagree
+    │   ├── LevelMismatch (ValueError)      a tool whose requirements are of another level
+    │   └── RequirementDenied (ValueError)  a requirement that its level doesn't allow
     └── MissingDependency (ImportError)     an optional extra is not installed
 """
 
@@ -59,16 +63,20 @@ __all__ = [
     "InputError",
     "InvalidCursor",
     "InvalidId",
+    "InvalidUrl",
     "LedgerUnavailable",
+    "LevelMismatch",
     "LlmspellError",
     "MetadataError",
     "MetricMismatch",
     "MissingDependency",
     "NonFiniteVector",
     "QuotaExceeded",
+    "RequirementDenied",
     "ReservationExpired",
     "SearchCancelled",
     "SearchTimeout",
+    "SecurityError",
     "ShapeError",
     "StorageError",
     "StorageFull",
@@ -302,6 +310,46 @@ class IngestError(LlmspellError, ValueError):
 
 class EmbeddingError(LlmspellError, RuntimeError):
     """The embedding model failed."""
+
+
+class SecurityError(LlmspellError):
+    """The security layer refuses; base of its errors."""
+
+
+class InvalidUrl(SecurityError, ValueError):
+    """A URL is of no form on whose host and port all clients agree.
+
+    Attributes: ``reason``, a word from the table of docs/reference/urls.md.
+    """
+
+    def __init__(self, message: str, *, reason: str = ""):
+        super().__init__(message)
+        self.reason = reason
+
+
+class LevelMismatch(SecurityError, ValueError):
+    """A tool is declared at one security level, and its requirements are of another.
+
+    Attributes: ``declared`` and ``required``, values of :class:`llmspell.security.SecurityLevel`.
+    """
+
+    def __init__(self, message: str, *, declared: str = "", required: str = ""):
+        super().__init__(message)
+        self.declared = declared
+        self.required = required
+
+
+class RequirementDenied(SecurityError, ValueError):
+    """A tool asks for more than its security level allows; nothing was built.
+
+    Attributes: ``requirement``, the field of :class:`llmspell.security.SecurityRequirements`, and
+    ``level``, the value of the level.
+    """
+
+    def __init__(self, message: str, *, requirement: str = "", level: str = ""):
+        super().__init__(message)
+        self.requirement = requirement
+        self.level = level
 
 
 class MissingDependency(LlmspellError, ImportError):

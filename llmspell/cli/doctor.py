@@ -21,6 +21,7 @@ from llmspell.cli.paths import shared_quotas
 if TYPE_CHECKING:
     from llmspell import Database
     from llmspell.cli.payloads import CheckPayload, DoctorPayload
+    from llmspell.security.control_groups import ControlGroup
 
 __all__ = ["doctor"]
 
@@ -35,7 +36,7 @@ _EXTRAS = ("local", "rag", "cli", "metrics", "redis")
 
 def doctor(data: DataOption, as_json: JsonOption = False) -> None:
     """Check the installation, the machine and the data directory."""
-    checks = [*_installation(), *_machine(), *_directory(data)]
+    checks = [*_installation(), *_machine(), *_sandbox(), *_directory(data)]
     healthy = all(check["status"] != BROKEN for check in checks)
     payload: DoctorPayload = {"healthy": healthy, "checks": checks}
     out = Output(as_json=as_json)
@@ -102,6 +103,35 @@ def _machine() -> Iterator[CheckPayload]:
         yield _check("huge pages", WARNING, "never: 'madvise' makes large indexes faster")
     else:
         yield _check("huge pages", OK, pages or "not known on this system")
+
+
+def _sandbox() -> Iterator[CheckPayload]:
+    """What the kernel can enforce here, and which levels of tools that is enough for."""
+    from llmspell.security import SecurityLevel
+    from llmspell.security.host import MEASURES, probe
+
+    host = probe()
+    if not any(getattr(host, measure) for measure in MEASURES):
+        yield _check("sandbox", WARNING, f"nothing: {host.why_not(MEASURES[0])}")
+    else:
+        for measure in MEASURES:
+            status, detail = WARNING, host.why_not(measure)
+            if not detail:
+                status, detail = OK, _measured(getattr(host, measure))
+            yield _check(measure.replace("_", " "), status, detail)
+    for level in SecurityLevel:
+        missing = host.missing_for(level)
+        if missing:
+            yield _check(f"{level.value} tools", WARNING, f"refused: {'; '.join(missing)}")
+        else:
+            yield _check(f"{level.value} tools", OK, "this host can confine them")
+
+
+def _measured(value: bool | int | ControlGroup) -> str:
+    """A measure that held, for people."""
+    if isinstance(value, bool):
+        return "holds"
+    return str(value) if isinstance(value, int) else f"v{value.version}, in {value.path}"
 
 
 def _directory(data: Path) -> Iterator[CheckPayload]:

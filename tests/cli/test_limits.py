@@ -123,3 +123,34 @@ def test_update_of_nothing_or_nobody_says_so(cli: Cli) -> None:
 def test_doctor_names_the_extra_that_shared_quotas_need(cli: Cli) -> None:
     names = {check["name"] for check in cli("doctor", "--json").json["checks"]}
     assert "extra redis" in names
+
+
+def test_doctor_says_which_tools_this_host_can_confine(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmspell.security import host
+
+    checks = {check["name"]: check for check in cli("doctor", "--json").json["checks"]}
+    assert {"landlock abi", "seccomp", "memory group", "privileged tools"} <= checks.keys()
+
+    less = host.HostSupport(
+        no_new_privs=True,
+        seccomp=True,
+        pidfd=True,
+        landlock_abi=2,
+        reasons=(("openat2", "ENOSYS"),),
+    )
+    monkeypatch.setattr(host, "probe", lambda: less)
+    done = cli("doctor", "--json")
+    checks = {check["name"]: check for check in done.json["checks"]}
+    assert (checks["openat2"]["status"], checks["openat2"]["detail"]) == ("warning", "ENOSYS")
+    assert checks["landlock abi"]["detail"] == "2"
+    assert checks["safe tools"]["status"] == "ok"
+    assert checks["restricted tools"]["status"] == "warning"
+    assert checks["restricted tools"]["detail"].startswith("refused: landlock_abi is 2, and 3")
+    assert done.code == 0
+
+    monkeypatch.setattr(host, "probe", lambda: host._nothing("plan9 isn't Linux"))
+    checks = {check["name"]: check for check in cli("doctor", "--json").json["checks"]}
+    assert checks["sandbox"]["detail"] == "nothing: plan9 isn't Linux"
+    assert "seccomp" not in checks
