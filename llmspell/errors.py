@@ -37,6 +37,10 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── ReservationExpired (TimeoutError)   a reservation that was given back as its lease passed
     ├── IngestError (ValueError)            a source that can't be read, decoded or split
     ├── EmbeddingError (RuntimeError)       the embedding model failed
+    ├── SecurityError                       what the security layer refuses
+    │   ├── HostUnresolved (ConnectionError) a host's addresses can't be found
+    │   ├── InvalidUrl (ValueError)         a URL on whose host or port clients could disagree
+    │   └── UrlDenied (PermissionError)     a URL that leads where it isn't allowed to
     └── MissingDependency (ImportError)     an optional extra is not installed
 """
 
@@ -54,11 +58,13 @@ __all__ = [
     "EmbeddingError",
     "FilterError",
     "FlushFailed",
+    "HostUnresolved",
     "IdNotFound",
     "IngestError",
     "InputError",
     "InvalidCursor",
     "InvalidId",
+    "InvalidUrl",
     "LedgerUnavailable",
     "LlmspellError",
     "MetadataError",
@@ -69,6 +75,7 @@ __all__ = [
     "ReservationExpired",
     "SearchCancelled",
     "SearchTimeout",
+    "SecurityError",
     "ShapeError",
     "StorageError",
     "StorageFull",
@@ -76,6 +83,7 @@ __all__ = [
     "TenantNotFound",
     "TenantSuspended",
     "UnsupportedFormat",
+    "UrlDenied",
     "UseAfterFork",
     "ZeroVector",
 ]
@@ -302,6 +310,36 @@ class IngestError(LlmspellError, ValueError):
 
 class EmbeddingError(LlmspellError, RuntimeError):
     """The embedding model failed."""
+
+
+class SecurityError(LlmspellError):
+    """The security layer refuses; base of its errors."""
+
+
+class HostUnresolved(SecurityError, ConnectionError):
+    """The addresses of a host can't be found, or none of its addresses can be connected to."""
+
+
+class InvalidUrl(SecurityError, ValueError):
+    """A URL is of no form on whose host and port all clients agree.
+
+    Attributes: ``reason``, a word from the table of docs/reference/urls.md.
+    """
+
+    def __init__(self, message: str, *, reason: str = ""):
+        super().__init__(message)
+        self.reason = reason
+
+
+class UrlDenied(SecurityError, PermissionError):
+    """A URL, or a redirect, leads to a host, an address or a port that isn't allowed.
+
+    Attributes: ``reason``, a word from the table of docs/reference/urls.md.
+    """
+
+    def __init__(self, message: str, *, reason: str = ""):
+        super().__init__(message)
+        self.reason = reason
 
 
 class MissingDependency(LlmspellError, ImportError):
