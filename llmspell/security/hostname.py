@@ -29,8 +29,8 @@ def normal_host(text: str) -> str:
     """The host of a URL, brackets of IPv6 included, in the one spelling that is compared and used.
 
     An IPv4 address stays as it is, for only its canonical form is taken; IPv6 is compressed and
-    loses its brackets; an IPv4-mapped address becomes the IPv4 address. A name is in lower case; one that
-    isn't ASCII becomes A-labels by IDNA 2008 after UTS 46's mapping.
+    loses its brackets; an IPv4-mapped address becomes the IPv4 address. A name is in lower case;
+    one that isn't ASCII becomes A-labels by IDNA 2008 after UTS 46's mapping.
 
     Raises:
         InvalidUrl: with the reason, where clients could disagree on what host this is.
@@ -64,7 +64,7 @@ def normal_host(text: str) -> str:
         if not _LABEL.fullmatch(label) or len(label) > MAX_LABEL:
             raise InvalidUrl(
                 f"the host {_shown(text)} has the label {_shown(label)}; a label is 1 to "
-                f"{MAX_LABEL} letters, digits, hyphens and underscores, and no hyphen is first or last",
+                f"{MAX_LABEL} letters, digits, hyphens and underscores, no hyphen first or last",
                 reason="label",
             )
     if text.isascii() and any(label.startswith("xn--") for label in labels):
