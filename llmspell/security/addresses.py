@@ -12,7 +12,7 @@ stricter than the registries:
   today: mapped, NAT64 and ISATAP. The carriers that are deprecated or lead through a stranger's
   relay (compatible, translated, 6to4, Teredo) are refused whatever they carry.
 
-Python's ``is_global`` won't do: it takes ``::127.0.0.1``, ``64:ff9b::7f00:1``, ``2002:7f00:1::``,
+Python's ``is_global`` won't do: that of 3.11 takes ``::127.0.0.1``, ``64:ff9b::7f00:1``, ``2002:7f00:1::``,
 ``fec0::1``, ``168.63.129.16`` and ``224.0.0.1`` for global.
 """
 
@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
 
-from llmspell.errors import ConfigError
+from llmspell.errors import ConfigError, InputError
 
-__all__ = ["Address", "Network", "is_public", "nat64_prefix", "unmapped", "why_not_public"]
+__all__ = ["Address", "Network", "is_public", "nat64_prefix", "to_address", "why_not_public"]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -110,13 +110,20 @@ def is_public(address: Address | str, *, nat64: Sequence[IPv6Network] = ()) -> b
 
     ``nat64`` are prefixes by which this network's own translator reaches IPv4 (RFC 6052); they look
     like any other global address. ``64:ff9b::/96`` is known without it.
+
+    Raises:
+        InputError: no address.
     """
     return why_not_public(address, nat64=nat64) is None
 
 
 def why_not_public(address: Address | str, *, nat64: Sequence[IPv6Network] = ()) -> str | None:
-    """What an address is that isn't public, such as "loopback (RFC 1122)"; None where it is."""
-    address = unmapped(ip_address(address))
+    """What an address is that isn't public, such as "loopback (RFC 1122)"; None where it is.
+
+    Raises:
+        InputError: no address.
+    """
+    address = to_address(address)
     if isinstance(address, IPv4Address):
         return _why_not_public_ipv4(address)
     for prefix in (_NAT64, *nat64):
@@ -134,11 +141,19 @@ def why_not_public(address: Address | str, *, nat64: Sequence[IPv6Network] = ())
     return None
 
 
-def unmapped(address: Address) -> Address:
-    """The IPv4 address of an IPv4-mapped one (RFC 4291), else the address, without a zone."""
-    if isinstance(address, IPv4Address):
-        return address
-    return address.ipv4_mapped or IPv6Address(address.packed)
+def to_address(address: Address | str) -> Address:
+    """The IPv4 address of an IPv4-mapped one (RFC 4291), else the address, without a zone.
+
+    Raises:
+        InputError: no address.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError as error:
+        raise InputError(f"an address must be IPv4 or IPv6, got {address!a}") from error
+    if isinstance(parsed, IPv4Address):
+        return parsed
+    return parsed.ipv4_mapped or IPv6Address(parsed.packed)
 
 
 def nat64_prefix(text: str) -> IPv6Network:

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from types import ModuleType
 
 from llmspell.errors import InvalidUrl, MissingDependency
-from llmspell.security.addresses import Address, unmapped
+from llmspell.security.addresses import Address, to_address
 
 __all__ = ["address_of", "normal_host"]
 
@@ -81,7 +81,7 @@ def address_of(host: str) -> Address | None:
 
 def _ipv6(text: str) -> Address:
     try:
-        return unmapped(IPv6Address(text[1:-1] if text.endswith("]") else ""))
+        return to_address(IPv6Address(text[1:-1] if text.endswith("]") else ""))
     except ValueError as error:
         raise InvalidUrl(
             f"the host {_shown(text)} is no IPv6 address in brackets", reason="ipv6-form"

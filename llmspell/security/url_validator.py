@@ -11,10 +11,10 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address, ip_network
 
-from llmspell.errors import ConfigError, HostUnresolved, UrlDenied
-from llmspell.security.addresses import Address, nat64_prefix, unmapped, why_not_public
+from llmspell.errors import ConfigError, HostUnresolved, InputError, UrlDenied
+from llmspell.security.addresses import Address, nat64_prefix, to_address, why_not_public
 from llmspell.security.domain_rules import DomainRules
 from llmspell.security.url import Url, joined, parse_url
 
@@ -51,11 +51,13 @@ class UrlValidator:
         allow_downgrade: whether a redirect may lead from https to http.
         nat64_prefixes: prefixes by which this network reaches IPv4, beside ``64:ff9b::/96``; their
             addresses are judged by the IPv4 address in them.
+        denied: addresses and networks that are refused though they are public, and though a rule
+            lists them, such as one's own.
 
     Holds no state; as thread-safe as its resolver.
 
     Raises:
-        ConfigError: a port or a number of redirects out of range, or no prefix of NAT64.
+        ConfigError: a port or a number of redirects out of range, no prefix of NAT64, no network.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class UrlValidator:
         max_redirects: int = 5,
         allow_downgrade: bool = False,
         nat64_prefixes: Collection[str] = (),
+        denied: Collection[str] = (),
     ) -> None:
         if ports is not None and not all(1 <= port <= 65535 for port in ports):
             raise ConfigError(f"ports must be 1 to 65535 each, got {sorted(ports)}")
@@ -77,6 +80,10 @@ class UrlValidator:
         self._ports = None if ports is None else frozenset(ports)
         self._max_redirects = max_redirects
         self._allow_downgrade = allow_downgrade
+        try:
+            self._denied = tuple(ip_network(network) for network in denied)
+        except ValueError as error:
+            raise ConfigError(f"denied must be addresses and networks: {error}") from error
         self._nat64 = tuple(nat64_prefix(prefix) for prefix in nat64_prefixes)
 
     def check(self, url: str) -> Checked:
@@ -127,16 +134,22 @@ class UrlValidator:
             )
         addresses = (url.address,) if url.address is not None else self._resolved(url)
         for address in addresses:
-            if self._rules.lists(address):
-                continue
-            purpose = why_not_public(address, nat64=self._nat64)
-            if purpose is not None:
-                which = "is" if url.address is not None else f"leads to {address},"
-                raise UrlDenied(
-                    f"{url.host} {which} {purpose}; list the address in the rules to allow it",
-                    reason="address",
-                )
+            self._must_be_reachable(url, address)
         return Checked(url, addresses, hops)
+
+    def _must_be_reachable(self, url: Url, address: Address) -> None:
+        if any(address in network for network in self._denied):
+            which = "is" if url.address is not None else f"leads to {address}, which is"
+            raise UrlDenied(f"{url.host} {which} denied", reason="address")
+        if self._rules.lists(address):
+            return
+        purpose = why_not_public(address, nat64=self._nat64)
+        if purpose is not None:
+            which = "is" if url.address is not None else f"leads to {address},"
+            raise UrlDenied(
+                f"{url.host} {which} {purpose}; list the address in the rules to allow it",
+                reason="address",
+            )
 
     def _resolved(self, url: Url) -> tuple[Address, ...]:
         try:
@@ -146,13 +159,13 @@ class UrlValidator:
         if not answers:
             raise HostUnresolved(f"{url.host} has no address")
         try:
-            addresses = [unmapped(ip_address(answer)) for answer in answers]
-        except ValueError as error:
+            addresses = [to_address(answer) for answer in answers]
+        except InputError as error:
             raise HostUnresolved(f"{url.host} was resolved to no address: {error}") from error
         return tuple(dict.fromkeys(addresses))
 
 
-def resolve(host: str, port: int) -> list[IPv4Address | IPv6Address]:
+def resolve(host: str, port: int) -> list[Address]:
     """All addresses that the system finds for a name; blocks for as long as the system tries.
 
     Raises:
@@ -196,5 +209,5 @@ def open_checked(checked: Checked, *, timeout: float = 10.0) -> socket.socket:
         return connection
     raise HostUnresolved(
         f"none of the {len(checked.addresses)} addresses of {checked.url.authority} could be "
-        f"connected to within {timeout:g} s: {failure}"
+        f"connected to within {timeout:g} s: {failure or 'no time was left'}"
     ) from failure

@@ -6,9 +6,9 @@ import ipaddress
 
 import pytest
 
-from llmspell.errors import ConfigError
+from llmspell.errors import ConfigError, InputError
 from llmspell.security import is_public, why_not_public
-from llmspell.security.addresses import _IPV4_TABLE, _IPV6_TABLE, nat64_prefix, unmapped
+from llmspell.security.addresses import _IPV4_TABLE, _IPV6_TABLE, nat64_prefix, to_address
 
 # Held apart from the code's table: what IANA's registries and the clouds' manuals say.
 NOT_PUBLIC = [
@@ -208,5 +208,11 @@ def test_each_row_names_some_address(table: tuple[tuple[ipaddress.IPv4Network, s
 
 
 def test_a_mapped_address_is_the_ipv4_address_and_a_zone_is_left_out() -> None:
-    assert unmapped(ipaddress.ip_address("::ffff:8.8.8.8")) == ipaddress.ip_address("8.8.8.8")
-    assert str(unmapped(ipaddress.ip_address("fe80::1%lo"))) == "fe80::1"
+    assert to_address("::ffff:8.8.8.8") == ipaddress.ip_address("8.8.8.8")
+    assert str(to_address("fe80::1%lo")) == "fe80::1"
+
+
+@pytest.mark.parametrize("text", ["", "a.com", "127.1", "0x7f000001", "127.0.0.01", "[::1]"])
+def test_what_is_no_address_is_named(text: str) -> None:
+    with pytest.raises(InputError, match="IPv4 or IPv6"):
+        is_public(text)

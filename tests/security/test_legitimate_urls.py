@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 from llmspell.errors import InvalidUrl
 from llmspell.security import DomainRules, UrlValidator, parse_url
 from tests.security.legitimate_urls import REFUSED_THOUGH_USED, TAKEN
@@ -23,3 +25,20 @@ def test_urls_of_everyday_use_are_taken() -> None:
     print(f"{len(refused)} of {all_of_them} refused ({len(refused) / all_of_them:.1%}): {refused}")
     assert refused == REFUSED_THOUGH_USED
     assert len(TAKEN) > 100 and len(set(TAKEN)) == len(TAKEN)
+
+
+def test_the_urls_of_the_installed_packages_are_taken() -> None:
+    """URLs that nobody wrote for a test: those that packages give as their home, docs and code."""
+    urls = set()
+    for distribution in metadata.distributions():
+        for labelled in distribution.metadata.get_all("Project-URL") or []:
+            urls.add(labelled.partition(",")[2].strip())
+    refused = {}
+    for text in sorted(urls):
+        try:
+            parse_url(text)
+        except InvalidUrl as error:
+            refused[text] = error.reason
+    print(f"{len(refused)} of {len(urls)} refused: {refused}")
+    assert len(refused) <= len(urls) / 100
+    assert urls

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -21,13 +20,17 @@ from tests.security.ssrf_urls import every_url
 
 HOSTS = st.one_of(
     st.sampled_from(
-        ["a.com", "A.b-c.Com", "8.8.8.8", "127.0.0.1", "0x7f.1", "017700000001", "127.1", "localhost",
-         "[::1]", "[::ffff:7f00:1]", "[::ffff:127.0.0.1]", "[2a00::1]", "[fe80::1%25lo]", "1.2.3.4a",
-         "b\u00fccher.example", "xn--bcher-kva.example", "stra\u00dfe.de", "\uff11.\u2488com",
-         "a\u3002com", "a_b.com", "a..com", "a.com.", "", "xn--a", "%61.com", "\u212a.com", "r3---s.c",
-         "\u4f8b\u3048.\u30c6\u30b9\u30c8", "BU\u0308CHER.example", "\u0130.com"],
+        ["a.com", "A.b-c.Com", "8.8.8.8", "127.0.0.1", "0x7f.1", "017700000001", "127.1",
+         "localhost", "[::1]", "[::ffff:7f00:1]", "[::ffff:127.0.0.1]", "[2a00::1]",
+         "[fe80::1%25lo]", "1.2.3.4a", "b\u00fccher.example", "xn--bcher-kva.example",
+         "stra\u00dfe.de", "\uff11.\u2488com", "a\u3002com", "a_b.com", "a..com", "a.com.", "",
+         "xn--a", "%61.com", "\u212a.com",
+         "r3---s.c", "\u4f8b\u3048.\u30c6\u30b9\u30c8", "BU\u0308CHER.example", "\u0130.com"],
     ),
-    st.from_regex(r"[a-z0-9.\-_]{1,12}", fullmatch=True),
+    st.from_regex(r"[a-zA-Z0-9.\-_]{1,12}", fullmatch=True),
+    st.from_regex(r"([a-z\u00e0-\u00fc]{1,4}\.){1,3}[a-z\u03b1-\u03c9]{2,3}", fullmatch=True),
+    st.lists(st.text(st.characters(categories=["Ll", "Lo", "Mn", "Nd"]), min_size=1, max_size=3),
+             min_size=1, max_size=3).map(".".join),
     st.from_regex(r"(0x)?[0-9a-f]{1,4}(\.(0x)?[0-9]{1,3}){0,4}", fullmatch=True),
     st.from_regex(r"\[[0-9a-f:.]{2,20}\]", fullmatch=True),
     st.ip_addresses(v=4).map(str),
@@ -52,6 +55,12 @@ URLS = st.one_of(
         ),
         st.lists(PIECES, max_size=5),
     ),
+    st.builds(
+        lambda host, port, after: f"https://{host}{port}{after}",
+        HOSTS,
+        st.sampled_from(["", ":80", ":8443", ":1"]),
+        st.from_regex(r"([/?#][!-\[\]-~\u00a1-\u2000\u3002\uff01-\uff60]*)?", fullmatch=True),
+    ),
     st.lists(PIECES, max_size=8).map(lambda pieces: "http://" + "".join(pieces)),
     st.lists(PIECES, max_size=8).map("".join),
 )
@@ -74,32 +83,28 @@ def disagreements(text: str, url: Url) -> tuple[list[str], int]:
     return found, refusals
 
 
-SEEN: Counter[str] = Counter()
+def test_clients_agree_on_every_url_that_is_taken() -> None:
+    counts: Counter[str] = Counter()
 
+    @settings(max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(URLS)
+    @example("http://a.com#@b.com")
+    @example("http://a.com?@b.com/")
+    @example("http://a.com/@b.com:80")
+    def agree(text: str) -> None:
+        counts["tried"] += 1
+        try:
+            url = parse_url(text)
+        except InvalidUrl:
+            return
+        counts["taken"] += 1
+        found, refusals = disagreements(text, url)
+        counts["refused by a client"] += refusals
+        assert found == []
 
-@settings(max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(URLS)
-@example("http://a.com#@b.com")
-@example("http://a.com?@b.com/")
-@example("http://a.com/@b.com:80")
-def test_clients_agree_on_every_url_that_is_taken(text: str) -> None:
-    SEEN["tried"] += 1
-    try:
-        url = parse_url(text)
-    except InvalidUrl:
-        return
-    SEEN["taken"] += 1
-    found, refusals = disagreements(text, url)
-    SEEN["refusals of clients"] += refusals
-    assert found == []
-
-
-def test_enough_of_the_fuzzed_urls_were_taken() -> None:
-    """Runs after the test above, in this file's order; alone it has nothing to say."""
-    if not SEEN:
-        pytest.skip("the fuzzing wasn't run")
-    print(f"{sorted(INSTALLED)}: {dict(SEEN)}")
-    assert SEEN["taken"] > SEEN["tried"] / 20
+    agree()
+    print(f"{sorted(INSTALLED)}: {dict(counts)}")
+    assert counts["taken"] > counts["tried"] / 20
 
 
 def test_clients_agree_on_the_written_corpus_and_not_on_what_is_refused() -> None:
@@ -114,16 +119,17 @@ def test_clients_agree_on_the_written_corpus_and_not_on_what_is_refused() -> Non
         assert disagreements(text, url)[0] == []
     print(f"{taken} of {len(CORPUS)} taken, agreed on; of the others {dict(others)}")
     assert taken > 300
-    # The refusals aren't idle: on hundreds of these the clients don't agree with each other.
-    assert others["disagreed on"] > 200
+    # The refusals aren't idle: these are what lets a check see one host and a client another.
+    assert others["seen as several places"] > 50
 
 
 def differing(text: str) -> list[str]:
-    """Whether clients that take a URL at all see different places in it."""
-    places = set()
+    """Whether the clients that take a URL see one place in it, or several; some refuse others."""
+    places, refusals = set(), 0
     for place in INSTALLED.values():
         try:
             places.add(place(text))
         except Exception:
-            places.add(("refused", 0))
-    return ["disagreed on" if len(places) > 1 else "agreed on"]
+            refusals += 1
+    words = ["seen as several places"] if len(places) > 1 else []
+    return [*words, "taken by some"] if places and refusals else words

@@ -80,6 +80,19 @@ def test_a_networks_own_nat64_is_told_by_its_prefix() -> None:
         validator("*", zone=zone, nat64_prefixes=["2a00:64::/96"]).check("http://a.com/")
 
 
+def test_networks_can_be_denied_though_they_are_public_or_listed() -> None:
+    checker = validator("*", "10.1.2.3", denied=["8.8.0.0/16", "10.1.2.3"])
+    for text, message in (
+        ("http://a.com/", r"a\.com leads to 8\.8\.8\.8, which is denied"),
+        ("http://8.8.4.4/", r"8\.8\.4\.4 is denied"),
+        ("http://in.a.com/", r"in\.a\.com leads to 10\.1\.2\.3, which is denied"),
+    ):
+        with pytest.raises(UrlDenied, match=message) as caught:
+            checker.check(text)
+        assert caught.value.reason == "address"
+    assert checker.check("http://9.9.9.9/")
+
+
 def test_ports_can_be_listed() -> None:
     only = validator("*", ports=[443, 8443])
     assert only.check("https://a.com/").url.port == 443
@@ -91,7 +104,13 @@ def test_ports_can_be_listed() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"ports": [0]}, {"ports": [65536]}, {"max_redirects": -1}, {"nat64_prefixes": ["10.0.0.0/8"]}],
+    [
+        {"ports": [0]},
+        {"ports": [65536]},
+        {"max_redirects": -1},
+        {"nat64_prefixes": ["10.0.0.0/8"]},
+        {"denied": ["a.com"]},
+    ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
