@@ -12,8 +12,8 @@ stricter than the registries:
   today: mapped, NAT64 and ISATAP. The carriers that are deprecated or lead through a stranger's
   relay (compatible, translated, 6to4, Teredo) are refused whatever they carry.
 
-Python's ``is_global`` won't do: that of 3.11 takes ``::127.0.0.1``, ``64:ff9b::7f00:1``, ``2002:7f00:1::``,
-``fec0::1``, ``168.63.129.16`` and ``224.0.0.1`` for global.
+Python's ``is_global`` won't do: that of 3.11 takes ``::127.0.0.1``, ``64:ff9b::7f00:1``,
+``2002:7f00:1::``, ``fec0::1``, ``168.63.129.16`` and ``224.0.0.1`` for global.
 """
 
 from __future__ import annotations

@@ -21,8 +21,6 @@ _DECIMAL_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _CANONICAL_IPV4 = re.compile(rf"{_DECIMAL_BYTE}(?:\.{_DECIMAL_BYTE}){{3}}")
 # Underscores are no part of host names, but names with them are served (RFC 2181, section 11).
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
-# IDNA 2003 and 2008 disagree on these (UTS 46, section 4), so clients would ask for two hosts.
-_DEVIATIONS = frozenset("\u00df\u03c2\u200c\u200d")
 
 
 def normal_host(text: str) -> str:
@@ -102,17 +100,23 @@ def _from_unicode(text: str) -> str:
                     f"{mapped!a}; write that",
                     reason="unicode-host",
                 )
-            if character in _DEVIATIONS:
-                raise InvalidUrl(
-                    f"the host {_shown(text)} has {character!a}, on which IDNA 2003 and 2008 "
-                    "disagree; write its label as xn--",
-                    reason="unicode-host",
-                )
-        return str(idna.encode(text, uts46=True, std3_rules=True).decode("ascii"))
+        name = str(idna.encode(text, uts46=True, std3_rules=True).decode("ascii"))
     except idna.IDNAError as error:
         raise InvalidUrl(
             f"the host {_shown(text)} isn't a name of IDNA 2008: {error}", reason="unicode-host"
         ) from error
+    # Python's sockets encode by IDNA 2003, to which a sharp s is ss: two hosts, by the client.
+    try:
+        older = text.encode("idna").decode("ascii")
+    except UnicodeError:
+        return name
+    if older.lower() != name:
+        raise InvalidUrl(
+            f"the host {_shown(text)} is {_shown(name)} by IDNA 2008 and {_shown(older)} by IDNA "
+            "2003; write which",
+            reason="unicode-host",
+        )
+    return name
 
 
 def _must_be_a_labels(name: str) -> None:

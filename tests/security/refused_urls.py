@@ -57,7 +57,7 @@ REFUSED = {
         "http://127\u30020\u30020\u30021", "http://a\uff0ecom", "http://a\uff61com",
         "http://\uff11\uff12\uff17.0.0.1", "http://\u2460\u2461.0.0.1", "http://\uff41.com",
         "http://\u212a.com", "http://\u017f.com", "http://a\u00adb.com", "http://a\u200bb.com",
-        "http://stra\u00dfe.de", "http://a\u200db.com", "http://\u03b1\u03c2.gr",
+        "http://stra\u00dfe.de", "http://\u13f8.com", "http://a\u200db.com", "http://\u03b1\u03c2.gr",
         "http://\u2100.com", "http://\u2121.com", "http://a\u2024com", "http://a\u2488com",
         "http://xn--a.com", "http://xn--bcher-kvA0.example",
         "http://\u0661\u0662\u0667.0.0.1", "http://\u2044.com", "http://a\uff0fb.com",
