@@ -26,7 +26,9 @@ REFUSED = {
         "https:\\/\\/a.com",
     ],
     "no-host": ["http://", "http:///a.com", "http://:80/", "http://?a", "http://#a"],
-    "long-host": ["http://" + "a." * 126 + "com", "http://" + "a" * 5000],
+    "long-host": ["http://" + "a." * 126 + "com", "http://" + "a" * 5000,
+        "http://" + "a." * 127,
+    ],
     "long-url": ["http://a.com/" + "x" * MAX_URL],
     "label": [
         "http://" + "a" * 64 + ".com", "http://a..com", "http://.a.com", "http://-a.com",

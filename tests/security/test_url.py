@@ -81,6 +81,16 @@ def test_a_message_is_one_short_line_and_an_error_can_be_pickled() -> None:
     assert pickle.loads(pickle.dumps(caught.value)).reason == "label"
 
 
+def test_a_name_has_253_characters_at_most_in_ascii() -> None:
+    longest = ".".join(["a" * 61] * 4) + ".abcde"
+    assert len(longest) == 253 and parse_url(f"http://{longest}").host == longest
+    with pytest.raises(InvalidUrl, match="254 characters"):
+        parse_url(f"http://{longest}f")
+    with pytest.raises(InvalidUrl) as caught:
+        parse_url("http://" + ".".join(["\u00e4" * 40] * 6))
+    assert caught.value.reason == "unicode-host"
+
+
 @pytest.mark.parametrize(
     ("location", "expected"),
     [

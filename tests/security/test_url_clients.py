@@ -29,6 +29,7 @@ HOSTS = st.one_of(
     ),
     st.from_regex(r"[a-zA-Z0-9.\-_]{1,12}", fullmatch=True),
     st.from_regex(r"([a-z\u00e0-\u00fc]{1,4}\.){1,3}[a-z\u03b1-\u03c9]{2,3}", fullmatch=True),
+    st.from_regex(r"xn--[a-z0-9-]{1,8}\.com", fullmatch=True),
     st.lists(st.text(st.characters(categories=["Ll", "Lo", "Mn", "Nd"]), min_size=1, max_size=3),
              min_size=1, max_size=3).map(".".join),
     st.from_regex(r"(0x)?[0-9a-f]{1,4}(\.(0x)?[0-9]{1,3}){0,4}", fullmatch=True),
