@@ -38,9 +38,18 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── IngestError (ValueError)            a source that can't be read, decoded or split
     ├── EmbeddingError (RuntimeError)       the embedding model failed
     ├── SecurityError                       what the security layer refuses
+    │   ├── CommandDenied (PermissionError) a program or an argument that isn't allowed
+    │   ├── HostUnresolved (ConnectionError) a host's addresses can't be found
+    │   ├── InvalidCommand (ValueError)     a command line that needs a shell, or can't be split
+    │   ├── InvalidPath (ValueError)        a path that no file should have
     │   ├── InvalidUrl (ValueError)         a URL on whose host or port clients could disagree
     │   ├── LevelMismatch (ValueError)      a tool whose requirements are of another level
-    │   └── RequirementDenied (ValueError)  a requirement that its level doesn't allow
+    │   ├── PathEscape (PermissionError)    a path that leads out of its root by a link or ".."
+    │   ├── PathNotAllowed (PermissionError) a file or an access that the sandbox doesn't allow
+    │   ├── RequirementDenied (ValueError)  a requirement that its level doesn't allow
+    │   ├── SecretExposed (TypeError)       a secret was about to leave the process as data
+    │   ├── UnsafePattern (ValueError)      a pattern whose work per character has no bound
+    │   └── UrlDenied (PermissionError)     a URL that leads where it isn't allowed to
     └── MissingDependency (ImportError)     an optional extra is not installed
 """
 
@@ -48,6 +57,7 @@ from __future__ import annotations
 
 __all__ = [
     "ClosedError",
+    "CommandDenied",
     "CommitFailed",
     "ConfigError",
     "CorruptFile",
@@ -58,11 +68,14 @@ __all__ = [
     "EmbeddingError",
     "FilterError",
     "FlushFailed",
+    "HostUnresolved",
     "IdNotFound",
     "IngestError",
     "InputError",
+    "InvalidCommand",
     "InvalidCursor",
     "InvalidId",
+    "InvalidPath",
     "InvalidUrl",
     "LedgerUnavailable",
     "LevelMismatch",
@@ -71,11 +84,14 @@ __all__ = [
     "MetricMismatch",
     "MissingDependency",
     "NonFiniteVector",
+    "PathEscape",
+    "PathNotAllowed",
     "QuotaExceeded",
     "RequirementDenied",
     "ReservationExpired",
     "SearchCancelled",
     "SearchTimeout",
+    "SecretExposed",
     "SecurityError",
     "ShapeError",
     "StorageError",
@@ -83,7 +99,9 @@ __all__ = [
     "TenantExists",
     "TenantNotFound",
     "TenantSuspended",
+    "UnsafePattern",
     "UnsupportedFormat",
+    "UrlDenied",
     "UseAfterFork",
     "ZeroVector",
 ]
@@ -316,6 +334,44 @@ class SecurityError(LlmspellError):
     """The security layer refuses; base of its errors."""
 
 
+class CommandDenied(SecurityError, PermissionError):
+    """A program isn't on the allow-list, or one of its arguments isn't allowed by its rule.
+
+    Attributes: ``program`` as it was asked for, ``argument`` that was refused or None.
+    """
+
+    def __init__(self, message: str, *, program: str = "", argument: str | None = None):
+        super().__init__(message)
+        self.program = program
+        self.argument = argument
+
+
+class HostUnresolved(SecurityError, ConnectionError):
+    """The addresses of a host can't be found, or none of its addresses can be connected to."""
+
+
+class InvalidCommand(SecurityError, ValueError):
+    """A command line that means something only to a shell, or that can't be split into words.
+
+    Attributes: ``position``, the character that it was refused for, from 0; None for the whole.
+    """
+
+    def __init__(self, message: str, *, position: int | None = None):
+        super().__init__(message)
+        self.position = position
+
+
+class InvalidPath(SecurityError, ValueError):
+    """A path is of a form that no file should have: too long, or with a control character.
+
+    Attributes: ``component`` that was refused, or None for the whole.
+    """
+
+    def __init__(self, message: str, *, component: str | None = None):
+        super().__init__(message)
+        self.component = component
+
+
 class InvalidUrl(SecurityError, ValueError):
     """A URL is of no form on whose host and port all clients agree.
 
@@ -339,6 +395,30 @@ class LevelMismatch(SecurityError, ValueError):
         self.required = required
 
 
+class PathEscape(SecurityError, PermissionError):
+    """A path leads out of its root: by ``..``, or by a symbolic link, wherever that points.
+
+    Attributes: ``root``, and ``component`` that was refused; None where it changed meanwhile.
+    """
+
+    def __init__(self, message: str, *, root: str = "", component: str | None = None):
+        super().__init__(message)
+        self.root = root
+        self.component = component
+
+
+class PathNotAllowed(SecurityError, PermissionError):
+    """The sandbox doesn't allow this: a path beneath no root, a write, a special file.
+
+    Attributes: ``root``, empty where the path is beneath none, and ``component`` or None.
+    """
+
+    def __init__(self, message: str, *, root: str = "", component: str | None = None):
+        super().__init__(message)
+        self.root = root
+        self.component = component
+
+
 class RequirementDenied(SecurityError, ValueError):
     """A tool asks for more than its security level allows; nothing was built.
 
@@ -350,6 +430,25 @@ class RequirementDenied(SecurityError, ValueError):
         super().__init__(message)
         self.requirement = requirement
         self.level = level
+
+
+class SecretExposed(SecurityError, TypeError):
+    """A secret was about to be pickled or taken apart; only ``reveal()`` gives its value."""
+
+
+class UnsafePattern(SecurityError, ValueError):
+    """A pattern can look at, or try, without bound; or it isn't a regular expression."""
+
+
+class UrlDenied(SecurityError, PermissionError):
+    """A URL, or a redirect, leads to a host, an address or a port that isn't allowed.
+
+    Attributes: ``reason``, a word from the table of docs/reference/urls.md.
+    """
+
+    def __init__(self, message: str, *, reason: str = ""):
+        super().__init__(message)
+        self.reason = reason
 
 
 class MissingDependency(LlmspellError, ImportError):
