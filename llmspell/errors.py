@@ -37,6 +37,12 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── ReservationExpired (TimeoutError)   a reservation that was given back as its lease passed
     ├── IngestError (ValueError)            a source that can't be read, decoded or split
     ├── EmbeddingError (RuntimeError)       the embedding model failed
+    ├── SecurityError                       what the security layer refuses
+    │   ├── CommandDenied (PermissionError) a program or an argument that isn't allowed
+    │   ├── InvalidCommand (ValueError)     a command line that needs a shell, or can't be split
+    │   ├── InvalidPath (ValueError)        a path that no file should have
+    │   ├── PathEscape (PermissionError)    a path that leads out of its root by a link or ".."
+    │   └── PathNotAllowed (PermissionError) a file or an access that the sandbox doesn't allow
     └── MissingDependency (ImportError)     an optional extra is not installed
 """
 
@@ -44,6 +50,7 @@ from __future__ import annotations
 
 __all__ = [
     "ClosedError",
+    "CommandDenied",
     "CommitFailed",
     "ConfigError",
     "CorruptFile",
@@ -57,18 +64,23 @@ __all__ = [
     "IdNotFound",
     "IngestError",
     "InputError",
+    "InvalidCommand",
     "InvalidCursor",
     "InvalidId",
+    "InvalidPath",
     "LedgerUnavailable",
     "LlmspellError",
     "MetadataError",
     "MetricMismatch",
     "MissingDependency",
     "NonFiniteVector",
+    "PathEscape",
+    "PathNotAllowed",
     "QuotaExceeded",
     "ReservationExpired",
     "SearchCancelled",
     "SearchTimeout",
+    "SecurityError",
     "ShapeError",
     "StorageError",
     "StorageFull",
@@ -302,6 +314,68 @@ class IngestError(LlmspellError, ValueError):
 
 class EmbeddingError(LlmspellError, RuntimeError):
     """The embedding model failed."""
+
+
+class SecurityError(LlmspellError):
+    """The security layer refuses; base of its errors."""
+
+
+class CommandDenied(SecurityError, PermissionError):
+    """A program isn't on the allow-list, or one of its arguments isn't allowed by its rule.
+
+    Attributes: ``program`` as it was asked for, ``argument`` that was refused or None.
+    """
+
+    def __init__(self, message: str, *, program: str = "", argument: str | None = None):
+        super().__init__(message)
+        self.program = program
+        self.argument = argument
+
+
+class InvalidCommand(SecurityError, ValueError):
+    """A command line that means something only to a shell, or that can't be split into words.
+
+    Attributes: ``position``, the character that it was refused for, from 0; None for the whole.
+    """
+
+    def __init__(self, message: str, *, position: int | None = None):
+        super().__init__(message)
+        self.position = position
+
+
+class InvalidPath(SecurityError, ValueError):
+    """A path is of a form that no file should have: too long, or with a control character.
+
+    Attributes: ``component`` that was refused, or None for the whole.
+    """
+
+    def __init__(self, message: str, *, component: str | None = None):
+        super().__init__(message)
+        self.component = component
+
+
+class PathEscape(SecurityError, PermissionError):
+    """A path leads out of its root: by ``..``, or by a symbolic link, wherever that points.
+
+    Attributes: ``root``, and ``component`` that was refused; None where it changed meanwhile.
+    """
+
+    def __init__(self, message: str, *, root: str = "", component: str | None = None):
+        super().__init__(message)
+        self.root = root
+        self.component = component
+
+
+class PathNotAllowed(SecurityError, PermissionError):
+    """The sandbox doesn't allow this: a path beneath no root, a write, a special file.
+
+    Attributes: ``root``, empty where the path is beneath none, and ``component`` or None.
+    """
+
+    def __init__(self, message: str, *, root: str = "", component: str | None = None):
+        super().__init__(message)
+        self.root = root
+        self.component = component
 
 
 class MissingDependency(LlmspellError, ImportError):

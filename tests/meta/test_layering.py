@@ -17,6 +17,7 @@ PYTHON_RANK = {
     "observability": 2,
     "index": 2,
     "quota": 2,
+    "security": 3,
     "storage": 3,
     "tenancy": 4,
     "rag": 5,
@@ -25,7 +26,7 @@ PYTHON_RANK = {
     "cli": 8,
 }
 # errors and config may be imported by all; observability too, and it imports nothing else.
-NATIVE = {"_core": {"index", "cli"}, "_hot": {"quota", "storage", "observability", "tenancy"}}
+NATIVE = {"_core": {"index", "cli"}, "_hot": {"quota", "security", "storage", "observability", "tenancy"}}
 
 CPP_MAY_INCLUDE = {
     "base": {"base"},
