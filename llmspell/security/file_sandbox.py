@@ -81,6 +81,16 @@ class FileSandbox:
         """How paths are resolved: "openat2" or "walk"."""
         return self._resolver.name
 
+    def absolute(self, path: PathArgument, *, writes: bool = False) -> str:
+        """The absolute path that a path names; the file isn't looked at.
+
+        Raises:
+            PathEscape: a component is ``..``.
+            PathNotAllowed: it is beneath no root, or is to be written in one that is read-only.
+        """
+        place = self._locate(path, writes=writes)
+        return "/" + "/".join((*place.root.spellings[1], *place.parts))
+
     def open_fd(
         self,
         path: PathArgument,
