@@ -10,7 +10,6 @@ from typing import Protocol
 
 from llmspell.errors import ConfigError, SecurityError
 from llmspell.security.file_sandbox import FileSandbox
-from llmspell.security.paths import path_components
 
 __all__ = ["ArgumentRule", "Matching", "OneOf", "PathBeneath", "Text"]
 
@@ -103,7 +102,7 @@ class PathBeneath:
         try:
             found = self._sandbox.stat(absolute)
         except FileNotFoundError:
-            if self._must_exist or not path_components(absolute):
+            if self._must_exist:
                 raise
             found = self._sandbox.stat(os.path.dirname(absolute))
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):

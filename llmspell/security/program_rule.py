@@ -50,6 +50,15 @@ class ProgramRule:
         for name in ("flags", "prefix"):
             if isinstance(getattr(self, name), str):
                 raise ConfigError(f"{name} is one str; give several, or a tuple of one")
+        for name in ("required", "max_arguments", "max_repeats"):
+            count = getattr(self, name)
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                raise ConfigError(f"{name} is {count!r}; it is an integer of at least 0")
+        # A rule stays as it was checked, whatever becomes of what it was made from.
+        object.__setattr__(self, "flags", frozenset(self.flags))
+        object.__setattr__(self, "options", dict(self.options))
+        object.__setattr__(self, "positionals", tuple(self.positionals))
+        object.__setattr__(self, "prefix", tuple(self.prefix))
         for flag in (*self.flags, *self.options):
             if not flag.startswith("-") or flag in {"-", "--"} or "=" in flag:
                 raise ConfigError(f"{flag!r} is no flag; one begins with a dash, without a value")

@@ -31,6 +31,7 @@ def make_room(folder: Path) -> Room:
     (root / "notes" / "deep" / "%2e%2e").write_text("percent")
     (root / "to_secret").symlink_to(secret)
     (root / "to_outside").symlink_to(outside)
+    (root / "dangling").symlink_to(outside / "new")
     (root / "up").symlink_to("..")
     (root / "to_hello").symlink_to("hello.txt")
     (root / "notes" / "magic").symlink_to("/proc/self/root")

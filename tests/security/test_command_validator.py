@@ -154,6 +154,15 @@ def test_a_program_without_clusters_or_double_dash_is_read_so() -> None:
     assert arguments(ProgramRule(prefix=("-c", "x"), rest=Text()), "a") == ("-c", "x", "a")
 
 
+def test_a_rule_stays_as_it_was_made() -> None:
+    flags, options = ["-l"], {"-n": Text()}
+    rule = ProgramRule(flags=flags, options=options)
+    flags.append("-x")
+    options["-y"] = Text()
+    for word in ("-x", "-y1"):
+        denied(rule, word)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -164,6 +173,9 @@ def test_a_program_without_clusters_or_double_dash_is_read_so() -> None:
         {"flags": ("--a=b",)},
         {"flags": ("-a",), "options": {"-a": Text()}},
         {"required": 1},
+        {"required": -1},
+        {"max_arguments": 1.5},
+        {"max_repeats": True},
     ],
 )
 def test_a_rule_that_cannot_be_meant_is_refused(settings: dict[str, Any]) -> None:

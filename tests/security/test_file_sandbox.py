@@ -29,6 +29,7 @@ LINKS = [
     ("to_outside/secret.txt", "to_outside"),
     ("up/room-evil/secret.txt", "up"),
     ("to_hello", "to_hello"),
+    ("dangling", "dangling"),
     ("notes/magic/etc/passwd", "magic"),
 ]
 
@@ -68,6 +69,7 @@ def test_names_that_look_like_an_escape_are_names(sandbox: FileSandbox) -> None:
     [
         lambda sandbox, path: sandbox.open(path),
         lambda sandbox, path: sandbox.open(path, "w"),
+        lambda sandbox, path: sandbox.open(path, "a"),
         lambda sandbox, path: sandbox.open(path, "r+"),
         lambda sandbox, path: sandbox.open(path, special=True),
         lambda sandbox, path: sandbox.stat(path),
