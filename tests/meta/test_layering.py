@@ -26,7 +26,10 @@ PYTHON_RANK = {
     "cli": 8,
 }
 # errors and config may be imported by all; observability too, and it imports nothing else.
-NATIVE = {"_core": {"index", "cli"}, "_hot": {"quota", "storage", "observability", "tenancy"}}
+NATIVE = {
+    "_core": {"index", "cli"},
+    "_hot": {"quota", "security", "storage", "observability", "tenancy"},
+}
 
 CPP_MAY_INCLUDE = {
     "base": {"base"},
