@@ -37,6 +37,9 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── ReservationExpired (TimeoutError)   a reservation that was given back as its lease passed
     ├── IngestError (ValueError)            a source that can't be read, decoded or split
     ├── EmbeddingError (RuntimeError)       the embedding model failed
+    ├── SecurityError                       something that the security layer refused
+    │   ├── SecretExposed (TypeError)       a secret was about to leave the process as data
+    │   └── UnsafePattern (ValueError)      a pattern whose work per character has no bound
     └── MissingDependency (ImportError)     an optional extra is not installed
 """
 
@@ -69,12 +72,15 @@ __all__ = [
     "ReservationExpired",
     "SearchCancelled",
     "SearchTimeout",
+    "SecretExposed",
+    "SecurityError",
     "ShapeError",
     "StorageError",
     "StorageFull",
     "TenantExists",
     "TenantNotFound",
     "TenantSuspended",
+    "UnsafePattern",
     "UnsupportedFormat",
     "UseAfterFork",
     "ZeroVector",
@@ -302,6 +308,18 @@ class IngestError(LlmspellError, ValueError):
 
 class EmbeddingError(LlmspellError, RuntimeError):
     """The embedding model failed."""
+
+
+class SecurityError(LlmspellError):
+    """The security layer refused something."""
+
+
+class SecretExposed(SecurityError, TypeError):
+    """A secret was about to be pickled or taken apart; only ``reveal()`` gives its value."""
+
+
+class UnsafePattern(SecurityError, ValueError):
+    """A pattern can look at, or try, without bound; or it isn't a regular expression."""
 
 
 class MissingDependency(LlmspellError, ImportError):

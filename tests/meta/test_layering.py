@@ -17,6 +17,7 @@ PYTHON_RANK = {
     "observability": 2,
     "index": 2,
     "quota": 2,
+    "security": 3,
     "storage": 3,
     "tenancy": 4,
     "rag": 5,

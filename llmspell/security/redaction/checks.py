@@ -1,0 +1,126 @@
+"""Whether a value that stands where a secret may stand looks like one."""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from collections import Counter
+
+__all__ = [
+    "entropy",
+    "has_crc",
+    "is_code",
+    "is_identity",
+    "is_placeholder",
+    "is_wordy",
+    "looks_random",
+]
+
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+# The commonest pairs of letters of English text and of names in code. Of random letters some 22 %
+# are among them, of words about 80 %.
+_BIGRAMS = frozenset(
+    "th he in er an re on at en nd ti es or te of ed is it al ar st to nt ng se ha as ou io le ve "
+    "co me de hi ri ro ic ne ea ra ce li ch ll be ma si om ur ca el ta la ns di fo ho pe ec pr no "
+    "ct us ac ot il tr ly nc et ut ss so rs un lo wa ge ie wh ee wi em ad ol rt po we na ul ni ts "
+    "mo ow pa im mi ai sh ir su id os iv ia am fi ci vi pl ig tu ev ld ry mp fe bl ab gh ty op wo "
+    "sa ay ex ke fr oo av ag if ap gr od bo sp rd do uc bu ei ov by rm ep tt oc fa ef cu rn sc gi "
+    "da yo cr cl du ga qu ue ff ba ey ls va um pp ua up lu go ht ru ug ds lt pi rc rr eg au ck ew "
+    "mu br bi pt ak pu ui rg ib tl ny ki rk ys ob mm fu ph og ms ye ud mb ip ub oi rl gu dr hr cc "
+    "tw ft wn nu af hu nn eo vo rv nf xp gn sm fl iz ok nl my gl aw ju oa eq sy sl ps jo lf nv je "
+    "nk kn gs dy hy ze ks xt bs ik dd pc".split()
+)
+
+_PLACEHOLDER = re.compile(
+    r"""(?ix)
+    ^(?:
+      [*x.•#_\-=?0]+                                        # masks
+    | [<{\[(%$].*                                           # <token>, {token}, ${TOKEN}, %s, $(cmd)
+    | .*(?:\$\{|\{\{|<[a-z_ -]{1,40}>).*                    # a template within
+    | none|null|nil|true|false|undefined|n/?a|empty|unset|todo|tbd|redacted|\[redacted.*|hidden
+    | (?:my|your|the|a|an|some|insert|enter|add|put|use|test|fake|dummy|sample|example|default)?
+      [-_ .]?(?:super[-_ ]?)?
+      (?:api|app|access|auth|client|user|db|database|root|admin|bot|secret|private|new|old)?[-_ ]?
+      (?:api)?[-_ ]?
+      (?:key|token|secret|password|passwd|passphrase|pass|pwd|value|credentials?|string)
+      [-_ ]?(?:here|goes[-_ ]?here|id|value)?
+    | (?:your|insert|enter|replace|change)[-_ ].*
+    | .*[-_](?:goes[-_])?here
+    | change[-_]?(?:me|it|this)|replace[-_]?(?:me|this)
+    )$"""
+)
+# Of one character over and over, or counted up.
+_MARKS = re.compile(
+    r"(?i)xxxxx|\*\*\*|\.\.\.|example|placeholder|dummy|redacted|0123456789|123456789|abcdefghij"
+    r"|your[_-]|changeme|insert[_-]|fake[_-]|sample[_-]"
+)
+_RUN = re.compile(r"(.)\1{7}")
+_UUID = re.compile(r"(?i)^\{?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?$")
+_HEX_DIGEST = re.compile(r"(?i)^(?:sha\d+[-:])?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$")
+_CODE = re.compile(
+    r"^[@&!~^]?[A-Za-z_$][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)+$|^(?:https?|file|git|ssh)://"
+    r"|^[./~]|^[A-Za-z]:\\|\.(?:py|js|ts|go|json|ya?ml|toml|pem|key|crt|cer|p12|txt|env|html?|cfg)$"
+)
+_LETTERS = re.compile(r"[a-z]+|[A-Z][a-z]+|[A-Z]+(?![a-z])")
+
+
+def entropy(text: str) -> float:
+    """Shannon entropy of the characters, in bits each."""
+    total = len(text)
+    return -sum(n / total * math.log2(n / total) for n in Counter(text).values()) if total else 0.0
+
+
+def has_crc(body: str) -> bool:
+    """Whether the last six characters are the CRC-32 of the others in base 62, as GitHub's are."""
+    number, digits = zlib.crc32(body[:-6].encode()), ""
+    while number:
+        number, rest = divmod(number, 62)
+        digits = _BASE62[rest] + digits
+    return body[-6:] == digits.rjust(6, "0")
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether the value stands for one: a mask, a template, ``your-key-here``, an example."""
+    return bool(
+        _PLACEHOLDER.match(value[:200])
+        or _MARKS.search(value)
+        or _RUN.search(value)
+        or len(set(value)) < min(4, len(value) / 2)
+    )
+
+
+def is_identity(value: str) -> bool:
+    """Whether the value is a UUID or a digest, which name things and aren't secret by themselves."""
+    return bool(_UUID.match(value) or _HEX_DIGEST.match(value))
+
+
+def is_code(value: str) -> bool:
+    """Whether the value is a dotted name, an address or a path."""
+    return bool(_CODE.search(value))
+
+
+def is_wordy(value: str) -> bool:
+    """Whether the letters of the value are mostly those of words."""
+    pairs = hits = letters = 0
+    for run in _LETTERS.findall(value):
+        letters += len(run)
+        lowered = run.lower()
+        for at in range(len(lowered) - 1):
+            pairs += 1
+            hits += lowered[at : at + 2] in _BIGRAMS
+    return pairs >= 5 and pairs >= 0.4 * len(value) and hits >= 0.68 * pairs
+
+
+def looks_random(value: str, *, bits: float = 3.0, length: int = 10) -> bool:
+    """Whether the value is long, varied and mixed enough to have been drawn at random."""
+    if len(value) < length or entropy(value) < bits:
+        return False
+    digits = sum(c.isdigit() for c in value)
+    if digits == len(value) or (not digits and len(value) < 20):
+        return False
+    if not digits:
+        changes = sum(a.islower() and b.isupper() for a, b in zip(value, value[1:], strict=False))
+        return changes * 8 >= len(value) and not is_wordy(value)
+    return not is_wordy(value)
