@@ -10,6 +10,7 @@ from llmspell.security.redaction.checks import (
     is_code,
     is_identity,
     is_placeholder,
+    is_published,
     is_wordy,
     looks_random,
 )
@@ -18,10 +19,10 @@ from llmspell.security.redaction.rules import CONTEXT, Rule
 __all__ = ["PLACES"]
 
 # A name that holds one of these holds a password, which may be any word.
-_PASSWORD = r"passw(?:or)?d|passphrase|passcode|passwd|pwd|pass"
+_PASSWORD = r"passw(?:or)?d|passphrase|passcode|passwd|pwd|pass|contribsys__com"
 _NAMES = (
-    _PASSWORD + r"|secret|token|credential|creds|auth|api|access|private|signature|sig|session|salt"
-    r"|key|cookie|adobe|bundle_(?:enterprise|gems)__contribsys__com|license|webhook|dsn|bearer|login"
+    _PASSWORD + r"|secret|token|credential|creds|auth|access|private|session|salt"
+    r"|key|cookie|adobe|license|webhook|dsn|bearer|login|cloudflare|sourcegraph|artifactory"
 )
 # Names that hold such a word and say that the value is something else.
 _OTHER_NAME = re.compile(
@@ -43,20 +44,28 @@ _OTHER_NAME = re.compile(
         |strength|reset|changed|updated|created|at|log|logs|control|point|rights|time|date|status
         |source|results|manager|class|module|index|kind|valid|required|enabled|disabled|algorithm|alg
         |audience|scope|scopes|issuer|code|budget|usage|used|text|string_length)\b
-    | user[_.-]?secrets[_.-]?id | x-ms-exchange | authentication-results | csrf | xsrf
-    | (?:max|min|num|n|input|output|total|prompt|completion|stop|eos|bos|pad|unk|start|end)[_.-]?tokens?
+    | user[_.-]?secrets[_.-]?id | x-ms-exchange | authentication-results | csrf | xsrf | authenticity[_.-]?token
+    | (?:max|min|num|input|output|total|prompt|completion|stop)[_.-]?tokens
+    | (?:^|[_.-])(?:eos|bos|pad|unk|sep|cls|mask|start|end|stop)[_.-]?token
     | withcredentials | public[_.-]?token | keyvault | issuerkeyhash | lic_files | checksum | integrity
     | jsonwebtoken
     """
 )
 _PASSWORD_NAME = re.compile(rf"(?i)(?:{_PASSWORD})(?:[_.-]?\d{{1,3}})?$|(?:{_PASSWORD})\w{{0,12}}$")
-_TOKEN_NAME = re.compile(r"(?i)token|secret|credential|creds|(?:api|auth|access|private)[_-]?key|dsn")
+_TOKEN_NAME = re.compile(
+    r"(?i)token|secret|credential|creds|(?:api|auth|access|private)[_-]?key"
+    r"|dsn|heroku|hubspot|cloudflare|sourcegraph|artifactory"
+)
 _IDENTIFIER_END = re.compile(r"[\w.-]{0,50}$", re.ASCII)
 _NAME_START = re.compile(r"[\w.$-]{1,64}+", re.ASCII)
 _IMPORT = re.compile(r"import[ \t]+\{|--mount=type=secret")
 
+# A number and a colon begin a bot's token, which has one length, or a pair that is no token.
+_NUMBERED = re.compile(r"[0-9]{4,20}:")
+_TELEGRAM = re.compile(r"[0-9]{5,16}:A[A-Za-z0-9_-]{34}")
+
 _QUOTE = r"\\?+[\"'`]"
-_OPERATOR = r"(?>\?\?=|\?=|\.=|:{1,3}=|=>|={1,3}|\|\||:|>|,|\+=)"
+_OPERATOR = r"(?>value[ \t]?=|\?\?=|\?=|\.=|:{1,3}=|=>|={1,3}|\|\||:|>|,|\+=)"
 _OPENING = rf"(?>(?i:{_NAMES}))"
 
 
@@ -71,6 +80,8 @@ def _name_of(match: re.Match[str]) -> str:
 def _assigned(match: re.Match[str], value: str) -> bool:
     name = _name_of(match)
     if _OTHER_NAME.search(name) or is_placeholder(value) or is_code(value):
+        return False
+    if is_published(value):
         return False
     quoted = match.lastgroup != "u"
     after = match.string[match.end() : match.end() + 1]
@@ -98,12 +109,16 @@ def _is_password(value: str, quoted: bool) -> bool:
 def _is_token(value: str) -> bool:
     if value.isdigit():
         return len(value) >= 14 and entropy(value) >= 2.0
+    if _NUMBERED.match(value) and not _TELEGRAM.fullmatch(value):
+        return False
     if is_wordy(value) or entropy(value) < 2.5:
         return False
+    if len(value) >= 20 and value.isalnum():
+        return True
     return looks_random(value, bits=2.5, length=10)
 
 
-_UNQUOTED = r"[^\s\"'`,;&<>(){}\[\]\\|=$#]{4,512}+={0,3}+"
+_UNQUOTED = r"[^\s\"'`,;&<>(){}\[\]\\|$#]{4,512}+"
 _VALUE = (
     r"(?>\\?+\"(?P<d>(?:[^\"\\\r\n]|\\(?![\"nr])[^\r\n]){4,4096}+)(?=\\?\")"
     r"|\\?+'(?P<s>(?:[^'\\\r\n]|\\(?!['nr])[^\r\n]){4,4096}+)(?=\\?')"
@@ -241,6 +256,13 @@ PLACES: tuple[Rule, ...] = (
         _cookie,
     ),
     Rule(
+        "signature",
+        ("sig=", "signature="),
+        "[?&;](?i:sig|signature|x-amz-signature|x-goog-signature)=",
+        r"(?P<v>[A-Za-z0-9%_.~+/-]{16,1024}+={0,2}+)",
+        _session,
+    ),
+    Rule(
         "session",
         ("session", "sessid", "sid="),
         r"(?i:sess(?:ion)?_?(?:id)?|sid)=",
@@ -258,9 +280,9 @@ PLACES: tuple[Rule, ...] = (
     Rule(
         "assignment",
         (
-            "pass", "pwd", "secret", "token", "cred", "auth", "api", "access", "private", "sig",
-            "session", "salt", "key", "cookie", "adobe", "contribsys", "license", "webhook", "dsn",
-            "bearer", "login",
+            "pass", "pwd", "secret", "token", "cred", "auth", "access", "private", "session", "salt",
+            "key", "cookie", "adobe", "contribsys", "license", "webhook", "dsn", "bearer", "login",
+            "cloudflare", "sourcegraph", "artifactory",
         ),
         rf"{_OPENING}{_BETWEEN}{_OPERATOR}(?>(?<=>)\s{{0,40}}+|[ \t]{{0,20}}+)",
         _VALUE,

@@ -6,6 +6,7 @@ import math
 import re
 import zlib
 from collections import Counter
+from hashlib import blake2b
 
 __all__ = [
     "entropy",
@@ -13,11 +14,24 @@ __all__ = [
     "is_code",
     "is_identity",
     "is_placeholder",
+    "is_published",
     "is_wordy",
     "looks_random",
 ]
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+# BLAKE2b, 8 bytes, of keys that vendors publish in their own documents and clients, without their
+# public prefix: Firebase samples, and the search key of a registry's site.
+_PUBLISHED = frozenset(
+    (
+        "d009870af8c9cb3f 6054009c7caa649e 1fe7911e673e8ee3 78b1679b5231b2dc 3e6a8bbbd5af33fe "
+        "af0f0f7fd3490719 597fac8680ee0120 4415b38fe1c760ff 837fc3859511c07c d9c283d1669ce690 "
+        "3d9fc1cf28105c0e a43bf41150dcf729 d5bce6ff8d25bbce b4d1d6707468589f "
+        "b61ef0f205b1b4ed 7402800eb1839e20 22180fadb1f84975 fcc6fb7b74845cb3 3686b39eb09d8f1e "
+        "c8124856cec20160 "
+    ).split()
+)
 
 # The commonest pairs of letters of English text and of names in code. Of random letters some 22 %
 # are among them, of words about 80 %.
@@ -44,19 +58,19 @@ _PLACEHOLDER = re.compile(
       [-_ .]?(?:super[-_ ]?)?
       (?:api|app|access|auth|client|user|db|database|root|admin|bot|secret|private|new|old)?[-_ ]?
       (?:api)?[-_ ]?
-      (?:key|token|secret|password|passwd|passphrase|pass|pwd|value|credentials?|string)
+      (?:key|token|secret|password|passwd|passphrase|pass|pwd|value|credentials?|string|test|foo|bar)
       [-_ ]?(?:here|goes[-_ ]?here|id|value)?
     | (?:your|insert|enter|replace|change)[-_ ].*
     | .*[-_](?:goes[-_])?here
     | change[-_]?(?:me|it|this)|replace[-_]?(?:me|this)
     )$"""
 )
-# Of one character over and over, or counted up.
 _MARKS = re.compile(
-    r"(?i)xxxxx|\*\*\*|\.\.\.|example|placeholder|dummy|redacted|0123456789|123456789|abcdefghij"
-    r"|your[_-]|changeme|insert[_-]|fake[_-]|sample[_-]"
+    r"(?i)xxxxx|\*\*\*|\#\#\#\#|\.\.\.|example|placeholder|dummy|redacted|changeme"
+    r"|(?<![a-z0-9])(?:your|insert|fake|sample)[_-]"
 )
-_RUN = re.compile(r"(.)\1{7}")
+# Of one character over and over, or counted up: what is left without it must be something.
+_RUN = re.compile(r"(?i)(.)\1{7,}|0?123456789?0?|abcdefghi\w*")
 _UUID = re.compile(r"(?i)^\{?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?$")
 _HEX_DIGEST = re.compile(r"(?i)^(?:sha\d+[-:])?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$")
 _CODE = re.compile(
@@ -86,7 +100,7 @@ def is_placeholder(value: str) -> bool:
     return bool(
         _PLACEHOLDER.match(value[:200])
         or _MARKS.search(value)
-        or _RUN.search(value)
+        or (len(value) >= 8 and len(_RUN.sub("", value)) < min(8, len(value)))
         or len(set(value)) < min(4, len(value) / 2)
     )
 
@@ -101,6 +115,11 @@ def is_code(value: str) -> bool:
     return bool(_CODE.search(value))
 
 
+def is_published(value: str) -> bool:
+    """Whether the value is a key that its owner has published."""
+    return blake2b(value.encode(), digest_size=8).hexdigest() in _PUBLISHED
+
+
 def is_wordy(value: str) -> bool:
     """Whether the letters of the value are mostly those of words."""
     pairs = hits = letters = 0
@@ -110,7 +129,7 @@ def is_wordy(value: str) -> bool:
         for at in range(len(lowered) - 1):
             pairs += 1
             hits += lowered[at : at + 2] in _BIGRAMS
-    return pairs >= 5 and pairs >= 0.4 * len(value) and hits >= 0.68 * pairs
+    return pairs >= 5 and pairs >= 0.45 * len(value) and hits >= 0.7 * pairs
 
 
 def looks_random(value: str, *, bits: float = 3.0, length: int = 10) -> bool:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-from llmspell.security.redaction.checks import entropy, has_crc, is_placeholder, is_wordy
-from llmspell.security.redaction.rules import Check, Rule
+from llmspell.security.redaction.checks import entropy, has_crc, is_placeholder, is_published, is_wordy
+from llmspell.security.redaction.rules import Check, Rule, any_value
 
 __all__ = ["PROVIDERS"]
 
 
 def _varied(bits: float) -> Check:
     def check(match: re.Match[str], value: str) -> bool:
-        return entropy(value) >= bits and not is_placeholder(value)
+        return entropy(value) >= bits and not is_placeholder(value) and not is_published(value)
 
     return check
 
@@ -28,6 +28,18 @@ def _azure(match: re.Match[str], value: str) -> bool:
 
 def _unwordy(match: re.Match[str], value: str) -> bool:
     return _VARIED(match, value) and not is_wordy(value) and any(c.isdigit() for c in value)
+
+
+def _digits(match: re.Match[str], value: str) -> bool:
+    return _LOOSE(match, value) and sum(c.isdigit() for c in value) >= 3
+
+
+def _mixed_case(match: re.Match[str], value: str) -> bool:
+    return _VARIED(match, value) and value != value.lower()
+
+
+def _letters(match: re.Match[str], value: str) -> bool:
+    return _VARIED(match, value) and not is_wordy(value)
 
 
 _VARIED = _varied(3.0)
@@ -50,12 +62,14 @@ _B64 = "[A-Za-z0-9+/]"
 
 PROVIDERS: tuple[Rule, ...] = (
     # Models
-    _token("anthropic_key", "sk-ant-", _W + "{24,160}+"),
+    _token("anthropic_key", "sk-ant-(?:api|admin)[0-9]{2}-", _W + "{93}AA", "sk-ant-"),
+    _token("anthropic_key", "sk-ant-(?:oat|ort|sid)[0-9]{2}-", _W + "{60,160}+", "sk-ant-"),
     _token("openai_key", "sk-(?:proj|svcacct|admin|None)-", _W + "{20,200}+", "sk-"),
     _token("openai_key", "sk-", _A + "{32,64}+", check=_VARIED),
     _token("openrouter_key", "sk-or-v1-", _HEX + "{64}"),
     _token("langsmith_key", "lsv2_(?:pt|sk)_", _HEX + "{32}_" + _HEX + "{10}", "lsv2_"),
-    _token("huggingface_token", "(?:hf|api_org)_", "[A-Za-z0-9]{34,40}+", "hf_", "api_org_"),
+    _token("huggingface_token", "(?:hf|api_org)_", "[A-Za-z0-9]{34,40}+", "hf_", "api_org_",
+           check=_letters),
     _token("groq_key", "gsk_", _A + "{52}"),
     _token("perplexity_key", "pplx-", _A + "{48}"),
     _token("replicate_token", "r8_", _A + "{37,40}+"),
@@ -104,8 +118,13 @@ PROVIDERS: tuple[Rule, ...] = (
     _token("octopus_key", "API-", "[A-Z0-9]{26}", check=_unwordy),
     _token("harness_key", r"[ps]at\.", rf"{_W}{{22}}\.{_A}{{24}}\.{_A}{{20}}", "pat.", "sat."),
     # Chat and mail
-    _token("slack_token", "xox[a-zA-Z](?:[.]xox[bp])?-", "[A-Za-z0-9-]{8,250}+", "xox",
-           check=_varied(2.5)),
+    _token("slack_token", "xox[bc]-", "[0-9]{8,14}-[A-Za-z0-9-]{18,80}+", "xox"),
+    _token("slack_token", "xox[pe]-", "(?:[0-9]{10,13}-){2,3}+[A-Za-z0-9-]{24,64}+", "xox"),
+    _token("slack_token", "xox[os]-", "(?:[0-9]{1,14}+-){3}+[A-Fa-f0-9]{6,64}+", "xox", check=_LOOSE),
+    _token("slack_token", "xox[ar]-", "(?:[0-9]-)?[A-Za-z0-9-]{8,80}+", "xox", check=_digits),
+    _token("slack_token", r"xoxe(?:\.xox[bp])?-[0-9]-", "[A-Za-z0-9]{140,170}+", "xoxe",
+           flags=re.IGNORECASE),
+    _token("slack_token", "xoxd-", "[A-Za-z0-9%+/_-]{40,300}+={0,2}+", "xoxd-"),
     _token("slack_token", "xapp-", "[0-9]-[A-Za-z0-9]{6,20}+-[0-9]{6,20}+-[A-Za-z0-9]{10,100}+",
            flags=re.IGNORECASE),
     Rule("slack_webhook", ("hooks.slack.com/",),
@@ -147,12 +166,13 @@ PROVIDERS: tuple[Rule, ...] = (
          "(?P<v>[A-Za-z0-9_=-]{60,70}+)", _VARIED),
     _token("databricks_token", "dapi", "[0-9a-f]{32}(?:-[0-9])?", check=_LOOSE),
     _token("grafana_token", "gl(?:c|sa)_", "[A-Za-z0-9+/_]{32,400}+={0,3}+", "glc_", "glsa_",
-           flags=re.IGNORECASE),
+           check=_letters),
     _token("grafana_key", "eyJrIjoi", "[A-Za-z0-9]{40,400}+={0,3}+", flags=re.IGNORECASE),
     _token("dynatrace_token", r"dt0[a-z][0-9]{2}\.", r"[A-Za-z0-9]{24}\.[A-Za-z0-9]{64}", "dt0"),
     _token("newrelic_key", "NR(?:AK|JS|II|RA|AL)-", "[A-Za-z0-9-]{19,42}+", "nr",
            flags=re.IGNORECASE),
-    _token("sentry_token", "sntry[su]_", r"[A-Za-z0-9+/_=-]{40,500}+", "sntry"),
+    _token("sentry_token", "sntryu_", "[0-9a-f]{64}"),
+    _token("sentry_token", "sntrys_", "eyJ[A-Za-z0-9+/_=-]{40,500}+"),
     _token("doppler_token", r"dp\.(?:pt|st|ct|sa|scim|audit)\.", r"[A-Za-z0-9._-]{40,60}+", "dp."),
     _token("launchdarkly_key", "(?:sdk|mob|api)-",
            "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "sdk-", "mob-", "api-"),
@@ -168,7 +188,7 @@ PROVIDERS: tuple[Rule, ...] = (
     _token("frameio_token", "fio-u-", "[A-Za-z0-9_=-]{64}"),
     _token("typeform_token", "tfp_", "[A-Za-z0-9_.=-]{59}"),
     _token("contentful_token", "CFPAT-", _W + "{43}"),
-    _token("infracost_key", "ico-", _A + "{32}"),
+    _token("infracost_key", "ico-", _A + "{32}(?![.])", check=_mixed_case),
     _token("readme_key", "rdme_", "[a-z0-9]{70}"),
     _token("adobe_secret", "p8e-", "[A-Za-z0-9]{32}", flags=re.IGNORECASE),
     _token("clickhouse_key", "4b1d", _A + "{38}"),
@@ -182,7 +202,7 @@ PROVIDERS: tuple[Rule, ...] = (
     _token("defined_networking_key", "dnkey-", "[A-Za-z0-9_=-]{26}-[A-Za-z0-9_=-]{52}"),
     _token("mapbox_token", r"[sp]k\.", r"[A-Za-z0-9_-]{50,200}+\.[A-Za-z0-9_-]{22}", "k."),
     # Keys of people
-    _token("age_key", "AGE-SECRET-KEY-1", "[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}"),
+    _token("age_key", "AGE-SECRET-KEY-1", "[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}", check=any_value),
     _token("onepassword_key", "A3-",
            "[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})(?:-[A-Z0-9]{5}){3}"),
     _token("onepassword_token", "ops_", "eyJ[A-Za-z0-9+/]{200,2000}+={0,3}+"),
