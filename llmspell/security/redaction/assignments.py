@@ -27,7 +27,7 @@ _NAMES = (
 # Names that hold such a word and say that the value is something else.
 _OTHER_NAME = re.compile(
     r"""(?ix)
-      author | accessib|accessor|random[_.-]?access|rapid|capital|monkey|donkey|turkey|hockey|jockey
+      author | accessib|accessor|random[_.-]?access|rapid(?!api)|capital|monkey|donkey|turkey|hockey|jockey
     | keying|keyword|keynote|whiskey|tokeniz|tokenis|secretary|compass|bypass|passeng|passive|passing
     | passport|passage|passthrough|assign|design|consign|signal|obsession|salty|latex
     | (?:bucket|foreign|hot|idx|index|natural|primary|pub(?:lic)?|schema|sequence|cache|sort|partition
@@ -111,11 +111,11 @@ def _is_token(value: str) -> bool:
         return len(value) >= 14 and entropy(value) >= 2.0
     if _NUMBERED.match(value) and not _TELEGRAM.fullmatch(value):
         return False
-    if is_wordy(value) or entropy(value) < 2.5:
+    if is_wordy(value, share=0.8) or entropy(value) < 2.5:
         return False
-    if len(value) >= 20 and value.isalnum():
+    if len(value) >= 14 and value.isalnum() and not is_wordy(value):
         return True
-    return looks_random(value, bits=2.5, length=10)
+    return looks_random(value, bits=2.5, length=10, share=0.8)
 
 
 _UNQUOTED = r"[^\s\"'`,;&<>(){}\[\]\\|$#]{4,512}+"
@@ -174,11 +174,13 @@ def _header_key(match: re.Match[str], value: str) -> bool:
 
 
 def _jwt(match: re.Match[str], value: str) -> bool:
+    if ".ey" in value:
+        return True
     header = value.partition(".")[0]
     try:
         decoded = b64decode(header + "=" * (-len(header) % 4), altchars=b"-_")
     except ValueError:
-        return ".ey" in value
+        return False
     return decoded.lstrip(b"{ \t\r\n").startswith(b'"')
 
 

@@ -120,7 +120,7 @@ def is_published(value: str) -> bool:
     return blake2b(value.encode(), digest_size=8).hexdigest() in _PUBLISHED
 
 
-def is_wordy(value: str) -> bool:
+def is_wordy(value: str, *, share: float = 0.7) -> bool:
     """Whether the letters of the value are mostly those of words."""
     pairs = hits = letters = 0
     for run in _LETTERS.findall(value):
@@ -129,17 +129,19 @@ def is_wordy(value: str) -> bool:
         for at in range(len(lowered) - 1):
             pairs += 1
             hits += lowered[at : at + 2] in _BIGRAMS
-    return pairs >= 5 and pairs >= 0.45 * len(value) and hits >= 0.7 * pairs
+    return pairs >= 5 and pairs >= 0.45 * len(value) and hits >= share * pairs
 
 
-def looks_random(value: str, *, bits: float = 3.0, length: int = 10) -> bool:
+def looks_random(value: str, *, bits: float = 3.0, length: int = 10, share: float = 0.7) -> bool:
     """Whether the value is long, varied and mixed enough to have been drawn at random."""
     if len(value) < length or entropy(value) < bits:
         return False
     digits = sum(c.isdigit() for c in value)
     if digits == len(value) or (not digits and len(value) < 20):
         return False
+    if is_wordy(value, share=share):
+        return False
     if not digits:
         changes = sum(a.islower() and b.isupper() for a, b in zip(value, value[1:], strict=False))
-        return changes * 8 >= len(value) and not is_wordy(value)
-    return not is_wordy(value)
+        return changes * 8 >= len(value)
+    return True
