@@ -48,7 +48,7 @@ _OTHER_NAME = re.compile(
     | (?:max|min|num|input|output|total|prompt|completion|stop)[_.-]?tokens
     | (?:^|[_.-])(?:eos|bos|pad|unk|sep|cls|mask|start|end|stop)[_.-]?token
     | withcredentials | public[_.-]?token | keyvault | issuerkeyhash | lic_files | checksum | integrity
-    | jsonwebtoken
+    | jsonwebtoken | ^(?:set-)?cookie2?$
     """
 )
 _PASSWORD_NAME = re.compile(rf"(?i)(?:{_PASSWORD})(?:[_.-]?\d{{1,3}})?$|(?:{_PASSWORD})\w{{0,12}}$")
@@ -58,7 +58,6 @@ _TOKEN_NAME = re.compile(
 )
 _IDENTIFIER_END = re.compile(r"[\w.-]{0,50}$", re.ASCII)
 _NAME_START = re.compile(r"[\w.$-]{1,64}+", re.ASCII)
-_IMPORT = re.compile(r"import[ \t]+\{|--mount=type=secret")
 
 # A number and a colon begin a bot's token, which has one length, or a pair that is no token.
 _NUMBERED = re.compile(r"[0-9]{4,20}:")
@@ -88,7 +87,7 @@ def _assigned(match: re.Match[str], value: str) -> bool:
     if not quoted and after and after in "([{<$":
         return False
     if _PASSWORD_NAME.search(name):
-        return _is_password(value, quoted)
+        return _is_password(value, quoted, tight=_is_tight(match, after))
     if " " in value or "\t" in value:
         return False
     if _TOKEN_NAME.search(name):
@@ -96,14 +95,23 @@ def _assigned(match: re.Match[str], value: str) -> bool:
     return not is_identity(value) and looks_random(value, bits=3.3, length=16)
 
 
-def _is_password(value: str, quoted: bool) -> bool:
+def _is_tight(match: re.Match[str], after: str) -> bool:
+    """Whether it is written as in an environment file or a query: ``password=word`` and an end."""
+    before = match.string[match.start("u") - 1] if match.lastgroup == "u" else ""
+    return before == "=" and (not after or after in "\r\n&;")
+
+
+def _is_password(value: str, quoted: bool, *, tight: bool) -> bool:
     if len(value) < 4 or not any(c.isalnum() for c in value):
         return False
     if quoted:
         # Prose has several words, and seldom a digit or a mark within one.
         return len(value.split()) <= 6 and not value.endswith((".", ":", "?"))
-    odd = any(c.isdigit() for c in value) or any(not c.isalnum() and c not in "_.-" for c in value)
-    return odd and len(value) >= 6
+    if tight:
+        return True
+    odd = any(c.isdigit() or (not c.isalnum() and c not in "_.-") for c in value)
+    mixed = value != value.lower() and value != value.upper() and not is_wordy(value)
+    return (odd or (mixed and len(value) >= 10)) and len(value) >= 6
 
 
 def _is_token(value: str) -> bool:
@@ -125,13 +133,17 @@ _VALUE = (
     r"|`(?P<b>[^`\r\n]{4,4096}+)`"
     rf"|(?P<u>{_UNQUOTED}))"
 )
-_BETWEEN = rf"[\w.-]{{0,30}}+(?:{_QUOTE})?+\]?+[ \t]{{0,20}}+(?:(?:string|str|String)[ \t]{{1,4}}+)?+"
+_BETWEEN = (
+    rf"[\w.-]{{0,30}}+(?:{_QUOTE})?+\]?+[ \t]{{0,20}}+(?:(?:string|str|String)[ \t]{{1,4}}+)?+"
+)
 
 
 def _bearer(match: re.Match[str], value: str) -> bool:
-    if is_placeholder(value) or is_code(value) and "." not in value:
+    if is_placeholder(value):
         return False
-    header = re.search(r"(?i)authorization", match.string[max(0, match.start() - 40) : match.start()])
+    header = re.search(
+        r"(?i)authorization", match.string[max(0, match.start() - 40) : match.start()]
+    )
     if header is not None:
         return len(value) >= 6
     return len(value) >= 6 and not is_wordy(value) and any(c.isdigit() for c in value)
@@ -153,7 +165,8 @@ def _connection(match: re.Match[str], value: str) -> bool:
 
 def _cookie(match: re.Match[str], value: str) -> bool:
     return any(
-        len(part.partition("=")[2].strip()) >= 6 and not is_placeholder(part.partition("=")[2].strip())
+        len(part.partition("=")[2].strip()) >= 6
+        and not is_placeholder(part.partition("=")[2].strip())
         for part in value.split(";")
     )
 
@@ -185,7 +198,9 @@ def _jwt(match: re.Match[str], value: str) -> bool:
 
 
 _UNIT = r"(?:[^-]|-(?!----))"
-_HEADER = r"(?:(?:Proc-Type|DEK-Info|Version|Comment|Hash):[^\r\n\\]{0,100}+(?:[\s\"'+,|]|\\[nr]){1,20}+)"
+_HEADER = (
+    r"(?:(?:Proc-Type|DEK-Info|Version|Comment|Hash):[^\r\n\\]{0,100}+(?:[\s\"'+,|]|\\[nr]){1,20}+)"
+)
 
 PLACES: tuple[Rule, ...] = (
     Rule(

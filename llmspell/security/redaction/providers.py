@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import re
 
-from llmspell.security.redaction.checks import entropy, has_crc, is_placeholder, is_published, is_wordy
+from llmspell.security.redaction.checks import (
+    entropy,
+    has_crc,
+    is_placeholder,
+    is_published,
+    is_wordy,
+)
 from llmspell.security.redaction.rules import Check, Rule, any_value
 
 __all__ = ["PROVIDERS"]
@@ -77,7 +83,7 @@ PROVIDERS: tuple[Rule, ...] = (
     _token("pinecone_key", "pcsk_", _W + "{60,80}+"),
     # Clouds
     _token("aws_access_key", "(?:AKIA|ASIA|ABIA|ACCA|A3T[A-Z0-9])", "[A-Z2-7]{16}",
-           "akia", "asia", "abia", "acca", "a3t"),
+           "akia", "asia", "abia", "acca", "a3t", check=_varied(2.5)),
     Rule("aws_bedrock_key", ("absk",), _BEFORE + "ABSK",
          f"(?P<v>{_B64}{{109,269}}+={{0,2}}+)(?![A-Za-z0-9+/=])"),
     Rule("aws_bedrock_key", ("bedrock-api-key-",), "bedrock-api-key-",

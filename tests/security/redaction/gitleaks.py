@@ -80,9 +80,7 @@ def contested(case: str, own: str, rules: dict[str, re.Pattern[str]]) -> bool:
 
 
 def tokens(text: str) -> list[tuple[str, str]]:
-    return [
-        (match.lastgroup, match.group()) for match in TOKENS.finditer(text) if match.lastgroup
-    ]
+    return [(match.lastgroup, match.group()) for match in TOKENS.finditer(text) if match.lastgroup]
 
 
 class Reader:
@@ -163,17 +161,29 @@ class Reader:
                 return [fill(sample, identifier, secret) for sample in self.samples], at
             case "utils.GenerateSampleSecret", [identifier, secret]:
                 return f'{identifier}_api_token = "{secret}"', at
-            case ("secrets.NewSecret" | "newPlausibleSecret" | "generateSecret"), [str() as pattern]:
+            case (
+                ("secrets.NewSecret" | "newPlausibleSecret" | "generateSecret"),
+                [str() as pattern],
+            ):
                 return text_of(pattern, self.draw), at
             case "secrets.NewSecretWithEntropy", [str() as pattern, *_]:
                 return text_of(pattern, self.draw), at
-            case ("utils.Hex" | "utils.AlphaNumeric" | "utils.Numeric"
-                  | "utils.AlphaNumericExtended" | "utils.AlphaNumericExtendedShort"
-                  | "utils.AlphaNumericExtendedLong" | "utils.Hex8_4_4_4_12"), _:
+            case (
+                (
+                    "utils.Hex"
+                    | "utils.AlphaNumeric"
+                    | "utils.Numeric"
+                    | "utils.AlphaNumericExtended"
+                    | "utils.AlphaNumericExtendedShort"
+                    | "utils.AlphaNumericExtendedLong"
+                    | "utils.Hex8_4_4_4_12"
+                ),
+                _,
+            ):
                 return of_class(name.partition(".")[2], given), at
             case "fmt.Sprintf", [str() as form, *rest]:
                 return re.sub(r"%[sdv]", lambda _: str(rest.pop(0)), form), at
-            case ("strings.ToUpper" | "strings.ToLower"), [text]:
+            case (("strings.ToUpper" | "strings.ToLower"), [text]):
                 return text.upper() if name.endswith("Upper") else text.lower(), at
             case "strings.Repeat", [text, count]:
                 return text * count, at
@@ -212,9 +222,7 @@ def sample_forms(utils: dict[str, str]) -> list[str]:
     text = utils["generate.go"]
     listed = text[text.index("samples := map[string]string{") :]
     listed = listed[: listed.index("\n\t}\n")]
-    forms = re.findall(
-        r'^\s*"[^"]+":\s*(`[^`]*`|"(?:[^"\\]|\\.)*"),', listed, re.MULTILINE
-    )
+    forms = re.findall(r'^\s*"[^"]+":\s*(`[^`]*`|"(?:[^"\\]|\\.)*"),', listed, re.MULTILINE)
     return [form[1:-1] if form[0] == "`" else unquote(form) for form in forms]
 
 
@@ -235,7 +243,9 @@ def read(root: Path, seed: int = 1) -> Cases:
             reader.run(tokens(function))
             by_path = "utils.ValidateWithPaths" in function
             given = [part.strip() for part in called.group(1).split(",")]
-            for argument, found in zip(given[1:3], (cases.positives, cases.negatives), strict=False):
+            for argument, found in zip(
+                given[1:3], (cases.positives, cases.negatives), strict=False
+            ):
                 values = reader.names.get(argument)
                 if by_path and found is cases.negatives:
                     continue  # what is none in one file is one in another, and text has no file

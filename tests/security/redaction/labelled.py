@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmspell.security.redaction import Finding, find
@@ -30,10 +30,7 @@ class Case:
 @dataclass
 class Result:
     cases: int = 0
-    wrong: list[Case] = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        self.wrong = []
+    wrong: list[Case] = field(default_factory=list)
 
 
 def positives(seed: int) -> list[Case]:
