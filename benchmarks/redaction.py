@@ -1,7 +1,7 @@
 """How long redaction takes as text grows, on texts made to make patterns try in vain.
 
-``python -m benchmarks.redaction`` prints nanoseconds per character at 1, 2, 4 and 8 times a size. Work
-that is linear gives the same figure in all columns; the last column is the largest over the smallest.
+``python -m benchmarks.redaction`` prints nanoseconds per character at 1, 2, 4 and 8 times a size.
+Work that is linear gives the same figure in all columns; the last is the largest over the smallest.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def log_text(size: int, draw: random.Random) -> str:
     length = 0
     while length < size:
         line = (
-            f"2026-03-01T10:22:{draw.randrange(60):02}Z INFO worker-{draw.randrange(16)} handled GET "
-            f"/v1/items/{draw.getrandbits(64):016x} in {draw.randrange(900)} ms for tenant acme"
+            f"2026-03-01T10:22:{draw.randrange(60):02}Z INFO worker-{draw.randrange(16)} handled "
+            f"GET /v1/items/{draw.getrandbits(64):016x} in {draw.randrange(900)} ms for tenant acme"
         )
         if draw.randrange(50) == 0:
             line += f" api_key={draw.getrandbits(128):032x}"

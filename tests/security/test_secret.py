@@ -28,8 +28,9 @@ def test_it_is_revealed_on_demand_alone() -> None:
     secret = Secret(VALUE)
     assert secret.reveal() == VALUE
     assert Secret(b"\x00\xff").reveal() == b"\x00\xff"
-    for shown in (repr(secret), str(secret), f"{secret}", f"{secret:>40}", f"{secret!r:^60}", "%s" % secret,  # noqa: UP031
-                  repr([secret]), repr({"k": secret}), str(dir(secret))):  # fmt: skip
+    formatted = [f"{secret}", f"{secret:>40}", f"{secret!r:^60}", "%s" % secret]  # noqa: UP031
+    held = [repr([secret]), repr({"k": secret}), str(dir(secret))]
+    for shown in [repr(secret), str(secret), *formatted, *held]:
         assert VALUE not in shown
     assert not hasattr(secret, "__dict__")
 

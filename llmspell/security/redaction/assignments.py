@@ -14,48 +14,11 @@ from llmspell.security.redaction.checks import (
     is_wordy,
     looks_random,
 )
+from llmspell.security.redaction.names import NAMES, OTHER_NAME, PASSWORD_NAME, TOKEN_NAME
 from llmspell.security.redaction.rules import CONTEXT, Rule
 
 __all__ = ["PLACES"]
 
-# A name that holds one of these holds a password, which may be any word.
-_PASSWORD = r"passw(?:or)?d|passphrase|passcode|passwd|pwd|pass|contribsys__com"
-_NAMES = (
-    _PASSWORD + r"|secret|token|credential|creds|auth|access|private|session|salt"
-    r"|key|cookie|adobe|license|webhook|dsn|bearer|login|cloudflare|sourcegraph|artifactory"
-)
-# Names that hold such a word and say that the value is something else.
-_OTHER_NAME = re.compile(
-    r"""(?ix)
-      author | accessib|accessor|random[_.-]?access|rapid(?!api)|capital|monkey|donkey|turkey|hockey|jockey
-    | keying|keyword|keynote|whiskey|tokeniz|tokenis|secretary|compass|bypass|passeng|passive|passing
-    | passport|passage|passthrough|assign|design|consign|signal|obsession|salty|latex
-    | (?:bucket|foreign|hot|idx|index|natural|primary|pub(?:lic)?|schema|sequence|cache|sort|partition
-        |object|row|group|lookup|map|dict|i18n|label|translation|routing|shard|hash|composite|range
-        |dedup|idempotency|unique|storage|data|event|config|registry|issue|project|answer|arrow
-        |shortcut|field|search|property|query|react|item|list|entry|menu|tree|node)s?[_.-]?key
-    | key[_.-]?(?:alias|board|code|frame|id\b|ids\b|length|mesh|name|pair|press|ring|selector|sig
-        |signature|size|stone|storetype|word|up|down|left|right|space|type|usage|version|path|file
-        |prefix|suffix|count|hash|map|field|event|format|spec|column|fingerprint|vault|store|tab)
-    | (?:key|token|secret|passw(?:or)?d|pwd|auth|credentials?|access|session|api|cookie|salt|signature
-        |license)s?[_.-]?(?:id|name|names|ur[il]|file|path|dir|length|len|size|type|version|endpoint
-        |count|limit|expir\w*|ttl|field|label|hint|prompt|policy|rules?|regex|pattern|method|mode|level
-        |scheme|realm|provider|handler|service|server|host|domain|header|max|min|ref|arn|placeholder
-        |strength|reset|changed|updated|created|at|log|logs|control|point|rights|time|date|status
-        |source|results|manager|class|module|index|kind|valid|required|enabled|disabled|algorithm|alg
-        |audience|scope|scopes|issuer|code|budget|usage|used|text|string_length)\b
-    | user[_.-]?secrets[_.-]?id | x-ms-exchange | authentication-results | csrf | xsrf | authenticity[_.-]?token
-    | (?:max|min|num|input|output|total|prompt|completion|stop)[_.-]?tokens
-    | (?:^|[_.-])(?:eos|bos|pad|unk|sep|cls|mask|start|end|stop)[_.-]?token
-    | withcredentials | public[_.-]?token | keyvault | issuerkeyhash | lic_files | checksum | integrity
-    | jsonwebtoken | ^(?:set-)?cookie2?$
-    """
-)
-_PASSWORD_NAME = re.compile(rf"(?i)(?:{_PASSWORD})(?:[_.-]?\d{{1,3}})?$|(?:{_PASSWORD})\w{{0,12}}$")
-_TOKEN_NAME = re.compile(
-    r"(?i)token|secret|credential|creds|(?:api|auth|access|private)[_-]?key"
-    r"|dsn|heroku|hubspot|cloudflare|sourcegraph|artifactory"
-)
 _IDENTIFIER_END = re.compile(r"[\w.-]{0,50}$", re.ASCII)
 _NAME_START = re.compile(r"[\w.$-]{1,64}+", re.ASCII)
 
@@ -65,7 +28,7 @@ _TELEGRAM = re.compile(r"[0-9]{5,16}:A[A-Za-z0-9_-]{34}")
 
 _QUOTE = r"\\?+[\"'`]"
 _OPERATOR = r"(?>value[ \t]?=|\?\?=|\?=|\.=|:{1,3}=|=>|={1,3}|\|\||:|>|,|\+=)"
-_OPENING = rf"(?>(?i:{_NAMES}))"
+_OPENING = rf"(?>(?i:{NAMES}))"
 
 
 def _name_of(match: re.Match[str]) -> str:
@@ -78,7 +41,7 @@ def _name_of(match: re.Match[str]) -> str:
 
 def _assigned(match: re.Match[str], value: str) -> bool:
     name = _name_of(match)
-    if _OTHER_NAME.search(name) or is_placeholder(value) or is_code(value):
+    if OTHER_NAME.search(name) or is_placeholder(value) or is_code(value):
         return False
     if is_published(value):
         return False
@@ -86,11 +49,11 @@ def _assigned(match: re.Match[str], value: str) -> bool:
     after = match.string[match.end() : match.end() + 1]
     if not quoted and after and after in "([{<$":
         return False
-    if _PASSWORD_NAME.search(name):
+    if PASSWORD_NAME.search(name):
         return _is_password(value, quoted, tight=_is_tight(match, after))
     if " " in value or "\t" in value:
         return False
-    if _TOKEN_NAME.search(name):
+    if TOKEN_NAME.search(name):
         return _is_token(value)
     return not is_identity(value) and looks_random(value, bits=3.3, length=16)
 
@@ -240,7 +203,8 @@ PLACES: tuple[Rule, ...] = (
         "authorization",
         ("authorization",),
         r"(?i:authorization)",
-        r"[\"']?+[ \t]{0,4}+[:=][ \t]{0,4}+[\"']?+(?:(?i:token|apikey|api-token|digest|negotiate|key)"
+        r"[\"']?+[ \t]{0,4}+[:=][ \t]{0,4}+[\"']?+"
+        r"(?:(?i:token|apikey|api-token|digest|negotiate|key)"
         r"[ \t=:]{1,4}+)?+(?P<v>[\w=~@.+/:-]{8,2048}+)",
         _header_key,
     ),
@@ -297,8 +261,9 @@ PLACES: tuple[Rule, ...] = (
     Rule(
         "assignment",
         (
-            "pass", "pwd", "secret", "token", "cred", "auth", "access", "private", "session", "salt",
-            "key", "cookie", "adobe", "contribsys", "license", "webhook", "dsn", "bearer", "login",
+            "pass", "pwd", "secret", "token", "cred", "auth", "access", "private", "session",
+            "salt", "key", "cookie", "adobe", "contribsys", "license", "webhook",
+            "dsn", "bearer", "login",
             "cloudflare", "sourcegraph", "artifactory",
         ),
         rf"{_OPENING}{_BETWEEN}{_OPERATOR}(?>(?<=>)\s{{0,40}}+|[ \t]{{0,20}}+)",

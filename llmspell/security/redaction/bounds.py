@@ -104,7 +104,8 @@ def _repeat(op: str, argument: tuple[int, int, Any], pattern: str) -> tuple[Boun
     least, most, inner_tree = argument
     if most > MAX_WIDTH:  # MAXREPEAT is the largest of all
         raise UnsafePattern(
-            f"{pattern!r} repeats without a maximum: say how long a value may be, as in [a-z]{{1,40}}+"
+            f"{pattern!r} repeats without a maximum: say how long a value may be, as in "
+            "[a-z]{1,40}+"
         )
     inner = list(inner_tree)
     found = _sequence(inner, pattern)

@@ -7,6 +7,7 @@ import re
 import zlib
 from collections import Counter
 from hashlib import blake2b
+from itertools import pairwise
 
 __all__ = [
     "entropy",
@@ -23,21 +24,34 @@ _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 # BLAKE2b, 8 bytes, of keys that vendors publish in their own documents and clients, without their
 # public prefix: Firebase samples, and the search key of a registry's site.
-_PUBLISHED = frozenset(
-    ["d009870af8c9cb3f", "6054009c7caa649e", "1fe7911e673e8ee3", "78b1679b5231b2dc", "3e6a8bbbd5af33fe", "af0f0f7fd3490719", "597fac8680ee0120", "4415b38fe1c760ff", "837fc3859511c07c", "d9c283d1669ce690", "3d9fc1cf28105c0e", "a43bf41150dcf729", "d5bce6ff8d25bbce", "b4d1d6707468589f", "b61ef0f205b1b4ed", "7402800eb1839e20", "22180fadb1f84975", "fcc6fb7b74845cb3", "3686b39eb09d8f1e", "c8124856cec20160"]
+_DIGESTS = (
+    "d009870af8c9cb3f 6054009c7caa649e 1fe7911e673e8ee3 78b1679b5231b2dc 3e6a8bbbd5af33fe "
+    "af0f0f7fd3490719 597fac8680ee0120 4415b38fe1c760ff 837fc3859511c07c d9c283d1669ce690 "
+    "3d9fc1cf28105c0e a43bf41150dcf729 d5bce6ff8d25bbce b4d1d6707468589f b61ef0f205b1b4ed "
+    "7402800eb1839e20 22180fadb1f84975 fcc6fb7b74845cb3 3686b39eb09d8f1e c8124856cec20160"
 )
+_PUBLISHED = frozenset(_DIGESTS.split())
 
-# The commonest pairs of letters of English text and of names in code. Of random letters some 22 %
-# are among them, of words about 80 %.
-_BIGRAMS = frozenset(
-    ["th", "he", "in", "er", "an", "re", "on", "at", "en", "nd", "ti", "es", "or", "te", "of", "ed", "is", "it", "al", "ar", "st", "to", "nt", "ng", "se", "ha", "as", "ou", "io", "le", "ve", "co", "me", "de", "hi", "ri", "ro", "ic", "ne", "ea", "ra", "ce", "li", "ch", "ll", "be", "ma", "si", "om", "ur", "ca", "el", "ta", "la", "ns", "di", "fo", "ho", "pe", "ec", "pr", "no", "ct", "us", "ac", "ot", "il", "tr", "ly", "nc", "et", "ut", "ss", "so", "rs", "un", "lo", "wa", "ge", "ie", "wh", "ee", "wi", "em", "ad", "ol", "rt", "po", "we", "na", "ul", "ni", "ts", "mo", "ow", "pa", "im", "mi", "ai", "sh", "ir", "su", "id", "os", "iv", "ia", "am", "fi", "ci", "vi", "pl", "ig", "tu", "ev", "ld", "ry", "mp", "fe", "bl", "ab", "gh", "ty", "op", "wo", "sa", "ay", "ex", "ke", "fr", "oo", "av", "ag", "if", "ap", "gr", "od", "bo", "sp", "rd", "do", "uc", "bu", "ei", "ov", "by", "rm", "ep", "tt", "oc", "fa", "ef", "cu", "rn", "sc", "gi", "da", "yo", "cr", "cl", "du", "ga", "qu", "ue", "ff", "ba", "ey", "ls", "va", "um", "pp", "ua", "up", "lu", "go", "ht", "ru", "ug", "ds", "lt", "pi", "rc", "rr", "eg", "au", "ck", "ew", "mu", "br", "bi", "pt", "ak", "pu", "ui", "rg", "ib", "tl", "ny", "ki", "rk", "ys", "ob", "mm", "fu", "ph", "og", "ms", "ye", "ud", "mb", "ip", "ub", "oi", "rl", "gu", "dr", "hr", "cc", "tw", "ft", "wn", "nu", "af", "hu", "nn", "eo", "vo", "rv", "nf", "xp", "gn", "sm", "fl", "iz", "ok", "nl", "my", "gl", "aw", "ju", "oa", "eq", "sy", "sl", "ps", "jo", "lf", "nv", "je", "nk", "kn", "gs", "dy", "hy", "ze", "ks", "xt", "bs", "ik", "dd", "pc"]
+# The commonest pairs of letters of English text and of names in code. Words
+# are made of them, random letters half at most.
+_PAIRS = (
+    "th he in er an re on at en nd ti es or te of ed is it al ar st to nt ng se ha as ou io le "
+    "ve co me de hi ri ro ic ne ea ra ce li ch ll be ma si om ur ca el ta la ns di fo ho pe ec "
+    "pr no ct us ac ot il tr ly nc et ut ss so rs un lo wa ge ie wh ee wi em ad ol rt po we na "
+    "ul ni ts mo ow pa im mi ai sh ir su id os iv ia am fi ci vi pl ig tu ev ld ry mp fe bl ab "
+    "gh ty op wo sa ay ex ke fr oo av ag if ap gr od bo sp rd do uc bu ei ov by rm ep tt oc fa "
+    "ef cu rn sc gi da yo cr cl du ga qu ue ff ba ey ls va um pp ua up lu go ht ru ug ds lt pi "
+    "rc rr eg au ck ew mu br bi pt ak pu ui rg ib tl ny ki rk ys ob mm fu ph og ms ye ud mb ip "
+    "ub oi rl gu dr hr cc tw ft wn nu af hu nn eo vo rv nf xp gn sm fl iz ok nl my gl aw ju oa "
+    "eq sy sl ps jo lf nv je nk kn gs dy hy ze ks xt bs ik dd pc"
 )
+_BIGRAMS = frozenset(_PAIRS.split())
 
 _PLACEHOLDER = re.compile(
     r"""(?ix)
     ^(?:
       [*x.•#_\-=?0]+                                        # masks
-    | [<{\[($].*|%[(sdr{].*                                           # <token>, {token}, ${TOKEN}, %s, $(cmd)
+    | [<{\[($].*|%[(sdr{].*     # <token>, {token}, ${TOKEN}, %s, $(cmd)
     | .*(?:\$\{|\{\{|<[a-z_ -]{1,40}>).*                    # a template within
     | none|null|nil|true|false|undefined|n/?a|empty|unset|todo|tbd|redacted|\[redacted.*|hidden
     | (?:my|your|the|a|an|some|insert|enter|add|put|use|test|fake|dummy|sample|example|default)?
@@ -92,7 +106,7 @@ def is_placeholder(value: str) -> bool:
 
 
 def is_identity(value: str) -> bool:
-    """Whether the value is a UUID or a digest, which name things and aren't secret by themselves."""
+    """Whether the value is a UUID or a digest: names of things, not secret by themselves."""
     return bool(_UUID.match(value) or _HEX_DIGEST.match(value))
 
 
@@ -128,6 +142,6 @@ def looks_random(value: str, *, bits: float = 3.0, length: int = 10, share: floa
     if is_wordy(value, share=share):
         return False
     if not digits:
-        changes = sum(a.islower() and b.isupper() for a, b in zip(value, value[1:], strict=False))
+        changes = sum(a.islower() and b.isupper() for a, b in pairwise(value))
         return changes * 8 >= len(value)
     return True

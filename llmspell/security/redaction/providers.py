@@ -126,7 +126,8 @@ PROVIDERS: tuple[Rule, ...] = (
     # Chat and mail
     _token("slack_token", "xox[bc]-", "[0-9]{8,14}-[A-Za-z0-9-]{18,80}+", "xox"),
     _token("slack_token", "xox[pe]-", "(?:[0-9]{10,13}-){2,3}+[A-Za-z0-9-]{24,64}+", "xox"),
-    _token("slack_token", "xox[os]-", "(?:[0-9]{1,14}+-){3}+[A-Fa-f0-9]{6,64}+", "xox", check=_LOOSE),
+    _token("slack_token", "xox[os]-", "(?:[0-9]{1,14}+-){3}+[A-Fa-f0-9]{6,64}+", "xox",
+           check=_LOOSE),
     _token("slack_token", "xox[ar]-", "(?:[0-9]-)?[A-Za-z0-9-]{8,80}+", "xox", check=_digits),
     _token("slack_token", r"xoxe(?:\.xox[bp])?-[0-9]-", "[A-Za-z0-9]{140,170}+", "xoxe",
            flags=re.IGNORECASE),
@@ -209,7 +210,8 @@ PROVIDERS: tuple[Rule, ...] = (
     _token("defined_networking_key", "dnkey-", "[A-Za-z0-9_=-]{26}-[A-Za-z0-9_=-]{52}"),
     _token("mapbox_token", r"[sp]k\.", r"[A-Za-z0-9_-]{50,200}+\.[A-Za-z0-9_-]{22}", "k."),
     # Keys of people
-    _token("age_key", "AGE-SECRET-KEY-1", "[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}", check=any_value),
+    _token("age_key", "AGE-SECRET-KEY-1", "[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}",
+           check=any_value),
     _token("onepassword_key", "A3-",
            "[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})(?:-[A-Z0-9]{5}){3}"),
     _token("onepassword_token", "ops_", "eyJ[A-Za-z0-9+/]{200,2000}+={0,3}+"),

@@ -78,7 +78,7 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """The text with a mask in place of each secret."""
-        parts = []
+        parts: list[str] = []
         position = 0
         for finding in self.find(text):
             parts += (text[position : finding.start], self._mask)

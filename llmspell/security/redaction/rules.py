@@ -28,8 +28,9 @@ class Rule:
 
     ``opening`` is the short beginning that every match has, ``rest`` what follows it; the secret
     is the named group that matched, or all of the match. ``keywords`` are in lower case: a text
-    that holds none of them holds no opening, in whatever case. ``settles`` is the number of characters
-    after a match that could still make it another one. Patterns match ASCII classes alone.
+    that holds none of them holds no opening, in whatever case. ``settles`` is the number of
+    characters after a match that could still make it another one. Patterns match ASCII
+    classes alone.
 
     Raises:
         UnsafePattern: the work of one attempt has no bound, or too large a one.

@@ -62,8 +62,10 @@ def test_arguments_that_do_not_fit_stay_hidden(log: tuple[logging.Logger, io.Str
 def test_attributes_are_redacted_by_name_and_by_value_to_any_depth() -> None:
     clean = redact_attributes(
         {
-            "db.password": "opensesame9", "http.url": f"https://h/?token={KEY}", "n": 3, "none": None,
-            "list": [f"sk-{KEY}", True], "map": {"a": ("b", f"sk-{KEY}")}, "raw": f"sk-{KEY}".encode(),
+            "db.password": "opensesame9",
+            "http.url": f"https://h/?token={KEY}", "n": 3, "none": None,
+            "list": [f"sk-{KEY}", True], "map": {"a": ("b", f"sk-{KEY}")}, 
+            "raw": f"sk-{KEY}".encode(),
             "secret": Secret(KEY), "http.method": "GET",
         }
     )  # fmt: skip

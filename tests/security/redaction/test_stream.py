@@ -17,8 +17,10 @@ REDACTOR = Redactor()
 PIECES = [case.text for case in positives(4) + negatives(4)]
 # Beginnings, ends and separators, from which hypothesis makes what no list of cases has.
 PARTS = [
-    "password", "=", ": ", '"', "'", "\n", " ", "token", "eyJhbGciOi", ".", "sk-", "://", "@", "Bearer ",
-    "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "abc123DEF456ghi789", "key", "xoxb-", "***",
+    "password", "=", ": ", '"', "'", "\n", " ", "token", "eyJhbGciOi", ".", "sk-", "://",
+    "@", "Bearer ",
+    "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "abc123DEF456ghi789", "key",
+    "xoxb-", "***",
     "Cookie: a=", ";", "\\n", "\\", "=>", "İ", "ſecret=", "K", "user", "curl ", " -u ",
 ]  # fmt: skip
 
