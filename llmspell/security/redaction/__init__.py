@@ -1,0 +1,21 @@
+"""Secrets found in text and replaced, in one piece, in a stream, in logs and in traces."""
+
+from llmspell.security.redaction.hooks import (
+    RedactingFilter,
+    RedactingSpanProcessor,
+    redact_attributes,
+)
+from llmspell.security.redaction.redactor import KINDS, Finding, Redactor, find, redact
+from llmspell.security.redaction.stream import RedactionStream
+
+__all__ = [
+    "KINDS",
+    "Finding",
+    "RedactingFilter",
+    "RedactingSpanProcessor",
+    "RedactionStream",
+    "Redactor",
+    "find",
+    "redact",
+    "redact_attributes",
+]

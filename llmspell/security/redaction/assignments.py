@@ -1,0 +1,273 @@
+"""Secrets that are known by where they stand: headers, addresses, blocks, assignments."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+
+from llmspell.security.redaction.checks import (
+    entropy,
+    is_code,
+    is_identity,
+    is_placeholder,
+    is_published,
+    is_wordy,
+    looks_random,
+)
+from llmspell.security.redaction.names import NAMES, OTHER_NAME, PASSWORD_NAME, TOKEN_NAME
+from llmspell.security.redaction.rules import CONTEXT, Rule
+
+__all__ = ["PLACES"]
+
+_IDENTIFIER_END = re.compile(r"[\w.-]{0,50}$", re.ASCII)
+_NAME_START = re.compile(r"[\w.$-]{1,64}+", re.ASCII)
+
+# A number and a colon begin a bot's token, which has one length, or a pair that is no token.
+_NUMBERED = re.compile(r"[0-9]{4,20}:")
+_TELEGRAM = re.compile(r"[0-9]{5,16}:A[A-Za-z0-9_-]{34}")
+
+_QUOTE = r"\\?+[\"'`]"
+_OPERATOR = r"(?>value[ \t]?=|\?\?=|\?=|\.=|:{1,3}=|=>|={1,3}|\|\||:|>|,|\+=)"
+_OPENING = rf"(?>(?i:{NAMES}))"
+
+
+def _name_of(match: re.Match[str]) -> str:
+    """The whole identifier of which the match begins with a part."""
+    start = match.start()
+    before = _IDENTIFIER_END.search(match.string[max(0, start - CONTEXT) : start])
+    after = _NAME_START.match(match.string, start)
+    return (before.group() if before else "") + (after.group() if after else "")
+
+
+def _assigned(match: re.Match[str], value: str) -> bool:
+    name = _name_of(match)
+    if OTHER_NAME.search(name) or is_placeholder(value) or is_code(value):
+        return False
+    if is_published(value):
+        return False
+    quoted = match.lastgroup != "u"
+    after = match.string[match.end() : match.end() + 1]
+    if not quoted and after and after in "([{<$":
+        return False
+    if PASSWORD_NAME.search(name):
+        return _is_password(value, quoted, tight=_is_tight(match, after))
+    if " " in value or "\t" in value:
+        return False
+    if TOKEN_NAME.search(name):
+        return _is_token(value)
+    return not is_identity(value) and looks_random(value, bits=3.3, length=16)
+
+
+def _is_tight(match: re.Match[str], after: str) -> bool:
+    """Whether it is written as in an environment file or a query: ``password=word`` and an end."""
+    before = match.string[match.start("u") - 1] if match.lastgroup == "u" else ""
+    return before == "=" and (not after or after in "\r\n&;")
+
+
+def _is_password(value: str, quoted: bool, *, tight: bool) -> bool:
+    if len(value) < 4 or not any(c.isalnum() for c in value):
+        return False
+    if quoted:
+        # Prose has several words, and seldom a digit or a mark within one.
+        return len(value.split()) <= 6 and not value.endswith((".", ":", "?"))
+    if tight:
+        return True
+    odd = any(c.isdigit() or (not c.isalnum() and c not in "_.-") for c in value)
+    mixed = value != value.lower() and value != value.upper() and not is_wordy(value)
+    return (odd or (mixed and len(value) >= 10)) and len(value) >= 6
+
+
+def _is_token(value: str) -> bool:
+    if value.isdigit():
+        return len(value) >= 14 and entropy(value) >= 2.0
+    if _NUMBERED.match(value) and not _TELEGRAM.fullmatch(value):
+        return False
+    if is_wordy(value, share=0.8) or entropy(value) < 2.5:
+        return False
+    if len(value) >= 14 and value.isalnum() and not is_wordy(value):
+        return True
+    return looks_random(value, bits=2.5, length=10, share=0.8)
+
+
+_UNQUOTED = r"[^\s\"'`,;&<>(){}\[\]\\|$#]{4,512}+"
+_VALUE = (
+    r"(?>\\?+\"(?P<d>(?:[^\"\\\r\n]|\\(?![\"nr])[^\r\n]){4,4096}+)(?=\\?\")"
+    r"|\\?+'(?P<s>(?:[^'\\\r\n]|\\(?!['nr])[^\r\n]){4,4096}+)(?=\\?')"
+    r"|`(?P<b>[^`\r\n]{4,4096}+)`"
+    rf"|(?P<u>{_UNQUOTED}))"
+)
+_BETWEEN = (
+    rf"[\w.-]{{0,30}}+(?:{_QUOTE})?+\]?+[ \t]{{0,20}}+(?:(?:string|str|String)[ \t]{{1,4}}+)?+"
+)
+
+
+def _bearer(match: re.Match[str], value: str) -> bool:
+    if is_placeholder(value):
+        return False
+    header = re.search(
+        r"(?i)authorization", match.string[max(0, match.start() - 40) : match.start()]
+    )
+    if header is not None:
+        return len(value) >= 6
+    return len(value) >= 6 and not is_wordy(value) and any(c.isdigit() for c in value)
+
+
+def _basic(match: re.Match[str], value: str) -> bool:
+    return not is_placeholder(value) and entropy(value) >= 2.5 and _mixed(value)
+
+
+def _mixed(value: str) -> bool:
+    return any(c.isdigit() or c == "=" for c in value) or (
+        value != value.lower() and not is_wordy(value)
+    )
+
+
+def _connection(match: re.Match[str], value: str) -> bool:
+    return not is_placeholder(value)
+
+
+def _cookie(match: re.Match[str], value: str) -> bool:
+    return any(
+        len(part.partition("=")[2].strip()) >= 6
+        and not is_placeholder(part.partition("=")[2].strip())
+        for part in value.split(";")
+    )
+
+
+def _session(match: re.Match[str], value: str) -> bool:
+    return not is_placeholder(value) and looks_random(value, bits=2.5, length=8)
+
+
+def _pem(match: re.Match[str], value: str) -> bool:
+    runs = re.findall(r"[A-Za-z0-9+/=]{24,}", value)
+    return any(entropy(run) >= 3.0 for run in runs) or bool(
+        match.group().endswith("-----") and len(value) >= 64 and runs
+    )
+
+
+def _header_key(match: re.Match[str], value: str) -> bool:
+    return not is_placeholder(value) and not is_wordy(value) and len(set(value)) > 4
+
+
+def _jwt(match: re.Match[str], value: str) -> bool:
+    if ".ey" in value:
+        return True
+    header = value.partition(".")[0]
+    try:
+        decoded = b64decode(header + "=" * (-len(header) % 4), altchars=b"-_")
+    except ValueError:
+        return False
+    return decoded.lstrip(b"{ \t\r\n").startswith(b'"')
+
+
+_UNIT = r"(?:[^-]|-(?!----))"
+_HEADER = (
+    r"(?:(?:Proc-Type|DEK-Info|Version|Comment|Hash):[^\r\n\\]{0,100}+(?:[\s\"'+,|]|\\[nr]){1,20}+)"
+)
+
+PLACES: tuple[Rule, ...] = (
+    Rule(
+        "private_key",
+        ("private key",),
+        r"(?>(?i:-----BEGIN[ A-Z0-9_-]{0,40}?PRIVATE KEY(?: BLOCK)?-----))",
+        rf"(?P<v>(?>{_UNIT}{{40,16000}}+-----END[ A-Za-z0-9_-]{{0,60}}?-----"
+        rf"|(?:[\s\"'+,>|]|\\[nr]){{0,40}}+{_HEADER}{{0,4}}+"
+        r"(?:[A-Za-z0-9+/=\s\"',>|]|\\[nr]){40,8000}+))",
+        _pem,
+        settles=20_000,
+    ),
+    Rule(
+        "jwt",
+        ("ey",),
+        r"(?<![A-Za-z0-9_])ey[A-Za-z0-9]",
+        r"[A-Za-z0-9_-]{12,2000}+(?:\.ey[A-Za-z0-9/\\_-]{15,6000}+(?:\.[A-Za-z0-9/\\_-]{10,2000}+)?"
+        r"|(?:\.[A-Za-z0-9_-]{0,4000}+){2,4}+)={0,2}+",
+        _jwt,
+    ),
+    Rule("jwt", ("zxlk",), r"(?<![A-Za-z0-9_])ZXlK", "[A-Za-z0-9+/_-]{60,6000}+={0,2}+"),
+    Rule(
+        "bearer_token",
+        ("bearer",),
+        r"(?<![A-Za-z0-9])(?i:bearer)(?:[ \t]{1,4}+|%20|\+)",
+        r"(?P<v>[A-Za-z0-9._~+/-]{6,4096}+={0,3}+)",
+        _bearer,
+    ),
+    Rule(
+        "basic_auth",
+        ("basic",),
+        r"(?<![A-Za-z0-9])(?i:basic)[ \t]{1,4}+",
+        r"(?P<v>[A-Za-z0-9+/]{8,1024}+={0,3}+)",
+        _basic,
+    ),
+    Rule(
+        "authorization",
+        ("authorization",),
+        r"(?i:authorization)",
+        r"[\"']?+[ \t]{0,4}+[:=][ \t]{0,4}+[\"']?+"
+        r"(?:(?i:token|apikey|api-token|digest|negotiate|key)"
+        r"[ \t=:]{1,4}+)?+(?P<v>[\w=~@.+/:-]{8,2048}+)",
+        _header_key,
+    ),
+    Rule(
+        "api_key_header",
+        ("key:", "token:"),
+        r"(?<![A-Za-z0-9])(?i:(?:x-(?:[a-z]{1,20}+-){0,3})?(?:api-?)?(?:key|token)):",
+        r"[ \t]{0,5}+(?P<v>[\w=~@.+/-]{8,1024}+)(?=[\"'])",
+        _header_key,
+    ),
+    Rule(
+        "connection_string",
+        ("://",),
+        r"(?<=[A-Za-z0-9])://[^\s/?#@:\"'<>`\\]{0,80}+:",
+        r"(?P<v>[^\s@\"'<>`/]{1,200}+)@(?=[A-Za-z0-9_$\[{%<.-])",
+        _connection,
+    ),
+    Rule(
+        "set_cookie",
+        ("set-cookie",),
+        r"(?i:set-cookie2?)[\"']?+[ \t]{0,4}+[:=]",
+        r"[ \t]{0,4}+[\"']?+[\w.$%-]{1,80}+=(?P<v>[^;\s\"',]{6,4096}+)",
+        _session,
+    ),
+    Rule(
+        "cookie",
+        ("cookie",),
+        r"(?<![A-Za-z0-9-])(?i:cookie)[\"']?+[ \t]{0,4}+:",
+        r"[ \t]{0,4}+[\"']?+(?P<v>[\w.$%-]{1,80}+=[^\r\n\"']{1,4096}+)",
+        _cookie,
+    ),
+    Rule(
+        "signature",
+        ("sig=", "signature="),
+        "[?&;](?i:sig|signature|x-amz-signature|x-goog-signature)=",
+        r"(?P<v>[A-Za-z0-9%_.~+/-]{16,1024}+={0,2}+)",
+        _session,
+    ),
+    Rule(
+        "session",
+        ("session", "sessid", "sid="),
+        r"(?i:sess(?:ion)?_?(?:id)?|sid)=",
+        r"(?P<v>[A-Za-z0-9%_.+/-]{8,1024}+={0,2}+)",
+        _session,
+    ),
+    Rule(
+        "curl_user",
+        ("curl",),
+        r"(?<![A-Za-z0-9])curl[ \t]",
+        r"(?>[^\r\n]{0,400}?[ \t](?:-u|--user)(?=[ \t=\"']))(?>=|[ \t]{0,4}+)[\"']?+[\w$@.-]{0,80}+"
+        r":(?P<v>[^\s\"']{3,200}+)",
+        _connection,
+    ),
+    Rule(
+        "assignment",
+        (
+            "pass", "pwd", "secret", "token", "cred", "auth", "access", "private", "session",
+            "salt", "key", "cookie", "adobe", "contribsys", "license", "webhook",
+            "dsn", "bearer", "login",
+            "cloudflare", "sourcegraph", "artifactory",
+        ),
+        rf"{_OPENING}{_BETWEEN}{_OPERATOR}(?>(?<=>)\s{{0,40}}+|[ \t]{{0,20}}+)",
+        _VALUE,
+        _assigned,
+    ),
+)  # fmt: skip
