@@ -83,7 +83,7 @@ def normal_domain(domain: str) -> str:
             is at fault.
         MissingDependency: an internationalised name without the extra ``security``.
     """
-    from llmspell.security.hostname import address_of, normal_host
+    from llmspell.security.urls.hostname import address_of, normal_host
 
     if not isinstance(domain, str):
         raise ConfigError(f"a domain must be a str, got {domain!r}")

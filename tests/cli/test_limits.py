@@ -150,7 +150,7 @@ def test_doctor_says_which_tools_this_host_can_confine(
     assert checks["restricted tools"]["detail"].startswith("refused: landlock_abi is 2, and 3")
     assert done.code == 0
 
-    monkeypatch.setattr(host, "probe", lambda: host._nothing("plan9 isn't Linux"))
+    monkeypatch.setattr(host, "probe", lambda: host.probing._nothing("plan9 isn't Linux"))
     checks = {check["name"]: check for check in cli("doctor", "--json").json["checks"]}
     assert checks["sandbox"]["detail"] == "nothing: plan9 isn't Linux"
     assert "seccomp" not in checks

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from llmspell.security import FileSandbox
-from llmspell.security.resolving import ResolverName
-from tests.security.rooms import Room, has_openat2, make_room
+from llmspell.security.files.resolving import ResolverName
+from tests.security.files.rooms import Room, has_openat2, make_room
 
 needs_openat2 = pytest.mark.skipif(not has_openat2(), reason="this kernel has no openat2")
 

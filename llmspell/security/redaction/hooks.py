@@ -98,8 +98,9 @@ class RedactingSpanProcessor:
     """Redacts the attributes of spans, and of their events, when they end.
 
     It has the methods of an OpenTelemetry ``SpanProcessor`` and imports nothing of it. Add it
-    before the processor that exports: ``provider.add_span_processor(RedactingSpanProcessor())``. It
-    replaces the attributes, which the SDK freezes when a span has ended. Safe to share between threads.
+    before the processor that exports: ``provider.add_span_processor(RedactingSpanProcessor())``.
+    It replaces the attributes, which the SDK freezes when a span has ended. Safe to share between
+    threads.
     """
 
     def __init__(self, redactor: Redactor | None = None):

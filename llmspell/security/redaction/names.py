@@ -16,11 +16,11 @@ NAMES = (
 OTHER_NAME = re.compile(
     r"""(?ix)
       author | accessib|accessor|random[_.-]?access|rapid(?!api)|capital|monkey|donkey
-    | turkey|hockey|jockey | keying|keyword|keynote|whiskey|tokeniz|tokenis|secretary|compass|bypass|passeng
-    | passive | passing | passport|passage|passthrough|obsession|salty
+    | turkey|hockey|jockey | keying|keyword|keynote|whiskey|tokeniz|tokenis|secretary|compass|bypass
+    | passeng | passive | passing | passport|passage|passthrough|obsession|salty
     | (?:bucket|foreign|hot|idx|index|natural|primary|pub(?:lic)?|schema|sequence|cache|sort
-        |partition|object|row|group|lookup|map|dict|i18n|label|translation|routing|shard|hash|composite|range
-        |dedup|idempotency|unique|data|event|registry|issue|answer|arrow
+        |partition|object|row|group|lookup|map|dict|i18n|label|translation|routing|shard|hash
+        |composite|range|dedup|idempotency|unique|data|event|registry|issue|answer|arrow
         |shortcut|field|search|property|query|react|item|list|entry|menu|tree|node)s?[_.-]?key
     | key[_.-]?(?:alias|board|code|frame|id\b|ids\b|length|mesh|name|pair|press|ring|selector|sig
         |signature|size|stone|storetype|word|up|down|left|right|space|type|usage|version|path|file

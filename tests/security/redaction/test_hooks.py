@@ -64,7 +64,7 @@ def test_attributes_are_redacted_by_name_and_by_value_to_any_depth() -> None:
         {
             "db.password": "opensesame9",
             "http.url": f"https://h/?token={KEY}", "n": 3, "none": None,
-            "list": [f"sk-{KEY}", True], "map": {"a": ("b", f"sk-{KEY}")}, 
+            "list": [f"sk-{KEY}", True], "map": {"a": ("b", f"sk-{KEY}")},
             "raw": f"sk-{KEY}".encode(),
             "secret": Secret(KEY), "http.method": "GET",
         }

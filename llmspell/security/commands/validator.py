@@ -1,0 +1,127 @@
+"""Commands by an allow-list of programs, as lists of words; no shell reads them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from llmspell.errors import CommandDenied, ConfigError, InvalidCommand
+from llmspell.security.commands.program_rule import ArgumentRefused, ProgramRule
+from llmspell.security.commands.shell_words import split_words
+
+__all__ = ["Command", "CommandValidator"]
+
+# Where programs are looked for: not the caller's PATH, which others may have set.
+SEARCH_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that was allowed; run ``argv`` without a shell.
+
+    Attributes:
+        argv: the program's absolute path, and its arguments.
+    """
+
+    argv: tuple[str, ...]
+
+
+class CommandValidator:
+    """Lets through the programs that have a rule, with the arguments that their rules allow.
+
+    Immutable; for any thread. What it lets through is run as a list, never by a shell::
+
+        subprocess.run(command.argv, env={}, stdin=subprocess.DEVNULL, timeout=10)
+
+    Args:
+        rules: programs and what each may be given. A program is a name, which is looked for once,
+            now, or an absolute path; commands may name it in either way, and in no other.
+        search_path: directories in which names are looked for, with colons between.
+        max_bytes: longest command line or list of words, in bytes.
+
+    Raises:
+        ConfigError: a program isn't there, can't be executed, or may be replaced by anyone.
+    """
+
+    def __init__(
+        self,
+        rules: Mapping[str, ProgramRule],
+        *,
+        search_path: str = SEARCH_PATH,
+        max_bytes: int = 65536,
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._programs: dict[str, tuple[str, ProgramRule]] = {}
+        for name, rule in rules.items():
+            path = _resolve(name, search_path)
+            for spelling in {name, path}:
+                if spelling in self._programs:
+                    raise ConfigError(f"the program {spelling!r} has two rules; give it one")
+                self._programs[spelling] = path, rule
+
+    def validate(self, command: str | Sequence[str]) -> Command:
+        """The command to run.
+
+        Args:
+            command: words, the program first; or one line, which is split as sh would.
+
+        Raises:
+            InvalidCommand: the line needs a shell, or the words aren't text without NUL.
+            CommandDenied: the program has no rule, or an argument isn't allowed by it.
+        """
+        words = split_words(command) if isinstance(command, str) else self._words(command)
+        self._check_size(words)
+        found = self._programs.get(words[0])
+        if found is None:
+            raise CommandDenied(
+                f"the program {words[0][:200]!r} isn't allowed; these are:"
+                f" {', '.join(sorted(self._programs))}",
+                program=words[0],
+            )
+        path, rule = found
+        try:
+            return Command((path, *rule.check(words[1:])))
+        except ArgumentRefused as error:
+            what = "" if error.argument is None else f" {error.argument[:200]!r}"
+            raise CommandDenied(
+                f"{words[0]}:{what} {error}", program=words[0], argument=error.argument
+            ) from error
+
+    @staticmethod
+    def _words(command: object) -> list[str]:
+        if not isinstance(command, Sequence):
+            raise InvalidCommand(
+                f"a command is a str or a sequence of str, not {type(command).__name__}"
+            )
+        if not command:
+            raise InvalidCommand("the command is empty; its first word is the program")
+        for position, word in enumerate(command):
+            if not isinstance(word, str):
+                raise InvalidCommand(f"word {position} is a {type(word).__name__}, not a str")
+            if "\0" in word:
+                raise InvalidCommand(f"word {position} holds a NUL character")
+        return list(command)
+
+    def _check_size(self, words: list[str]) -> None:
+        try:
+            size = sum(len(os.fsencode(word)) + 1 for word in words)
+        except UnicodeEncodeError:
+            raise InvalidCommand("a word can't be encoded, so no program can get it") from None
+        if size > self._max_bytes:
+            raise InvalidCommand(f"a command of {size} bytes is longer than {self._max_bytes}")
+
+
+def _resolve(name: str, search_path: str) -> str:
+    """The absolute path of a program; a link to it stays one, since some go by their own name."""
+    if "/" in name and not os.path.isabs(name):
+        raise ConfigError(f"the program {name!r} is a relative path; give a name or a whole path")
+    path = shutil.which(name, path=search_path)
+    if path is None or not os.path.isabs(path):
+        raise ConfigError(f"the program {name!r} isn't in {search_path}, or can't be executed")
+    if os.stat(path).st_mode & stat.S_IWOTH:
+        raise ConfigError(f"the program {path!r} can be written by anyone; take that right away")
+    return path

@@ -1,0 +1,1 @@
+"""Files beneath given directories, and paths that are checked before."""

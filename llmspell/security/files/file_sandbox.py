@@ -1,0 +1,315 @@
+"""Files beneath given directories, and no others."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+from llmspell.errors import ClosedError, InputError, PathEscape
+from llmspell.security.files.path_validator import path_text
+from llmspell.security.files.place import Place
+from llmspell.security.files.resolving import ON_THE_WAY, Resolver, ResolverName, resolver_for
+from llmspell.security.files.roots import PathArgument, Root, locate, open_roots
+
+__all__ = ["FileSandbox", "SandboxEntry"]
+
+LISTED: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# A FIFO without a writer must not hang the opening, nor a terminal become the process's own.
+UNHURRIED: Final = os.O_NONBLOCK | os.O_NOCTTY
+FLAGS: Final = (
+    os.O_ACCMODE | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+) | (os.O_SYNC | os.O_DSYNC | UNHURRIED)
+
+SPECIAL: Final = "is a FIFO, a device or a socket; open it with special=True where that is meant"
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxEntry:
+    """One name in a directory; a symbolic link is neither a file nor a directory."""
+
+    name: str
+    is_dir: bool
+    is_file: bool
+    is_symlink: bool
+
+
+class FileSandbox:
+    """Opens, lists and changes what is beneath its roots, whatever path it is asked for.
+
+    A path is resolved beneath a directory that is held open, in the same step that opens it: there
+    is no moment between check and use. No symbolic link is followed, wherever it points; ``..`` is
+    refused. Relative paths are those of the first root. Where roots lie in one another the
+    innermost counts. For any thread; a call begun before ``close`` ends as it would have.
+
+    What the file system itself lacks is raised as by the built-in :func:`open`
+    (``FileNotFoundError``, ``FileExistsError``, ``IsADirectoryError``, ...), with the path as it
+    was given.
+
+    Args:
+        roots: absolute paths of directories whose files may be read and written.
+        read_only: the same, for files that may be read alone.
+        single_links: refuse regular files that have several names (hard links), since another one
+            may lie outside; it is looked at when a file is opened.
+        resolver: "openat2" (Linux 5.6), "walk" (any POSIX system, slower), or "auto": the first
+            where the kernel has it.
+
+    Raises:
+        ConfigError: a root isn't there, or a read-only root lies in a writable one.
+    """
+
+    def __init__(
+        self,
+        roots: Iterable[PathArgument] = (),
+        *,
+        read_only: Iterable[PathArgument] = (),
+        single_links: bool = False,
+        resolver: ResolverName = "auto",
+    ) -> None:
+        self._roots: list[Root] = open_roots(roots, read_only)
+        self._single_links = single_links
+        self._resolver: Resolver = resolver_for(self._roots[0].descriptor, resolver)
+
+    @property
+    def resolver(self) -> str:
+        """How paths are resolved: "openat2" or "walk"."""
+        return self._resolver.name
+
+    def absolute(self, path: PathArgument, *, writes: bool = False) -> str:
+        """The absolute path that a path names; the file isn't looked at.
+
+        Raises:
+            PathEscape: a component is ``..``.
+            PathNotAllowed: it is beneath no root, or is to be written in one that is read-only.
+        """
+        place = self._locate(path, writes=writes)
+        return "/" + "/".join((*place.root.spellings[1], *place.parts))
+
+    def open_fd(
+        self,
+        path: PathArgument,
+        flags: int = os.O_RDONLY,
+        mode: int = 0o666,
+        *,
+        special: bool = False,
+    ) -> int:
+        """A descriptor of a regular file, closed on exec; the caller closes it.
+
+        Args:
+            path: relative to the first root, or absolute.
+            flags: those of :func:`os.open` that say how a file is read and written.
+            mode: permissions of a file that is made, less the umask.
+            special: let FIFOs, devices and sockets through too; opening one never waits.
+
+        Raises:
+            InputError: a flag of another kind, such as O_PATH or O_DIRECTORY.
+            PathEscape: a component is a symbolic link, or ``..``.
+            PathNotAllowed: it is beneath no root, read-only, special, or has several names.
+        """
+        if flags & ~FLAGS:
+            raise InputError(f"the flags {flags & ~FLAGS:#o} aren't for opening a file to use it")
+        writes = flags & os.O_ACCMODE != os.O_RDONLY
+        if flags & os.O_TRUNC and not writes:
+            raise InputError("O_TRUNC empties a file, and needs O_WRONLY or O_RDWR with it")
+        if mode & ~0o777:
+            raise InputError(f"the mode {mode:#o} is more than permissions; 0o777 is the most")
+        place = self._locate(path, writes=writes or bool(flags & os.O_CREAT))
+        # A file is looked at before anything in it is changed, so it isn't emptied by its opening.
+        opening = (flags & ~os.O_TRUNC) | UNHURRIED | os.O_CLOEXEC
+        with place.named():
+            try:
+                descriptor = place.open(opening, mode)
+            except OSError as error:
+                # A socket; a FIFO to write that none reads; a device that has no driver.
+                if error.errno == errno.ENXIO and not special:
+                    raise place.refused(SPECIAL) from None
+                raise
+        try:
+            self._check_kind(descriptor, place, special=special)
+            with place.named():
+                if flags & os.O_TRUNC and stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    os.ftruncate(descriptor, 0)
+                if not flags & os.O_NONBLOCK:
+                    os.set_blocking(descriptor, True)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def open(
+        self,
+        path: PathArgument,
+        mode: str = "r",
+        *,
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        special: bool = False,
+    ) -> IO[Any]:
+        """A file object, as from the built-in :func:`open`; text is UTF-8 unless told otherwise.
+
+        Raises: as :meth:`open_fd`.
+        """
+        if encoding is None and "b" not in mode:
+            encoding = "utf-8"
+        return builtins.open(
+            path_text(path),  # a number would be a descriptor, from anywhere
+            mode,
+            buffering,
+            encoding,
+            errors,
+            newline,
+            opener=lambda _, flags: self.open_fd(path, flags, special=special),
+        )
+
+    def listdir(self, path: PathArgument = ".") -> list[str]:
+        """The names in a directory, in no order; those of links are among them."""
+        return [entry.name for entry in self.scandir(path)]
+
+    def scandir(self, path: PathArgument = ".") -> list[SandboxEntry]:
+        """The names in a directory and what each was when it was looked at, in no order."""
+        place = self._locate(path)
+        with place.named():
+            descriptor = place.open(LISTED)
+            try:
+                with os.scandir(descriptor) as found:
+                    return [
+                        SandboxEntry(
+                            name=entry.name,
+                            is_dir=entry.is_dir(follow_symlinks=False),
+                            is_file=entry.is_file(follow_symlinks=False),
+                            is_symlink=entry.is_symlink(),
+                        )
+                        for entry in found
+                    ]
+            finally:
+                os.close(descriptor)
+
+    def walk(self, path: PathArgument = ".") -> Iterator[tuple[str, list[str], list[str]]]:
+        """Directories from the top down, as :func:`os.walk`: path, directories in it, other names.
+
+        Directories that are removed from the second list aren't entered. One that has gone, or has
+        become a link, when its turn comes is left out. Nothing is open between two steps.
+        """
+        waiting = [os.fspath(path)]
+        while waiting:
+            here = waiting.pop()
+            try:
+                entries = self.scandir(here)
+            except (FileNotFoundError, NotADirectoryError, PathEscape):
+                if here == os.fspath(path):
+                    raise
+                continue
+            inner = sorted(entry.name for entry in entries if entry.is_dir)
+            yield here, inner, sorted(entry.name for entry in entries if not entry.is_dir)
+            waiting.extend(os.path.join(here, name) for name in reversed(inner))
+
+    def stat(self, path: PathArgument = ".") -> os.stat_result:
+        """What the file system says of a file; it isn't opened."""
+        place = self._locate(path)
+        with place.named(), place.parent() as (parent, name):
+            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISLNK(found.st_mode):
+            raise place.escape(place.parts[-1])
+        return found
+
+    def mkdir(
+        self,
+        path: PathArgument,
+        mode: int = 0o777,
+        *,
+        parents: bool = False,
+        exist_ok: bool = False,
+    ) -> None:
+        """Make a directory; with ``parents`` those above it too, where they are missing."""
+        place = self._locate(path, writes=True)
+        with place.named():
+            for length in range(1 if parents else len(place.parts), len(place.parts)):
+                self._mkdir(place.above(length), 0o777, exist_ok=True)
+            self._mkdir(place, mode, exist_ok=exist_ok)
+
+    @staticmethod
+    def _mkdir(place: Place, mode: int, *, exist_ok: bool) -> None:
+        try:
+            with place.parent() as (parent, name):
+                os.mkdir(name, mode, dir_fd=parent)
+        except FileExistsError:
+            if not exist_ok:
+                raise
+            # A link in its place, or a file, is refused; a directory is opened and closed.
+            os.close(place.open(ON_THE_WAY))
+
+    def unlink(self, path: PathArgument) -> None:
+        """Remove a file; of a symbolic link, the link itself."""
+        place = self._locate(path, writes=True)
+        with place.named(), place.parent() as (parent, name):
+            os.unlink(name, dir_fd=parent)
+
+    def rmdir(self, path: PathArgument) -> None:
+        """Remove an empty directory; a root is never removed."""
+        place = self._locate(path, writes=True)
+        with place.named(), place.parent() as (parent, name):
+            os.rmdir(name, dir_fd=parent)
+
+    def rename(self, source: PathArgument, target: PathArgument) -> None:
+        """Give a file or directory another name beneath the same root, in place of what has it.
+
+        Raises:
+            PathNotAllowed: the two are beneath different roots, or one is a root.
+        """
+        old = self._locate(source, writes=True)
+        new = self._locate(target, writes=True)
+        if new.root is not old.root:
+            raise new.refused(f"is to be renamed from the root {old.root.name!r}; copy it instead")
+        with ExitStack() as held:
+            with old.named():
+                parent, name = held.enter_context(old.parent())
+            with new.named():
+                new_parent, new_name = held.enter_context(new.parent())
+            with old.named():
+                os.rename(name, new_name, src_dir_fd=parent, dst_dir_fd=new_parent)
+
+    def close(self) -> None:
+        """Let go of the roots; files that were opened stay open. Does nothing the second time."""
+        self._roots = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _locate(self, path: PathArgument, *, writes: bool = False) -> Place:
+        roots = self._roots
+        if not roots:
+            raise ClosedError("the file sandbox is closed")
+        root, parts = locate(roots, path)
+        place = Place(root, parts, os.fspath(path), self._resolver)
+        if writes and not root.is_writable:
+            raise place.refused("is to be written, and the root is read-only")
+        return place
+
+    def _check_kind(self, descriptor: int, place: Place, *, special: bool) -> None:
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            # Not even for listing: ".." of a descriptor leads out of the root.
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), place.given)
+        if not stat.S_ISREG(found.st_mode):
+            if not special:
+                raise place.refused(SPECIAL)
+        elif self._single_links and found.st_nlink > 1:
+            raise place.refused(
+                f"has {found.st_nlink} names, of which others may lie outside; copy it"
+            )

@@ -1,0 +1,1 @@
+"""URLs: which host they lead to, and whether that may be reached."""

@@ -1,0 +1,213 @@
+"""From a URL to the addresses that may be connected to, with nothing looked up twice.
+
+A name is resolved once, here; every answer is judged; and the caller connects to an address that
+was judged, by :func:`open_checked`. A name whose answer changes between check and connection (DNS
+rebinding) changes nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from llmspell.errors import ConfigError, HostUnresolved, InputError, UrlDenied
+from llmspell.security.urls.addresses import Address, nat64_prefix, to_address, why_not_public
+from llmspell.security.urls.domain_rules import DomainRules
+from llmspell.security.urls.url import Url, joined, parse_url
+
+__all__ = ["Checked", "Resolver", "UrlValidator", "open_checked", "resolve"]
+
+# All addresses of a name; given a host in ASCII and a port. OSError where there are none.
+Resolver = Callable[[str, int], Iterable[Address | str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A URL that may be asked for, and the addresses at which.
+
+    Attributes:
+        url: its canonical parts; send ``url.authority`` as Host, and ``url.host`` in TLS.
+        addresses: all that its host resolved to, in the resolver's order, each allowed.
+        hops: how many redirects led here.
+    """
+
+    url: Url
+    addresses: tuple[Address, ...]
+    hops: int = 0
+
+
+class UrlValidator:
+    """Checks that URLs lead only to hosts of ``rules``, and to addresses that are public or listed.
+
+    Args:
+        rules: which hosts may be asked for, and which addresses though they aren't public.
+        resolver: called with a host and a port for all of the host's addresses, once a check; the
+            system's by default. It is called only for names that the rules allow.
+        ports: the ports that may be asked for; None is any.
+        max_redirects: how many redirects may be followed from a URL.
+        allow_downgrade: whether a redirect may lead from https to http.
+        nat64_prefixes: prefixes by which this network reaches IPv4, beside ``64:ff9b::/96``; their
+            addresses are judged by the IPv4 address in them.
+        denied: addresses and networks that are refused though they are public, and though a rule
+            lists them, such as one's own.
+
+    Holds no state; as thread-safe as its resolver.
+
+    Raises:
+        ConfigError: a port or a number of redirects out of range, no prefix of NAT64, no network.
+    """
+
+    def __init__(
+        self,
+        rules: DomainRules,
+        *,
+        resolver: Resolver | None = None,
+        ports: Collection[int] | None = None,
+        max_redirects: int = 5,
+        allow_downgrade: bool = False,
+        nat64_prefixes: Collection[str] = (),
+        denied: Collection[str] = (),
+    ) -> None:
+        if ports is not None and not all(1 <= port <= 65535 for port in ports):
+            raise ConfigError(f"ports must be 1 to 65535 each, got {sorted(ports)}")
+        if max_redirects < 0:
+            raise ConfigError(f"max_redirects must be 0 or more, got {max_redirects}")
+        self._rules = rules
+        self._resolver = resolve if resolver is None else resolver
+        self._ports = None if ports is None else frozenset(ports)
+        self._max_redirects = max_redirects
+        self._allow_downgrade = allow_downgrade
+        try:
+            self._denied = tuple(ip_network(network) for network in denied)
+        except ValueError as error:
+            raise ConfigError(f"denied must be addresses and networks: {error}") from error
+        self._nat64 = tuple(nat64_prefix(prefix) for prefix in nat64_prefixes)
+
+    def check(self, url: str) -> Checked:
+        """Parse, match and resolve a URL; one answer that isn't allowed refuses all.
+
+        Raises:
+            InvalidUrl: its form is refused.
+            UrlDenied: its host, port or an address of it isn't allowed.
+            HostUnresolved: its host has no address.
+            MissingDependency: an internationalised host without the extra ``security``.
+        """
+        return self._check(parse_url(url), 0)
+
+    def follow(self, checked: Checked, location: str) -> Checked:
+        """Check where a redirect leads, as if it had been asked for, and that it may be followed.
+
+        Drop what is meant for one origin, such as an Authorization header, where ``url.origin``
+        changes.
+
+        Args:
+            checked: what was answered with the redirect.
+            location: its Location header, absolute or relative.
+
+        Raises:
+            UrlDenied: beyond ``max_redirects``, from https to http, or as for :meth:`check`.
+            InvalidUrl, HostUnresolved, MissingDependency: as for :meth:`check`.
+        """
+        hops = checked.hops + 1
+        if hops > self._max_redirects:
+            raise UrlDenied(
+                f"redirect {hops}, max_redirects is {self._max_redirects}", reason="redirects"
+            )
+        url = joined(checked.url, location)
+        if checked.url.scheme == "https" and url.scheme == "http" and not self._allow_downgrade:
+            raise UrlDenied(
+                f"a redirect from https to http at {url.host}; allow_downgrade=True lets it",
+                reason="downgrade",
+            )
+        return self._check(url, hops)
+
+    def _check(self, url: Url, hops: int) -> Checked:
+        if not self._rules.allows_host(url.host):
+            raise UrlDenied(f"{url.host} isn't allowed; list it in the rules", reason="host")
+        if self._ports is not None and url.port not in self._ports:
+            raise UrlDenied(
+                f"port {url.port} of {url.host} isn't allowed, ports are {sorted(self._ports)}",
+                reason="port",
+            )
+        addresses = (url.address,) if url.address is not None else self._resolved(url)
+        for address in addresses:
+            self._must_be_reachable(url, address)
+        return Checked(url, addresses, hops)
+
+    def _must_be_reachable(self, url: Url, address: Address) -> None:
+        if any(address in network for network in self._denied):
+            which = "is" if url.address is not None else f"leads to {address}, which is"
+            raise UrlDenied(f"{url.host} {which} denied", reason="address")
+        if self._rules.lists(address):
+            return
+        purpose = why_not_public(address, nat64=self._nat64)
+        if purpose is not None:
+            which = "is" if url.address is not None else f"leads to {address},"
+            raise UrlDenied(
+                f"{url.host} {which} {purpose}; list the address in the rules to allow it",
+                reason="address",
+            )
+
+    def _resolved(self, url: Url) -> tuple[Address, ...]:
+        try:
+            answers = tuple(self._resolver(url.host, url.port))
+        except OSError as error:
+            raise HostUnresolved(f"{url.host} can't be resolved: {error}") from error
+        if not answers:
+            raise HostUnresolved(f"{url.host} has no address")
+        try:
+            addresses = [to_address(answer) for answer in answers]
+        except InputError as error:
+            raise HostUnresolved(f"{url.host} was resolved to no address: {error}") from error
+        return tuple(dict.fromkeys(addresses))
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """All addresses that the system finds for a name; blocks for as long as the system tries.
+
+    Raises:
+        OSError: it finds none.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return [ip_address(str(name[0]).partition("%")[0]) for *_, name in found]
+
+
+def open_checked(checked: Checked, *, timeout: float = 10.0) -> socket.socket:
+    """Connect to the first of the checked addresses that answers; nothing is resolved.
+
+    For https wrap the socket with ``server_hostname=checked.url.host``.
+
+    Args:
+        checked: from a validator's ``check`` or ``follow``.
+        timeout: seconds for all addresses together; the socket keeps it as its timeout.
+
+    Raises:
+        HostUnresolved: no address could be connected to in time; the last failure is its cause.
+    """
+    end = time.monotonic() + timeout
+    failure: OSError | None = None
+    for tried, address in enumerate(checked.addresses):
+        # Each has an equal share of the time left, so that a silent one leaves some to the next.
+        share = (end - time.monotonic()) / (len(checked.addresses) - tried)
+        if share <= 0:
+            break
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        connection: socket.socket | None = None
+        try:
+            connection = socket.socket(family, socket.SOCK_STREAM)
+            connection.settimeout(share)
+            connection.connect((str(address), checked.url.port))
+        except OSError as error:
+            if connection is not None:
+                connection.close()
+            failure = error
+            continue
+        connection.settimeout(timeout)
+        return connection
+    raise HostUnresolved(
+        f"none of the {len(checked.addresses)} addresses of {checked.url.authority} could be "
+        f"connected to within {timeout:g} s: {failure or 'no time was left'}"
+    ) from failure

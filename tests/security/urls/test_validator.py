@@ -1,0 +1,233 @@
+"""What a check, a redirect and a connection take and refuse."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import pytest
+
+from llmspell.errors import ConfigError, HostUnresolved, InvalidUrl, SecurityError, UrlDenied
+from llmspell.security import Checked, DomainRules, UrlValidator, open_checked, parse_url
+from tests.security.urls.zone import Zone
+
+PUBLIC = IPv4Address("8.8.8.8")
+ZONE = {
+    "a.com": ["8.8.8.8", "2a00::1"],
+    "b.com": ["8.8.4.4"],
+    "in.a.com": ["10.1.2.3"],
+    "v6.a.com": ["::ffff:8.8.8.8", "8.8.8.8", "64:ff9b::808:808"],
+}
+
+
+def validator(*rules: str, zone: Zone | None = None, **options: object) -> UrlValidator:
+    zone = Zone(ZONE) if zone is None else zone
+    return UrlValidator(DomainRules(rules), resolver=zone, **options)  # type: ignore[arg-type]
+
+
+def test_a_check_gives_the_url_and_all_its_addresses() -> None:
+    checked = validator("a.com").check("HTTPS://A.com/x?y#z")
+    assert str(checked.url) == "https://a.com/x?y"
+    assert checked.addresses == (PUBLIC, IPv6Address("2a00::1"))
+    assert checked.hops == 0
+
+
+def test_answers_are_unmapped_and_each_is_given_once() -> None:
+    checked = validator("*").check("http://v6.a.com/")
+    assert checked.addresses == (PUBLIC, IPv6Address("64:ff9b::808:808"))
+
+
+@pytest.mark.parametrize("text", ["http://[::ffff:8.8.8.8]/", "http://8.8.8.8/"])
+def test_an_address_is_checked_without_a_look_up(text: str) -> None:
+    zone = Zone(ZONE)
+    assert validator("*", zone=zone).check(text).addresses == (PUBLIC,)
+    assert zone.asked == []
+
+
+def test_a_name_that_is_not_listed_is_not_even_looked_up() -> None:
+    zone = Zone(ZONE)
+    for text in ("http://b.com/", "http://secret.b.com/", "http://8.8.8.8/", "http://a.com.b.com/"):
+        with pytest.raises(UrlDenied) as caught:
+            validator("a.com", ".a.com", zone=zone).check(text)
+        assert caught.value.reason == "host"
+    assert zone.asked == []
+
+
+def test_a_private_address_is_reached_only_where_it_is_listed() -> None:
+    with pytest.raises(UrlDenied, match=r"in\.a\.com leads to 10\.1\.2\.3, private use") as caught:
+        validator("*").check("http://in.a.com/")
+    assert caught.value.reason == "address"
+    assert isinstance(caught.value, (SecurityError, PermissionError))
+    assert pickle.loads(pickle.dumps(caught.value)).reason == "address"
+    checked = validator("in.a.com", "10.1.0.0/16").check("http://in.a.com/")
+    assert checked.addresses == (IPv4Address("10.1.2.3"),)
+    for text in ("http://10.1.255.1/", "http://[::ffff:10.1.2.3]/"):
+        assert validator("10.1.0.0/16").check(text).addresses[0] in (
+            IPv4Address("10.1.255.1"), IPv4Address("10.1.2.3"),
+        )  # fmt: skip
+    for text in ("http://10.2.0.1/", "http://in.a.com/", "http://[64:ff9b::10.1.2.3]/"):
+        with pytest.raises(UrlDenied):
+            validator("10.1.0.0/16").check(text)
+    with pytest.raises(UrlDenied):
+        validator("in.a.com", "10.2.0.0/16").check("http://in.a.com/")
+
+
+def test_a_networks_own_nat64_is_told_by_its_prefix() -> None:
+    zone = Zone({"a.com": ["2a00:64::a00:1"]})
+    assert validator("*", zone=zone).check("http://a.com/")
+    with pytest.raises(UrlDenied, match=r"NAT64 .* of 10\.0\.0\.1"):
+        validator("*", zone=zone, nat64_prefixes=["2a00:64::/96"]).check("http://a.com/")
+
+
+def test_networks_can_be_denied_though_they_are_public_or_listed() -> None:
+    checker = validator("*", "10.1.2.3", denied=["8.8.0.0/16", "10.1.2.3"])
+    for text, message in (
+        ("http://a.com/", r"a\.com leads to 8\.8\.8\.8, which is denied"),
+        ("http://8.8.4.4/", r"8\.8\.4\.4 is denied"),
+        ("http://in.a.com/", r"in\.a\.com leads to 10\.1\.2\.3, which is denied"),
+    ):
+        with pytest.raises(UrlDenied, match=message) as caught:
+            checker.check(text)
+        assert caught.value.reason == "address"
+    assert checker.check("http://9.9.9.9/")
+
+
+def test_ports_can_be_listed() -> None:
+    only = validator("*", ports=[443, 8443])
+    assert only.check("https://a.com/").url.port == 443
+    assert only.check("http://a.com:8443/").url.port == 8443
+    with pytest.raises(UrlDenied, match=r"port 80 of a\.com") as caught:
+        only.check("http://a.com/")
+    assert caught.value.reason == "port"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ports": [0]},
+        {"ports": [65536]},
+        {"max_redirects": -1},
+        {"nat64_prefixes": ["10.0.0.0/8"]},
+        {"denied": ["a.com"]},
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        validator("*", **options)
+
+
+@pytest.mark.parametrize("answers", [[], ["a.com"], ["8.8.8.8", ""], ["8.8.8.8/32"]])
+def test_an_answer_that_is_no_address_is_no_answer(answers: list[str]) -> None:
+    with pytest.raises(HostUnresolved):
+        validator("*", zone=Zone({"a.com": answers})).check("http://a.com/")
+
+
+def test_a_failing_look_up_is_named() -> None:
+    def fail() -> list[str]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with pytest.raises(HostUnresolved, match=r"a\.com can't be resolved: .*not known") as caught:
+        validator("*", zone=Zone({"a.com": fail})).check("http://a.com/")
+    assert isinstance(caught.value.__cause__, socket.gaierror)
+
+
+def test_the_systems_resolver_is_asked_for_all_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def getaddrinfo(host: str, port: int, **_: int) -> list[tuple[object, ...]]:
+        assert (host, port) == ("a.com", 8080)
+        four = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", port))
+        six = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1%eth0", port, 0, 2))
+        return [four, six]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(UrlDenied, match="fe80::1, link-local"):
+        UrlValidator(DomainRules(["*"])).check("http://a.com:8080/")
+
+
+def test_localhost_of_this_system_is_refused() -> None:
+    with pytest.raises(UrlDenied, match="loopback"):
+        UrlValidator(DomainRules(["*"])).check("http://localhost/")
+    checked = UrlValidator(DomainRules(["localhost", "127.0.0.1", "::1"])).check("http://localhost")
+    assert all(address.is_loopback for address in checked.addresses)
+
+
+def test_a_redirect_is_checked_as_a_url_is() -> None:
+    checker = validator("a.com", ".a.com")
+    start = checker.check("https://a.com/x/y")
+    assert str(checker.follow(start, "../z").url) == "https://a.com/z"
+    assert checker.follow(start, "https://a.com:8443").url.origin == ("https", "a.com", 8443)
+    for location, reason in (
+        ("https://b.com", "host"), ("//b.com/", "host"), ("//in.a.com", "address"),
+        ("https://127.0.0.1", "host"), ("http://a.com", "downgrade"),
+    ):  # fmt: skip
+        with pytest.raises(UrlDenied) as caught:
+            checker.follow(start, location)
+        assert caught.value.reason == reason
+    for location in (
+        "https://a.com@b.com",
+        "/\\b.com",
+        "file:///etc/passwd",
+        "/x\r\nSet-Cookie: a",
+    ):
+        with pytest.raises(InvalidUrl):
+            checker.follow(start, location)
+
+
+def test_redirects_end() -> None:
+    checker = validator("a.com", max_redirects=3)
+    checked = checker.check("http://a.com/")
+    for hop in (1, 2, 3):
+        checked = checker.follow(checked, "/again")
+        assert checked.hops == hop
+    with pytest.raises(UrlDenied, match="redirect 4, max_redirects is 3") as caught:
+        checker.follow(checked, "/again")
+    assert caught.value.reason == "redirects"
+    with pytest.raises(UrlDenied, match="max_redirects is 0"):
+        none = validator("a.com", max_redirects=0)
+        none.follow(none.check("http://a.com/"), "/x")
+
+
+def test_https_leads_to_http_only_when_asked() -> None:
+    lenient = validator("a.com", allow_downgrade=True)
+    assert lenient.follow(lenient.check("https://a.com"), "http://a.com").url.scheme == "http"
+    strict = validator("a.com")
+    upgraded = strict.follow(strict.check("http://a.com"), "https://a.com")
+    assert upgraded.url.scheme == "https"
+    assert strict.follow(strict.check("http://a.com"), "//a.com/x").url.scheme == "http"
+
+
+@pytest.fixture
+def server() -> socket.socket:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening  # type: ignore[misc]
+
+
+def checked_at(port: int, *addresses: str) -> Checked:
+    return Checked(parse_url(f"http://a.com:{port}/"), tuple(map(ip_address, addresses)))
+
+
+def test_the_next_address_is_tried_where_one_refuses(server: socket.socket) -> None:
+    port = server.getsockname()[1]
+    with open_checked(checked_at(port, "127.0.0.3", "127.0.0.1"), timeout=7) as connection:
+        assert connection.getpeername() == ("127.0.0.1", port)
+        assert connection.gettimeout() == 7
+
+
+def test_a_connection_makes_no_look_up(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("a look-up")
+
+    for name in ("getaddrinfo", "gethostbyname", "create_connection"):
+        monkeypatch.setattr(socket, name, forbidden)
+    open_checked(checked_at(server.getsockname()[1], "127.0.0.1")).close()
+
+
+def test_no_address_that_answers_is_named(server: socket.socket) -> None:
+    port = server.getsockname()[1]
+    with pytest.raises(HostUnresolved, match=r"none of the 2 addresses of a\.com") as caught:
+        open_checked(checked_at(port, "127.0.0.3", "127.0.0.4"))
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+    with pytest.raises(HostUnresolved, match="within 0 s"):
+        open_checked(checked_at(port, "127.0.0.1"), timeout=0)
