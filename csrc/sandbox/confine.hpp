@@ -20,10 +20,10 @@ namespace llmspell::sandbox {
 // Nothing is allocated, and the process must end where it fails.
 struct Confinement {
     int parent = 0;  // its process id
-    std::span<const int> kept;
-    std::span<const PathRule> rules;
+    std::span<const int> kept = {};
+    std::span<const PathRule> rules = {};
     int landlock_abi = 0;
-    Limits limits;
+    Limits limits = {};
     Filter filter = Filter::safe;
 };
 
