@@ -125,7 +125,8 @@ static void allow_processes(void) {
 /* What comes before a tool: a process that loads it, forks, and confines itself further. */
 static void allow_confining(void) {
     ALLOW("seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
-          "setrlimit", "capset", "close_range", "setsid", "setpgid", "sendmsg", "fstatfs");
+          "setrlimit", "capset", "close_range", "setsid", "setpgid", "sendmsg",
+          "pidfd_open");
     allow_if("prlimit64", SCMP_A0(SCMP_CMP_EQ, 0));
     VALUES("prctl", 0, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_GET_SECCOMP);
 }

@@ -1,0 +1,1 @@
+"""Tools that the kernel confines; validators, and secrets."""
