@@ -1,0 +1,81 @@
+#include "sandbox/seccomp.hpp"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <span>
+
+namespace llmspell::sandbox {
+namespace {
+
+using Program = std::span<const sock_filter>;
+
+#if defined(__x86_64__) && !defined(__ILP32__)
+constexpr sock_filter loading[] = {
+#include "sandbox/filters/loading.x86_64.inc"
+};
+constexpr sock_filter safe[] = {
+#include "sandbox/filters/safe.x86_64.inc"
+};
+constexpr sock_filter restricted[] = {
+#include "sandbox/filters/restricted.x86_64.inc"
+};
+constexpr sock_filter privileged[] = {
+#include "sandbox/filters/privileged.x86_64.inc"
+};
+#elif defined(__aarch64__) && !defined(__ILP32__)
+constexpr sock_filter loading[] = {
+#include "sandbox/filters/loading.aarch64.inc"
+};
+constexpr sock_filter safe[] = {
+#include "sandbox/filters/safe.aarch64.inc"
+};
+constexpr sock_filter restricted[] = {
+#include "sandbox/filters/restricted.aarch64.inc"
+};
+constexpr sock_filter privileged[] = {
+#include "sandbox/filters/privileged.aarch64.inc"
+};
+#else
+constexpr Program loading, safe, restricted, privileged;
+#endif
+
+Program program_of(Filter filter) noexcept {
+    switch (filter) {
+        case Filter::loading:
+            return loading;
+        case Filter::safe:
+            return safe;
+        case Filter::restricted:
+            return restricted;
+        case Filter::privileged:
+            return privileged;
+    }
+    return {};
+}
+
+}  // namespace
+
+bool has_filters() noexcept {
+    if (program_of(Filter::safe).empty()) return false;
+    const std::uint32_t action = SECCOMP_RET_ERRNO;
+    return ::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
+}
+
+Failure filter_calls(Filter filter) noexcept {
+    const Program program = program_of(filter);
+    if (program.empty()) return {"a filter for this architecture", ENOSYS};
+    // The kernel reads it only.
+    const sock_fprog given{static_cast<unsigned short>(program.size()),
+                           const_cast<sock_filter*>(program.data())};
+    if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &given) != 0) {
+        return {"seccomp", errno};
+    }
+    return {};
+}
+
+}  // namespace llmspell::sandbox

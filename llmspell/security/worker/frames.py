@@ -1,0 +1,89 @@
+"""Messages between a worker and its parent: a kind, a length, and msgpack of so many bytes.
+
+Stands alone: workers load it without the package.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any, Final
+
+import msgpack
+
+__all__ = [
+    "CALL",
+    "ERROR",
+    "HEADER",
+    "RESULT",
+    "FrameError",
+    "pack_frame",
+    "read_frame",
+    "unpack_head",
+    "unpack_payload",
+    "write_all",
+]
+
+HEADER: Final = struct.Struct("<BI")
+
+CALL: Final = 1
+RESULT: Final = 2
+ERROR: Final = 3
+
+
+class FrameError(Exception):
+    """What was read is no message, or a longer one than is taken."""
+
+
+def pack_frame(kind: int, value: Any, limit: int) -> bytes:
+    """Bytes of a message; raises FrameError where it is longer than ``limit`` or no data."""
+    try:
+        payload: bytes = msgpack.packb(value, datetime=True)
+    except Exception as error:
+        raise FrameError(f"it is no data: {error}") from None
+    if len(payload) > limit:
+        raise FrameError(f"{len(payload)} bytes, more than {limit}")
+    return HEADER.pack(kind, len(payload)) + payload
+
+
+def unpack_head(raw: bytes, limit: int) -> tuple[int, int]:
+    """Kind and length of a message; raises FrameError."""
+    kind, length = HEADER.unpack(raw)
+    if length > limit:
+        raise FrameError(f"{length} bytes are announced, more than {limit}")
+    return kind, length
+
+
+def unpack_payload(payload: bytes) -> Any:
+    """The value of a message; raises FrameError."""
+    try:
+        return msgpack.unpackb(payload, timestamp=3, strict_map_key=False)
+    except Exception as error:
+        raise FrameError(f"it isn't msgpack: {error}") from None
+
+
+def read_frame(descriptor: int, limit: int) -> tuple[int, Any] | None:
+    """The next message, waited for; None at the end. Raises FrameError."""
+    head = _read_exactly(descriptor, HEADER.size)
+    if head is None:
+        return None
+    kind, length = unpack_head(head, limit)
+    payload = _read_exactly(descriptor, length)
+    return None if payload is None else (kind, unpack_payload(payload))
+
+
+def write_all(descriptor: int, raw: bytes) -> None:
+    """Write all of some bytes to a descriptor that blocks."""
+    rest = memoryview(raw)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _read_exactly(descriptor: int, count: int) -> bytes | None:
+    found = bytearray()
+    while len(found) < count:
+        part = os.read(descriptor, min(count - len(found), 1 << 20))
+        if not part:
+            return None
+        found += part
+    return bytes(found)
