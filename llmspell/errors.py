@@ -47,7 +47,12 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── PathEscape (PermissionError)    a path that leads out of its root by a link or ".."
     │   ├── PathNotAllowed (PermissionError) a file or an access that the sandbox doesn't allow
     │   ├── RequirementDenied (ValueError)  a requirement that its level doesn't allow
+    │   ├── SandboxUnavailable (RuntimeError) this host can't enforce what a tool's level needs
     │   ├── SecretExposed (TypeError)       a secret was about to leave the process as data
+    │   ├── ToolFailed (RuntimeError)       a tool raised, or its process ended
+    │   │   ├── ToolLimitExceeded           it took more memory or processor time than it may
+    │   │   ├── ToolNotLoaded               its module isn't there, or failed when it was loaded
+    │   │   └── ToolTimeout (TimeoutError)  it wasn't done in time, and was killed
     │   ├── UnsafePattern (ValueError)      a pattern whose work per character has no bound
     │   └── UrlDenied (PermissionError)     a URL that leads where it isn't allowed to
     └── MissingDependency (ImportError)     an optional extra is not installed
@@ -89,6 +94,7 @@ __all__ = [
     "QuotaExceeded",
     "RequirementDenied",
     "ReservationExpired",
+    "SandboxUnavailable",
     "SearchCancelled",
     "SearchTimeout",
     "SecretExposed",
@@ -99,6 +105,10 @@ __all__ = [
     "TenantExists",
     "TenantNotFound",
     "TenantSuspended",
+    "ToolFailed",
+    "ToolLimitExceeded",
+    "ToolNotLoaded",
+    "ToolTimeout",
     "UnsafePattern",
     "UnsupportedFormat",
     "UrlDenied",
@@ -432,8 +442,52 @@ class RequirementDenied(SecurityError, ValueError):
         self.level = level
 
 
+class SandboxUnavailable(SecurityError, RuntimeError):
+    """This host can't enforce what a tool needs, and so the tool doesn't run.
+
+    Attributes: ``level``, the value of the tool's level, and ``missing``, what the host lacks.
+    """
+
+    def __init__(self, message: str, *, level: str = "", missing: tuple[str, ...] = ()):
+        super().__init__(message)
+        self.level = level
+        self.missing = missing
+
+
 class SecretExposed(SecurityError, TypeError):
     """A secret was about to be pickled or taken apart; only ``reveal()`` gives its value."""
+
+
+class ToolFailed(SecurityError, RuntimeError):
+    """A confined tool raised an error, or its process ended.
+
+    Attributes: ``error``, the name of the type that it raised, and ``trace``, its traceback: text
+    from within the sandbox, not to be trusted; both may be empty.
+    """
+
+    def __init__(self, message: str, *, error: str = "", trace: str = ""):
+        super().__init__(message)
+        self.error = error
+        self.trace = trace
+
+
+class ToolLimitExceeded(ToolFailed):
+    """A confined tool took more than it may, and was killed or refused.
+
+    Attributes: ``limit``: "memory" or "cpu".
+    """
+
+    def __init__(self, message: str, *, limit: str = "", error: str = "", trace: str = ""):
+        super().__init__(message, error=error, trace=trace)
+        self.limit = limit
+
+
+class ToolNotLoaded(ToolFailed):
+    """A tool's module or function isn't there, or its module failed when it was loaded."""
+
+
+class ToolTimeout(ToolFailed, TimeoutError):
+    """A confined tool wasn't done in the time that it had, and was killed."""
 
 
 class UnsafePattern(SecurityError, ValueError):

@@ -1,7 +1,7 @@
 # cython: language_level=3
 # cython: freethreading_compatible=True
-# What a process applies to itself before it runs a tool. It imports nothing: it is loaded by a
-# process that has no package, see llmspell/security/worker.
+# What a process applies to itself before it runs a tool. It imports nothing of the package, see
+# llmspell/security/sandbox/worker.
 
 from libc.stdint cimport uint64_t
 
@@ -28,29 +28,42 @@ cdef extern from "sandbox/confine.hpp" namespace "llmspell::sandbox" nogil:
         uint64_t open_files
         uint64_t processes
     cdef enum class Filter(int):
-        loading
         safe
         restricted
-        privileged
+        processes
+        programs
     cdef cppclass Confinement:
         int parent
         IntSpan kept
+        int directory
+        bint is_root
         RuleSpan rules
         int landlock_abi
         Limits limits
         Filter filter
     int native_landlock_abi "llmspell::sandbox::landlock_abi"()
     bint native_has_filters "llmspell::sandbox::has_filters"()
+    Failure native_die_with "llmspell::sandbox::die_with"(int)
+    Failure native_give_up_new_rights "llmspell::sandbox::give_up_new_rights"()
+    Failure native_restrict_files "llmspell::sandbox::restrict_files"(RuleSpan, int)
     Failure native_confine "llmspell::sandbox::confine"(const Confinement&)
 
+cdef extern from "sandbox/namespaces.hpp" namespace "llmspell::sandbox" nogil:
+    cdef cppclass Namespaces:
+        bint network
+        bint processes
+        bint ipc
+        bint changes_root
+    Namespaces native_enter_namespaces "llmspell::sandbox::enter_namespaces"()
+
 cdef enum:
-    most = 64
+    most = 1024
 
 FILTERS = {
-    "loading": <int>Filter.loading,
     "safe": <int>Filter.safe,
     "restricted": <int>Filter.restricted,
-    "privileged": <int>Filter.privileged,
+    "processes": <int>Filter.processes,
+    "programs": <int>Filter.programs,
 }
 
 
@@ -64,8 +77,48 @@ def has_filters():
     return native_has_filters()
 
 
+def enter_namespaces():
+    """Enter namespaces of its own, as far as this process may; it has one thread.
+
+    Returns:
+        A dict: "network", "processes" (of what it forks from now on) and "ipc", whether it is
+        apart; "root", whether it may change its root.
+    """
+    cdef Namespaces held = native_enter_namespaces()
+    return {
+        "network": held.network,
+        "processes": held.processes,
+        "ipc": held.ipc,
+        "root": held.changes_root,
+    }
+
+
+def die_with(int parent):
+    """End with the process that forked this one, from its one thread; 0 for one that can't be seen.
+
+    Raises:
+        OSError: it is gone already.
+    """
+    check(native_die_with(parent))
+
+
+def restrict_files(rules):
+    """Leave this process and those to come these files alone, and no new rights.
+
+    Args:
+        rules: (descriptor, whether it may be changed, whether it may be executed).
+
+    Raises:
+        OSError: the step that failed is its file name.
+    """
+    cdef PathRule[most] given
+    cdef size_t count = take_rules(rules, given)
+    check(native_give_up_new_rights())
+    check(native_restrict_files(RuleSpan(given, count), native_landlock_abi()))
+
+
 def confine(
-    *, int parent, kept, rules, str filter, uint64_t address_space, uint64_t cpu_seconds,
+    *, int parent, kept, int directory, bint is_root, rules, str filter, uint64_t address_space, uint64_t cpu_seconds,
     uint64_t file_size, uint64_t open_files, uint64_t processes,
 ):
     """Confine this process, which has one thread, for good; where it fails it must end.
@@ -73,9 +126,11 @@ def confine(
     Args:
         parent: process id of the one that it dies with.
         kept: descriptors that stay open.
+        directory: descriptor of the one that it stands in, or -1.
+        is_root: whether that becomes its root.
         rules: (descriptor, whether it may be changed, whether it may be executed) of what stays
             reachable of files.
-        filter: "loading", "safe", "restricted" or "privileged".
+        filter: "safe", "restricted", "processes" or "programs".
         address_space, cpu_seconds, file_size, open_files, processes: limits.
 
     Raises:
@@ -85,21 +140,15 @@ def confine(
     cdef int[most] descriptors
     cdef PathRule[most] given
     cdef size_t count = 0
-    cdef size_t rule_count = 0
-    cdef Failure failure
+    cdef size_t rule_count = take_rules(rules, given)
     for descriptor in sorted(kept):
         if count == most:
             raise ValueError(f"at most {most} descriptors")
         descriptors[count] = descriptor
         count += 1
-    for descriptor, writes, executes in rules:
-        if rule_count == most:
-            raise ValueError(f"at most {most} rules")
-        given[rule_count].descriptor = descriptor
-        given[rule_count].writes = writes
-        given[rule_count].executes = executes
-        rule_count += 1
     all.parent = parent
+    all.directory = directory
+    all.is_root = is_root
     all.kept = IntSpan(descriptors, count)
     all.rules = RuleSpan(given, rule_count)
     all.landlock_abi = native_landlock_abi()
@@ -109,6 +158,21 @@ def confine(
     all.limits.open_files = open_files
     all.limits.processes = processes
     all.filter = <Filter><int>FILTERS[filter]
-    failure = native_confine(all)
+    check(native_confine(all))
+
+
+cdef size_t take_rules(rules, PathRule* given) except? 0:
+    cdef size_t count = 0
+    for descriptor, writes, executes in rules:
+        if count == most:
+            raise ValueError(f"at most {most} rules")
+        given[count].descriptor = descriptor
+        given[count].writes = writes
+        given[count].executes = executes
+        count += 1
+    return count
+
+
+cdef check(Failure failure):
     if failure.step != NULL:
         raise OSError(failure.error, "confining failed", failure.step.decode())

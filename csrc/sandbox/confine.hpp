@@ -14,6 +14,7 @@ namespace llmspell::sandbox {
 //
 // - it dies with its parent, unless that has died already: then it fails;
 // - no program that it runs has more rights than it has, and nobody may look into it;
+// - it stands in `directory`, which is its root too where `is_root`;
 // - of files it has what is beneath `rules`; of descriptors it keeps `kept` (ascending) alone;
 // - limits, then the filter.
 //
@@ -21,6 +22,8 @@ namespace llmspell::sandbox {
 struct Confinement {
     int parent = 0;  // its process id
     std::span<const int> kept = {};
+    int directory = -1;    // open; -1 where it stays where it is
+    bool is_root = false;  // needs the right to change it
     std::span<const PathRule> rules = {};
     int landlock_abi = 0;
     Limits limits = {};
@@ -28,5 +31,10 @@ struct Confinement {
 };
 
 Failure confine(const Confinement& confinement) noexcept;
+
+// Two of its steps, for the processes that workers are forked from: to end with the parent, whose
+// process id is 0 where it is out of sight, and to run no program that has more rights.
+Failure die_with(int parent) noexcept;
+Failure give_up_new_rights() noexcept;
 
 }  // namespace llmspell::sandbox

@@ -15,45 +15,45 @@ namespace {
 using Program = std::span<const sock_filter>;
 
 #if defined(__x86_64__) && !defined(__ILP32__)
-constexpr sock_filter loading[] = {
-#include "sandbox/filters/loading.x86_64.inc"
-};
 constexpr sock_filter safe[] = {
 #include "sandbox/filters/safe.x86_64.inc"
 };
 constexpr sock_filter restricted[] = {
 #include "sandbox/filters/restricted.x86_64.inc"
 };
-constexpr sock_filter privileged[] = {
-#include "sandbox/filters/privileged.x86_64.inc"
+constexpr sock_filter processes[] = {
+#include "sandbox/filters/processes.x86_64.inc"
+};
+constexpr sock_filter programs[] = {
+#include "sandbox/filters/programs.x86_64.inc"
 };
 #elif defined(__aarch64__) && !defined(__ILP32__)
-constexpr sock_filter loading[] = {
-#include "sandbox/filters/loading.aarch64.inc"
-};
 constexpr sock_filter safe[] = {
 #include "sandbox/filters/safe.aarch64.inc"
 };
 constexpr sock_filter restricted[] = {
 #include "sandbox/filters/restricted.aarch64.inc"
 };
-constexpr sock_filter privileged[] = {
-#include "sandbox/filters/privileged.aarch64.inc"
+constexpr sock_filter processes[] = {
+#include "sandbox/filters/processes.aarch64.inc"
+};
+constexpr sock_filter programs[] = {
+#include "sandbox/filters/programs.aarch64.inc"
 };
 #else
-constexpr Program loading, safe, restricted, privileged;
+constexpr Program safe, restricted, processes, programs;
 #endif
 
 Program program_of(Filter filter) noexcept {
     switch (filter) {
-        case Filter::loading:
-            return loading;
         case Filter::safe:
             return safe;
         case Filter::restricted:
             return restricted;
-        case Filter::privileged:
-            return privileged;
+        case Filter::processes:
+            return processes;
+        case Filter::programs:
+            return programs;
     }
     return {};
 }

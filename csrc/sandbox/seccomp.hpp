@@ -6,10 +6,10 @@
 namespace llmspell::sandbox {
 
 enum class Filter {
-    loading,  // what loads a tool and forks; may confine itself further
-    safe,
-    restricted,
-    privileged,
+    safe,        // computes, and talks by what is open
+    restricted,  // and has files, as far as Landlock lets it
+    processes,   // and processes of its own
+    programs,    // and runs programs in them
 };
 
 // Whether the kernel has them, and there is one for this architecture.

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
         redact_attributes,
     )
     from llmspell.security.requirements import SecurityRequirements, check
+    from llmspell.security.sandbox.confined import ConfinedTool
+    from llmspell.security.sandbox.sandbox import Sandbox
+    from llmspell.security.sandbox.worker_handle import ToolResult
     from llmspell.security.secret import Secret
     from llmspell.security.urls.addresses import is_public, why_not_public
     from llmspell.security.urls.domain_rules import DomainRules
@@ -45,6 +48,7 @@ __all__ = [
     "Checked",
     "Command",
     "CommandValidator",
+    "ConfinedTool",
     "DomainRules",
     "FileSandbox",
     "Finding",
@@ -58,11 +62,13 @@ __all__ = [
     "RedactionStream",
     "Redactor",
     "Resolver",
+    "Sandbox",
     "SandboxEntry",
     "Secret",
     "SecurityLevel",
     "SecurityRequirements",
     "Text",
+    "ToolResult",
     "Url",
     "UrlValidator",
     "check",
@@ -112,6 +118,9 @@ _MODULES = {
         "SecurityRequirements",
         "check",
     ),
+    "sandbox.confined": ("ConfinedTool",),
+    "sandbox.sandbox": ("Sandbox",),
+    "sandbox.worker_handle": ("ToolResult",),
     "secret": ("Secret",),
     "urls.addresses": (
         "is_public",

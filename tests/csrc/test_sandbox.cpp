@@ -1,6 +1,7 @@
 // What a confined process can't do any more, each shown to be possible before, and what it still
 // can.
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -23,6 +24,7 @@
 
 #include "check.hpp"
 #include "sandbox/confine.hpp"
+#include "sandbox/namespaces.hpp"
 
 using namespace llmspell::sandbox;
 
@@ -226,25 +228,116 @@ void who_lost_its_parent_runs_nothing() {
           }) == 0);
 }
 
-void what_loads_a_tool_forks_and_confines_itself_further() {
+// The rights that a process has, and those that it could ever have.
+bool has_rights() {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);) {
+        const bool is_set = line.starts_with("CapEff:") || line.starts_with("CapPrm:") ||
+                            line.starts_with("CapBnd:") || line.starts_with("CapAmb:");
+        if (is_set && line.find_first_of("123456789abcdef", 7) != std::string::npos) return true;
+    }
+    return false;
+}
+
+void no_right_is_left() {
+    if (geteuid() != 0) return;
+    CHECK(in_child([] { return has_rights() ? 1 : 0; }) == 1);
     CHECK(in_child([] {
-              if (confine_as(Filter::loading)) return 2;
-              const pid_t parent = getpid();
-              const pid_t worker = fork();
-              if (worker == 0) {
-                  const std::array kept = {0, 1, 2};
-                  if (confine({.parent = parent,
-                               .kept = kept,
-                               .landlock_abi = landlock_abi(),
-                               .limits = roomy,
-                               .filter = Filter::safe})) {
-                      _exit(3);
-                  }
-                  _exit(open((directory / "inside").c_str(), O_RDONLY) < 0 ? 0 : 1);
+              const int root = open("/", O_PATH | O_CLOEXEC);
+              const std::array rules = {PathRule{root, false, true}};
+              const std::array kept = {0, 1, 2};
+              if (confine({.parent = getppid(),
+                           .kept = kept,
+                           .rules = rules,
+                           .landlock_abi = landlock_abi(),
+                           .limits = roomy,
+                           .filter = Filter::restricted})) {
+                  return 2;
+              }
+              return has_rights() ? 1 : 0;
+          }) == 0);
+}
+
+void a_directory_becomes_its_root() {
+    const bool is_possible = in_child([] { return chroot(directory.c_str()) == 0 ? 1 : 0; }) == 1;
+    if (!is_possible) return;
+    CHECK(in_child([] {
+              const int root = open("/", O_PATH | O_CLOEXEC);
+              const int inside = open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+              const std::array rules = {PathRule{root, false, false}};
+              const std::array kept = {0, 1, 2};
+              if (confine({.parent = getppid(),
+                           .kept = kept,
+                           .directory = inside,
+                           .is_root = true,
+                           .rules = rules,
+                           .landlock_abi = landlock_abi(),
+                           .limits = roomy,
+                           .filter = Filter::restricted})) {
+                  return 2;
+              }
+              const bool is_held = read_of("/inside") >= 0 && read_of("/../etc/passwd") < 0 &&
+                                   read_of(outside / "secret") < 0;
+              return is_held ? 0 : 1;
+          }) == 0);
+}
+
+void who_has_processes_forks_and_ends_only_its_own() {
+    CHECK(in_child([] {
+              const pid_t stranger = getppid();
+              if (confine_as(Filter::processes)) return 2;
+              const pid_t child = fork();
+              if (child == 0) {
+                  for (;;) pause();
               }
               int code = 0;
-              if (waitpid(worker, &code, 0) != worker || !WIFEXITED(code)) return 4;
-              return WEXITSTATUS(code);
+              if (child < 0 || kill(child, SIGKILL) != 0) return 3;
+              if (waitpid(child, &code, 0) != child || !WIFSIGNALED(code)) return 4;
+              if (landlock_abi() >= 6 && kill(stranger, 0) == 0) return 5;
+              execl("/bin/true", "true", nullptr);
+              return 0;
+          }) == 0);
+}
+
+void who_has_programs_runs_them_without_rights() {
+    CHECK(in_child([] {
+              const int root = open("/", O_PATH | O_CLOEXEC);
+              const std::array rules = {PathRule{root, false, true}};
+              const std::array kept = {0, 1, 2};
+              if (confine({.parent = getppid(),
+                           .kept = kept,
+                           .rules = rules,
+                           .landlock_abi = landlock_abi(),
+                           .limits = roomy,
+                           .filter = Filter::programs})) {
+                  return 2;
+              }
+              execl("/bin/sh", "sh", "-c",
+                    "while read name value; do case $name in CapEff: | CapPrm: | CapBnd:)"
+                    " test $value = 0000000000000000 || exit 9 ;; esac; done < /proc/self/status",
+                    nullptr);
+              return 3;
+          }) == 0);
+}
+
+void namespaces_hold() {
+    CHECK(in_child([] {
+              const Namespaces held = enter_namespaces();
+              if (held.processes) {
+                  const pid_t first = fork();
+                  if (first == 0) _exit(getpid() == 1 ? 0 : 1);
+                  int code = 0;
+                  if (waitpid(first, &code, 0) != first || code != 0) return 2;
+              }
+              if (!held.network) return 0;
+              // Nothing but an interface that is down: not even itself is there.
+              const int talk = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+              sockaddr_in itself{};
+              itself.sin_family = AF_INET;
+              itself.sin_port = 9;
+              itself.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+              const auto* const address = reinterpret_cast<const sockaddr*>(&itself);
+              return connect(talk, address, sizeof itself) != 0 && errno == ENETUNREACH ? 0 : 3;
           }) == 0);
 }
 
@@ -279,7 +372,11 @@ int main() {
     limits_hold();
     nothing_stays_open();
     who_lost_its_parent_runs_nothing();
-    what_loads_a_tool_forks_and_confines_itself_further();
+    no_right_is_left();
+    a_directory_becomes_its_root();
+    who_has_processes_forks_and_ends_only_its_own();
+    who_has_programs_runs_them_without_rights();
+    namespaces_hold();
 #if defined(__x86_64__)
     another_architecture_ends_it();
 #endif

@@ -29,6 +29,7 @@ PYTHON_RANK = {
 NATIVE = {
     "_core": {"index", "cli"},
     "_hot": {"quota", "security", "storage", "observability", "tenancy"},
+    "_sandbox": {"security"},
 }
 
 CPP_MAY_INCLUDE = {
@@ -36,8 +37,9 @@ CPP_MAY_INCLUDE = {
     "simd": {"simd", "base"},
     "index": {"index", "simd", "base"},
     "ledger": {"ledger", "base"},
+    "sandbox": {"sandbox"},
     "bind": {"bind", "index", "simd", "base"},
-    "hot": {"hot", "ledger", "base"},
+    "hot": {"hot", "ledger", "sandbox", "base"},
 }
 
 PYTHON_FILES = sorted(

@@ -113,27 +113,25 @@ static void refuse_files(void) {
            "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getcwd", "chdir");
 }
 
-/* Processes of its own, and what they run. */
+/* Processes of its own; Landlock keeps its signals among them. */
 static void allow_processes(void) {
     allow_if("clone", SCMP_A0(SCMP_CMP_MASKED_EQ,
                               CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |
                                   CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,
                               0));
-    ALLOW("fork", "vfork", "wait4", "waitid");
+    ALLOW("fork", "vfork", "wait4", "waitid", "kill", "tgkill", "setpgid", "getpgid", "setsid",
+          "getsid", "close_range");
 }
 
-/* What comes before a tool: a process that loads it, forks, and confines itself further. */
-static void allow_confining(void) {
-    ALLOW("seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
-          "setrlimit", "capset", "close_range", "setsid", "setpgid", "sendmsg",
-          "pidfd_open");
-    allow_if("prlimit64", SCMP_A0(SCMP_CMP_EQ, 0));
-    VALUES("prctl", 0, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_GET_SECCOMP);
+/* What a program's start takes, of the loader of shared libraries and of the C library. */
+static void allow_programs(void) {
+    ALLOW("execve", "execveat", "sysinfo");
+    VALUES("arch_prctl", 0, 0x1002 /* ARCH_SET_FS */, 0x1003 /* ARCH_GET_FS */);
 }
 
 int main(int count, char** words) {
     if (count != 3) {
-        fprintf(stderr, "usage: generate x86_64|aarch64 safe|restricted|privileged|loading\n");
+        fprintf(stderr, "usage: generate x86_64|aarch64 safe|restricted|processes|programs\n");
         return 2;
     }
     filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -149,17 +147,11 @@ int main(int count, char** words) {
         refuse_files();
     } else {
         allow_reading();
-        if (strcmp(words[2], "loading") == 0) {
-            allow_processes();
-            allow_confining();
-        } else {
-            allow_changing();
-            if (strcmp(words[2], "privileged") == 0) {
-                allow_processes();
-                ALLOW("execve", "execveat");
-            }
-        }
+        allow_changing();
     }
+    const int has_programs = strcmp(words[2], "programs") == 0;
+    if (has_programs || strcmp(words[2], "processes") == 0) allow_processes();
+    if (has_programs) allow_programs();
     FILE* raw = tmpfile();
     check(seccomp_export_bpf(filter, fileno(raw)), "export");
     rewind(raw);

@@ -1,7 +1,4 @@
-"""Messages between a worker and its parent: a kind, a length, and msgpack of so many bytes.
-
-Stands alone: workers load it without the package.
-"""
+"""Messages between a worker and its parent: a kind, a length, and msgpack of so many bytes."""
 
 from __future__ import annotations
 
@@ -9,18 +6,20 @@ import os
 import struct
 from typing import Any, Final
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 
 __all__ = [
+    "ANSWER",
+    "ASK",
     "CALL",
     "ERROR",
     "HEADER",
+    "READY",
     "RESULT",
     "FrameError",
     "pack_frame",
     "read_frame",
-    "unpack_head",
-    "unpack_payload",
+    "take_frame",
     "write_all",
 ]
 
@@ -29,6 +28,9 @@ HEADER: Final = struct.Struct("<BI")
 CALL: Final = 1
 RESULT: Final = 2
 ERROR: Final = 3
+READY: Final = 4
+ASK: Final = 5  # of the broker, amid a call
+ANSWER: Final = 6
 
 
 class FrameError(Exception):
@@ -42,24 +44,22 @@ def pack_frame(kind: int, value: Any, limit: int) -> bytes:
     except Exception as error:
         raise FrameError(f"it is no data: {error}") from None
     if len(payload) > limit:
-        raise FrameError(f"{len(payload)} bytes, more than {limit}")
+        raise FrameError(f"{len(payload):,} bytes, more than {limit:,}")
     return HEADER.pack(kind, len(payload)) + payload
 
 
-def unpack_head(raw: bytes, limit: int) -> tuple[int, int]:
-    """Kind and length of a message; raises FrameError."""
-    kind, length = HEADER.unpack(raw)
-    if length > limit:
-        raise FrameError(f"{length} bytes are announced, more than {limit}")
-    return kind, length
+def take_frame(raw: bytes | bytearray, limit: int) -> tuple[int, Any, int] | None:
+    """Kind, value and length of the message that ``raw`` begins with; None where more is to come.
 
-
-def unpack_payload(payload: bytes) -> Any:
-    """The value of a message; raises FrameError."""
-    try:
-        return msgpack.unpackb(payload, timestamp=3, strict_map_key=False)
-    except Exception as error:
-        raise FrameError(f"it isn't msgpack: {error}") from None
+    Raises FrameError.
+    """
+    if len(raw) < HEADER.size:
+        return None
+    kind, length = _head(bytes(raw[: HEADER.size]), limit)
+    end = HEADER.size + length
+    if len(raw) < end:
+        return None
+    return kind, _unpack(bytes(raw[HEADER.size : end])), end
 
 
 def read_frame(descriptor: int, limit: int) -> tuple[int, Any] | None:
@@ -67,9 +67,9 @@ def read_frame(descriptor: int, limit: int) -> tuple[int, Any] | None:
     head = _read_exactly(descriptor, HEADER.size)
     if head is None:
         return None
-    kind, length = unpack_head(head, limit)
+    kind, length = _head(head, limit)
     payload = _read_exactly(descriptor, length)
-    return None if payload is None else (kind, unpack_payload(payload))
+    return None if payload is None else (kind, _unpack(payload))
 
 
 def write_all(descriptor: int, raw: bytes) -> None:
@@ -77,6 +77,20 @@ def write_all(descriptor: int, raw: bytes) -> None:
     rest = memoryview(raw)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def _head(raw: bytes, limit: int) -> tuple[int, int]:
+    kind, length = HEADER.unpack(raw)
+    if length > limit:
+        raise FrameError(f"{length:,} bytes are announced, more than {limit:,}")
+    return kind, length
+
+
+def _unpack(payload: bytes) -> Any:
+    try:
+        return msgpack.unpackb(payload, timestamp=3, strict_map_key=False)
+    except Exception as error:
+        raise FrameError(f"it isn't msgpack: {error}") from None
 
 
 def _read_exactly(descriptor: int, count: int) -> bytes | None:

@@ -1,0 +1,216 @@
+"""The functions of one tool, called in workers that are forked ahead of need."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Self
+
+from llmspell.errors import (
+    ClosedError,
+    InputError,
+    LlmspellError,
+    SandboxUnavailable,
+    UseAfterFork,
+)
+from llmspell.security.requirements import SecurityRequirements
+from llmspell.security.sandbox.fork_server import Loader
+from llmspell.security.sandbox.groups import GroupPool
+from llmspell.security.sandbox.worker_handle import Asked, ToolResult, WorkerHandle
+
+__all__ = ["ConfinedTool"]
+
+# A worker that is kept is replaced after so many calls, with what it gathered.
+_CALLS_OF_ONE: Final = 10_000
+# Kept workers of one tool, of all tenants together.
+_KEPT: Final = 64
+_PAUSE: Final = 0.1
+
+
+class ConfinedTool:
+    """Functions that the kernel confines. Thread-safe; made by :meth:`Sandbox.load`.
+
+    Each call has a process of its own, unless the tool was loaded with ``keep_workers``: then a
+    worker serves one tenant again and again, and never another.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        functions: Sequence[str],
+        requirements: SecurityRequirements,
+        *,
+        loads: Callable[[], Loader],
+        groups: GroupPool,
+        ready: int,
+        keep_workers: bool,
+    ) -> None:
+        self.name = name
+        self.functions = tuple(functions)
+        self.requirements = requirements
+        self._loads = loads
+        self._groups = groups
+        self._ready = ready
+        self._keeps = keep_workers
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._idle: deque[WorkerHandle] = deque()
+        self._kept: deque[tuple[str | None, WorkerHandle]] = deque()
+        self._spent: deque[WorkerHandle] = deque()
+        self._loader = loads()
+        try:
+            first = self._fork()
+            try:
+                first.await_ready()
+            except BaseException:
+                first.close()
+                raise
+        except BaseException:
+            self._loader.close()
+            groups.close()
+            raise
+        self._idle.append(first)
+        self._wanted = threading.Semaphore(1)
+        self._filling = threading.Thread(target=self._fill, name="llmspell-workers", daemon=True)
+        self._filling.start()
+
+    def call(
+        self,
+        function: str,
+        arguments: Sequence[Any] = (),
+        named: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        tenant: str | None = None,
+        asked: Asked | None = None,
+    ) -> ToolResult:
+        """Call a function of the tool in a worker, and wait.
+
+        Args:
+            function: one of :attr:`functions`.
+            arguments: positional ones, of what msgpack holds (also datetime with a time zone).
+            named: those by name.
+            timeout: seconds, at most and by default those of the requirements.
+            tenant: whose call it is; a worker that is kept serves no other.
+            asked: answers what the worker asks amid the call.
+
+        Raises:
+            ToolFailed: the function raised, or its process ended.
+            ToolTimeout: it wasn't done in time, and was killed.
+            ToolLimitExceeded: it took more memory or processor time than it may.
+            InputError: arguments that are no data, or a function that isn't the tool's.
+            SandboxUnavailable: no worker can be forked.
+            ClosedError: after :meth:`close`.
+            UseAfterFork: in a child of the process that made it.
+        """
+        if function not in self.functions:
+            raise InputError(
+                f"{self.name} has no function {function!r}; it was loaded with "
+                f"{', '.join(self.functions)}"
+            )
+        most = self.requirements.timeout_seconds
+        if timeout is not None and not 0 < timeout <= most:
+            raise InputError(f"timeout must be above 0 and at most {most:g} s, got {timeout!r}")
+        worker = self._worker(tenant)
+        keeps = False
+        try:
+            result = worker.call(
+                function,
+                arguments,
+                named or {},
+                result_bytes=self.requirements.output_bytes,
+                timeout=most if timeout is None else timeout,
+                cpu_seconds=self.requirements.cpu_ms / 1e3,
+                asked=asked,
+            )
+            keeps = self._keeps and worker.calls < _CALLS_OF_ONE
+            return result
+        finally:
+            if keeps:
+                self._kept.append((tenant, worker))
+            else:
+                # Ending it and forking the next is no part of the call.
+                self._spent.append(worker)
+            self._wanted.release()
+
+    def close(self) -> None:
+        """End all its processes; calls that go on fail."""
+        with self._lock:
+            if self._is_closed or os.getpid() != self._process:
+                return
+            self._is_closed = True
+        self._wanted.release()
+        self._filling.join()
+        self._loader.close()
+        for worker in (*self._idle, *self._spent, *(one for _, one in self._kept)):
+            worker.close()
+        self._groups.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _worker(self, tenant: str | None) -> WorkerHandle:
+        if os.getpid() != self._process:
+            raise UseAfterFork(
+                f"{self.name} was loaded before this process was forked; load it anew"
+            )
+        if self._is_closed:
+            raise ClosedError(f"{self.name} is closed")
+        if self._keeps:
+            with self._lock:
+                for place, (of, worker) in enumerate(self._kept):
+                    if of == tenant:
+                        del self._kept[place]
+                        return worker
+        try:
+            return self._idle.popleft()
+        except IndexError:
+            return self._fork_or_reload()
+
+    def _fork(self) -> WorkerHandle:
+        return WorkerHandle(self._loader, self._groups, self.requirements.output_bytes)
+
+    def _fork_or_reload(self) -> WorkerHandle:
+        """A new worker, by a new loader where the one before has ended."""
+        loader = self._loader
+        try:
+            return self._fork()
+        except OSError:
+            with self._lock:
+                if self._is_closed:
+                    raise ClosedError(f"{self.name} is closed") from None
+                if self._loader is loader:
+                    self._loader = self._loads()
+                    loader.close()
+        try:
+            return self._fork()
+        except OSError as error:
+            raise SandboxUnavailable(f"{self.name}: no worker can be forked: {error}") from error
+
+    def _fill(self) -> None:
+        """Fork ahead, and end what has served: until it is closed."""
+        while True:
+            self._wanted.acquire()
+            while not self._is_closed and len(self._kept) > _KEPT:
+                with contextlib.suppress(IndexError):
+                    self._spent.append(self._kept.popleft()[1])
+            while self._spent:
+                self._spent.popleft().close()
+            if self._is_closed:
+                return
+            try:
+                while len(self._idle) < self._ready:
+                    worker = self._fork_or_reload()
+                    worker.await_ready()
+                    self._idle.append(worker)
+            except (OSError, LlmspellError):
+                # A call forks for itself, and tells why that fails.
+                if threading.main_thread().is_alive():
+                    threading.Event().wait(_PAUSE)

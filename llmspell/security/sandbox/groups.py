@@ -1,0 +1,184 @@
+"""Control groups that hold a worker's memory and the number of its processes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import signal
+import threading
+import time
+from collections import deque
+from typing import Final
+
+from llmspell.security.host import ControlGroup, HostSupport
+
+__all__ = ["GroupPool", "WorkerGroup"]
+
+_SECONDS: Final = 10.0
+# Threads of a tool that may not fork; where it may, they count as processes.
+THREADS: Final = 64
+
+
+class WorkerGroup:
+    """One group, in one directory or in one for each controller. For one thread at a time."""
+
+    def __init__(self, memory: ControlGroup | None, pids: ControlGroup | None) -> None:
+        name = f"llmspell-{os.getpid()}-{secrets.token_hex(6)}"
+        self._memory = memory
+        places = dict.fromkeys(place for place in (memory, pids) if place is not None)
+        self._paths = {place: os.path.join(place.path, name) for place in places}
+        self._pids = pids
+        made: list[str] = []
+        try:
+            for path in self._paths.values():
+                os.mkdir(path)
+                made.append(path)
+        except OSError:
+            for path in made:
+                os.rmdir(path)
+            raise
+
+    def limit(self, memory_bytes: int, processes: int) -> None:
+        """Hold what enters it from now on."""
+        if self._memory is not None:
+            path = self._paths[self._memory]
+            if self._memory.version == 1:
+                _write(path, "memory.limit_in_bytes", memory_bytes)
+                _try_write(path, "memory.memsw.limit_in_bytes", memory_bytes)
+                _try_write(path, "memory.swappiness", 0)
+            else:
+                _write(path, "memory.max", memory_bytes)
+                _try_write(path, "memory.swap.max", 0)
+                _try_write(path, "memory.oom.group", 1)
+        if self._pids is not None:
+            most = processes + 1 if processes else THREADS
+            _write(self._paths[self._pids], "pids.max", most)
+
+    def entrances(self) -> list[int]:
+        """Descriptors: a process that writes "0" to each is in it."""
+        found: list[int] = []
+        try:
+            for path in self._paths.values():
+                found.append(os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+        except OSError:
+            for descriptor in found:
+                os.close(descriptor)
+            raise
+        return found
+
+    def ran_out_of_memory(self) -> bool:
+        """Whether the kernel ended a process for its memory."""
+        if self._memory is None:
+            return False
+        name = "memory.oom_control" if self._memory.version == 1 else "memory.events"
+        with contextlib.suppress(OSError, ValueError):
+            for line in _read(self._paths[self._memory], name).splitlines():
+                key, _, value = line.partition(" ")
+                if key == "oom_kill" and int(value) > 0:
+                    return True
+        return False
+
+    def end_all(self) -> None:
+        """Kill whatever is in it, and wait until nothing is."""
+        deadline = time.monotonic() + _SECONDS
+        if self._pids is not None:
+            _try_write(self._paths[self._pids], "pids.max", 0)  # none comes after it was looked at
+        while (members := self._members()) and time.monotonic() < deadline:
+            for member in members:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(member, signal.SIGKILL)
+            time.sleep(0.0005)
+
+    def remove(self) -> None:
+        """Take it away, with what is in it."""
+        self.end_all()
+        deadline = time.monotonic() + _SECONDS
+        for path in self._paths.values():
+            while True:
+                try:
+                    os.rmdir(path)
+                except FileNotFoundError:
+                    break
+                except OSError as error:
+                    if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.001)
+                else:
+                    break
+
+    def _members(self) -> list[int]:
+        found: set[int] = set()
+        for path in self._paths.values():
+            with contextlib.suppress(OSError):
+                found.update(map(int, _read(path, "cgroup.procs").split()))
+        return sorted(found)
+
+
+class GroupPool:
+    """Groups for workers with the same limits, used again when they are empty. Thread-safe."""
+
+    def __init__(self, host: HostSupport, memory_bytes: int, processes: int) -> None:
+        self._places = (host.memory_group, host.pids_group)
+        self._limits = (memory_bytes, processes)
+        self._free: deque[WorkerGroup] = deque()
+        self._lock = threading.Lock()
+        self._all: set[WorkerGroup] = set()
+
+    def take(self) -> WorkerGroup | None:
+        """An empty group with its limits; None where this host has no place for one."""
+        if self._places == (None, None):
+            return None
+        try:
+            return self._free.popleft()
+        except IndexError:
+            group = WorkerGroup(*self._places)
+        with self._lock:
+            self._all.add(group)
+        try:
+            group.limit(*self._limits)
+        except OSError:
+            self._drop(group)
+            raise
+        return group
+
+    def give_back(self, group: WorkerGroup) -> None:
+        """End what is in a group, and take it back."""
+        group.end_all()
+        if group.ran_out_of_memory():  # its count is not set back
+            self._drop(group)
+            return
+        group.limit(*self._limits)
+        self._free.append(group)
+
+    def close(self) -> None:
+        """Take all groups away."""
+        with self._lock:
+            groups = list(self._all)
+        for group in groups:
+            self._drop(group)
+        self._free.clear()
+
+    def _drop(self, group: WorkerGroup) -> None:
+        with self._lock:
+            self._all.discard(group)
+        group.remove()
+
+
+def _write(directory: str, name: str, value: int) -> None:
+    descriptor = os.open(os.path.join(directory, name), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, str(value).encode())
+    finally:
+        os.close(descriptor)
+
+
+def _try_write(directory: str, name: str, value: int) -> None:
+    with contextlib.suppress(OSError):
+        _write(directory, name, value)
+
+
+def _read(directory: str, name: str) -> str:
+    with open(os.path.join(directory, name), encoding="ascii") as file:
+        return file.read()

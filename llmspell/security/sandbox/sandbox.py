@@ -1,0 +1,174 @@
+"""Tools that the kernel confines: where they are loaded, and what this host must be able to do."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+from llmspell.errors import ClosedError, ConfigError, SandboxUnavailable
+from llmspell.security.host import HostSupport, probe
+from llmspell.security.requirements import SecurityRequirements
+from llmspell.security.sandbox.confined import ConfinedTool
+from llmspell.security.sandbox.fork_server import ForkServer, Loader
+from llmspell.security.sandbox.groups import GroupPool
+from llmspell.security.sandbox.orders import make_order
+
+__all__ = ["Sandbox"]
+
+_READY: Final = 2
+_MAX_READY: Final = 256
+
+
+@functools.cache
+def _host() -> HostSupport:
+    return probe()
+
+
+class Sandbox:
+    """Loads tools into processes that the kernel confines. Thread-safe.
+
+    One fork server is behind it, executed when the first tool is loaded: no secret, model or
+    thread of this process is in it. Close it, or use it as a context manager; it ends with this
+    process in any case.
+
+    Args:
+        host: what the host can enforce; tried once in a process where it isn't given.
+
+    Raises:
+        ConfigError: an argument of another type.
+    """
+
+    def __init__(self, *, host: HostSupport | None = None) -> None:
+        if host is not None and not isinstance(host, HostSupport):
+            raise ConfigError(f"host must be HostSupport, got {host!r}")
+        self._host = host
+        self._server = ForkServer()
+        self._lock = threading.Lock()
+        self._tools: list[ConfinedTool] = []
+        self._is_closed = False
+
+    @property
+    def host(self) -> HostSupport:
+        """What this host can enforce."""
+        return self._host or _host()
+
+    def load(
+        self,
+        module: str,
+        functions: Sequence[str],
+        requirements: SecurityRequirements,
+        *,
+        path: Sequence[str | os.PathLike[str]] = (),
+        source: str | None = None,
+        preload: Sequence[str] = (),
+        ready: int = _READY,
+        keep_workers: bool = False,
+    ) -> ConfinedTool:
+        """Load a tool; its code runs in confined workers alone.
+
+        The libraries that its source imports are imported before, once, by a process that reads
+        libraries and what the tool may read. Its own modules are those of its package, and all
+        beneath ``path``: these are neither run nor parsed outside of the sandbox.
+
+        Args:
+            module: dotted name of the tool's module.
+            functions: qualified names of what may be called in it.
+            requirements: what the tool may have.
+            path: directories where tools' modules are looked for, before the installed ones.
+            source: text of the module, instead of a file.
+            preload: names of modules that are imported outside of the sandbox, for imports that
+                the source doesn't show, and for extension modules of the tool's own.
+            ready: workers that wait for calls.
+            keep_workers: serve a tenant's calls by one worker again and again. The tool must not
+                mind what earlier calls of the same tenant left.
+
+        Raises:
+            SandboxUnavailable: this host lacks what the requirements need; the message names it.
+            ToolNotLoaded: there is no such module or function, or loading it failed.
+            ConfigError: an argument out of range.
+            ClosedError: after :meth:`close`.
+        """
+        _require_arguments(module, functions, requirements, ready)
+        missing = self._missing(requirements)
+        if missing:
+            raise SandboxUnavailable(
+                f"{module}: this host can't enforce what a {requirements.level.value} tool needs: "
+                f"{'; '.join(missing)}. `llmspell doctor` shows what it can.",
+                level=requirements.level.value,
+                missing=tuple(missing),
+            )
+        order = make_order(
+            requirements,
+            module=module,
+            source=source,
+            functions=functions,
+            path=[os.path.abspath(place) for place in path],
+            preload=preload,
+        )
+        if self._is_closed:
+            raise ClosedError("the sandbox is closed")
+
+        def loads() -> Loader:
+            loader = self._server.load(order)
+            try:
+                loader.await_ready(module)
+            except BaseException:
+                loader.close()
+                raise
+            return loader
+
+        host = self.host
+        tool = ConfinedTool(
+            module,
+            functions,
+            requirements,
+            loads=loads,
+            groups=GroupPool(host, requirements.memory_bytes, requirements.processes),
+            ready=ready,
+            keep_workers=keep_workers,
+        )
+        with self._lock:
+            self._tools.append(tool)
+        return tool
+
+    def close(self) -> None:
+        """End all tools and all processes."""
+        with self._lock:
+            self._is_closed = True
+            tools, self._tools = self._tools, []
+        for tool in tools:
+            tool.close()
+        self._server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _missing(self, requirements: SecurityRequirements) -> list[str]:
+        if sys.platform != "linux":
+            return [f"{sys.platform} isn't Linux"]
+        missing = list(self.host.missing_for(requirements))
+        if not missing:
+            self._server.start()
+            if requirements.processes and not self._server.holds["processes"]:
+                missing.append("a namespace of processes, so that all end together")
+        return missing
+
+
+def _require_arguments(module: Any, functions: Any, requirements: Any, ready: Any) -> None:
+    if not isinstance(requirements, SecurityRequirements):
+        raise ConfigError(f"requirements must be SecurityRequirements, got {requirements!r}")
+    parts = module.split(".") if isinstance(module, str) else []
+    if not parts or not all(part.isidentifier() for part in parts):
+        raise ConfigError(f"module must be a dotted name, got {module!r}")
+    named = isinstance(functions, Sequence) and not isinstance(functions, str)
+    if not named or not functions or not all(isinstance(one, str) and one for one in functions):
+        raise ConfigError(f"functions must be a list of names, got {functions!r}")
+    if not isinstance(ready, int) or isinstance(ready, bool) or not 1 <= ready <= _MAX_READY:
+        raise ConfigError(f"ready must be an int of 1 to {_MAX_READY}, got {ready!r}")

@@ -1,0 +1,58 @@
+"""The process that tools' workers come of: executed anew, with no secret, model or thread in it.
+
+For each tool it forks a loader, see :mod:`llmspell.security.sandbox.worker.loader`. It enters
+namespaces of its own where it may, so that nothing below it has a network, and all of it ends with
+it.
+
+``start.py PACKAGE EXTENSION CONTROL OWNER``: where the package is, the extension module that
+confines, the descriptors of the control socket and of the process that this is for.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+from types import ModuleType
+from typing import Final
+
+import msgpack  # type: ignore[import-untyped]
+
+from llmspell.security.sandbox.worker import processes
+from llmspell.security.sandbox.worker.loader import load
+
+__all__ = ["main"]
+
+MESSAGE: Final = 1 << 12
+
+
+def main(confining: ModuleType, control: int, owner: int) -> None:
+    """Serve until the owner is gone, in a process that is the first of its namespace."""
+    talk = socket.socket(fileno=control)
+    held = confining.enter_namespaces()
+    outer = os.getpid()
+    first = os.fork()
+    if first:
+        talk.close()
+        os.waitpid(first, 0)
+        return
+    confining.die_with(0 if held["processes"] else outer)
+    # Deleted while it is open: nothing can ever be made in it.
+    empty = processes.open_empty_directory()
+    talk.send(msgpack.packb(held))
+    watched = select.poll()
+    for descriptor in (control, owner):
+        watched.register(descriptor, select.POLLIN)
+    while not any(ready == owner for ready, _ in watched.poll()):
+        processes.reap()
+        message, given, _, _ = socket.recv_fds(talk, MESSAGE, 2)
+        if not message:
+            break
+        if os.fork() == 0:
+            talk.close()
+            os.close(owner)
+            processes.run(load, confining, *given, empty, held["root"])
+        for descriptor in given:
+            os.close(descriptor)
+    sys.exit(0)

@@ -1,0 +1,24 @@
+"""Starts the fork server: run by its path, so that no more of the package is loaded than it needs.
+
+No ``site`` either: neither its hooks nor the owner's directory of modules is on the path.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import sys
+
+package, extension, control, owner, *libraries = sys.argv[1:]
+sys.path[:0] = [package]
+sys.path += libraries
+loader = importlib.machinery.ExtensionFileLoader("llmspell._sandbox", extension)
+spec = importlib.util.spec_from_loader("llmspell._sandbox", loader)
+assert spec is not None
+confining = importlib.util.module_from_spec(spec)
+loader.exec_module(confining)
+
+from llmspell.security.sandbox.worker.server import main  # noqa: E402
+
+sys.path.remove(package)
+main(confining, int(control), int(owner))
