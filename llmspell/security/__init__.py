@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     )
     from llmspell.security.requirements import SecurityRequirements, check
     from llmspell.security.sandbox.confined import ConfinedTool
+    from llmspell.security.sandbox.counters import SandboxCounters
     from llmspell.security.sandbox.sandbox import Sandbox
-    from llmspell.security.sandbox.worker_handle import ToolResult
+    from llmspell.security.sandbox.tool_result import ToolResult
+    from llmspell.security.sandbox.unconfined import UnconfinedTool
     from llmspell.security.secret import Secret
     from llmspell.security.urls.addresses import is_public, why_not_public
     from llmspell.security.urls.domain_rules import DomainRules
@@ -63,12 +65,14 @@ __all__ = [
     "Redactor",
     "Resolver",
     "Sandbox",
+    "SandboxCounters",
     "SandboxEntry",
     "Secret",
     "SecurityLevel",
     "SecurityRequirements",
     "Text",
     "ToolResult",
+    "UnconfinedTool",
     "Url",
     "UrlValidator",
     "check",
@@ -119,8 +123,10 @@ _MODULES = {
         "check",
     ),
     "sandbox.confined": ("ConfinedTool",),
+    "sandbox.counters": ("SandboxCounters",),
     "sandbox.sandbox": ("Sandbox",),
-    "sandbox.worker_handle": ("ToolResult",),
+    "sandbox.tool_result": ("ToolResult",),
+    "sandbox.unconfined": ("UnconfinedTool",),
     "secret": ("Secret",),
     "urls.addresses": (
         "is_public",

@@ -14,12 +14,17 @@ from llmspell.errors import (
     InputError,
     LlmspellError,
     SandboxUnavailable,
+    ToolFailed,
+    ToolLimitExceeded,
+    ToolTimeout,
     UseAfterFork,
 )
 from llmspell.security.requirements import SecurityRequirements
+from llmspell.security.sandbox.counters import SandboxCounters
 from llmspell.security.sandbox.fork_server import Loader
 from llmspell.security.sandbox.groups import GroupPool
-from llmspell.security.sandbox.worker_handle import Asked, ToolResult, WorkerHandle
+from llmspell.security.sandbox.tool_result import ToolResult
+from llmspell.security.sandbox.worker_handle import Asked, WorkerHandle
 
 __all__ = ["ConfinedTool"]
 
@@ -37,6 +42,8 @@ class ConfinedTool:
     worker serves one tenant again and again, and never another.
     """
 
+    is_confined: Final = True
+
     def __init__(
         self,
         name: str,
@@ -45,6 +52,7 @@ class ConfinedTool:
         *,
         loads: Callable[[], Loader],
         groups: GroupPool,
+        counters: SandboxCounters,
         ready: int,
         keep_workers: bool,
     ) -> None:
@@ -53,6 +61,7 @@ class ConfinedTool:
         self.requirements = requirements
         self._loads = loads
         self._groups = groups
+        self._counters = counters
         self._ready = ready
         self._keeps = keep_workers
         self._process = os.getpid()
@@ -115,6 +124,7 @@ class ConfinedTool:
         most = self.requirements.timeout_seconds
         if timeout is not None and not 0 < timeout <= most:
             raise InputError(f"timeout must be above 0 and at most {most:g} s, got {timeout!r}")
+        self._counters.calls.inc()
         worker = self._worker(tenant)
         keeps = False
         try:
@@ -129,6 +139,9 @@ class ConfinedTool:
             )
             keeps = self._keeps and worker.calls < _CALLS_OF_ONE
             return result
+        except ToolFailed as error:
+            self._count(error)
+            raise
         finally:
             if keeps:
                 self._kept.append((tenant, worker))
@@ -156,6 +169,14 @@ class ConfinedTool:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def _count(self, error: ToolFailed) -> None:
+        if isinstance(error, ToolTimeout):
+            self._counters.timed_out.inc()
+        elif isinstance(error, ToolLimitExceeded):
+            self._counters.over_limit.inc()
+        else:
+            self._counters.failed.inc()
+
     def _worker(self, tenant: str | None) -> WorkerHandle:
         if os.getpid() != self._process:
             raise UseAfterFork(
@@ -163,6 +184,14 @@ class ConfinedTool:
             )
         if self._is_closed:
             raise ClosedError(f"{self.name} is closed")
+        while (worker := self._take(tenant)) is not None:
+            if worker.is_waiting():
+                return worker
+            self._spent.append(worker)
+        self._counters.waited.inc()
+        return self._fork_or_reload()
+
+    def _take(self, tenant: str | None) -> WorkerHandle | None:
         if self._keeps:
             with self._lock:
                 for place, (of, worker) in enumerate(self._kept):
@@ -172,10 +201,12 @@ class ConfinedTool:
         try:
             return self._idle.popleft()
         except IndexError:
-            return self._fork_or_reload()
+            return None
 
     def _fork(self) -> WorkerHandle:
-        return WorkerHandle(self._loader, self._groups, self.requirements.output_bytes)
+        worker = WorkerHandle(self._loader, self._groups, self.requirements.output_bytes)
+        self._counters.forked.inc()
+        return worker
 
     def _fork_or_reload(self) -> WorkerHandle:
         """A new worker, by a new loader where the one before has ended."""
@@ -188,6 +219,7 @@ class ConfinedTool:
                     raise ClosedError(f"{self.name} is closed") from None
                 if self._loader is loader:
                     self._loader = self._loads()
+                    self._counters.reloaded.inc()
                     loader.close()
         try:
             return self._fork()

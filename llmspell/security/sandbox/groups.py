@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import signal
 import threading
@@ -14,9 +15,10 @@ from typing import Final
 
 from llmspell.security.host import ControlGroup, HostSupport
 
-__all__ = ["GroupPool", "WorkerGroup"]
+__all__ = ["GroupPool", "WorkerGroup", "remove_forgotten"]
 
 _SECONDS: Final = 10.0
+_NAME: Final = re.compile(r"llmspell-(\d+)-[0-9a-f]+")
 # Threads of a tool that may not fork; where it may, they count as processes.
 THREADS: Final = 64
 
@@ -117,39 +119,61 @@ class WorkerGroup:
 
 
 class GroupPool:
-    """Groups for workers with the same limits, used again when they are empty. Thread-safe."""
+    """Groups for workers with the same limits, used again when they are empty. Thread-safe.
+
+    Args:
+        host: where groups can be made.
+        memory_bytes: of a group.
+        processes: besides the first one; 0 where what enters it can't fork.
+    """
 
     def __init__(self, host: HostSupport, memory_bytes: int, processes: int) -> None:
+        self.may_fork = processes > 0
         self._places = (host.memory_group, host.pids_group)
         self._limits = (memory_bytes, processes)
         self._free: deque[WorkerGroup] = deque()
         self._lock = threading.Lock()
         self._all: set[WorkerGroup] = set()
 
-    def take(self) -> WorkerGroup | None:
-        """An empty group with its limits; None where this host has no place for one."""
+    def take(self) -> tuple[WorkerGroup, list[int]] | None:
+        """An empty group with its limits, and its entrances; None where there is no place for one.
+
+        The entrances are the caller's to close.
+        """
         if self._places == (None, None):
             return None
-        try:
-            return self._free.popleft()
-        except IndexError:
-            group = WorkerGroup(*self._places)
+        while True:
+            try:
+                group = self._free.popleft()
+            except IndexError:
+                break
+            try:
+                return group, group.entrances()
+            except FileNotFoundError:  # somebody cleaned up
+                self._drop(group)
+        group = WorkerGroup(*self._places)
         with self._lock:
             self._all.add(group)
         try:
             group.limit(*self._limits)
+            return group, group.entrances()
         except OSError:
             self._drop(group)
             raise
-        return group
 
     def give_back(self, group: WorkerGroup) -> None:
-        """End what is in a group, and take it back."""
-        group.end_all()
+        """Take a group back whose first process has ended; what that left behind is killed."""
+        if self.may_fork:
+            group.end_all()
         if group.ran_out_of_memory():  # its count is not set back
             self._drop(group)
             return
-        group.limit(*self._limits)
+        if self.may_fork:
+            try:
+                group.limit(*self._limits)
+            except OSError:
+                self._drop(group)
+                return
         self._free.append(group)
 
     def close(self) -> None:
@@ -164,6 +188,19 @@ class GroupPool:
         with self._lock:
             self._all.discard(group)
         group.remove()
+
+
+def remove_forgotten(host: HostSupport) -> None:
+    """Take away the groups of owners that have died, as far as they are empty."""
+    for place in dict.fromkeys((host.memory_group, host.pids_group)):
+        if place is None:
+            continue
+        with contextlib.suppress(OSError), os.scandir(place.path) as entries:
+            for entry in entries:
+                found = _NAME.fullmatch(entry.name)
+                if found is not None and not os.path.exists(f"/proc/{found[1]}"):
+                    with contextlib.suppress(OSError):
+                        os.rmdir(entry.path)
 
 
 def _write(directory: str, name: str, value: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 import threading
@@ -13,11 +14,15 @@ from llmspell.errors import ClosedError, ConfigError, SandboxUnavailable
 from llmspell.security.host import HostSupport, probe
 from llmspell.security.requirements import SecurityRequirements
 from llmspell.security.sandbox.confined import ConfinedTool
+from llmspell.security.sandbox.counters import SandboxCounters
 from llmspell.security.sandbox.fork_server import ForkServer, Loader
-from llmspell.security.sandbox.groups import GroupPool
+from llmspell.security.sandbox.groups import GroupPool, remove_forgotten
 from llmspell.security.sandbox.orders import make_order
+from llmspell.security.sandbox.unconfined import UnconfinedTool
 
 __all__ = ["Sandbox"]
+
+_log: Final = logging.getLogger(__name__)
 
 _READY: Final = 2
 _MAX_READY: Final = 256
@@ -25,7 +30,9 @@ _MAX_READY: Final = 256
 
 @functools.cache
 def _host() -> HostSupport:
-    return probe()
+    host = probe()
+    remove_forgotten(host)
+    return host
 
 
 class Sandbox:
@@ -37,18 +44,24 @@ class Sandbox:
 
     Args:
         host: what the host can enforce; tried once in a process where it isn't given.
+        allow_unsandboxed: run tools in this process, with all that it may do, where the host can't
+            enforce what they need. Each such tool is logged as a warning, each call counted.
 
     Raises:
         ConfigError: an argument of another type.
     """
 
-    def __init__(self, *, host: HostSupport | None = None) -> None:
+    def __init__(self, *, host: HostSupport | None = None, allow_unsandboxed: bool = False) -> None:
         if host is not None and not isinstance(host, HostSupport):
             raise ConfigError(f"host must be HostSupport, got {host!r}")
+        if not isinstance(allow_unsandboxed, bool):
+            raise ConfigError(f"allow_unsandboxed must be True or False, got {allow_unsandboxed!r}")
         self._host = host
+        self._allows_unsandboxed = allow_unsandboxed
+        self.counters = SandboxCounters()
         self._server = ForkServer()
         self._lock = threading.Lock()
-        self._tools: list[ConfinedTool] = []
+        self._tools: list[ConfinedTool | UnconfinedTool] = []
         self._is_closed = False
 
     @property
@@ -67,7 +80,7 @@ class Sandbox:
         preload: Sequence[str] = (),
         ready: int = _READY,
         keep_workers: bool = False,
-    ) -> ConfinedTool:
+    ) -> ConfinedTool | UnconfinedTool:
         """Load a tool; its code runs in confined workers alone.
 
         The libraries that its source imports are imported before, once, by a process that reads
@@ -93,44 +106,31 @@ class Sandbox:
             ClosedError: after :meth:`close`.
         """
         _require_arguments(module, functions, requirements, ready)
-        missing = self._missing(requirements)
-        if missing:
-            raise SandboxUnavailable(
-                f"{module}: this host can't enforce what a {requirements.level.value} tool needs: "
-                f"{'; '.join(missing)}. `llmspell doctor` shows what it can.",
-                level=requirements.level.value,
-                missing=tuple(missing),
-            )
-        order = make_order(
-            requirements,
-            module=module,
-            source=source,
-            functions=functions,
-            path=[os.path.abspath(place) for place in path],
-            preload=preload,
-        )
         if self._is_closed:
             raise ClosedError("the sandbox is closed")
-
-        def loads() -> Loader:
-            loader = self._server.load(order)
-            try:
-                loader.await_ready(module)
-            except BaseException:
-                loader.close()
-                raise
-            return loader
-
-        host = self.host
-        tool = ConfinedTool(
-            module,
-            functions,
-            requirements,
-            loads=loads,
-            groups=GroupPool(host, requirements.memory_bytes, requirements.processes),
-            ready=ready,
-            keep_workers=keep_workers,
-        )
+        places = [os.path.abspath(place) for place in path]
+        missing = self._missing(requirements)
+        tool: ConfinedTool | UnconfinedTool
+        if not missing:
+            order = make_order(
+                requirements,
+                module=module,
+                source=source,
+                functions=functions,
+                path=places,
+                preload=preload,
+            )
+            tool = self._confined(order, requirements, ready=ready, keep_workers=keep_workers)
+        else:
+            self._require_allowed(module, requirements, missing)
+            tool = UnconfinedTool(
+                module,
+                functions,
+                requirements,
+                path=places,
+                source=source,
+                counters=self.counters,
+            )
         with self._lock:
             self._tools.append(tool)
         return tool
@@ -149,6 +149,51 @@ class Sandbox:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _confined(
+        self,
+        order: dict[str, Any],
+        requirements: SecurityRequirements,
+        *,
+        ready: int,
+        keep_workers: bool,
+    ) -> ConfinedTool:
+        def loads() -> Loader:
+            loader = self._server.load(order)
+            try:
+                loader.await_ready(order["module"])
+            except BaseException:
+                loader.close()
+                raise
+            return loader
+
+        return ConfinedTool(
+            order["module"],
+            order["functions"],
+            requirements,
+            loads=loads,
+            groups=GroupPool(self.host, requirements.memory_bytes, requirements.processes),
+            counters=self.counters,
+            ready=ready,
+            keep_workers=keep_workers,
+        )
+
+    def _require_allowed(
+        self, module: str, requirements: SecurityRequirements, missing: list[str]
+    ) -> None:
+        lacks = (
+            f"{module}: this host can't enforce what a {requirements.level.value} tool needs: "
+            f"{'; '.join(missing)}"
+        )
+        if not self._allows_unsandboxed:
+            self.counters.refused.inc()
+            raise SandboxUnavailable(
+                f"{lacks}. `llmspell doctor` shows what it can. Sandbox(allow_unsandboxed=True) "
+                "runs such tools without one.",
+                level=requirements.level.value,
+                missing=tuple(missing),
+            )
+        _log.warning("%s; it runs without a sandbox, with all that this process may do", lacks)
 
     def _missing(self, requirements: SecurityRequirements) -> list[str]:
         if sys.platform != "linux":

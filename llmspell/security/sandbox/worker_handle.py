@@ -11,16 +11,16 @@ import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from llmspell.errors import InputError, ToolFailed, ToolLimitExceeded, ToolNotLoaded, ToolTimeout
 from llmspell.security.sandbox.fork_server import Loader
 from llmspell.security.sandbox.groups import GroupPool
 from llmspell.security.sandbox.orders import MAX_ANSWER, MAX_ARGUMENTS
+from llmspell.security.sandbox.tool_result import ToolResult
 from llmspell.security.sandbox.worker import frames
 
-__all__ = ["Asked", "ToolResult", "WorkerHandle"]
+__all__ = ["Asked", "WorkerHandle"]
 
 #: What an error may take above the result's limit.
 _ERROR_BYTES: Final = 1 << 18
@@ -37,24 +37,6 @@ class Asked(Protocol):
     def answer(self, request: Any) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    """What a call gave.
-
-    Args:
-        value: what the function returned: None, bool, int, float, str, bytes, datetime, list or
-            dict of these.
-        stdout: what it printed, as far as the limit goes.
-        stderr: likewise.
-        is_cut: whether it printed more than that.
-    """
-
-    value: Any
-    stdout: bytes = b""
-    stderr: bytes = b""
-    is_cut: bool = False
-
-
 class WorkerHandle:
     """A confined process that waits for calls. For one thread at a time."""
 
@@ -65,13 +47,17 @@ class WorkerHandle:
         self._cpu_clock: int | None = None
         self.calls = 0
         with contextlib.ExitStack() as undo:
-            self._group = groups.take()
+            taken = groups.take()
+            self._group = None if taken is None else taken[0]
+            entrances = [] if taken is None else taken[1]
             if self._group is not None:
                 undo.callback(groups.give_back, self._group)
             self._talk, theirs = socket.socketpair()
             undo.callback(self._talk.close)
             with contextlib.ExitStack() as given:
                 given.callback(theirs.close)
+                for entrance in entrances:
+                    given.callback(os.close, entrance)
                 ends, descriptors = [], [theirs.fileno()]
                 for _ in range(2):
                     ours, for_tool = os.pipe2(os.O_CLOEXEC)
@@ -80,11 +66,8 @@ class WorkerHandle:
                     os.set_blocking(ours, False)
                     ends.append(ours)
                     descriptors.append(for_tool)
-                for entrance in self._group.entrances() if self._group is not None else ():
-                    given.callback(os.close, entrance)
-                    descriptors.append(entrance)
                 self._streams = (ends[0], ends[1])
-                self._pidfd = loader.fork(descriptors)
+                self._pidfd = loader.fork([*descriptors, *entrances])
             self._talk.setblocking(False)
             undo.pop_all()
 
@@ -139,6 +122,12 @@ class WorkerHandle:
         stdout, stderr = exchange.printed
         return ToolResult(value, bytes(stdout), bytes(stderr), exchange.is_cut)
 
+    def is_waiting(self) -> bool:
+        """Whether it lives, and has said nothing that it wasn't asked for."""
+        poll = select.poll()
+        poll.register(self._talk, select.POLLIN)
+        return not poll.poll(0)
+
     def cpu_seconds(self) -> float:
         """Processor time of the worker's own process; 0 where it can't be told."""
         try:
@@ -159,12 +148,13 @@ class WorkerHandle:
         """End it, whatever it does, with all that it started."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        if self._group is not None:
+        if self._group is not None and self._groups.may_fork:
             self._group.end_all()
 
     def close(self) -> None:
         """End it and give back what it took."""
-        self.kill()
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         select.select([self._pidfd], [], [], _READY_SECONDS)  # until it has ended
         self._talk.close()
         for descriptor in (*self._streams, self._pidfd):
@@ -236,7 +226,7 @@ class _Exchange:
             error, text, trace = (str(one)[:_ERROR_BYTES] for one in value)
         except (TypeError, ValueError):
             return self._broken("its error is none")
-        if error == "MemoryError":
+        if error == "MemoryError" and kind is ToolFailed:
             return ToolLimitExceeded(
                 f"{self._what}: {error}: {text}"[:4000], limit="memory", error=error, trace=trace
             )

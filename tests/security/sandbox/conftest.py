@@ -1,0 +1,44 @@
+"""One sandbox for the tests of this folder, and the tools that they load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmspell.security import ConfinedTool, Sandbox, SecurityLevel, SecurityRequirements
+
+TOOLS = Path(__file__).with_name("tools")
+PLAIN = [
+    *("words", "echo", "later", "parsed", "when", "count", "printed", "raises", "returns_object"),
+    *("returns_bytes", "spins", "sleeps", "takes", "ends", "leaves", "threads", "environment"),
+    *("unwritten_import", "number_of_random", "who", "reads", "writes", "lists", "open_files"),
+    "Counts.doubled",
+]
+SAFE = SecurityRequirements.safe()
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as made:
+        missing = made.host.missing_for(SecurityLevel.SAFE)
+        if missing:
+            pytest.skip(f"this host can't confine tools: {'; '.join(missing)}")
+        yield made
+
+
+@pytest.fixture(scope="session")
+def plain(sandbox: Sandbox) -> Iterator[ConfinedTool]:
+    """The tool of tools/plain.py as a safe one."""
+    with confined(sandbox, SAFE) as tool:
+        yield tool
+
+
+def confined(
+    sandbox: Sandbox, requirements: SecurityRequirements, *, keep_workers: bool = False
+) -> ConfinedTool:
+    """tools/plain.py with requirements."""
+    tool = sandbox.load("plain", PLAIN, requirements, path=[TOOLS], keep_workers=keep_workers)
+    assert isinstance(tool, ConfinedTool)
+    return tool

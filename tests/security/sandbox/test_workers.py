@@ -1,0 +1,170 @@
+"""Workers: one call each, or kept for one tenant; nothing of one is in another."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmspell.errors import ClosedError, UseAfterFork
+from llmspell.security import ConfinedTool, Sandbox
+from tests.security.sandbox.conftest import SAFE, TOOLS, confined
+
+
+def children_of(process: int) -> list[int]:
+    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+def all_below(process: int) -> list[int]:
+    found = []
+    waiting = [process]
+    while waiting:
+        below = children_of(waiting.pop())
+        found += below
+        waiting += below
+    return found
+
+
+def until(holds: Callable[[], object], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it didn't come to hold"
+        time.sleep(0.005)
+
+
+def test_each_call_has_a_process_of_its_own(plain: ConfinedTool) -> None:
+    assert [plain.call("count").value for _ in range(5)] == [1] * 5
+    assert len({plain.call("who").value for _ in range(5)}) == 5
+
+
+def test_each_worker_has_its_own_random_numbers(plain: ConfinedTool) -> None:
+    assert len({plain.call("number_of_random").value for _ in range(8)}) == 8
+
+
+def test_a_kept_worker_serves_one_tenant_again_and_no_other(sandbox: Sandbox) -> None:
+    with confined(sandbox, SAFE, keep_workers=True) as tool:
+        assert [tool.call("count", tenant="acme").value for _ in range(3)] == [1, 2, 3]
+        assert tool.call("count", tenant="other").value == 1
+        assert tool.call("count").value == 1
+        assert tool.call("count", tenant="acme").value == 4
+
+
+def test_a_kept_worker_that_failed_is_not_kept(sandbox: Sandbox) -> None:
+    with confined(sandbox, SAFE, keep_workers=True) as tool:
+        assert tool.call("count").value == 1
+        with pytest.raises(Exception, match="LookupError"):
+            tool.call("raises", ["x"])
+        assert tool.call("count").value == 1
+
+
+def test_only_the_sockets_and_streams_of_a_worker_are_open(plain: ConfinedTool) -> None:
+    assert len(plain.call("open_files").value) == 4
+
+
+def test_a_tool_lives_on_where_its_loader_or_the_server_is_killed(sandbox: Sandbox) -> None:
+    with Sandbox() as own, confined(own, SAFE) as tool:
+        process = own._server._process
+        assert process is not None
+        for _ in range(2):
+            assert tool.call("count").value == 1
+            (server,) = children_of(process.pid)
+            (loader,) = filter(is_alive, children_of(server))
+            os.kill(loader, signal.SIGKILL)
+        until(lambda: own.counters.reloaded.value >= 1)
+        assert tool.call("count").value == 1
+        process.kill()
+        until(lambda: process.poll() is not None)
+        for _ in range(5):  # more than are ready
+            assert tool.call("count").value == 1
+
+
+def test_closing_ends_every_process_and_leaves_no_group() -> None:
+    own = Sandbox()
+    tool = confined(own, SAFE)
+    tool.call("count")
+    process = own._server._process
+    assert process is not None
+    below = all_below(process.pid)
+    assert len(below) >= 3
+    before = groups_of_this_process(own)
+    assert before or own.host.memory_group is None
+    own.close()
+    assert not any(os.path.exists(f"/proc/{one}") for one in [process.pid, *below])
+    assert len(groups_of_this_process(own)) < len(before) or not before
+    with pytest.raises(ClosedError):
+        tool.call("count")
+    with pytest.raises(ClosedError):
+        confined(own, SAFE)
+    own.close()
+
+
+def groups_of_this_process(sandbox: Sandbox) -> list[Path]:
+    group = sandbox.host.memory_group
+    return [] if group is None else list(Path(group.path).glob(f"llmspell-{os.getpid()}-*"))
+
+
+def test_descriptors_and_threads_come_back(sandbox: Sandbox) -> None:
+    with confined(sandbox, SAFE) as tool:
+        for _ in range(5):
+            tool.call("count")
+        until(lambda: len(tool._idle) == 2 and not tool._spent)
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(30):
+            tool.call("count")
+        until(lambda: len(tool._idle) == 2 and not tool._spent)
+        until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+def test_all_ends_with_the_owner_even_where_it_is_killed(tmp_path: Path) -> None:
+    script = textwrap.dedent(f"""
+        import os, sys, time
+        from llmspell.security import Sandbox, SecurityRequirements
+        sandbox = Sandbox()
+        tool = sandbox.load("plain", ["sleeps"], SecurityRequirements.safe(), path=[{str(TOOLS)!r}])
+        if os.fork() == 0:  # who has a copy of the owner's sockets keeps nothing alive
+            time.sleep(60)
+        print(sandbox._server._process.pid, flush=True)
+        tool.call("sleeps", [5.0])
+    """)
+    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    server = int(owner.stdout.readline())
+    below = [server, *all_below(server)]
+    forked = [one for one in children_of(owner.pid) if one != server]
+    assert len(below) >= 4
+    owner.kill()
+    owner.wait()
+    try:
+        until(lambda: not any(is_alive(one) for one in below))
+    finally:
+        for one in forked:
+            os.kill(one, signal.SIGKILL)
+        owner.stdout.close()
+
+
+def is_alive(process: int) -> bool:
+    try:
+        text = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_child_of_the_owner_is_told_to_load_anew(plain: ConfinedTool) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            plain.call("count")
+        except UseAfterFork:
+            os._exit(7)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert plain.call("count").value == 1

@@ -1,0 +1,7 @@
+"""How heavy it is."""
+
+from math import sqrt
+
+
+def weight(number):
+    return sqrt(number)
