@@ -74,8 +74,8 @@ static void allow_computing(void) {
           "poll", "ppoll", "select", "pselect6", "epoll_create1", "epoll_ctl", "epoll_wait",
           "epoll_pwait", "epoll_pwait2", "recvfrom", "recvmsg", "shutdown", "getsockopt");
     /* F_SETOWN and F_SETSIG would have the kernel send signals in its name. */
-    VALUES("fcntl", 1, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK,
-           F_SETLK, F_SETLKW, 1032 /* F_GETPIPE_SZ */);
+    VALUES("fcntl", 1, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL,
+           1032 /* F_GETPIPE_SZ */);
     VALUES("ioctl", 1, FIONREAD, FIONBIO, FIOCLEX, FIONCLEX, TCGETS);
     VALUES("prctl", 0, PR_SET_NAME, PR_GET_NAME);
     rule(SCMP_ACT_ALLOW, "prlimit64", 2,
@@ -95,17 +95,28 @@ static void allow_computing(void) {
     REFUSE(ENOSYS, "io_uring_setup", "io_uring_enter", "io_uring_register");
 }
 
-/* Files, as far as Landlock lets it. */
+/* A file of these bits runs with its owner's rights, whoever runs it. */
+static void allow_unless_set_id(const char* name, unsigned mode) {
+    allow_if(name, (struct scmp_arg_cmp){mode, SCMP_CMP_MASKED_EQ, 06000, 0});
+}
+
+/* Files, as far as Landlock lets it. It knows no modes, owners and times of files: what changes
+   these would change any file of the user, and is left out. */
 static void allow_reading(void) {
-    ALLOW("openat", "open", "openat2", "newfstatat", "stat", "lstat", "statx", "access",
-          "faccessat", "faccessat2", "readlink", "readlinkat", "getdents64", "getcwd", "fadvise64",
-          "fstatfs", "chdir", "fchdir", "umask", "flock");
+    allow_unless_set_id("openat", 3);
+    allow_unless_set_id("open", 2);
+    REFUSE(ENOSYS, "openat2"); /* its mode lies in memory */
+    ALLOW("newfstatat", "stat", "lstat", "statx", "access", "faccessat", "faccessat2", "readlink",
+          "readlinkat", "getdents64", "getcwd", "fadvise64", "fstatfs", "chdir", "fchdir", "umask",
+          "flock");
+    VALUES("fcntl", 1, F_GETLK, F_SETLK, F_SETLKW, 36 /* F_OFD_GETLK */, 37, 38);
 }
 
 static void allow_changing(void) {
-    ALLOW("unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "rename", "renameat", "renameat2",
-          "truncate", "ftruncate", "fallocate", "fsync", "fdatasync", "utimensat", "fchmod",
-          "sendfile", "copy_file_range");
+    ALLOW("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "truncate", "ftruncate",
+          "fallocate", "fsync", "fdatasync", "sendfile", "copy_file_range");
+    allow_unless_set_id("mkdir", 1);
+    allow_unless_set_id("mkdirat", 2);
 }
 
 static void refuse_files(void) {

@@ -128,7 +128,7 @@ def _unescaped(field: str) -> str:
 def _try(controller: str, place: ControlGroup) -> str:
     """Make a group with a limit and a member, and take it away; returns what didn't hold."""
     name, limit = _LIMITS[controller, place.version]
-    group = Path(place.path) / f"llmspell-{os.getpid()}-{secrets.token_hex(4)}"
+    group = Path(place.path) / f"llmspell-trial-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         group.mkdir()
     except OSError as error:

@@ -74,12 +74,18 @@ class HostSupport:
     def missing_for(self, needed: SecurityLevel | SecurityRequirements) -> tuple[str, ...]:
         """What this host lacks to run a tool of a level, or one with requirements; empty for none.
 
-        Requirements need what their level does, and control groups where they have processes.
+        Requirements need what their level does. Processes need control groups that hold them, and
+        Landlock's interface 6, which keeps their signals to themselves.
         """
         if isinstance(needed, SecurityRequirements):
             missing = list(self.missing_for(needed.level))
             if needed.processes:
                 missing += self._lacking("memory_group", "pids_group")
+                if needed.level is not SecurityLevel.PRIVILEGED and 0 < self.landlock_abi < 6:
+                    missing.append(
+                        f"landlock_abi is {self.landlock_abi}, and 6 is needed for signals of "
+                        "processes"
+                    )
             return tuple(missing)
         if not isinstance(needed, SecurityLevel):
             raise ConfigError(f"needed must be a SecurityLevel or requirements, got {needed!r}")

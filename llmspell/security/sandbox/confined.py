@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
@@ -72,17 +73,11 @@ class ConfinedTool:
         self._spent: deque[WorkerHandle] = deque()
         self._loader = loads()
         try:
-            first = self._fork()
-            try:
-                first.await_ready()
-            except BaseException:
-                first.close()
-                raise
+            self._idle.append(self._ready_worker())
         except BaseException:
             self._loader.close()
             groups.close()
             raise
-        self._idle.append(first)
         self._wanted = threading.Semaphore(1)
         self._filling = threading.Thread(target=self._fill, name="llmspell-workers", daemon=True)
         self._filling.start()
@@ -149,6 +144,8 @@ class ConfinedTool:
                 # Ending it and forking the next is no part of the call.
                 self._spent.append(worker)
             self._wanted.release()
+            if self._is_closed:
+                self._end_all()
 
     def close(self) -> None:
         """End all its processes; calls that go on fail."""
@@ -159,8 +156,7 @@ class ConfinedTool:
         self._wanted.release()
         self._filling.join()
         self._loader.close()
-        for worker in (*self._idle, *self._spent, *(one for _, one in self._kept)):
-            worker.close()
+        self._end_all()
         self._groups.close()
 
     def __enter__(self) -> Self:
@@ -226,6 +222,22 @@ class ConfinedTool:
         except OSError as error:
             raise SandboxUnavailable(f"{self.name}: no worker can be forked: {error}") from error
 
+    def _ready_worker(self) -> WorkerHandle:
+        worker = self._fork_or_reload()
+        try:
+            worker.await_ready()
+        except BaseException:
+            worker.close()
+            raise
+        return worker
+
+    def _end_all(self) -> None:
+        _end(self._spent)
+        _end(self._idle)
+        with contextlib.suppress(IndexError):
+            while True:
+                self._kept.popleft()[1].close()
+
     def _fill(self) -> None:
         """Fork ahead, and end what has served: until it is closed."""
         while True:
@@ -233,16 +245,18 @@ class ConfinedTool:
             while not self._is_closed and len(self._kept) > _KEPT:
                 with contextlib.suppress(IndexError):
                     self._spent.append(self._kept.popleft()[1])
-            while self._spent:
-                self._spent.popleft().close()
+            _end(self._spent)
             if self._is_closed:
                 return
             try:
                 while len(self._idle) < self._ready:
-                    worker = self._fork_or_reload()
-                    worker.await_ready()
-                    self._idle.append(worker)
+                    self._idle.append(self._ready_worker())
             except (OSError, LlmspellError):
                 # A call forks for itself, and tells why that fails.
-                if threading.main_thread().is_alive():
-                    threading.Event().wait(_PAUSE)
+                time.sleep(_PAUSE)
+
+
+def _end(workers: deque[WorkerHandle]) -> None:
+    with contextlib.suppress(IndexError):  # others take from it too
+        while True:
+            workers.popleft().close()

@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import signal
-import threading
 import time
 from collections import deque
 from typing import Final
@@ -18,7 +17,7 @@ from llmspell.security.host import ControlGroup, HostSupport
 __all__ = ["GroupPool", "WorkerGroup", "remove_forgotten"]
 
 _SECONDS: Final = 10.0
-_NAME: Final = re.compile(r"llmspell-(\d+)-[0-9a-f]+")
+_NAME: Final = re.compile(r"llmspell-(?:trial-)?(\d+)-[0-9a-f]+")
 # Threads of a tool that may not fork; where it may, they count as processes.
 THREADS: Final = 64
 
@@ -132,8 +131,7 @@ class GroupPool:
         self._places = (host.memory_group, host.pids_group)
         self._limits = (memory_bytes, processes)
         self._free: deque[WorkerGroup] = deque()
-        self._lock = threading.Lock()
-        self._all: set[WorkerGroup] = set()
+        self._is_closed = False
 
     def take(self) -> tuple[WorkerGroup, list[int]] | None:
         """An empty group with its limits, and its entrances; None where there is no place for one.
@@ -150,44 +148,36 @@ class GroupPool:
             try:
                 return group, group.entrances()
             except FileNotFoundError:  # somebody cleaned up
-                self._drop(group)
+                group.remove()
         group = WorkerGroup(*self._places)
-        with self._lock:
-            self._all.add(group)
         try:
             group.limit(*self._limits)
             return group, group.entrances()
         except OSError:
-            self._drop(group)
+            group.remove()
             raise
 
     def give_back(self, group: WorkerGroup) -> None:
         """Take a group back whose first process has ended; what that left behind is killed."""
         if self.may_fork:
             group.end_all()
-        if group.ran_out_of_memory():  # its count is not set back
-            self._drop(group)
+        if self._is_closed or group.ran_out_of_memory():  # of which the count is not set back
+            group.remove()
             return
         if self.may_fork:
             try:
                 group.limit(*self._limits)
             except OSError:
-                self._drop(group)
+                group.remove()
                 return
         self._free.append(group)
 
     def close(self) -> None:
-        """Take all groups away."""
-        with self._lock:
-            groups = list(self._all)
-        for group in groups:
-            self._drop(group)
-        self._free.clear()
-
-    def _drop(self, group: WorkerGroup) -> None:
-        with self._lock:
-            self._all.discard(group)
-        group.remove()
+        """Take all groups away; those that are in use when they are given back."""
+        self._is_closed = True
+        with contextlib.suppress(IndexError):
+            while True:
+                self._free.popleft().remove()
 
 
 def remove_forgotten(host: HostSupport) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import platform
 import sys
-import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
@@ -60,9 +61,10 @@ class Sandbox:
         self._allows_unsandboxed = allow_unsandboxed
         self.counters = SandboxCounters()
         self._server = ForkServer()
-        self._lock = threading.Lock()
         self._tools: list[ConfinedTool | UnconfinedTool] = []
         self._is_closed = False
+        # Also where it is forgotten, and when Python ends.
+        self._end = weakref.finalize(self, _end, self._server, self._tools)
 
     @property
     def host(self) -> HostSupport:
@@ -131,18 +133,13 @@ class Sandbox:
                 source=source,
                 counters=self.counters,
             )
-        with self._lock:
-            self._tools.append(tool)
+        self._tools.append(tool)
         return tool
 
     def close(self) -> None:
         """End all tools and all processes."""
-        with self._lock:
-            self._is_closed = True
-            tools, self._tools = self._tools, []
-        for tool in tools:
-            tool.close()
-        self._server.close()
+        self._is_closed = True
+        self._end()
 
     def __enter__(self) -> Self:
         return self
@@ -158,20 +155,11 @@ class Sandbox:
         ready: int,
         keep_workers: bool,
     ) -> ConfinedTool:
-        def loads() -> Loader:
-            loader = self._server.load(order)
-            try:
-                loader.await_ready(order["module"])
-            except BaseException:
-                loader.close()
-                raise
-            return loader
-
         return ConfinedTool(
             order["module"],
             order["functions"],
             requirements,
-            loads=loads,
+            loads=functools.partial(_load, self._server, order),
             groups=GroupPool(self.host, requirements.memory_bytes, requirements.processes),
             counters=self.counters,
             ready=ready,
@@ -200,10 +188,30 @@ class Sandbox:
             return [f"{sys.platform} isn't Linux"]
         missing = list(self.host.missing_for(requirements))
         if not missing:
+            from llmspell._sandbox import has_filters  # for Linux alone
+
+            if not has_filters():
+                return [f"a filter of system calls for {platform.machine()}"]
             self._server.start()
             if requirements.processes and not self._server.holds["processes"]:
                 missing.append("a namespace of processes, so that all end together")
         return missing
+
+
+def _load(server: ForkServer, order: dict[str, Any]) -> Loader:
+    loader = server.load(order)
+    try:
+        loader.await_ready(order["module"])
+    except BaseException:
+        loader.close()
+        raise
+    return loader
+
+
+def _end(server: ForkServer, tools: list[ConfinedTool | UnconfinedTool]) -> None:
+    while tools:
+        tools.pop().close()
+    server.close()
 
 
 def _require_arguments(module: Any, functions: Any, requirements: Any, ready: Any) -> None:

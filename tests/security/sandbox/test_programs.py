@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from llmspell.errors import ToolFailed, ToolTimeout
 from llmspell.security import Sandbox, SecurityRequirements
 from tests.security.sandbox.conftest import TOOLS
+from tests.security.sandbox.test_workers import until
 
 LIBRARIES = [place for place in ("/usr", "/lib", "/lib64", "/bin", "/etc") if os.path.isdir(place)]
 FUNCTIONS = ["runs", "forks", "outlives"]
@@ -65,22 +65,21 @@ def test_no_more_processes_than_were_asked_for(sandbox: Sandbox) -> None:
 def test_what_a_call_left_running_ends_with_it(sandbox: Sandbox) -> None:
     group = sandbox.host.pids_group
     assert group is not None
+    others = in_groups(group.path)  # the workers of other tools that are ready
     needs = SecurityRequirements.restricted().with_processes(3)
     with sandbox.load("programs", FUNCTIONS, needs, path=[TOOLS]) as tool:
         tool.call("outlives", [60])
-        end = time.monotonic() + 20
-        while time.monotonic() < end and sleepers(group.path) > 2:  # the workers that are ready
-            time.sleep(0.01)
-        assert sleepers(group.path) <= 2
+        until(lambda: len(tool._idle) == 2 and not tool._spent)
+        until(lambda: len(in_groups(group.path) - others) == 2)
     tool = sandbox.load("programs", ["runs"], programs(3), path=[TOOLS])
     with tool, pytest.raises(ToolTimeout):
         tool.call("runs", ["/bin/sleep", "60"], timeout=0.3)
-    assert sleepers(group.path) == 0
+    assert in_groups(group.path) <= others
 
 
-def sleepers(place: str) -> int:
+def in_groups(place: str) -> set[int]:
     """Processes in this process's groups."""
-    found = 0
+    found: set[int] = set()
     for group in Path(place).glob(f"llmspell-{os.getpid()}-*"):
-        found += len((group / "cgroup.procs").read_text().split())
+        found.update(map(int, (group / "cgroup.procs").read_text().split()))
     return found

@@ -135,6 +135,10 @@ def _work(
 ) -> None:
     limits = order["limits"]
     talk, out, err, *groups = given
+    # Not even the end of its input is another's too.
+    nothing, end = os.pipe()
+    os.close(end)
+    os.dup2(nothing, 0)
     os.dup2(out, 1)
     os.dup2(err, 2)
     for group in groups:
