@@ -54,8 +54,8 @@ static void allow_values(const char* name, unsigned argument, const scmp_datum_t
 
 #define ALLOW(...) allow((const char* const[]){__VA_ARGS__, NULL})
 #define REFUSE(error, ...) refuse(error, (const char* const[]){__VA_ARGS__, NULL})
-#define VALUES(name, argument, ...)                                    \
-    allow_values(name, argument, (const scmp_datum_t[]){__VA_ARGS__},  \
+#define VALUES(name, argument, ...)                                   \
+    allow_values(name, argument, (const scmp_datum_t[]){__VA_ARGS__}, \
                  sizeof((const scmp_datum_t[]){__VA_ARGS__}) / sizeof(scmp_datum_t))
 
 /* Its own memory, threads, time and open descriptors: what a SAFE tool has. */
@@ -86,7 +86,8 @@ static void allow_computing(void) {
          (const struct scmp_arg_cmp[]){SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
                                        SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM)});
     allow_if("sendto", SCMP_A4(SCMP_CMP_EQ, 0));
-    /* Threads; the flags of clone3 lie in memory that can't be looked at, and glibc does without. */
+    /* Threads; the flags of clone3 lie in memory that can't be looked at, and glibc does without.
+     */
     allow_if("clone", SCMP_A0(SCMP_CMP_MASKED_EQ,
                               CLONE_THREAD | CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID |
                                   CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -24,10 +25,13 @@ from llmspell.security.requirements import SecurityRequirements
 from llmspell.security.sandbox.counters import SandboxCounters
 from llmspell.security.sandbox.fork_server import Loader
 from llmspell.security.sandbox.groups import GroupPool
+from llmspell.security.sandbox.orders import KEPT_CPU_SECONDS
 from llmspell.security.sandbox.tool_result import ToolResult
 from llmspell.security.sandbox.worker_handle import Asked, WorkerHandle
 
 __all__ = ["ConfinedTool"]
+
+_log: Final = logging.getLogger(__name__)
 
 # A worker that is kept is replaced after so many calls, with what it gathered.
 _CALLS_OF_ONE: Final = 10_000
@@ -132,7 +136,11 @@ class ConfinedTool:
                 cpu_seconds=self.requirements.cpu_ms / 1e3,
                 asked=asked,
             )
-            keeps = self._keeps and worker.calls < _CALLS_OF_ONE
+            keeps = (
+                self._keeps
+                and worker.calls < _CALLS_OF_ONE
+                and worker.cpu_seconds() < KEPT_CPU_SECONDS
+            )
             return result
         except ToolFailed as error:
             self._count(error)
@@ -232,11 +240,11 @@ class ConfinedTool:
         return worker
 
     def _end_all(self) -> None:
-        _end(self._spent)
         _end(self._idle)
         with contextlib.suppress(IndexError):
             while True:
-                self._kept.popleft()[1].close()
+                self._spent.append(self._kept.popleft()[1])
+        _end(self._spent)
 
     def _fill(self) -> None:
         """Fork ahead, and end what has served: until it is closed."""
@@ -259,4 +267,8 @@ class ConfinedTool:
 def _end(workers: deque[WorkerHandle]) -> None:
     with contextlib.suppress(IndexError):  # others take from it too
         while True:
-            workers.popleft().close()
+            worker = workers.popleft()
+            try:
+                worker.close()
+            except OSError as error:
+                _log.warning("a worker's group stays behind: %s", error)

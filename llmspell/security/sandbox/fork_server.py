@@ -61,7 +61,7 @@ class Loader:
         """Pidfd of a new worker that has these descriptors; raises ConnectionError at the end."""
         with self._lock:
             socket.send_fds(self._talk, [b"fork"], descriptors)
-            raw, handles, _, _ = socket.recv_fds(self._talk, 32, 1)
+            raw, handles, _, _ = socket.recv_fds(self._talk, 32, 1, socket.MSG_CMSG_CLOEXEC)
         if not raw or len(handles) != 1:
             raise ConnectionError("the loader ended")
         return handles[0]

@@ -10,6 +10,7 @@ import secrets
 import signal
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from llmspell.security.host import ControlGroup, HostSupport
@@ -17,6 +18,8 @@ from llmspell.security.host import ControlGroup, HostSupport
 __all__ = ["GroupPool", "WorkerGroup", "remove_forgotten"]
 
 _SECONDS: Final = 10.0
+_MOMENT: Final = 0.2
+_LEFT_BEHIND: Final = 2 << 20
 _NAME: Final = re.compile(r"llmspell-(?:trial-)?(\d+)-[0-9a-f]+")
 # Threads of a tool that may not fork; where it may, they count as processes.
 THREADS: Final = 64
@@ -53,9 +56,23 @@ class WorkerGroup:
                 _write(path, "memory.max", memory_bytes)
                 _try_write(path, "memory.swap.max", 0)
                 _try_write(path, "memory.oom.group", 1)
+        self.admit(processes + 1 if processes else THREADS)
+
+    def admit(self, processes: int) -> None:
+        """Let no more than so many be made; those that are there stay."""
         if self._pids is not None:
-            most = processes + 1 if processes else THREADS
-            _write(self._paths[self._pids], "pids.max", most)
+            _write(self._paths[self._pids], "pids.max", processes)
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all that was in it since it was made.
+
+        With version 1, of what is in it now and of the children that that has waited for.
+        """
+        for place, path in self._paths.items():
+            if place.version == 2:
+                with contextlib.suppress(OSError):
+                    return int(_read(path, "cpu.stat").split()[1]) / 1e6
+        return sum(map(_cpu_seconds_of, self.members()))
 
     def entrances(self) -> list[int]:
         """Descriptors: a process that writes "0" to each is in it."""
@@ -86,7 +103,7 @@ class WorkerGroup:
         deadline = time.monotonic() + _SECONDS
         if self._pids is not None:
             _try_write(self._paths[self._pids], "pids.max", 0)  # none comes after it was looked at
-        while (members := self._members()) and time.monotonic() < deadline:
+        while (members := self.members()) and time.monotonic() < deadline:
             for member in members:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(member, signal.SIGKILL)
@@ -109,7 +126,22 @@ class WorkerGroup:
                 else:
                     break
 
-    def _members(self) -> list[int]:
+    def holds_memory(self) -> bool:
+        """Whether much is charged to it, as files in memory are after who wrote them has ended."""
+        if self._memory is None:
+            return False
+        name = "memory.usage_in_bytes" if self._memory.version == 1 else "memory.current"
+        return int(_read(self._paths[self._memory], name)) > _LEFT_BEHIND
+
+    def is_empty(self) -> bool:
+        """Whether nothing is in it, nor counted that has ended."""
+        with contextlib.suppress(OSError):
+            if self._pids is not None:
+                return int(_read(self._paths[self._pids], "pids.current")) == 0
+        return not self.members()
+
+    def members(self) -> list[int]:
+        """Process ids of what is in it."""
         found: set[int] = set()
         for path in self._paths.values():
             with contextlib.suppress(OSError):
@@ -127,6 +159,7 @@ class GroupPool:
     """
 
     def __init__(self, host: HostSupport, memory_bytes: int, processes: int) -> None:
+        self.processes = processes
         self.may_fork = processes > 0
         self._places = (host.memory_group, host.pids_group)
         self._limits = (memory_bytes, processes)
@@ -161,16 +194,21 @@ class GroupPool:
         """Take a group back whose first process has ended; what that left behind is killed."""
         if self.may_fork:
             group.end_all()
-        if self._is_closed or group.ran_out_of_memory():  # of which the count is not set back
+        if self._is_closed or not self._is_as_new(group):
             group.remove()
-            return
-        if self.may_fork:
-            try:
+        else:
+            self._free.append(group)
+
+    def _is_as_new(self, group: WorkerGroup) -> bool:
+        # What the kernel counts of memory that ran out is not set back.
+        if group.ran_out_of_memory() or not _comes_to_hold(group.is_empty):
+            return False
+        try:
+            if self.may_fork:
                 group.limit(*self._limits)
-            except OSError:
-                group.remove()
-                return
-        self._free.append(group)
+            return not group.holds_memory()
+        except (OSError, ValueError):
+            return False
 
     def close(self) -> None:
         """Take all groups away; those that are in use when they are given back."""
@@ -191,6 +229,23 @@ def remove_forgotten(host: HostSupport) -> None:
                 if found is not None and not os.path.exists(f"/proc/{found[1]}"):
                     with contextlib.suppress(OSError):
                         os.rmdir(entry.path)
+
+
+def _comes_to_hold(what: Callable[[], bool]) -> bool:
+    """Whether it holds soon: who has ended is counted until its parent has let go of it."""
+    end = time.monotonic() + _MOMENT
+    while not what():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.0005)
+    return True
+
+
+def _cpu_seconds_of(process: int) -> float:
+    with contextlib.suppress(OSError):
+        words = _read(f"/proc/{process}", "stat").rpartition(")")[2].split()
+        return sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _write(directory: str, name: str, value: int) -> None:

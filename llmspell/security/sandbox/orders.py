@@ -13,12 +13,22 @@ from typing import Any, Final
 from llmspell.security.levels import SecurityLevel
 from llmspell.security.requirements import SecurityRequirements
 
-__all__ = ["PACKAGE", "Limits", "filter_of", "library_path", "make_order", "readable_places"]
+__all__ = [
+    "KEPT_CPU_SECONDS",
+    "PACKAGE",
+    "Limits",
+    "filter_of",
+    "library_path",
+    "make_order",
+    "readable_places",
+]
 
 MAX_ARGUMENTS: Final = 16 << 20  # bytes of msgpack
 MAX_ANSWER: Final = 16 << 20  # bytes of what the broker answers
 MAX_FILE: Final = 1 << 30  # bytes of one file that a tool writes
 OPEN_FILES: Final = 256
+#: Of a worker that serves several calls, together: it is replaced when it has had so much.
+KEPT_CPU_SECONDS: Final = 60
 
 #: Where this package lies.
 PACKAGE: Final = Path(__file__).parents[2]
@@ -50,6 +60,7 @@ def make_order(
     functions: Sequence[str],
     path: Sequence[str],
     preload: Sequence[str],
+    keep_workers: bool,
 ) -> dict[str, Any]:
     """The message for a loader, of plain data."""
     return {
@@ -65,7 +76,7 @@ def make_order(
         },
         "rules": _rules(requirements),
         "filter": filter_of(requirements),
-        "limits": asdict(_limits(requirements)),
+        "limits": asdict(_limits(requirements, keep_workers=keep_workers)),
     }
 
 
@@ -108,11 +119,11 @@ def _rules(requirements: SecurityRequirements) -> list[list[Any]]:
     return rules
 
 
-def _limits(requirements: SecurityRequirements) -> Limits:
+def _limits(requirements: SecurityRequirements, *, keep_workers: bool) -> Limits:
     return Limits(
         memory=requirements.memory_bytes,
         # The owner counts milliseconds; this is for when it doesn't get to.
-        cpu_seconds=-(-requirements.cpu_ms // 1000) + 1,
+        cpu_seconds=-(-requirements.cpu_ms // 1000) + 1 + keep_workers * KEPT_CPU_SECONDS,
         file_size=MAX_FILE if requirements.writable else 0,
         open_files=OPEN_FILES,
         processes=_PROCESSES_OF_USER,

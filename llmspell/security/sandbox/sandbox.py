@@ -121,6 +121,7 @@ class Sandbox:
                 functions=functions,
                 path=places,
                 preload=preload,
+                keep_workers=keep_workers,
             )
             tool = self._confined(order, requirements, ready=ready, keep_workers=keep_workers)
         else:

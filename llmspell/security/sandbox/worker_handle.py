@@ -19,6 +19,7 @@ from llmspell.security.sandbox.groups import GroupPool
 from llmspell.security.sandbox.orders import MAX_ANSWER, MAX_ARGUMENTS
 from llmspell.security.sandbox.tool_result import ToolResult
 from llmspell.security.sandbox.worker import frames
+from llmspell.security.sandbox.worker.serving import MESSAGE_CHARS, TRACE_CHARS
 
 __all__ = ["Asked", "WorkerHandle"]
 
@@ -88,8 +89,11 @@ class WorkerHandle:
             raise ToolNotLoaded(f"the module wasn't loaded: {error}") from None
         if kind == frames.ERROR:
             raise exchange.failed(value, ToolNotLoaded)
+        if self._group is not None and self._groups.may_fork:
+            self._group.admit(0)  # until it is called
+            if len(self._group.members()) > 1:
+                raise ToolNotLoaded("the module left processes running when it was loaded")
         self._is_ready = True
-        self._printed_while_loading = exchange.printed
 
     def call(
         self,
@@ -114,6 +118,8 @@ class WorkerHandle:
         except frames.FrameError as error:
             raise InputError(f"{name}: its arguments can't be sent: {error}") from None
         self.await_ready()
+        if self._group is not None and self._groups.may_fork:
+            self._group.admit(self._groups.processes + 1)
         self.calls += 1
         exchange = _Exchange(self, name, timeout, cpu_seconds, result_bytes + _ERROR_BYTES)
         kind, value = exchange.run(call, asked)
@@ -129,7 +135,9 @@ class WorkerHandle:
         return not poll.poll(0)
 
     def cpu_seconds(self) -> float:
-        """Processor time of the worker's own process; 0 where it can't be told."""
+        """Processor time of the worker with its processes; 0 where it can't be told."""
+        if self._group is not None and self._groups.may_fork:
+            return self._group.cpu_seconds()
         try:
             if self._cpu_clock is None:
                 with open(f"/proc/self/fdinfo/{self._pidfd}", encoding="ascii") as file:
@@ -155,12 +163,22 @@ class WorkerHandle:
         """End it and give back what it took."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        select.select([self._pidfd], [], [], _READY_SECONDS)  # until it has ended
+        ended = select.poll()
+        ended.register(self._pidfd, select.POLLIN)
+        ended.poll(_READY_SECONDS * 1e3)
         self._talk.close()
         for descriptor in (*self._streams, self._pidfd):
             os.close(descriptor)
         if self._group is not None:
             self._groups.give_back(self._group)
+
+
+def _shown(value: Any, limit: int) -> str:
+    """Text from within the sandbox, without what terminals and logs would obey."""
+    text = value[:limit] if isinstance(value, str) else repr(type(value))
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else f"\\x{ord(one):02x}" for one in text
+    )
 
 
 class _Exchange:
@@ -223,12 +241,16 @@ class _Exchange:
     def failed(self, value: Any, kind: type[ToolFailed]) -> ToolFailed:
         """The error that a worker told."""
         try:
-            error, text, trace = (str(one)[:_ERROR_BYTES] for one in value)
+            given_error, given_text, given_trace = value
         except (TypeError, ValueError):
             return self._broken("its error is none")
+        # It need not be what our code there writes.
+        error = _shown(given_error, 100)
+        text = _shown(given_text, MESSAGE_CHARS)
+        trace = _shown(given_trace, TRACE_CHARS)
         if error == "MemoryError" and kind is ToolFailed:
             return ToolLimitExceeded(
-                f"{self._what}: {error}: {text}"[:4000], limit="memory", error=error, trace=trace
+                f"{self._what}: {error}: {text}", limit="memory", error=error, trace=trace
             )
         return kind(f"{self._what}: {error}: {text}", error=error, trace=trace)
 
@@ -286,7 +308,7 @@ class _Exchange:
             self._drain(index)
         if self._worker.ran_out_of_memory():
             return ToolLimitExceeded(f"{self._what}: took more memory than it may", limit="memory")
-        said = bytes(self.printed[1][-_TAIL:]).decode(errors="replace").strip()
+        said = _shown(bytes(self.printed[1][-_TAIL:]).decode(errors="replace").strip(), _TAIL)
         return ToolFailed(
             f"{self._what}: its process ended" + (f"; it printed: {said}" if said else "")
         )

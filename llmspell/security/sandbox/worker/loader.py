@@ -69,21 +69,22 @@ def load(
     gc.freeze()  # what a worker collects it would copy
     talk.send(pack_frame(READY, None, 16))
     this = os.getpid()
+    reaper = processes.Reaper()
     while True:
-        processes.reap()
         message, given, _, _ = socket.recv_fds(talk, 16, 8)
         if not message:
             return
         pages = int(os.pread(statistics, 100, 0).split()[0])
-        worker = os.fork()
-        if worker == 0:
-            processes.run(
-                _work, confining, scanned, order, given, this, pages, rules,
-                empty, changes_root,
-            )  # fmt: skip
+        with reaper.held():
+            worker = os.fork()
+            if worker == 0:
+                processes.run(
+                    _work, confining, scanned, order, given, this, pages, rules,
+                    empty, changes_root,
+                )  # fmt: skip
+            handle = os.pidfd_open(worker)
         for descriptor in given:
             os.close(descriptor)
-        handle = os.pidfd_open(worker)
         socket.send_fds(talk, [b"%d" % worker], [handle])
         os.close(handle)
 

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-__all__ = ["open_empty_directory", "reap", "run"]
+__all__ = ["Reaper", "open_empty_directory", "run"]
+
+
+class Reaper:
+    """Lets go of children as they end; made anew in each process that has some."""
+
+    def __init__(self) -> None:
+        self._is_held = False
+        signal.signal(signal.SIGCHLD, self._on_child)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it a child that has ended still has its process id."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+            self.reap()
+
+    def reap(self) -> None:
+        """Let go of those that have ended."""
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            pass
+
+    def _on_child(self, number: int, frame: object) -> None:
+        if not self._is_held:
+            self.reap()
 
 
 def run(body: Callable[..., None], *given: object) -> NoReturn:
     """What a forked child does: it never comes back to what its parent was about."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     code = 1
     try:
         body(*given)
@@ -20,15 +53,6 @@ def run(body: Callable[..., None], *given: object) -> NoReturn:
         os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace")[:4096])
     finally:
         os._exit(code)
-
-
-def reap() -> None:
-    """Let go of the children that have ended."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
 
 
 def open_empty_directory() -> int:

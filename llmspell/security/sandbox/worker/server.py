@@ -41,18 +41,19 @@ def main(confining: ModuleType, control: int, owner: int) -> None:
     # Deleted while it is open: nothing can ever be made in it.
     empty = processes.open_empty_directory()
     talk.send(msgpack.packb(held))
+    reaper = processes.Reaper()  # of its loaders, and as init of whatever lost its parent
     watched = select.poll()
     for descriptor in (control, owner):
         watched.register(descriptor, select.POLLIN)
     while not any(ready == owner for ready, _ in watched.poll()):
-        processes.reap()
         message, given, _, _ = socket.recv_fds(talk, MESSAGE, 2)
         if not message:
             break
-        if os.fork() == 0:
-            talk.close()
-            os.close(owner)
-            processes.run(load, confining, *given, empty, held["root"])
+        with reaper.held():
+            if os.fork() == 0:
+                talk.close()
+                os.close(owner)
+                processes.run(load, confining, *given, empty, held["root"])
         for descriptor in given:
             os.close(descriptor)
     sys.exit(0)
