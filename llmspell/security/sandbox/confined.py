@@ -23,11 +23,12 @@ from llmspell.errors import (
 )
 from llmspell.security.requirements import SecurityRequirements
 from llmspell.security.sandbox.counters import SandboxCounters
+from llmspell.security.sandbox.exchange import Asked
 from llmspell.security.sandbox.fork_server import Loader
 from llmspell.security.sandbox.groups import GroupPool
 from llmspell.security.sandbox.orders import KEPT_CPU_SECONDS
 from llmspell.security.sandbox.tool_result import ToolResult
-from llmspell.security.sandbox.worker_handle import Asked, WorkerHandle
+from llmspell.security.sandbox.worker_handle import WorkerHandle
 
 __all__ = ["ConfinedTool"]
 

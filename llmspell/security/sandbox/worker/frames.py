@@ -14,8 +14,10 @@ __all__ = [
     "CALL",
     "ERROR",
     "HEADER",
+    "MESSAGE_CHARS",
     "READY",
     "RESULT",
+    "TRACE_CHARS",
     "FrameError",
     "pack_frame",
     "read_frame",
@@ -31,6 +33,10 @@ ERROR: Final = 3
 READY: Final = 4
 ASK: Final = 5  # of the broker, amid a call
 ANSWER: Final = 6
+
+#: Of an error: its message and its traceback.
+MESSAGE_CHARS: Final = 2_000
+TRACE_CHARS: Final = 8_000
 
 
 class FrameError(Exception):

@@ -19,8 +19,10 @@ from llmspell.security.sandbox.worker.frames import (
     ASK,
     CALL,
     ERROR,
+    MESSAGE_CHARS,
     READY,
     RESULT,
+    TRACE_CHARS,
     FrameError,
     pack_frame,
     read_frame,
@@ -30,9 +32,6 @@ from llmspell.security.sandbox.worker.scanning import Scanned
 
 __all__ = ["serve"]
 
-#: Characters of an error's message, and of its traceback.
-MESSAGE_CHARS: Final = 2_000
-TRACE_CHARS: Final = 8_000
 _TOLD: Final = 16 * (MESSAGE_CHARS + TRACE_CHARS)
 
 # Address space is limited, and a thread takes its whole stack of it.
