@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from llmspell.security.requirements import SecurityRequirements, check
     from llmspell.security.sandbox.confined import ConfinedTool
     from llmspell.security.sandbox.counters import SandboxCounters
+    from llmspell.security.sandbox.definition import ToolDefinition
     from llmspell.security.sandbox.sandbox import Sandbox
     from llmspell.security.sandbox.tool_result import ToolResult
     from llmspell.security.sandbox.unconfined import UnconfinedTool
@@ -71,6 +72,7 @@ __all__ = [
     "SecurityLevel",
     "SecurityRequirements",
     "Text",
+    "ToolDefinition",
     "ToolResult",
     "UnconfinedTool",
     "Url",
@@ -124,6 +126,7 @@ _MODULES = {
     ),
     "sandbox.confined": ("ConfinedTool",),
     "sandbox.counters": ("SandboxCounters",),
+    "sandbox.definition": ("ToolDefinition",),
     "sandbox.sandbox": ("Sandbox",),
     "sandbox.tool_result": ("ToolResult",),
     "sandbox.unconfined": ("UnconfinedTool",),

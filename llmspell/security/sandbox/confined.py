@@ -18,11 +18,12 @@ from llmspell.errors import (
     SandboxUnavailable,
     ToolFailed,
     ToolLimitExceeded,
+    ToolNotLoaded,
     ToolTimeout,
     UseAfterFork,
 )
-from llmspell.security.requirements import SecurityRequirements
 from llmspell.security.sandbox.counters import SandboxCounters
+from llmspell.security.sandbox.definition import ToolDefinition, require_function
 from llmspell.security.sandbox.exchange import Asked
 from llmspell.security.sandbox.fork_server import Loader
 from llmspell.security.sandbox.groups import GroupPool
@@ -42,9 +43,9 @@ _PAUSE: Final = 0.1
 
 
 class ConfinedTool:
-    """Functions that the kernel confines. Thread-safe; made by :meth:`Sandbox.load`.
+    """Functions that the kernel confines. Thread-safe; made by :class:`Sandbox`.
 
-    Each call has a process of its own, unless the tool was loaded with ``keep_workers``: then a
+    Each call has a process of its own, unless the tool is defined with ``keep_workers``: then a
     worker serves one tenant again and again, and never another.
     """
 
@@ -52,40 +53,49 @@ class ConfinedTool:
 
     def __init__(
         self,
-        name: str,
-        functions: Sequence[str],
-        requirements: SecurityRequirements,
+        definition: ToolDefinition,
         *,
         loads: Callable[[], Loader],
         groups: GroupPool,
         counters: SandboxCounters,
-        ready: int,
-        keep_workers: bool,
     ) -> None:
-        self.name = name
-        self.functions = tuple(functions)
-        self.requirements = requirements
+        self.definition = definition
         self._loads = loads
         self._groups = groups
         self._counters = counters
-        self._ready = ready
-        self._keeps = keep_workers
         self._process = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._is_closed = False
         self._idle: deque[WorkerHandle] = deque()
         self._kept: deque[tuple[str | None, WorkerHandle]] = deque()
         self._spent: deque[WorkerHandle] = deque()
-        self._loader = loads()
-        try:
-            self._idle.append(self._ready_worker())
-        except BaseException:
-            self._loader.close()
-            groups.close()
-            raise
-        self._wanted = threading.Semaphore(1)
+        self._loader: Loader | None = None
+        self._wanted = threading.Semaphore(0)
         self._filling = threading.Thread(target=self._fill, name="llmspell-workers", daemon=True)
-        self._filling.start()
+
+    def start(self) -> None:
+        """Load its libraries and fork its first worker, unless that is done; calls do it too.
+
+        Raises:
+            ToolNotLoaded: there is no such module or function, or loading it failed.
+            SandboxUnavailable: the fork server doesn't start.
+            ClosedError: after :meth:`close`.
+            UseAfterFork: in a child of the process that made it.
+        """
+        self._require_usable()
+        with self._lock:
+            if self._loader is not None:
+                return
+            loader = self._loads()
+            try:
+                worker = self._ready_worker(loader)
+            except BaseException:
+                loader.close()
+                raise
+            self._loader = loader
+            self._idle.append(worker)
+            self._wanted.release()
+            self._filling.start()
 
     def call(
         self,
@@ -100,7 +110,7 @@ class ConfinedTool:
         """Call a function of the tool in a worker, and wait.
 
         Args:
-            function: one of :attr:`functions`.
+            function: one of the definition's.
             arguments: positional ones, of what msgpack holds (also datetime with a time zone).
             named: those by name.
             timeout: seconds, at most and by default those of the requirements.
@@ -113,17 +123,16 @@ class ConfinedTool:
             ToolLimitExceeded: it took more memory or processor time than it may.
             InputError: arguments that are no data, or a function that isn't the tool's.
             SandboxUnavailable: no worker can be forked.
+            ToolNotLoaded: loading it failed, in the first call.
             ClosedError: after :meth:`close`.
             UseAfterFork: in a child of the process that made it.
         """
-        if function not in self.functions:
-            raise InputError(
-                f"{self.name} has no function {function!r}; it was loaded with "
-                f"{', '.join(self.functions)}"
-            )
-        most = self.requirements.timeout_seconds
+        require_function(self.definition, function)
+        requirements = self.definition.requirements
+        most = requirements.timeout_seconds
         if timeout is not None and not 0 < timeout <= most:
             raise InputError(f"timeout must be above 0 and at most {most:g} s, got {timeout!r}")
+        self.start()
         self._counters.calls.inc()
         worker = self._worker(tenant)
         keeps = False
@@ -132,13 +141,13 @@ class ConfinedTool:
                 function,
                 arguments,
                 named or {},
-                result_bytes=self.requirements.output_bytes,
+                result_bytes=requirements.output_bytes,
                 timeout=most if timeout is None else timeout,
-                cpu_seconds=self.requirements.cpu_ms / 1e3,
+                cpu_seconds=requirements.cpu_ms / 1e3,
                 asked=asked,
             )
             keeps = (
-                self._keeps
+                self.definition.keep_workers
                 and worker.calls < _CALLS_OF_ONE
                 and worker.cpu_seconds() < KEPT_CPU_SECONDS
             )
@@ -162,9 +171,12 @@ class ConfinedTool:
             if self._is_closed or os.getpid() != self._process:
                 return
             self._is_closed = True
-        self._wanted.release()
-        self._filling.join()
-        self._loader.close()
+            loader = self._loader
+        if loader is not None:
+            self._wanted.release()
+            self._filling.join()
+            assert self._loader is not None
+            self._loader.close()
         self._end_all()
         self._groups.close()
 
@@ -182,22 +194,23 @@ class ConfinedTool:
         else:
             self._counters.failed.inc()
 
-    def _worker(self, tenant: str | None) -> WorkerHandle:
+    def _require_usable(self) -> None:
+        name = self.definition.module
         if os.getpid() != self._process:
-            raise UseAfterFork(
-                f"{self.name} was loaded before this process was forked; load it anew"
-            )
+            raise UseAfterFork(f"{name} was loaded before this process was forked; load it anew")
         if self._is_closed:
-            raise ClosedError(f"{self.name} is closed")
+            raise ClosedError(f"{name} is closed")
+
+    def _worker(self, tenant: str | None) -> WorkerHandle:
         while (worker := self._take(tenant)) is not None:
             if worker.is_waiting():
                 return worker
             self._spent.append(worker)
         self._counters.waited.inc()
-        return self._fork_or_reload()
+        return self._ready_worker()
 
     def _take(self, tenant: str | None) -> WorkerHandle | None:
-        if self._keeps:
+        if self.definition.keep_workers:
             with self._lock:
                 for place, (of, worker) in enumerate(self._kept):
                     if of == tenant:
@@ -208,37 +221,47 @@ class ConfinedTool:
         except IndexError:
             return None
 
-    def _fork(self) -> WorkerHandle:
-        worker = WorkerHandle(self._loader, self._groups, self.requirements.output_bytes)
+    def _fork(self, loader: Loader) -> WorkerHandle:
+        output_bytes = self.definition.requirements.output_bytes
+        worker = WorkerHandle(loader, self._groups, output_bytes)
         self._counters.forked.inc()
         return worker
 
     def _fork_or_reload(self) -> WorkerHandle:
         """A new worker, by a new loader where the one before has ended."""
         loader = self._loader
+        assert loader is not None
         try:
-            return self._fork()
+            return self._fork(loader)
         except OSError:
             with self._lock:
-                if self._is_closed:
-                    raise ClosedError(f"{self.name} is closed") from None
+                self._require_usable()
                 if self._loader is loader:
                     self._loader = self._loads()
                     self._counters.reloaded.inc()
                     loader.close()
+                loader = self._loader
+            assert loader is not None
         try:
-            return self._fork()
+            return self._fork(loader)
         except OSError as error:
-            raise SandboxUnavailable(f"{self.name}: no worker can be forked: {error}") from error
+            name = self.definition.module
+            raise SandboxUnavailable(f"{name}: no worker can be forked: {error}") from error
 
-    def _ready_worker(self) -> WorkerHandle:
-        worker = self._fork_or_reload()
-        try:
-            worker.await_ready()
-        except BaseException:
-            worker.close()
-            raise
-        return worker
+    def _ready_worker(self, loader: Loader | None = None) -> WorkerHandle:
+        """A new worker in which the module has run; of ``loader``, or of whichever lives."""
+        for is_last in (loader is not None, True):
+            worker = self._fork_or_reload() if loader is None else self._fork(loader)
+            try:
+                worker.await_ready()
+                return worker
+            except BaseException as error:
+                worker.close()
+                # With its loader it ends, in whatever it was about.
+                is_module_s = isinstance(error, ToolNotLoaded) and _lives(loader or self._loader)
+                if is_last or is_module_s or not isinstance(error, ToolNotLoaded):
+                    raise
+        raise AssertionError
 
     def _end_all(self) -> None:
         _end(self._idle)
@@ -258,11 +281,15 @@ class ConfinedTool:
             if self._is_closed:
                 return
             try:
-                while len(self._idle) < self._ready:
+                while len(self._idle) < self.definition.ready:
                     self._idle.append(self._ready_worker())
             except (OSError, LlmspellError):
                 # A call forks for itself, and tells why that fails.
                 time.sleep(_PAUSE)
+
+
+def _lives(loader: Loader | None) -> bool:
+    return loader is not None and loader.is_waiting()
 
 
 def _end(workers: deque[WorkerHandle]) -> None:

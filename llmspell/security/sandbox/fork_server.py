@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -17,12 +18,19 @@ from llmspell.errors import SandboxUnavailable, ToolNotLoaded
 from llmspell.security.sandbox.orders import PACKAGE, library_path
 from llmspell.security.sandbox.worker import frames
 
-__all__ = ["ForkServer", "Loader"]
+__all__ = ["ForkServer", "Loader", "is_silent"]
 
 _START: Final = Path(__file__).with_name("worker") / "start.py"
 _SECONDS: Final = 30.0
 _LOADING_SECONDS: Final = 120.0
 _MESSAGE: Final = 1 << 16
+
+
+def is_silent(talk: socket.socket) -> bool:
+    """Whether the other end is there, and has sent nothing that wasn't read."""
+    poll = select.poll()
+    poll.register(talk, select.POLLIN)
+    return not poll.poll(0)
 
 
 class Loader:
@@ -65,6 +73,10 @@ class Loader:
         if not raw or len(handles) != 1:
             raise ConnectionError("the loader ended")
         return handles[0]
+
+    def is_waiting(self) -> bool:
+        """Whether it lives, and has nothing more to say."""
+        return is_silent(self._talk)
 
     def close(self) -> None:
         """It ends with its workers."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from llmspell.security.levels import SecurityLevel
 from llmspell.security.requirements import SecurityRequirements
+from llmspell.security.sandbox.definition import ToolDefinition
 
 __all__ = [
     "KEPT_CPU_SECONDS",
@@ -52,31 +52,23 @@ class Limits:
     answer: int
 
 
-def make_order(
-    requirements: SecurityRequirements,
-    *,
-    module: str,
-    source: str | None,
-    functions: Sequence[str],
-    path: Sequence[str],
-    preload: Sequence[str],
-    keep_workers: bool,
-) -> dict[str, Any]:
+def make_order(definition: ToolDefinition) -> dict[str, Any]:
     """The message for a loader, of plain data."""
+    requirements, source = definition.requirements, definition.source
     return {
-        "module": module,
-        "source": None if source is None else source.encode(),
-        "functions": list(functions),
-        "tool_paths": list(path),
+        "module": definition.module,
+        "source": None if source is None else source.encode(errors="surrogatepass"),
+        "functions": list(definition.functions),
+        "tool_paths": list(definition.path),
         "libraries": library_path(),
         "readable": readable_places(),
-        "preload": list(preload),
+        "preload": list(definition.preload),
         "environment": {
             name: os.environ[name] for name in requirements.environment if name in os.environ
         },
         "rules": _rules(requirements),
         "filter": filter_of(requirements),
-        "limits": asdict(_limits(requirements, keep_workers=keep_workers)),
+        "limits": asdict(_limits(requirements, keep_workers=definition.keep_workers)),
     }
 
 

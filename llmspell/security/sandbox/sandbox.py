@@ -9,13 +9,14 @@ import platform
 import sys
 import weakref
 from collections.abc import Sequence
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from llmspell.errors import ClosedError, ConfigError, SandboxUnavailable
 from llmspell.security.host import HostSupport, probe
 from llmspell.security.requirements import SecurityRequirements
 from llmspell.security.sandbox.confined import ConfinedTool
 from llmspell.security.sandbox.counters import SandboxCounters
+from llmspell.security.sandbox.definition import READY, ToolDefinition
 from llmspell.security.sandbox.fork_server import ForkServer, Loader
 from llmspell.security.sandbox.groups import GroupPool, remove_forgotten
 from llmspell.security.sandbox.orders import make_order
@@ -24,9 +25,6 @@ from llmspell.security.sandbox.unconfined import UnconfinedTool
 __all__ = ["Sandbox"]
 
 _log: Final = logging.getLogger(__name__)
-
-_READY: Final = 2
-_MAX_READY: Final = 256
 
 
 @functools.cache
@@ -71,6 +69,33 @@ class Sandbox:
         """What this host can enforce."""
         return self._host or _host()
 
+    def register(self, definition: ToolDefinition) -> ConfinedTool | UnconfinedTool:
+        """Take a tool, and start nothing: its first call does, or :meth:`ConfinedTool.start`.
+
+        Raises:
+            SandboxUnavailable: this host lacks what the requirements need; the message names it.
+            ClosedError: after :meth:`close`.
+        """
+        if not isinstance(definition, ToolDefinition):
+            raise ConfigError(f"definition must be a ToolDefinition, got {definition!r}")
+        if self._is_closed:
+            raise ClosedError("the sandbox is closed")
+        missing = self._missing(definition.requirements)
+        tool: ConfinedTool | UnconfinedTool
+        if missing:
+            self._require_allowed(definition, missing)
+            tool = UnconfinedTool(definition, self.counters)
+        else:
+            needs = definition.requirements
+            tool = ConfinedTool(
+                definition,
+                loads=functools.partial(_load, self._server, definition),
+                groups=GroupPool(self.host, needs.memory_bytes, needs.processes),
+                counters=self.counters,
+            )
+        self._tools.append(tool)
+        return tool
+
     def load(
         self,
         module: str,
@@ -80,26 +105,16 @@ class Sandbox:
         path: Sequence[str | os.PathLike[str]] = (),
         source: str | None = None,
         preload: Sequence[str] = (),
-        ready: int = _READY,
+        ready: int = READY,
         keep_workers: bool = False,
     ) -> ConfinedTool | UnconfinedTool:
-        """Load a tool; its code runs in confined workers alone.
+        """Define a tool, register it and start it; its code runs in confined workers alone.
 
         The libraries that its source imports are imported before, once, by a process that reads
         libraries and what the tool may read. Its own modules are those of its package, and all
         beneath ``path``: these are neither run nor parsed outside of the sandbox.
 
-        Args:
-            module: dotted name of the tool's module.
-            functions: qualified names of what may be called in it.
-            requirements: what the tool may have.
-            path: directories where tools' modules are looked for, before the installed ones.
-            source: text of the module, instead of a file.
-            preload: names of modules that are imported outside of the sandbox, for imports that
-                the source doesn't show, and for extension modules of the tool's own.
-            ready: workers that wait for calls.
-            keep_workers: serve a tenant's calls by one worker again and again. The tool must not
-                mind what earlier calls of the same tenant left.
+        For the arguments see :class:`ToolDefinition`.
 
         Raises:
             SandboxUnavailable: this host lacks what the requirements need; the message names it.
@@ -107,34 +122,23 @@ class Sandbox:
             ConfigError: an argument out of range.
             ClosedError: after :meth:`close`.
         """
-        _require_arguments(module, functions, requirements, ready)
-        if self._is_closed:
-            raise ClosedError("the sandbox is closed")
-        places = [os.path.abspath(place) for place in path]
-        missing = self._missing(requirements)
-        tool: ConfinedTool | UnconfinedTool
-        if not missing:
-            order = make_order(
-                requirements,
-                module=module,
-                source=source,
-                functions=functions,
-                path=places,
-                preload=preload,
-                keep_workers=keep_workers,
-            )
-            tool = self._confined(order, requirements, ready=ready, keep_workers=keep_workers)
-        else:
-            self._require_allowed(module, requirements, missing)
-            tool = UnconfinedTool(
-                module,
-                functions,
-                requirements,
-                path=places,
-                source=source,
-                counters=self.counters,
-            )
-        self._tools.append(tool)
+        definition = ToolDefinition(
+            module=module,
+            functions=functions,  # type: ignore[arg-type]
+            requirements=requirements,
+            path=path,  # type: ignore[arg-type]
+            source=source,
+            preload=preload,  # type: ignore[arg-type]
+            ready=ready,
+            keep_workers=keep_workers,
+        )
+        tool = self.register(definition)
+        try:
+            tool.start()
+        except BaseException:
+            tool.close()
+            self._tools.remove(tool)
+            raise
         return tool
 
     def close(self) -> None:
@@ -148,30 +152,10 @@ class Sandbox:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _confined(
-        self,
-        order: dict[str, Any],
-        requirements: SecurityRequirements,
-        *,
-        ready: int,
-        keep_workers: bool,
-    ) -> ConfinedTool:
-        return ConfinedTool(
-            order["module"],
-            order["functions"],
-            requirements,
-            loads=functools.partial(_load, self._server, order),
-            groups=GroupPool(self.host, requirements.memory_bytes, requirements.processes),
-            counters=self.counters,
-            ready=ready,
-            keep_workers=keep_workers,
-        )
-
-    def _require_allowed(
-        self, module: str, requirements: SecurityRequirements, missing: list[str]
-    ) -> None:
+    def _require_allowed(self, definition: ToolDefinition, missing: list[str]) -> None:
+        level = definition.requirements.level.value
         lacks = (
-            f"{module}: this host can't enforce what a {requirements.level.value} tool needs: "
+            f"{definition.module}: this host can't enforce what a {level} tool needs: "
             f"{'; '.join(missing)}"
         )
         if not self._allows_unsandboxed:
@@ -179,7 +163,7 @@ class Sandbox:
             raise SandboxUnavailable(
                 f"{lacks}. `llmspell doctor` shows what it can. Sandbox(allow_unsandboxed=True) "
                 "runs such tools without one.",
-                level=requirements.level.value,
+                level=level,
                 missing=tuple(missing),
             )
         _log.warning("%s; it runs without a sandbox, with all that this process may do", lacks)
@@ -192,17 +176,22 @@ class Sandbox:
             from llmspell._sandbox import has_filters  # for Linux alone
 
             if not has_filters():
-                return [f"a filter of system calls for {platform.machine()}"]
-            self._server.start()
-            if requirements.processes and not self._server.holds["processes"]:
-                missing.append("a namespace of processes, so that all end together")
+                missing.append(f"a filter of system calls for {platform.machine()}")
         return missing
 
 
-def _load(server: ForkServer, order: dict[str, Any]) -> Loader:
-    loader = server.load(order)
+def _load(server: ForkServer, definition: ToolDefinition) -> Loader:
+    server.start()
+    if definition.requirements.processes and not server.holds["processes"]:
+        lacks = "a namespace of processes, so that all of them end together"
+        raise SandboxUnavailable(
+            f"{definition.module}: this host lacks {lacks}",
+            level=definition.requirements.level.value,
+            missing=(lacks,),
+        )
+    loader = server.load(make_order(definition))
     try:
-        loader.await_ready(order["module"])
+        loader.await_ready(definition.module)
     except BaseException:
         loader.close()
         raise
@@ -213,16 +202,3 @@ def _end(server: ForkServer, tools: list[ConfinedTool | UnconfinedTool]) -> None
     while tools:
         tools.pop().close()
     server.close()
-
-
-def _require_arguments(module: Any, functions: Any, requirements: Any, ready: Any) -> None:
-    if not isinstance(requirements, SecurityRequirements):
-        raise ConfigError(f"requirements must be SecurityRequirements, got {requirements!r}")
-    parts = module.split(".") if isinstance(module, str) else []
-    if not parts or not all(part.isidentifier() for part in parts):
-        raise ConfigError(f"module must be a dotted name, got {module!r}")
-    named = isinstance(functions, Sequence) and not isinstance(functions, str)
-    if not named or not functions or not all(isinstance(one, str) and one for one in functions):
-        raise ConfigError(f"functions must be a list of names, got {functions!r}")
-    if not isinstance(ready, int) or isinstance(ready, bool) or not 1 <= ready <= _MAX_READY:
-        raise ConfigError(f"ready must be an int of 1 to {_MAX_READY}, got {ready!r}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-import os
 import sys
 import threading
 import types
@@ -13,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
 from llmspell.errors import ClosedError, InputError, ToolFailed, ToolNotLoaded
-from llmspell.security.requirements import SecurityRequirements
 from llmspell.security.sandbox.counters import SandboxCounters
+from llmspell.security.sandbox.definition import ToolDefinition, require_function
 from llmspell.security.sandbox.orders import MAX_ARGUMENTS
 from llmspell.security.sandbox.tool_result import ToolResult
 from llmspell.security.sandbox.worker import frames
@@ -35,28 +34,30 @@ class UnconfinedTool:
 
     is_confined: Final = False
 
-    def __init__(
-        self,
-        name: str,
-        functions: Sequence[str],
-        requirements: SecurityRequirements,
-        *,
-        path: Sequence[str],
-        source: str | None,
-        counters: SandboxCounters,
-    ) -> None:
-        self.name = name
-        self.functions = tuple(functions)
-        self.requirements = requirements
+    def __init__(self, definition: ToolDefinition, counters: SandboxCounters) -> None:
+        self.definition = definition
         self._counters = counters
+        self._lock = threading.Lock()
+        self._found: dict[str, Any] | None = None
         self._is_closed = False
-        try:
-            module = _module_of(name, path, source)
-            self._found = {one: _function(module, one) for one in functions}
-        except Exception as error:
-            raise ToolNotLoaded(
-                f"{name}: {type(error).__name__}: {error}", error=type(error).__name__
-            ) from error
+
+    def start(self) -> None:
+        """Import its module, unless that is done.
+
+        Raises:
+            ToolNotLoaded: there is no such module or function, or importing it failed.
+        """
+        with self._lock:
+            if self._found is not None:
+                return
+            try:
+                module = _module_of(self.definition)
+                self._found = {one: _function(module, one) for one in self.definition.functions}
+            except Exception as error:
+                kind = type(error).__name__
+                raise ToolNotLoaded(
+                    f"{self.definition.module}: {kind}: {error}", error=kind
+                ) from error
 
     def call(
         self,
@@ -75,13 +76,11 @@ class UnconfinedTool:
             ClosedError: after :meth:`close`.
         """
         if self._is_closed:
-            raise ClosedError(f"{self.name} is closed")
-        found = self._found.get(function)
-        if found is None:
-            raise InputError(
-                f"{self.name} has no function {function!r}; it was loaded with "
-                f"{', '.join(self.functions)}"
-            )
+            raise ClosedError(f"{self.definition.module} is closed")
+        require_function(self.definition, function)
+        self.start()
+        assert self._found is not None
+        found = self._found[function]
         try:
             given = _copied([list(arguments), dict(named or {})], MAX_ARGUMENTS)
         except frames.FrameError as error:
@@ -92,7 +91,7 @@ class UnconfinedTool:
             made = found(*given[0], **given[1])
             if inspect.isawaitable(made):
                 made = asyncio.run(_awaited(made))
-            return ToolResult(_copied(made, self.requirements.output_bytes))
+            return ToolResult(_copied(made, self.definition.requirements.output_bytes))
         except Exception as error:
             self._counters.failed.inc()
             kind = type(error).__name__
@@ -109,16 +108,17 @@ class UnconfinedTool:
         self.close()
 
 
-def _module_of(name: str, path: Sequence[str], source: str | None) -> types.ModuleType:
-    if source is not None:
-        module = types.ModuleType(name)
-        exec(compile(source, f"<{name}>", "exec", dont_inherit=True), module.__dict__)
+def _module_of(definition: ToolDefinition) -> types.ModuleType:
+    if definition.source is not None:
+        module = types.ModuleType(definition.module)
+        code = compile(definition.source, f"<{definition.module}>", "exec", dont_inherit=True)
+        exec(code, module.__dict__)
         return module
     with _importing:
         before = list(sys.path)
-        sys.path[:0] = [os.fspath(place) for place in path]
+        sys.path[:0] = definition.path
         try:
-            return importlib.import_module(name)
+            return importlib.import_module(definition.module)
         finally:
             sys.path[:] = before
 

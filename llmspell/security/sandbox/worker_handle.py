@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from llmspell.errors import InputError, ToolFailed, ToolLimitExceeded, ToolNotLoaded
 from llmspell.security.sandbox.exchange import ERROR_BYTES, Asked, Exchange
-from llmspell.security.sandbox.fork_server import Loader
+from llmspell.security.sandbox.fork_server import Loader, is_silent
 from llmspell.security.sandbox.groups import GroupPool
 from llmspell.security.sandbox.orders import MAX_ARGUMENTS
 from llmspell.security.sandbox.tool_result import ToolResult
@@ -118,9 +118,7 @@ class WorkerHandle:
 
     def is_waiting(self) -> bool:
         """Whether it lives, and has said nothing that it wasn't asked for."""
-        poll = select.poll()
-        poll.register(self.talk, select.POLLIN)
-        return not poll.poll(0)
+        return is_silent(self.talk)
 
     def cpu_seconds(self) -> float:
         """Processor time of the worker with its processes; 0 where it can't be told."""

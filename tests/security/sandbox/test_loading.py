@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from llmspell.errors import ConfigError, SandboxUnavailable, ToolFailed, ToolNotLoaded
+from llmspell.errors import (
+    ConfigError,
+    LevelMismatch,
+    SandboxUnavailable,
+    ToolFailed,
+    ToolNotLoaded,
+)
 from llmspell.security import (
     ConfinedTool,
     Sandbox,
+    SecurityLevel,
     SecurityRequirements,
+    ToolDefinition,
     UnconfinedTool,
 )
 from llmspell.security.host import HostSupport
@@ -107,7 +115,7 @@ def test_the_owner_s_own_modules_are_none_of_the_libraries(
 
 
 def test_arguments_out_of_range_are_refused(sandbox: Sandbox) -> None:
-    for wrong in ({"ready": 0}, {"ready": True}, {"functions": []}, {"functions": "run"}):
+    for wrong in ({"ready": -1}, {"ready": True}, {"functions": []}, {"functions": "run"}):
         with pytest.raises(ConfigError):
             sandbox.load(**{"module": "made", "functions": ["run"], "requirements": SAFE, **wrong})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="dotted name"):
@@ -179,3 +187,29 @@ def test_only_variables_that_are_listed_are_passed_on(
         found = tool.call("environment").value
     assert found["LISTED"] == "yes"
     assert not {"OPENAI_API_KEY", "UNSET", "HOME", "PATH"} & found.keys()
+
+
+def test_registering_starts_nothing_until_the_first_call() -> None:
+    with Sandbox() as own:
+        if own.host.missing_for(SAFE):
+            pytest.skip("this host can't confine tools")
+        definition = ToolDefinition(
+            module="plain", functions=("words",), requirements=SAFE, path=(str(TOOLS),), ready=0
+        )
+        tool = own.register(definition)
+        assert own._server._process is None
+        assert tool.call("words", ["a"]).value == {"a": 1}
+        assert tool.call("words", ["b"]).value == {"b": 1}
+        assert own.counters.waited.value >= 1
+
+
+def test_a_tool_of_another_level_than_its_requirements_is_refused_when_it_is_defined() -> None:
+    with pytest.raises(LevelMismatch, match="declared restricted"):
+        ToolDefinition(
+            module="plain",
+            functions=("words",),
+            requirements=SAFE,
+            level=SecurityLevel.RESTRICTED,
+        )
+    made = ToolDefinition(module="plain", functions=("words",), requirements=SAFE)
+    assert made.level is SecurityLevel.SAFE
