@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from llmspell.security.files.file_sandbox import FileSandbox, SandboxEntry
     from llmspell.security.files.path_validator import PathValidator
     from llmspell.security.levels import SecurityLevel
+    from llmspell.security.patterns.linear_pattern import LinearPattern, PatternLimits
+    from llmspell.security.patterns.pattern_match import PatternMatch
+    from llmspell.security.prompts.detector import (
+        InjectionDetector,
+        InjectionFinding,
+        InjectionReport,
+        find_injection,
+    )
     from llmspell.security.redaction import (
         Finding,
         RedactingFilter,
@@ -35,6 +43,11 @@ if TYPE_CHECKING:
     )
     from llmspell.security.requirements import SecurityRequirements, check
     from llmspell.security.secret import Secret
+    from llmspell.security.text.html_context import escape_html, sanitize_html
+    from llmspell.security.text.look_alikes import latin_skeleton
+    from llmspell.security.text.rules import TextRules
+    from llmspell.security.text.sql_context import quote_identifier, quote_like, quote_literal
+    from llmspell.security.text.validator import SanitizedText, TextFinding, TextValidator
     from llmspell.security.urls.addresses import is_public, why_not_public
     from llmspell.security.urls.domain_rules import DomainRules
     from llmspell.security.urls.url import Url, parse_url
@@ -48,10 +61,16 @@ __all__ = [
     "DomainRules",
     "FileSandbox",
     "Finding",
+    "InjectionDetector",
+    "InjectionFinding",
+    "InjectionReport",
+    "LinearPattern",
     "Matching",
     "OneOf",
     "PathBeneath",
     "PathValidator",
+    "PatternLimits",
+    "PatternMatch",
     "ProgramRule",
     "RedactingFilter",
     "RedactingSpanProcessor",
@@ -59,20 +78,31 @@ __all__ = [
     "Redactor",
     "Resolver",
     "SandboxEntry",
+    "SanitizedText",
     "Secret",
     "SecurityLevel",
     "SecurityRequirements",
     "Text",
+    "TextFinding",
+    "TextRules",
+    "TextValidator",
     "Url",
     "UrlValidator",
     "check",
+    "escape_html",
     "find",
+    "find_injection",
     "is_public",
+    "latin_skeleton",
     "open_checked",
     "parse_url",
+    "quote_identifier",
+    "quote_like",
+    "quote_literal",
     "reading_programs",
     "redact",
     "redact_attributes",
+    "sanitize_html",
     "split_words",
     "why_not_public",
 ]
@@ -98,6 +128,17 @@ _MODULES = {
     ),
     "files.path_validator": ("PathValidator",),
     "levels": ("SecurityLevel",),
+    "patterns.linear_pattern": (
+        "LinearPattern",
+        "PatternLimits",
+    ),
+    "patterns.pattern_match": ("PatternMatch",),
+    "prompts.detector": (
+        "InjectionDetector",
+        "InjectionFinding",
+        "InjectionReport",
+        "find_injection",
+    ),
     "redaction": (
         "Finding",
         "RedactingFilter",
@@ -113,6 +154,22 @@ _MODULES = {
         "check",
     ),
     "secret": ("Secret",),
+    "text.html_context": (
+        "escape_html",
+        "sanitize_html",
+    ),
+    "text.look_alikes": ("latin_skeleton",),
+    "text.rules": ("TextRules",),
+    "text.sql_context": (
+        "quote_identifier",
+        "quote_like",
+        "quote_literal",
+    ),
+    "text.validator": (
+        "SanitizedText",
+        "TextFinding",
+        "TextValidator",
+    ),
     "urls.addresses": (
         "is_public",
         "why_not_public",
