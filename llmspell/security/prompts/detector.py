@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import final
 
 from llmspell.errors import ConfigError, InputError, TextRefused
 from llmspell.security.patterns.linear_pattern import LinearPattern, PatternLimits
-from llmspell.security.prompts.encoded import pieces_of
+from llmspell.security.prompts.encoded import Piece, pieces_of
 from llmspell.security.prompts.languages import OTHER_LANGUAGES
 from llmspell.security.prompts.phrases import ENGLISH, SQUEEZED, Phrase
 from llmspell.security.prompts.views import View, fold, views_of
@@ -19,7 +21,8 @@ __all__ = ["InjectionDetector", "InjectionFinding", "InjectionReport", "find_inj
 
 # A piece in an encoding may hold another, and that is all: base64 of base64.
 _MAX_DEPTH = 2
-_MAX_FINDINGS = 1_000
+# Of one phrase in one view; a flood of one sign must not hide another.
+_MAX_MATCHES = 50
 # By views that make words of noise only what is sure alone is believed.
 _SURE = 0.5
 _NOISY = {"leet", "rot13", "reversed"}
@@ -27,10 +30,10 @@ _NOISY = {"leet", "rot13", "reversed"}
 _DISGUISE = 0.5
 _HIDDEN_WEIGHT = 0.6
 # A phrase that is quoted by a text about attacks is an example.
-_QUOTED_EXAMPLE, _EXAMPLE = 0.4, 0.7
+_QUOTED_EXAMPLE, _EXAMPLE = 0.4, 0.8
 _ABOUT = (
     r"\b(?:prompt injections?|injections?|jailbreaks?|jailbreaking|attacks?|attackers?|for example|"
-    r"e\.g\.|such as|phrases? |sentences? like|examples?|scanner|test case|regular expression|owasp|"
+    r"e\.g\.|such as|phrases? |sentences? like|(?:an?|classic) examples?|scanner|test case|regular expression|owasp|"
     r"researchers|paraphrase|angreifer|zum beispiel|attaque|frases?|inyeccion|ataque)|"
     "инъекц|атак|注入|攻击|攻撃|インジェクション"
 )
@@ -131,45 +134,57 @@ def _report(findings: list[InjectionFinding]) -> InjectionReport:
 def _findings(text: str, depth: int) -> list[InjectionFinding]:
     found: list[InjectionFinding] = []
     damping = _Damping(text)
-    covered: dict[str, list[tuple[int, int]]] = {}
+    taken: dict[str, list[tuple[int, int]]] = {}
     for view in views_of(text):
         for phrase, start, end in _in_view(view):
-            if view.name in _NOISY and phrase.weight < _SURE:
+            spans = taken.setdefault(phrase.rule, [])
+            if any(s < end and start < e for s, e in spans):
                 continue
-            if any(s < end and start < e for s, e in covered.get(phrase.rule, ())):
-                continue
-            covered.setdefault(phrase.rule, []).append((start, end))
+            spans.append((start, end))
             weight = phrase.weight * damping.of(start, end)
-            if view.name:
-                weight = 1 - (1 - weight) * _DISGUISE
+            weight = _surer(weight) if view.name else weight
             found.append(InjectionFinding(start, end, phrase.rule, round(weight, 6), view.name))
-            if len(found) >= _MAX_FINDINGS:
-                return found
-    for piece in pieces_of(text):
+    pieces = list(pieces_of(text))
+    for piece in pieces:
         if piece.hidden:
             found.append(
                 InjectionFinding(
                     piece.start, piece.end, "hidden-text", _HIDDEN_WEIGHT, piece.encoding
                 )
             )
-        if depth < _MAX_DEPTH and piece.decoded:
-            inner = _report(_findings(piece.decoded, depth + 1))
-            for rule in sorted({finding.rule for finding in inner.findings}):
-                weight = max(f.weight for f in inner.findings if f.rule == rule)
-                weight = round(1 - (1 - weight) * _DISGUISE, 6)
-                found.append(
-                    InjectionFinding(piece.start, piece.end, rule, weight, piece.encoding)
-                )
-        if len(found) >= _MAX_FINDINGS:
-            break
+    if pieces and depth < _MAX_DEPTH:
+        found += _decoded_findings(pieces, depth)
     return found
 
 
+def _decoded_findings(pieces: list[Piece], depth: int) -> Iterator[InjectionFinding]:
+    """What all pieces together say, looked at once: many small ones cost no more than a large one."""
+    begins = [0]
+    for piece in pieces:
+        begins.append(begins[-1] + len(piece.decoded) + 1)
+    for inner in _findings("\n".join(piece.decoded for piece in pieces), depth + 1):
+        first = pieces[bisect_right(begins, inner.start) - 1]
+        last = pieces[bisect_right(begins, inner.end - 1) - 1]
+        yield InjectionFinding(
+            min(first.start, last.start),
+            max(first.end, last.end),
+            inner.rule,
+            round(_surer(inner.weight), 6),
+            first.encoding,
+        )
+
+
+def _surer(weight: float) -> float:
+    return 1 - (1 - weight) * _DISGUISE
+
+
 def _in_view(view: View) -> Iterator[tuple[Phrase, int, int]]:
+    """Matches of each phrase, the surest phrases first."""
     for phrase, pattern in _compiled()[view.name == "apart"]:
-        for match in pattern.finditer(view.text):
-            if match.start() < match.end():
-                yield phrase, *view.original(match.start(), match.end())
+        if view.name in _NOISY and phrase.weight < _SURE:
+            continue
+        for match in islice(pattern.finditer(view.text), _MAX_MATCHES):
+            yield phrase, *view.original(match.start(), match.end())
 
 
 class _Damping:
@@ -182,7 +197,8 @@ class _Damping:
     def of(self, start: int, end: int) -> float:
         if not self._about:
             return 1.0
-        quoted = any(s <= start and end <= e for s, e in self._quoted)
+        at = bisect_right(self._quoted, (start, end)) - 1
+        quoted = any(s <= start and end <= e for s, e in self._quoted[max(at, 0) : at + 2])
         return _QUOTED_EXAMPLE if quoted else _EXAMPLE
 
 
@@ -208,7 +224,7 @@ def _compiled() -> tuple[list[tuple[Phrase, LinearPattern]], list[tuple[Phrase, 
     def of(phrases: tuple[Phrase, ...]) -> list[tuple[Phrase, LinearPattern]]:
         return [
             (phrase, LinearPattern(_folded_pattern(phrase.pattern), limits=_LIMITS))
-            for phrase in phrases
+            for phrase in sorted(phrases, key=lambda phrase: -phrase.weight)
         ]
 
     return of(ENGLISH + OTHER_LANGUAGES), of(SQUEEZED)

@@ -15,7 +15,7 @@ from llmspell.security.text.hidden import TAG_RUN
 __all__ = ["Piece", "pieces_of"]
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
-_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[ :]?){12,}")
+_HEX = re.compile(r"\b(?:(?:[0-9A-Fa-f]{2}){12,}|(?:[0-9A-Fa-f]{2}[ :]){11,}[0-9A-Fa-f]{2})\b")
 _ENTITIES = re.compile(r"(?:&#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6});){4,}")
 _ESCAPES = re.compile(r"(?:\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2})){4,}")
 _WORD = re.compile(r"\S{8,}")

@@ -144,6 +144,7 @@ ENGLISH = (
     Phrase("end-of-input", 0.35, r"\bend of (?:the )?(?:user input|document|context|prompt|data)\b"),
     Phrase("addressed", 0.45, rf"\b(?:note|message|attention|instructions?|important|notice|dear|hey|hello)(?:[,:]?[ ](?:to|for|all|any|the)){{0,3}}[,:]?[ ]{_MODEL}\b"),
     Phrase("addressed", 0.45, rf"\b(?:if|when|as|once) (?:you are |you,? |this text is being processed by |this is read by )?(?:an? |the |any )?{_MODEL}\b"),
+    Phrase("addressed", 0.55, rf"\bwhen you,? (?:the |an? )?{_MODEL}\b"),
     Phrase("addressed", 0.5, rf"\b(?:any|as an) {_MODEL} (?:reviewing|reading|processing|parsing|summari[sz]ing)\b"),
     Phrase("addressed", 0.35, rf"(?:^|[\n.!>\-] ?)(?:to the |the )?{_MODEL} ?(?:instruction)?(?::| must\b| should\b)"),
     Phrase("addressed", 0.3, r"\bthe (?:ai|assistant|model) (?:must|should|will|now|is to)\b"),

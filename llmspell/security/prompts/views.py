@@ -17,6 +17,7 @@ from llmspell.security.text.look_alikes import latin_of_mixed_words
 
 __all__ = ["View", "fold", "views_of"]
 
+_MAX_EXPANSION = 4  # of a character; there are ligatures of a whole sentence
 _QUOTES = frozenset("\"'`´‘’‚‛“”„‟«»‹›「」『』＂＇")
 _AS_SPACE = frozenset("*_~|\u3000")
 _LEET = str.maketrans("431057@$", "aeiostas")
@@ -53,6 +54,8 @@ def fold(character: str) -> str:
     if character in _AS_SPACE or character.isspace():
         return " "
     plain = unicodedata.normalize("NFKD", character.casefold())
+    if len(plain) > _MAX_EXPANSION:
+        return character
     # Marks go, of whatever script: the rules have lost theirs in the same way.
     return "".join(
         " " if part.isspace() else part for part in plain if unicodedata.category(part)[0] not in "CM"
