@@ -14,7 +14,9 @@ from llmspell.errors import ConfigError, InputError, TextRefused
 from llmspell.security.patterns.linear_pattern import LinearPattern, PatternLimits
 from llmspell.security.prompts.encoded import Piece, pieces_of
 from llmspell.security.prompts.languages import OTHER_LANGUAGES
-from llmspell.security.prompts.phrases import ENGLISH, SQUEEZED, Phrase
+from llmspell.security.prompts.phrase import Phrase
+from llmspell.security.prompts.phrases import SPOKEN, SQUEEZED
+from llmspell.security.prompts.planted_phrases import PLANTED
 from llmspell.security.prompts.views import View, fold, views_of
 
 __all__ = ["InjectionDetector", "InjectionFinding", "InjectionReport", "find_injection"]
@@ -32,14 +34,15 @@ _HIDDEN_WEIGHT = 0.6
 # A phrase that is quoted by a text about attacks is an example.
 _QUOTED_EXAMPLE, _EXAMPLE = 0.4, 0.8
 _ABOUT = (
-    r"\b(?:prompt injections?|injections?|jailbreaks?|jailbreaking|attacks?|attackers?|for example|"
-    r"e\.g\.|such as|phrases? |sentences? like|(?:an?|classic) examples?|scanner|test case|regular expression|owasp|"
+    r"\b(?:prompt injections?|injections?|jailbreaks?|jailbreaking|attacks?|attackers?|"
+    r"for example|e\.g\.|such as|phrases? |sentences? like|(?:an?|classic) examples?|scanner|"
+    r"test case|regular expression|owasp|"
     r"researchers|paraphrase|angreifer|zum beispiel|attaque|frases?|inyeccion|ataque)|"
     "инъекц|атак|注入|攻击|攻撃|インジェクション"
 )
 _QUOTED = re.compile(
     r"\"[^\"\n]{1,300}\"|`[^`\n]{1,300}`|“[^”\n]{1,300}[”“]|„[^“”\n]{1,300}[“”]|"
-    r"«[^»\n]{1,300}»|(?<!\w)'[^'\n]{1,300}'(?!\w)|‘[^’\n]{1,300}’"
+    r"«[^»\n]{1,300}»|(?<!\w)'[^'\n]{1,300}'(?!\w)|\u2018[^\u2019\n]{1,300}\u2019"
 )
 
 
@@ -158,7 +161,7 @@ def _findings(text: str, depth: int) -> list[InjectionFinding]:
 
 
 def _decoded_findings(pieces: list[Piece], depth: int) -> Iterator[InjectionFinding]:
-    """What all pieces together say, looked at once: many small ones cost no more than a large one."""
+    """What all pieces together say: many small ones cost no more than a large one."""
     begins = [0]
     for piece in pieces:
         begins.append(begins[-1] + len(piece.decoded) + 1)
@@ -227,7 +230,7 @@ def _compiled() -> tuple[list[tuple[Phrase, LinearPattern]], list[tuple[Phrase, 
             for phrase in sorted(phrases, key=lambda phrase: -phrase.weight)
         ]
 
-    return of(ENGLISH + OTHER_LANGUAGES), of(SQUEEZED)
+    return of(SPOKEN + PLANTED + OTHER_LANGUAGES), of(SQUEEZED)
 
 
 def _folded_pattern(pattern: str) -> str:

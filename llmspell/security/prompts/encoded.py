@@ -27,7 +27,7 @@ _FLAG_TAGS = range(0, 8)  # the longest code of a flag has six characters and an
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """``text[start:end]`` of the original is ``decoded``, in an encoding; hidden if nobody sees it."""
+    """``text[start:end]`` of the original is ``decoded``; hidden if nobody sees it."""
 
     start: int
     end: int

@@ -18,7 +18,10 @@ from llmspell.security.text.look_alikes import latin_of_mixed_words
 __all__ = ["View", "fold", "views_of"]
 
 _MAX_EXPANSION = 4  # of a character; there are ligatures of a whole sentence
-_QUOTES = frozenset("\"'`´‘’‚‛“”„‟«»‹›「」『』＂＇")
+_QUOTES = frozenset(
+    "\"'`\u00b4\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a"
+    "\u300c\u300d\u300e\u300f\uff02\uff07"
+)
 _AS_SPACE = frozenset("*_~|\u3000")
 _LEET = str.maketrans("431057@$", "aeiostas")
 _LEET_WORD = re.compile(r"[a-z0-9@$]{2,40}")
@@ -58,7 +61,9 @@ def fold(character: str) -> str:
         return character
     # Marks go, of whatever script: the rules have lost theirs in the same way.
     return "".join(
-        " " if part.isspace() else part for part in plain if unicodedata.category(part)[0] not in "CM"
+        " " if part.isspace() else part
+        for part in plain
+        if unicodedata.category(part)[0] not in "CM"
     )
 
 
@@ -86,12 +91,11 @@ def _folded(text: str) -> View:
     last = ""
     for index, character in enumerate(text):
         plain = fold(character)
-        if plain in (" ", "\n"):
+        if plain in (" ", "\n") and last in (" ", "\n"):
             # One blank for many; a line break outweighs spaces.
-            if last in (" ", "\n"):
-                if plain == "\n":
-                    parts[-1] = last = "\n"
-                continue
+            if plain == "\n":
+                parts[-1] = last = "\n"
+            continue
         for part in plain:
             parts.append(part)
             starts.append(index)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 __all__ = ["HIDDEN_KINDS", "MAX_MARKS", "TAG_RUN", "hidden_in"]
 
-# What each kind is replaced by when text is sanitised. What has no meaning becomes U+FFFD, as UTR 36
-# advises (3.5): were it deleted, what stands around it could become a word.
+# What each kind is replaced by when text is sanitised. What has no meaning becomes U+FFFD, as
+# UTR 36 advises (3.5): were it deleted, what stands around it could become a word.
 HIDDEN_KINDS: dict[str, str] = {
     "bidi": "",
     "combining-run": "",
@@ -125,7 +125,9 @@ def _joins(text: str, index: int) -> bool:
 
 
 def _is_pictograph(code: int) -> bool:
-    return code in _PICTOGRAPHS or unicodedata.category(chr(code)) == "So" or code in (0x2640, 0x2642)
+    return (
+        code in _PICTOGRAPHS or unicodedata.category(chr(code)) == "So" or code in (0x2640, 0x2642)
+    )
 
 
 def _selects(text: str, index: int) -> bool:

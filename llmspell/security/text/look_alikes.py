@@ -35,7 +35,7 @@ def latin_skeleton(text: str) -> str:
 
 
 def latin_of_mixed_words(text: str) -> str:
-    """:func:`latin_skeleton` of the words that mix Latin with another script; others as they are."""
+    """:func:`latin_skeleton` of the words that mix scripts; others as they are."""
     if text.isascii():
         return text
     parts: list[str] = []
@@ -51,7 +51,7 @@ def mixed_words(text: str, *, unmistakable: bool) -> Iterator[tuple[int, int, st
     """Start and end of words of several scripts that aren't written together, and what is mixed.
 
     With ``unmistakable`` only those with a letter that looks like one of another of its scripts:
-    "kΩ" is none, "pаypal" with a Cyrillic letter is.
+    "kΩ" is none, "paypal" with a Cyrillic letter is.
 
     Raises:
         MissingDependency: the extra ``security`` isn't installed.

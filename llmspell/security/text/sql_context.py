@@ -61,7 +61,7 @@ def quote_literal(text: str, *, dialect: Dialect) -> str:
     if "\\" in quoted and dialect in _BACKSLASH_IN_DOUBT:
         raise TextRefused(
             f"what a backslash means in a literal of {dialect} hangs on a setting of the server, "
-            "and this text has one, or a line break that would be written with one: use a parameter",
+            "and this text has one, or a line break that needs one: use a parameter",
             reason="backslash",
         )
     tokens = sqlglot.tokenize(quoted, dialect=dialect)

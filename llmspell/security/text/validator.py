@@ -111,13 +111,12 @@ class TextValidator:
         if not isinstance(text, str):
             raise InputError(f"a text is a str, not {type(text).__name__}; decode it first")
         rules = self.rules
-        counts = (
-            ("characters", rules.max_characters, lambda: len(text)),
-            ("bytes", rules.max_bytes, lambda: len(text.encode("utf-8", "surrogatepass"))),
-            ("lines", rules.max_lines, lambda: 1 + sum(1 for _ in _LINE_END.finditer(text))),
-        )
-        for what, limit, count in counts:
-            if limit is not None and (number := count()) > limit:
+        for what, limit, number in (
+            ("characters", rules.max_characters, len(text)),
+            ("bytes", rules.max_bytes, len(text.encode("utf-8", "surrogatepass"))),
+            ("lines", rules.max_lines, 1 + sum(1 for _ in _LINE_END.finditer(text))),
+        ):
+            if limit is not None and number > limit:
                 detail = f"it has {number} {what}, the limit is {limit}"
                 return TextFinding(0, len(text), f"too-many-{what}", detail)
         return None
@@ -154,9 +153,7 @@ _MENDED = HIDDEN_KINDS.keys() | {"not-normalized"}
 
 
 def _named(hidden: str) -> str:
-    shown = ", ".join(
-        f"U+{ord(c):04X} {unicodedata.name(c, '')}".rstrip() for c in hidden[:3]
-    )
+    shown = ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, '')}".rstrip() for c in hidden[:3])
     return shown + (f" and {len(hidden) - 3} more" if len(hidden) > 3 else "")
 
 

@@ -77,7 +77,9 @@ def test_what_differs_from_re_differs_as_documented() -> None:
     assert [m.span() for m in re.finditer("|a", "a")] == [(0, 0), (0, 1), (1, 1)]
     assert [m.span() for m in LinearPattern("|a").finditer("a")] == [(0, 0), (1, 1)]
     # A round that matches nothing is no round of RE2.
-    assert re.search("(a?)*b", "ab")[1] == "" and LinearPattern("(a?)*b").search("ab").group(1) == "a"  # type: ignore[index,union-attr]
+    assert (
+        re.search("(a?)*b", "ab")[1] == "" and LinearPattern("(a?)*b").search("ab").group(1) == "a"
+    )  # type: ignore[index,union-attr]
 
 
 def test_flags_hold_for_the_whole_pattern() -> None:
@@ -134,14 +136,20 @@ def test_a_refusal_names_the_construct_and_its_place(
 
 
 @pytest.mark.parametrize(
-    "pattern", [r"\Qa++(?=\E", "[(?=]++?"[:6], "[]++]", "[^]++]", r"\(?=", r"[[:alpha:]++]", r"a+?b"]
+    "pattern",
+    [r"\Qa++(?=\E", "[(?=]++?"[:6], "[]++]", "[^]++]", r"\(?=", r"[[:alpha:]++]", r"a+?b"],
 )
 def test_what_only_looks_like_a_construct_is_taken(pattern: str) -> None:
     LinearPattern(pattern)
 
 
 def test_patterns_that_are_too_large_are_refused() -> None:
-    for pattern in ("a" * 2001, r"(?:\pL{1,400})+", "(?:(?:a?){900})" * 100, "(" * 1500 + ")" * 500):
+    for pattern in (
+        "a" * 2001,
+        r"(?:\pL{1,400})+",
+        "(?:(?:a?){900})" * 100,
+        "(" * 1500 + ")" * 500,
+    ):
         with pytest.raises(UnsafePattern):
             LinearPattern(pattern)
     LinearPattern("(?:a?){900}", limits=PatternLimits(memory_bytes=1 << 22))

@@ -10,9 +10,9 @@ import pytest
 
 from llmspell.errors import UnsafePattern
 from llmspell.security import LinearPattern
+from tests.security.attack_lists import redos_list
 from tests.security.patterns.patterns_of_users import ATTACKS, LEGITIMATE
 from tests.security.patterns.redos_list import NAME
-from tests.security.attack_lists import redos_list
 
 # In a process of its own, for a search that explodes can't be stopped from within. The bound is
 # many times what all takes: on one of these `re` is at work for years.
@@ -38,7 +38,9 @@ def run_apart(*arguments: str) -> str:
     return done.stdout
 
 
-def test_patterns_that_explode_elsewhere_are_searched_for_in_a_hundred_thousand_characters() -> None:
+def test_patterns_that_explode_elsewhere_are_searched_for_in_a_hundred_thousand_characters() -> (
+    None
+):
     run_apart("-c", RUN)
 
 
@@ -74,4 +76,4 @@ def test_published_pairs_are_searched_or_refused(capsys: pytest.CaptureFixture[s
         print(f"\n{output}")
     pairs = int(output.split()[0])
     assert pairs >= 673
-    assert f"searched" in output
+    assert "searched" in output

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from llmspell.errors import ConfigError, InputError, TextRefused
 from llmspell.security import InjectionDetector, find_injection
 from llmspell.security.prompts.languages import OTHER_LANGUAGES
-from llmspell.security.prompts.phrases import ENGLISH, SQUEEZED
+from llmspell.security.prompts.phrases import SPOKEN, SQUEEZED
+from llmspell.security.prompts.planted_phrases import PLANTED
 from llmspell.security.prompts.views import views_of
 from tests.security.prompts.labelled import DISGUISES, cases, judge, precision_and_recall
 
@@ -79,9 +80,8 @@ def test_an_encoding_within_an_encoding_is_seen_through_and_no_further() -> None
 
 
 def test_hidden_text_is_a_sign_whatever_it_says() -> None:
-    (finding,) = find_injection("Nice" + "".join(chr(0xE0000 + ord(c)) for c in "weather")[0:0] + (
-        "".join(chr(0xE0000 + ord(c)) for c in "fine weather")
-    )).findings  # fmt: skip
+    hidden = "".join(chr(0xE0000 + ord(character)) for character in "fine weather")
+    (finding,) = find_injection(f"Nice{hidden}.").findings
     assert (finding.rule, finding.start, finding.end) == ("hidden-text", 4, 16)
     assert not find_injection("🏴󠁧󠁢󠁳󠁣󠁴󠁿 👨‍👩‍👧 ❤️").findings
 
@@ -158,6 +158,6 @@ def test_texts_beyond_the_limit_are_refused_and_not_cut() -> None:
 
 
 def test_weights_are_doubts_and_rules_have_names() -> None:
-    for phrase in ENGLISH + SQUEEZED + OTHER_LANGUAGES:
+    for phrase in SPOKEN + PLANTED + SQUEEZED + OTHER_LANGUAGES:
         assert 0 < phrase.weight < 1
         assert phrase.rule.replace("-", "").isalpha()

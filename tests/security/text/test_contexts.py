@@ -42,14 +42,13 @@ def test_quotes_are_closed_once_in_every_dialect(dialect: str, text: str) -> Non
     quoted = quote_identifier(text[:12], dialect=dialect)  # type: ignore[arg-type]
     close = quoted[-1]
     assert close not in quoted[1:-1].replace(close * 2, "")
-    try:
-        literal = quote_literal(text, dialect=dialect)  # type: ignore[arg-type]
-    except TextRefused as refused:
-        assert refused.reason == "backslash" and dialect in ("mysql", "postgres")
+    if "\\" in text and dialect in ("mysql", "postgres"):
+        with pytest.raises(TextRefused, match="backslash"):
+            quote_literal(text, dialect=dialect)  # type: ignore[arg-type]
         return
-    inside = literal[1:-1].replace("\\\\", "").replace("\\'", "") if dialect == "snowflake" else (
-        literal[1:-1]
-    )  # fmt: skip
+    inside = quote_literal(text, dialect=dialect)[1:-1]  # type: ignore[arg-type]
+    if dialect == "snowflake":
+        inside = inside.replace("\\\\", "").replace("\\'", "")
     assert "'" not in inside.replace("''", "")
 
 
@@ -96,7 +95,10 @@ def test_escaped_text_is_that_text_to_a_parser(text: str) -> None:
         ("<a href='javascript:alert(1)'>x</a>", '<a rel="noopener noreferrer nofollow">x</a>'),
         ("<a href='data:text/html,x'>x</a>", '<a rel="noopener noreferrer nofollow">x</a>'),
         ("<style>*{}</style>a<!-- c -->", "a"),
-        ("<math><mtext><table><mglyph><style><!--</style><img title='--><img src=1 onerror=1>'>", None),
+        (
+            "<math><mtext><table><mglyph><style><!--</style><img title='--><img src=1 onerror=1>'>",
+            None,
+        ),
         ("<iframe src=//evil></iframe><p>ok", "<p>ok</p>"),
         ("a < b & c", "a &lt; b &amp; c"),
     ],

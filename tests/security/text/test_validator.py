@@ -15,7 +15,16 @@ AT_HOME = [
     *("plain text\twith\r\nlines", "naïve café Ångström", "日本語、ひらがな", "한국어", "Ελληνικά"),
     *("می‌روم", "کتاب‌ها", "क्‍ष", "ක්‍ෂ", "שלום\u200f!", "مرحبا\u061c 123", "आप‌का"),
     *("👨‍👩‍👧", "❤️", "🏳️‍🌈", "👩🏽‍💻", "🏴󠁧󠁢󠁳󠁣󠁴󠁿", "1️⃣ #️⃣", "🧑‍⚕️", "©️ ™️", "🏃‍♀️", "❤️‍🔥"),
-    *("葛\U000e0100城", "ᠠᠡ\u180b", "۝١", "x̄ ± 2σ", "½ ² ﬁ", "“quoted” — dash…", "a b", "\U0001faea"),
+    *(
+        "葛\U000e0100城",
+        "ᠠᠡ\u180b",
+        "۝١",
+        "x̄ ± 2σ",
+        "½ ² ﬁ",
+        "“quoted” — dash…",
+        "a b",
+        "\U0001faea",
+    ),
     *("ﷺ", "Z͑ͫ̓", "e\u0301", "«guillemets»", "🇫🇷", "𝛼 + 𝛽", "↔︎"),
 ]
 
@@ -85,7 +94,9 @@ def test_what_is_deleted_joins_nothing_that_has_a_meaning() -> None:
     assert TextValidator().sanitize("a\u2028b\x85").text == "a\nb\n"
 
 
-ODD = st.sampled_from([text for text, _ in HIDDEN] + AT_HOME) | st.characters() | st.text(max_size=8)
+ODD = (
+    st.sampled_from([text for text, _ in HIDDEN] + AT_HOME) | st.characters() | st.text(max_size=8)
+)
 
 
 @settings(max_examples=400)
@@ -143,9 +154,7 @@ def test_marks_that_take_long_to_sort_are_never_normalised(
         ("ﷺﷺ", TextRules(max_characters=10, normalization="NFKC"), "too-many-characters"),
     ],
 )
-def test_text_beyond_a_limit_is_refused_and_not_cut(
-    text: str, rules: TextRules, kind: str
-) -> None:
+def test_text_beyond_a_limit_is_refused_and_not_cut(text: str, rules: TextRules, kind: str) -> None:
     with pytest.raises(TextRefused, match="limit is") as refused:
         TextValidator(rules).sanitize(text)
     assert refused.value.reason == kind
@@ -164,7 +173,15 @@ def test_words_of_several_scripts() -> None:
         assert (finding.kind, finding.start, finding.end) == ("mixed-script", 3, 3 + len(text))
         with pytest.raises(TextRefused, match="look-alikes U\\+"):
             alike.sanitize(text)
-    for text in ("5 kΩ", "привет hello", "カタカナABC漢字ひらがな", "한글ABC", "αβγ", "µm", "naïve"):
+    for text in (
+        "5 kΩ",
+        "привет hello",
+        "カタカナABC漢字ひらがな",
+        "한글ABC",
+        "αβγ",
+        "µm",
+        "naïve",
+    ):
         assert alike.inspect(text) == []
     assert [finding.kind for finding in single.inspect("5 kΩ")] == ["mixed-script"]
     assert single.inspect("привет hello") == []
