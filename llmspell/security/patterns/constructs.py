@@ -27,6 +27,7 @@ _GROUPS = (
     ("|", "branch reset", "RE2 numbers groups one way: from left to right"),
 )
 _ESCAPES = {
+    "B": ("no word border", "RE2 looks between bytes, and finds it within characters"),
     "C": ("single byte", "it matches a byte, which may be a part of a character"),
     "G": ("end of the last match", "a match doesn't depend on the one before it"),
     "K": ("reset of the start", "use a group for the part that is wanted"),
