@@ -17,7 +17,7 @@ class PatternMatch:
 
     string: str = field(repr=False)
     spans: tuple[tuple[int, int], ...]
-    names: Mapping[str, int] = field(default_factory=dict, repr=False)
+    names: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def span(self, group: int | str = 0) -> tuple[int, int]:
         """Start and end of a group; raises ``IndexError`` for one that the pattern hasn't."""

@@ -11,7 +11,7 @@ from llmspell.errors import MissingDependency, TextRefused
 
 __all__ = ["escape_html", "sanitize_html"]
 
-# Deeply nested markup takes quadratic time: 100,000 characters of "<div>" took half a second.
+# Nested markup takes quadratic time: 100,000 characters of "<ul><li>" took 0.9 s.
 _MAX_CHARACTERS = 100_000
 _SCHEMES = {"http", "https", "mailto"}
 

@@ -99,9 +99,10 @@ class TextValidator:
                 clean = _without(clean, hidden)
                 continue
             normal = self._normal(clean)
-            if normal == clean:
-                break
+            settled = normal == clean
             clean = normal
+            if settled or self._too_large(clean):
+                break
         remaining = self.inspect(clean)
         if remaining:
             raise _refusal(remaining)

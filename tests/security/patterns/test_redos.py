@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -46,8 +47,6 @@ def test_patterns_that_explode_elsewhere_are_searched_for_in_a_hundred_thousand_
 
 @pytest.mark.parametrize("pattern, unit, end", ATTACKS)
 def test_what_is_searched_for_is_found_right(pattern: str, unit: str, end: str) -> None:
-    import re
-
     # Short enough for backtracking to come to an end.
     text = unit * 8 + end
     expected = re.search(pattern.replace(r"\z", r"\Z"), text, re.ASCII)
@@ -76,4 +75,5 @@ def test_published_pairs_are_searched_or_refused(capsys: pytest.CaptureFixture[s
         print(f"\n{output}")
     pairs = int(output.split()[0])
     assert pairs >= 673
-    assert "searched" in output
+    searched = next(line for line in output.splitlines() if line.split()[0] == "searched")
+    assert int(searched.split()[1]) >= 0.85 * pairs
