@@ -46,9 +46,11 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── LevelMismatch (ValueError)      a tool whose requirements are of another level
     │   ├── PathEscape (PermissionError)    a path that leads out of its root by a link or ".."
     │   ├── PathNotAllowed (PermissionError) a file or an access that the sandbox doesn't allow
+    │   ├── PatternLimitExceeded (ValueError) a text or a search beyond the limits of a pattern
     │   ├── RequirementDenied (ValueError)  a requirement that its level doesn't allow
     │   ├── SandboxUnavailable (RuntimeError) this host can't enforce what a tool's level needs
     │   ├── SecretExposed (TypeError)       a secret was about to leave the process as data
+    │   ├── TextRefused (ValueError)        hidden characters, look-alikes, too much, unquotable
     │   ├── ToolFailed (RuntimeError)       a tool raised, or its process ended
     │   │   ├── ToolLimitExceeded           it took more memory or processor time than it may
     │   │   ├── ToolNotLoaded               its module isn't there, or failed when it was loaded
@@ -91,6 +93,7 @@ __all__ = [
     "NonFiniteVector",
     "PathEscape",
     "PathNotAllowed",
+    "PatternLimitExceeded",
     "QuotaExceeded",
     "RequirementDenied",
     "ReservationExpired",
@@ -105,6 +108,7 @@ __all__ = [
     "TenantExists",
     "TenantNotFound",
     "TenantSuspended",
+    "TextRefused",
     "ToolFailed",
     "ToolLimitExceeded",
     "ToolNotLoaded",
@@ -429,6 +433,17 @@ class PathNotAllowed(SecurityError, PermissionError):
         self.component = component
 
 
+class PatternLimitExceeded(SecurityError, ValueError):
+    """A text is larger than a pattern may be tried on, or a search took longer than it may.
+
+    Attributes: ``limit``, the field of :class:`llmspell.security.PatternLimits`.
+    """
+
+    def __init__(self, message: str, *, limit: str = ""):
+        super().__init__(message)
+        self.limit = limit
+
+
 class RequirementDenied(SecurityError, ValueError):
     """A tool asks for more than its security level allows; nothing was built.
 
@@ -456,6 +471,22 @@ class SandboxUnavailable(SecurityError, RuntimeError):
 
 class SecretExposed(SecurityError, TypeError):
     """A secret was about to be pickled or taken apart; only ``reveal()`` gives its value."""
+
+
+class TextRefused(SecurityError, ValueError):
+    """A text breaks a rule, and nothing was changed: it was to be checked, or can't be mended.
+
+    Attributes: ``reason``, a word from the table of docs/reference/text.md, and ``start`` and
+    ``end`` in characters of the text, None where the whole of it is refused.
+    """
+
+    def __init__(
+        self, message: str, *, reason: str = "", start: int | None = None, end: int | None = None
+    ):
+        super().__init__(message)
+        self.reason = reason
+        self.start = start
+        self.end = end
 
 
 class ToolFailed(SecurityError, RuntimeError):
@@ -491,7 +522,16 @@ class ToolTimeout(ToolFailed, TimeoutError):
 
 
 class UnsafePattern(SecurityError, ValueError):
-    """A pattern can look at, or try, without bound; or it isn't a regular expression."""
+    """A pattern can look at, or try, without bound; or it isn't one that can be run here.
+
+    Attributes: ``construct`` that isn't taken, such as ``"look-ahead"``, and ``position``, its
+    first character, from 0; empty and None where the pattern is refused as a whole.
+    """
+
+    def __init__(self, message: str, *, construct: str = "", position: int | None = None):
+        super().__init__(message)
+        self.construct = construct
+        self.position = position
 
 
 class UrlDenied(SecurityError, PermissionError):

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from llmspell.security.files.file_sandbox import FileSandbox, SandboxEntry
     from llmspell.security.files.path_validator import PathValidator
     from llmspell.security.levels import SecurityLevel
+    from llmspell.security.patterns.linear_pattern import LinearPattern, PatternLimits
+    from llmspell.security.patterns.pattern_match import PatternMatch
+    from llmspell.security.prompts.detector import (
+        InjectionDetector,
+        InjectionFinding,
+        InjectionReport,
+        find_injection,
+    )
     from llmspell.security.redaction import (
         Finding,
         RedactingFilter,
@@ -41,6 +49,11 @@ if TYPE_CHECKING:
     from llmspell.security.sandbox.tool_result import ToolResult
     from llmspell.security.sandbox.unconfined import UnconfinedTool
     from llmspell.security.secret import Secret
+    from llmspell.security.text.html_context import escape_html, sanitize_html
+    from llmspell.security.text.look_alikes import latin_skeleton
+    from llmspell.security.text.rules import TextRules
+    from llmspell.security.text.sql_context import quote_identifier, quote_like, quote_literal
+    from llmspell.security.text.validator import SanitizedText, TextFinding, TextValidator
     from llmspell.security.urls.addresses import is_public, why_not_public
     from llmspell.security.urls.domain_rules import DomainRules
     from llmspell.security.urls.url import Url, parse_url
@@ -55,10 +68,16 @@ __all__ = [
     "DomainRules",
     "FileSandbox",
     "Finding",
+    "InjectionDetector",
+    "InjectionFinding",
+    "InjectionReport",
+    "LinearPattern",
     "Matching",
     "OneOf",
     "PathBeneath",
     "PathValidator",
+    "PatternLimits",
+    "PatternMatch",
     "ProgramRule",
     "RedactingFilter",
     "RedactingSpanProcessor",
@@ -68,23 +87,34 @@ __all__ = [
     "Sandbox",
     "SandboxCounters",
     "SandboxEntry",
+    "SanitizedText",
     "Secret",
     "SecurityLevel",
     "SecurityRequirements",
     "Text",
+    "TextFinding",
+    "TextRules",
+    "TextValidator",
     "ToolDefinition",
     "ToolResult",
     "UnconfinedTool",
     "Url",
     "UrlValidator",
     "check",
+    "escape_html",
     "find",
+    "find_injection",
     "is_public",
+    "latin_skeleton",
     "open_checked",
     "parse_url",
+    "quote_identifier",
+    "quote_like",
+    "quote_literal",
     "reading_programs",
     "redact",
     "redact_attributes",
+    "sanitize_html",
     "split_words",
     "why_not_public",
 ]
@@ -110,6 +140,17 @@ _MODULES = {
     ),
     "files.path_validator": ("PathValidator",),
     "levels": ("SecurityLevel",),
+    "patterns.linear_pattern": (
+        "LinearPattern",
+        "PatternLimits",
+    ),
+    "patterns.pattern_match": ("PatternMatch",),
+    "prompts.detector": (
+        "InjectionDetector",
+        "InjectionFinding",
+        "InjectionReport",
+        "find_injection",
+    ),
     "redaction": (
         "Finding",
         "RedactingFilter",
@@ -131,6 +172,22 @@ _MODULES = {
     "sandbox.tool_result": ("ToolResult",),
     "sandbox.unconfined": ("UnconfinedTool",),
     "secret": ("Secret",),
+    "text.html_context": (
+        "escape_html",
+        "sanitize_html",
+    ),
+    "text.look_alikes": ("latin_skeleton",),
+    "text.rules": ("TextRules",),
+    "text.sql_context": (
+        "quote_identifier",
+        "quote_like",
+        "quote_literal",
+    ),
+    "text.validator": (
+        "SanitizedText",
+        "TextFinding",
+        "TextValidator",
+    ),
     "urls.addresses": (
         "is_public",
         "why_not_public",

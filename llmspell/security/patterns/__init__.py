@@ -1,0 +1,1 @@
+"""Regular expressions of users, in time that is linear in the text."""
