@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -48,7 +49,9 @@ def types(session: nox.Session) -> None:
     """Types of the package and the benchmarks; stubs against the compiled modules."""
     install(session, "-e", ".[dev]")
     session.run("mypy")
-    modules = ("llmspell._core", "llmspell._hot")
+    modules = ["llmspell._core", "llmspell._hot"]
+    if sys.platform == "linux":
+        modules.append("llmspell._sandbox")
     session.run("python", "-m", "mypy.stubtest", "--allowlist", ".ci/stubtest-allowlist", *modules)
 
 

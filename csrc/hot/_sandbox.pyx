@@ -1,5 +1,6 @@
 # cython: language_level=3
 # cython: freethreading_compatible=True
+# cython: autotestdict=False
 # What a process applies to itself before it runs a tool. It imports nothing of the package, see
 # llmspell/security/sandbox/worker.
 
