@@ -341,12 +341,24 @@ class SecurityError(LlmspellError):
 class AuditDamaged(SecurityError, OSError):
     """An audit log's chain doesn't hold, or what is there is no audit log.
 
-    Attributes: ``reason``, a word from the table of docs/reference/audit.md.
+    Attributes: ``reason``, a word from the table of docs/reference/audit.md; ``segment``, the name
+    of the file, ``offset``, the byte in it, and ``seq``, the number of the record, or None.
     """
 
-    def __init__(self, message: str, *, reason: str = ""):
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        segment: str | None = None,
+        offset: int | None = None,
+        seq: int | None = None,
+    ):
         super().__init__(message)
         self.reason = reason
+        self.segment = segment
+        self.offset = offset
+        self.seq = seq
 
 
 class AuditFailed(SecurityError, OSError):

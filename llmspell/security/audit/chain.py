@@ -1,4 +1,4 @@
-"""What binds the records of a log to each other: its header, its hash, and anchors to hold it by."""
+"""What binds the records of a log to each other: its header, its hash, and anchors."""
 
 from __future__ import annotations
 

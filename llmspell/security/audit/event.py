@@ -16,7 +16,7 @@ from llmspell.security.audit.record import Details, Outcome
 from llmspell.security.redaction import Redactor, redact_attributes
 from llmspell.security.secret import Secret
 
-__all__ = ["AuditKind", "AuditSink", "Event", "note_denial"]
+__all__ = ["LOOKED_AT", "AuditKind", "AuditSink", "Event", "note_denial"]
 
 _LOG = logging.getLogger("llmspell")
 
@@ -30,7 +30,7 @@ _MAX_DEPTH: Final = 4
 _MAX_TENANT_CHARS: Final = 128
 _NAME_CHARS: Final = 64
 #: Of a text only so much is looked at; what a secret at its end begins with is left out, too.
-_LOOKED_AT: Final = 4096
+LOOKED_AT: Final = 4096
 _CUT: Final = "[cut]"
 _MAX_INT: Final = (1 << 63) - 1
 _KIND: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+", re.ASCII)
@@ -53,8 +53,8 @@ class AuditKind(StrEnum):
     TENANT_IMPORT = "tenant.import"
     TENANT_USE = "tenant.use"
     QUOTA_CHARGE = "quota.charge"
-    SECRET_ACCESS = "secret.access"  # noqa: S105 - a name
-    SECRET_CHANGE = "secret.change"  # noqa: S105 - a name
+    SECRET_ACCESS = "secret.access"
+    SECRET_CHANGE = "secret.change"
     KEY_CHANGE = "key.change"
     TOOL_RUN = "tool.run"
     TOOL_RUN_UNSANDBOXED = "tool.run_unsandboxed"
@@ -196,7 +196,9 @@ def _scalar(value: Any, name: str) -> Any:
         return value
     if isinstance(value, int):
         # Without a length, for str() of a huge one takes long, or raises.
-        return int(value) if -_MAX_INT <= value <= _MAX_INT else f"an int of {value.bit_length()} bits"
+        return (
+            int(value) if -_MAX_INT <= value <= _MAX_INT else f"an int of {value.bit_length()} bits"
+        )
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
     if isinstance(value, Secret):
@@ -210,13 +212,13 @@ def _scalar(value: Any, name: str) -> Any:
 
 def _text(text: str, limit: int, name: str = "") -> str:
     """A text redacted, as the value of its name too, and cut to so many bytes of a line."""
-    if len(text) <= _LOOKED_AT:
+    if len(text) <= LOOKED_AT:
         return _fit(str(redact_attributes({name: text}, _REDACTOR)[name]), limit)
     # What is undecided at the cut may be the beginning of a secret: it is not asked for.
     head = f'{name}="' if name else ""
-    decided = _REDACTOR.stream().feed(head + text[:_LOOKED_AT])
+    decided = _REDACTOR.stream().feed(head + text[:LOOKED_AT])
     shown = decided[len(head) :] if decided.startswith(head) else ""
-    return _fit(shown, limit - len(_CUT)) .removesuffix(_CUT) + _CUT
+    return _fit(shown, limit - len(_CUT)).removesuffix(_CUT) + _CUT
 
 
 def _fit(text: str, limit: int) -> str:

@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
-__all__ = ["MAX_LINE_BYTES", "AuditRecord", "Details", "Outcome", "decode", "encode", "line_of", "timestamp"]
+__all__ = [
+    "MAX_LINE_BYTES",
+    "AuditRecord",
+    "Details",
+    "Outcome",
+    "decode",
+    "encode",
+    "line_of",
+    "timestamp",
+]
 
 Outcome: TypeAlias = Literal["begun", "done", "denied", "failed"]
-Details: TypeAlias = Mapping[str, "str | int | float | bool | None | list[Any]"]
+Details: TypeAlias = Mapping[str, "str | int | float | bool | list[Any] | None"]
 
 #: The bounds of :mod:`llmspell.security.audit.event` keep every line below it.
 MAX_LINE_BYTES: Final = 8192
@@ -33,7 +42,7 @@ class AuditRecord:
         tenant: on whose behalf; None for the operator or the machine.
         subject: to what: the name of a secret, a host, a path, a tool; redacted and cut.
         outcome: "begun" of a step whose end has a record of its own, "done", "denied" or "failed".
-        count: how many times.
+        count: how many times; of repeats maybe 0.
         until: None, or: equal ones until then are counted, and a record whose ``of`` is this
             ``seq`` says how many there were. Where none does, the process died.
         of: ``seq`` of the record whose repeats are counted here; None otherwise.
@@ -114,10 +123,13 @@ def _time(time: datetime) -> str:
 
 
 def _is_typed(fields: dict[str, Any]) -> bool:
-    numbers = (fields["seq"], fields["count"], 1 if fields["of"] is None else fields["of"])
+    of = fields["of"]
+    # None came since is a count, too.
+    numbers = (fields["seq"], fields["count"] if of is None else 1, 1 if of is None else of)
     tenant, until = fields["tenant"], fields["until"]
     return (
         all(type(number) is int and 1 <= number <= _MAX_INT for number in numbers)
+        and (type(fields["count"]) is int and 0 <= fields["count"] <= _MAX_INT)
         and all(isinstance(fields[name], str) for name in ("time", "kind", "subject"))
         and (tenant is None or isinstance(tenant, str))
         and (until is None or isinstance(until, str))
