@@ -144,6 +144,7 @@ def _record(record: AuditRecord) -> AuditRecordPayload:
         "count": record.count,
         "until": None if record.until is None else _time(record.until),
         "of": record.of,
+        "batch": record.batch,
         "details": dict(record.details),
         "hash": record.hash,
     }

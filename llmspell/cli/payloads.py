@@ -52,6 +52,7 @@ class AuditRecordPayload(TypedDict):
     count: int
     until: str | None
     of: int | None
+    batch: int | None
     details: dict[str, Any]
     hash: str
 

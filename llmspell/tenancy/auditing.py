@@ -12,7 +12,6 @@ from llmspell.errors import (
     AuditDamaged,
     AuditFailed,
     ConfigError,
-    LlmspellError,
     QuotaExceeded,
     TenantSuspended,
 )
@@ -77,7 +76,7 @@ class Auditor:
             more["error"] = type(error).__name__
             try:
                 sink.append(kind, subject=subject, outcome="failed", tenant=tenant, details=more)
-            except LlmspellError as failure:
+            except Exception as failure:  # the step's own error is what there is to know
                 error.add_note(f"not in the audit log: {failure}")
             raise
         tenant = more.pop("tenant", tenant)

@@ -16,7 +16,7 @@ from llmspell.security.audit.record import MAX_LINE_BYTES, AuditRecord, decode
 from llmspell.security.audit.tail import BATCH_BYTES
 from llmspell.security.secret import Secret
 
-__all__ = ["Placed", "Segment", "chain_of", "read_audit", "read_records", "segments_of", "walk"]
+__all__ = ["Contents", "Placed", "chain_of", "contents_of", "read_audit", "read_records", "walk"]
 
 _LOCK_SECONDS: Final = 1.0
 
@@ -26,6 +26,13 @@ class Segment(NamedTuple):
 
     first: int
     size: int
+
+
+class Contents(NamedTuple):
+    """The segments of a log, and the numbers of the records that tell of its torn tails."""
+
+    segments: list[Segment]
+    torn: list[int]
 
 
 class Placed(NamedTuple):
@@ -83,7 +90,7 @@ def read_records(
     chain = chain_of(folder, key, must_have_key=False)
 
     def chosen() -> Iterator[AuditRecord]:
-        for record, *_ in walk(folder, chain, segments_of(folder)):
+        for record, *_ in walk(folder, chain, contents_of(folder).segments):
             if (
                 (tenant is None or record.tenant == tenant)
                 and (kind is None or record.kind == kind)
@@ -106,8 +113,8 @@ def chain_of(folder: Folder, key: bytes | None, *, must_have_key: bool) -> Chain
     return Chain.read(header, key, must_have_key=must_have_key)
 
 
-def segments_of(folder: Folder) -> list[Segment]:
-    """The segments as they are between two writes, where this process may lock the log.
+def contents_of(folder: Folder) -> Contents:
+    """What there is between two writes, where this process may lock the log.
 
     Elsewhere, as of a copy that can't be written, as they are.
     """
@@ -122,7 +129,7 @@ def segments_of(folder: Folder) -> list[Segment]:
         for first in folder.segments():
             # Not followed, like the file itself when it is opened.
             found.append(Segment(first, os.lstat(folder.segment(first)).st_size))
-        return found
+        return Contents(found, folder.torn())
     except OSError as error:
         raise AuditDamaged(f"{folder.path}: {error}", reason="unreadable") from error
     finally:

@@ -46,6 +46,8 @@ class AuditRecord:
         until: None, or: equal ones until then are counted, and a record whose ``of`` is this
             ``seq`` says how many there were. Where none does, the process died.
         of: ``seq`` of the record whose repeats are counted here; None otherwise.
+        batch: ``seq`` of the first of those that were written at once with it; None where it was
+            written alone.
         details: more of it, redacted and cut; of repeats none.
         prev: hash of the record before.
         hash: of this one.
@@ -60,6 +62,7 @@ class AuditRecord:
     count: int = 1
     until: datetime | None = None
     of: int | None = None
+    batch: int | None = None
     details: Details
     prev: str
     hash: str = ""
@@ -88,6 +91,7 @@ def encode(record: AuditRecord) -> bytes:
         "count": record.count,
         "until": None if record.until is None else _time(record.until),
         "of": record.of,
+        "batch": record.batch,
         "details": record.details,
         "prev": record.prev,
     }
@@ -123,9 +127,10 @@ def _time(time: datetime) -> str:
 
 
 def _is_typed(fields: dict[str, Any]) -> bool:
-    of = fields["of"]
+    of, batch = fields["of"], fields["batch"]
     # None came since is a count, too.
-    numbers = (fields["seq"], fields["count"] if of is None else 1, 1 if of is None else of)
+    numbers = [fields["seq"], fields["count"] if of is None else 1]
+    numbers += [number for number in (of, batch) if number is not None]
     tenant, until = fields["tenant"], fields["until"]
     return (
         all(type(number) is int and 1 <= number <= _MAX_INT for number in numbers)

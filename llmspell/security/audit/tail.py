@@ -94,7 +94,25 @@ def _walk(
     torn = raw[position:]
     if len(torn) > BATCH_BYTES:
         raise _damaged(segment, start + position, "more of it than one write doesn't hold")
+    if torn and _has_other_write(chain, torn, (seq or 0) + 1):
+        why = "it doesn't hold, and what was written later does"
+        raise _damaged(segment, start + position, why)
     return Tail(seq or 0, last, segment, start + position, torn)
+
+
+def _has_other_write(chain: Chain, torn: bytes, first: int) -> bool:
+    """Whether there is a whole record in it of a write that began behind its beginning.
+
+    A crash leaves one write unfinished, the last: what was acknowledged before another began is
+    whole, unless somebody changed it.
+    """
+    for line in torn.splitlines(keepends=True):
+        decoded = decode(line)
+        if decoded is not None and chain.digest(decoded[1]) == decoded[0].hash:
+            batch = decoded[0].batch
+            if batch is None or batch > first:
+                return True
+    return False
 
 
 def _whole(chain: Chain, line: bytes, segment: int, offset: int) -> AuditRecord | None:

@@ -12,7 +12,7 @@ from llmspell.errors import AuditDamaged, InputError
 from llmspell.security.audit.chain import Anchor, Chain, as_key
 from llmspell.security.audit.event import AuditKind
 from llmspell.security.audit.folder import Folder, open_segment
-from llmspell.security.audit.reading import Placed, Segment, chain_of, segments_of, walk
+from llmspell.security.audit.reading import Contents, Placed, chain_of, contents_of, walk
 from llmspell.security.audit.record import AuditRecord
 from llmspell.security.secret import Secret
 
@@ -102,26 +102,17 @@ def verify_audit(
         raise InputError(f"an anchor is an Anchor or its text, got {type(anchor).__name__}")
     folder = Folder(path)
     chain = chain_of(folder, as_key(key), must_have_key=True)
-    # First, for what a crash left may be set aside and recorded meanwhile.
-    torn = folder.torn()
-    segments = segments_of(folder)
-    return _Verification(folder, chain, anchor, segments, torn).report()
+    return _Verification(folder, chain, anchor, contents_of(folder)).report()
 
 
 class _Verification:
     def __init__(
-        self,
-        folder: Folder,
-        chain: Chain,
-        anchor: Anchor | None,
-        segments: list[Segment],
-        torn: list[int],
+        self, folder: Folder, chain: Chain, anchor: Anchor | None, contents: Contents
     ) -> None:
         self._folder = folder
         self._chain = chain
         self._anchor = anchor
-        self._segments = segments
-        self._torn = torn
+        self._segments, self._torn = segments, _ = contents
         self._first = segments[0].first if segments else 1
         self._head = Anchor(chain.log, self._first - 1, chain.seed if self._first == 1 else "")
         self._size = 0

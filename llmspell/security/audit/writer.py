@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,7 +23,7 @@ from llmspell.security.audit.folder import (
     segment_name,
     write_all,
 )
-from llmspell.security.audit.record import AuditRecord, encode, line_of, timestamp
+from llmspell.security.audit.record import MAX_LINE_BYTES, AuditRecord, encode, line_of, timestamp
 from llmspell.security.audit.tail import BATCH_BYTES, Tail, find_tail
 
 __all__ = ["Draft", "Writer"]
@@ -79,7 +79,7 @@ class Writer:
                 self.chain = Chain.read(header, key, must_have_key=True)
             self._find_end(None)
 
-    def write(self, drafts: Iterable[Draft]) -> list[AuditRecord]:
+    def write(self, drafts: Sequence[Draft]) -> list[AuditRecord]:
         """Append records, durably, those of one batch all or none.
 
         Raises:
@@ -90,9 +90,11 @@ class Writer:
             return self._append(drafts)
 
     def head(self) -> Anchor:
-        """The last record, whoever wrote it."""
+        """The last record, whoever wrote it, on the disk for sure."""
         with self._locked():
             self._catch_up()
+            if self._tail.segment is not None:
+                os.fsync(self._segment(self._tail))
             return Anchor(self.chain.log, self._tail.seq, self._tail.hash)
 
     def close(self) -> None:
@@ -186,21 +188,22 @@ class Writer:
         finally:
             os.close(descriptor)
 
-    def _append(self, drafts: Iterable[Draft]) -> list[AuditRecord]:
+    def _append(self, drafts: Sequence[Draft]) -> list[AuditRecord]:
+        is_many = len(drafts) > 1
         written: list[AuditRecord] = []
         batch: list[AuditRecord] = []
         lines: list[bytes] = []
         size = 0
         tail = self._tail
         for draft in drafts:
-            record, line = self._make(draft, tail)
             if lines and (
-                size + len(line) > BATCH_BYTES
-                or self._tail.end + size + len(line) > self._segment_bytes
+                size + MAX_LINE_BYTES > BATCH_BYTES
+                or self._tail.end + size + MAX_LINE_BYTES > self._segment_bytes
             ):
                 self._put(lines, batch)
                 written += batch
                 batch, lines, size = [], [], 0
+            record, line = self._make(draft, tail, self._tail.seq + 1 if is_many else None)
             batch.append(record)
             lines.append(line)
             size += len(line)
@@ -209,7 +212,7 @@ class Writer:
             self._put(lines, batch)
         return written + batch
 
-    def _make(self, draft: Draft, tail: Tail) -> tuple[AuditRecord, bytes]:
+    def _make(self, draft: Draft, tail: Tail, first: int | None) -> tuple[AuditRecord, bytes]:
         event = draft.event
         record = AuditRecord(
             seq=tail.seq + 1,
@@ -221,6 +224,7 @@ class Writer:
             count=draft.count,
             until=draft.until,
             of=draft.of,
+            batch=first,
             details=event.clean_details(),
             prev=tail.hash,
         )
@@ -248,6 +252,9 @@ class Writer:
         self._is_sure = True
 
     def _begin_segment(self, tail: Tail) -> Tail:
+        if tail.segment is not None:
+            # Its last record may be of a process that was killed before it had synced it.
+            os.fsync(self._segment(tail))
         self.close()
         first = tail.seq + 1
         how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL

@@ -22,18 +22,8 @@ JSON = st.recursive(
 )
 JSON_BYTES = JSON.map(lambda value: json.dumps(value).encode())
 FIELDS = [
-    "seq",
-    "time",
-    "kind",
-    "tenant",
-    "subject",
-    "outcome",
-    "count",
-    "until",
-    "of",
-    "details",
-    "prev",
-    "hash",
+    *("seq", "time", "kind", "tenant", "subject", "outcome"),
+    *("count", "until", "of", "batch", "details", "prev", "hash"),
 ]
 LIKE_RECORDS = st.fixed_dictionaries(
     dict.fromkeys(FIELDS, JSON)

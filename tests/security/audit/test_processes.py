@@ -107,7 +107,7 @@ def test_forked_children_go_on_by_themselves(tmp_path: Path) -> None:
 
 def test_log_that_is_written_can_be_verified(tmp_path: Path) -> None:
     writer = start(tmp_path / "log", tmp_path / "notes", "w", 100_000)
-    while not (tmp_path / "notes").exists():
+    while not (tmp_path / "log" / "header.json").exists():
         time.sleep(0.01)
     try:
         last = None

@@ -14,6 +14,7 @@ import pytest
 
 from llmspell.errors import AuditDamaged, AuditFailed
 from llmspell.security import AuditLog, note_denial, read_audit, verify_audit
+from llmspell.security.audit import Event
 from tests.security.audit.logs import KEY, fill, lines_of
 
 
@@ -85,6 +86,43 @@ def test_more_than_a_write_is_not_repaired(tmp_path: Path) -> None:
         segment.write_bytes(other)
         with pytest.raises(AuditDamaged):
             AuditLog.open(tmp_path)
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "keyed"])
+def test_record_that_was_changed_before_the_last_is_not_set_aside(
+    tmp_path: Path, key: bytes | None
+) -> None:
+    """Else who has no key could have any of the last records taken out by a flipped bit."""
+    fill(tmp_path, 10, key=key)
+    (segment,) = tmp_path.glob("*.jsonl")
+    lines = segment.read_bytes().splitlines(True)
+    for number in range(9):
+        changed = lines[number].replace(b"tenant.update", b"tenant.updatf")
+        segment.write_bytes(b"".join([*lines[:number], changed, *lines[number + 1 :]]))
+        with pytest.raises(AuditDamaged, match="written later"):
+            AuditLog.open(tmp_path, key=key)
+    assert not list(tmp_path.glob("torn-*"))
+
+
+def test_batch_of_which_sectors_are_missing_is_set_aside_and_no_more(tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path) as log:
+        for _ in range(2):
+            log.append_many([Event("key.change", f"{n}", "done", None, None) for n in range(9)])
+    (segment,) = tmp_path.glob("*.jsonl")
+    lines = segment.read_bytes().splitlines(True)
+
+    def holed(number: int) -> bytes:
+        hole = b"\0" * len(lines[number])
+        return b"".join([*lines[:number], hole, *lines[number + 1 :]])
+
+    segment.write_bytes(holed(8))
+    with pytest.raises(AuditDamaged, match="written later"):
+        AuditLog.open(tmp_path)
+    segment.write_bytes(holed(12))
+    append(tmp_path, "after")
+    report = verify_audit(tmp_path)
+    assert (report.is_sound, report.records, report.torn) == (True, 14, 1)
+    assert next(tmp_path.glob("torn-*")).read_bytes() == holed(12)[len(b"".join(lines[:12])) :]
 
 
 def test_header_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
