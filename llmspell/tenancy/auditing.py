@@ -80,30 +80,29 @@ class Auditor:
                 error.add_note(f"not in the audit log: {failure}")
             raise
         tenant = more.pop("tenant", tenant)
-        try:
+        with _step_is_done():
             sink.append(kind, subject=subject, outcome="done", tenant=tenant, details=more)
-        except (AuditDamaged, AuditFailed) as failure:
-            failure.add_note("the step is done; that it began is in the audit log")
-            raise
 
     @contextmanager
     def creation(self, tenant_ids: Sequence[str]) -> Iterator[None]:
         """As :meth:`step`, of tenants that are made together, each of which has a record then."""
-        if len(tenant_ids) == 1 or self._sink is None:
+        sink = self._sink
+        if len(tenant_ids) == 1 or sink is None:
             with self.step("tenant.create", tenant_ids[0] if tenant_ids else None):
                 yield
             return
         with self.step("tenant.create", None, f"{len(tenant_ids)} tenants"):
             yield
-            from llmspell.security.audit import AuditLog, Event
+        from llmspell.security.audit import AuditLog, Event
 
-            if isinstance(self._sink, AuditLog):
-                self._sink.append_many(
+        with _step_is_done():
+            if isinstance(sink, AuditLog):
+                sink.append_many(
                     Event("tenant.create", id_, "done", id_, None) for id_ in tenant_ids
                 )
             else:
                 for id_ in tenant_ids:
-                    self._sink.append("tenant.create", subject=id_, tenant=id_)
+                    sink.append("tenant.create", subject=id_, tenant=id_)
 
     def refused(
         self, tenant_id: str, operation: str, refusal: QuotaExceeded | TenantSuspended
@@ -124,3 +123,13 @@ class Auditor:
                 "requested": refusal.requested,
             }
         note_denial(self._sink, refusal, kind, subject=subject, tenant=tenant_id, details=details)
+
+
+@contextmanager
+def _step_is_done() -> Iterator[None]:
+    """Around what is recorded of a step behind it: an error says that the step is done."""
+    try:
+        yield
+    except (AuditDamaged, AuditFailed) as failure:
+        failure.add_note("the step is done; that it began is in the audit log")
+        raise

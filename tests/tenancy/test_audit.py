@@ -122,6 +122,10 @@ def test_end_that_cannot_be_recorded_is_told(tmp_path: Path) -> None:
         with pytest.raises(errors.AuditFailed) as caught:
             db.create_tenant(TenantConfig(id="acme"))
         assert "the step is done" in caught.value.__notes__[0]
+        with pytest.raises(errors.AuditFailed) as caught:
+            db.create_tenants([TenantConfig(id="a"), TenantConfig(id="b")])
+        assert "the step is done" in caught.value.__notes__[0]
+        assert len(db.tenants()) == 3
         with pytest.raises(errors.TenantExists) as exists:
             db.create_tenant(TenantConfig(id="acme"))
         assert "not in the audit log" in exists.value.__notes__[0]
@@ -212,7 +216,7 @@ def test_what_is_no_sink_is_refused(tmp_path: Path, audit: Any) -> None:
         llmspell.open(tmp_path / "data", audit=audit)
 
 
-def test_log_is_closed_where_the_database_does_not_open(tmp_path: Path) -> None:
+def test_what_does_not_open_leaves_nothing_locked(tmp_path: Path) -> None:
     with (
         llmspell.open(tmp_path / "data"),
         pytest.raises(errors.DatabaseLocked),

@@ -70,12 +70,12 @@ class Chain:
     """
 
     log: str
-    key: bytes | None
+    key: Secret[bytes] | None
     is_keyed: bool
     header: bytes
 
     @classmethod
-    def make(cls, log: str, key: bytes | None) -> Self:
+    def make(cls, log: str, key: Secret[bytes] | None) -> Self:
         """That of a new log."""
         fields = {
             "format": FORMAT,
@@ -87,7 +87,7 @@ class Chain:
         return cls(log, key, key is not None, header)
 
     @classmethod
-    def read(cls, header: bytes, key: bytes | None, *, must_have_key: bool) -> Self:
+    def read(cls, header: bytes, key: Secret[bytes] | None, *, must_have_key: bool) -> Self:
         """That of a log which is there.
 
         Raises:
@@ -119,23 +119,25 @@ class Chain:
     def digest(self, body: bytes) -> str:
         """The hash of a record's bytes."""
         if self.key is not None:
-            return hmac.digest(self.key, body, "sha256").hex()
+            return hmac.digest(self.key.reveal(), body, "sha256").hex()
         return sha256(body).hexdigest()
 
 
-def as_key(key: Secret[bytes] | Secret[str] | bytes | None) -> bytes | None:
-    """The bytes of a key as callers give it; raises ConfigError."""
+def as_key(key: Secret[bytes] | Secret[str] | bytes | None) -> Secret[bytes] | None:
+    """A key as callers give it, which stays hidden; raises ConfigError."""
     raw = key.reveal() if isinstance(key, Secret) else key
     if isinstance(raw, str):
         raw = raw.encode("utf-8", "surrogatepass")
-    if raw is None or (isinstance(raw, bytes) and len(raw) >= MIN_KEY_BYTES):
-        return raw
+    if raw is None:
+        return None
+    if isinstance(raw, bytes) and len(raw) >= MIN_KEY_BYTES:
+        return Secret(raw)
     raise ConfigError(f"the key of an audit log is a Secret or bytes, {MIN_KEY_BYTES} at least")
 
 
-def _key_id(key: bytes) -> str:
+def _key_id(key: Secret[bytes]) -> str:
     # Tells a wrong key from a damaged log, and of the key nothing that could be used.
-    return hmac.digest(key, b"llmspell audit key", "sha256")[:8].hex()
+    return hmac.digest(key.reveal(), b"llmspell audit key", "sha256")[:8].hex()
 
 
 def _fields(header: bytes) -> tuple[str, Literal["sha256", "hmac-sha256"], str | None]:

@@ -28,12 +28,14 @@ class Window:
         ends: when it ends, by the monotonic clock.
         notice: number of the record that says that the rest is counted; None before the second.
         count: of those that are in no record yet.
+        is_folded: whether it is of events that aren't told apart.
     """
 
     event: Event
     ends: float
     notice: int | None = None
     count: int = 0
+    is_folded: bool = False
 
 
 class Counts:
@@ -59,12 +61,12 @@ class Counts:
 
     def open(self, event: Event, now: float) -> Window:
         """Begin a window for an event that falls in none, once the ended ones are taken out."""
-        event = self._folded(event)
+        shown = self._folded(event)
         # Without what only the first record shows, and no more of a subject than is looked at.
-        kept = replace(event, subject=event.subject[: LOOKED_AT + 1], details=None)
-        window = Window(kept, now + self._interval)
-        self._windows[_key(event)] = window
-        self._subjects[event.tenant] += 1
+        kept = replace(shown, subject=shown.subject[: LOOKED_AT + 1], details=None)
+        window = Window(kept, now + self._interval, is_folded=shown is not event)
+        self._windows[_key(kept)] = window
+        self._subjects[kept.tenant] += 1
         return window
 
     def drop(self, window: Window) -> None:

@@ -11,8 +11,9 @@ from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from llmspell.errors import AuditDamaged, AuditFailed, InputError
+from llmspell.errors import AuditDamaged, AuditFailed, ConfigError, InputError
 from llmspell.security.audit.chain import HEADER_BYTES, Chain
+from llmspell.security.secret import Secret
 
 __all__ = [
     "Folder",
@@ -43,11 +44,24 @@ class Folder:
         return self.path / "lock"
 
     def make(self) -> None:
-        """Make it, for its owner alone, where it isn't there."""
+        """Make it, for its owner alone, where it isn't there.
+
+        Raises:
+            ConfigError: it is another's, or others may write to it.
+        """
         made = not self.path.exists()
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if made:
             _sync(self.path.parent)
+        found = self.path.stat()
+        # They could put links in the place of files; and what another makes here the owner can't
+        # open, root's included.
+        if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ConfigError(
+                f"{self.path} is owned by user {found.st_uid} with mode "
+                f"{stat.S_IMODE(found.st_mode):o}: an audit log is in a directory that its user "
+                "alone may write to, as `chmod 700` makes it; run as its owner"
+            )
 
     def header(self) -> bytes | None:
         """What the header holds; None where there is none."""
@@ -61,7 +75,7 @@ class Folder:
         finally:
             os.close(descriptor)
 
-    def begin(self, key: bytes | None) -> Chain:
+    def begin(self, key: Secret[bytes] | None) -> Chain:
         """Make the header of a new log, while it is locked; AuditDamaged where one is gone."""
         if self.segments() or self.torn():
             raise AuditDamaged(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import atexit
 import logging
-import math
 import os
 import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
@@ -31,6 +31,7 @@ _LOG = logging.getLogger("llmspell")
 
 _SEGMENT_BYTES: Final = 64 << 20
 _INTERVAL: Final = 60.0
+_MAX_SECONDS: Final = 86_400
 
 
 class AuditLog:
@@ -45,7 +46,9 @@ class AuditLog:
     a tenant 16 different events are told apart in an interval; others are counted as one.
     """
 
-    def __init__(self, writer: Writer, folder: Folder, key: bytes | None, interval: float) -> None:
+    def __init__(
+        self, writer: Writer, folder: Folder, key: Secret[bytes] | None, interval: float
+    ) -> None:
         """See :meth:`open`."""
         self._writer = writer
         self._folder = folder
@@ -73,25 +76,27 @@ class AuditLog:
                 have it, can't make a chain that holds; None for SHA-256. A log keeps what it was
                 made with.
             segment_bytes: size from which a new file is begun, 64 KiB at least.
-            count_interval: seconds in which equal events are counted; 0 gives each its record.
+            count_interval: seconds in which equal events are counted, a day at most; 0 gives each
+                its record.
             lock_timeout: seconds that a record waits for another process.
 
         Raises:
             AuditDamaged: what is there is damaged by more than an unfinished write.
             AuditFailed: the directory can't be made, locked or read.
-            ConfigError: an argument out of range, or a key that isn't the log's.
+            ConfigError: an argument out of range, a key that isn't the log's, or a directory that
+                is another's, or that others may write to.
             InputError: ``path`` is no path.
         """
         if not isinstance(segment_bytes, int) or segment_bytes < 8 * MAX_LINE_BYTES:
             raise ConfigError(f"segment_bytes must be an int of 64 KiB or more: {segment_bytes!r}")
         for name, value in (("count_interval", count_interval), ("lock_timeout", lock_timeout)):
-            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise ConfigError(f"{name} must be 0 or more seconds, got {value!r}")
-        folder, raw_key = Folder(path), as_key(key)
+            if not isinstance(value, (int, float)) or not 0 <= value <= _MAX_SECONDS:
+                raise ConfigError(f"{name} must be 0 to 86,400 seconds, got {value!r}")
+        folder, secret_key = Folder(path), as_key(key)
         writer = Writer(
-            folder, raw_key, segment_bytes=segment_bytes, lock_timeout=float(lock_timeout)
+            folder, secret_key, segment_bytes=segment_bytes, lock_timeout=float(lock_timeout)
         )
-        return cls(writer, folder, raw_key, float(count_interval))
+        return cls(writer, folder, secret_key, float(count_interval))
 
     def __repr__(self) -> str:
         return f"AuditLog({str(self._folder.path)!r})"
@@ -241,13 +246,9 @@ class AuditLog:
                 window.count += 1
                 return None
         if is_first:
-            # What was folded has another subject.
-            shown = (
-                event
-                if window.event.subject == event.subject[: len(window.event.subject)]
-                else window.event
-            )
             try:
+                # With the details, unless it stands for others.
+                shown = window.event if window.is_folded else event
                 return self._writer.write([Draft(shown)])[0]
             except BaseException:
                 with self._counting:
@@ -273,9 +274,12 @@ class AuditLog:
         """See to it that the counts are recorded, even if nothing else is."""
         if self._timer is None:
             # It holds this object, which so outlives its last user until the counts are written.
-            self._timer = threading.Timer(seconds, self._on_time)
-            self._timer.daemon = True
-            self._timer.start()
+            timer = threading.Timer(seconds, self._on_time)
+            timer.daemon = True
+            # Where there can be no thread, the next event or the end of the log records them.
+            with suppress(RuntimeError):
+                timer.start()
+                self._timer = timer
 
     def _on_time(self) -> None:
         with self._lock:

@@ -75,7 +75,7 @@ def read_audit(
 
 def read_records(
     path: str | os.PathLike[str],
-    key: bytes | None,
+    key: Secret[bytes] | None,
     *,
     tenant: str | None,
     kind: str | None,
@@ -102,7 +102,7 @@ def read_records(
     return chosen()
 
 
-def chain_of(folder: Folder, key: bytes | None, *, must_have_key: bool) -> Chain:
+def chain_of(folder: Folder, key: Secret[bytes] | None, *, must_have_key: bool) -> Chain:
     """How the log of a directory hashes; raises AuditDamaged where there is none."""
     try:
         header = folder.header()
@@ -120,7 +120,9 @@ def contents_of(folder: Folder) -> Contents:
     """
     lock = None
     try:
-        if os.access(folder.lock, os.W_OK):
+        # Where somebody put another thing in its place, not even to open it.
+        is_file = folder.lock.is_file() and not folder.lock.is_symlink()
+        if is_file and os.access(folder.lock, os.W_OK):
             lock = LockFile(folder.lock)
             deadline = time.monotonic() + _LOCK_SECONDS
             while lock.lock() is None and time.monotonic() < deadline:

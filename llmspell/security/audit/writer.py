@@ -25,6 +25,7 @@ from llmspell.security.audit.folder import (
 )
 from llmspell.security.audit.record import MAX_LINE_BYTES, AuditRecord, encode, line_of, timestamp
 from llmspell.security.audit.tail import BATCH_BYTES, Tail, find_tail
+from llmspell.security.secret import Secret
 
 __all__ = ["Draft", "Writer"]
 
@@ -50,7 +51,7 @@ class Writer:
     """
 
     def __init__(
-        self, folder: Folder, key: bytes | None, *, segment_bytes: int, lock_timeout: float
+        self, folder: Folder, key: Secret[bytes] | None, *, segment_bytes: int, lock_timeout: float
     ) -> None:
         """Find the end of the log, or make it.
 

@@ -94,6 +94,33 @@ def test_files_are_their_owners_alone(tmp_path: Path) -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("mode", [0o770, 0o777, 0o702])
+def test_directory_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    """They could put a link in the place of a file, and have another one written to."""
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log").chmod(mode)
+    with pytest.raises(ConfigError, match="chmod"):
+        AuditLog.open(tmp_path / "log")
+    assert list((tmp_path / "log").iterdir()) == []
+
+
+def test_directory_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "log", 1)
+    monkeypatch.setattr(os, "geteuid", lambda: 12_345)
+    with pytest.raises(ConfigError, match="run as its owner"):
+        AuditLog.open(tmp_path / "log")
+    assert verify_audit(tmp_path / "log").is_sound
+
+
+def test_key_shows_nowhere(tmp_path: Path) -> None:
+    log = AuditLog.open(tmp_path, key=b"not to be shown!")
+    log.append("key.change", subject="x")
+    assert "not to be" not in f"{log!r} {vars(log)!r} {log._writer.chain!r} {vars(log._writer)!r}"
+    log.close()
+
+
 def test_a_link_in_place_of_a_segment_is_not_followed(tmp_path: Path) -> None:
     fill(tmp_path / "log", 2)
     (segment,) = (tmp_path / "log").glob("*.jsonl")
