@@ -57,12 +57,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from llmspell.index import CancelToken
+    from llmspell.security.audit import AuditSink
     from llmspell.tenancy.lifecycle import TenantMaker
     from llmspell.tenancy.scrubbing import ScrubOptions
 
 __all__ = ["Database", "open"]
 
 _LOG = logging.getLogger("llmspell")
+_STEPS = {
+    "updated": "tenant.update",
+    "suspended": "tenant.suspend",
+    "resumed": "tenant.resume",
+}
 
 
 class Database:
@@ -100,8 +106,12 @@ class Database:
         shared_quotas: a :class:`llmspell.quota.SharedLedger`, which you close, or the URL of its
             Redis server. All hosts then count a tenant's rates, and what it uses by day and month,
             as one; what it holds is counted here. Every process of the directory gives the same.
+        audit: a :class:`llmspell.security.AuditLog`, which you close, another sink, or the
+            directory of a log, which is made where missing. Steps in the life of tenants are
+            recorded before they begin, and when they end; refused operations are recorded, too.
 
     Raises:
+        AuditDamaged, AuditFailed: ``audit`` is a directory whose log can't be opened.
         ConfigError: an argument is out of range.
         CorruptFile: the catalog is damaged.
         DatabaseLocked: this process has the directory open already; use that database.
@@ -125,6 +135,7 @@ class Database:
         max_open_descriptors: int | None = None,
         on_event: OnEvent | None = None,
         shared_quotas: SharedLedger | str | None = None,
+        audit: AuditSink | str | os.PathLike[str] | None = None,
     ) -> None:
         if not isinstance(map_size, int) or map_size < 1 << 20:
             raise ConfigError(f"map_size must be an int of at least 1 MiB, got {map_size!r}")
@@ -149,7 +160,10 @@ class Database:
             max_open_descriptors=max_open_descriptors,
             map_size=map_size,
         )
-        self._registry = Registry(self._path, on_event=on_event, shared_quotas=shared_quotas)
+        self._registry = Registry(
+            self._path, on_event=on_event, shared_quotas=shared_quotas, audit=audit
+        )
+        self._step = self._registry.auditor.step
         self._catalog = self._registry.catalog
         self._tell = self._registry.tell
         self._house = House(
@@ -261,6 +275,7 @@ class Database:
             "updated",
             tenant_id,
             lambda entry: entry._replace(config=replace(entry.config, **changes)),
+            **changes,
         )
 
     def suspend_tenant(self, tenant_id: str, *, reads_stay: bool = False) -> TenantInfo:
@@ -276,7 +291,10 @@ class Database:
         """
         suspension: Suspension = "writes" if as_flag("reads_stay", reads_stay) else "all"
         return self._update(
-            "suspended", tenant_id, lambda entry: entry._replace(suspension=suspension)
+            "suspended",
+            tenant_id,
+            lambda entry: entry._replace(suspension=suspension),
+            suspension=suspension,
         )
 
     def resume_tenant(self, tenant_id: str) -> TenantInfo:
@@ -294,7 +312,7 @@ class Database:
             TenantNotFound: there is none of that id.
         """
         entry = self._catalog.get(tenant_id)
-        with self._lock:
+        with self._step("tenant.drop", tenant_id, generation=entry.generation), self._lock:
             residence = self._house.residence(entry)
             try:
                 receipt = residence.drop(lambda: self._catalog.drop(entry), self._registry.erase)
@@ -356,7 +374,9 @@ class Database:
         origin = Origin(
             tenant_id=tenant_id, replace=as_flag("replace", replace), name=name, quotas=quotas
         )
-        entry = self._maker().restore(source, origin)
+        with self._step("tenant.restore", tenant_id, replace=replace) as done:
+            entry = self._maker().restore(source, origin)
+            done |= {"tenant": entry.config.id, "generation": entry.generation}
         self._tell("restored", entry)
         return self._handle(entry)
 
@@ -387,7 +407,11 @@ class Database:
 
         origin = Origin(tenant_id=tenant_id, name=name, quotas=quotas)
         copied = self._catalog.get(source_id)
-        with closing(self._handle(copied)) as source, source._residence.uses:
+        with (
+            self._step("tenant.clone", tenant_id, source=source_id),
+            closing(self._handle(copied)) as source,
+            source._residence.uses,
+        ):
             entry = self._maker().clone(source._enter(), copied, origin)
         self._tell("created", entry)
         return self._handle(entry)
@@ -451,12 +475,14 @@ class Database:
             How many records were removed.
         """
         purged = 0
-        for entry in self._catalog.entries():
-            if entry.suspension == "none":
-                try:
-                    purged += self._house.purge(entry)
-                except (StorageError, TenantNotFound) as error:
-                    _LOG.warning("tenant %s: not purged: %s", entry.config.id, error)
+        with self._step("tenant.purge", None, "expired records") as done:
+            for entry in self._catalog.entries():
+                if entry.suspension == "none":
+                    try:
+                        purged += self._house.purge(entry)
+                    except (StorageError, TenantNotFound) as error:
+                        _LOG.warning("tenant %s: not purged: %s", entry.config.id, error)
+            done["records"] = purged
         return purged
 
     def flush(self) -> None:
@@ -570,9 +596,14 @@ class Database:
             return self._texts
 
     def _update(
-        self, kind: EventKind, tenant_id: str, change: Callable[[CatalogEntry], CatalogEntry]
+        self,
+        kind: EventKind,
+        tenant_id: str,
+        change: Callable[[CatalogEntry], CatalogEntry],
+        **details: Any,
     ) -> TenantInfo:
-        entry = self._catalog.update(tenant_id, change)
+        with self._step(_STEPS[kind], tenant_id, **details):
+            entry = self._catalog.update(tenant_id, change)
         with self._lock:
             # Others may have changed it since, and come here first.
             entry, slot = self._house.listed(entry)

@@ -38,6 +38,8 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── IngestError (ValueError)            a source that can't be read, decoded or split
     ├── EmbeddingError (RuntimeError)       the embedding model failed
     ├── SecurityError                       what the security layer refuses
+    │   ├── AuditDamaged (OSError)          an audit log whose chain doesn't hold
+    │   ├── AuditFailed (OSError)           a record that can't be written to the audit log
     │   ├── CommandDenied (PermissionError) a program or an argument that isn't allowed
     │   ├── HostUnresolved (ConnectionError) a host's addresses can't be found
     │   ├── InvalidCommand (ValueError)     a command line that needs a shell, or can't be split
@@ -63,6 +65,8 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
 from __future__ import annotations
 
 __all__ = [
+    "AuditDamaged",
+    "AuditFailed",
     "ClosedError",
     "CommandDenied",
     "CommitFailed",
@@ -346,6 +350,37 @@ class EmbeddingError(LlmspellError, RuntimeError):
 
 class SecurityError(LlmspellError):
     """The security layer refuses; base of its errors."""
+
+
+class AuditDamaged(SecurityError, OSError):
+    """An audit log's chain doesn't hold, or what is there is no audit log.
+
+    Attributes: ``reason``, a word from the table of docs/reference/audit.md; ``segment``, the name
+    of the file, ``offset``, the byte in it, and ``seq``, the number of the record, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        segment: str | None = None,
+        offset: int | None = None,
+        seq: int | None = None,
+    ):
+        super().__init__(message)
+        self.reason = reason
+        self.segment = segment
+        self.offset = offset
+        self.seq = seq
+
+
+class AuditFailed(SecurityError, OSError):
+    """A record couldn't be written to the audit log; it isn't there, and whether to go on is yours.
+
+    Full disk, failed write or sync, or a lock that another process held for too long; the message
+    says which.
+    """
 
 
 class CommandDenied(SecurityError, PermissionError):

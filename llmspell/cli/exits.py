@@ -72,7 +72,7 @@ EXIT_TABLE: tuple[ExitRow, ...] = (
     ExitRow(
         ExitCode.STORAGE,
         "The disk, a file or the quota server failed: locked by a process, full, away, or corrupt, "
-        "also where `scrub` found it so.",
+        "also where `scrub` or `audit` found it so.",
         (errors.StorageError, OSError),
     ),
     ExitRow(

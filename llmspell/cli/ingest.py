@@ -12,7 +12,7 @@ import typer
 from llmspell.cli.exits import Interrupted
 from llmspell.cli.options import DataOption, JsonOption, TenantArgument
 from llmspell.cli.output import Output
-from llmspell.cli.paths import existing, shared_quotas
+from llmspell.cli.paths import audit_log, existing, shared_quotas
 
 if TYPE_CHECKING:
     from llmspell.cli.payloads import IngestPayload
@@ -39,7 +39,9 @@ def ingest(
     from llmspell.cli.payloads import ingest_payload
 
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data), shared_quotas=shared_quotas()) as database:
+    with llmspell.open(
+        existing(data), shared_quotas=shared_quotas(), audit=audit_log()
+    ) as database:
         room = database.tenant(tenant)
         with shown_progress(out) as progress:
             report = room.ingest(sources, progress=progress)

@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmspell.cli.exits import NothingHere
 
+if TYPE_CHECKING:
+    from llmspell.security import AuditLog, Secret
+
 __all__ = [
+    "AUDIT_KEY_VARIABLE",
+    "AUDIT_VARIABLE",
     "DATA_VARIABLE",
     "SHARED_QUOTAS_VARIABLE",
+    "audit_key",
+    "audit_log",
     "default_data_directory",
     "existing",
     "shared_quotas",
@@ -19,6 +27,8 @@ __all__ = [
 
 DATA_VARIABLE = "LLMSPELL_DATA"
 SHARED_QUOTAS_VARIABLE = "LLMSPELL_SHARED_QUOTAS"
+AUDIT_VARIABLE = "LLMSPELL_AUDIT"
+AUDIT_KEY_VARIABLE = "LLMSPELL_AUDIT_KEY_FILE"
 
 
 def default_data_directory() -> Path:
@@ -58,6 +68,25 @@ def existing(path: Path) -> Path:
 def shared_quotas() -> str | None:
     """URL of the server that hosts share quotas by, as :class:`llmspell.Database` takes it."""
     return os.environ.get(SHARED_QUOTAS_VARIABLE) or None
+
+
+def audit_log() -> AuditLog | None:
+    """The audit log that steps are recorded in, if there is one; it is closed at exit."""
+    path = os.environ.get(AUDIT_VARIABLE)
+    if not path:
+        return None
+    from llmspell.security import AuditLog
+
+    return AuditLog.open(path, key=audit_key(os.environ.get(AUDIT_KEY_VARIABLE)))
+
+
+def audit_key(file: str | Path | None) -> Secret[bytes] | None:
+    """The key in a file, without white space around it; None where no file is named."""
+    if not file:
+        return None
+    from llmspell.security import Secret
+
+    return Secret(Path(file).read_bytes().strip())
 
 
 def shown(path: Path) -> str:

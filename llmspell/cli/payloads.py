@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from llmspell.tenancy import IngestReport
 
 __all__ = [
+    "AuditListPayload",
+    "AuditProblemPayload",
+    "AuditRecordPayload",
+    "AuditReportPayload",
     "BenchPayload",
     "CheckPayload",
     "DoctorPayload",
@@ -34,6 +38,55 @@ __all__ = [
     "ingest_payload",
     "tenant_payload",
 ]
+
+
+class AuditRecordPayload(TypedDict):
+    """One record of an audit log; times are in UTC, as the log has them."""
+
+    seq: int
+    time: str
+    kind: str
+    tenant: str | None
+    subject: str
+    outcome: str
+    count: int
+    until: str | None
+    of: int | None
+    batch: int | None
+    details: dict[str, Any]
+    hash: str
+
+
+class AuditListPayload(TypedDict):
+    """``llmspell audit show``."""
+
+    records: list[AuditRecordPayload]
+
+
+class AuditProblemPayload(TypedDict):
+    """The first thing in an audit log that doesn't hold, and where."""
+
+    reason: str
+    message: str
+    segment: str | None
+    offset: int | None
+    seq: int | None
+
+
+class AuditReportPayload(TypedDict):
+    """``llmspell audit verify``; ``head`` is the next anchor, of what holds."""
+
+    sound: bool
+    log: str
+    first: int
+    records: int
+    segments: int
+    bytes: int
+    head: str | None
+    torn: int
+    uncounted: int
+    notices: list[str]
+    problem: AuditProblemPayload | None
 
 
 class HitPayload(TypedDict):

@@ -10,7 +10,7 @@ import typer
 from llmspell.cli.exits import WrongUsage
 from llmspell.cli.options import DataOption, JsonOption, TenantArgument
 from llmspell.cli.output import Output
-from llmspell.cli.paths import existing, shared_quotas
+from llmspell.cli.paths import audit_log, existing, shared_quotas
 
 if TYPE_CHECKING:
     from llmspell.cli.payloads import SearchPayload
@@ -51,7 +51,9 @@ def search(
 
     out = Output(as_json=as_json)
     wanted = _parse_filter(where)
-    with llmspell.open(existing(data), shared_quotas=shared_quotas()) as database:
+    with llmspell.open(
+        existing(data), shared_quotas=shared_quotas(), audit=audit_log()
+    ) as database:
         room = database.tenant(tenant)
         start = perf_counter()
         hits = room.search(

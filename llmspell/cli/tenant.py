@@ -13,7 +13,7 @@ from llmspell.cli.exits import WrongUsage
 from llmspell.cli.limits import CostOption, LimitOption, SoftOption, StorageOption, changed
 from llmspell.cli.options import DataOption, JsonOption, PresetOption, TenantArgument
 from llmspell.cli.output import Output
-from llmspell.cli.paths import existing, shared_quotas
+from llmspell.cli.paths import audit_log, existing, shared_quotas
 from llmspell.cli.update import update
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def create(
         ),
     )
     out = Output(as_json=as_json)
-    with llmspell.open(data, shared_quotas=shared_quotas()) as database:
+    with llmspell.open(data, shared_quotas=shared_quotas(), audit=audit_log()) as database:
         payload = tenant_payload(database.create_tenant(config))
     out.result(payload)
     if not as_json:
@@ -97,7 +97,9 @@ def list_tenants(data: DataOption, as_json: JsonOption = False) -> None:
     from llmspell.cli.payloads import tenant_payload
 
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data), shared_quotas=shared_quotas()) as database:
+    with llmspell.open(
+        existing(data), shared_quotas=shared_quotas(), audit=audit_log()
+    ) as database:
         payload: TenantListPayload = {
             "data": str(data),
             "tenants": [tenant_payload(database.tenant(info.id)) for info in database.tenants()],
@@ -116,7 +118,9 @@ def show(tenant: TenantArgument, data: DataOption, as_json: JsonOption = False) 
     from llmspell.cli.payloads import tenant_payload
 
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data), shared_quotas=shared_quotas(), lock_timeout=0) as database:
+    with llmspell.open(
+        existing(data), shared_quotas=shared_quotas(), audit=audit_log(), lock_timeout=0
+    ) as database:
         room = database.tenant(tenant)
         payload = tenant_payload(room, dim=_settled_dim(room))
     out.result(payload)
@@ -140,7 +144,9 @@ def drop(
     import llmspell
 
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data), shared_quotas=shared_quotas()) as database:
+    with llmspell.open(
+        existing(data), shared_quotas=shared_quotas(), audit=audit_log()
+    ) as database:
         database.tenant(tenant)
         if not yes and not _confirmed(tenant, can_ask=sys.stdin.isatty() and not as_json):
             raise typer.Exit(1)

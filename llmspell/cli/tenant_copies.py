@@ -9,7 +9,7 @@ import typer
 
 from llmspell.cli.options import DataOption, JsonOption, TenantArgument
 from llmspell.cli.output import Output
-from llmspell.cli.paths import existing, shared_quotas
+from llmspell.cli.paths import audit_log, existing, shared_quotas
 
 if TYPE_CHECKING:
     from llmspell.cli.payloads import SnapshotTakenPayload
@@ -32,7 +32,9 @@ def snapshot(
     import llmspell
 
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data), shared_quotas=shared_quotas()) as database:
+    with llmspell.open(
+        existing(data), shared_quotas=shared_quotas(), audit=audit_log()
+    ) as database:
         report = database.snapshot_tenant(tenant, target)
     payload: SnapshotTakenPayload = {
         "tenant": tenant,
@@ -68,7 +70,7 @@ def restore(
     from llmspell.cli.payloads import tenant_payload
 
     out = Output(as_json=as_json)
-    with llmspell.open(data, shared_quotas=shared_quotas()) as database:
+    with llmspell.open(data, shared_quotas=shared_quotas(), audit=audit_log()) as database:
         restored = database.restore_tenant(source, tenant_id=tenant, replace=replace, name=name)
         payload = tenant_payload(restored)
     out.result(payload)
@@ -88,7 +90,9 @@ def clone(
     from llmspell.cli.payloads import tenant_payload
 
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data), shared_quotas=shared_quotas()) as database:
+    with llmspell.open(
+        existing(data), shared_quotas=shared_quotas(), audit=audit_log()
+    ) as database:
         payload = tenant_payload(database.clone_tenant(tenant, new, name=name))
     out.result(payload)
     held = payload["usage"]["vectors"]["used"]

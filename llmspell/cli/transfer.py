@@ -10,7 +10,7 @@ import typer
 from llmspell.cli.exits import Interrupted
 from llmspell.cli.options import DataOption, JsonOption, TenantArgument
 from llmspell.cli.output import Output
-from llmspell.cli.paths import existing, shared_quotas
+from llmspell.cli.paths import audit_log, existing, shared_quotas
 
 if TYPE_CHECKING:
     from llmspell.cli.payloads import ExportPayload, ImportedPayload
@@ -30,7 +30,9 @@ def export(
     import llmspell
 
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data), shared_quotas=shared_quotas()) as database:
+    with llmspell.open(
+        existing(data), shared_quotas=shared_quotas(), audit=audit_log()
+    ) as database:
         report = database.tenant(tenant).export(file)
     payload: ExportPayload = {
         "tenant": tenant,
@@ -67,7 +69,9 @@ def import_from(
     import llmspell
 
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data), shared_quotas=shared_quotas()) as database:
+    with llmspell.open(
+        existing(data), shared_quotas=shared_quotas(), audit=audit_log()
+    ) as database:
         room = database.tenant(tenant)
         try:
             report = room.import_from(file, on_conflict=on_conflict)

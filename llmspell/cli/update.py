@@ -17,7 +17,7 @@ from llmspell.cli.limits import (
 )
 from llmspell.cli.options import DataOption, JsonOption, TenantArgument
 from llmspell.cli.output import Output
-from llmspell.cli.paths import existing, shared_quotas
+from llmspell.cli.paths import audit_log, existing, shared_quotas
 
 __all__ = ["update"]
 
@@ -57,7 +57,9 @@ def update(
     if name is None and not soft and not hard and not any(given.values()):
         raise WrongUsage("nothing to change is given; --help lists what can be")
     out = Output(as_json=as_json)
-    with llmspell.open(existing(data), shared_quotas=shared_quotas()) as database:
+    with llmspell.open(
+        existing(data), shared_quotas=shared_quotas(), audit=audit_log()
+    ) as database:
         quotas = changed(database.tenant(tenant).config.quotas, given, soft, hard)
         database.update_tenant(tenant, name=name, quotas=quotas)
         payload = tenant_payload(database.tenant(tenant))

@@ -9,6 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llmspell.security.audit import (
+        Anchor,
+        AuditKind,
+        AuditLog,
+        AuditProblem,
+        AuditRecord,
+        AuditReport,
+        AuditSink,
+        note_denial,
+        read_audit,
+        verify_audit,
+    )
     from llmspell.security.commands.argument_rules import (
         ArgumentRule,
         Matching,
@@ -60,7 +72,14 @@ if TYPE_CHECKING:
     from llmspell.security.urls.validator import Checked, Resolver, UrlValidator, open_checked
 
 __all__ = [
+    "Anchor",
     "ArgumentRule",
+    "AuditKind",
+    "AuditLog",
+    "AuditProblem",
+    "AuditRecord",
+    "AuditReport",
+    "AuditSink",
     "Checked",
     "Command",
     "CommandValidator",
@@ -106,20 +125,35 @@ __all__ = [
     "find_injection",
     "is_public",
     "latin_skeleton",
+    "note_denial",
     "open_checked",
     "parse_url",
     "quote_identifier",
     "quote_like",
     "quote_literal",
+    "read_audit",
     "reading_programs",
     "redact",
     "redact_attributes",
     "sanitize_html",
     "split_words",
+    "verify_audit",
     "why_not_public",
 ]
 
 _MODULES = {
+    "audit": (
+        "Anchor",
+        "AuditKind",
+        "AuditLog",
+        "AuditProblem",
+        "AuditRecord",
+        "AuditReport",
+        "AuditSink",
+        "note_denial",
+        "read_audit",
+        "verify_audit",
+    ),
     "commands.argument_rules": (
         "ArgumentRule",
         "Matching",

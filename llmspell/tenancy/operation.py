@@ -10,7 +10,13 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from llmspell import observability
-from llmspell.errors import ClosedError, InputError, QuotaExceeded, ReservationExpired
+from llmspell.errors import (
+    ClosedError,
+    InputError,
+    QuotaExceeded,
+    ReservationExpired,
+    TenantSuspended,
+)
 from llmspell.quota import MILLIONTHS, Quota
 from llmspell.tenancy.scope import StateScope
 
@@ -271,14 +277,18 @@ def begin(
 ) -> Iterator[Operation[Tenant]]:
     """See :meth:`llmspell.Tenant.operation`."""
     with instrument.timed():
-        operation = Operation(tenant, tenant, allowance)
-        is_done = False
         try:
-            with _entered(operation):
-                yield operation
-            is_done = True
-        finally:
-            operation._end(is_done=is_done)
+            operation = Operation(tenant, tenant, allowance)
+            is_done = False
+            try:
+                with _entered(operation):
+                    yield operation
+                is_done = True
+            finally:
+                operation._end(is_done=is_done)
+        except (QuotaExceeded, TenantSuspended) as refusal:
+            tenant._residence.refused("operation", refusal)
+            raise
 
 
 @asynccontextmanager
@@ -288,20 +298,24 @@ async def begin_async(
     """See :meth:`llmspell.Tenant.operation`; what may wait for a disk or a server runs aside."""
     run = handle._workers.run
     with instrument.timed():
-        operation = await run(Operation, handle, handle._tenant, allowance)
-        is_done = False
         try:
-            with _entered(operation):
-                yield operation
-            is_done = True
-        finally:
-            # Settling is local. Only what has come too late may have to ask the server.
-            late = operation._settle(is_done=is_done)
-            if late:
-                try:
-                    await run(operation._charge_late, late, is_done=is_done)
-                except ClosedError:  # the database, and with it what runs such calls
-                    operation._charge_late(late, is_done=is_done)
+            operation = await run(Operation, handle, handle._tenant, allowance)
+            is_done = False
+            try:
+                with _entered(operation):
+                    yield operation
+                is_done = True
+            finally:
+                # Settling is local. Only what has come too late may have to ask the server.
+                late = operation._settle(is_done=is_done)
+                if late:
+                    try:
+                        await run(operation._charge_late, late, is_done=is_done)
+                    except ClosedError:  # the database, and with it what runs such calls
+                        operation._charge_late(late, is_done=is_done)
+        except (QuotaExceeded, TenantSuspended) as refusal:
+            await run(handle._tenant._residence.refused, "operation", refusal)
+            raise
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError, ConfigError, InputError, TenantNotFound
@@ -21,7 +22,11 @@ from llmspell.storage import (
 )
 from llmspell.storage.catalog_entry import directory_of
 from llmspell.storage.staging import remove_abandoned
+from llmspell.tenancy.auditing import Auditor, open_sink
 from llmspell.tenancy.model import EventKind, TenantEvent
+
+if TYPE_CHECKING:
+    from llmspell.security.audit import AuditSink
 
 __all__ = ["OnEvent", "Registry"]
 
@@ -38,10 +43,16 @@ class Registry:
     Attributes:
         root: the data directory.
         catalog: of it.
+        auditor: tells the audit log, if there is one.
     """
 
     def __init__(
-        self, root: Path, *, on_event: OnEvent | None, shared_quotas: SharedLedger | str | None
+        self,
+        root: Path,
+        *,
+        on_event: OnEvent | None,
+        shared_quotas: SharedLedger | str | None,
+        audit: AuditSink | str | os.PathLike[str] | None,
     ) -> None:
         """Open the catalog and the ledger, and remove what a crash left; see :class:`Database`."""
         self.root = root
@@ -50,6 +61,10 @@ class Registry:
         self._closing = ExitStack()
         self._closing.callback(self.catalog.close)
         try:
+            sink, opened = open_sink(audit)
+            if opened is not None:
+                self._closing.callback(opened.close)
+            self.auditor = Auditor(sink)
             if isinstance(shared_quotas, str):
                 shared_quotas = self._closing.enter_context(SharedLedger(shared_quotas))
             self._shared_quotas = shared_quotas
@@ -98,7 +113,7 @@ class Registry:
                 made.append(new)
                 self.slot(new).set_levels(documents=0, vectors=0, storage=0, dimensions=0)
 
-        with staging:
+        with self.auditor.creation([config.id for config in configs]), staging:
             try:
                 return self.catalog.create(configs, make, has_room=False)
             except BaseException:

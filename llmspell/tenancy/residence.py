@@ -15,8 +15,10 @@ from llmspell.errors import (
     ClosedError,
     FlushFailed,
     LlmspellError,
+    QuotaExceeded,
     StorageError,
     TenantNotFound,
+    TenantSuspended,
     UseAfterFork,
 )
 from llmspell.quota import Slot, Usage
@@ -179,6 +181,15 @@ class Residence:
                 if self._room is room:
                     self._weigh(room)
             self.house.residents.make_room(keep=self)
+
+    def refused(self, operation: str, refusal: QuotaExceeded | TenantSuspended) -> None:
+        """Tell the audit log, if there is one, of an operation that was refused."""
+        auditor = self.house.registry.auditor
+        auditor.refused(self.entry.config.id, operation, refusal)
+
+    def step(self, kind: str) -> AbstractContextManager[object]:
+        """Around what the audit log is told the beginning and the end of."""
+        return self.house.registry.auditor.step(kind, self.entry.config.id)
 
     def flush(self) -> None:
         """Commit what waits, if anything does; raises what ended the tenant, and FlushFailed."""

@@ -23,7 +23,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmspell._hot import SearchDoor, SearchOvertaken
 from llmspell.config import TenantConfig
-from llmspell.errors import ClosedError, CorruptFile, DuplicateId, IdNotFound, InputError
+from llmspell.errors import (
+    ClosedError,
+    CorruptFile,
+    DuplicateId,
+    IdNotFound,
+    InputError,
+    QuotaExceeded,
+    TenantSuspended,
+)
 from llmspell.index import CancelToken, Index, as_recall
 from llmspell.quota import Quota, Usage
 from llmspell.storage import CatalogEntry, Found, Room, Write, decode_id, parse_filter
@@ -82,6 +90,9 @@ def _until_the_end(operation: Callable[_P, _R]) -> Callable[_P, _R]:
                 return operation(*given, **named)
         except ClosedError:
             residence.check()
+            raise
+        except (QuotaExceeded, TenantSuspended) as refusal:
+            residence.refused(operation.__name__.lstrip("_"), refusal)
             raise
         finally:
             residence.keep_within_budget()
@@ -402,6 +413,9 @@ class Tenant:
         except ClosedError:
             self._residence.check()
             raise
+        except (QuotaExceeded, TenantSuspended) as refusal:
+            self._residence.refused("search", refusal)
+            raise
 
     @_until_the_end
     def _search(self, query: Any, asked: Question, *, is_charged: bool = False) -> Any:
@@ -529,7 +543,8 @@ class Tenant:
             room = self._room or self._enter()
             self._charge(_API_CALLS, 1)
             room.flush()
-            return export_tenant(room, self.config, file)
+            with self._residence.step("tenant.export"):
+                return export_tenant(room, self.config, file)
 
     @_until_the_end
     def snapshot(self, target: str | os.PathLike[str] | BinaryIO) -> SnapshotReport:
@@ -559,7 +574,8 @@ class Tenant:
     ) -> SnapshotReport:
         from llmspell.tenancy.snapshots import snapshot_tenant
 
-        return snapshot_tenant(self._enter(), entry, target)
+        with self._residence.step("tenant.snapshot"):
+            return snapshot_tenant(self._enter(), entry, target)
 
     def scrub(
         self,
@@ -629,7 +645,8 @@ class Tenant:
             room = self._room or self._enter()
             self._charge(_API_CALLS, 1)
             room.flush()
-            return import_tenant(room, self.config, self._residence.slot, file, on_conflict)
+            with self._residence.step("tenant.import"):
+                return import_tenant(room, self.config, self._residence.slot, file, on_conflict)
 
     @_until_the_end
     def count(self) -> int:
