@@ -9,6 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llmspell.security.broker.attempt import Attempt
+    from llmspell.security.broker.broker import Broker
+    from llmspell.security.broker.limits import BrokerLimits
+    from llmspell.security.broker.proxy import EgressProxy
+    from llmspell.security.broker.session import Session
     from llmspell.security.commands.argument_rules import (
         ArgumentRule,
         Matching,
@@ -42,10 +47,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArgumentRule",
+    "Attempt",
+    "Broker",
+    "BrokerLimits",
     "Checked",
     "Command",
     "CommandValidator",
     "DomainRules",
+    "EgressProxy",
     "FileSandbox",
     "Finding",
     "Matching",
@@ -62,6 +71,7 @@ __all__ = [
     "Secret",
     "SecurityLevel",
     "SecurityRequirements",
+    "Session",
     "Text",
     "Url",
     "UrlValidator",
@@ -78,6 +88,11 @@ __all__ = [
 ]
 
 _MODULES = {
+    "broker.attempt": ("Attempt",),
+    "broker.broker": ("Broker",),
+    "broker.limits": ("BrokerLimits",),
+    "broker.proxy": ("EgressProxy",),
+    "broker.session": ("Session",),
     "commands.argument_rules": (
         "ArgumentRule",
         "Matching",
