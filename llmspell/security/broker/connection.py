@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llmspell.errors import (
@@ -24,7 +25,7 @@ from llmspell.security.broker.limits import BrokerLimits
 from llmspell.security.broker.messages import Reply
 from llmspell.security.urls.validator import Checked, open_checked
 
-__all__ = ["READ_SIZE", "Connection", "reach", "send_all"]
+__all__ = ["READ_SIZE", "Connection", "named_errors", "reach", "send_all"]
 
 READ_SIZE = 65536
 MAX_INTERIM = 8  # responses of 1xx before the one that counts
@@ -64,6 +65,19 @@ def reach(
         plain.close()
         what = getattr(error, "verify_message", "") or "the handshake failed"
         raise EgressFailed(f"TLS with {checked.url.host}: {what}", reason="tls") from error
+
+
+@contextmanager
+def named_errors() -> Iterator[None]:
+    """Errors of a socket as those of this package, which pass through."""
+    try:
+        yield
+    except (EgressDenied, EgressFailed):  # which are OSErrors too
+        raise
+    except TimeoutError as error:
+        raise EgressTimeout("it took too long", reason="time") from error
+    except OSError as error:
+        raise EgressFailed("the connection broke", reason="connection") from error
 
 
 def send_all(connection: socket.socket, data: bytes, deadline: Deadline, charge: Charge) -> None:
@@ -121,15 +135,12 @@ class Connection:
         self.reusable = self.heard = False
         self._read = 0
         try:
-            request = h11.Request(method=method, target=target, headers=headers)
-            sent = self._bytes(request) + (self._bytes(h11.Data(data=body)) if body else b"")
-            send_all(self._socket, sent + self._bytes(h11.EndOfMessage()), deadline, charge)
-            head = self._head(deadline, charge)
-            received = self._body(deadline, charge)
-        except (EgressDenied, EgressFailed):  # which are OSErrors too
-            raise
-        except TimeoutError as error:
-            raise EgressTimeout("the host took too long", reason="time") from error
+            with named_errors():
+                request = h11.Request(method=method, target=target, headers=headers)
+                sent = self._bytes(request) + (self._bytes(h11.Data(data=body)) if body else b"")
+                send_all(self._socket, sent + self._bytes(h11.EndOfMessage()), deadline, charge)
+                head = self._head(deadline, charge)
+                received = self._body(deadline, charge)
         except h11.RemoteProtocolError as error:
             if error.error_status_hint == 431:
                 raise self._too_many_headers() from error
@@ -138,8 +149,6 @@ class Connection:
             ) from error
         except h11.LocalProtocolError as error:
             raise EgressDenied(f"no request of HTTP/1.1: {error}"[:200], reason="header") from error
-        except OSError as error:
-            raise EgressFailed("the connection broke", reason="connection") from error
         done = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
         if done and self._http.trailing_data == (b"", False):
             self._http.start_next_cycle()

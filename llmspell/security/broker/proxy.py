@@ -18,7 +18,7 @@ from typing import Any, Self
 from llmspell.errors import ConfigError, EgressDenied, EgressFailed, EgressTimeout
 from llmspell.security.broker.broker import Broker
 from llmspell.security.broker.client_hello import read_client_hello
-from llmspell.security.broker.connection import READ_SIZE, reach, send_all
+from llmspell.security.broker.connection import READ_SIZE, named_errors, reach, send_all
 from llmspell.security.broker.deadline import Deadline
 from llmspell.security.broker.http11 import h11
 from llmspell.security.broker.relay import relay
@@ -132,7 +132,7 @@ class EgressProxy:
             self._forget(threading.current_thread())
 
     @contextlib.contextmanager
-    def _watched(self, side: socket.socket) -> Iterator[None]:
+    def _watched(self, side: socket.socket) -> Iterator[socket.socket]:
         """Close a socket in the end; ``close`` ends what waits for it."""
         with side:
             with self._lock:
@@ -140,7 +140,7 @@ class EgressProxy:
                 if self._closed.is_set():
                     _shut(side)
             try:
-                yield
+                yield side
             finally:
                 with self._lock:
                     self._sockets.discard(side)
@@ -155,9 +155,10 @@ class EgressProxy:
             target = request.target.decode("ascii")
         except (h11.RemoteProtocolError, EgressDenied) as error:
             denied = EgressDenied(f"no request for a proxy: {error}"[:200], reason="protocol")
-            with self._account.attempt():
-                self._refuse(client, http, denied, deadline)
+            with contextlib.suppress(EgressDenied), self._account.attempt():
                 raise denied from error
+            self._refuse(client, http, denied, deadline)
+            return
         if request.method == b"CONNECT":
             self._tunnel(client, http, target, deadline)
             return
@@ -172,10 +173,12 @@ class EgressProxy:
         if "status" in answer:
             self._respond(client, http, answer, deadline, bare=request.method == b"HEAD")
         else:
-            error = (EgressDenied if "refused" in answer else EgressFailed)(
-                answer["message"], reason=answer.get("refused") or answer["failed"]
+            kind, reason = (
+                (EgressDenied, "refused")
+                if "refused" in answer
+                else (EgressTimeout if answer["timeout"] else EgressFailed, "failed")
             )
-            self._refuse(client, http, error, deadline)
+            self._refuse(client, http, kind(answer["message"], reason=answer[reason]), deadline)
 
     def _read(
         self, client: socket.socket, http: h11.Connection, deadline: Deadline
@@ -206,31 +209,29 @@ class EgressProxy:
     def _tunnel(
         self, client: socket.socket, http: h11.Connection, target: str, deadline: Deadline
     ) -> None:
-        with self._account.attempt() as trying:
-            trying.method = "CONNECT"
-            try:
+        try:
+            with self._account.attempt() as trying, named_errors():
+                trying.method = "CONNECT"
                 if not _AUTHORITY.fullmatch(target):
                     raise EgressDenied("CONNECT takes HOST:PORT", reason="connect-target")
                 checked = self._session.check(f"https://{target}/", trying)
-                outer = reach(checked, self._limits, None, deadline)
-            except (EgressDenied, EgressFailed) as error:
-                self._refuse(client, http, error, deadline)
-                raise
-            with self._watched(outer):
-                trying.address = outer.getpeername()[0]
-                trying.status = 200
-                established = http.send(h11.Response(status_code=200, headers=[]))
-                send_all(client, established or b"", deadline, _free_of_charge)
-                said = http.trailing_data[0]
-                said = self._greeting(client, said, checked.url, deadline)
-                send_all(outer, said, deadline, trying.charge)
-                relay(
-                    client,
-                    outer,
-                    silence=self._limits.first_byte_seconds,
-                    deadline=self._account.deadline(),
-                    charge=trying.charge,
-                )
+                with self._watched(reach(checked, self._limits, None, deadline)) as outer:
+                    trying.address = outer.getpeername()[0]
+                    trying.status = 200
+                    established = http.send(h11.Response(status_code=200, headers=[])) or b""
+                    send_all(client, established, deadline, _free_of_charge)
+                    said = self._greeting(client, http.trailing_data[0], checked.url, deadline)
+                    send_all(outer, said, deadline, trying.charge)
+                    relay(
+                        client,
+                        outer,
+                        silence=self._limits.first_byte_seconds,
+                        deadline=self._account.deadline(),
+                        charge=trying.charge,
+                    )
+        except (EgressDenied, EgressFailed) as error:
+            # It is recorded. In a tunnel that is open nothing more can be said.
+            self._refuse(client, http, error, deadline)
 
     def _greeting(self, client: socket.socket, said: bytes, url: Url, deadline: Deadline) -> bytes:
         """What the program says first, once it is TLS with the host of ``url``."""
@@ -276,6 +277,8 @@ class EgressProxy:
         *,
         bare: bool,
     ) -> None:
+        if http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            return  # nothing can be said any more
         body: bytes = b"" if bare else answer["body"]
         headers = [
             (name, value) for name, value in answer["headers"] if bare or name != "content-length"
@@ -287,8 +290,6 @@ class EgressProxy:
             headers=[(n.encode("latin-1"), v.encode("latin-1")) for n, v in headers]
             + [(b"connection", b"close")],
         )
-        if http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
-            return  # nothing can be said any more
         data = http.send(head) or b""
         if body:
             data += http.send(h11.Data(data=body)) or b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 from dataclasses import dataclass, field
@@ -11,6 +12,13 @@ from llmspell.security.broker.connection import READ_SIZE, Charge
 from llmspell.security.broker.deadline import Deadline
 
 __all__ = ["relay"]
+
+
+class _Gone(Exception):
+    """A side broke its connection."""
+
+    def __init__(self, side: socket.socket) -> None:
+        self.side = side
 
 
 @dataclass(slots=True)
@@ -23,27 +31,38 @@ class _Way:
     waiting: memoryview = field(default_factory=lambda: memoryview(b""))
     ended: bool = False
 
-    def move(self, charge: Charge) -> bool:
-        """Read and write what can be at once; whether anything was."""
-        moved = False
-        try:
-            if not self.waiting and not self.ended:
-                data = self.source.recv(READ_SIZE)
-                charge(*((len(data), 0) if self.outward else (0, len(data))))
-                self.waiting = memoryview(data)
-                moved = True
-                if not data:
-                    self.ended = True
+    @property
+    def reads(self) -> bool:
+        """Whether it can take more."""
+        return not self.ended and not self.waiting
+
+    def move(self, charge: Charge) -> None:
+        """Read and write what can be at once."""
+        if self.reads and (data := self._read()) is not None:
+            charge(*((len(data), 0) if self.outward else (0, len(data))))
+            self.waiting = memoryview(data)
+            if not data:
+                self.ended = True
+                with contextlib.suppress(OSError):  # it has gone as well
                     self.sink.shutdown(socket.SHUT_WR)
-        except BlockingIOError:
-            pass
+        if self.waiting:
+            self._write()
+
+    def _read(self) -> bytes | None:
         try:
-            if self.waiting:
-                self.waiting = self.waiting[self.sink.send(self.waiting) :]
-                moved = True
+            return self.source.recv(READ_SIZE)
         except BlockingIOError:
-            pass
-        return moved
+            return None
+        except OSError as error:
+            raise _Gone(self.source) from error
+
+    def _write(self) -> None:
+        try:
+            self.waiting = self.waiting[self.sink.send(self.waiting) :]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise _Gone(self.sink) from error
 
 
 def relay(
@@ -54,7 +73,7 @@ def relay(
     deadline: Deadline,
     charge: Charge,
 ) -> None:
-    """Carry bytes both ways until both sides have ended.
+    """Carry bytes both ways until both sides have ended, or the worker's has gone.
 
     Args:
         inner: the worker's.
@@ -66,30 +85,27 @@ def relay(
     Raises:
         EgressDenied: ``charge`` refuses.
         EgressTimeout: silence, or the deadline.
-        EgressFailed: a connection broke.
+        EgressFailed: the host's connection broke.
     """
-    ways = (_Way(inner, outer, outward=True), _Way(outer, inner, outward=False))
+    outward, inward = _Way(inner, outer, outward=True), _Way(outer, inner, outward=False)
+    ways = (outward, inward)
     for side in (inner, outer):
         side.setblocking(False)
     with selectors.DefaultSelector() as selector:
-        while not all(way.ended and not way.waiting for way in ways):
-            for side, out, into in ((inner, ways[0], ways[1]), (outer, ways[1], ways[0])):
-                wanted = 0
-                if not out.ended and not out.waiting:
-                    wanted |= selectors.EVENT_READ
-                if into.waiting:
-                    wanted |= selectors.EVENT_WRITE
-                _watch(selector, side, wanted)
+        while any(way.waiting or not way.ended for way in ways):
+            for side, out, into in ((inner, outward, inward), (outer, inward, outward)):
+                reading = selectors.EVENT_READ if out.reads else 0
+                _watch(selector, side, reading | (selectors.EVENT_WRITE if into.waiting else 0))
             if not selector.select(deadline.left(silence)):
                 deadline.left()
                 raise EgressTimeout(f"nothing was said for {silence:g} s", reason="time")
             try:
                 for way in ways:
                     way.move(charge)
-            except OSError as error:
-                if isinstance(error, BlockingIOError | ConnectionError | TimeoutError):
-                    raise EgressFailed("the connection broke", reason="connection") from error
-                raise
+            except _Gone as error:
+                if error.side is inner:  # which may leave when it likes
+                    return
+                raise EgressFailed("the connection broke", reason="connection") from error
 
 
 def _watch(selector: selectors.BaseSelector, side: socket.socket, wanted: int) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 from email.message import Message
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import requests
 import requests.adapters
@@ -77,7 +76,7 @@ class RequestsAdapter(requests.adapters.HTTPAdapter):
             preload_content=False,
             request_method=request.method,
             # Where requests looks for cookies.
-            original_response=SimpleNamespace(msg=message, isclosed=lambda: True, close=_nothing),
+            original_response=cast(Any, _Original(message)),
         )
         return self.build_response(request, raw)
 
@@ -104,5 +103,14 @@ def _text(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
-def _nothing() -> None:
-    """There is nothing to close."""
+class _Original:
+    """As much of an ``http.client.HTTPResponse`` as urllib3 and requests look at."""
+
+    def __init__(self, message: Message) -> None:
+        self.msg = message
+
+    def isclosed(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """There is nothing to close."""

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from llmspell.security import Attempt, BrokerLimits
+from llmspell.security import Attempt
 from llmspell.security.broker import lookups
 from llmspell.security.broker.lookups import AT_ONE_TIME, BoundedResolver, Remembered
 from tests.security.broker.conftest import MakeSession
@@ -75,7 +75,3 @@ def test_answers_are_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(3):
         remembered("b.test", 80)
     assert asked == ["a.test", *["b.test"] * 3]
-
-
-def test_the_default_is_bounded() -> None:
-    assert BrokerLimits().resolve_seconds <= 10

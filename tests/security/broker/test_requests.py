@@ -22,13 +22,13 @@ PLAIN = st.one_of(
     st.floats(),
     st.text(max_size=20),
     st.binary(max_size=20),
-    st.sampled_from(["GET", "POST", "CONNECT", URL, "http://127.0.0.1/", "\r\n", "\x00", "x" * 9000]),
+    st.sampled_from(
+        ["GET", "POST", "CONNECT", URL, "http://127.0.0.1/", "\r\n", "\x00", "x" * 9000]
+    ),
 )
 ANYTHING = st.recursive(
     PLAIN,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(PLAIN, inner, max_size=4)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(PLAIN, inner, max_size=4)),
     max_leaves=12,
 )
 # Nearly a request: each field right, or anything.
@@ -71,7 +71,9 @@ def test_a_message_that_is_deep_or_large_is_answered(make: MakeSession) -> None:
     session = make()
     for message in (deep, {"method": deep, "url": deep}, {str(n): n for n in range(100_000)}):
         assert session.answer(message)["refused"] in {"message", "method"}
-    assert session.answer({"method": "GET", "url": "http://" + "a" * 10**7})["refused"] == "long-url"
+    assert (
+        session.answer({"method": "GET", "url": "http://" + "a" * 10**7})["refused"] == "long-url"
+    )
     while deep:  # or its end overflows the stack
         deep = deep[0]
 

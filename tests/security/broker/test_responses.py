@@ -1,4 +1,4 @@
-"""What a host may send: anything; a response is whole, small enough and in time, or there is none."""
+"""What a host may send: anything. A response is whole, small enough and in time, or none."""
 
 from __future__ import annotations
 
@@ -147,9 +147,7 @@ def test_what_comes_after_a_response_is_not_the_next_one(make: MakeSession) -> N
     said = iter([poisoned, ok(b"second")])
     with Server(lambda _: next(said)) as server:
         session = make()
-        bodies = [
-            session.answer({"method": "GET", "url": server.url()})["body"] for _ in range(2)
-        ]
+        bodies = [session.answer({"method": "GET", "url": server.url()})["body"] for _ in range(2)]
     assert bodies == [b"first", b"second"]
     assert server.accepted == 2
 

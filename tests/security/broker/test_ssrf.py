@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from llmspell.security import Attempt, Broker
-from tests.security.broker.servers import LOOPBACK, Server, ok, redirect
+from tests.security.broker.servers import Server, ok, redirect
 from tests.security.urls.ssrf_urls import every_url
 from tests.security.urls.test_rebinding import ALLOWED, FLIPS, PRIVATE, flipping
 from tests.security.urls.test_ssrf_table import private_zone
@@ -78,9 +78,7 @@ def test_no_redirect_leads_to_the_table() -> None:
         server = Server(astray, address=start)
     except OSError:
         pytest.skip(f"{start} can't be listened at")
-    broker = Broker(
-        ["*", start], resolver=zone, allow_downgrade=True, on_attempt=attempts.append
-    )
+    broker = Broker(["*", start], resolver=zone, allow_downgrade=True, on_attempt=attempts.append)
     with server:
         for _ in TABLE:
             with broker.session() as session:
