@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import numpy as np
 import requests
 
@@ -140,7 +140,7 @@ def _broker() -> Broker:
     return Broker(
         [_HOST, "127.0.0.1"],
         resolver=lambda host, port: ["127.0.0.1"],
-        limits=BrokerLimits(requests=1 << 30, session_bytes=1 << 40, session_seconds=1e6),
+        limits=BrokerLimits(requests=1 << 30, session_bytes=1 << 40, session_seconds=86_400),
         on_attempt=lambda attempt: None,
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from llmspell.errors import (
@@ -49,22 +49,23 @@ def reach(
         if isinstance(error.__cause__, TimeoutError) or error.__cause__ is None:
             raise EgressTimeout(f"{checked.url.host} doesn't answer", reason="connect") from error
         raise EgressFailed(f"{checked.url.host} can't be reached", reason="connect") from error
-    try:
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls is None:
-            return plain
-        plain.settimeout(deadline.left(limits.tls_seconds))
-        return tls.wrap_socket(plain, server_hostname=checked.url.host)
-    except EgressTimeout:  # which is a TimeoutError too
-        plain.close()
-        raise
-    except TimeoutError as error:
-        plain.close()
-        raise EgressTimeout("the TLS handshake took too long", reason="tls") from error
-    except OSError as error:
-        plain.close()
-        what = getattr(error, "verify_message", "") or "the handshake failed"
-        raise EgressFailed(f"TLS with {checked.url.host}: {what}", reason="tls") from error
+    with ExitStack() as unless_done:
+        unless_done.callback(plain.close)
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected = plain
+            if tls is not None:
+                plain.settimeout(deadline.left(limits.tls_seconds))
+                connected = tls.wrap_socket(plain, server_hostname=checked.url.host)
+        except EgressTimeout:  # which is a TimeoutError too
+            raise
+        except TimeoutError as error:
+            raise EgressTimeout("the TLS handshake took too long", reason="tls") from error
+        except OSError as error:
+            what = getattr(error, "verify_message", "") or "the handshake failed"
+            raise EgressFailed(f"TLS with {checked.url.host}: {what}", reason="tls") from error
+        unless_done.pop_all()
+    return connected
 
 
 @contextmanager
@@ -99,7 +100,17 @@ def send_all(connection: socket.socket, data: bytes, deadline: Deadline, charge:
 
 
 class Connection:
-    """A connection that one session uses for one request after another; not thread-safe."""
+    """A connection that one session uses for one request after another; not thread-safe.
+
+    Attributes:
+        origin: that it was made for.
+        address: of the other end.
+        reusable: whether another request may follow.
+        heard: whether the host has sent anything in reply to the last.
+
+    Raises:
+        EgressFailed: it broke already; it is closed.
+    """
 
     def __init__(self, connected: socket.socket, checked: Checked, limits: BrokerLimits) -> None:
         self._socket = connected
@@ -108,7 +119,11 @@ class Connection:
             h11.CLIENT, max_incomplete_event_size=limits.response_header_bytes
         )
         self.origin = checked.url.origin
-        self.address: str = connected.getpeername()[0]
+        try:
+            self.address: str = connected.getpeername()[0]
+        except OSError as error:  # reset since
+            connected.close()
+            raise EgressFailed("the connection broke", reason="connection") from error
         self.reusable = True
         self.heard = False
         self._read = 0  # bytes of the response, framing included
@@ -123,9 +138,6 @@ class Connection:
         charge: Charge,
     ) -> Reply:
         """Send a request and read its response, all of it.
-
-        Afterwards ``reusable`` says whether another may follow, and ``heard`` whether the host has
-        sent anything in reply.
 
         Raises:
             EgressDenied: a limit on sizes, or ``charge`` refuses.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 
 from llmspell.errors import ConfigError
@@ -10,6 +9,7 @@ from llmspell.errors import ConfigError
 __all__ = ["BrokerLimits"]
 
 MIB = 1 << 20
+DAY = 86_400
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,8 @@ class BrokerLimits:
             one time.
 
     Raises:
-        ConfigError: a limit that isn't a number above 0; ``redirects`` may be 0.
+        ConfigError: a limit that isn't a number above 0, or more seconds than a day has;
+            ``redirects`` may be 0.
     """
 
     requests: int = 100
@@ -62,8 +63,15 @@ class BrokerLimits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            kinds = int | float if field.name.endswith("seconds") else int
+            seconds = field.name.endswith("seconds")
+            number = isinstance(value, int | float if seconds else int)
             least = 0 if field.name == "redirects" else 1
-            number = isinstance(value, kinds) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or (value <= 0 and value != least):
-                raise ConfigError(f"{field.name} must be a number above 0, got {value!r}")
+            # A comparison with NaN is false.
+            right = 0 < value <= DAY if number and seconds else number and value >= least
+            if not right or isinstance(value, bool):
+                above = (
+                    f"a number of seconds above 0, at most {DAY:,}"
+                    if seconds
+                    else (f"an int of {least} or more")
+                )
+                raise ConfigError(f"{field.name} must be {above}, got {value!r}")

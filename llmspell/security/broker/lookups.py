@@ -20,6 +20,7 @@ __all__ = ["BoundedResolver", "Remembered"]
 Addresses = tuple[IPv4Address | IPv6Address | str, ...]
 
 AT_ONE_TIME = 32  # threads of one broker, those included that were left behind
+MAX_HUNG = 4  # look-ups of one session
 KEPT_SECONDS = 30.0
 MAX_ANSWERS = 64  # more addresses than any name needs; each is judged, and may be tried
 
@@ -83,17 +84,30 @@ class Remembered:
     """A resolver that asks once and remembers for a while; one session's, never shared.
 
     What it remembers is judged anew at each use, as an answer is. The session's requests bound how
-    much there is.
+    much there is. After a few look-ups that hang it asks no more, so that one session can't leave
+    all of a broker's threads behind.
     """
 
     def __init__(self, resolver: Callable[[str, int], Addresses]) -> None:
         self._resolver = resolver
         self._known: dict[str, tuple[float, Addresses]] = {}
+        self._hung = 0
 
     def __call__(self, host: str, port: int) -> Addresses:
-        """All addresses of a host; as ``resolver`` where they aren't known."""
+        """All addresses of a host.
+
+        Raises:
+            TimeoutError: there is no answer in time, or too many before had none.
+            OSError: as the resolver raises it.
+        """
         until, found = self._known.get(host, (0.0, ()))
         if time.monotonic() >= until:
-            found = self._resolver(host, port)
+            if self._hung >= MAX_HUNG:
+                raise TimeoutError(f"{MAX_HUNG} look-ups of this session hung")
+            try:
+                found = self._resolver(host, port)
+            except TimeoutError:
+                self._hung += 1
+                raise
             self._known[host] = (time.monotonic() + KEPT_SECONDS, found)
         return found

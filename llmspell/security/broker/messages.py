@@ -77,7 +77,12 @@ class Reply:
         if self.status not in {301, 302, 303, 307, 308}:
             return None
         found = [value for name, value in self.headers if name == b"location"]
-        return found[0].decode("latin-1") if len(found) == 1 else None
+        if len(found) != 1:
+            return None
+        try:
+            return found[0].decode("utf-8")  # what servers send that don't encode it
+        except UnicodeDecodeError:
+            return found[0].decode("latin-1")
 
 
 def read_request(request: Any, limits: BrokerLimits, methods: Collection[str]) -> Asked:

@@ -71,7 +71,10 @@ class EgressProxy:
         self._acceptor.start()
 
     def close(self) -> None:
-        """Stop listening, end all that is under way, and wait for it; again does nothing."""
+        """Stop listening, end all that is under way, and wait for it; again does nothing.
+
+        A look-up and connecting aren't interrupted, so it may take as long as they.
+        """
         self._closed.set()
         self._session.close()
         with self._lock:

@@ -82,7 +82,10 @@ class Session:
             return messages.refusal(EgressFailed("the broker failed", reason="internal"))
 
     def close(self) -> None:
-        """End what is under way, and close all connections; again does nothing."""
+        """End what is under way, and close all connections; again does nothing.
+
+        A look-up, connecting and a TLS handshake aren't interrupted; what they are for is refused.
+        """
         self._account.close()
         self._pool.close()
 
@@ -109,7 +112,7 @@ class Session:
             EgressDenied: it may not.
             EgressFailed: its host has no address.
         """
-        return _judged(trying, lambda: self._validator.check(url), lambda: parse_url(url))
+        return _judged(trying, self._validator.check, parse_url, url)
 
     def _answer(self, request: Any) -> dict[str, Any]:
         with self._account.attempt() as trying:
@@ -123,13 +126,9 @@ class Session:
             reply = self._carry_out(asked, checked, deadline, trying)
         while asked.redirects and (location := reply.location()) is not None:
             with self._account.attempt(checked.hops + 1) as trying:
-                before, target = checked, location
+                before = checked
                 trying.method = asked.method
-                checked = _judged(
-                    trying,
-                    lambda: self._validator.follow(before, target),  # noqa: B023 - called at once
-                    lambda: joined(before.url, target),  # noqa: B023
-                )
+                checked = _judged(trying, self._validator.follow, _target, before, location)
                 asked = messages.for_next(asked, reply.status, before.url, checked.url)
                 trying.method = asked.method
                 reply = self._carry_out(asked, checked, deadline, trying)
@@ -173,17 +172,23 @@ class Session:
         return reply
 
 
-def _judged(trying: Try, judge: Callable[[], Checked], parse: Callable[[], Url]) -> Checked:
+def _target(before: Checked, location: str) -> Url:
+    return joined(before.url, location)
+
+
+def _judged(
+    trying: Try, judge: Callable[..., Checked], parse: Callable[..., Url], *where: Any
+) -> Checked:
     """What ``judge`` allows; its refusal as a worker may hear it, without what a name leads to."""
     try:
-        checked = judge()
+        checked = judge(*where)
     except InvalidUrl as error:
         raise EgressDenied(str(error), reason=error.reason) from error
     except MissingDependency as error:
         raise EgressDenied("internationalised hosts aren't taken here", reason="host") from error
     except (UrlDenied, HostUnresolved) as error:
         with suppress(InvalidUrl, MissingDependency):  # a Location, beyond the last redirect
-            trying.note(parse())
+            trying.note(parse(*where))
         host = trying.host
         if isinstance(error, HostUnresolved):
             if isinstance(error.__cause__, TimeoutError):

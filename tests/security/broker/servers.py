@@ -39,6 +39,7 @@ class Server:
         *,
         address: str = LOOPBACK,
         port: int = 0,
+        family: socket.AddressFamily = socket.AF_INET,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._respond: Respond = (lambda _: respond) if isinstance(respond, bytes) else respond
@@ -47,7 +48,7 @@ class Server:
         self.requests: list[bytes] = []
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._listener = socket.socket()
+        self._listener = socket.socket(family)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind((address, port))
         self._listener.listen(128)

@@ -8,7 +8,7 @@ import pytest
 
 from llmspell.security import Attempt
 from llmspell.security.broker import lookups
-from llmspell.security.broker.lookups import AT_ONE_TIME, BoundedResolver, Remembered
+from llmspell.security.broker.lookups import AT_ONE_TIME, MAX_HUNG, BoundedResolver, Remembered
 from tests.security.broker.conftest import MakeSession
 
 
@@ -43,6 +43,22 @@ def test_look_ups_that_hang_are_only_so_many() -> None:
     assert len(started) == AT_ONE_TIME
     hold.set()
     assert BoundedResolver(hang, 10)("a.test", 80) == ("8.8.8.8",)
+
+
+def test_a_session_leaves_only_a_few_look_ups_behind(make: MakeSession) -> None:
+    hold, started = threading.Event(), []
+
+    def hang(host: str, port: int) -> list[str]:
+        started.append(host)
+        hold.wait(30)
+        return []
+
+    session = make((".test",), resolver=hang, limits={"resolve_seconds": 0.01})
+    for at in range(20):
+        answer = session.answer({"method": "GET", "url": f"http://n{at}.test/"})
+        assert answer["failed"] == "resolve"
+    hold.set()
+    assert len(started) == MAX_HUNG
 
 
 @pytest.mark.parametrize("failure", [OSError("no such name"), ValueError("x"), KeyError("x")])

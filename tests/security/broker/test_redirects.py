@@ -39,6 +39,12 @@ def test_a_chain_is_followed_and_each_hop_recorded(
     assert "secret" not in repr(attempts)
 
 
+@pytest.mark.parametrize("sent", [b"/caf\xc3\xa9", b"/caf\xe9", b"/caf%C3%A9"])
+def test_a_location_that_is_not_ascii_is_read(make: MakeSession, sent: bytes) -> None:
+    with Server(lambda r: ok() if b"/caf%C3%A9" in r else redirect(sent.decode("latin-1"))) as here:
+        assert ask(make(), here.url())["url"] == here.url("/caf%C3%A9")
+
+
 def test_redirects_are_left_to_who_wants_to_follow_them(make: MakeSession) -> None:
     with Server(redirect("/next")) as server:
         answer = ask(make(), server.url(), redirects=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -143,9 +143,21 @@ def test_only_what_may_be_done_twice_is_asked_again(
     assert ("status" in answer) == (times == 2)
 
 
+def test_a_connection_of_ipv6_is_kept_too(make: MakeSession, attempts: list[Attempt]) -> None:
+    try:
+        server = Server(ok(), address="::1", family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this host has no IPv6")
+    with server:
+        session = make(("a.test", "::1"), resolver=lambda host, port: ["::1"])
+        for url in (server.url(), server.url(), server.url(host="[::1]")):
+            assert get(session, url)["status"] == 200
+    assert server.accepted == 2
+    assert f"host: [::1]:{server.port}".encode() in server.requests[2]
+    assert {attempt.address for attempt in attempts} == {"::1"}
+
+
 def test_idle_connections_are_few(make: MakeSession) -> None:
-    if not os.path.isdir("/proc/self/fd"):
-        pytest.skip("descriptors can't be counted")
     with Server(ok()) as server:
         names = [f"n{at}.test" for at in range(12)]
         session = make((*names, LOOPBACK), limits={"connections": 2})
@@ -195,6 +207,8 @@ def test_a_host_that_is_not_there_is_named_without_its_address(make: MakeSession
         {"redirects": -1},
         {"total_seconds": 0},
         {"total_seconds": float("inf")},
+        {"session_seconds": 1e9},
+        {"connect_seconds": None},
         {"total_seconds": float("nan")},
         {"response_bytes": "1"},
     ],
