@@ -225,13 +225,13 @@ class Connection:
     def _next(self, deadline: Deadline, charge: Charge, first: Deadline | None = None) -> Any:
         """The next event of the protocol; ``first`` bounds the wait until anything is heard."""
         while (event := self._http.next_event()) is h11.NEED_DATA:
+            if self._read > self._limits.response_header_bytes + 2 * self._limits.response_bytes:
+                raise self._too_large()
             wait = deadline if self.heard or first is None else first
             self._socket.settimeout(wait.left())
             data = self._socket.recv(READ_SIZE)
             charge(0, len(data))
             self._read += len(data)
-            if self._read > self._limits.response_header_bytes + 2 * self._limits.response_bytes:
-                raise self._too_large()
             self.heard = self.heard or bool(data)
             self._http.receive_data(data)
         deadline.left()

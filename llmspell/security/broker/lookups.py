@@ -90,7 +90,7 @@ class Remembered:
 
     def __init__(self, resolver: Callable[[str, int], Addresses]) -> None:
         self._resolver = resolver
-        self._known: dict[str, tuple[float, Addresses]] = {}
+        self._known: dict[tuple[str, int], tuple[float, Addresses]] = {}
         self._hung = 0
 
     def __call__(self, host: str, port: int) -> Addresses:
@@ -100,7 +100,7 @@ class Remembered:
             TimeoutError: there is no answer in time, or too many before had none.
             OSError: as the resolver raises it.
         """
-        until, found = self._known.get(host, (0.0, ()))
+        until, found = self._known.get((host, port), (0.0, ()))
         if time.monotonic() >= until:
             if self._hung >= MAX_HUNG:
                 raise TimeoutError(f"{MAX_HUNG} look-ups of this session hung")
@@ -109,5 +109,5 @@ class Remembered:
             except TimeoutError:
                 self._hung += 1
                 raise
-            self._known[host] = (time.monotonic() + KEPT_SECONDS, found)
+            self._known[host, port] = (time.monotonic() + KEPT_SECONDS, found)
         return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import selectors
 import socket
 import threading
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ class EgressProxy:
             listening = 0
         if not listening:
             raise ConfigError("listener must be a listening socket")
-        listener.settimeout(None)
+        listener.setblocking(False)
         self._listener = listener
         self._limits = broker.limits
         self._session = broker.session(tenant=tenant)
@@ -67,6 +68,7 @@ class EgressProxy:
         self._sockets: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
         self._closed = threading.Event()
+        self._wake, self._woken = socket.socketpair()
         self._acceptor = threading.Thread(target=self._accept, name="egress-proxy", daemon=True)
         self._acceptor.start()
 
@@ -76,16 +78,18 @@ class EgressProxy:
         A look-up and connecting aren't interrupted, so it may take as long as they.
         """
         self._closed.set()
+        _shut(self._wake)
         self._session.close()
         with self._lock:
             for side in self._sockets:
                 _shut(side)
-            threads = tuple(self._threads)
-        _shut(self._listener)  # wakes accept
         self._acceptor.join()
+        with self._lock:
+            threads = tuple(self._threads)
         for thread in threads:
             thread.join()
-        self._listener.close()
+        for side in (self._listener, self._wake, self._woken):
+            side.close()
 
     def __enter__(self) -> Self:
         return self
@@ -99,24 +103,33 @@ class EgressProxy:
         self.close()
 
     def _accept(self) -> None:
-        while not self._closed.is_set():
-            self._free.acquire()
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                self._free.release()
-                self._closed.wait(0.05)  # rather than spin while descriptors are short
-                continue
-            thread = threading.Thread(
-                target=self._serve, args=(client,), name="egress-proxy", daemon=True
-            )
-            with self._lock:
-                self._threads.add(thread)
-            try:
-                thread.start()
-            except RuntimeError:  # no more threads
-                client.close()
-                self._forget(thread)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while not self._closed.is_set():
+                self._free.acquire()
+                selector.select()
+                self._start()
+
+    def _start(self) -> None:
+        """Serve the next connection, if there is one."""
+        try:
+            client, _ = self._listener.accept()
+        except OSError:
+            self._free.release()
+            self._closed.wait(0.05)  # rather than spin while descriptors are short
+            return
+        client.setblocking(True)
+        thread = threading.Thread(
+            target=self._serve, args=(client,), name="egress-proxy", daemon=True
+        )
+        with self._lock:
+            self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads
+            client.close()
+            self._forget(thread)
 
     def _forget(self, thread: threading.Thread) -> None:
         with self._lock:

@@ -6,7 +6,6 @@ import contextlib
 import re
 import socket
 import ssl
-import struct
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -44,6 +43,7 @@ class Server:
     ) -> None:
         self._respond: Respond = (lambda _: respond) if isinstance(respond, bytes) else respond
         self._tls = tls
+        self._closing = False
         self.accepted = 0
         self.requests: list[bytes] = []
         self._open: set[socket.socket] = set()
@@ -70,8 +70,8 @@ class Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        self._closing = True
+        socket.create_connection(self._listener.getsockname()[:2]).close()
         self._acceptor.join()
         self._listener.close()
         self.drop()
@@ -87,9 +87,9 @@ class Server:
 
     def _accept(self) -> None:
         while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
+            connection, _ = self._listener.accept()
+            if self._closing:
+                connection.close()
                 return
             self.accepted += 1
             with self._lock:
@@ -143,9 +143,3 @@ def _read(connection: socket.socket) -> bytes:
             return b""
         body += more
     return head + b"\r\n\r\n" + body
-
-
-def reset(connection: socket.socket) -> None:
-    """Close with a reset, or thousands of these use up the ports."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
