@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks import (
+    broker,
     calibration,
     durable,
     filtered,
@@ -26,6 +27,7 @@ _BENCHMARKS = {
     "tenants": tenants,
     "durable": durable,
     "ledger": ledger,
+    "broker": broker,
     "import": imports,
     "ingest": ingest,
 }

@@ -41,6 +41,10 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── AuditDamaged (OSError)          an audit log whose chain doesn't hold
     │   ├── AuditFailed (OSError)           a record that can't be written to the audit log
     │   ├── CommandDenied (PermissionError) a program or an argument that isn't allowed
+    │   ├── EgressDenied (PermissionError)  a request that the broker refuses
+    │   ├── EgressFailed (ConnectionError)  a request that failed on its way, or at its host
+    │   │   ├── EgressTimeout (TimeoutError) it took too long
+    │   │   └── HttpStatusError             a response whose status is 400 or more
     │   ├── HostUnresolved (ConnectionError) a host's addresses can't be found
     │   ├── InvalidCommand (ValueError)     a command line that needs a shell, or can't be split
     │   ├── InvalidPath (ValueError)        a path that no file should have
@@ -76,10 +80,14 @@ __all__ = [
     "DimensionMismatch",
     "DtypeError",
     "DuplicateId",
+    "EgressDenied",
+    "EgressFailed",
+    "EgressTimeout",
     "EmbeddingError",
     "FilterError",
     "FlushFailed",
     "HostUnresolved",
+    "HttpStatusError",
     "IdNotFound",
     "IngestError",
     "InputError",
@@ -393,6 +401,43 @@ class CommandDenied(SecurityError, PermissionError):
         super().__init__(message)
         self.program = program
         self.argument = argument
+
+
+class EgressDenied(SecurityError, PermissionError):
+    """A request of a sandboxed tool is refused: by a rule, or by a limit.
+
+    Attributes: ``reason``, a word from the tables of docs/reference/egress.md.
+    """
+
+    def __init__(self, message: str, *, reason: str = ""):
+        super().__init__(message)
+        self.reason = reason
+
+
+class EgressFailed(SecurityError, ConnectionError):
+    """A request of a sandboxed tool was allowed, and failed on its way or at its host.
+
+    Attributes: ``reason``, a word from the tables of docs/reference/egress.md.
+    """
+
+    def __init__(self, message: str, *, reason: str = ""):
+        super().__init__(message)
+        self.reason = reason
+
+
+class EgressTimeout(EgressFailed, TimeoutError):
+    """A request of a sandboxed tool took too long; it may have been carried out."""
+
+
+class HttpStatusError(EgressFailed):
+    """A response whose status is 400 or more, by ``raise_for_status``.
+
+    Attributes: ``status``.
+    """
+
+    def __init__(self, message: str, *, status: int = 0):
+        super().__init__(message, reason="status")
+        self.status = status
 
 
 class HostUnresolved(SecurityError, ConnectionError):

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
         read_audit,
         verify_audit,
     )
+    from llmspell.security.broker.attempt import Attempt
+    from llmspell.security.broker.broker import Broker
+    from llmspell.security.broker.limits import BrokerLimits
+    from llmspell.security.broker.proxy import EgressProxy
+    from llmspell.security.broker.session import Session
     from llmspell.security.commands.argument_rules import (
         ArgumentRule,
         Matching,
@@ -74,17 +79,21 @@ if TYPE_CHECKING:
 __all__ = [
     "Anchor",
     "ArgumentRule",
+    "Attempt",
     "AuditKind",
     "AuditLog",
     "AuditProblem",
     "AuditRecord",
     "AuditReport",
     "AuditSink",
+    "Broker",
+    "BrokerLimits",
     "Checked",
     "Command",
     "CommandValidator",
     "ConfinedTool",
     "DomainRules",
+    "EgressProxy",
     "FileSandbox",
     "Finding",
     "InjectionDetector",
@@ -110,6 +119,7 @@ __all__ = [
     "Secret",
     "SecurityLevel",
     "SecurityRequirements",
+    "Session",
     "Text",
     "TextFinding",
     "TextRules",
@@ -154,6 +164,11 @@ _MODULES = {
         "read_audit",
         "verify_audit",
     ),
+    "broker.attempt": ("Attempt",),
+    "broker.broker": ("Broker",),
+    "broker.limits": ("BrokerLimits",),
+    "broker.proxy": ("EgressProxy",),
+    "broker.session": ("Session",),
     "commands.argument_rules": (
         "ArgumentRule",
         "Matching",

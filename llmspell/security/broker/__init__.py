@@ -1,0 +1,1 @@
+"""The way out for sandboxed workers, in their parent: checked, bounded, recorded."""
