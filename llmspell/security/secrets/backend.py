@@ -72,9 +72,8 @@ class EnvironmentBackend:
 
     def read(self, ref: SecretRef) -> Secret[str] | None:
         """The variable's value; one that is empty counts as none."""
-        if not self._environ.get(ref.path):
-            return None
-        return Secret(self._environ[ref.path])
+        found = _held(self._environ.get(ref.path))
+        return None if found is None else text_of(found, ref)
 
 
 class PerProcess(Generic[T]):
@@ -92,8 +91,12 @@ class PerProcess(Generic[T]):
         return self._made.setdefault(here, self._make()) if made is None else made
 
 
-# The two below take a Secret and hold its value in no frame that raises: a traceback that is
-# recorded with its locals would show it.
+def _held(value: str | None) -> Secret[str] | None:
+    return Secret(value) if value else None
+
+
+# These take a Secret and hold its value in no frame that raises: a traceback that is recorded with
+# its locals would show it.
 
 
 def text_of(raw: Secret[bytes] | Secret[str], ref: SecretRef) -> Secret[str]:

@@ -123,7 +123,9 @@ class Reading:
             except Exception as error:
                 failed.append(error)
         if failed:
-            raise ExceptionGroup("secrets that couldn't be read anew", failed)
+            for other in failed[1:]:
+                failed[0].add_note(f"also {type(other).__name__}: {other}")
+            raise failed[0]
 
     def _tell_subscribers(self, places: Places) -> None:
         """Under one lock, and with what is cached then: the last that is told is the newest."""

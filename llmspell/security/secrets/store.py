@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 
 from llmspell.errors import ConfigError, InvalidSecretRef, SecretDenied
@@ -149,8 +148,8 @@ class SecretStore(_Handle):
                 at once, the others when they are next asked for.
 
         Raises:
-            ExceptionGroup: of what reading several raised.
-            SecurityError: as :meth:`get`.
+            SecurityError: as :meth:`get`; of several the first, with notes of the others, after
+                all were tried.
         """
         if ref is None:
             self._reading.refresh_all()
