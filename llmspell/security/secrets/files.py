@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from llmspell.errors import InvalidSecretRef, SecretUnavailable
+from llmspell.errors import InvalidSecretRef
 from llmspell.security.secrets.backend import MAX_SECRET_BYTES, text_of
 from llmspell.security.secrets.ref import SecretRef, place
 from llmspell.security.secrets.secret import Secret
@@ -53,18 +53,10 @@ class FileBackend:
         """
         if ref.key is not None:
             raise InvalidSecretRef(f"{ref}: a file is one secret, and has no field")
-        reason = ""
-        try:
-            found = read_strict(
-                self._directory,
-                tuple(ref.path.split("/")),
-                limit=MAX_SECRET_BYTES,
-                group_may_read=self._group_may_read,
-            )
-        except OSError as error:
-            if error.errno is None:  # one of ours
-                raise
-            reason = os.strerror(error.errno)
-        if reason:
-            raise SecretUnavailable(f"{ref}, beneath {self._directory}, can't be read: {reason}")
+        found = read_strict(
+            self._directory,
+            tuple(ref.path.split("/")),
+            limit=MAX_SECRET_BYTES,
+            group_may_read=self._group_may_read,
+        )
         return None if found is None else text_of(found, ref)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from llmspell.errors import ConfigError, InsecureFile
+from llmspell.errors import ConfigError, InsecureFile, SecretUnavailable
 from llmspell.security.files.resolving import ON_THE_WAY
 from llmspell.security.secrets.secret import Secret
 
@@ -50,7 +50,7 @@ def read_strict(
         InsecureFile: the file is a link, no regular file, has a second name, or is another user's
             or open to others; or a directory at or below ``directory`` is another's, or others may
             write to it; or the file is longer than ``limit``.
-        OSError: it can't be read.
+        SecretUnavailable: the disk, or our rights, don't let it be read.
     """
     named = directory.joinpath(*parts)
     try:
@@ -58,16 +58,23 @@ def read_strict(
             # Without waiting for a writer, should it be a FIFO.
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
             descriptor = os.open(parts[-1], flags, dir_fd=above)
+        try:
+            _judge_file(os.fstat(descriptor), named, limit, group_may_read)
+            return _content(descriptor, limit, named)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        _refuse_link(error, named)
+    except InsecureFile:
         raise
-    try:
-        _judge_file(os.fstat(descriptor), named, limit, group_may_read)
-        return _content(descriptor, limit, named)
-    finally:
-        os.close(descriptor)
+    except OSError as error:
+        # What systems say of a link that isn't to be followed.
+        if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENOTDIR}:
+            raise InsecureFile(
+                f"{named}: it, or a directory above it, is a symbolic link or no directory; "
+                "secrets are read from plain files alone"
+            ) from None
+        raise SecretUnavailable(f"{named} can't be read: {error.strerror}") from None
 
 
 @contextmanager
@@ -86,15 +93,6 @@ def _opened(directory: Path, parts: tuple[str, ...]) -> Iterator[int]:
         yield reached
     finally:
         os.close(reached)
-
-
-def _refuse_link(error: OSError, named: Path) -> None:
-    """ELOOP, EMLINK and ENOTDIR are what systems say of a link that isn't to be followed."""
-    if isinstance(error, NotADirectoryError) or error.errno in {errno.ELOOP, errno.EMLINK}:
-        raise InsecureFile(
-            f"{named}: it, or a directory above it, is a symbolic link or no directory; secrets "
-            "are read from plain files alone"
-        ) from None
 
 
 def _is_ours(about: os.stat_result) -> bool:

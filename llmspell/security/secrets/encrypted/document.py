@@ -89,9 +89,10 @@ def sealed(
     """
     store = store or secrets.token_hex(16)
     own = derived(key.value, b"seal", store.encode())
+    cipher = _cipher(own)
     bare = Document(store, key.id, {}, b"")
     entries = {
-        entry: _sealed(own, values[entry].reveal().encode(), _associated(bare, entry))
+        entry: _sealed(cipher, values[entry].reveal().encode(), _associated(bare, entry))
         for entry in sorted(values, key=lambda entry: fields(*entry))
     }
     whole = Document(store, key.id, entries, b"")
@@ -103,7 +104,7 @@ def sealed(
         "entries": [
             [tenant, name, b64encode(held).decode()] for (tenant, name), held in entries.items()
         ],
-        "seal": b64encode(_sealed(own, b"", _whole(whole))).decode(),
+        "seal": b64encode(_sealed(cipher, b"", _whole(whole))).decode(),
     }
     return json.dumps(written, indent=1).encode()
 
@@ -159,9 +160,9 @@ def _cipher(key: Secret[bytes]) -> Any:
     return AESGCM(key.reveal())
 
 
-def _sealed(key: Secret[bytes], value: bytes, associated: bytes) -> bytes:
+def _sealed(cipher: Any, value: bytes, associated: bytes) -> bytes:
     nonce = secrets.token_bytes(_NONCE)
-    return nonce + bytes(_cipher(key).encrypt(nonce, value, associated))
+    return nonce + bytes(cipher.encrypt(nonce, value, associated))
 
 
 def _opened(key: Secret[bytes], held: bytes, associated: bytes) -> Opened | None:

@@ -110,7 +110,7 @@ class KeyFile:
         return f"KeyFile({str(self.path)!r})"
 
     def load(self) -> tuple[MasterKey, ...]:
-        """Raises InsecureFile, WrongKey where it holds no keys, or OSError."""
+        """Raises InsecureFile, SecretUnavailable, or WrongKey where it holds no keys."""
         found = read_strict(self.path.parent, (self.path.name,), limit=_MAX_FILE)
         return _parsed(found, str(self.path))
 

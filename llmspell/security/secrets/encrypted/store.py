@@ -11,7 +11,6 @@ from llmspell.errors import (
     ConfigError,
     InvalidSecretRef,
     SecretNotFound,
-    SecretUnavailable,
     UnreadableSecret,
     WrongKey,
 )
@@ -121,7 +120,8 @@ class EncryptedStore:
         The new key is kept beside the old one before the file is sealed by it, and alone after: at
         whatever point this ends, the file opens by the keys that are kept. Of a source that can't
         be written the first key is the new one, to be put there before. Copies of the file that
-        were made before still open by the old key.
+        were made before open by the old key alone, and so does another store that shares the
+        source: give each its own.
 
         Returns:
             The id of the new key.
@@ -153,15 +153,7 @@ class EncryptedStore:
             return new.id
 
     def _document(self) -> Document | None:
-        reason = ""
-        try:
-            raw = read_strict(self._path.parent, (self._path.name,), limit=MAX_FILE_BYTES)
-        except OSError as error:
-            if error.errno is None:  # one of ours
-                raise
-            reason = os.strerror(error.errno)
-        if reason:
-            raise SecretUnavailable(f"{self._path} can't be read: {reason}")
+        raw = read_strict(self._path.parent, (self._path.name,), limit=MAX_FILE_BYTES)
         return None if raw is None else parsed(raw.reveal())
 
     def _opened(self) -> OpenDocument | None:

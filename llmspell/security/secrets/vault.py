@@ -1,0 +1,281 @@
+"""Secrets in HashiCorp Vault or OpenBao: KV version 2."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from llmspell.errors import (
+    ConfigError,
+    InvalidSecretRef,
+    MissingDependency,
+    SecretDenied,
+    SecretUnavailable,
+    SecurityError,
+    UnreadableSecret,
+)
+from llmspell.security.secrets.backend import PerProcess, text_of
+from llmspell.security.secrets.cache import elapsed
+from llmspell.security.secrets.ref import SecretRef, place
+from llmspell.security.secrets.secret import Secret
+
+__all__ = ["AppRole", "VaultBackend", "VaultToken"]
+
+Given = Secret[str] | Callable[[], Secret[str]]
+
+# A token is renewed when this much of its lease has passed, as Vault's own agent does.
+_RENEW_AT: Final = 2 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class VaultToken:
+    """A token, which is renewed while its lease lasts.
+
+    Args:
+        token: the token, or what gives it: called again whenever the last one has ended, as for one
+            that an agent keeps in a file.
+    """
+
+    token: Given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppRole:
+    """A role that logs in by an id and a secret id, again when its token has ended.
+
+    Args:
+        role_id: of the role.
+        secret_id: its secret id, or what gives it: called at each login.
+        mount: of the method.
+    """
+
+    role_id: str
+    secret_id: Given
+    mount: str = "approle"
+
+
+@dataclass(slots=True)
+class _Session:
+    """One process's client; its token, where it has one, is good until ``ends``."""
+
+    client: Any
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    has_token: bool = False
+    is_renewable: bool = False
+    renew_at: float = 0.0
+    ends: float = 0.0
+
+
+class VaultBackend:
+    """Vault or OpenBao, KV version 2: ``vault:secret/data/team#key``. Needs the extra ``vault``.
+
+    A reference's path is that of the HTTP interface, ``MOUNT/data/PATH``, and its key the field;
+    without a key it is ``value``. Names are fields ``value`` at ``MOUNT/data/PREFIX/NAME`` and
+    ``MOUNT/data/PREFIX/tenants/TENANT/NAME``, so that policies can be written for them.
+
+    Thread-safe, and usable after a fork. Redirects aren't followed, lest the token go with them.
+
+    Args:
+        url: as ``https://vault.example.org:8200``.
+        auth: a :class:`VaultToken` or an :class:`AppRole`.
+        mount: of the KV engine that names are in.
+        prefix: of names.
+        namespace: of Vault Enterprise and OpenBao.
+        verify: check the server's certificate, by the system's authorities or those in this file.
+        timeout: seconds for each request.
+        clock: in seconds, for tests.
+
+    Raises:
+        ConfigError: a mount or a prefix that isn't one, or a time that isn't positive.
+    """
+
+    scheme = "vault"
+
+    def __init__(
+        self,
+        url: str,
+        auth: VaultToken | AppRole,
+        *,
+        mount: str = "secret",
+        prefix: str = "llmspell",
+        namespace: str | None = None,
+        verify: bool | str = True,
+        timeout: float = 5.0,
+        clock: Callable[[], float] = elapsed,
+    ) -> None:
+        if not 0 < timeout <= 60:
+            raise ConfigError(f"timeout must be more than 0 and at most 60 seconds, got {timeout}")
+        self._url = url
+        self._auth = auth
+        self._base = f"{mount}/data/{prefix}"
+        try:
+            SecretRef(self.scheme, self._base)
+        except InvalidSecretRef as error:
+            raise ConfigError(f"mount or prefix is no path: {error}") from None
+        self._namespace = namespace
+        self._verify = verify
+        self._timeout = timeout
+        self._clock = clock
+        self._session = PerProcess(self._connect)
+
+    def __repr__(self) -> str:
+        return f"VaultBackend({self._url!r}, {type(self._auth).__name__})"
+
+    def _connect(self) -> _Session:
+        try:
+            import hvac
+        except ImportError as error:
+            raise MissingDependency("vault", "hvac") from error
+        # A token of "" keeps hvac from taking one out of the environment or the home directory.
+        client = hvac.Client(
+            self._url,
+            token="",
+            namespace=self._namespace,
+            verify=self._verify,
+            timeout=self._timeout,
+            allow_redirects=False,
+        )
+        return _Session(client)
+
+    def ref_for(self, name: str, tenant: str | None) -> SecretRef:
+        """``vault:MOUNT/data/PREFIX/NAME#value``, of a tenant ``.../tenants/TENANT/NAME#value``."""
+        return SecretRef(self.scheme, f"{self._base}/{place(name, tenant)}", "value")
+
+    def read(self, ref: SecretRef) -> Secret[str] | None:
+        """A field of the newest version; None where there is none, or it is deleted.
+
+        Raises:
+            SecretDenied: the policy doesn't allow it, or there is no way to log in.
+            SecretUnavailable: the server can't be asked, is sealed, or answers nonsense.
+            UnreadableSecret: the field is no text.
+        """
+        if "/data/" not in ref.path:
+            raise InvalidSecretRef(f"{ref}: a path of KV version 2 is MOUNT/data/PATH")
+        session = self._session.get()
+        read = self._logged_in(session)
+        found = self._asked(lambda: _field(session.client, ref), f"reading {ref}")
+        if isinstance(found, SecretDenied):
+            # By the policy, or because the token was revoked: a new one tells which.
+            with session.lock:
+                if session.has_token and session.renew_at == read:
+                    session.has_token = False
+            self._logged_in(session)
+            found = self._asked(lambda: _field(session.client, ref), f"reading {ref}")
+        if isinstance(found, SecurityError):
+            raise found
+        if found is False:
+            raise UnreadableSecret(f"{ref} is no text in a field")
+        return None if found is None else text_of(found, ref)
+
+    def _logged_in(self, session: _Session) -> float:
+        """Make sure of a token that lasts; says which by when it is to be renewed."""
+        with session.lock:
+            now = self._clock()
+            if session.has_token and now >= session.renew_at:
+                if now >= session.ends:
+                    session.has_token = False
+                elif session.is_renewable:
+                    self._renew(session, now)
+            if not session.has_token:
+                self._log_in(session, now)
+            return session.renew_at
+
+    def _renew(self, session: _Session, now: float) -> None:
+        lease = self._asked(lambda: _renewed(session.client), "renewing the token")
+        if isinstance(lease, SecretUnavailable):
+            return  # it is good until its end; the next access tries again
+        if isinstance(lease, SecurityError):
+            session.has_token = False
+            return
+        self._note(session, lease, now)
+
+    def _log_in(self, session: _Session, now: float) -> None:
+        auth = self._auth
+        if isinstance(auth, AppRole):
+            secret_id = _given(auth.secret_id)
+            lease = self._asked(
+                lambda: _by_role(session.client, auth, secret_id), "logging in by AppRole"
+            )
+        else:
+            token = _given(auth.token)
+            lease = self._asked(lambda: _by_token(session.client, token), "looking up the token")
+        if isinstance(lease, SecurityError):
+            raise lease
+        self._note(session, lease, now)
+
+    def _note(self, session: _Session, lease: tuple[float, bool], now: float) -> None:
+        seconds, session.is_renewable = lease
+        session.has_token = True
+        # A lease of 0 is one without an end, as a root token's.
+        session.ends = now + seconds if seconds else float("inf")
+        session.renew_at = now + seconds * _RENEW_AT if seconds else float("inf")
+
+    def _asked(self, ask: Callable[[], Any], what: str) -> Any:
+        """What ``ask`` returns, or the error to raise: outside of the handler, for the frames of the
+        client hold the token and the answer, and would go along as the error's context.
+        """
+        import requests
+        from hvac import exceptions as vault
+
+        try:
+            return ask()
+        except (vault.Forbidden, vault.Unauthorized, vault.InvalidRequest) as error:
+            kind, reason = SecretDenied, type(error).__name__
+        except (vault.VaultError, requests.RequestException, _Nonsense) as error:
+            kind, reason = SecretUnavailable, type(error).__name__
+        return kind(f"{self._url}: {what} ended with {reason}")
+
+
+class _Nonsense(Exception):
+    """An answer that isn't of the form of Vault's."""
+
+
+def _given(what: Given) -> Secret[str]:
+    return what if isinstance(what, Secret) else what()
+
+
+def _by_role(client: Any, auth: AppRole, secret_id: Secret[str]) -> tuple[float, bool]:
+    answer = client.auth.approle.login(
+        role_id=auth.role_id,
+        secret_id=secret_id.reveal(),
+        use_token=True,
+        mount_point=auth.mount,
+    )
+    return _lease(answer, "auth", "lease_duration")
+
+
+def _by_token(client: Any, token: Secret[str]) -> tuple[float, bool]:
+    client.token = token.reveal()
+    return _lease(client.auth.token.lookup_self(), "data", "ttl")
+
+
+def _renewed(client: Any) -> tuple[float, bool]:
+    return _lease(client.auth.token.renew_self(), "auth", "lease_duration")
+
+
+def _lease(answer: Any, part: str, seconds: str) -> tuple[float, bool]:
+    try:
+        return float(answer[part][seconds]), bool(answer[part]["renewable"])
+    except (TypeError, KeyError, ValueError):
+        raise _Nonsense from None
+
+
+def _field(client: Any, ref: SecretRef) -> Secret[str] | bool | None:
+    """None where there is none; False where it is no text."""
+    answer = client.read(ref.path)
+    if answer is None:
+        return None
+    try:
+        data = answer["data"]
+        fields = data["data"]
+        data["metadata"]["version"]
+    except (TypeError, KeyError):
+        raise _Nonsense from None
+    if fields is None:
+        return None
+    value = fields.get(ref.key or "value") if isinstance(fields, dict) else False
+    if value is None:
+        return None
+    return Secret(value) if isinstance(value, str) and value else False
