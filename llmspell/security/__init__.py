@@ -34,20 +34,46 @@ if TYPE_CHECKING:
         redact_attributes,
     )
     from llmspell.security.requirements import SecurityRequirements, check
-    from llmspell.security.secret import Secret
+    from llmspell.security.secrets.access import SecretAccess
+    from llmspell.security.secrets.aws import AwsBackend
+    from llmspell.security.secrets.backend import EnvironmentBackend, SecretBackend
+    from llmspell.security.secrets.encrypted.keys import (
+        KeyFile,
+        KeyringEntry,
+        KeySource,
+        KeyVariable,
+        MasterKey,
+    )
+    from llmspell.security.secrets.encrypted.store import EncryptedStore
+    from llmspell.security.secrets.files import FileBackend
+    from llmspell.security.secrets.reading import Subscription
+    from llmspell.security.secrets.ref import SecretRef
+    from llmspell.security.secrets.secret import Secret
+    from llmspell.security.secrets.store import SecretStore, TenantSecrets
+    from llmspell.security.secrets.vault import AppRole, VaultBackend, VaultToken
     from llmspell.security.urls.addresses import is_public, why_not_public
     from llmspell.security.urls.domain_rules import DomainRules
     from llmspell.security.urls.url import Url, parse_url
     from llmspell.security.urls.validator import Checked, Resolver, UrlValidator, open_checked
 
 __all__ = [
+    "AppRole",
     "ArgumentRule",
+    "AwsBackend",
     "Checked",
     "Command",
     "CommandValidator",
     "DomainRules",
+    "EncryptedStore",
+    "EnvironmentBackend",
+    "FileBackend",
     "FileSandbox",
     "Finding",
+    "KeyFile",
+    "KeySource",
+    "KeyVariable",
+    "KeyringEntry",
+    "MasterKey",
     "Matching",
     "OneOf",
     "PathBeneath",
@@ -60,11 +86,19 @@ __all__ = [
     "Resolver",
     "SandboxEntry",
     "Secret",
+    "SecretAccess",
+    "SecretBackend",
+    "SecretRef",
+    "SecretStore",
     "SecurityLevel",
     "SecurityRequirements",
+    "Subscription",
+    "TenantSecrets",
     "Text",
     "Url",
     "UrlValidator",
+    "VaultBackend",
+    "VaultToken",
     "check",
     "find",
     "is_public",
@@ -112,7 +146,33 @@ _MODULES = {
         "SecurityRequirements",
         "check",
     ),
-    "secret": ("Secret",),
+    "secrets.access": ("SecretAccess",),
+    "secrets.aws": ("AwsBackend",),
+    "secrets.backend": (
+        "EnvironmentBackend",
+        "SecretBackend",
+    ),
+    "secrets.encrypted.keys": (
+        "KeyFile",
+        "KeySource",
+        "KeyVariable",
+        "KeyringEntry",
+        "MasterKey",
+    ),
+    "secrets.encrypted.store": ("EncryptedStore",),
+    "secrets.files": ("FileBackend",),
+    "secrets.reading": ("Subscription",),
+    "secrets.ref": ("SecretRef",),
+    "secrets.secret": ("Secret",),
+    "secrets.store": (
+        "SecretStore",
+        "TenantSecrets",
+    ),
+    "secrets.vault": (
+        "AppRole",
+        "VaultBackend",
+        "VaultToken",
+    ),
     "urls.addresses": (
         "is_public",
         "why_not_public",

@@ -19,9 +19,9 @@ class SecretAccess:
     Args:
         ref: what was asked for.
         tenant: whose handle asked; None for the deployment's.
-        outcome: ``read``; ``stale``, past its expiry while its backend was unavailable; ``missing``;
-            ``denied``, to this handle or by the backend to us; ``unavailable``; ``failed`` for
-            another reason, as a file that others can read.
+        outcome: ``read``; ``stale``, past its expiry while its backend was unavailable;
+            ``missing``; ``denied``, to this handle or by the backend to us; ``unavailable``;
+            ``failed`` for another reason, as a file that others can read.
         place: where it was found; None where it wasn't.
         is_cached: nothing was asked of a backend for this access alone.
     """

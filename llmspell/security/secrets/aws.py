@@ -124,9 +124,7 @@ class AwsBackend:
         return field_of(found, ref) if ref.key is not None else text_of(found, ref)
 
     def _asked(self, ref: SecretRef) -> Any:
-        """The error to raise, or else the secret; the frames of boto3, which may hold the answer,
-        don't go along with it.
-        """
+        """The secret, or the error to raise, without boto3's frames: they may hold the secret."""
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
         kind: type[SecurityError] = SecretUnavailable

@@ -114,7 +114,10 @@ class SecretCache:
                 if flight is None:
                     flight = state.flights[places] = _Flight()
             try:
-                found = self._lead(state, places, flight, fetch) if leads else _follow(places, flight)
+                if leads:
+                    found: Found | None = self._lead(state, places, flight, fetch)
+                else:
+                    found = _follow(places, flight)
             except SecretUnavailable:
                 stale = self._within_grace(state, places)
                 if anew or stale is None:

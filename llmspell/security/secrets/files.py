@@ -30,9 +30,7 @@ class FileBackend:
 
     scheme = "file"
 
-    def __init__(
-        self, directory: str | os.PathLike[str], *, group_may_read: bool = False
-    ) -> None:
+    def __init__(self, directory: str | os.PathLike[str], *, group_may_read: bool = False) -> None:
         self._directory = absolute(directory)
         self._group_may_read = group_may_read
 

@@ -69,8 +69,7 @@ class Reading:
         try:
             answer = self._cache.get(places, lambda: self._fetch(ref, places), anew=anew)
         except Exception as error:
-            outcome = next((name for kind, name in _OUTCOMES if isinstance(error, kind)), "failed")
-            self.tell(SecretAccess(ref=ref, tenant=tenant, outcome=outcome))
+            self.tell(SecretAccess(ref=ref, tenant=tenant, outcome=_outcome_of(error)))
             raise
         if not answer.is_cached:
             self._tell_subscribers(places)
@@ -144,8 +143,12 @@ class Reading:
                     _LOG.error("a callback for %s raised %s", one.ref, type(error).__name__)
 
 
-_OUTCOMES: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
-    (SecretNotFound, "missing"),
-    (SecretDenied, "denied"),
-    (SecretUnavailable, "unavailable"),
-)
+def _outcome_of(error: Exception) -> Outcome:
+    match error:
+        case SecretNotFound():
+            return "missing"
+        case SecretDenied():
+            return "denied"
+        case SecretUnavailable():
+            return "unavailable"
+    return "failed"

@@ -72,9 +72,7 @@ class SecretRef:
                     f"the path of a reference of {self.scheme}: has components of letters, digits "
                     "and . _ = + @ : - with / between them; none is empty, '.' or '..'"
                 )
-        if self.key is not None and (
-            self.scheme in _WITHOUT_KEYS or not _KEY.fullmatch(self.key)
-        ):
+        if self.key is not None and (self.scheme in _WITHOUT_KEYS or not _KEY.fullmatch(self.key)):
             raise InvalidSecretRef(f"what follows # is no key that {self.scheme}: can have")
 
     @classmethod

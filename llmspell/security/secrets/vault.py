@@ -63,6 +63,7 @@ class _Session:
     client: Any
     lock: threading.Lock = field(default_factory=threading.Lock)
     has_token: bool = False
+    logins: int = 0
     is_renewable: bool = False
     renew_at: float = 0.0
     ends: float = 0.0
@@ -154,23 +155,31 @@ class VaultBackend:
         if "/data/" not in ref.path:
             raise InvalidSecretRef(f"{ref}: a path of KV version 2 is MOUNT/data/PATH")
         session = self._session.get()
-        read = self._logged_in(session)
+        token = self._logged_in(session)
         found = self._asked(lambda: _field(session.client, ref), f"reading {ref}")
         if isinstance(found, SecretDenied):
-            # By the policy, or because the token was revoked: a new one tells which.
-            with session.lock:
-                if session.has_token and session.renew_at == read:
-                    session.has_token = False
-            self._logged_in(session)
-            found = self._asked(lambda: _field(session.client, ref), f"reading {ref}")
+            found = self._after_denial(session, token, ref, found)
         if isinstance(found, SecurityError):
             raise found
         if found is False:
             raise UnreadableSecret(f"{ref} is no text in a field")
         return None if found is None else text_of(found, ref)
 
-    def _logged_in(self, session: _Session) -> float:
-        """Make sure of a token that lasts; says which by when it is to be renewed."""
+    def _after_denial(
+        self, session: _Session, token: int, ref: SecretRef, denied: SecretDenied
+    ) -> Any:
+        """What a token that lives is denied, it is by policy; one that was revoked is replaced."""
+        with session.lock:
+            if session.logins == token:
+                lives = self._asked(session.client.auth.token.lookup_self, "looking up the token")
+                if not isinstance(lives, SecretDenied):
+                    return lives if isinstance(lives, SecurityError) else denied
+                session.has_token = False
+        self._logged_in(session)
+        return self._asked(lambda: _field(session.client, ref), f"reading {ref}")
+
+    def _logged_in(self, session: _Session) -> int:
+        """Make sure of a token that lasts; says which one it is."""
         with session.lock:
             now = self._clock()
             if session.has_token and now >= session.renew_at:
@@ -180,7 +189,7 @@ class VaultBackend:
                     self._renew(session, now)
             if not session.has_token:
                 self._log_in(session, now)
-            return session.renew_at
+            return session.logins
 
     def _renew(self, session: _Session, now: float) -> None:
         lease = self._asked(lambda: _renewed(session.client), "renewing the token")
@@ -203,6 +212,7 @@ class VaultBackend:
             lease = self._asked(lambda: _by_token(session.client, token), "looking up the token")
         if isinstance(lease, SecurityError):
             raise lease
+        session.logins += 1
         self._note(session, lease, now)
 
     def _note(self, session: _Session, lease: tuple[float, bool], now: float) -> None:
@@ -213,8 +223,10 @@ class VaultBackend:
         session.renew_at = now + seconds * _RENEW_AT if seconds else float("inf")
 
     def _asked(self, ask: Callable[[], Any], what: str) -> Any:
-        """What ``ask`` returns, or the error to raise: outside of the handler, for the frames of the
-        client hold the token and the answer, and would go along as the error's context.
+        """What ``ask`` returns, or the error to raise.
+
+        That is made outside of the handler: the client's frames, which hold the token and the
+        answer, would go along as its context.
         """
         import requests
         from hvac import exceptions as vault
@@ -222,7 +234,8 @@ class VaultBackend:
         try:
             return ask()
         except (vault.Forbidden, vault.Unauthorized, vault.InvalidRequest) as error:
-            kind, reason = SecretDenied, type(error).__name__
+            kind: type[SecurityError] = SecretDenied
+            reason = type(error).__name__
         except (vault.VaultError, requests.RequestException, _Nonsense) as error:
             kind, reason = SecretUnavailable, type(error).__name__
         return kind(f"{self._url}: {what} ended with {reason}")

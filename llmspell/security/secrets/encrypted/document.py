@@ -76,7 +76,7 @@ class OpenDocument:
         opened = _opened(self.key, held, _associated(self.document, entry))
         if opened is None:
             raise SecretsDamaged(f"the entry {entry!r} isn't what was sealed under this name")
-        return Secret(opened.reveal().decode())
+        return Secret(opened.decode())
 
 
 def sealed(
@@ -146,9 +146,7 @@ def _associated(document: Document, entry: EntryName) -> bytes:
 
 
 def _whole(document: Document) -> bytes:
-    entries = (
-        fields(tenant, name, held) for (tenant, name), held in document.entries.items()
-    )
+    entries = (fields(tenant, name, held) for (tenant, name), held in document.entries.items())
     return fields("document", document.store, document.key_id, b"".join(entries))
 
 
@@ -165,7 +163,7 @@ def _sealed(cipher: Any, value: bytes, associated: bytes) -> bytes:
     return nonce + bytes(cipher.encrypt(nonce, value, associated))
 
 
-def _opened(key: Secret[bytes], held: bytes, associated: bytes) -> Opened | None:
+def _opened(key: Secret[bytes], held: bytes, associated: bytes) -> bytes | None:
     """None where it isn't what was sealed."""
     if len(held) < _NONCE + _TAG:
         return None
@@ -173,15 +171,6 @@ def _opened(key: Secret[bytes], held: bytes, associated: bytes) -> Opened | None
     from cryptography.exceptions import InvalidTag
 
     try:
-        return Opened(cipher.decrypt(held[:_NONCE], held[_NONCE:], associated))
+        return bytes(cipher.decrypt(held[:_NONCE], held[_NONCE:], associated))
     except InvalidTag:
         return None
-
-
-class Opened:
-    """Bytes that may be none, as a :class:`Secret` may not be, and show as little."""
-
-    __slots__ = ("reveal",)
-
-    def __init__(self, value: bytes) -> None:
-        self.reveal = lambda: value

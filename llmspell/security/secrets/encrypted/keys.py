@@ -156,7 +156,8 @@ class KeyringEntry:
         reason = ""
         try:
             if new is None:
-                return keyring.get_password(self.service, self.account)
+                found: str | None = keyring.get_password(self.service, self.account)
+                return found
             keyring.set_password(self.service, self.account, new.reveal())
         except KeyringError as error:
             reason = type(error).__name__

@@ -80,7 +80,11 @@ class EncryptedStore:
         return None
 
     def names(self) -> list[EntryName]:
-        """Tenant (None for the deployment) and name of each entry, in order. Raises as :meth:`read`."""
+        """Tenant and name of each entry, in order; the tenant is None for the deployment's.
+
+        Raises:
+            SecurityError: as :meth:`read`.
+        """
         opened = self._opened()
         return [] if opened is None else list(opened.document.entries)
 
