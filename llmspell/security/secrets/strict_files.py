@@ -119,7 +119,8 @@ def _judge_file(about: os.stat_result, named: Path, limit: int, group_may_read: 
         raise InsecureFile(f"{named} belongs to user {about.st_uid}, not to us")
     if mode & (_OTHERS_READ & ~stat.S_IRGRP if group_may_read else _OTHERS_READ):
         raise InsecureFile(f"{named} is open to others (mode {mode:o}); chmod 600 {named}")
-    if about.st_nlink != 1:
+    # None where it was replaced since it was opened, and this is still what was there.
+    if about.st_nlink > 1:
         raise InsecureFile(f"{named} has {about.st_nlink} names; a copy of it has one")
     if about.st_size > limit:
         raise InsecureFile(f"{named} has {about.st_size} bytes; at most {limit} are read")

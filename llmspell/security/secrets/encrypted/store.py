@@ -162,16 +162,16 @@ class EncryptedStore:
 
     def _opened(self) -> OpenDocument | None:
         document = self._document()
-        if document is None:
-            return None
-        try:
-            return document.open(self._keys.load())
-        except WrongKey:
-            # Rotated between the reading of the file and that of the keys?
-            again = self._document()
-            if again is None or again.key_id == document.key_id:
-                raise
-        return again.open(self._keys.load())
+        while document is not None:
+            try:
+                return document.open(self._keys.load())
+            except WrongKey:
+                # Rotated between the reading of the file and that of the keys?
+                again = self._document()
+                if again is not None and again.key_id == document.key_id:
+                    raise
+                document = again
+        return None
 
     def _values(self) -> tuple[dict[EntryName, Secret[str]], str | None]:
         opened = self._opened()
