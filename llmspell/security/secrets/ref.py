@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Final, Self
 
-from llmspell.errors import InvalidSecretRef
+from llmspell.errors import ConfigError, InvalidSecretRef
 
-__all__ = ["NAME", "SecretRef", "component", "place"]
+__all__ = ["NAME", "SecretRef", "check_tenant", "component", "place"]
 
 MAX_CHARS: Final = 1024
+MAX_TENANT_CHARS: Final = 128
 # As long as AWS lets a name be, with room for the prefix and the name in it.
 MAX_COMPONENT: Final = 200
 
@@ -95,6 +96,18 @@ class SecretRef:
 
     def __str__(self) -> str:
         return f"{self.scheme}:{self.path}" + ("" if self.key is None else f"#{self.key}")
+
+
+def check_tenant(tenant_id: str) -> str:
+    """The id of a tenant, of which a :class:`llmspell.TenantConfig` could be made.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    is_id = isinstance(tenant_id, str) and 1 <= len(tenant_id) <= MAX_TENANT_CHARS
+    if not is_id or any(0xD800 <= ord(c) <= 0xDFFF or c == "\0" for c in tenant_id):
+        raise ConfigError(f"a tenant's id is a str of 1 to {MAX_TENANT_CHARS} characters")
+    return tenant_id
 
 
 def component(text: str) -> str:

@@ -9,12 +9,10 @@ from llmspell.security.secrets.access import SecretAccess
 from llmspell.security.secrets.backend import EnvironmentBackend, SecretBackend
 from llmspell.security.secrets.cache import Places, elapsed
 from llmspell.security.secrets.reading import Reading, Subscription
-from llmspell.security.secrets.ref import SecretRef
+from llmspell.security.secrets.ref import SecretRef, check_tenant
 from llmspell.security.secrets.secret import Secret
 
 __all__ = ["SecretStore", "TenantSecrets"]
-
-MAX_TENANT_CHARS = 128
 
 
 class _Handle:
@@ -165,12 +163,10 @@ class SecretStore(_Handle):
             ConfigError: no id of a tenant.
             InvalidSecretRef: a grant that is no reference.
         """
-        is_id = isinstance(tenant_id, str) and 1 <= len(tenant_id) <= MAX_TENANT_CHARS
-        if not is_id or any(0xD800 <= ord(c) <= 0xDFFF or c == "\0" for c in tenant_id):
-            raise ConfigError(f"a tenant's id is a str of 1 to {MAX_TENANT_CHARS} characters")
         if isinstance(grants, str):
             raise ConfigError("grants is one reference; give several, or a tuple of one")
-        return TenantSecrets(self, tenant_id, frozenset(_as_ref(one) for one in grants))
+        granted = frozenset(_as_ref(one) for one in grants)
+        return TenantSecrets(self, check_tenant(tenant_id), granted)
 
     def _places(self, ref: SecretRef) -> Places:
         return self._places_of(ref, None)

@@ -15,9 +15,7 @@ from llmspell.security.secrets.cache import elapsed
 from tests.security.secrets.places import Clock, Shelf
 
 
-def make(
-    shelf: Shelf, *, ttl: float = 10, stale_grace: float = 0
-) -> tuple[SecretStore, Clock]:
+def make(shelf: Shelf, *, ttl: float = 10, stale_grace: float = 0) -> tuple[SecretStore, Clock]:
     clock = Clock()
     made = SecretStore([shelf], environ={}, ttl=ttl, stale_grace=stale_grace, clock=clock)
     return made, clock

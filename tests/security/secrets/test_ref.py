@@ -52,7 +52,8 @@ BAD = [
     "name:" + "a" * 65, "env:OPENAI-KEY", "env:A#b", "env:1A", "file:/etc/passwd", "file:a//b",
     "file:a/", "file:..", "file:a/../b", "file:./a", "file:a b", "file:a\n", "file:a\0b", "file:ä",
     "vault:secret/data/%2e%2e/x#k", "vault:secret/data/x?version=1#k", "vault:secret/data/x#",
-    "vault:a#b#c", "vault:a\\b", "VAULT:a", "va ult:a", "file:" + "a" * 1025, "vault:a#" + "k" * 257,
+    "vault:a#b#c", "vault:a\\b", "VAULT:a", "va ult:a", "file:" + "a" * 1025,
+    "vault:a#" + "k" * 257,
 ]  # fmt: skip
 
 

@@ -22,9 +22,7 @@ from tests.security.secrets.places import Clock, Shelf
 
 
 def told(seen: list[SecretAccess]) -> list[tuple[str, str | None, str, str | None, bool]]:
-    return [
-        (str(a.ref), a.tenant, a.outcome, a.place and str(a.place), a.is_cached) for a in seen
-    ]
+    return [(str(a.ref), a.tenant, a.outcome, a.place and str(a.place), a.is_cached) for a in seen]
 
 
 def test_the_environment_comes_first_and_then_backends_in_order() -> None:
@@ -95,7 +93,16 @@ def test_a_tenant_has_its_own_and_nothing_else() -> None:
     assert shelf.asked == [
         "tenants/acme/openai", "tenants/acme-corp/openai", "tenants/=41cme/openai",
     ]  # fmt: skip
-    for stranger in ("a", "acme/openai", "acme/..", "..", "tenants", "tenants/acme", "ACME", "=61cme"):
+    for stranger in (
+        "a",
+        "acme/openai",
+        "acme/..",
+        "..",
+        "tenants",
+        "tenants/acme",
+        "ACME",
+        "=61cme",
+    ):
         with pytest.raises(SecretNotFound):
             store.for_tenant(stranger).api_key("openai")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -24,18 +23,6 @@ from tests.security.secrets.bao_server import ROOT, BaoServer
 from tests.security.secrets.places import Clock
 
 HOUR = 3600.0
-
-
-@pytest.fixture(scope="module")
-def bao() -> Iterator[BaoServer]:
-    server = BaoServer()
-    server.put("llmspell/openai", value="shared")
-    server.put("llmspell/tenants/acme/openai", value="acme's")
-    server.put("llmspell/tenants/=2e=2e/openai", value="dots'")
-    server.put("team", key="k", number=5, empty="", nested={"a": "b"}, null=None)
-    server.put("private", value="v")
-    yield server
-    server.stop()
 
 
 def by_token(bao: BaoServer, clock: Clock | None = None, **settings: str) -> VaultBackend:
@@ -227,7 +214,7 @@ class _Odd(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.body)
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         pass

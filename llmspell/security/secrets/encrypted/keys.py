@@ -116,8 +116,7 @@ class KeyFile:
 
     def save(self, keys: Sequence[MasterKey]) -> None:
         """As a whole or not at all, also after a power cut. Raises InsecureFile or OSError."""
-        text = _written(keys, "\n").reveal() + "\n"
-        replace_strict(self.path, Secret(text.encode()))
+        replace_strict(self.path, _lines(keys))
 
 
 class KeyringEntry:
@@ -175,6 +174,10 @@ def _held(value: str | None) -> Secret[str] | None:
 
 def _written(keys: Sequence[MasterKey], between: str) -> Secret[str]:
     return Secret(between.join(key.text().reveal() for key in keys))
+
+
+def _lines(keys: Sequence[MasterKey]) -> Secret[bytes]:
+    return Secret((_written(keys, "\n").reveal() + "\n").encode())
 
 
 def _parsed(text: Secret[str] | Secret[bytes] | None, where: str) -> tuple[MasterKey, ...]:

@@ -23,7 +23,7 @@ from llmspell.security.secrets.encrypted.document import (
     sealed,
 )
 from llmspell.security.secrets.encrypted.keys import KeySource, MasterKey
-from llmspell.security.secrets.ref import NAME, SecretRef, place
+from llmspell.security.secrets.ref import NAME, SecretRef, check_tenant, place
 from llmspell.security.secrets.secret import Secret
 from llmspell.security.secrets.strict_files import absolute, read_strict, replace_strict
 
@@ -96,6 +96,7 @@ class EncryptedStore:
 
         Raises:
             InvalidSecretRef: no name of a secret.
+            ConfigError: no id of a tenant.
             UnreadableSecret: longer than 64 KiB, or with a lone surrogate.
             WrongKey: there is a file and no key that opens it, or no key at all.
             SecretsDamaged, InsecureFile, SecretUnavailable, OSError: as :meth:`read`, or the disk
@@ -103,6 +104,8 @@ class EncryptedStore:
         """
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise InvalidSecretRef("a name of a secret is of a-z, 0-9, _ and -, up to 64 of them")
+        if tenant is not None:
+            check_tenant(tenant)
         if not _fits(value):
             raise UnreadableSecret(f"a value has at most {MAX_SECRET_BYTES} bytes in UTF-8")
         with self._writing():
@@ -112,6 +115,7 @@ class EncryptedStore:
 
     def delete(self, name: str, *, tenant: str | None = None) -> None:
         """Take an entry out. Raises SecretNotFound, or as :meth:`set`."""
+        self._existing()
         with self._writing():
             values, store = self._values()
             if values.pop((tenant, name), None) is None:
@@ -135,10 +139,9 @@ class EncryptedStore:
             ConfigError: the source can't be written, and its first key sealed the file already.
             WrongKey, SecretsDamaged, InsecureFile, SecretUnavailable, OSError: as :meth:`set`.
         """
+        self._existing()
         with self._writing():
-            opened = self._opened()
-            if opened is None:
-                raise SecretNotFound(f"there is no encrypted store at {self._path}")
+            opened = self._existing()
             old = self._keys.load()
             if self._keys.is_writable:
                 new = MasterKey.draw()
@@ -172,6 +175,13 @@ class EncryptedStore:
                     raise
                 document = again
         return None
+
+    def _existing(self) -> OpenDocument:
+        """What there is to change; asked before the lock too, whose file needs the directory."""
+        opened = self._opened()
+        if opened is None:
+            raise SecretNotFound(f"there is no encrypted store at {self._path}")
+        return opened
 
     def _values(self) -> tuple[dict[EntryName, Secret[str]], str | None]:
         opened = self._opened()
