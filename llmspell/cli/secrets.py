@@ -153,14 +153,19 @@ def _owner(tenant: str | None) -> str:
 def _store(path: Path, key: str | None) -> EncryptedStore:
     from llmspell.security import EncryptedStore
 
-    return EncryptedStore(path.absolute(), _source(key))
+    return EncryptedStore(path.absolute(), _source(key, str(path.absolute())))
 
 
-def _source(key: str | None) -> KeySource:
+def _source(key: str | None, store: str) -> KeySource:
+    """Where the key is; in a keyring under the path of the store, since each has its own."""
     from llmspell.security import KeyFile, KeyringEntry, KeyVariable
 
     if key is None:
-        return KeyVariable(KEY_VARIABLE) if os.environ.get(KEY_VARIABLE) else KeyringEntry()
+        return (
+            KeyVariable(KEY_VARIABLE)
+            if os.environ.get(KEY_VARIABLE)
+            else KeyringEntry(account=store)
+        )
     kind, _, rest = key.partition(":")
     match kind, rest:
         case "env", str(variable) if variable:
@@ -168,7 +173,7 @@ def _source(key: str | None) -> KeySource:
         case "file", str(path) if path:
             return KeyFile(Path(path).absolute())
         case "keyring", service:
-            return KeyringEntry(service) if service else KeyringEntry()
+            return KeyringEntry(service or "llmspell", store)
     # What was given may be the key itself.
     raise WrongUsage("--key takes env:VARIABLE, file:PATH, keyring or keyring:SERVICE, and no key")
 

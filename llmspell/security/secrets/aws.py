@@ -127,9 +127,10 @@ class AwsBackend:
         """The secret, or the error to raise, without boto3's frames: they may hold the secret."""
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
+        client = self._client.get()
         kind: type[SecurityError] = SecretUnavailable
         try:
-            return _text(self._client.get().get_secret_value(SecretId=ref.path))
+            return _text(client.get_secret_value(SecretId=ref.path))
         except NoCredentialsError as error:
             kind, reason = SecretDenied, type(error).__name__
         except ClientError as error:

@@ -115,9 +115,9 @@ class SecretCache:
                     flight = state.flights[places] = _Flight()
             try:
                 if leads:
-                    found: Found | None = self._lead(state, places, flight, fetch)
+                    found: Found | None = self._lead(state, places, flight, fetch, now)
                 else:
-                    found = _follow(places, flight)
+                    found = _follow(state, places, flight)
             except SecretUnavailable:
                 stale = self._within_grace(state, places)
                 if anew or stale is None:
@@ -127,9 +127,13 @@ class SecretCache:
                 return Answer(found, is_cached=not leads)
 
     def _lead(
-        self, state: _State, places: Places, flight: _Flight, fetch: Callable[[], Found]
+        self,
+        state: _State,
+        places: Places,
+        flight: _Flight,
+        fetch: Callable[[], Found],
+        began: float,
     ) -> Found:
-        began = self._clock()
         try:
             flight.found = fetch()
             self._keep(state, places, flight, _Entry(flight.found, began + self._ttl))
@@ -188,7 +192,7 @@ class SecretCache:
             state.flights.clear()
 
 
-def _follow(places: Places, flight: _Flight) -> Found | None:
+def _follow(state: _State, places: Places, flight: _Flight) -> Found | None:
     """What another thread reads; None where that was interrupted, and somebody else must."""
     if flight.leader == threading.get_ident():
         raise ConfigError(
@@ -196,6 +200,9 @@ def _follow(places: Places, flight: _Flight) -> Found | None:
             "in it"
         )
     if not flight.landed.wait(WAIT_SECONDS):
+        with state.lock:  # or nobody would read it again, had its leader ended without a word
+            if state.flights.get(places) is flight:
+                del state.flights[places]
         raise SecretUnavailable(
             f"{places[0]}: another thread has been reading it for {WAIT_SECONDS:.0f} s"
         )

@@ -71,8 +71,6 @@ class Reading:
         except Exception as error:
             self.tell(SecretAccess(ref=ref, tenant=tenant, outcome=_outcome_of(error)))
             raise
-        if not answer.is_cached:
-            self._tell_subscribers(places)
         self.tell(
             SecretAccess(
                 ref=ref,
@@ -82,6 +80,7 @@ class Reading:
                 is_cached=answer.is_cached,
             )
         )
+        self._tell_subscribers(places)
         return answer.found.secret
 
     def _fetch(self, ref: SecretRef, places: Places) -> Found:
@@ -128,7 +127,10 @@ class Reading:
 
     def _tell_subscribers(self, places: Places) -> None:
         """Under one lock, and with what is cached then: the last that is told is the newest."""
-        if not any(one._places == places for one in self._subscriptions.copy()):
+        current = self._cache.current(places)
+        concerned = [one for one in self._subscriptions.copy() if one._places == places]
+        # Without the lock, which is held while callbacks run: who has nothing to tell doesn't wait.
+        if all(one._known == current for one in concerned):
             return
         with self._telling.get():
             current = self._cache.current(places)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from llmspell.errors import (
     ConfigError,
@@ -27,6 +28,7 @@ Given = Secret[str] | Callable[[], Secret[str]]
 
 # A token is renewed when this much of its lease has passed, as Vault's own agent does.
 _RENEW_AT: Final = 2 / 3
+_RETRY_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ class VaultBackend:
         clock: in seconds, for tests.
 
     Raises:
-        ConfigError: a mount or a prefix that isn't one, or a time that isn't positive.
+        ConfigError: no URL of a server, a mount or a prefix that isn't one, or a time that isn't
+            positive.
     """
 
     scheme = "vault"
@@ -108,6 +111,9 @@ class VaultBackend:
     ) -> None:
         if not 0 < timeout <= 60:
             raise ConfigError(f"timeout must be more than 0 and at most 60 seconds, got {timeout}")
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+            raise ConfigError("url must be http or https with a host, and without a user in it")
         self._url = url
         self._auth = auth
         self._base = f"{mount}/data/{prefix}"
@@ -194,7 +200,9 @@ class VaultBackend:
     def _renew(self, session: _Session, now: float) -> None:
         lease = self._asked(lambda: _renewed(session.client), "renewing the token")
         if isinstance(lease, SecretUnavailable):
-            return  # it is good until its end; the next access tries again
+            # It is good until its end; not every access until then need wait for the server.
+            session.renew_at = min(session.ends, now + _RETRY_SECONDS)
+            return
         if isinstance(lease, SecurityError):
             session.has_token = False
             return
@@ -228,7 +236,6 @@ class VaultBackend:
         That is made outside of the handler: the client's frames, which hold the token and the
         answer, would go along as its context.
         """
-        import requests
         from hvac import exceptions as vault
 
         try:
@@ -236,7 +243,8 @@ class VaultBackend:
         except (vault.Forbidden, vault.Unauthorized, vault.InvalidRequest) as error:
             kind: type[SecurityError] = SecretDenied
             reason = type(error).__name__
-        except (vault.VaultError, requests.RequestException, _Nonsense) as error:
+        except Exception as error:
+            # Whatever hvac makes of an odd answer, its frames hold the token.
             kind, reason = SecretUnavailable, type(error).__name__
         return kind(f"{self._url}: {what} ended with {reason}")
 
@@ -271,7 +279,7 @@ def _renewed(client: Any) -> tuple[float, bool]:
 def _lease(answer: Any, part: str, seconds: str) -> tuple[float, bool]:
     try:
         return float(answer[part][seconds]), bool(answer[part]["renewable"])
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         raise _Nonsense from None
 
 

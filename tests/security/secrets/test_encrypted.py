@@ -16,6 +16,7 @@ import pytest
 
 from llmspell.errors import (
     ConfigError,
+    InputError,
     InsecureFile,
     InvalidSecretRef,
     MissingDependency,
@@ -386,6 +387,36 @@ def test_writers_of_threads_and_processes_lose_nothing(path: Path, tmp_path: Pat
     for worker in workers:
         worker.join()
     assert len(encrypted.names()) == 20
+
+
+def test_a_store_that_would_get_too_long_to_read_is_not_written(
+    encrypted: EncryptedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "MAX_FILE_BYTES", 1000)
+    encrypted.set("a", Secret("1"))
+    with pytest.raises(InputError, match="at most 1000"):
+        encrypted.set("b", Secret("v" * 1000))
+    assert values(encrypted) == {(None, "a"): "1"}
+
+
+def test_a_child_that_was_forked_in_a_write_does_not_keep_the_lock(
+    encrypted: EncryptedStore,
+) -> None:
+    encrypted.set("a", Secret("1"))
+    reader, writer = os.pipe()
+    with encrypted._writing():
+        child = os.fork()
+        if child == 0:
+            os.close(writer)
+            os.read(reader, 1)  # until the parent is done
+            os._exit(0)
+    done = threading.Thread(target=encrypted.set, args=("b", Secret("2")), daemon=True)
+    done.start()
+    done.join(20)
+    os.close(writer)
+    os.waitpid(child, 0)
+    os.close(reader)
+    assert not done.is_alive() and len(encrypted.names()) == 2
 
 
 # What it is made of.

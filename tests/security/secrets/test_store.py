@@ -234,7 +234,43 @@ def test_in_a_coroutine_a_slow_backend_holds_nobody_up() -> None:
     assert shelf.asked == ["a"]
 
 
+def test_no_subscriber_hears_a_value_whose_access_cannot_be_told() -> None:
+    shelf, heard, full = Shelf(a="1"), list[str](), list[bool]()
+
+    def log(_: SecretAccess) -> None:
+        if full:
+            raise OSError("the audit log is full")
+
+    store = SecretStore([shelf], environ={}, on_access=log)
+    store.subscribe("name:a", lambda new: heard.append(new.reveal()))
+    shelf.values["a"] = "2"
+    full.append(True)
+    with pytest.raises(OSError, match="audit log"):
+        store.refresh()
+    assert heard == []
+    full.clear()
+    assert store.get("name:a").reveal() == "2" and heard == ["2"]
+
+
 # Rotation.
+
+
+def test_a_callback_that_takes_its_time_holds_up_nobody_else() -> None:
+    shelf, entered, leave = Shelf(a="1"), threading.Event(), threading.Event()
+    store = SecretStore([shelf], environ={})
+
+    def reconnect(_: Secret[str]) -> None:
+        entered.set()
+        assert leave.wait(30)
+
+    store.subscribe("name:a", reconnect)
+    shelf.values["a"] = "2"
+    rotating = threading.Thread(target=store.refresh)
+    rotating.start()
+    assert entered.wait(30)
+    assert store.get("name:a").reveal() == "2"
+    leave.set()
+    rotating.join()
 
 
 def test_subscribers_are_told_of_new_values_once() -> None:

@@ -224,22 +224,32 @@ class _Odd(BaseHTTPRequestHandler):
     "status, body",
     [
         (200, b"<html>"), (200, b"[]"), (200, b'{"data": null}'), (200, b'{"data": {"ttl": "x"}}'),
+        (200, b'{"data": {"ttl": 1' + b"0" * 400 + b', "renewable": true}}'),
         (307, b""), (500, b"{}"), (503, b'{"errors": ["sealed"]}'), (429, b"{}"), (418, b""),
     ],
 )  # fmt: skip
-def test_odd_answers_are_unavailable_and_redirects_get_no_token(status: int, body: bytes) -> None:
+@pytest.mark.parametrize(
+    "auth", [VaultToken(Secret("t")), AppRole(role_id="r", secret_id=Secret("s"))]
+)
+def test_odd_answers_are_unavailable_and_redirects_get_no_token(
+    status: int, body: bytes, auth: VaultToken | AppRole
+) -> None:
     handler = type("Handler", (_Odd,), {"status": status, "body": body, "seen": []})
     server = HTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        with pytest.raises(SecretUnavailable):
-            read(VaultBackend(f"http://127.0.0.1:{server.server_port}", VaultToken(Secret("t"))))
+        with pytest.raises(SecretUnavailable) as told:
+            read(VaultBackend(f"http://127.0.0.1:{server.server_port}", auth))
+        assert told.value.__context__ is None
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
-    assert handler.seen == [("/v1/auth/token/lookup-self", "t")]  # type: ignore[attr-defined]
+    asked = ("/v1/auth/token/lookup-self", "t")
+    if isinstance(auth, AppRole):
+        asked = ("/v1/auth/approle/login", None)  # type: ignore[assignment]
+    assert handler.seen == [asked]  # type: ignore[attr-defined]
 
 
 def test_many_threads_log_in_once(bao: BaoServer) -> None:
@@ -265,6 +275,38 @@ def test_a_forked_child_connects_for_itself(bao: BaoServer) -> None:
         child.start()
         child.join(30)
     assert child.exitcode == 0 and read(backend) == "k"
+
+
+@pytest.mark.parametrize("url", ["", "vault:8200", "file:///x", "https://u:hunter22@vault"])
+def test_what_is_no_url_of_a_server_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        VaultBackend(url, VaultToken(Secret("t")))
+    assert "hunter22" not in str(refused.value)
+
+
+def test_while_the_server_is_away_a_token_in_its_lease_goes_on(bao: BaoServer) -> None:
+    clock = Clock()
+    role = AppRole(role_id=bao.role_id, secret_id=Secret(bao.secret_id()))
+    backend = VaultBackend(bao.url, role, timeout=0.1, clock=clock)
+    before = bao.accessors()
+    for _ in range(50):  # until the server is quick enough to log in within the short timeout
+        try:
+            assert read(backend) == "k"
+            break
+        except SecretUnavailable:
+            continue
+    clock.now += 0.7 * HOUR
+    bao.pause()
+    try:
+        with pytest.raises(SecretUnavailable):
+            read(backend)
+    finally:
+        bao.resume()
+    bao.root.secrets.kv.v2.read_secret_version("team", raise_on_deleted_version=True)
+    clock.now += 10
+    backend._timeout = 5
+    assert read(backend) == "k"
+    assert len(bao.accessors() - before) <= 50
 
 
 @pytest.mark.parametrize(

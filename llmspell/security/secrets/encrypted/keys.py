@@ -38,7 +38,9 @@ class MasterKey:
 
     @classmethod
     def of(cls, value: Secret[bytes]) -> Self:
-        """That of these 32 bytes."""
+        """That of these 32 bytes. Raises WrongKey where there are more or fewer."""
+        if len(value.reveal()) != KEY_BYTES:
+            raise WrongKey(f"a key has {KEY_BYTES} bytes")
         return cls(derived(value, b"key id").reveal()[:8].hex(), value)
 
     def text(self) -> Secret[str]:
@@ -192,16 +194,20 @@ def _parsed(text: Secret[str] | Secret[bytes] | None, where: str) -> tuple[Maste
 
 
 def _keys(text: Secret[str] | Secret[bytes]) -> tuple[MasterKey, ...] | None:
-    words = text.reveal().split()
+    revealed = text.reveal()
+    words = (
+        revealed if isinstance(revealed, bytes) else revealed.encode("utf-8", "replace")
+    ).split()
     if len(words) > MAX_KEYS:
         return None
     keys = []
     for word in words:
         try:
             raw = urlsafe_b64decode(word)
-        except ValueError:  # binascii.Error, or not ASCII
+        except ValueError:
             return None
-        if len(raw) != KEY_BYTES:
+        # The decoder passes over what it doesn't know.
+        if len(raw) != KEY_BYTES or urlsafe_b64encode(raw) != word:
             return None
         keys.append(MasterKey.of(Secret(raw)))
     return tuple(keys)

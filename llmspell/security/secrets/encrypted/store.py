@@ -9,6 +9,7 @@ from typing import Final
 
 from llmspell.errors import (
     ConfigError,
+    InputError,
     InvalidSecretRef,
     SecretNotFound,
     UnreadableSecret,
@@ -29,7 +30,7 @@ from llmspell.security.secrets.strict_files import absolute, read_strict, replac
 
 __all__ = ["EncryptedStore"]
 
-MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
 
 class EncryptedStore:
@@ -98,6 +99,7 @@ class EncryptedStore:
             InvalidSecretRef: no name of a secret.
             ConfigError: no id of a tenant.
             UnreadableSecret: longer than 64 KiB, or with a lone surrogate.
+            InputError: the file would get longer than 16 MiB.
             WrongKey: there is a file and no key that opens it, or no key at all.
             SecretsDamaged, InsecureFile, SecretUnavailable, OSError: as :meth:`read`, or the disk
                 failed in the write.
@@ -207,7 +209,12 @@ class EncryptedStore:
     def _write(
         self, values: dict[EntryName, Secret[str]], key: MasterKey, store: str | None
     ) -> None:
-        replace_strict(self._path, Secret(sealed(values, key, store)))
+        content = sealed(values, key, store)
+        if len(content) > MAX_FILE_BYTES:
+            raise InputError(
+                f"the store would have {len(content)} bytes; one has at most {MAX_FILE_BYTES}"
+            )
+        replace_strict(self._path, Secret(content))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -220,6 +227,8 @@ class EncryptedStore:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
+            # Not by closing alone: a child that was forked meanwhile has it open too.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
 
