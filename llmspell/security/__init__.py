@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from llmspell.security.secrets.ref import SecretRef
     from llmspell.security.secrets.secret import Secret
     from llmspell.security.secrets.store import SecretStore, TenantSecrets
-    from llmspell.security.secrets.vault import AppRole, VaultBackend, VaultToken
+    from llmspell.security.secrets.vault import VaultBackend
+    from llmspell.security.secrets.vault_login import AppRole, VaultToken
     from llmspell.security.urls.addresses import is_public, why_not_public
     from llmspell.security.urls.domain_rules import DomainRules
     from llmspell.security.urls.url import Url, parse_url
@@ -168,9 +169,9 @@ _MODULES = {
         "SecretStore",
         "TenantSecrets",
     ),
-    "secrets.vault": (
+    "secrets.vault": ("VaultBackend",),
+    "secrets.vault_login": (
         "AppRole",
-        "VaultBackend",
         "VaultToken",
     ),
     "urls.addresses": (

@@ -21,41 +21,21 @@ from llmspell.security.secrets.backend import PerProcess, text_of
 from llmspell.security.secrets.cache import elapsed
 from llmspell.security.secrets.ref import SecretRef, place
 from llmspell.security.secrets.secret import Secret
+from llmspell.security.secrets.vault_login import (
+    AppRole,
+    Nonsense,
+    VaultToken,
+    given,
+    log_in_by_role,
+    look_up_token,
+    renew,
+)
 
-__all__ = ["AppRole", "VaultBackend", "VaultToken"]
-
-Given = Secret[str] | Callable[[], Secret[str]]
+__all__ = ["VaultBackend"]
 
 # A token is renewed when this much of its lease has passed, as Vault's own agent does.
 _RENEW_AT: Final = 2 / 3
 _RETRY_SECONDS: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class VaultToken:
-    """A token, which is renewed while its lease lasts.
-
-    Args:
-        token: the token, or what gives it: called again whenever the last one has ended, as for one
-            that an agent keeps in a file.
-    """
-
-    token: Given
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppRole:
-    """A role that logs in by an id and a secret id, again when its token has ended.
-
-    Args:
-        role_id: of the role.
-        secret_id: its secret id, or what gives it: called at each login.
-        mount: of the method.
-    """
-
-    role_id: str
-    secret_id: Given
-    mount: str = "approle"
 
 
 @dataclass(slots=True)
@@ -198,7 +178,7 @@ class VaultBackend:
             return session.logins
 
     def _renew(self, session: _Session, now: float) -> None:
-        lease = self._asked(lambda: _renewed(session.client), "renewing the token")
+        lease = self._asked(lambda: renew(session.client), "renewing the token")
         if isinstance(lease, SecretUnavailable):
             # It is good until its end; not every access until then need wait for the server.
             session.renew_at = min(session.ends, now + _RETRY_SECONDS)
@@ -211,13 +191,15 @@ class VaultBackend:
     def _log_in(self, session: _Session, now: float) -> None:
         auth = self._auth
         if isinstance(auth, AppRole):
-            secret_id = _given(auth.secret_id)
+            secret_id = given(auth.secret_id)
             lease = self._asked(
-                lambda: _by_role(session.client, auth, secret_id), "logging in by AppRole"
+                lambda: log_in_by_role(session.client, auth, secret_id), "logging in by AppRole"
             )
         else:
-            token = _given(auth.token)
-            lease = self._asked(lambda: _by_token(session.client, token), "looking up the token")
+            token = given(auth.token)
+            lease = self._asked(
+                lambda: look_up_token(session.client, token), "looking up the token"
+            )
         if isinstance(lease, SecurityError):
             raise lease
         session.logins += 1
@@ -249,40 +231,6 @@ class VaultBackend:
         return kind(f"{self._url}: {what} ended with {reason}")
 
 
-class _Nonsense(Exception):
-    """An answer that isn't of the form of Vault's."""
-
-
-def _given(what: Given) -> Secret[str]:
-    return what if isinstance(what, Secret) else what()
-
-
-def _by_role(client: Any, auth: AppRole, secret_id: Secret[str]) -> tuple[float, bool]:
-    answer = client.auth.approle.login(
-        role_id=auth.role_id,
-        secret_id=secret_id.reveal(),
-        use_token=True,
-        mount_point=auth.mount,
-    )
-    return _lease(answer, "auth", "lease_duration")
-
-
-def _by_token(client: Any, token: Secret[str]) -> tuple[float, bool]:
-    client.token = token.reveal()
-    return _lease(client.auth.token.lookup_self(), "data", "ttl")
-
-
-def _renewed(client: Any) -> tuple[float, bool]:
-    return _lease(client.auth.token.renew_self(), "auth", "lease_duration")
-
-
-def _lease(answer: Any, part: str, seconds: str) -> tuple[float, bool]:
-    try:
-        return float(answer[part][seconds]), bool(answer[part]["renewable"])
-    except (TypeError, KeyError, ValueError, OverflowError):
-        raise _Nonsense from None
-
-
 def _field(client: Any, ref: SecretRef) -> Secret[str] | bool | None:
     """None where there is none; False where it is no text."""
     answer = client.read(ref.path)
@@ -293,7 +241,7 @@ def _field(client: Any, ref: SecretRef) -> Secret[str] | bool | None:
         fields = data["data"]
         data["metadata"]["version"]
     except (TypeError, KeyError):
-        raise _Nonsense from None
+        raise Nonsense from None
     if fields is None:
         return None
     value = fields.get(ref.key or "value") if isinstance(fields, dict) else False

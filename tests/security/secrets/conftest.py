@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from llmspell.security import EncryptedStore, KeyFile
 from tests.security.secrets.bao_server import BaoServer
 
 
@@ -17,3 +19,13 @@ def bao() -> Iterator[BaoServer]:
     server.put("private", value="v")
     yield server
     server.stop()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "secrets.json"
+
+
+@pytest.fixture
+def encrypted(path: Path, tmp_path: Path) -> EncryptedStore:
+    return EncryptedStore(path, KeyFile(tmp_path / "key"))
