@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Self, final
 
 from llmspell.errors import ConfigError, InvalidSecretRef
 
@@ -26,6 +26,7 @@ _KEY: Final = re.compile(r"[A-Za-z0-9._=+@:/-]{1,256}")
 _WITHOUT_KEYS: Final = {"name", "env"}
 
 
+@final
 @dataclass(frozen=True, slots=True, order=True)
 class SecretRef:
     """Where a secret is kept: ``scheme:path`` or ``scheme:path#key``. Holds no value.

@@ -219,4 +219,5 @@ class TenantSecrets(_Handle):
 
 
 def _as_ref(ref: SecretRef | str) -> SecretRef:
-    return ref if isinstance(ref, SecretRef) else SecretRef.parse(ref)
+    # Not a subclass, which could be equal to whatever was granted.
+    return ref if type(ref) is SecretRef else SecretRef.parse(ref)

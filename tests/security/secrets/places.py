@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from llmspell.errors import SecretUnavailable
 from llmspell.security import Secret, SecretRef
 from llmspell.security.secrets.ref import place
+
+# From 3.12 on Python warns of forks beside threads, such as those of servers of other tests.
+forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 
 class Clock:

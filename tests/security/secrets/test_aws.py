@@ -19,7 +19,7 @@ from llmspell.errors import (
     UnreadableSecret,
 )
 from llmspell.security import AwsBackend, Secret, SecretRef, SecretStore
-from tests.security.secrets.places import Clock
+from tests.security.secrets.places import Clock, forks
 
 boto3 = pytest.importorskip("boto3", reason="no boto3: pip install 'llmspell[test]'")
 
@@ -158,6 +158,7 @@ def _read_in_child(backend: AwsBackend) -> None:
     assert read(backend, "aws:team#key") == "k"
 
 
+@forks
 def test_a_forked_child_connects_for_itself(backend: AwsBackend) -> None:
     assert read(backend, "aws:team#key") == "k"
     child = multiprocessing.get_context("fork").Process(target=_read_in_child, args=(backend,))

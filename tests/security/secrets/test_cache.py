@@ -12,7 +12,7 @@ from llmspell.errors import ConfigError, SecretNotFound, SecretUnavailable
 from llmspell.security import Secret, SecretRef, SecretStore
 from llmspell.security.secrets import cache as cache_module
 from llmspell.security.secrets.cache import elapsed
-from tests.security.secrets.places import Clock, Shelf
+from tests.security.secrets.places import Clock, Shelf, forks
 
 
 def make(shelf: Shelf, *, ttl: float = 10, stale_grace: float = 0) -> tuple[SecretStore, Clock]:
@@ -238,6 +238,7 @@ def _ask(store: SecretStore) -> None:
     assert store.get("name:a").reveal() == "2"
 
 
+@forks
 def test_a_forked_child_waits_for_no_thread_of_its_parent() -> None:
     shelf = Shelf(a="1")
     store, _ = make(shelf)

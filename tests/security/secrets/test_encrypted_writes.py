@@ -20,6 +20,7 @@ from llmspell.errors import (
 )
 from llmspell.security import EncryptedStore, KeyFile, KeyVariable, MasterKey, Secret
 from llmspell.security.secrets.encrypted import store as store_module
+from tests.security.secrets.places import forks
 from tests.security.secrets.stores import values
 
 
@@ -113,6 +114,7 @@ def _write_until_killed(path: Path, key: Path) -> None:
         encrypted.rotate_key()
 
 
+@forks
 def test_a_writer_that_is_killed_leaves_a_store_that_opens(path: Path, tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("fork")
     encrypted = EncryptedStore(path, KeyFile(tmp_path / "key"))
@@ -135,6 +137,7 @@ def _write_some(path: Path, key: Path, writer: int) -> None:
         encrypted.rotate_key()
 
 
+@forks
 def test_writers_of_threads_and_processes_lose_nothing(path: Path, tmp_path: Path) -> None:
     fork = multiprocessing.get_context("fork")
     workers: list[Any] = [
@@ -163,6 +166,7 @@ def test_a_store_that_would_get_too_long_to_read_is_not_written(
     assert values(encrypted) == {(None, "a"): "1"}
 
 
+@forks
 def test_a_child_that_was_forked_in_a_write_does_not_keep_the_lock(
     encrypted: EncryptedStore,
 ) -> None:

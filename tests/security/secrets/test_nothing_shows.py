@@ -26,7 +26,7 @@ from llmspell.security import (
 )
 from llmspell.security.secrets import strict_files
 from tests.security.secrets.bao_server import BaoServer
-from tests.security.secrets.places import Shelf
+from tests.security.secrets.places import Shelf, forks
 
 VALUE = "correct-horse-battery-staple"
 
@@ -197,6 +197,7 @@ def _echo(value: object) -> object:
     return value
 
 
+@forks
 def test_no_secret_goes_to_another_process() -> None:
     spawn = multiprocessing.get_context("fork")
     queue: multiprocessing.Queue[object] = spawn.Queue()

@@ -153,6 +153,21 @@ def test_a_grant_lends_one_secret_and_the_own_comes_first() -> None:
     assert store.api_key("openai").reveal() == "shared"
 
 
+def test_no_lookalike_of_a_grant_is_taken_for_it() -> None:
+    class Lookalike(str):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = str.__hash__
+
+    view = SecretStore([Shelf(other="v")], environ={}).for_tenant("acme", grants=["shelf:a"])
+    sly = type("Sly", (SecretRef,), {"__eq__": lambda *_: True, "__hash__": lambda _: 0})
+    with pytest.raises(InvalidSecretRef):
+        view.get(sly("shelf", "other"))
+    with pytest.raises(SecretDenied):
+        view.get(Lookalike("shelf:other"))
+
+
 @pytest.mark.parametrize("tenant", ["", "a" * 129, "a\0", "\ud800", None, 5])
 def test_what_is_no_id_of_a_tenant_is_refused(tenant: object) -> None:
     with pytest.raises(ConfigError):

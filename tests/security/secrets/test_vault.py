@@ -20,7 +20,7 @@ from llmspell.errors import (
 )
 from llmspell.security import AppRole, Secret, SecretRef, SecretStore, VaultBackend, VaultToken
 from tests.security.secrets.bao_server import ROOT, BaoServer
-from tests.security.secrets.places import Clock
+from tests.security.secrets.places import Clock, forks
 
 HOUR = 3600.0
 
@@ -214,6 +214,7 @@ def _read_in_child(backend: VaultBackend) -> None:
     assert read(backend) == "k"
 
 
+@forks
 def test_a_forked_child_connects_for_itself(bao: BaoServer) -> None:
     backend = by_role(bao)
     read(backend)
