@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +58,28 @@ def test_a_key_in_a_variable_is_rotated_by_two_in_it(path: Path) -> None:
 def test_nothing_is_no_store_to_rotate(encrypted: EncryptedStore) -> None:
     with pytest.raises(SecretNotFound):
         encrypted.rotate_key()
+
+
+def test_a_file_is_on_the_disk_before_its_name_and_its_name_before_the_answer(
+    encrypted: EncryptedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encrypted.set("a", Secret("1"))
+    steps: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def synced(descriptor: int) -> None:
+        is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        steps.append("sync the directory" if is_directory else "sync the file")
+        fsync(descriptor)
+
+    def renamed(*names: str, **directories: int) -> None:
+        steps.append("rename")
+        rename(*names, **directories)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    encrypted.set("a", Secret("2"))
+    assert steps == ["sync the file", "rename", "sync the directory"]
 
 
 class _Cut(BaseException):

@@ -50,8 +50,9 @@ class _Odd(BaseHTTPRequestHandler):
     "auth", [VaultToken(Secret("t")), AppRole(role_id="r", secret_id=Secret("s"))]
 )
 def test_odd_answers_are_unavailable_and_redirects_get_no_token(
-    status: int, body: bytes, auth: VaultToken | AppRole
+    status: int, body: bytes, auth: VaultToken | AppRole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", "of somebody else")
     handler = type("Handler", (_Odd,), {"status": status, "body": body, "seen": []})
     server = HTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
