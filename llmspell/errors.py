@@ -46,8 +46,10 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   │   ├── EgressTimeout (TimeoutError) it took too long
     │   │   └── HttpStatusError             a response whose status is 400 or more
     │   ├── HostUnresolved (ConnectionError) a host's addresses can't be found
+    │   ├── InsecureFile (PermissionError)  a file of secrets that others can read or replace
     │   ├── InvalidCommand (ValueError)     a command line that needs a shell, or can't be split
     │   ├── InvalidPath (ValueError)        a path that no file should have
+    │   ├── InvalidSecretRef (ValueError)   a text that refers to no secret
     │   ├── InvalidUrl (ValueError)         a URL on whose host or port clients could disagree
     │   ├── LevelMismatch (ValueError)      a tool whose requirements are of another level
     │   ├── PathEscape (PermissionError)    a path that leads out of its root by a link or ".."
@@ -55,14 +57,20 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── PatternLimitExceeded (ValueError) a text or a search beyond the limits of a pattern
     │   ├── RequirementDenied (ValueError)  a requirement that its level doesn't allow
     │   ├── SandboxUnavailable (RuntimeError) this host can't enforce what a tool's level needs
+    │   ├── SecretDenied (PermissionError)  a secret that this handle, or this process, may not read
     │   ├── SecretExposed (TypeError)       a secret was about to leave the process as data
+    │   ├── SecretNotFound (KeyError)       a secret that is in none of the places asked
+    │   ├── SecretUnavailable (ConnectionError) a secret whose backend can't be asked
+    │   ├── SecretsDamaged (ValueError)     an encrypted store that was changed or is damaged
     │   ├── TextRefused (ValueError)        hidden characters, look-alikes, too much, unquotable
     │   ├── ToolFailed (RuntimeError)       a tool raised, or its process ended
     │   │   ├── ToolLimitExceeded           it took more memory or processor time than it may
     │   │   ├── ToolNotLoaded               its module isn't there, or failed when it was loaded
     │   │   └── ToolTimeout (TimeoutError)  it wasn't done in time, and was killed
+    │   ├── UnreadableSecret (ValueError)   what is kept as a secret is no text, or too long
     │   ├── UnsafePattern (ValueError)      a pattern whose work per character has no bound
-    │   └── UrlDenied (PermissionError)     a URL that leads where it isn't allowed to
+    │   ├── UrlDenied (PermissionError)     a URL that leads where it isn't allowed to
+    │   └── WrongKey (ValueError)           an encrypted store that none of the keys opens
     └── MissingDependency (ImportError)     an optional extra is not installed
 """
 
@@ -91,10 +99,12 @@ __all__ = [
     "IdNotFound",
     "IngestError",
     "InputError",
+    "InsecureFile",
     "InvalidCommand",
     "InvalidCursor",
     "InvalidId",
     "InvalidPath",
+    "InvalidSecretRef",
     "InvalidUrl",
     "LedgerUnavailable",
     "LevelMismatch",
@@ -112,7 +122,11 @@ __all__ = [
     "SandboxUnavailable",
     "SearchCancelled",
     "SearchTimeout",
+    "SecretDenied",
     "SecretExposed",
+    "SecretNotFound",
+    "SecretUnavailable",
+    "SecretsDamaged",
     "SecurityError",
     "ShapeError",
     "StorageError",
@@ -125,10 +139,12 @@ __all__ = [
     "ToolLimitExceeded",
     "ToolNotLoaded",
     "ToolTimeout",
+    "UnreadableSecret",
     "UnsafePattern",
     "UnsupportedFormat",
     "UrlDenied",
     "UseAfterFork",
+    "WrongKey",
     "ZeroVector",
 ]
 
@@ -444,6 +460,10 @@ class HostUnresolved(SecurityError, ConnectionError):
     """The addresses of a host can't be found, or none of its addresses can be connected to."""
 
 
+class InsecureFile(SecurityError, PermissionError):
+    """A file of secrets, or a directory above it, is open to others, not ours, or a link."""
+
+
 class InvalidCommand(SecurityError, ValueError):
     """A command line that means something only to a shell, or that can't be split into words.
 
@@ -464,6 +484,10 @@ class InvalidPath(SecurityError, ValueError):
     def __init__(self, message: str, *, component: str | None = None):
         super().__init__(message)
         self.component = component
+
+
+class InvalidSecretRef(SecurityError, ValueError):
+    """A text refers to no secret. The message doesn't repeat it: it may be a secret itself."""
 
 
 class InvalidUrl(SecurityError, ValueError):
@@ -549,8 +573,24 @@ class SandboxUnavailable(SecurityError, RuntimeError):
         self.missing = missing
 
 
+class SecretDenied(SecurityError, PermissionError):
+    """This handle may not name the secret, or its backend doesn't let this process read it."""
+
+
 class SecretExposed(SecurityError, TypeError):
     """A secret was about to be pickled or taken apart; only ``reveal()`` gives its value."""
+
+
+class SecretNotFound(SecurityError, KeyError):
+    """A secret is in none of the places that were asked; the message names them."""
+
+
+class SecretUnavailable(SecurityError, ConnectionError):
+    """The backend that a secret may be in can't be asked now, so no later one was either."""
+
+
+class SecretsDamaged(SecurityError, ValueError):
+    """An encrypted store isn't as it was written: damaged, or changed by who hasn't its key."""
 
 
 class TextRefused(SecurityError, ValueError):
@@ -601,6 +641,10 @@ class ToolTimeout(ToolFailed, TimeoutError):
     """A confined tool wasn't done in the time that it had, and was killed."""
 
 
+class UnreadableSecret(SecurityError, ValueError):
+    """What is kept as a secret is no text in UTF-8, empty, too long, or not of the form asked."""
+
+
 class UnsafePattern(SecurityError, ValueError):
     """A pattern can look at, or try, without bound; or it isn't one that can be run here.
 
@@ -623,6 +667,10 @@ class UrlDenied(SecurityError, PermissionError):
     def __init__(self, message: str, *, reason: str = ""):
         super().__init__(message)
         self.reason = reason
+
+
+class WrongKey(SecurityError, ValueError):
+    """An encrypted store is sealed by a key that isn't among those given, or there is none."""
 
 
 class MissingDependency(LlmspellError, ImportError):

@@ -11,7 +11,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from llmspell.cli import audit, bench, doctor, index, ingest, scrub, search, stats, tenant, transfer
+from llmspell.cli import (
+    audit,
+    bench,
+    doctor,
+    index,
+    ingest,
+    scrub,
+    search,
+    secrets,
+    stats,
+    tenant,
+    transfer,
+)
 from llmspell.cli.demo import command as demo
 from llmspell.cli.exits import EXIT_TABLE, ExitCode, Interrupted, WrongUsage
 from llmspell.cli.output import DEBUG_VARIABLE, WarningLines, print_error
@@ -116,6 +128,7 @@ app.command("export")(transfer.export)
 app.command("import")(transfer.import_from)
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(index.app, name="index")
+app.add_typer(secrets.app, name="secrets")
 app.command("scrub")(scrub.scrub)
 app.add_typer(audit.app, name="audit")
 app.command("stats")(stats.stats)

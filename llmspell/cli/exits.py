@@ -61,19 +61,27 @@ EXIT_TABLE: tuple[ExitRow, ...] = (
     ),
     ExitRow(
         ExitCode.NOT_FOUND,
-        "There is no such tenant, id or data directory.",
-        (errors.TenantNotFound, errors.IdNotFound, NothingHere),
+        "There is no such tenant, id, secret or data directory.",
+        (errors.TenantNotFound, errors.IdNotFound, errors.SecretNotFound, NothingHere),
     ),
     ExitRow(
         ExitCode.USAGE,
         "Wrong usage, a value that can't be taken, or an optional extra that isn't installed.",
-        (WrongUsage, errors.ConfigError, errors.InputError, errors.MissingDependency),
+        (
+            WrongUsage,
+            errors.ConfigError,
+            errors.InputError,
+            errors.InvalidSecretRef,
+            errors.MissingDependency,
+            errors.UnreadableSecret,
+            errors.WrongKey,
+        ),
     ),
     ExitRow(
         ExitCode.STORAGE,
         "The disk, a file or the quota server failed: locked by a process, full, away, or corrupt, "
         "also where `scrub` or `audit` found it so.",
-        (errors.StorageError, OSError),
+        (errors.StorageError, errors.SecretsDamaged, OSError),
     ),
     ExitRow(
         ExitCode.INTERRUPTED,

@@ -28,6 +28,11 @@ __all__ = [
     "IngestPayload",
     "QuotaPayload",
     "SearchPayload",
+    "SecretChangedPayload",
+    "SecretKeyPayload",
+    "SecretListPayload",
+    "SecretNamePayload",
+    "SecretPayload",
     "SnapshotPayload",
     "SnapshotTakenPayload",
     "StatsPayload",
@@ -107,6 +112,39 @@ class SearchPayload(TypedDict):
     k: int
     seconds: float
     hits: list[HitPayload]
+
+
+class SecretNamePayload(TypedDict):
+    """Whose secret it is, and its name; ``tenant`` is null for the deployment's."""
+
+    tenant: str | None
+    name: str
+
+
+class SecretPayload(SecretNamePayload):
+    """``llmspell secrets get``."""
+
+    value: str
+
+
+class SecretChangedPayload(SecretNamePayload):
+    """``llmspell secrets set`` and ``delete``."""
+
+    store: str
+
+
+class SecretListPayload(TypedDict):
+    """``llmspell secrets list``."""
+
+    store: str
+    secrets: list[SecretNamePayload]
+
+
+class SecretKeyPayload(TypedDict):
+    """``llmspell secrets rotate-key``; ``key`` is the id of the new key."""
+
+    store: str
+    key: str
 
 
 class QuotaPayload(TypedDict):

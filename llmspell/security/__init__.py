@@ -65,7 +65,24 @@ if TYPE_CHECKING:
     from llmspell.security.sandbox.sandbox import Sandbox
     from llmspell.security.sandbox.tool_result import ToolResult
     from llmspell.security.sandbox.unconfined import UnconfinedTool
-    from llmspell.security.secret import Secret
+    from llmspell.security.secrets.access import SecretAccess
+    from llmspell.security.secrets.aws import AwsBackend
+    from llmspell.security.secrets.backend import EnvironmentBackend, SecretBackend
+    from llmspell.security.secrets.encrypted.keys import (
+        KeyFile,
+        KeyringEntry,
+        KeySource,
+        KeyVariable,
+        MasterKey,
+    )
+    from llmspell.security.secrets.encrypted.store import EncryptedStore
+    from llmspell.security.secrets.files import FileBackend
+    from llmspell.security.secrets.reading import Subscription
+    from llmspell.security.secrets.ref import SecretRef
+    from llmspell.security.secrets.secret import Secret
+    from llmspell.security.secrets.store import SecretStore, TenantSecrets
+    from llmspell.security.secrets.vault import VaultBackend
+    from llmspell.security.secrets.vault_login import AppRole, VaultToken
     from llmspell.security.text.html_context import escape_html, sanitize_html
     from llmspell.security.text.look_alikes import latin_skeleton
     from llmspell.security.text.rules import TextRules
@@ -78,6 +95,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Anchor",
+    "AppRole",
     "ArgumentRule",
     "Attempt",
     "AuditKind",
@@ -86,6 +104,7 @@ __all__ = [
     "AuditRecord",
     "AuditReport",
     "AuditSink",
+    "AwsBackend",
     "Broker",
     "BrokerLimits",
     "Checked",
@@ -94,12 +113,20 @@ __all__ = [
     "ConfinedTool",
     "DomainRules",
     "EgressProxy",
+    "EncryptedStore",
+    "EnvironmentBackend",
+    "FileBackend",
     "FileSandbox",
     "Finding",
     "InjectionDetector",
     "InjectionFinding",
     "InjectionReport",
+    "KeyFile",
+    "KeySource",
+    "KeyVariable",
+    "KeyringEntry",
     "LinearPattern",
+    "MasterKey",
     "Matching",
     "OneOf",
     "PathBeneath",
@@ -117,9 +144,15 @@ __all__ = [
     "SandboxEntry",
     "SanitizedText",
     "Secret",
+    "SecretAccess",
+    "SecretBackend",
+    "SecretRef",
+    "SecretStore",
     "SecurityLevel",
     "SecurityRequirements",
     "Session",
+    "Subscription",
+    "TenantSecrets",
     "Text",
     "TextFinding",
     "TextRules",
@@ -129,6 +162,8 @@ __all__ = [
     "UnconfinedTool",
     "Url",
     "UrlValidator",
+    "VaultBackend",
+    "VaultToken",
     "check",
     "escape_html",
     "find",
@@ -220,7 +255,33 @@ _MODULES = {
     "sandbox.sandbox": ("Sandbox",),
     "sandbox.tool_result": ("ToolResult",),
     "sandbox.unconfined": ("UnconfinedTool",),
-    "secret": ("Secret",),
+    "secrets.access": ("SecretAccess",),
+    "secrets.aws": ("AwsBackend",),
+    "secrets.backend": (
+        "EnvironmentBackend",
+        "SecretBackend",
+    ),
+    "secrets.encrypted.keys": (
+        "KeyFile",
+        "KeySource",
+        "KeyVariable",
+        "KeyringEntry",
+        "MasterKey",
+    ),
+    "secrets.encrypted.store": ("EncryptedStore",),
+    "secrets.files": ("FileBackend",),
+    "secrets.reading": ("Subscription",),
+    "secrets.ref": ("SecretRef",),
+    "secrets.secret": ("Secret",),
+    "secrets.store": (
+        "SecretStore",
+        "TenantSecrets",
+    ),
+    "secrets.vault": ("VaultBackend",),
+    "secrets.vault_login": (
+        "AppRole",
+        "VaultToken",
+    ),
     "text.html_context": (
         "escape_html",
         "sanitize_html",

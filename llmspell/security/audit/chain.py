@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Final, Literal, Self
 
 from llmspell.errors import AuditDamaged, ConfigError, InputError
-from llmspell.security.secret import Secret
+from llmspell.security.secrets.secret import Secret
 
 __all__ = ["HEADER_BYTES", "MIN_KEY_BYTES", "Anchor", "Chain", "as_key"]
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, get_args
 from llmspell.errors import InputError
 from llmspell.security.audit.record import Details, Outcome
 from llmspell.security.redaction import Redactor, redact_attributes
-from llmspell.security.secret import Secret
+from llmspell.security.secrets.secret import Secret
 
 __all__ = ["LOOKED_AT", "AuditKind", "AuditSink", "Event", "note_denial"]
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 
 from llmspell.errors import AuditDamaged, AuditFailed, ConfigError, InputError
 from llmspell.security.audit.chain import HEADER_BYTES, Chain
-from llmspell.security.secret import Secret
+from llmspell.security.secrets.secret import Secret
 
 __all__ = [
     "Folder",

@@ -23,7 +23,7 @@ from llmspell.security.audit.folder import Folder
 from llmspell.security.audit.reading import read_records
 from llmspell.security.audit.record import MAX_LINE_BYTES, AuditRecord, Outcome, timestamp
 from llmspell.security.audit.writer import Draft, Writer
-from llmspell.security.secret import Secret
+from llmspell.security.secrets.secret import Secret
 
 __all__ = ["AuditLog"]
 

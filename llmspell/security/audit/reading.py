@@ -14,7 +14,7 @@ from llmspell.security.audit.chain import Chain, as_key
 from llmspell.security.audit.folder import Folder, open_segment, segment_name
 from llmspell.security.audit.record import MAX_LINE_BYTES, AuditRecord, decode
 from llmspell.security.audit.tail import BATCH_BYTES
-from llmspell.security.secret import Secret
+from llmspell.security.secrets.secret import Secret
 
 __all__ = ["Contents", "Placed", "chain_of", "contents_of", "read_audit", "read_records", "walk"]
 

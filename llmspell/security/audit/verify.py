@@ -14,7 +14,7 @@ from llmspell.security.audit.event import AuditKind
 from llmspell.security.audit.folder import Folder, open_segment
 from llmspell.security.audit.reading import Contents, Placed, chain_of, contents_of, walk
 from llmspell.security.audit.record import AuditRecord
-from llmspell.security.secret import Secret
+from llmspell.security.secrets.secret import Secret
 
 __all__ = ["AuditProblem", "AuditReport", "verify_audit"]
 

@@ -25,7 +25,7 @@ from llmspell.security.audit.folder import (
 )
 from llmspell.security.audit.record import MAX_LINE_BYTES, AuditRecord, encode, line_of, timestamp
 from llmspell.security.audit.tail import BATCH_BYTES, Tail, find_tail
-from llmspell.security.secret import Secret
+from llmspell.security.secrets.secret import Secret
 
 __all__ = ["Draft", "Writer"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmspell.security.redaction.redactor import Redactor
-from llmspell.security.secret import Secret
+from llmspell.security.secrets.secret import Secret
 
 __all__ = ["RedactingFilter", "RedactingSpanProcessor", "redact_attributes"]
 

@@ -1,0 +1,239 @@
+"""An encrypted file of secrets, as a backend and as something to write to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from llmspell.errors import (
+    ConfigError,
+    InputError,
+    InvalidSecretRef,
+    SecretNotFound,
+    UnreadableSecret,
+    WrongKey,
+)
+from llmspell.security.secrets.backend import MAX_SECRET_BYTES
+from llmspell.security.secrets.encrypted.document import (
+    Document,
+    EntryName,
+    OpenDocument,
+    parsed,
+    sealed,
+)
+from llmspell.security.secrets.encrypted.keys import KeySource, MasterKey
+from llmspell.security.secrets.ref import NAME, SecretRef, check_tenant, place
+from llmspell.security.secrets.secret import Secret
+from llmspell.security.secrets.strict_files import absolute, read_strict, replace_strict
+
+__all__ = ["EncryptedStore"]
+
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+
+
+class EncryptedStore:
+    """Secrets in one file, sealed by a key that is kept elsewhere: ``local:openai``.
+
+    Each write replaces the file as a whole, synced to the disk: it is then there, or the file is as
+    it was. Reads take no lock and see one or the other. Writers of all threads and processes wait
+    for each other. Names of secrets and tenants aren't encrypted. Needs the extra ``security``.
+
+    Args:
+        path: of the file, absolute; its directory must be there, and be closed to others' writes.
+        keys: where the key is: :class:`KeyFile`, :class:`KeyringEntry` or :class:`KeyVariable`.
+
+    Raises:
+        ConfigError: the path isn't absolute.
+    """
+
+    scheme = "local"
+
+    def __init__(self, path: str | os.PathLike[str], keys: KeySource) -> None:
+        self._path = absolute(path)
+        self._keys = keys
+
+    def __repr__(self) -> str:
+        return f"EncryptedStore({str(self._path)!r}, {self._keys!r})"
+
+    def ref_for(self, name: str, tenant: str | None) -> SecretRef:
+        """``local:NAME``, or ``local:tenants/TENANT/NAME``."""
+        return SecretRef(self.scheme, place(name, tenant))
+
+    def read(self, ref: SecretRef) -> Secret[str] | None:
+        """The value of an entry.
+
+        Raises:
+            WrongKey: the file is sealed by a key that the source hasn't.
+            SecretsDamaged: it isn't as it was written.
+            InsecureFile: it, or a file of keys, is open to others.
+            SecretUnavailable: the disk or the keyring can't be read.
+        """
+        if ref.key is not None:
+            raise InvalidSecretRef(f"{ref}: an entry is one secret, and has no field")
+        opened = self._opened()
+        if opened is None:
+            return None
+        for tenant, name in opened.document.entries:
+            if place(name, tenant) == ref.path:
+                return opened.value((tenant, name))
+        return None
+
+    def names(self) -> list[EntryName]:
+        """Tenant and name of each entry, in order; the tenant is None for the deployment's.
+
+        Raises:
+            SecurityError: as :meth:`read`.
+        """
+        opened = self._opened()
+        return [] if opened is None else list(opened.document.entries)
+
+    def set(self, name: str, value: Secret[str], *, tenant: str | None = None) -> None:
+        """Write an entry, over one that is there.
+
+        Where there is no file yet, it is made; where there is no key yet and the source can keep
+        one, one is drawn.
+
+        Raises:
+            InvalidSecretRef: no name of a secret.
+            ConfigError: no id of a tenant.
+            UnreadableSecret: longer than 64 KiB, or with a lone surrogate.
+            InputError: the file would get longer than 16 MiB.
+            WrongKey: there is a file and no key that opens it, or no key at all.
+            SecretsDamaged, InsecureFile, SecretUnavailable, OSError: as :meth:`read`, or the disk
+                failed in the write.
+        """
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise InvalidSecretRef("a name of a secret is of a-z, 0-9, _ and -, up to 64 of them")
+        if tenant is not None:
+            check_tenant(tenant)
+        if not _fits(value):
+            raise UnreadableSecret(f"a value has at most {MAX_SECRET_BYTES} bytes in UTF-8")
+        with self._writing():
+            values, store = self._values()
+            values[tenant, name] = value
+            self._write(values, self._sealing_key(), store)
+
+    def delete(self, name: str, *, tenant: str | None = None) -> None:
+        """Take an entry out. Raises SecretNotFound, or as :meth:`set`."""
+        self._existing()
+        with self._writing():
+            values, store = self._values()
+            if values.pop((tenant, name), None) is None:
+                raise SecretNotFound(f"there is no secret {name!r} of {tenant or 'the deployment'}")
+            self._write(values, self._sealing_key(), store)
+
+    def rotate_key(self) -> str:
+        """Seal all under a new key, which the source then keeps in place of the old ones.
+
+        The new key is kept beside the old one before the file is sealed by it, and alone after: at
+        whatever point this ends, the file opens by the keys that are kept. Of a source that can't
+        be written the first key is the new one, to be put there before. Copies of the file that
+        were made before open by the old key alone, and so does another store that shares the
+        source: give each its own.
+
+        Returns:
+            The id of the new key.
+
+        Raises:
+            SecretNotFound: there is no file.
+            ConfigError: the source can't be written, and its first key sealed the file already.
+            WrongKey, SecretsDamaged, InsecureFile, SecretUnavailable, OSError: as :meth:`set`.
+        """
+        self._existing()
+        with self._writing():
+            opened = self._existing()
+            old = self._keys.load()
+            if self._keys.is_writable:
+                new = MasterKey.draw()
+                sealing = [key for key in old if key.id == opened.document.key_id]
+                self._keys.save((new, *sealing))
+            else:
+                new = old[0]
+                if new.id == opened.document.key_id:
+                    raise ConfigError(
+                        f"{self._keys!r} holds no newer key: put one before that which is there"
+                    )
+            values, store = self._values()
+            self._write(values, new, store)
+            if self._keys.is_writable:
+                self._keys.save((new,))
+            return new.id
+
+    def _document(self) -> Document | None:
+        raw = read_strict(self._path.parent, (self._path.name,), limit=MAX_FILE_BYTES)
+        return None if raw is None else parsed(raw.reveal())
+
+    def _opened(self) -> OpenDocument | None:
+        document = self._document()
+        while document is not None:
+            try:
+                return document.open(self._keys.load())
+            except WrongKey:
+                # Rotated between the reading of the file and that of the keys?
+                again = self._document()
+                if again is not None and again.key_id == document.key_id:
+                    raise
+                document = again
+        return None
+
+    def _existing(self) -> OpenDocument:
+        """What there is to change; asked before the lock too, whose file needs the directory."""
+        opened = self._opened()
+        if opened is None:
+            raise SecretNotFound(f"there is no encrypted store at {self._path}")
+        return opened
+
+    def _values(self) -> tuple[dict[EntryName, Secret[str]], str | None]:
+        opened = self._opened()
+        if opened is None:
+            return {}, None
+        values = {}
+        for entry in opened.document.entries:
+            value = opened.value(entry)
+            assert value is not None
+            values[entry] = value
+        return values, opened.document.store
+
+    def _sealing_key(self) -> MasterKey:
+        keys = self._keys.load()
+        if keys:
+            return keys[0]
+        if not self._keys.is_writable:
+            raise WrongKey(f"{self._keys!r} holds no key; put one there")
+        drawn = MasterKey.draw()
+        self._keys.save((drawn,))
+        return drawn
+
+    def _write(
+        self, values: dict[EntryName, Secret[str]], key: MasterKey, store: str | None
+    ) -> None:
+        content = sealed(values, key, store)
+        if len(content) > MAX_FILE_BYTES:
+            raise InputError(
+                f"the store would have {len(content)} bytes; one has at most {MAX_FILE_BYTES}"
+            )
+        replace_strict(self._path, Secret(content))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """The lock of all writers; the system lets go of it when its process ends."""
+        import fcntl
+
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._path.with_name(f".{self._path.name}.lock"), flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            # Not by closing alone: a child that was forked meanwhile has it open too.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+
+def _fits(value: Secret[str]) -> bool:
+    try:
+        return len(value.reveal().encode()) <= MAX_SECRET_BYTES
+    except UnicodeEncodeError:
+        return False

@@ -1,0 +1,124 @@
+"""``llmspell secrets``: kept, printed, listed, taken out; the value never on the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from llmspell.cli import payloads
+from llmspell.cli.exits import ExitCode
+from llmspell.security import MasterKey
+
+from .conforming import mismatch
+from .conftest import COMMAND, Run, environment
+
+
+class Secrets:
+    """Runs ``llmspell secrets`` on one store, whose key is in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = folder / "new" / "secrets.json"
+        self.key = folder / "key"
+
+    def __call__(self, *arguments: str, value: str | bytes = "", **extra: str) -> Run:
+        places = {
+            "LLMSPELL_SECRETS": str(self.store),
+            "LLMSPELL_SECRETS_KEY_SOURCE": f"file:{self.key}",
+        }
+        done = subprocess.run(
+            [*COMMAND, "secrets", *arguments],
+            env=environment(self.folder / "data", **(places | extra)),
+            input=value if isinstance(value, bytes) else value.encode(),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Secrets:
+    return Secrets(tmp_path)
+
+
+def test_what_is_set_is_got_listed_and_deleted(secrets: Secrets) -> None:
+    done = secrets("set", "openai", "--json", value="sk-1\n")
+    assert done.code == 0, done.err
+    assert mismatch(done.json, payloads.SecretChangedPayload) is None
+    assert secrets("set", "openai", "--tenant", "acme", value="sk-2").code == 0
+    assert secrets("get", "openai").out == "sk-1\n"
+    got = secrets("get", "openai", "--tenant", "acme", "--json")
+    assert mismatch(got.json, payloads.SecretPayload) is None
+    assert got.json == {"tenant": "acme", "name": "openai", "value": "sk-2"}
+    listed = secrets("list", "--json")
+    assert mismatch(listed.json, payloads.SecretListPayload) is None
+    assert [one["tenant"] for one in listed.json["secrets"]] == [None, "acme"]
+    text = secrets("list").out
+    assert "openai  of the deployment" in text and "of the tenant 'acme'" in text
+    assert "sk-" not in text + listed.out + secrets.store.read_text()
+    assert secrets("delete", "openai", "--tenant", "acme").code == 0
+    assert secrets("get", "openai", "--tenant", "acme").code == ExitCode.NOT_FOUND
+    assert secrets("delete", "none").code == ExitCode.NOT_FOUND
+    for path in (secrets.store, secrets.key):
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert secrets.store.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_rotation_changes_the_key_and_no_value(secrets: Secrets) -> None:
+    assert secrets("rotate-key").code == ExitCode.NOT_FOUND
+    secrets("set", "openai", value="sk-1")
+    before = secrets.key.read_text()
+    done = secrets("rotate-key", "--json")
+    assert done.code == 0, done.err
+    assert mismatch(done.json, payloads.SecretKeyPayload) is None
+    assert secrets.key.read_text() != before and done.json["key"] in secrets.store.read_text()
+    assert secrets("get", "openai").out == "sk-1\n"
+
+
+def test_a_key_in_a_variable_is_used_where_no_source_is_named(secrets: Secrets) -> None:
+    key = MasterKey.draw().text().reveal()
+    variable = {"LLMSPELL_SECRETS_KEY_SOURCE": "", "LLMSPELL_SECRETS_KEY": key}
+    assert secrets("set", "openai", value="sk-1", **variable).code == 0
+    assert secrets("get", "openai", **variable).out == "sk-1\n"
+    named = {"LLMSPELL_SECRETS_KEY_SOURCE": "env:MINE", "MINE": key}
+    assert secrets("get", "openai", **named).out == "sk-1\n"
+    other = {"LLMSPELL_SECRETS_KEY_SOURCE": "env:MINE", "MINE": MasterKey.draw().text().reveal()}
+    assert secrets("get", "openai", **other).code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    "arguments, value, code",
+    [
+        (("set", "openai", "hunter22"), "", ExitCode.USAGE),
+        (("set", "openai"), "", ExitCode.USAGE),
+        (("set", "openai"), b"\xff", ExitCode.USAGE),
+        (("set", "openai"), "v" * 65_537, ExitCode.USAGE),
+        (("set", "Open AI"), "v", ExitCode.USAGE),
+        (("get", "../x"), "", ExitCode.USAGE),
+        (("set", "openai", "--tenant", ""), "v", ExitCode.USAGE),
+        (("set", "openai", "--key", "hunter22"), "v", ExitCode.USAGE),
+        (("list", "--key", "file:"), "", ExitCode.USAGE),
+    ],
+)
+def test_what_cannot_be_taken_is_refused_without_being_shown(
+    secrets: Secrets, arguments: tuple[str, ...], value: str | bytes, code: ExitCode
+) -> None:
+    done = secrets(*arguments, value=value)
+    assert done.code == code, done.err
+    assert len(done.err.splitlines()) == 1
+    if "--key" in arguments:
+        assert "hunter22" not in done.err
+    assert not secrets.store.exists()
+
+
+def test_a_damaged_store_and_an_open_one_are_told(secrets: Secrets) -> None:
+    secrets("set", "openai", value="sk-1")
+    secrets.store.chmod(0o644)
+    assert "chmod 600" in secrets("list").err
+    os.chmod(secrets.store, 0o600)
+    secrets.store.write_text("{}")
+    assert secrets("list").code == ExitCode.STORAGE
