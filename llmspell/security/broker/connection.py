@@ -206,7 +206,7 @@ class Connection:
                 ):
                     raise self._too_many_headers()
                 return event
-            if not isinstance(event, h11.InformationalResponse) or event.status_code == 101:
+            if not isinstance(event, h11.InformationalResponse):
                 break
         raise EgressFailed("the host gives no final response", reason="protocol")
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from llmspell.errors import EgressDenied
 from llmspell.security.broker.client_hello import MAX_HELLO, ClientHello, read_client_hello
 
+ENCRYPTED = 0xFE0D  # the extension
+
 
 def real_hello(name: str | None, **options: object) -> bytes:
     """What OpenSSL says first."""
@@ -73,7 +75,7 @@ def test_it_may_come_in_several_records() -> None:
 
 
 def test_an_encrypted_second_one_is_told() -> None:
-    said = record(hello(named(b"a.test"), (0xFE0D, b"x")))
+    said = record(hello(named(b"a.test"), (ENCRYPTED, b"x")))
     assert read_client_hello(said) == ClientHello("a.test", encrypted=True)
 
 
@@ -121,7 +123,7 @@ REAL = real_hello("a.test")
         st.binary(max_size=300),
         st.binary(max_size=300).map(lambda data: record(b"\x01" + block(3, data))),
         st.lists(
-            st.tuples(st.sampled_from([0, 10, 0xFE0D]), st.binary(max_size=20)), max_size=4
+            st.tuples(st.sampled_from([0, 10, ENCRYPTED]), st.binary(max_size=20)), max_size=4
         ).map(lambda extensions: record(hello(*extensions))),
         # A real one with bytes changed, cut and put in.
         st.lists(

@@ -17,6 +17,7 @@ import pytest
 from llmspell.errors import ConfigError
 from llmspell.security import Attempt, Broker, BrokerLimits, EgressProxy
 from tests.security.broker.servers import LOOPBACK, Server, ok, redirect
+from tests.security.broker.test_client_hello import ENCRYPTED, hello, named, real_hello, record
 from tests.security.urls.zone import Zone
 
 Certified = Callable[..., ssl.SSLContext]
@@ -126,26 +127,19 @@ def test_a_connect_astray_is_refused(
     assert [attempt.reason for attempt in attempts] == [reason]
 
 
-def client_hello(name: str | None) -> bytes:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    written = ssl.MemoryBIO()
-    with pytest.raises(ssl.SSLWantReadError):
-        context.wrap_bio(ssl.MemoryBIO(), written, server_hostname=name).do_handshake()
-    return written.read()
-
-
 @pytest.mark.parametrize(
     ("host", "first"),
     [
-        ("a.test", client_hello("b.test")),
-        ("a.test", client_hello("x.a.test")),
-        ("a.test", client_hello(None)),
-        (LOOPBACK, client_hello("b.test")),
+        ("a.test", real_hello("b.test")),
+        ("a.test", real_hello("x.a.test")),
+        ("a.test", real_hello(None)),
+        (LOOPBACK, real_hello("b.test")),
+        ("a.test", record(hello(named(b"a.test"), (ENCRYPTED, b"b.test")))),
         ("a.test", b"GET / HTTP/1.1\r\nHost: b.test\r\n\r\n"),
         ("a.test", b"SSH-2.0-OpenSSH_9\r\n"),
         ("a.test", b"\x16\x03\x01\x00\x05hello"),
     ],
+    ids=["another", "below", "none", "not an address", "encrypted", "HTTP", "SSH", "not TLS"],
 )
 def test_a_tunnel_is_for_tls_with_its_host(
     start: Start, attempts: list[Attempt], host: str, first: bytes

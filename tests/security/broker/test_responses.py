@@ -64,7 +64,7 @@ HOSTILE: dict[str, tuple[Any, str, str]] = {
         "protocol",
     ),
     "another protocol": (
-        lambda _: [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"],
+        lambda _: [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + ok()],
         "failed",
         "protocol",
     ),

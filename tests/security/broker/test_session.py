@@ -13,6 +13,7 @@ import pytest
 
 from llmspell.errors import ConfigError
 from llmspell.security import Attempt, Broker, BrokerLimits
+from llmspell.security.broker import lookups
 from tests.security.broker.conftest import MakeSession
 from tests.security.broker.servers import LOOPBACK, Server, ok
 
@@ -111,6 +112,25 @@ def test_a_connection_is_kept_within_a_session_and_not_beyond(make: MakeSession)
         assert server.accepted == 2
         get(make(), server.url())
         assert server.accepted == 3
+
+
+def test_a_kept_connection_is_used_only_while_its_name_leads_there(
+    make: MakeSession, attempts: list[Attempt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "KEPT_SECONDS", 0.0)
+    moved = "127.0.0.9"
+    answers = iter([[LOOPBACK], [moved], [LOOPBACK]])
+    with Server(ok()) as server:
+        try:
+            other = Server(ok(), address=moved, port=server.port)
+        except OSError:
+            pytest.skip(f"{moved} can't be listened at")
+        with other:
+            session = make(("a.test", LOOPBACK, moved), resolver=lambda *_: next(answers))
+            for _ in range(3):
+                assert get(session, server.url())["status"] == 200
+        assert (len(server.requests), len(other.requests)) == (2, 1)
+    assert [attempt.address for attempt in attempts] == [LOOPBACK, moved, LOOPBACK]
 
 
 def test_a_connection_that_the_host_closed_is_not_used_again(make: MakeSession) -> None:
