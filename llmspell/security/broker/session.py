@@ -61,20 +61,21 @@ class Session:
         self._account = Account(policy.limits, tenant, policy.on_attempt)
         self._pool = Pool(policy.limits.connections)
 
-    def answer(self, request: Any) -> dict[str, Any]:
+    def answer(self, request: Any, *, timeout: float | None = None) -> dict[str, Any]:
         """What a worker is answered; never raises, whatever it sent.
 
         Blocks until then: at most ``total_seconds``, and ``resolve_seconds`` more.
 
         Args:
             request: as it was unpacked; docs/reference/egress.md has its form.
+            timeout: seconds that may be left before that; those of the call.
 
         Returns:
             A map that msgpack can hold: ``status``, ``url``, ``headers`` and ``body``; or
             ``refused`` or ``failed``, a reason, and ``message``.
         """
         try:
-            return self._answer(request)
+            return self._answer(request, timeout)
         except (EgressDenied, EgressFailed) as error:
             return messages.refusal(error)
         except Exception:  # the border to a hostile worker: it must not end what serves it
@@ -114,11 +115,12 @@ class Session:
         """
         return _judged(trying, self._validator.check, parse_url, url)
 
-    def _answer(self, request: Any) -> dict[str, Any]:
+    def _answer(self, request: Any, timeout: float | None) -> dict[str, Any]:
         with self._account.attempt() as trying:
             asked = messages.read_request(request, self._limits, self._policy.methods)
             trying.method = asked.method
-            most = self._limits.total_seconds
+            most = self._limits.total_seconds if timeout is None else timeout
+            most = min(most, self._limits.total_seconds)
             deadline = self._account.deadline(
                 most if asked.timeout is None else min(asked.timeout, most)
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import netrc  # noqa: F401  # requests does that when it is used, and then it is too late
 from email.message import Message
 from typing import Any, cast
 

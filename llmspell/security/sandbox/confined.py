@@ -9,7 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Self
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from llmspell.errors import (
     ClosedError,
@@ -24,12 +25,15 @@ from llmspell.errors import (
 )
 from llmspell.security.sandbox.counters import SandboxCounters
 from llmspell.security.sandbox.definition import ToolDefinition, require_function
-from llmspell.security.sandbox.exchange import Asked
 from llmspell.security.sandbox.fork_server import Loader
 from llmspell.security.sandbox.groups import GroupPool
 from llmspell.security.sandbox.orders import KEPT_CPU_SECONDS
 from llmspell.security.sandbox.tool_result import ToolResult
 from llmspell.security.sandbox.worker_handle import WorkerHandle
+
+if TYPE_CHECKING:
+    from llmspell.security.broker.broker import Broker
+    from llmspell.security.broker.session import Session
 
 __all__ = ["ConfinedTool"]
 
@@ -57,9 +61,11 @@ class ConfinedTool:
         *,
         loads: Callable[[], Loader],
         groups: GroupPool,
+        broker: Broker | None,
         counters: SandboxCounters,
     ) -> None:
         self.definition = definition
+        self._broker = broker
         self._loads = loads
         self._groups = groups
         self._counters = counters
@@ -105,7 +111,6 @@ class ConfinedTool:
         *,
         timeout: float | None = None,
         tenant: str | None = None,
-        asked: Asked | None = None,
     ) -> ToolResult:
         """Call a function of the tool in a worker, and wait.
 
@@ -115,7 +120,6 @@ class ConfinedTool:
             named: those by name.
             timeout: seconds, at most and by default those of the requirements.
             tenant: whose call it is; a worker that is kept serves no other.
-            asked: answers what the worker asks amid the call.
 
         Raises:
             ToolFailed: the function raised, or its process ended.
@@ -137,15 +141,16 @@ class ConfinedTool:
         worker = self._worker(tenant)
         keeps = False
         try:
-            result = worker.call(
-                function,
-                arguments,
-                named or {},
-                result_bytes=requirements.output_bytes,
-                timeout=most if timeout is None else timeout,
-                cpu_seconds=requirements.cpu_ms / 1e3,
-                asked=asked,
-            )
+            with self._session(tenant) as session:
+                result = worker.call(
+                    function,
+                    arguments,
+                    named or {},
+                    result_bytes=requirements.output_bytes,
+                    timeout=most if timeout is None else timeout,
+                    cpu_seconds=requirements.cpu_ms / 1e3,
+                    session=session,
+                )
             keeps = (
                 self.definition.keep_workers
                 and worker.calls < _CALLS_OF_ONE
@@ -185,6 +190,11 @@ class ConfinedTool:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _session(self, tenant: str | None) -> AbstractContextManager[Session | None]:
+        if self._broker is None:
+            return contextlib.nullcontext()
+        return self._broker.session(tenant=tenant or "")
 
     def _count(self, error: ToolFailed) -> None:
         if isinstance(error, ToolTimeout):

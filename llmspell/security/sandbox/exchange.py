@@ -12,13 +12,17 @@ import os
 import select
 import socket
 import time
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from llmspell.errors import ToolFailed, ToolLimitExceeded, ToolTimeout
 from llmspell.security.sandbox.orders import MAX_ANSWER
 from llmspell.security.sandbox.worker import frames
 
-__all__ = ["ERROR_BYTES", "Asked", "Confined", "Exchange"]
+if TYPE_CHECKING:
+    from llmspell.security.broker.session import Session
+
+__all__ = ["ERROR_BYTES", "Confined", "Exchange"]
 
 #: What an error may take above the result's limit.
 ERROR_BYTES: Final = 1 << 18
@@ -26,12 +30,6 @@ _READ: Final = 1 << 18
 _TAIL: Final = 300  # characters of stderr in an error
 # How many processors one process may keep busy, for when its CPU time is looked at next.
 _PROCESSORS: Final = os.cpu_count() or 1
-
-
-class Asked(Protocol):
-    """What answers a worker amid its call: the broker's session."""
-
-    def answer(self, request: Any) -> Any: ...
 
 
 class Confined(Protocol):
@@ -58,7 +56,12 @@ class Exchange:
     """One message to a worker, and what comes until the last one from it."""
 
     def __init__(
-        self, worker: Confined, what: str, timeout: float, cpu_seconds: float, most: int
+        self,
+        worker: Confined,
+        what: str,
+        timeout: float,
+        cpu_seconds: float,
+        limits: Mapping[int, int],
     ) -> None:
         self._worker = worker
         self._what = what
@@ -66,11 +69,11 @@ class Exchange:
         self._deadline = time.monotonic() + timeout
         self._cpu_seconds = cpu_seconds
         self._cpu_before = worker.cpu_seconds() if cpu_seconds < math.inf else 0.0
-        self._most = most
+        self._limits = limits
         self.printed = (bytearray(), bytearray())
         self.is_cut = False
 
-    def run(self, message: bytes, asked: Asked | None) -> tuple[int, Any]:
+    def run(self, message: bytes, session: Session | None) -> tuple[int, Any]:
         talk, streams = self._worker.talk, self._worker.streams
         unsent = memoryview(message)
         if unsent:  # most often it goes at once
@@ -100,13 +103,14 @@ class Exchange:
             if found is None:
                 continue
             kind, value, end = found
-            if kind == frames.ASK and asked is not None:
+            if len(answer) > end or unsent:
+                raise self._broken("it says more than it was asked")
+            if kind == frames.ASK:
+                assert session is not None
                 del answer[:end]
-                unsent = memoryview(self._answer_to(value, asked))
+                unsent = memoryview(self._answer_to(value, session))
                 poll.modify(talk, select.POLLIN | select.POLLOUT)
                 continue
-            if kind == frames.ASK or len(answer) > end or unsent:
-                raise self._broken("it says more than it was asked")
             for index in range(2):
                 self._drain(index)
             return kind, value
@@ -148,13 +152,15 @@ class Exchange:
 
     def _take(self, answer: bytearray) -> tuple[int, Any, int] | None:
         try:
-            return frames.take_frame(answer, self._most)
+            return frames.take_frame(answer, self._limits)
         except frames.FrameError as error:
             raise self._broken(f"its answer can't be read: {error}") from None
 
-    def _answer_to(self, request: Any, asked: Asked) -> bytes:
+    def _answer_to(self, request: Any, session: Session) -> bytes:
+        left = max(0.001, self._deadline - time.monotonic())
+        answer = session.answer(request, timeout=left)
         try:
-            return frames.pack_frame(frames.ANSWER, asked.answer(request), MAX_ANSWER)
+            return frames.pack_frame(frames.ANSWER, answer, MAX_ANSWER)
         except frames.FrameError as error:
             raise self._broken(f"what it asked for can't be sent: {error}") from None
 

@@ -56,7 +56,7 @@ class Loader:
         except OSError:
             raw = b""
         self._talk.settimeout(_SECONDS)
-        message = frames.take_frame(raw, _MESSAGE)
+        message = frames.take_frame(raw, {frames.READY: _MESSAGE, frames.ERROR: _MESSAGE})
         if message is None:
             raise ToolNotLoaded(f"{module}: the process that loads it ended; see stderr")
         kind, value, _ = message

@@ -24,7 +24,8 @@ __all__ = [
 ]
 
 MAX_ARGUMENTS: Final = 16 << 20  # bytes of msgpack
-MAX_ANSWER: Final = 16 << 20  # bytes of what the broker answers
+MAX_REQUEST: Final = 4 << 20  # bytes of what the broker is asked
+MAX_ANSWER: Final = 64 << 20  # bytes of what it answers
 MAX_FILE: Final = 1 << 30  # bytes of one file that a tool writes
 OPEN_FILES: Final = 256
 #: Of a worker that serves several calls, together: it is replaced when it has had so much.
@@ -49,6 +50,7 @@ class Limits:
     processes: int
     arguments: int
     result: int
+    request: int
     answer: int
 
 
@@ -66,6 +68,7 @@ def make_order(definition: ToolDefinition) -> dict[str, Any]:
         "environment": {
             name: os.environ[name] for name in requirements.environment if name in os.environ
         },
+        "has_network": bool(requirements.domains),
         "rules": _rules(requirements),
         "filter": filter_of(requirements),
         "limits": asdict(_limits(requirements, keep_workers=definition.keep_workers)),
@@ -121,5 +124,6 @@ def _limits(requirements: SecurityRequirements, *, keep_workers: bool) -> Limits
         processes=_PROCESSES_OF_USER,
         arguments=MAX_ARGUMENTS,
         result=requirements.output_bytes,
+        request=MAX_REQUEST,
         answer=MAX_ANSWER,
     )

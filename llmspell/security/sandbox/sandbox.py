@@ -8,8 +8,8 @@ import os
 import platform
 import sys
 import weakref
-from collections.abc import Sequence
-from typing import Final, Self
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, Self
 
 from llmspell.errors import ClosedError, ConfigError, SandboxUnavailable
 from llmspell.security.host import HostSupport, probe
@@ -21,6 +21,9 @@ from llmspell.security.sandbox.fork_server import ForkServer, Loader
 from llmspell.security.sandbox.groups import GroupPool, remove_forgotten
 from llmspell.security.sandbox.orders import make_order
 from llmspell.security.sandbox.unconfined import UnconfinedTool
+
+if TYPE_CHECKING:
+    from llmspell.security.broker.broker import Broker
 
 __all__ = ["Sandbox"]
 
@@ -45,18 +48,27 @@ class Sandbox:
         host: what the host can enforce; tried once in a process where it isn't given.
         allow_unsandboxed: run tools in this process, with all that it may do, where the host can't
             enforce what they need. Each such tool is logged as a warning, each call counted.
+        make_broker: makes the way out of a tool whose requirements list hosts; by default a
+            :class:`Broker` with these hosts.
 
     Raises:
         ConfigError: an argument of another type.
     """
 
-    def __init__(self, *, host: HostSupport | None = None, allow_unsandboxed: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        host: HostSupport | None = None,
+        allow_unsandboxed: bool = False,
+        make_broker: Callable[[ToolDefinition], Broker] | None = None,
+    ) -> None:
         if host is not None and not isinstance(host, HostSupport):
             raise ConfigError(f"host must be HostSupport, got {host!r}")
         if not isinstance(allow_unsandboxed, bool):
             raise ConfigError(f"allow_unsandboxed must be True or False, got {allow_unsandboxed!r}")
         self._host = host
         self._allows_unsandboxed = allow_unsandboxed
+        self._make_broker = make_broker or _default_broker
         self.counters = SandboxCounters()
         self._server = ForkServer()
         self._tools: list[ConfinedTool | UnconfinedTool] = []
@@ -91,6 +103,7 @@ class Sandbox:
                 definition,
                 loads=functools.partial(_load, self._server, definition),
                 groups=GroupPool(self.host, needs.memory_bytes, needs.processes),
+                broker=self._make_broker(definition) if needs.domains else None,
                 counters=self.counters,
             )
         self._tools.append(tool)
@@ -178,6 +191,12 @@ class Sandbox:
             if not has_filters():
                 missing.append(f"a filter of system calls for {platform.machine()}")
         return missing
+
+
+def _default_broker(definition: ToolDefinition) -> Broker:
+    from llmspell.security.broker.broker import Broker
+
+    return Broker(definition.requirements.domains)
 
 
 def _load(server: ForkServer, definition: ToolDefinition) -> Loader:

@@ -134,7 +134,7 @@ def _function(module: types.ModuleType, name: str) -> Any:
 
 def _copied(value: Any, limit: int) -> Any:
     raw = frames.pack_frame(frames.CALL, value, limit)
-    found = frames.take_frame(raw, limit)
+    found = frames.take_frame(raw, {frames.CALL: limit})
     assert found is not None
     return found[1]
 

@@ -11,18 +11,22 @@ import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from llmspell.errors import InputError, ToolFailed, ToolLimitExceeded, ToolNotLoaded
-from llmspell.security.sandbox.exchange import ERROR_BYTES, Asked, Exchange
+from llmspell.security.sandbox.exchange import ERROR_BYTES, Exchange
 from llmspell.security.sandbox.fork_server import Loader, is_silent
 from llmspell.security.sandbox.groups import GroupPool
-from llmspell.security.sandbox.orders import MAX_ARGUMENTS
+from llmspell.security.sandbox.orders import MAX_ARGUMENTS, MAX_REQUEST
 from llmspell.security.sandbox.tool_result import ToolResult
 from llmspell.security.sandbox.worker import frames
 
+if TYPE_CHECKING:
+    from llmspell.security.broker.session import Session
+
 __all__ = ["WorkerHandle"]
 
+_LOADING: Final = {frames.READY: 16, frames.ERROR: ERROR_BYTES}
 _READY_SECONDS: Final = 30.0
 
 
@@ -68,7 +72,7 @@ class WorkerHandle:
         """
         if self._is_ready:
             return
-        exchange = Exchange(self, "the module", _READY_SECONDS, math.inf, ERROR_BYTES)
+        exchange = Exchange(self, "the module", _READY_SECONDS, math.inf, _LOADING)
         try:
             kind, value = exchange.run(b"", None)
         except ToolLimitExceeded as error:
@@ -92,7 +96,7 @@ class WorkerHandle:
         result_bytes: int,
         timeout: float,
         cpu_seconds: float,
-        asked: Asked | None,
+        session: Session | None,
     ) -> ToolResult:
         """Call a function.
 
@@ -109,8 +113,11 @@ class WorkerHandle:
         if self._group is not None and self._groups.may_fork:
             self._group.admit(self._groups.processes + 1)
         self.calls += 1
-        exchange = Exchange(self, name, timeout, cpu_seconds, result_bytes + ERROR_BYTES)
-        kind, value = exchange.run(call, asked)
+        limits = {frames.RESULT: result_bytes, frames.ERROR: ERROR_BYTES}
+        if session is not None:
+            limits[frames.ASK] = MAX_REQUEST
+        exchange = Exchange(self, name, timeout, cpu_seconds, limits)
+        kind, value = exchange.run(call, session)
         if kind == frames.ERROR:
             raise exchange.failed(value, ToolFailed)
         stdout, stderr = exchange.printed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
@@ -54,14 +55,22 @@ def pack_frame(kind: int, value: Any, limit: int) -> bytes:
     return HEADER.pack(kind, len(payload)) + payload
 
 
-def take_frame(raw: bytes | bytearray, limit: int) -> tuple[int, Any, int] | None:
+def take_frame(raw: bytes | bytearray, limits: Mapping[int, int]) -> tuple[int, Any, int] | None:
     """Kind, value and length of the message that ``raw`` begins with; None where more is to come.
 
-    Raises FrameError.
+    Args:
+        raw: what was read.
+        limits: bytes of a message, by its kind; others aren't taken.
+
+    Raises:
+        FrameError: it is none of these, longer than its limit, or no msgpack.
     """
     if len(raw) < HEADER.size:
         return None
-    kind, length = _head(bytes(raw[: HEADER.size]), limit)
+    kind = raw[0]
+    if kind not in limits:
+        raise FrameError(f"a message of kind {kind} isn't taken here")
+    _, length = _head(bytes(raw[: HEADER.size]), limits[kind])
     end = HEADER.size + length
     if len(raw) < end:
         return None

@@ -14,6 +14,7 @@ import os
 import random
 import socket
 import sys
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any, Final
 
@@ -101,17 +102,25 @@ def _prepare(confining: ModuleType, order: dict[str, Any]) -> None:
         os.close(descriptor)
 
 
-def _import_all(names: Any, *, required: Any) -> None:
+def _import_all(names: Iterable[str], *, required: Sequence[str]) -> None:
     for name in names:
         try:
-            importlib.import_module(name)
-        except ImportError:
-            if name in required:
-                raise
+            _import(name)
         except Exception as error:
             if name in required:
                 raise
-            os.write(2, f"importing {name}: {type(error).__name__}: {error}\n".encode()[:2000])
+            if not isinstance(error, ImportError):  # of which some are no modules, some optional
+                os.write(2, f"importing {name}: {type(error).__name__}: {error}\n".encode()[:2000])
+
+
+def _import(name: str) -> None:
+    """A module, or what a package gives by that name: it may load it when it is asked for."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        package, _, attribute = name.rpartition(".")
+        if not package or not hasattr(importlib.import_module(package), attribute):
+            raise
 
 
 def _require_one_thread() -> None:

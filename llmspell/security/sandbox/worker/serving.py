@@ -43,7 +43,8 @@ def serve(talk: int, scanned: Scanned, order: dict[str, Any], *, is_closed: bool
     limits = order["limits"]
     threading.stack_size(_STACK)
     install(scanned.own, is_closed=is_closed)
-    _bind_egress(talk, limits)
+    if order["has_network"]:
+        _bind_egress(talk, limits)
     try:
         module = importlib.import_module(order["module"])
         for name in order["functions"]:
@@ -107,7 +108,7 @@ def _bind_egress(talk: int, limits: dict[str, Any]) -> None:
     """Where the tool has the client of the broker in memory, join it to this worker's socket."""
     egress = sys.modules.get("llmspell.security.egress")
     if egress is not None:
-        egress.bind(_exchange(talk, limits["arguments"], limits["answer"]))
+        egress.bind(_exchange(talk, limits["request"], limits["answer"]))
 
 
 def _exchange(talk: int, most: int, most_answer: int) -> Callable[[Any], Any]:
