@@ -54,7 +54,10 @@ cdef extern from "sandbox/namespaces.hpp" namespace "llmspell::sandbox" nogil:
         bint network
         bint processes
         bint ipc
+        bint mounts
         bint changes_root
+    bint native_hide_the_outside "llmspell::sandbox::hide_the_outside"()
+    Failure native_enter_loopback "llmspell::sandbox::enter_loopback"()
     Namespaces native_enter_namespaces "llmspell::sandbox::enter_namespaces"()
 
 cdef enum:
@@ -82,16 +85,33 @@ def enter_namespaces():
     """Enter namespaces of its own, as far as this process may; it has one thread.
 
     Returns:
-        A dict: "network", "processes" (of what it forks from now on) and "ipc", whether it is
-        apart; "root", whether it may change its root.
+        A dict: "network", "processes" (of what it forks from now on), "ipc" and "mounts", whether
+        it is apart; "root", whether it may change its root.
     """
     cdef Namespaces held = native_enter_namespaces()
     return {
         "network": held.network,
         "processes": held.processes,
         "ipc": held.ipc,
+        "mounts": held.mounts,
         "root": held.changes_root,
     }
+
+
+def hide_the_outside():
+    """Whether /proc shows the processes of this one's namespace alone now, and no control groups
+    are in reach; for its first process.
+    """
+    return native_hide_the_outside()
+
+
+def enter_loopback():
+    """Enter a network of its own, with a loopback and nothing else.
+
+    Raises:
+        OSError: the step that failed is its file name.
+    """
+    check(native_enter_loopback())
 
 
 def die_with(int parent):

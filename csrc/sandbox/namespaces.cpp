@@ -2,10 +2,15 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <net/if.h>
 #include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 
@@ -47,8 +52,31 @@ Namespaces enter_namespaces() noexcept {
     held.network = ::unshare(CLONE_NEWNET) == 0;
     held.processes = ::unshare(CLONE_NEWPID) == 0;
     held.ipc = ::unshare(CLONE_NEWIPC) == 0;
+    held.mounts = ::unshare(CLONE_NEWNS) == 0 &&
+                  ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
     held.changes_root = has_capability(CAP_SYS_CHROOT);
     return held;
+}
+
+bool hide_the_outside() noexcept {
+    constexpr unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    if (::mount("proc", "/proc", "proc", flags, nullptr) != 0) return false;
+    if (::access("/sys/fs/cgroup", F_OK) != 0) return true;
+    return ::mount("none", "/sys/fs/cgroup", "tmpfs", flags | MS_RDONLY, "size=4k,mode=555") == 0;
+}
+
+Failure enter_loopback() noexcept {
+    if (::unshare(CLONE_NEWNET) != 0) return {"unshare", errno};
+    const int any = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (any < 0) return {"socket", errno};
+    ifreq request{};
+    std::strcpy(request.ifr_name, "lo");
+    request.ifr_flags = IFF_UP;
+    const int result = ::ioctl(any, SIOCSIFFLAGS, &request);
+    const int error = errno;
+    ::close(any);
+    if (result != 0) return {"SIOCSIFFLAGS", error};
+    return {};
 }
 
 }  // namespace llmspell::sandbox

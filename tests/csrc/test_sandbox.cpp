@@ -313,7 +313,7 @@ void who_has_programs_runs_them_without_rights() {
                   return 2;
               }
               execl("/bin/sh", "sh", "-c",
-                    "while read name value; do case $name in CapEff: | CapPrm: | CapBnd:)"
+                    "while read name value; do case $name in CapEff: | CapPrm:)"
                     " test $value = 0000000000000000 || exit 9 ;; esac; done < /proc/self/status",
                     nullptr);
               return 3;
@@ -325,7 +325,13 @@ void namespaces_hold() {
               const Namespaces held = enter_namespaces();
               if (held.processes) {
                   const pid_t first = fork();
-                  if (first == 0) _exit(getpid() == 1 ? 0 : 1);
+                  if (first == 0) {
+                      if (!held.mounts || !hide_the_outside()) _exit(getpid() == 1 ? 0 : 1);
+                      const bool is_hidden =
+                          read_of("/proc/1/stat") >= 0 && read_of("/proc/2/stat") < 0 &&
+                          open("/sys/fs/cgroup/made", O_WRONLY | O_CREAT, 0600) < 0;
+                      _exit(getpid() == 1 && is_hidden ? 0 : 1);
+                  }
                   int code = 0;
                   if (waitpid(first, &code, 0) != first || code != 0) return 2;
               }
@@ -349,6 +355,22 @@ void another_architecture_ends_it() {
           }) == -1);
 }
 #endif
+
+void a_loopback_is_all_of_a_network() {
+    CHECK(in_child([] {
+              if (!enter_namespaces().network) return 0;
+              if (enter_loopback()) return 2;
+              const int talk = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+              sockaddr_in itself{};
+              itself.sin_family = AF_INET;
+              itself.sin_port = 9;
+              itself.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+              const auto* const address = reinterpret_cast<const sockaddr*>(&itself);
+              if (connect(talk, address, sizeof itself) != 0) return 3;
+              itself.sin_addr.s_addr = htonl(0x08080808);
+              return connect(talk, address, sizeof itself) != 0 ? 0 : 4;
+          }) == 0);
+}
 
 }  // namespace
 
@@ -377,6 +399,7 @@ int main() {
     who_has_processes_forks_and_ends_only_its_own();
     who_has_programs_runs_them_without_rights();
     namespaces_hold();
+    a_loopback_is_all_of_a_network();
 #if defined(__x86_64__)
     another_architecture_ends_it();
 #endif

@@ -201,8 +201,8 @@ def _default_broker(definition: ToolDefinition) -> Broker:
 
 def _load(server: ForkServer, definition: ToolDefinition) -> Loader:
     server.start()
-    if definition.requirements.processes and not server.holds["processes"]:
-        lacks = "a namespace of processes, so that all of them end together"
+    if definition.requirements.processes and not server.holds["hidden"]:
+        lacks = "namespaces of processes and mounts, so that all of them end together"
         raise SandboxUnavailable(
             f"{definition.module}: this host lacks {lacks}",
             level=definition.requirements.level.value,

@@ -40,6 +40,7 @@ def main(confining: ModuleType, control: int, owner: int) -> None:
     confining.die_with(0 if held["processes"] else outer)
     # Deleted while it is open: nothing can ever be made in it.
     empty = processes.open_empty_directory()
+    held["hidden"] = held["processes"] and held["mounts"] and confining.hide_the_outside()
     talk.send(msgpack.packb(held))
     reaper = processes.Reaper()  # of its loaders, and as init of whatever lost its parent
     watched = select.poll()
