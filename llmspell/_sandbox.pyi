@@ -16,6 +16,7 @@ def confine(
     directory: int,
     is_root: bool,
     rules: Iterable[tuple[int, bool, bool]],
+    port: int,
     filter: str,
     address_space: int,
     cpu_seconds: int,

@@ -33,12 +33,14 @@ cdef extern from "sandbox/confine.hpp" namespace "llmspell::sandbox" nogil:
         restricted
         processes
         programs
+        networked
     cdef cppclass Confinement:
         int parent
         IntSpan kept
         int directory
         bint is_root
         RuleSpan rules
+        int port
         int landlock_abi
         Limits limits
         Filter filter
@@ -46,7 +48,7 @@ cdef extern from "sandbox/confine.hpp" namespace "llmspell::sandbox" nogil:
     bint native_has_filters "llmspell::sandbox::has_filters"()
     Failure native_die_with "llmspell::sandbox::die_with"(int)
     Failure native_give_up_new_rights "llmspell::sandbox::give_up_new_rights"()
-    Failure native_restrict_files "llmspell::sandbox::restrict_files"(RuleSpan, int)
+    Failure native_restrict_reach "llmspell::sandbox::restrict_reach"(RuleSpan, int, int)
     Failure native_confine "llmspell::sandbox::confine"(const Confinement&)
 
 cdef extern from "sandbox/namespaces.hpp" namespace "llmspell::sandbox" nogil:
@@ -68,6 +70,7 @@ FILTERS = {
     "restricted": <int>Filter.restricted,
     "processes": <int>Filter.processes,
     "programs": <int>Filter.programs,
+    "networked": <int>Filter.networked,
 }
 
 
@@ -135,11 +138,11 @@ def restrict_files(rules):
     cdef PathRule[most] given
     cdef size_t count = take_rules(rules, given)
     check(native_give_up_new_rights())
-    check(native_restrict_files(RuleSpan(given, count), native_landlock_abi()))
+    check(native_restrict_reach(RuleSpan(given, count), -1, native_landlock_abi()))
 
 
 def confine(
-    *, int parent, kept, int directory, bint is_root, rules, str filter, uint64_t address_space, uint64_t cpu_seconds,
+    *, int parent, kept, int directory, bint is_root, rules, int port, str filter, uint64_t address_space, uint64_t cpu_seconds,
     uint64_t file_size, uint64_t open_files, uint64_t processes,
 ):
     """Confine this process, which has one thread, for good; where it fails it must end.
@@ -151,7 +154,8 @@ def confine(
         is_root: whether that becomes its root.
         rules: (descriptor, whether it may be changed, whether it may be executed) of what stays
             reachable of files.
-        filter: "safe", "restricted", "processes" or "programs".
+        port: of TCP, that may be connected to; 0 for none.
+        filter: "safe", "restricted", "processes", "programs" or "networked".
         address_space, cpu_seconds, file_size, open_files, processes: limits.
 
     Raises:
@@ -172,6 +176,7 @@ def confine(
     all.is_root = is_root
     all.kept = IntSpan(descriptors, count)
     all.rules = RuleSpan(given, rule_count)
+    all.port = port
     all.landlock_abi = native_landlock_abi()
     all.limits.address_space = address_space
     all.limits.cpu_seconds = cpu_seconds

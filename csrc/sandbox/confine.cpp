@@ -68,7 +68,8 @@ Failure confine(const Confinement& confinement) noexcept {
     if (const Failure failure = drop_capabilities()) return failure;
     if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return {"PR_SET_DUMPABLE", errno};
     if (confinement.landlock_abi < 1) return {"Landlock", ENOSYS};
-    if (const Failure failure = restrict_files(confinement.rules, confinement.landlock_abi)) {
+    if (const Failure failure =
+            restrict_reach(confinement.rules, confinement.port, confinement.landlock_abi)) {
         return failure;
     }
     if (const Failure failure = close_all_but(confinement.kept)) return failure;

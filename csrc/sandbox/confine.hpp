@@ -25,6 +25,7 @@ struct Confinement {
     int directory = -1;    // open; -1 where it stays where it is
     bool is_root = false;  // needs the right to change it
     std::span<const PathRule> rules = {};
+    int port = no_port;  // of TCP, that may be connected to
     int landlock_abi = 0;
     Limits limits = {};
     Filter filter = Filter::safe;

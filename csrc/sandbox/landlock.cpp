@@ -24,11 +24,18 @@ struct [[gnu::packed]] BeneathAttributes {
 };
 static_assert(sizeof(BeneathAttributes) == 12);
 
+struct PortAttributes {
+    std::uint64_t allowed;
+    std::uint64_t port;
+};
+static_assert(sizeof(PortAttributes) == 16);
+
 constexpr long create_ruleset = 444;
 constexpr long add_rule = 445;
 constexpr long restrict_self = 446;
 constexpr unsigned version_flag = 1;
 constexpr int path_beneath = 1;
+constexpr int net_port = 2;
 
 constexpr std::uint64_t execute = 1 << 0;
 constexpr std::uint64_t write_file = 1 << 1;
@@ -55,11 +62,11 @@ constexpr std::uint64_t abstract_sockets = 1 << 0;
 constexpr std::uint64_t signals = 1 << 1;
 
 // Everything that an interface knows is handled, and so refused where no rule allows it.
-RulesetAttributes handled(int abi) noexcept {
+RulesetAttributes handled(int port, int abi) noexcept {
     RulesetAttributes all{(1 << 13) - 1, 0, 0};
     if (abi >= 2) all.files |= refer;
     if (abi >= 3) all.files |= truncate;
-    if (abi >= 4) all.network = bind_tcp | connect_tcp;
+    if (abi >= 4 && port != every_port) all.network = bind_tcp | connect_tcp;
     if (abi >= 5) all.files |= ioctl_device;
     if (abi >= 6) all.scoped = abstract_sockets | signals;
     return all;
@@ -79,8 +86,8 @@ int landlock_abi() noexcept {
     return found < 0 ? 0 : static_cast<int>(found);
 }
 
-Failure restrict_files(std::span<const PathRule> rules, int abi) noexcept {
-    const RulesetAttributes all = handled(abi);
+Failure restrict_reach(std::span<const PathRule> rules, int port, int abi) noexcept {
+    const RulesetAttributes all = handled(port, abi);
     const auto ruleset = static_cast<int>(::syscall(create_ruleset, &all, attribute_bytes(abi), 0));
     if (ruleset < 0) return {"landlock_create_ruleset", errno};
     for (const PathRule& rule : rules) {
@@ -90,6 +97,12 @@ Failure restrict_files(std::span<const PathRule> rules, int abi) noexcept {
         if (!is_directory(rule.descriptor)) allowed &= of_files;
         const BeneathAttributes beneath{allowed & all.files, rule.descriptor};
         if (::syscall(add_rule, ruleset, path_beneath, &beneath, 0) != 0) {
+            return {"landlock_add_rule", errno};
+        }
+    }
+    if (all.network != 0 && port > 0) {
+        const PortAttributes one{connect_tcp, static_cast<std::uint64_t>(port)};
+        if (::syscall(add_rule, ruleset, net_port, &one, 0) != 0) {
             return {"landlock_add_rule", errno};
         }
     }

@@ -19,8 +19,13 @@ struct PathRule {
     bool executes = false;  // programs, and what they are linked to
 };
 
+// What may be reached by TCP, where Landlock knows of it (interface 4).
+constexpr int every_port = -1;
+constexpr int no_port = 0;
+
 // Of this thread and all that it starts, for good. Async-signal-safe; needs no_new_privs.
-// Restrictions add up: called again it only takes away.
-Failure restrict_files(std::span<const PathRule> rules, int abi) noexcept;
+// Restrictions add up: called again it only takes away. `port` is the one that may be connected to,
+// or one of the above.
+Failure restrict_reach(std::span<const PathRule> rules, int port, int abi) noexcept;
 
 }  // namespace llmspell::sandbox

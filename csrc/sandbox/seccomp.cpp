@@ -27,6 +27,9 @@ constexpr sock_filter processes[] = {
 constexpr sock_filter programs[] = {
 #include "sandbox/filters/programs.x86_64.inc"
 };
+constexpr sock_filter networked[] = {
+#include "sandbox/filters/networked.x86_64.inc"
+};
 #elif defined(__aarch64__) && !defined(__ILP32__)
 constexpr sock_filter safe[] = {
 #include "sandbox/filters/safe.aarch64.inc"
@@ -40,8 +43,11 @@ constexpr sock_filter processes[] = {
 constexpr sock_filter programs[] = {
 #include "sandbox/filters/programs.aarch64.inc"
 };
+constexpr sock_filter networked[] = {
+#include "sandbox/filters/networked.aarch64.inc"
+};
 #else
-constexpr Program safe, restricted, processes, programs;
+constexpr Program safe, restricted, processes, programs, networked;
 #endif
 
 Program program_of(Filter filter) noexcept {
@@ -54,6 +60,8 @@ Program program_of(Filter filter) noexcept {
             return processes;
         case Filter::programs:
             return programs;
+        case Filter::networked:
+            return networked;
     }
     return {};
 }

@@ -10,6 +10,7 @@ enum class Filter {
     restricted,  // and has files, as far as Landlock lets it
     processes,   // and processes of its own
     programs,    // and runs programs in them
+    networked,   // which connect by TCP, as far as Landlock and their network let them
 };
 
 // Whether the kernel has them, and there is one for this architecture.

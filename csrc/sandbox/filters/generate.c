@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdio.h>
@@ -143,9 +144,22 @@ static void allow_programs(void) {
     VALUES("arch_prctl", 0, 0x1002 /* ARCH_SET_FS */, 0x1003 /* ARCH_GET_FS */);
 }
 
+/* Plain TCP of version 4, to where a network of its own leads: a proxy and nothing else. */
+static void allow_connecting(void) {
+    static const scmp_datum_t protocols[] = {0, IPPROTO_TCP}; /* multipath TCP is another */
+    for (size_t i = 0; i < 2; ++i) {
+        rule(SCMP_ACT_ALLOW, "socket", 3,
+             (const struct scmp_arg_cmp[]){SCMP_A0(SCMP_CMP_EQ, AF_INET),
+                                           SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM),
+                                           SCMP_A2(SCMP_CMP_EQ, protocols[i])});
+    }
+    ALLOW("connect", "getsockname", "getpeername", "setsockopt", "sendmsg");
+}
+
 int main(int count, char** words) {
     if (count != 3) {
-        fprintf(stderr, "usage: generate x86_64|aarch64 safe|restricted|processes|programs\n");
+        fprintf(stderr,
+                "usage: generate x86_64|aarch64 safe|restricted|processes|programs|networked\n");
         return 2;
     }
     filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -163,9 +177,11 @@ int main(int count, char** words) {
         allow_reading();
         allow_changing();
     }
-    const int has_programs = strcmp(words[2], "programs") == 0;
+    const int is_networked = strcmp(words[2], "networked") == 0;
+    const int has_programs = is_networked || strcmp(words[2], "programs") == 0;
     if (has_programs || strcmp(words[2], "processes") == 0) allow_processes();
     if (has_programs) allow_programs();
+    if (is_networked) allow_connecting();
     FILE* raw = tmpfile();
     check(seccomp_export_bpf(filter, fileno(raw)), "export");
     rewind(raw);

@@ -8,8 +8,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from llmspell.errors import (
@@ -27,7 +26,7 @@ from llmspell.security.sandbox.counters import SandboxCounters
 from llmspell.security.sandbox.definition import ToolDefinition, require_function
 from llmspell.security.sandbox.fork_server import Loader
 from llmspell.security.sandbox.groups import GroupPool
-from llmspell.security.sandbox.orders import KEPT_CPU_SECONDS
+from llmspell.security.sandbox.orders import KEPT_CPU_SECONDS, filter_of
 from llmspell.security.sandbox.tool_result import ToolResult
 from llmspell.security.sandbox.worker_handle import WorkerHandle
 
@@ -141,7 +140,7 @@ class ConfinedTool:
         worker = self._worker(tenant)
         keeps = False
         try:
-            with self._session(tenant) as session:
+            with self._way_out(worker, tenant) as session:
                 result = worker.call(
                     function,
                     arguments,
@@ -191,10 +190,19 @@ class ConfinedTool:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _session(self, tenant: str | None) -> AbstractContextManager[Session | None]:
+    @contextlib.contextmanager
+    def _way_out(self, worker: WorkerHandle, tenant: str | None) -> Iterator[Session | None]:
+        """What serves a worker's requests during one call, and those of its programs."""
         if self._broker is None:
-            return contextlib.nullcontext()
-        return self._broker.session(tenant=tenant or "")
+            yield None
+            return
+        with contextlib.ExitStack() as stack:
+            listener = worker.listener()
+            if listener is not None:
+                from llmspell.security.broker.proxy import EgressProxy
+
+                stack.enter_context(EgressProxy(listener, self._broker, tenant=tenant or ""))
+            yield stack.enter_context(self._broker.session(tenant=tenant or ""))
 
     def _count(self, error: ToolFailed) -> None:
         if isinstance(error, ToolTimeout):
@@ -233,7 +241,8 @@ class ConfinedTool:
 
     def _fork(self, loader: Loader) -> WorkerHandle:
         output_bytes = self.definition.requirements.output_bytes
-        worker = WorkerHandle(loader, self._groups, output_bytes)
+        has_listener = filter_of(self.definition.requirements) == "networked"
+        worker = WorkerHandle(loader, self._groups, output_bytes, has_listener=has_listener)
         self._counters.forked.inc()
         return worker
 

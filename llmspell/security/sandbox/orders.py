@@ -81,7 +81,9 @@ def filter_of(requirements: SecurityRequirements) -> str:
         return "safe"
     if not requirements.processes:
         return "restricted"
-    return "programs" if requirements.level is SecurityLevel.PRIVILEGED else "processes"
+    if requirements.level is not SecurityLevel.PRIVILEGED:
+        return "processes"
+    return "networked" if requirements.domains else "programs"
 
 
 def library_path() -> list[str]:

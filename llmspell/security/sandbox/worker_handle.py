@@ -33,10 +33,14 @@ _READY_SECONDS: Final = 30.0
 class WorkerHandle:
     """A confined process that waits for calls. For one thread at a time."""
 
-    def __init__(self, loader: Loader, groups: GroupPool, output_bytes: int) -> None:
+    def __init__(
+        self, loader: Loader, groups: GroupPool, output_bytes: int, *, has_listener: bool
+    ) -> None:
         self.output_bytes = output_bytes
         self._groups = groups
         self._is_ready = False
+        self._has_listener = has_listener
+        self._listener: socket.socket | None = None
         self._cpu_clock: int | None = None
         self.calls = 0
         with contextlib.ExitStack() as undo:
@@ -72,6 +76,8 @@ class WorkerHandle:
         """
         if self._is_ready:
             return
+        if self._has_listener and self._listener is None:
+            self._listener = self._received_listener()
         exchange = Exchange(self, "the module", _READY_SECONDS, math.inf, _LOADING)
         try:
             kind, value = exchange.run(b"", None)
@@ -123,6 +129,10 @@ class WorkerHandle:
         stdout, stderr = exchange.printed
         return ToolResult(value, bytes(stdout), bytes(stderr), exchange.is_cut)
 
+    def listener(self) -> socket.socket | None:
+        """Another descriptor of the listener within the worker's network, to be closed."""
+        return None if self._listener is None else self._listener.dup()
+
     def is_waiting(self) -> bool:
         """Whether it lives, and has said nothing that it wasn't asked for."""
         return is_silent(self.talk)
@@ -160,7 +170,22 @@ class WorkerHandle:
         ended.register(self._pidfd, select.POLLIN)
         ended.poll(_READY_SECONDS * 1e3)
         self.talk.close()
+        if self._listener is not None:
+            self._listener.close()
         for descriptor in (*self.streams, self._pidfd):
             os.close(descriptor)
         if self._group is not None:
             self._groups.give_back(self._group)
+
+    def _received_listener(self) -> socket.socket:
+        """What the worker sends before any of the tool's code is in it."""
+        poll = select.poll()
+        poll.register(self.talk, select.POLLIN)
+        poll.poll(_READY_SECONDS * 1e3)
+        try:
+            _, found, _, _ = socket.recv_fds(self.talk, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        except OSError:
+            found = []
+        if not found:
+            raise ToolNotLoaded("the worker has no network of its own")
+        return socket.socket(fileno=found[0])

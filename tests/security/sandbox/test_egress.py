@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -18,6 +19,7 @@ from llmspell.security import (
 )
 from tests.security.broker.servers import Server, ok, redirect
 from tests.security.sandbox.conftest import SAFE, TOOLS
+from tests.security.sandbox.test_programs import programs
 
 FUNCTIONS = ["fetch", "fetch_many", "by_httpx", "by_requests", "by_socket"]
 NEEDS = SecurityRequirements.restricted().with_network_access("a.test")
@@ -94,3 +96,53 @@ def test_a_tool_without_hosts_has_no_client(sandbox: Sandbox) -> None:
             tool.call("fetch", ["http://a.test/"])
         with pytest.raises(ToolFailed, match="PermissionError"):
             tool.call("by_socket", ["127.0.0.1", 9])
+
+
+@pytest.fixture(scope="module")
+def running(attempts: list[Attempt]) -> Iterator[ConfinedTool]:
+    """tools/programs.py with hosts: programs have a proxy at a loopback of their own."""
+
+    def make_broker(definition: ToolDefinition) -> Broker:
+        return Broker(
+            [*definition.requirements.domains, "127.0.0.1"],
+            resolver=lambda host, port: [ip_address("127.0.0.1")],
+            on_attempt=attempts.append,
+        )
+
+    needs = programs(4).with_network_access("a.test")
+    with Sandbox(make_broker=make_broker) as own:
+        if own.host.missing_for(needs):
+            pytest.skip("this host can't hold programs")
+        tool = own.load("programs", ["runs"], needs, path=[TOOLS])
+        assert isinstance(tool, ConfinedTool)
+        yield tool
+
+
+needs_curl = pytest.mark.skipif(not os.path.exists("/usr/bin/curl"), reason="no /usr/bin/curl")
+CURL = ["/usr/bin/curl", "-sS", "--max-time", "5"]
+
+
+@needs_curl
+def test_a_program_reaches_listed_hosts_by_its_proxy(
+    running: ConfinedTool, attempts: list[Attempt]
+) -> None:
+    with Server(ok(b"hello")) as server, Server(ok(b"no")) as other:
+        code, said, _ = running.call("runs", [*CURL, server.url()], tenant="acme").value
+        assert (code, said) == (0, "hello")
+        assert (attempts[-1].tenant, attempts[-1].outcome) == ("acme", "answered")
+        code, said, _ = running.call("runs", [*CURL, "-f", other.url(host="b.test")]).value
+        assert code != 0 and other.accepted == 0
+        assert attempts[-1].outcome == "refused"
+
+
+@needs_curl
+def test_a_program_has_no_way_round_its_proxy(running: ConfinedTool) -> None:
+    with Server(ok(b"no")) as server:
+        direct = [*CURL, "--noproxy", "*", f"http://127.0.0.1:{server.port}/"]
+        code, _, said = running.call("runs", direct).value
+        assert code != 0 and server.accepted == 0, said
+        for other in ("--unix-socket /run/x http://a/", "--dns-servers 127.0.0.1 http://a/"):
+            assert running.call("runs", [*CURL, "--noproxy", "*", *other.split()]).value[0] != 0
+        script = f"exec 3<>/dev/tcp/127.0.0.1/{server.port}"
+        assert running.call("runs", ["/bin/bash", "-c", script]).value[0] != 0
+        assert server.accepted == 0

@@ -10,7 +10,7 @@ import pytest
 
 FILTERS = Path(__file__).parents[3] / "csrc" / "sandbox" / "filters"
 ARCHITECTURES = ("x86_64", "aarch64")
-LEVELS = ("safe", "restricted", "processes", "programs")
+LEVELS = ("safe", "restricted", "processes", "programs", "networked")
 
 
 @pytest.fixture(scope="module")

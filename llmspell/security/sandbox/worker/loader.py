@@ -158,12 +158,14 @@ def _work(
     if numpy is not None:
         numpy.random.seed()
     is_safe = order["filter"] == "safe"
+    port = _open_network(confining, talk) if order["filter"] == "networked" else 0
     confining.confine(
         parent=parent,
         kept=[0, 1, 2, talk],
         directory=empty,
         is_root=is_safe and changes_root,
         rules=rules,
+        port=port,
         filter=order["filter"],
         # What it was forked from isn't its own.
         address_space=limits["memory"] + pages * os.sysconf("SC_PAGESIZE"),
@@ -173,3 +175,16 @@ def _work(
         processes=limits["processes"],
     )
     serve(talk, scanned, order, is_closed=is_safe)
+
+
+def _open_network(confining: ModuleType, talk: int) -> int:
+    """A network of its own, whose only listener the owner is given; returns its port."""
+    confining.enter_loopback()
+    with socket.socket() as listener, socket.socket(fileno=os.dup(talk)) as owner:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        socket.send_fds(owner, [b"L"], [listener.fileno()])
+        port: int = listener.getsockname()[1]
+    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
+        os.environ[name] = f"http://127.0.0.1:{port}"
+    return port

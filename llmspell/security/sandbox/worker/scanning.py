@@ -75,6 +75,7 @@ def _parse(confining: ModuleType, talk: int, parent: int, empty: int) -> None:
         directory=empty,
         is_root=False,
         rules=[],
+        port=0,
         filter="safe",
         address_space=_MEMORY,
         cpu_seconds=_SECONDS,
