@@ -31,6 +31,7 @@ from llmspell.security.sandbox.tool_result import ToolResult
 from llmspell.security.sandbox.worker_handle import WorkerHandle
 
 if TYPE_CHECKING:
+    from llmspell.security.audit import AuditSink
     from llmspell.security.broker.broker import Broker
     from llmspell.security.broker.session import Session
 
@@ -62,8 +63,10 @@ class ConfinedTool:
         groups: GroupPool,
         broker: Broker | None,
         counters: SandboxCounters,
+        audit: AuditSink | None,
     ) -> None:
         self.definition = definition
+        self._audit = audit
         self._broker = broker
         self._loads = loads
         self._groups = groups
@@ -158,6 +161,11 @@ class ConfinedTool:
             return result
         except ToolFailed as error:
             self._count(error)
+            if self._audit is not None and isinstance(error, (ToolTimeout, ToolLimitExceeded)):
+                from llmspell.security.audit import note_denial
+
+                subject = f"{self.definition.module}.{function}"
+                note_denial(self._audit, error, "tool.run", subject=subject, tenant=tenant)
             raise
         finally:
             if keeps:

@@ -23,6 +23,7 @@ from llmspell.security.sandbox.orders import make_order
 from llmspell.security.sandbox.unconfined import UnconfinedTool
 
 if TYPE_CHECKING:
+    from llmspell.security.audit import AuditSink
     from llmspell.security.broker.broker import Broker
 
 __all__ = ["Sandbox"]
@@ -50,6 +51,8 @@ class Sandbox:
             enforce what they need. Each such tool is logged as a warning, each call counted.
         make_broker: makes the way out of a tool whose requirements list hosts; by default a
             :class:`Broker` with these hosts.
+        audit: is told of tools that are refused, calls that were killed for a limit, and each call
+            that nothing confines; see :class:`AuditLog`.
 
     Raises:
         ConfigError: an argument of another type.
@@ -61,6 +64,7 @@ class Sandbox:
         host: HostSupport | None = None,
         allow_unsandboxed: bool = False,
         make_broker: Callable[[ToolDefinition], Broker] | None = None,
+        audit: AuditSink | None = None,
     ) -> None:
         if host is not None and not isinstance(host, HostSupport):
             raise ConfigError(f"host must be HostSupport, got {host!r}")
@@ -69,6 +73,7 @@ class Sandbox:
         self._host = host
         self._allows_unsandboxed = allow_unsandboxed
         self._make_broker = make_broker or _default_broker
+        self._audit = audit
         self.counters = SandboxCounters()
         self._server = ForkServer()
         self._tools: list[ConfinedTool | UnconfinedTool] = []
@@ -96,7 +101,7 @@ class Sandbox:
         tool: ConfinedTool | UnconfinedTool
         if missing:
             self._require_allowed(definition, missing)
-            tool = UnconfinedTool(definition, self.counters)
+            tool = UnconfinedTool(definition, self.counters, self._audit)
         else:
             needs = definition.requirements
             tool = ConfinedTool(
@@ -105,6 +110,7 @@ class Sandbox:
                 groups=GroupPool(self.host, needs.memory_bytes, needs.processes),
                 broker=self._make_broker(definition) if needs.domains else None,
                 counters=self.counters,
+                audit=self._audit,
             )
         self._tools.append(tool)
         return tool
@@ -173,12 +179,19 @@ class Sandbox:
         )
         if not self._allows_unsandboxed:
             self.counters.refused.inc()
-            raise SandboxUnavailable(
+            denial = SandboxUnavailable(
                 f"{lacks}. `llmspell doctor` shows what it can. Sandbox(allow_unsandboxed=True) "
                 "runs such tools without one.",
                 level=level,
                 missing=tuple(missing),
             )
+            if self._audit is not None:
+                from llmspell.security.audit import note_denial
+
+                details = {"level": level, "missing": missing}
+                subject = definition.module
+                note_denial(self._audit, denial, "tool.run", subject=subject, details=details)
+            raise denial
         _log.warning("%s; it runs without a sandbox, with all that this process may do", lacks)
 
     def _missing(self, requirements: SecurityRequirements) -> list[str]:

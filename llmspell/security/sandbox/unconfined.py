@@ -9,7 +9,7 @@ import sys
 import threading
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from llmspell.errors import ClosedError, InputError, ToolFailed, ToolNotLoaded
 from llmspell.security.sandbox.counters import SandboxCounters
@@ -17,6 +17,9 @@ from llmspell.security.sandbox.definition import ToolDefinition, require_functio
 from llmspell.security.sandbox.orders import MAX_ARGUMENTS
 from llmspell.security.sandbox.tool_result import ToolResult
 from llmspell.security.sandbox.worker import frames
+
+if TYPE_CHECKING:
+    from llmspell.security.audit import AuditSink
 
 __all__ = ["UnconfinedTool"]
 
@@ -34,8 +37,11 @@ class UnconfinedTool:
 
     is_confined: Final = False
 
-    def __init__(self, definition: ToolDefinition, counters: SandboxCounters) -> None:
+    def __init__(
+        self, definition: ToolDefinition, counters: SandboxCounters, audit: AuditSink | None
+    ) -> None:
         self.definition = definition
+        self._audit = audit
         self._counters = counters
         self._lock = threading.Lock()
         self._found: dict[str, Any] | None = None
@@ -68,11 +74,12 @@ class UnconfinedTool:
         timeout: float | None = None,
         tenant: str | None = None,
     ) -> ToolResult:
-        """Call a function, here and now; ``timeout`` and ``tenant`` mean nothing.
+        """Call a function, here and now; ``timeout`` means nothing.
 
         Raises:
             ToolFailed: the function raised, or what it returned is no data or too large.
             InputError: arguments that are no data, or a function that isn't the tool's.
+            AuditDamaged, AuditFailed: the call can't be recorded, and wasn't made.
             ClosedError: after :meth:`close`.
         """
         if self._is_closed:
@@ -85,6 +92,9 @@ class UnconfinedTool:
             given = _copied([list(arguments), dict(named or {})], MAX_ARGUMENTS)
         except frames.FrameError as error:
             raise InputError(f"{function}: its arguments can't be sent: {error}") from None
+        if self._audit is not None:
+            subject = f"{self.definition.module}.{function}"
+            self._audit.append("tool.run_unsandboxed", subject=subject, tenant=tenant)
         self._counters.calls.inc()
         self._counters.unsandboxed.inc()
         try:
