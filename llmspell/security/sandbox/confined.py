@@ -1,32 +1,15 @@
-"""The functions of one tool, called in workers that are forked ahead of need."""
+"""A tool that the kernel confines, as its caller sees it."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from llmspell.errors import (
-    ClosedError,
-    InputError,
-    LlmspellError,
-    SandboxUnavailable,
-    ToolFailed,
-    ToolLimitExceeded,
-    ToolNotLoaded,
-    ToolTimeout,
-    UseAfterFork,
-)
+from llmspell.errors import InputError, ToolFailed, ToolLimitExceeded, ToolTimeout
 from llmspell.security.sandbox.counters import SandboxCounters
 from llmspell.security.sandbox.definition import ToolDefinition, require_function
-from llmspell.security.sandbox.fork_server import Loader
-from llmspell.security.sandbox.groups import GroupPool
-from llmspell.security.sandbox.orders import KEPT_CPU_SECONDS, filter_of
+from llmspell.security.sandbox.pool import WorkerPool
 from llmspell.security.sandbox.tool_result import ToolResult
 from llmspell.security.sandbox.worker_handle import WorkerHandle
 
@@ -36,14 +19,6 @@ if TYPE_CHECKING:
     from llmspell.security.broker.session import Session
 
 __all__ = ["ConfinedTool"]
-
-_log: Final = logging.getLogger(__name__)
-
-# A worker that is kept is replaced after so many calls, with what it gathered.
-_CALLS_OF_ONE: Final = 10_000
-# Kept workers of one tool, of all tenants together.
-_KEPT: Final = 64
-_PAUSE: Final = 0.1
 
 
 class ConfinedTool:
@@ -59,51 +34,27 @@ class ConfinedTool:
         self,
         definition: ToolDefinition,
         *,
-        loads: Callable[[], Loader],
-        groups: GroupPool,
+        pool: WorkerPool,
         broker: Broker | None,
         counters: SandboxCounters,
         audit: AuditSink | None,
     ) -> None:
         self.definition = definition
-        self._audit = audit
+        self._pool = pool
         self._broker = broker
-        self._loads = loads
-        self._groups = groups
         self._counters = counters
-        self._process = os.getpid()
-        self._lock = threading.RLock()
-        self._is_closed = False
-        self._idle: deque[WorkerHandle] = deque()
-        self._kept: deque[tuple[str | None, WorkerHandle]] = deque()
-        self._spent: deque[WorkerHandle] = deque()
-        self._loader: Loader | None = None
-        self._wanted = threading.Semaphore(0)
-        self._filling = threading.Thread(target=self._fill, name="llmspell-workers", daemon=True)
+        self._audit = audit
 
     def start(self) -> None:
         """Load its libraries and fork its first worker, unless that is done; calls do it too.
 
         Raises:
             ToolNotLoaded: there is no such module or function, or loading it failed.
-            SandboxUnavailable: the fork server doesn't start.
+            SandboxUnavailable: the fork server doesn't start, or lacks what the tool needs.
             ClosedError: after :meth:`close`.
             UseAfterFork: in a child of the process that made it.
         """
-        self._require_usable()
-        with self._lock:
-            if self._loader is not None:
-                return
-            loader = self._loads()
-            try:
-                worker = self._ready_worker(loader)
-            except BaseException:
-                loader.close()
-                raise
-            self._loader = loader
-            self._idle.append(worker)
-            self._wanted.release()
-            self._filling.start()
+        self._pool.start()
 
     def call(
         self,
@@ -127,9 +78,9 @@ class ConfinedTool:
             ToolFailed: the function raised, or its process ended.
             ToolTimeout: it wasn't done in time, and was killed.
             ToolLimitExceeded: it took more memory or processor time than it may.
+            ToolNotLoaded: loading it failed, in the first call.
             InputError: arguments that are no data, or a function that isn't the tool's.
             SandboxUnavailable: no worker can be forked.
-            ToolNotLoaded: loading it failed, in the first call.
             ClosedError: after :meth:`close`.
             UseAfterFork: in a child of the process that made it.
         """
@@ -138,10 +89,9 @@ class ConfinedTool:
         most = requirements.timeout_seconds
         if timeout is not None and not 0 < timeout <= most:
             raise InputError(f"timeout must be above 0 and at most {most:g} s, got {timeout!r}")
-        self.start()
         self._counters.calls.inc()
-        worker = self._worker(tenant)
-        keeps = False
+        worker = self._pool.take(tenant)
+        has_failed = True
         try:
             with self._way_out(worker, tenant) as session:
                 result = worker.call(
@@ -153,44 +103,17 @@ class ConfinedTool:
                     cpu_seconds=requirements.cpu_ms / 1e3,
                     session=session,
                 )
-            keeps = (
-                self.definition.keep_workers
-                and worker.calls < _CALLS_OF_ONE
-                and worker.cpu_seconds() < KEPT_CPU_SECONDS
-            )
+            has_failed = False
             return result
         except ToolFailed as error:
-            self._count(error)
-            if self._audit is not None and isinstance(error, (ToolTimeout, ToolLimitExceeded)):
-                from llmspell.security.audit import note_denial
-
-                subject = f"{self.definition.module}.{function}"
-                note_denial(self._audit, error, "tool.run", subject=subject, tenant=tenant)
+            self._note(error, function, tenant)
             raise
         finally:
-            if keeps:
-                self._kept.append((tenant, worker))
-            else:
-                # Ending it and forking the next is no part of the call.
-                self._spent.append(worker)
-            self._wanted.release()
-            if self._is_closed:
-                self._end_all()
+            self._pool.give_back(worker, tenant, has_failed=has_failed)
 
     def close(self) -> None:
         """End all its processes; calls that go on fail."""
-        with self._lock:
-            if self._is_closed or os.getpid() != self._process:
-                return
-            self._is_closed = True
-            loader = self._loader
-        if loader is not None:
-            self._wanted.release()
-            self._filling.join()
-            assert self._loader is not None
-            self._loader.close()
-        self._end_all()
-        self._groups.close()
+        self._pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -212,118 +135,17 @@ class ConfinedTool:
                 stack.enter_context(EgressProxy(listener, self._broker, tenant=tenant or ""))
             yield stack.enter_context(self._broker.session(tenant=tenant or ""))
 
-    def _count(self, error: ToolFailed) -> None:
+    def _note(self, error: ToolFailed, function: str, tenant: str | None) -> None:
+        """Count it; what was killed for a limit is a denial too."""
         if isinstance(error, ToolTimeout):
             self._counters.timed_out.inc()
         elif isinstance(error, ToolLimitExceeded):
             self._counters.over_limit.inc()
         else:
             self._counters.failed.inc()
+            return
+        if self._audit is not None:
+            from llmspell.security.audit import note_denial
 
-    def _require_usable(self) -> None:
-        name = self.definition.module
-        if os.getpid() != self._process:
-            raise UseAfterFork(f"{name} was loaded before this process was forked; load it anew")
-        if self._is_closed:
-            raise ClosedError(f"{name} is closed")
-
-    def _worker(self, tenant: str | None) -> WorkerHandle:
-        while (worker := self._take(tenant)) is not None:
-            if worker.is_waiting():
-                return worker
-            self._spent.append(worker)
-        self._counters.waited.inc()
-        return self._ready_worker()
-
-    def _take(self, tenant: str | None) -> WorkerHandle | None:
-        if self.definition.keep_workers:
-            with self._lock:
-                for place, (of, worker) in enumerate(self._kept):
-                    if of == tenant:
-                        del self._kept[place]
-                        return worker
-        try:
-            return self._idle.popleft()
-        except IndexError:
-            return None
-
-    def _fork(self, loader: Loader) -> WorkerHandle:
-        output_bytes = self.definition.requirements.output_bytes
-        has_listener = filter_of(self.definition.requirements) == "networked"
-        worker = WorkerHandle(loader, self._groups, output_bytes, has_listener=has_listener)
-        self._counters.forked.inc()
-        return worker
-
-    def _fork_or_reload(self) -> WorkerHandle:
-        """A new worker, by a new loader where the one before has ended."""
-        loader = self._loader
-        assert loader is not None
-        try:
-            return self._fork(loader)
-        except OSError:
-            with self._lock:
-                self._require_usable()
-                if self._loader is loader:
-                    self._loader = self._loads()
-                    self._counters.reloaded.inc()
-                    loader.close()
-                loader = self._loader
-            assert loader is not None
-        try:
-            return self._fork(loader)
-        except OSError as error:
-            name = self.definition.module
-            raise SandboxUnavailable(f"{name}: no worker can be forked: {error}") from error
-
-    def _ready_worker(self, loader: Loader | None = None) -> WorkerHandle:
-        """A new worker in which the module has run; of ``loader``, or of whichever lives."""
-        for is_last in (loader is not None, True):
-            worker = self._fork_or_reload() if loader is None else self._fork(loader)
-            try:
-                worker.await_ready()
-                return worker
-            except BaseException as error:
-                worker.close()
-                # With its loader it ends, in whatever it was about.
-                is_module_s = isinstance(error, ToolNotLoaded) and _lives(loader or self._loader)
-                if is_last or is_module_s or not isinstance(error, ToolNotLoaded):
-                    raise
-        raise AssertionError
-
-    def _end_all(self) -> None:
-        _end(self._idle)
-        with contextlib.suppress(IndexError):
-            while True:
-                self._spent.append(self._kept.popleft()[1])
-        _end(self._spent)
-
-    def _fill(self) -> None:
-        """Fork ahead, and end what has served: until it is closed."""
-        while True:
-            self._wanted.acquire()
-            while not self._is_closed and len(self._kept) > _KEPT:
-                with contextlib.suppress(IndexError):
-                    self._spent.append(self._kept.popleft()[1])
-            _end(self._spent)
-            if self._is_closed:
-                return
-            try:
-                while len(self._idle) < self.definition.ready:
-                    self._idle.append(self._ready_worker())
-            except (OSError, LlmspellError):
-                # A call forks for itself, and tells why that fails.
-                time.sleep(_PAUSE)
-
-
-def _lives(loader: Loader | None) -> bool:
-    return loader is not None and loader.is_waiting()
-
-
-def _end(workers: deque[WorkerHandle]) -> None:
-    with contextlib.suppress(IndexError):  # others take from it too
-        while True:
-            worker = workers.popleft()
-            try:
-                worker.close()
-            except OSError as error:
-                _log.warning("a worker's group stays behind: %s", error)
+            subject = f"{self.definition.module}.{function}"
+            note_denial(self._audit, error, "tool.run", subject=subject, tenant=tenant)

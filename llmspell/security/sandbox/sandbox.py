@@ -20,6 +20,7 @@ from llmspell.security.sandbox.definition import READY, ToolDefinition
 from llmspell.security.sandbox.fork_server import ForkServer, Loader
 from llmspell.security.sandbox.groups import GroupPool, remove_forgotten
 from llmspell.security.sandbox.orders import make_order
+from llmspell.security.sandbox.pool import WorkerPool
 from llmspell.security.sandbox.unconfined import UnconfinedTool
 
 if TYPE_CHECKING:
@@ -106,8 +107,12 @@ class Sandbox:
             needs = definition.requirements
             tool = ConfinedTool(
                 definition,
-                loads=functools.partial(_load, self._server, definition),
-                groups=GroupPool(self.host, needs.memory_bytes, needs.processes),
+                pool=WorkerPool(
+                    definition,
+                    loads=functools.partial(_load, self._server, definition),
+                    groups=GroupPool(self.host, needs.memory_bytes, needs.processes),
+                    counters=self.counters,
+                ),
                 broker=self._make_broker(definition) if needs.domains else None,
                 counters=self.counters,
                 audit=self._audit,

@@ -69,7 +69,7 @@ def test_what_a_call_left_running_ends_with_it(sandbox: Sandbox) -> None:
     needs = SecurityRequirements.restricted().with_processes(3)
     with sandbox.load("programs", FUNCTIONS, needs, path=[TOOLS]) as tool:
         tool.call("outlives", [60])
-        until(lambda: len(tool._idle) == 2 and not tool._spent)
+        until(lambda: len(tool._pool._idle) == 2 and not tool._pool._spent)
         until(lambda: len(in_groups(group.path) - others) == 2)
     tool = sandbox.load("programs", ["runs"], programs(3), path=[TOOLS])
     with tool, pytest.raises(ToolTimeout):

@@ -18,9 +18,12 @@ def records(path: Path) -> list[tuple[str, str, str, str | None]]:
 
 
 def test_a_tool_that_the_host_can_t_confine_is_a_denial(tmp_path: Path) -> None:
-    with AuditLog.open(tmp_path / "audit") as log, Sandbox(host=NOTHING, audit=log) as sandbox:
-        with pytest.raises(SandboxUnavailable):
-            sandbox.load("plain", ["words"], SAFE, path=[TOOLS])
+    with (
+        AuditLog.open(tmp_path / "audit") as log,
+        Sandbox(host=NOTHING, audit=log) as sandbox,
+        pytest.raises(SandboxUnavailable),
+    ):
+        sandbox.load("plain", ["words"], SAFE, path=[TOOLS])
     assert records(tmp_path / "audit") == [("tool.run", "plain", "denied", None)]
 
 

@@ -75,16 +75,16 @@ def test_a_tool_lives_on_where_its_loader_or_the_server_is_killed(sandbox: Sandb
         assert process is not None
         for _ in range(2):
             assert tool.call("count").value == 1
-            until(lambda: sum(worker.is_waiting() for worker in list(tool._idle)) == 2)
+            until(lambda: sum(worker.is_waiting() for worker in list(tool._pool._idle)) == 2)
             (server,) = children_of(process.pid)
             (loader,) = filter(is_alive, children_of(server))
             os.kill(loader, signal.SIGKILL)
-            until(lambda: not any(worker.is_waiting() for worker in list(tool._idle)))
+            until(lambda: not any(worker.is_waiting() for worker in list(tool._pool._idle)))
         until(lambda: own.counters.reloaded.value >= 1)
         assert tool.call("count").value == 1
         process.kill()
         until(lambda: process.poll() is not None)
-        until(lambda: not any(worker.is_waiting() for worker in list(tool._idle)))
+        until(lambda: not any(worker.is_waiting() for worker in list(tool._pool._idle)))
         for _ in range(5):  # more than are ready
             assert tool.call("count").value == 1
 
@@ -118,11 +118,11 @@ def test_descriptors_and_threads_come_back(sandbox: Sandbox) -> None:
     with confined(sandbox, SAFE) as tool:
         for _ in range(5):
             tool.call("count")
-        until(lambda: len(tool._idle) == 2 and not tool._spent)
+        until(lambda: len(tool._pool._idle) == 2 and not tool._pool._spent)
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(30):
             tool.call("count")
-        until(lambda: len(tool._idle) == 2 and not tool._spent)
+        until(lambda: len(tool._pool._idle) == 2 and not tool._pool._spent)
         until(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
