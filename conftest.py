@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from sybil import Sybil
-from sybil.parsers.myst import PythonCodeBlockParser
+from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
+
+from llmspell.security import SecurityLevel
+from llmspell.security.host import probe
+
+
+def confines_tools() -> bool:
+    """Whether this host can: the examples of the sandbox are skipped where it can't."""
+    return not probe().missing_for(SecurityLevel.SAFE)
 
 
 def enter_empty_folder(namespace: dict[str, Any]) -> None:
     """Let a page's examples write where nothing is in their way."""
+    namespace["confines_tools"] = confines_tools
     namespace["_home"] = Path.cwd()
     namespace["_folder"] = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     os.chdir(namespace["_folder"].name)
@@ -25,7 +34,7 @@ def leave_folder(namespace: dict[str, Any]) -> None:
 
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser()],
+    parsers=[PythonCodeBlockParser(), SkipParser()],
     patterns=["README.md", "docs/**/*.md", "docs/*.md"],
     setup=enter_empty_folder,
     teardown=leave_folder,

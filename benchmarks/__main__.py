@@ -13,6 +13,7 @@ from benchmarks import (
     ingest,
     ledger,
     recall,
+    sandbox,
     stream,
     tenant,
     tenants,
@@ -28,6 +29,7 @@ _BENCHMARKS = {
     "durable": durable,
     "ledger": ledger,
     "broker": broker,
+    "sandbox": sandbox,
     "import": imports,
     "ingest": ingest,
 }

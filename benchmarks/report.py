@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bars, figures
-from benchmarks.tables import service
+from benchmarks.tables import security, service
 from benchmarks.tables.calibration import calibration_summary, calibration_table
 from benchmarks.tables.durable import durable_summary, durable_table
 from benchmarks.tables.filtered import filter_summary, filter_table
@@ -38,6 +38,8 @@ _COMMANDS = {
     "tenants": "python -m benchmarks tenants --data FOLDER",
     "durable": "python -m benchmarks durable --data FOLDER --rounds {rounds}",
     "ledger": "python -m benchmarks ledger --calls {calls}",
+    "sandbox": "python -m benchmarks sandbox",
+    "broker": "python -m benchmarks broker",
     "import": "python -m benchmarks import",
     "ingest": "python -m benchmarks ingest",
 }
@@ -52,6 +54,8 @@ _HEADINGS = {
     "tenants": "Many tenants",
     "durable": "Durable inserts",
     "ledger": "What a charge costs",
+    "sandbox": "Confined calls",
+    "broker": "The way out of a confined tool",
     "import": "Import, milliseconds beyond NumPy",
     "ingest": "Ingestion",
 }
@@ -140,6 +144,8 @@ _TABLES = {
     "tenants": tenants_table,
     "durable": durable_table,
     "ledger": ledger_table,
+    "sandbox": security.sandbox_table,
+    "broker": security.broker_table,
     "import": service.import_table,
     "ingest": service.ingest_table,
 }
@@ -152,6 +158,8 @@ _SUMMARIES = {
     "tenants": tenants_summary,
     "durable": durable_summary,
     "ledger": ledger_summary,
+    "sandbox": security.sandbox_summary,
+    "broker": security.broker_summary,
     "import": service.import_summary,
     "ingest": service.ingest_summary,
 }

@@ -101,7 +101,7 @@ class WorkerPool:
         return self._ready_worker()
 
     def give_back(self, worker: WorkerHandle, tenant: str | None, *, has_failed: bool) -> None:
-        """Keep a worker for the tenant's next call, or end it and fork another: later, elsewhere."""
+        """Keep a worker for the tenant's next call; or have it ended, and another forked."""
         if (
             self._definition.keep_workers
             and not has_failed
