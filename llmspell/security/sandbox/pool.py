@@ -109,9 +109,11 @@ class WorkerPool:
             and worker.cpu_seconds() < KEPT_CPU_SECONDS
         ):
             self._kept.append((tenant, worker))
+            if len(self._kept) > _KEPT:
+                self._wanted.release()
         else:
             self._spent.append(worker)
-        self._wanted.release()
+            self._wanted.release()
         if self._is_closed:
             self._end_all()
 

@@ -91,6 +91,7 @@ class WorkerHandle:
             self._group.admit(0)  # until it is called
             if len(self._group.members()) > 1:
                 raise ToolNotLoaded("the module left processes running when it was loaded")
+        self.cpu_seconds()  # finds its clock
         self._is_ready = True
 
     def call(

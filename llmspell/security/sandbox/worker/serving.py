@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import inspect
 import os
+import socket
 import sys
 import threading
 import traceback
@@ -53,6 +54,7 @@ def serve(talk: int, scanned: Scanned, order: dict[str, Any], *, is_closed: bool
     except BaseException as error:
         write_all(talk, _failed(error))
         return
+    _rehearse(limits)
     write_all(talk, pack_frame(READY, None, 16))
     functions = frozenset(order["functions"])
     while (message := read_frame(talk, limits["arguments"])) is not None:
@@ -66,6 +68,18 @@ def serve(talk: int, scanned: Scanned, order: dict[str, Any], *, is_closed: bool
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         write_all(talk, reply)
+
+
+def _rehearse(limits: dict[str, Any]) -> None:
+    """Do a call of nothing: what it touches is copied from the loader now, and not amid a call."""
+    near, far = socket.socketpair()
+    with near, far:
+        near.sendall(pack_frame(CALL, ["rehearsal", [""], {}], limits["arguments"]))
+        message = read_frame(far.fileno(), limits["arguments"])
+        assert message is not None
+        stage = ModuleType("stage")
+        stage.rehearsal = str  # type: ignore[attr-defined]
+        write_all(near.fileno(), _call(stage, *message[1], 1 << 10))
 
 
 def _find(module: ModuleType, name: str) -> Any:
