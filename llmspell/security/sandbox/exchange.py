@@ -85,8 +85,9 @@ class Exchange:
             poll.register(stream, select.POLLIN)
         answer = bytearray()
         while True:
-            ready = poll.poll(self._wait_ms())
-            if not ready:
+            wait = self._wait_ms()
+            ready = poll.poll(wait)
+            if not ready or not wait:  # also where there is always something to read
                 self._require_time()
             for descriptor, events in ready:
                 if descriptor != talk.fileno():

@@ -152,6 +152,7 @@ class ForkServer:
                     "MKL_NUM_THREADS": "1",
                 },
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # of libraries as they are imported
                 cwd="/",
                 start_new_session=True,
             )

@@ -165,8 +165,11 @@ class WorkerPool:
     def _forked_by_a_living_loader(self) -> tuple[WorkerHandle, Loader]:
         loader = self._loader
         assert loader is not None
-        with contextlib.suppress(OSError):
+        try:
             return self._forked(loader), loader
+        except OSError as error:
+            if loader.is_waiting():
+                raise self._unavailable(error) from error
         with self._lock:
             self._require_usable()
             if self._loader is loader:
@@ -178,8 +181,10 @@ class WorkerPool:
         try:
             return self._forked(loader), loader
         except OSError as error:
-            name = self._definition.module
-            raise SandboxUnavailable(f"{name}: no worker can be forked: {error}") from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: OSError) -> SandboxUnavailable:
+        return SandboxUnavailable(f"{self._definition.module}: no worker can be forked: {error}")
 
     def _forked(self, loader: Loader) -> WorkerHandle:
         requirements = self._definition.requirements

@@ -15,6 +15,7 @@ PLAIN = [
     *("returns_bytes", "spins", "sleeps", "takes", "ends", "leaves", "threads", "environment"),
     *("unwritten_import", "number_of_random", "who", "reads", "writes", "lists", "open_files"),
     "Counts.doubled",
+    "prints_forever",
 ]
 SAFE = SecurityRequirements.safe()
 

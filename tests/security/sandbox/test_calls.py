@@ -113,6 +113,16 @@ def test_a_call_that_takes_too_long_is_killed(plain: ConfinedTool) -> None:
         plain.call("sleeps", [3], timeout=0.05)
 
 
+def test_who_prints_without_end_is_killed_all_the_same(sandbox: Sandbox) -> None:
+    with confined(sandbox, SAFE.with_cpu_limit(60_000)) as tool, pytest.raises(ToolTimeout):
+        tool.call("prints_forever", timeout=0.3)
+    with (
+        confined(sandbox, SAFE.with_cpu_limit(200).with_timeout(60)) as tool,
+        pytest.raises(ToolLimitExceeded, match="processor time"),
+    ):
+        tool.call("prints_forever")
+
+
 def test_processor_time_is_limited_to_the_millisecond_asked_for(sandbox: Sandbox) -> None:
     with confined(sandbox, SAFE.with_cpu_limit(50).with_timeout(60)) as tool:
         assert tool.call("words", ["a"]).value == {"a": 1}

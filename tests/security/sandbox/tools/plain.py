@@ -50,6 +50,11 @@ def printed(count):
     return count
 
 
+def prints_forever():
+    while True:
+        print("x" * 10_000)
+
+
 def raises(message):
     raise LookupError(message)
 
