@@ -73,7 +73,10 @@ static void allow_computing(void) {
     ALLOW("read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2",
           "pwritev2", "close", "lseek", "fstat", "dup", "dup2", "dup3", "pipe", "pipe2", "eventfd2",
           "poll", "ppoll", "select", "pselect6", "epoll_create1", "epoll_ctl", "epoll_wait",
-          "epoll_pwait", "epoll_pwait2", "recvfrom", "recvmsg", "shutdown", "getsockopt");
+          "epoll_pwait", "epoll_pwait2", "recvfrom", "recvmsg", "shutdown");
+    /* Others would tell who is at the other end, and give a descriptor of it. */
+    VALUES("getsockopt", 2, SO_TYPE, SO_ERROR, SO_SNDBUF, SO_RCVBUF, SO_ACCEPTCONN, SO_PROTOCOL,
+           SO_DOMAIN);
     /* F_SETOWN and F_SETSIG would have the kernel send signals in its name. */
     VALUES("fcntl", 1, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL,
            1032 /* F_GETPIPE_SZ */);
@@ -153,6 +156,7 @@ static void allow_connecting(void) {
                                            SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM),
                                            SCMP_A2(SCMP_CMP_EQ, protocols[i])});
     }
+    allow_if("getsockopt", SCMP_A1(SCMP_CMP_EQ, IPPROTO_TCP));
     ALLOW("connect", "getsockname", "getpeername", "setsockopt", "sendmsg");
 }
 

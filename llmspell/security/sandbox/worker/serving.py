@@ -79,7 +79,8 @@ def _rehearse(limits: dict[str, Any]) -> None:
         assert message is not None
         stage = ModuleType("stage")
         stage.rehearsal = str  # type: ignore[attr-defined]
-        write_all(near.fileno(), _call(stage, *message[1], 1 << 10))
+        name, positional, named = message[1]
+        write_all(near.fileno(), _call(stage, name, positional, named, 1 << 10))
 
 
 def _find(module: ModuleType, name: str) -> Any:
