@@ -1,0 +1,48 @@
+"""Programs that get out where nothing holds them, and don't get out of the sandbox."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.security.escapes.attempt import Attempt
+from tests.security.escapes.running import Grounds
+from tests.security.escapes.table import TABLE
+
+#: So many are shown both ways at least, wherever the sandbox can be had.
+LEAST = 80
+
+
+def _cases() -> list[object]:
+    found = []
+    for attempt in TABLE:
+        for profile in attempt.on:
+            reason = attempt.flaws.get(profile)
+            marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
+            found.append(
+                pytest.param(attempt, profile, marks=marks, id=f"{attempt.name}-{profile}")
+            )
+    return found
+
+
+@pytest.mark.parametrize("attempt, profile", _cases())
+def test_it_gets_nowhere(grounds: Grounds, attempt: Attempt, profile: str) -> None:
+    if attempt.machine not in ("", os.uname().machine):
+        pytest.skip(f"it is for {attempt.machine}")
+    plain = grounds.plainly(attempt)
+    if not plain.reached:
+        pytest.skip(f"not possible here anyway: {plain.told}")
+    grounds.proven.add(attempt.name)
+    if attempt.needs and not getattr(grounds.sandbox.host, attempt.needs):
+        pytest.skip(f"held by {attempt.needs} alone, and there is none")
+    held = grounds.confined(attempt, profile)
+    assert not held.reached, held.told
+    grounds.refused.add(attempt.name)
+
+
+def test_so_many_were_shown_both_ways(request: pytest.FixtureRequest, grounds: Grounds) -> None:
+    run = sum(item.name.startswith("test_it_gets_nowhere") for item in request.session.items)
+    if run < len(_cases()):
+        pytest.skip("only some attempts were made")
+    assert len(grounds.proven & grounds.refused) >= LEAST
