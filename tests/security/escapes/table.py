@@ -25,7 +25,7 @@ READING: Final = [
         of_the_system of_the_owner by_dots by_dots_of_the_writable by_link by_linked_directory
         by_directory_descriptor by_change_of_directory by_openat2 by_number by_c_library
         by_new_link by_hard_link by_moving_it_here by_moving_its_directory_here by_own_root
-        by_own_descriptors by_own_working_directory by_thread_of_its_own by_handle by_mapping
+        by_own_descriptors by_own_working_directory by_handle by_mapping
         by_sendfile by_splice by_copying_it_here by_importing_it by_path_of_imports by_running_it
         by_lines by_library names names_by_walking attribute
         inherited_descriptors environment
@@ -173,7 +173,7 @@ MEMORY: Final = [
         "done",
         """
         allocate allocate_in_pieces allocate_numbers by_c_library map_private map_shared
-        map_at_once map_again_and_again file_in_memory by_name in_a_directory_of_memory
+        map_at_once file_in_memory by_name in_a_directory_of_memory
         of_system_five stacks_of_threads pipes sockets larger_pipes descriptors in_children
         shared_with_children fork_bomb fork_of_forks
         """,

@@ -65,16 +65,6 @@ def map_at_once(room):
         return "done"
 
 
-def map_again_and_again(room):
-    """Shared memory that is unmapped is gone; by a second map of the same it stays."""
-    held = []
-    for _ in range(room["bytes"] >> 20):
-        part = mmap.mmap(-1, 1 << 20, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
-        _touch(part, 1 << 20)
-        held.append(part)
-    return "done"
-
-
 def file_in_memory(room):
     file = call("memfd_create", b"x", 0)
     for _ in range(room["bytes"] >> 20):
