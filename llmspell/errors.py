@@ -540,7 +540,8 @@ class PathNotAllowed(SecurityError, PermissionError):
 class PatternLimitExceeded(SecurityError, ValueError):
     """A text is larger than a pattern may be tried on, or a search took longer than it may.
 
-    Attributes: ``limit``, the field of :class:`llmspell.security.PatternLimits`.
+    Attributes: ``limit``, the field of :class:`llmspell.security.PatternLimits`; of patterns on
+    ``re`` "seconds", "cpu", "memory", "matches" or "text_characters".
     """
 
     def __init__(self, message: str, *, limit: str = ""):

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from llmspell.security.files.file_sandbox import FileSandbox, SandboxEntry
     from llmspell.security.files.path_validator import PathValidator
     from llmspell.security.levels import SecurityLevel
+    from llmspell.security.patterns.backtracking import (
+        BacktrackingPattern,
+        BacktrackingPatterns,
+    )
     from llmspell.security.patterns.linear_pattern import LinearPattern, PatternLimits
     from llmspell.security.patterns.pattern_match import PatternMatch
     from llmspell.security.prompts.detector import (
@@ -105,6 +109,8 @@ __all__ = [
     "AuditReport",
     "AuditSink",
     "AwsBackend",
+    "BacktrackingPattern",
+    "BacktrackingPatterns",
     "Broker",
     "BrokerLimits",
     "Checked",
@@ -224,6 +230,7 @@ _MODULES = {
     ),
     "files.path_validator": ("PathValidator",),
     "levels": ("SecurityLevel",),
+    "patterns.backtracking": ("BacktrackingPattern", "BacktrackingPatterns"),
     "patterns.linear_pattern": (
         "LinearPattern",
         "PatternLimits",
