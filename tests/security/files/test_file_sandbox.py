@@ -274,7 +274,7 @@ def test_nothing_is_left_open(room: Room, resolver: ResolverName) -> None:
 def test_a_sandbox_is_not_copied_since_a_copy_would_close_its_roots(
     sandbox: FileSandbox, duplicate: Callable[[object], object]
 ) -> None:
-    with pytest.raises(TypeError, match="holds directories open.*make another"):
+    with pytest.raises(TypeError, match=r"holds directories open.*make another"):
         duplicate({"held by": [sandbox]})
     gc.collect()
     with sandbox.open("hello.txt") as file:
