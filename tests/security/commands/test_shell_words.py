@@ -118,7 +118,7 @@ def test_what_passes_is_split_as_sh_splits_it(rest: str) -> None:
 
 @pytest.mark.parametrize("line", ["echo " + "a" * 3_000_000, "echo {" + "," * 3_000_000])
 def test_a_line_is_measured_before_it_is_split(line: str) -> None:
-    with pytest.raises(InvalidCommand, match="a command of 300000[56] bytes is longer than 65536"):
+    with pytest.raises(InvalidCommand, match=r"a command of 300000[56] bytes is longer than 65536"):
         split_words(line)
     with pytest.raises(InvalidCommand, match="a command of 8 bytes is longer than 7"):
         split_words("echo 123", max_bytes=7)
