@@ -59,8 +59,8 @@ def redact_attributes(
     """Attributes of a span, an event or a log record, with the secrets in their strings masked.
 
     A name counts as that of an assignment: ``{"db.password": "…"}`` is masked as ``password=…`` is.
-    Lists, tuples and mappings are redacted within, names too, to a depth of 8. Numbers and None stay;
-    what else there is becomes its ``str``.
+    Lists, tuples and mappings are redacted within, names too, to a depth of 8. Numbers and None
+    stay; what else there is becomes its ``str``.
     """
     chosen = redactor or Redactor()
     return _redacted_mapping(attributes, chosen, _DEPTH)
