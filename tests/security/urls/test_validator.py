@@ -275,3 +275,30 @@ def test_options_of_another_type_are_refused_when_it_is_made(options: dict[str, 
         validator("*", **options)
     with pytest.raises(ConfigError, match="rules must be DomainRules"):
         UrlValidator(["*"])  # type: ignore[arg-type]
+
+
+def test_an_address_that_is_silent_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    waits: list[float] = []
+
+    class Silent:
+        def __init__(self, family: int, kind: int) -> None: ...
+
+        def settimeout(self, seconds: float) -> None:
+            waits.append(seconds)
+
+        def connect(self, address: object) -> None:
+            nonlocal now
+            now += waits[-1]
+            raise TimeoutError("timed out")
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("llmspell.security.urls.validator.socket.socket", Silent)
+    monkeypatch.setattr("llmspell.security.urls.validator.time.monotonic", lambda: now)
+    addresses = tuple(ip_address(f"8.8.8.{last}") for last in range(4))
+    with pytest.raises(HostUnresolved, match="none of the 4 addresses"):
+        open_checked(Checked(parse_url("http://a.com/"), addresses), timeout=8.0)
+    assert waits == pytest.approx([2.0] * 4)
