@@ -54,6 +54,19 @@ def test_exceptions_stacks_and_extra_fields_are_redacted(
     assert "{'api_key': '***', 'n': [1, 'sk-***']}" in shown
 
 
+def test_a_stack_is_redacted_and_an_exception_leaves_no_second_way_to_its_text() -> None:
+    try:
+        raise ValueError(f"refused sk-{KEY}")
+    except ValueError:
+        record = logging.makeLogRecord(
+            {"exc_info": sys.exc_info(), "stack_info": f"Stack:\n  use('sk-{KEY}')"}
+        )
+    RedactingFilter().filter(record)
+    assert record.stack_info == "Stack:\n  use('sk-***')"
+    # A formatter of one's own would make the text of the exception anew.
+    assert record.exc_info is None and "refused sk-***" in (record.exc_text or "")
+
+
 def test_arguments_that_do_not_fit_stay_hidden(log: tuple[logging.Logger, io.StringIO]) -> None:
     logger, out = log
     logger.warning("one %s two %s", KEY)
