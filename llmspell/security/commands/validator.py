@@ -119,8 +119,12 @@ def _resolve(name: str, search_path: str) -> str:
     path = shutil.which(name, path=search_path)
     if path is None or not os.path.isabs(path):
         raise ConfigError(f"the program {name!r} isn't in {search_path}, or can't be executed")
-    for named in {path, os.path.realpath(path)}:
+    named = path
+    while os.path.islink(named):  # each link could be made to lead elsewhere
         _refuse_writable_by_all(path, named)
+        named = os.path.join(os.path.dirname(named), os.readlink(named))
+    for last in {named, os.path.realpath(path)}:
+        _refuse_writable_by_all(path, last)
     return path
 
 

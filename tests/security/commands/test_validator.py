@@ -262,8 +262,11 @@ def test_a_program_that_anybody_could_put_in_place_of_another_is_no_program(tmp_
     folder = tmp_path / "bin"
     folder.mkdir()
     shutil.copy("/bin/true", folder / "true")
+    shutil.copy("/bin/true", tmp_path / "true")
     (tmp_path / "alias").symlink_to(folder / "true")
-    names = [str(folder / "true"), str(tmp_path / "alias")]
+    (folder / "between").symlink_to(tmp_path / "true")
+    (tmp_path / "twice").symlink_to("bin/between")
+    names = [str(folder / "true"), str(tmp_path / "alias"), str(tmp_path / "twice")]
     for name in names:
         CommandValidator({name: ProgramRule()})
     folder.chmod(0o777)
