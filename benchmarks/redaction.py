@@ -19,6 +19,7 @@ HOSTILE = {
     "letters": "a",
     "openai": "sk-",
     "assignment": "password=",
+    "chain": "key=",
     "quoted": 'key:"',
     "long name": "token_" * 5,
     "jwt": "eyJ",

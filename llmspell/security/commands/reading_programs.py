@@ -1,4 +1,4 @@
-"""Ready-made rules for programs that read files and write to their output alone."""
+"""Ready-made rules for programs that read files and write to their output."""
 
 from __future__ import annotations
 

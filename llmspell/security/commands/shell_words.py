@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+from collections.abc import Iterable
 from typing import Final
 
 from llmspell.errors import InvalidCommand
 
-__all__ = ["split_words"]
+__all__ = ["MAX_BYTES", "require_size", "split_words"]
+
+# shlex takes quadratic time for a long word: 0.04 s for this many characters, a minute for 3 MB.
+MAX_BYTES: Final = 65536
 
 # What POSIX's sh, or bash, reads as more than a character outside of quotes.
 _UNQUOTED: Final = {
@@ -27,8 +32,6 @@ _UNQUOTED: Final = {
 }
 # A dollar sign before anything else is one.
 _EXPANSION: Final = re.compile(r"\$[A-Za-z0-9_{(\[@*#?$!-]")
-# bash makes several words of it; {} alone is a word.
-_BRACES: Final = re.compile(r"\{[^\s{}]*(,|\.\.)[^\s{}]*\}")
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 _RESERVED: Final = {
     *("!", "{", "}", "case", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if"),
@@ -38,15 +41,20 @@ _BLANK: Final = " \t"
 _QUOTE: Final = "quote it with '...' to have it as a character, or pass a list of words"
 
 
-def split_words(line: str) -> list[str]:
+def split_words(line: str, *, max_bytes: int = MAX_BYTES) -> list[str]:
     """The words of a command line, as sh would pass them to the program.
 
+    Args:
+        line: at most ``max_bytes``, as the file system encodes it.
+        max_bytes: splitting takes time that grows with its square.
+
     Raises:
-        InvalidCommand: a shell would do more than split it, or it has no words; the message says
-            what, and ``position`` where.
+        InvalidCommand: a shell would do more than split it, it has no words, or is too long; the
+            message says what, and ``position`` where.
     """
     if not isinstance(line, str):
         raise InvalidCommand(f"a command line is a str, not {type(line).__name__}")
+    require_size([line], max_bytes)
     _refuse_what_needs_a_shell(line)
     words = shlex.split(line, posix=True)
     if not words:
@@ -61,9 +69,20 @@ def split_words(line: str) -> list[str]:
     return words
 
 
+def require_size(words: Iterable[str], max_bytes: int) -> None:
+    """Refuse words that no program can get, or that are too long together."""
+    try:
+        size = sum(len(os.fsencode(word)) + 1 for word in words)
+    except UnicodeEncodeError:
+        raise InvalidCommand("a word can't be encoded, so no program can get it") from None
+    if size > max_bytes + 1:
+        raise InvalidCommand(f"a command of {size - 1} bytes is longer than {max_bytes}")
+
+
 def _refuse_what_needs_a_shell(line: str) -> None:
     quote = ""
     opened_at = 0
+    braces: list[int] = []
     at = 0
     while at < len(line):
         mark = line[at]
@@ -83,6 +102,7 @@ def _refuse_what_needs_a_shell(line: str) -> None:
             quote, opened_at = mark, at
         else:
             _refuse_unquoted(line, at)
+            _refuse_several_words(line, at, braces)
         at += 1
     if quote:
         raise InvalidCommand(f"the quote {quote} isn't closed", position=opened_at)
@@ -113,10 +133,23 @@ def _refuse_unquoted(line: str, at: int) -> None:
         reason = "'#' begins a comment"
     elif mark == "$" and line[at + 1 : at + 2] in {"'", '"'}:
         reason = "'$' before a quote gives it another meaning"
-    elif mark == "{" and _BRACES.match(line, at):
-        reason = "'{' stands for several words"
     elif mark < " " and mark not in _BLANK:
         raise InvalidCommand(f"the control character U+{ord(mark):04X} isn't quoted", position=at)
     else:
         return
     raise InvalidCommand(f"{reason}, which needs a shell; {_QUOTE}", position=at)
+
+
+def _refuse_several_words(line: str, at: int, braces: list[int]) -> None:
+    """Where bash makes several words of one; ``braces`` are those open in the word so far."""
+    mark = line[at]
+    if mark in _BLANK:
+        braces.clear()
+    elif mark == "{":
+        braces.append(at)
+    elif mark == "}" and braces:
+        braces.pop()
+    elif braces and (mark == "," or line.startswith("..", at)):
+        raise InvalidCommand(
+            f"'{{' stands for several words, which needs a shell; {_QUOTE}", position=braces[-1]
+        )

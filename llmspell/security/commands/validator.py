@@ -11,7 +11,7 @@ from typing import Final
 
 from llmspell.errors import CommandDenied, ConfigError, InvalidCommand
 from llmspell.security.commands.program_rule import ArgumentRefused, ProgramRule
-from llmspell.security.commands.shell_words import split_words
+from llmspell.security.commands.shell_words import MAX_BYTES, require_size, split_words
 
 __all__ = ["Command", "CommandValidator"]
 
@@ -44,7 +44,8 @@ class CommandValidator:
         max_bytes: longest command line or list of words, in bytes.
 
     Raises:
-        ConfigError: a program isn't there, can't be executed, or may be replaced by anyone.
+        ConfigError: a program isn't there, can't be executed, or may be replaced by anyone: it, or
+            a directory on the way to it, can be written by all.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class CommandValidator:
         rules: Mapping[str, ProgramRule],
         *,
         search_path: str = SEARCH_PATH,
-        max_bytes: int = 65536,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         self._max_bytes = max_bytes
         self._programs: dict[str, tuple[str, ProgramRule]] = {}
@@ -73,8 +74,11 @@ class CommandValidator:
             InvalidCommand: the line needs a shell, or the words aren't text without NUL.
             CommandDenied: the program has no rule, or an argument isn't allowed by it.
         """
-        words = split_words(command) if isinstance(command, str) else self._words(command)
-        self._check_size(words)
+        if isinstance(command, str):
+            words = split_words(command, max_bytes=self._max_bytes)
+        else:
+            words = self._words(command)
+            require_size(words, self._max_bytes)
         found = self._programs.get(words[0])
         if found is None:
             raise CommandDenied(
@@ -97,22 +101,15 @@ class CommandValidator:
             raise InvalidCommand(
                 f"a command is a str or a sequence of str, not {type(command).__name__}"
             )
-        if not command:
+        words = list(command)
+        if not words:
             raise InvalidCommand("the command is empty; its first word is the program")
-        for position, word in enumerate(command):
+        for position, word in enumerate(words):
             if not isinstance(word, str):
                 raise InvalidCommand(f"word {position} is a {type(word).__name__}, not a str")
             if "\0" in word:
                 raise InvalidCommand(f"word {position} holds a NUL character")
-        return list(command)
-
-    def _check_size(self, words: list[str]) -> None:
-        try:
-            size = sum(len(os.fsencode(word)) + 1 for word in words)
-        except UnicodeEncodeError:
-            raise InvalidCommand("a word can't be encoded, so no program can get it") from None
-        if size > self._max_bytes:
-            raise InvalidCommand(f"a command of {size} bytes is longer than {self._max_bytes}")
+        return words
 
 
 def _resolve(name: str, search_path: str) -> str:
@@ -122,6 +119,24 @@ def _resolve(name: str, search_path: str) -> str:
     path = shutil.which(name, path=search_path)
     if path is None or not os.path.isabs(path):
         raise ConfigError(f"the program {name!r} isn't in {search_path}, or can't be executed")
-    if os.stat(path).st_mode & stat.S_IWOTH:
-        raise ConfigError(f"the program {path!r} can be written by anyone; take that right away")
+    named = path
+    while os.path.islink(named):  # each link could be made to lead elsewhere
+        _refuse_writable_by_all(path, named)
+        named = os.path.join(os.path.dirname(named), os.readlink(named))
+    for last in {named, os.path.realpath(path)}:
+        _refuse_writable_by_all(path, last)
     return path
+
+
+def _refuse_writable_by_all(program: str, path: str) -> None:
+    """Refuse a path that others than its owners could lead to another program."""
+    mode = os.stat(path).st_mode
+    # In a sticky directory nobody removes or renames what isn't theirs.
+    if mode & stat.S_IWOTH and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+        what = "it" if path == program else path
+        raise ConfigError(
+            f"the program {program!r}: {what} can be written by anyone; take that right away"
+        )
+    above = os.path.dirname(path)
+    if above != path:
+        _refuse_writable_by_all(program, above)

@@ -117,8 +117,7 @@ class FileSandbox:
         writes = flags & os.O_ACCMODE != os.O_RDONLY
         if flags & os.O_TRUNC and not writes:
             raise InputError("O_TRUNC empties a file, and needs O_WRONLY or O_RDWR with it")
-        if mode & ~0o777:
-            raise InputError(f"the mode {mode:#o} is more than permissions; 0o777 is the most")
+        _require_permissions(mode)
         place = self._locate(path, writes=writes or bool(flags & os.O_CREAT))
         # A file is looked at before anything in it is changed, so it isn't emptied by its opening.
         opening = (flags & ~os.O_TRUNC) | UNHURRIED | os.O_CLOEXEC
@@ -229,6 +228,7 @@ class FileSandbox:
         exist_ok: bool = False,
     ) -> None:
         """Make a directory; with ``parents`` those above it too, where they are missing."""
+        _require_permissions(mode)
         place = self._locate(path, writes=True)
         with place.named():
             for length in range(1 if parents else len(place.parts), len(place.parts)):
@@ -266,6 +266,9 @@ class FileSandbox:
         """
         old = self._locate(source, writes=True)
         new = self._locate(target, writes=True)
+        for place in (old, new):
+            if not place.parts:
+                raise place.refused("is the root itself, which keeps its name")
         if new.root is not old.root:
             raise new.refused(f"is to be renamed from the root {old.root.name!r}; copy it instead")
         with ExitStack() as held:
@@ -313,3 +316,8 @@ class FileSandbox:
             raise place.refused(
                 f"has {found.st_nlink} names, of which others may lie outside; copy it"
             )
+
+
+def _require_permissions(mode: int) -> None:
+    if mode & ~0o777:
+        raise InputError(f"the mode {mode:#o} is more than permissions; 0o777 is the most")

@@ -13,7 +13,9 @@ from llmspell.errors import ConfigError, InvalidPath, PathEscape, PathNotAllowed
 __all__ = ["PathValidator", "path_components", "path_text"]
 
 # Controls, line and paragraph separators, and what makes a name read in another order than it is.
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_UNPRINTABLE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
 
 _WINDOWS_FORBIDDEN: Final = {
     "\\": "a backslash, which separates components on Windows",

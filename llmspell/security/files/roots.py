@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 from llmspell.errors import ConfigError, PathNotAllowed
 from llmspell.security.files.path_validator import path_components, path_text
@@ -40,6 +41,12 @@ class Root:
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if self.descriptor >= 0:
             close(self.descriptor)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        # A copy would have the same number, and close what the number stands for by then.
+        raise TypeError(
+            "a file sandbox holds directories open, and can't be copied or pickled; make another"
+        )
 
     def below(self, parts: tuple[str, ...]) -> tuple[str, ...] | None:
         """What is left of the components of an absolute path below this; None where it isn't."""

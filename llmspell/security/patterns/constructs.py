@@ -49,6 +49,8 @@ _FLAGS = {
 }
 _COUNT = re.compile(r"\{(?:[0-9]{1,9}(?:,[0-9]{0,9})?)\}")
 _LARGEST_COUNT = 1000  # of RE2
+# A character by its number, a class of Unicode by its name: braces that count nothing.
+_BRACED = re.compile(r"\\(?:x\{[0-9A-Fa-f]{1,8}\}|[pP]\{\^?[A-Za-z_]{1,40}\})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def first_refused(pattern: str) -> Construct | None:
                 position = len(pattern) if end < 0 else end + 2
                 repeated = False
                 continue
-            found, length = _escape(pattern, position, in_class), 2
+            found, length = _escape(pattern, position, in_class), _escape_length(pattern, position)
         elif in_class:
             in_class, length = _class_goes_on(pattern, position)
         elif character == "[":
@@ -122,6 +124,11 @@ def _escape(pattern: str, position: int, in_class: bool) -> Construct | None:
         return Construct("back-reference", position, _NO_MEMORY)
     known = _ESCAPES.get(letter)
     return None if known is None else Construct(known[0], position, known[1])
+
+
+def _escape_length(pattern: str, position: int) -> int:
+    braced = _BRACED.match(pattern, position)
+    return 2 if braced is None else len(braced[0])
 
 
 def _group(pattern: str, position: int) -> Construct | None:

@@ -142,17 +142,21 @@ class LinearPattern:
         position = size = 0
         for match in self.finditer(text):
             new = replacement if isinstance(replacement, str) else replacement(match)
-            size += match.start() - position + len(new)
-            if size > self.limits.text_characters:
-                raise PatternLimitExceeded(
-                    f"replacing matches of {_shown(self.pattern)} gives more than "
-                    f"{self.limits.text_characters} characters, the limit of its text",
-                    limit="text_characters",
-                )
             parts += (text[position : match.start()], new)
+            size += match.start() - position + len(new)
+            self._hold_result(size)
             position = match.end()
+        self._hold_result(size + len(text) - position)
         parts.append(text[position:])
         return "".join(parts)
+
+    def _hold_result(self, size: int) -> None:
+        if size > self.limits.text_characters:
+            raise PatternLimitExceeded(
+                f"replacing matches of {_shown(self.pattern)} gives more than "
+                f"{self.limits.text_characters} characters, the limit of its text",
+                limit="text_characters",
+            )
 
     def _scan(self, text: str) -> Iterator[PatternMatch]:
         found = self._compiled.finditer(text)

@@ -27,7 +27,7 @@ _NUMBERED = re.compile(r"[0-9]{4,20}:")
 _TELEGRAM = re.compile(r"[0-9]{5,16}:A[A-Za-z0-9_-]{34}")
 
 _QUOTE = r"\\?+[\"'`]"
-_OPERATOR = r"(?>value[ \t]?=|\?\?=|\?=|\.=|:{1,3}=|=>|={1,3}|\|\||:|>|,|\+=)"
+_OPERATOR = r"(?>value[ \t]?=|\?\?=|\?=|\.=|:{1,3}=|=>|={1,3}|\|\||:|>|(?<=[\"'`]),|\+=)"
 _OPENING = rf"(?>(?i:{NAMES}))"
 
 
@@ -47,7 +47,7 @@ def _assigned(match: re.Match[str], value: str) -> bool:
         return False
     quoted = match.lastgroup != "u"
     after = match.string[match.end() : match.end() + 1]
-    if not quoted and after and after in "([{<$":
+    if not quoted and ((after and after in "([{<$") or _is_listed(match)):
         return False
     if PASSWORD_NAME.search(name):
         return _is_password(value, quoted, tight=_is_tight(match, after))
@@ -56,6 +56,12 @@ def _assigned(match: re.Match[str], value: str) -> bool:
     if TOKEN_NAME.search(name):
         return _is_token(value)
     return not is_identity(value) and looks_random(value, bits=3.3, length=16)
+
+
+def _is_listed(match: re.Match[str]) -> bool:
+    """Whether a comma stands before an unquoted value: it is an argument after another."""
+    start = match.start("u")
+    return match.string[max(0, start - CONTEXT) : start].rstrip().endswith(",")
 
 
 def _is_tight(match: re.Match[str], after: str) -> bool:

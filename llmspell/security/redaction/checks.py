@@ -80,8 +80,13 @@ _CODE = re.compile(
 _LETTERS = re.compile(r"[a-z]+|[A-Z][a-z]+|[A-Z]+(?![a-z])")
 
 
+# So much of a value is judged: a hostile text has one of 512 characters at each of its names.
+_JUDGED = 128
+
+
 def entropy(text: str) -> float:
     """Shannon entropy of the characters, in bits each."""
+    text = text[:_JUDGED]
     total = len(text)
     return -sum(n / total * math.log2(n / total) for n in Counter(text).values()) if total else 0.0
 
@@ -97,8 +102,9 @@ def has_crc(body: str) -> bool:
 
 def is_placeholder(value: str) -> bool:
     """Whether the value stands for one: a mask, a template, ``your-key-here``, an example."""
+    value = value[:_JUDGED]
     return bool(
-        _PLACEHOLDER.match(value[:200])
+        _PLACEHOLDER.match(value)
         or _MARKS.search(value)
         or (len(value) >= 8 and len(_RUN.sub("", value)) < min(8, len(value)))
         or len(set(value)) < min(4, len(value) / 2)
@@ -112,7 +118,8 @@ def is_identity(value: str) -> bool:
 
 def is_code(value: str) -> bool:
     """Whether the value is a dotted name, an address or a path."""
-    return bool(_CODE.search(value))
+    # Its patterns are about the beginning and the end.
+    return bool(_CODE.search(value if len(value) <= _JUDGED else value[:64] + value[-64:]))
 
 
 def is_published(value: str) -> bool:
@@ -122,9 +129,9 @@ def is_published(value: str) -> bool:
 
 def is_wordy(value: str, *, share: float = 0.7) -> bool:
     """Whether the letters of the value are mostly those of words."""
-    pairs = hits = letters = 0
+    value = value[:_JUDGED]
+    pairs = hits = 0
     for run in _LETTERS.findall(value):
-        letters += len(run)
         lowered = run.lower()
         for at in range(len(lowered) - 1):
             pairs += 1
@@ -134,6 +141,7 @@ def is_wordy(value: str, *, share: float = 0.7) -> bool:
 
 def looks_random(value: str, *, bits: float = 3.0, length: int = 10, share: float = 0.7) -> bool:
     """Whether the value is long, varied and mixed enough to have been drawn at random."""
+    value = value[:_JUDGED]
     if len(value) < length or entropy(value) < bits:
         return False
     digits = sum(c.isdigit() for c in value)

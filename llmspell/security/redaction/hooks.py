@@ -13,7 +13,7 @@ __all__ = ["RedactingFilter", "RedactingSpanProcessor", "redact_attributes"]
 
 _DEPTH = 8
 # What logging itself puts into a record, and no caller's text.
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "taskName"}
 _FORMATTER = logging.Formatter()
 
 
@@ -37,7 +37,7 @@ class RedactingFilter(logging.Filter):
             text = record.getMessage()
         except Exception:
             # The handler would report it with the arguments; they stay hidden with it.
-            text = f"{record.msg} (its arguments don't fit)"
+            text = f"{_text(record.msg)} (its arguments don't fit)"
         record.msg, record.args = redact(text), ()
         if record.exc_info and not record.exc_text:
             record.exc_text = _FORMATTER.formatException(record.exc_info)
@@ -59,10 +59,11 @@ def redact_attributes(
     """Attributes of a span, an event or a log record, with the secrets in their strings masked.
 
     A name counts as that of an assignment: ``{"db.password": "…"}`` is masked as ``password=…`` is.
-    Lists, tuples and mappings are redacted within, to a depth of 8. Numbers and None stay.
+    Lists, tuples and mappings are redacted within, names too, to a depth of 8. Numbers and None
+    stay; what else there is becomes its ``str``.
     """
     chosen = redactor or Redactor()
-    return {name: _redacted(value, chosen, name) for name, value in attributes.items()}
+    return _redacted_mapping(attributes, chosen, _DEPTH)
 
 
 def _redacted(value: Any, redactor: Redactor, name: str = "", depth: int = _DEPTH) -> Any:
@@ -73,33 +74,59 @@ def _redacted(value: Any, redactor: Redactor, name: str = "", depth: int = _DEPT
     if isinstance(value, Secret) or depth == 0:
         return "***"
     if isinstance(value, Mapping):
-        return {
-            key: _redacted(inner, redactor, str(key), depth - 1) for key, inner in value.items()
-        }
+        return _redacted_mapping(value, redactor, depth - 1)
     if isinstance(value, (list, tuple, set, frozenset)):
         items = [_redacted(inner, redactor, name, depth - 1) for inner in value]
         return tuple(items) if isinstance(value, tuple) else items
     if isinstance(value, (bytes, bytearray)):
         return _named(bytes(value).decode("utf-8", "replace"), redactor, name)
-    return _named(str(value), redactor, name)
+    return _named(_text(value), redactor, name)
+
+
+def _redacted_mapping(value: Mapping[Any, Any], redactor: Redactor, depth: int) -> dict[Any, Any]:
+    return {
+        redactor.redact(key) if isinstance(key, str) else key: _redacted(
+            inner, redactor, _text(key), depth
+        )
+        for key, inner in value.items()
+    }
+
+
+def _text(value: object) -> str:
+    """Its ``str``; a program doesn't end because what it logs has none."""
+    try:
+        return str(value)
+    except Exception:
+        return f"({type(value).__name__} without a str)"
+
+
+# What would end a value that stands in quotes, by what stands for it there.
+_WITHIN_QUOTES = str.maketrans({'"': "'", "\\": "/", "\n": " ", "\r": " "})
 
 
 def _named(value: str, redactor: Redactor, name: str) -> str:
     """The value redacted, as that of its name too."""
+    if not name:
+        return redactor.redact(value)
     head = f'{name}="'
-    if name and '"' not in value and "\n" not in value:
-        whole = redactor.redact(f'{head}{value}"')
+    within = value.translate(_WITHIN_QUOTES)
+    assignment = f'{head}{within}"'
+    end = len(head) + len(value)
+    if within == value or any(
+        found.start <= len(head) and found.end >= end for found in redactor.find(assignment)
+    ):
+        whole = redactor.redact(assignment)
         if whole.startswith(head):
             return whole[len(head) : -1]
     return redactor.redact(value)
 
 
 class RedactingSpanProcessor:
-    """Redacts the attributes of spans, and of their events, when they end.
+    """Redacts spans when they end: name, attributes, status, and what events and links hold.
 
     It has the methods of an OpenTelemetry ``SpanProcessor`` and imports nothing of it. Add it
     before the processor that exports: ``provider.add_span_processor(RedactingSpanProcessor())``.
-    It replaces the attributes, which the SDK freezes when a span has ended. Safe to share between
+    It replaces what the SDK keeps in private fields of a span that has ended. Safe to share between
     threads.
     """
 
@@ -107,13 +134,22 @@ class RedactingSpanProcessor:
         self._redactor = redactor or Redactor()
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
-        """Nothing: attributes may be set until the span ends."""
+        """Nothing: a span may be changed until it ends."""
+
+    def _on_ending(self, span: Any) -> None:
+        """Nothing; the SDK, as of 1.45, calls it of each processor by this name."""
 
     def on_end(self, span: Any) -> None:
-        """Replace the attributes of the span and of its events."""
+        """Replace what of the span, its events and its links is text."""
         self._replace(span)
-        for event in getattr(span, "_events", None) or getattr(span, "events", None) or ():
-            self._replace(event)
+        for several in ("events", "links"):
+            for one in _field(span, several) or ():
+                self._replace(one)
+        # The SDK puts the message of an exception there.
+        status = _field(span, "status")
+        description = _field(status, "description")
+        if isinstance(description, str):
+            _set_field(status, "description", self._redactor.redact(description))
 
     def shutdown(self) -> None:
         """Nothing is held."""
@@ -123,10 +159,18 @@ class RedactingSpanProcessor:
         return True
 
     def _replace(self, holder: Any) -> None:
-        attributes = getattr(holder, "attributes", None)
-        if not attributes:
-            return
-        clean = redact_attributes(attributes, self._redactor)
-        # A span that has ended refuses set_attribute; the SDK keeps them in this field.
-        name = "_attributes" if hasattr(holder, "_attributes") else "attributes"
-        setattr(holder, name, clean)
+        name, attributes = _field(holder, "name"), _field(holder, "attributes")
+        if isinstance(name, str):
+            _set_field(holder, "name", self._redactor.redact(name))
+        if attributes:
+            _set_field(holder, "attributes", redact_attributes(attributes, self._redactor))
+
+
+def _field(holder: Any, name: str) -> Any:
+    """A field of a span or a part of it; the SDK's property of that name may be a copy."""
+    return getattr(holder, f"_{name}", None) or getattr(holder, name, None)
+
+
+def _set_field(holder: Any, name: str, value: Any) -> None:
+    # A span that has ended refuses to be changed; the SDK keeps what it is in this field.
+    setattr(holder, f"_{name}" if hasattr(holder, f"_{name}") else name, value)

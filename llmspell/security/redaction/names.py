@@ -17,7 +17,8 @@ OTHER_NAME = re.compile(
     r"""(?ix)
       author | accessib|accessor|random[_.-]?access|rapid(?!api)|capital|monkey|donkey
     | turkey|hockey|jockey | keying|keyword|keynote|whiskey|tokeniz|tokenis|secretary|compass|bypass
-    | passeng | passive | passing | passport|passage|passthrough|obsession|salty
+    | passeng | passive | passing | pass(?:ed|es)(?![a-z])
+    | passport|passage|passthrough|obsession|salty
     | (?:bucket|foreign|hot|idx|index|natural|primary|pub(?:lic)?|schema|sequence|cache|sort
         |partition|object|row|group|lookup|map|dict|i18n|label|translation|routing|shard|hash
         |composite|range|dedup|idempotency|unique|data|event|registry|issue|answer|arrow

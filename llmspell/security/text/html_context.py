@@ -7,13 +7,16 @@ import importlib
 from collections.abc import Collection
 from typing import Any
 
-from llmspell.errors import MissingDependency, TextRefused
+from llmspell.errors import ConfigError, InputError, MissingDependency, TextRefused
 
 __all__ = ["escape_html", "sanitize_html"]
 
 # Nested markup takes quadratic time: 100,000 characters of "<ul><li>" took 0.9 s.
 _MAX_CHARACTERS = 100_000
 _SCHEMES = {"http", "https", "mailto"}
+# Of nh3's list: an image is fetched when it is shown, and tells who asked for it what its address
+# holds; bdo shows text in another order than it has.
+_NOT_BY_DEFAULT = {"bdo", "img"}
 
 
 def escape_html(text: str) -> str:
@@ -21,7 +24,12 @@ def escape_html(text: str) -> str:
 
     Not for ``<script>``, ``<style>``, event handlers, names, attributes without quotes, or URLs:
     ``javascript:`` stays what it is. Use :class:`UrlValidator` for those.
+
+    Raises:
+        InputError: the text isn't a str.
     """
+    if not isinstance(text, str):
+        raise InputError(f"a text is a str, not {type(text).__name__}; decode it first")
     return html.escape(text, quote=True)
 
 
@@ -30,16 +38,22 @@ def sanitize_html(markup: str, *, tags: Collection[str] | None = None) -> str:
 
     Scripts and styles go with their content, other elements that aren't listed leave theirs;
     comments and event handlers go. Links lead to http, https and mailto alone and are marked
-    ``noopener noreferrer nofollow``.
+    ``noopener noreferrer nofollow``. Images load, so they stay only where ``tags`` names ``img``.
 
     Args:
         markup: at most 100,000 characters.
-        tags: names of elements that stay; nh3's list of harmless ones otherwise.
+        tags: names of elements that stay; nh3's list, without images and ``bdo``, otherwise.
 
     Raises:
         TextRefused: the markup is too large, or ``tags`` names script or style.
+        InputError: the markup isn't a str.
+        ConfigError: ``tags`` is one str, or holds what is none.
         MissingDependency: the extra ``security`` isn't installed.
     """
+    if not isinstance(markup, str):
+        raise InputError(f"markup is a str, not {type(markup).__name__}; decode it first")
+    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags or ()):
+        raise ConfigError(f"tags must be a list of str, got {tags!r}")
     if len(markup) > _MAX_CHARACTERS:
         raise TextRefused(
             f"the markup has {len(markup)} characters, the limit is {_MAX_CHARACTERS}",
@@ -55,7 +69,7 @@ def sanitize_html(markup: str, *, tags: Collection[str] | None = None) -> str:
     return str(
         nh3.clean(
             markup,
-            tags=None if tags is None else set(tags),
+            tags=nh3.ALLOWED_TAGS - _NOT_BY_DEFAULT if tags is None else set(tags),
             url_schemes=_SCHEMES,
             link_rel="noopener noreferrer nofollow",
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, Literal, get_args
 
-from llmspell.errors import ConfigError, MissingDependency, TextRefused
+from llmspell.errors import ConfigError, InputError, MissingDependency, TextRefused
 
 __all__ = ["Dialect", "quote_identifier", "quote_like", "quote_literal"]
 
@@ -27,6 +27,7 @@ def quote_identifier(name: str, *, dialect: Dialect) -> str:
     Raises:
         TextRefused: empty, too long for the dialect, with a control character, or one that doesn't
             come back as itself when it is parsed.
+        InputError: it isn't a str.
         ConfigError: an unknown dialect.
         MissingDependency: the extra ``security`` isn't installed.
     """
@@ -52,6 +53,7 @@ def quote_literal(text: str, *, dialect: Dialect) -> str:
         TextRefused: with a control character other than tab and line breaks, with a backslash
             where a setting of the server decides what that means (mysql, postgres), or what
             doesn't come back as itself when it is parsed. Use a parameter.
+        InputError: it isn't a str.
         ConfigError: an unknown dialect.
         MissingDependency: the extra ``security`` isn't installed.
     """
@@ -76,6 +78,8 @@ def quote_like(text: str) -> str:
 
 
 def _hold(text: str, what: str, *, allowed: str = "") -> None:
+    if not isinstance(text, str):
+        raise InputError(f"{what} is a str, not {type(text).__name__}")
     for index, character in enumerate(text):
         code = ord(character)
         if (code < 32 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000) and (

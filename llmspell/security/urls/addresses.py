@@ -19,12 +19,21 @@ Python's ``is_global`` won't do: that of 3.11 takes ``::127.0.0.1``, ``64:ff9b::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 from llmspell.errors import ConfigError, InputError
 
-__all__ = ["Address", "Network", "is_public", "nat64_prefix", "to_address", "why_not_public"]
+__all__ = [
+    "Address",
+    "Network",
+    "carried_ipv4",
+    "is_public",
+    "nat64_prefix",
+    "to_address",
+    "to_network",
+    "why_not_public",
+]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -94,6 +103,8 @@ _IPV4_TABLE = tuple((IPv4Network(row.network), row.purpose) for row in _IPV4)
 _IPV6_TABLE = tuple((IPv6Network(row.network), row.purpose) for row in _IPV6)
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
+_BY_NAT64 = "NAT64 (RFC 6052)"
+_MAPPED = IPv6Network("::ffff:0:0/96")
 # Where RFC 6052, section 2.2, puts the four bytes by the length of the prefix; byte 8 is left out.
 _NAT64_BYTES = {
     32: (4, 5, 6, 7),
@@ -105,7 +116,7 @@ _NAT64_BYTES = {
 }
 
 
-def is_public(address: Address | str, *, nat64: Sequence[IPv6Network] = ()) -> bool:
+def is_public(address: Address | str, *, nat64: Sequence[IPv6Network | str] = ()) -> bool:
     """Whether an address is one of the public internet; a str must be an address in its usual form.
 
     ``nat64`` are prefixes by which this network's own translator reaches IPv4 (RFC 6052); they look
@@ -113,31 +124,54 @@ def is_public(address: Address | str, *, nat64: Sequence[IPv6Network] = ()) -> b
 
     Raises:
         InputError: no address.
+        ConfigError: no prefix of NAT64.
     """
     return why_not_public(address, nat64=nat64) is None
 
 
-def why_not_public(address: Address | str, *, nat64: Sequence[IPv6Network] = ()) -> str | None:
+def why_not_public(
+    address: Address | str, *, nat64: Sequence[IPv6Network | str] = ()
+) -> str | None:
     """What an address is that isn't public, such as "loopback (RFC 1122)"; None where it is.
 
     Raises:
         InputError: no address.
+        ConfigError: no prefix of NAT64.
     """
     address = to_address(address)
     if isinstance(address, IPv4Address):
         return _why_not_public_ipv4(address)
-    for prefix in (_NAT64, *nat64):
+    carrier, carried = carried_ipv4(address, nat64) or ("", None)
+    # The well-known prefix of NAT64 lies outside of global unicast, an ISATAP address needn't.
+    if carrier != _BY_NAT64:
+        for network, purpose in _IPV6_TABLE:
+            if address in network:
+                return purpose
+        if address not in _GLOBAL_UNICAST:
+            return "outside of global unicast (RFC 4291)"
+    if carried is None or (purpose_carried := _why_not_public_ipv4(carried)) is None:
+        return None
+    return f"{carrier} of {carried}, {purpose_carried}"
+
+
+def carried_ipv4(
+    address: Address, nat64: Sequence[IPv6Network | str] = ()
+) -> tuple[str, IPv4Address] | None:
+    """The IPv4 address to which hosts send what is for an IPv6 address, and by what; or None.
+
+    Raises:
+        ConfigError: no prefix of NAT64.
+    """
+    if isinstance(address, IPv4Address):
+        return None
+    for given in (_NAT64, *nat64):
+        prefix = given if given is _NAT64 else nat64_prefix(given)
         if address in prefix:
             carried = bytes(address.packed[at] for at in _NAT64_BYTES[prefix.prefixlen])
-            return _of_carried("NAT64 (RFC 6052)", IPv4Address(carried))
-    for network, purpose in _IPV6_TABLE:
-        if address in network:
-            return purpose
-    if address not in _GLOBAL_UNICAST:
-        return "outside of global unicast (RFC 4291)"
+            return _BY_NAT64, IPv4Address(carried)
     # ISATAP (RFC 5214, section 6.1): two bits of the first byte say universal and group.
     if address.packed[8] & 0xFC == 0 and address.packed[9:12] == b"\x00\x5e\xfe":
-        return _of_carried("ISATAP (RFC 5214)", IPv4Address(address.packed[12:]))
+        return "ISATAP (RFC 5214)", IPv4Address(address.packed[12:])
     return None
 
 
@@ -147,8 +181,10 @@ def to_address(address: Address | str) -> Address:
     Raises:
         InputError: no address.
     """
+    # Numbers and bytes are addresses to the module of the standard library.
+    given = str(address) if isinstance(address, str | IPv4Address | IPv6Address) else ""
     try:
-        parsed = ip_address(address)
+        parsed = ip_address(given)
     except ValueError as error:
         raise InputError(f"an address must be IPv4 or IPv6, got {address!a}") from error
     if isinstance(parsed, IPv4Address):
@@ -156,14 +192,32 @@ def to_address(address: Address | str) -> Address:
     return parsed.ipv4_mapped or IPv6Address(parsed.packed)
 
 
-def nat64_prefix(text: str) -> IPv6Network:
+def to_network(text: str) -> Network:
+    """An address or a network; an IPv4-mapped one (RFC 4291) is that of IPv4.
+
+    Raises:
+        ConfigError: it is neither, has a zone, or has bits set beyond its prefix.
+    """
+    try:
+        if not isinstance(text, str) or "%" in text:
+            raise ValueError(f"{text!r} isn't an address or a network without a zone")
+        network = ip_network(text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        start = network.network_address.packed[12:]
+        return IPv4Network((start, network.prefixlen - 96))
+    return network
+
+
+def nat64_prefix(text: IPv6Network | str) -> IPv6Network:
     """A prefix of NAT64 as RFC 6052 allows it.
 
     Raises:
         ConfigError: no IPv6 network, or one whose length isn't 32, 40, 48, 56, 64 or 96.
     """
     try:
-        prefix = IPv6Network(text)
+        prefix = text if isinstance(text, IPv6Network) else IPv6Network(str(text))
     except ValueError as error:
         raise ConfigError(f"a NAT64 prefix must be an IPv6 network, got {text!r}") from error
     if prefix.prefixlen not in _NAT64_BYTES:
@@ -177,8 +231,3 @@ def _why_not_public_ipv4(address: IPv4Address) -> str | None:
         if address in network:
             return purpose
     return None
-
-
-def _of_carried(carrier: str, carried: IPv4Address) -> str | None:
-    purpose = _why_not_public_ipv4(carried)
-    return None if purpose is None else f"{carrier} of {carried}, {purpose}"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_network
 
 from llmspell.errors import ConfigError, InvalidUrl
-from llmspell.security.urls.addresses import Address, Network
+from llmspell.security.urls.addresses import Address, Network, to_network
 from llmspell.security.urls.hostname import address_of, normal_host
 
 __all__ = ["DomainRules"]
@@ -31,8 +30,8 @@ class DomainRules:
     """
 
     def __init__(self, rules: Iterable[str]) -> None:
-        if isinstance(rules, str):
-            raise ConfigError(f"rules must be a list of str, got the str {rules!r}")
+        if isinstance(rules, str) or not isinstance(rules, Iterable):
+            raise ConfigError(f"rules must be a list of str, got {rules!r}")
         self._rules = tuple(rules)
         exact: set[str] = set()
         suffixes: set[str] = set()
@@ -77,9 +76,10 @@ class DomainRules:
 
 def _network(rule: str) -> Network | None:
     """The network of a rule that is an address or a network; None where it is neither."""
+    bracketed = rule.startswith("[") and rule.endswith("]")
     try:
-        network = ip_network(rule.removeprefix("[").removesuffix("]"))
-    except ValueError as error:
+        network = to_network(rule[1:-1] if bracketed else rule)
+    except ConfigError as error:
         if "/" in rule or ":" in rule:
             raise ConfigError(
                 f"the rule {rule!r} is no network; a rule has no scheme, port or path, and a "

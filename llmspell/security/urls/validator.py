@@ -11,10 +11,17 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 from llmspell.errors import ConfigError, HostUnresolved, InputError, UrlDenied
-from llmspell.security.urls.addresses import Address, nat64_prefix, to_address, why_not_public
+from llmspell.security.urls.addresses import (
+    Address,
+    carried_ipv4,
+    nat64_prefix,
+    to_address,
+    to_network,
+    why_not_public,
+)
 from llmspell.security.urls.domain_rules import DomainRules
 from llmspell.security.urls.url import Url, joined, parse_url
 
@@ -45,14 +52,15 @@ class UrlValidator:
     Args:
         rules: which hosts may be asked for, and which addresses though they aren't public.
         resolver: called with a host and a port for all of the host's addresses, once a check; the
-            system's by default. It is called only for names that the rules allow.
+            system's by default, which no timeout ends. It is called only for names that the rules
+            allow.
         ports: the ports that may be asked for; None is any.
         max_redirects: how many redirects may be followed from a URL.
         allow_downgrade: whether a redirect may lead from https to http.
         nat64_prefixes: prefixes by which this network reaches IPv4, beside ``64:ff9b::/96``; their
             addresses are judged by the IPv4 address in them.
         denied: addresses and networks that are refused though they are public, and though a rule
-            lists them, such as one's own.
+            lists them, such as one's own; also where NAT64 or ISATAP leads to them.
 
     Holds no state; as thread-safe as its resolver.
 
@@ -71,19 +79,23 @@ class UrlValidator:
         nat64_prefixes: Collection[str] = (),
         denied: Collection[str] = (),
     ) -> None:
-        if ports is not None and not all(1 <= port <= 65535 for port in ports):
-            raise ConfigError(f"ports must be 1 to 65535 each, got {sorted(ports)}")
-        if max_redirects < 0:
-            raise ConfigError(f"max_redirects must be 0 or more, got {max_redirects}")
+        if not isinstance(rules, DomainRules):
+            raise ConfigError(f"rules must be DomainRules, got {rules!r}")
+        for name, given in (("denied", denied), ("nat64_prefixes", nat64_prefixes)):
+            if isinstance(given, str) or not isinstance(given, Collection):
+                raise ConfigError(f"{name} must be a list of str, got {given!r}")
+        if ports is not None and not (
+            isinstance(ports, Collection) and all(_is_int(port, 1, 65535) for port in ports)
+        ):
+            raise ConfigError(f"ports must be a list of 1 to 65535 each, got {ports!r}")
+        if not _is_int(max_redirects, 0, None):
+            raise ConfigError(f"max_redirects must be 0 or more, got {max_redirects!r}")
         self._rules = rules
         self._resolver = resolve if resolver is None else resolver
         self._ports = None if ports is None else frozenset(ports)
         self._max_redirects = max_redirects
         self._allow_downgrade = allow_downgrade
-        try:
-            self._denied = tuple(ip_network(network) for network in denied)
-        except ValueError as error:
-            raise ConfigError(f"denied must be addresses and networks: {error}") from error
+        self._denied = tuple(to_network(network) for network in denied)
         self._nat64 = tuple(nat64_prefix(prefix) for prefix in nat64_prefixes)
 
     def check(self, url: str) -> Checked:
@@ -138,7 +150,9 @@ class UrlValidator:
         return Checked(url, addresses, hops)
 
     def _must_be_reachable(self, url: Url, address: Address) -> None:
-        if any(address in network for network in self._denied):
+        carried = carried_ipv4(address, self._nat64)
+        ends = (address,) if carried is None else (address, carried[1])
+        if any(end in network for end in ends for network in self._denied):
             which = "is" if url.address is not None else f"leads to {address}, which is"
             raise UrlDenied(f"{url.host} {which} denied", reason="address")
         if self._rules.lists(address):
@@ -154,7 +168,7 @@ class UrlValidator:
     def _resolved(self, url: Url) -> tuple[Address, ...]:
         try:
             answers = tuple(self._resolver(url.host, url.port))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter by codecs of names
             raise HostUnresolved(f"{url.host} can't be resolved: {error}") from error
         if not answers:
             raise HostUnresolved(f"{url.host} has no address")
@@ -173,6 +187,11 @@ def resolve(host: str, port: int) -> list[Address]:
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return [ip_address(str(name[0]).partition("%")[0]) for *_, name in found]
+
+
+def _is_int(value: object, low: int, high: int | None) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and value >= low and (high is None or value <= high)  # type: ignore[operator]
 
 
 def open_checked(checked: Checked, *, timeout: float = 10.0) -> socket.socket:

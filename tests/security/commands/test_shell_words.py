@@ -22,6 +22,7 @@ from llmspell.security import split_words
         ("grep -n 'a(b|c)*' notes/a..b.txt", ["grep", "-n", "a(b|c)*", "notes/a..b.txt"]),
         ("echo 5$ $ 100%", ["echo", "5$", "$", "100%"]),
         ("ls backup~ a#b {} HEAD@{1} a=b", ["ls", "backup~", "a#b", "{}", "HEAD@{1}", "a=b"]),
+        ("echo a{b},c {x} y,z {'1,2'} '{a,b}'", ["echo", "a{b},c", "{x}", "y,z", "{1,2}", "{a,b}"]),
         ("  wc\t-l  x ", ["wc", "-l", "x"]),
         ("echo '' \"\"", ["echo", "", ""]),
         ("echo 'two\nlines'", ["echo", "two\nlines"]),
@@ -61,6 +62,11 @@ def test_words_are_those_that_sh_would_pass(line: str, words: list[str]) -> None
         ("echo a #b", "comment", 7),
         ("echo {a,b}", "several words", 5),
         ("echo {1..9}", "several words", 5),
+        ('echo {a,"b c"}', "several words", 5),
+        ('echo {"a b",c}', "several words", 5),
+        ("echo {a,b{c}d}", "several words", 5),
+        ("echo {a{b},c}", "several words", 5),
+        ("echo {a}{b,c}", "several words", 8),
         ("echo a\\\nb", "backslash", 6),
         ("echo a\\", "backslash", 6),
         (r'echo "\$x"', "two ways", 6),
@@ -108,3 +114,18 @@ def test_what_passes_is_split_as_sh_splits_it(rest: str) -> None:
             timeout=60,
         )
     assert ran.stdout.decode().split("\0")[:-1] == ["begin", *words[1:]]
+
+
+@pytest.mark.parametrize("line", ["echo " + "a" * 3_000_000, "echo {" + "," * 3_000_000])
+def test_a_line_is_measured_before_it_is_split(line: str) -> None:
+    with pytest.raises(InvalidCommand, match=r"a command of 300000[56] bytes is longer than 65536"):
+        split_words(line)
+    with pytest.raises(InvalidCommand, match="a command of 8 bytes is longer than 7"):
+        split_words("echo 123", max_bytes=7)
+    assert split_words("echo 123", max_bytes=8) == ["echo", "123"]
+
+
+def test_many_braces_are_read_once() -> None:
+    assert split_words("echo " + "{" * 60_000) == ["echo", "{" * 60_000]
+    with pytest.raises(InvalidCommand, match="several words"):
+        split_words("echo " + "{" * 30_000 + "," * 30_000)

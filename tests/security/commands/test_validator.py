@@ -256,3 +256,22 @@ def test_recursion_follows_no_link(sandbox: FileSandbox) -> None:
         output = run(validator.validate(line).argv)
         assert SECRET not in output
         assert "/secret.txt:" not in output
+
+
+def test_a_program_that_anybody_could_put_in_place_of_another_is_no_program(tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    shutil.copy("/bin/true", folder / "true")
+    shutil.copy("/bin/true", tmp_path / "true")
+    (tmp_path / "alias").symlink_to(folder / "true")
+    (folder / "between").symlink_to(tmp_path / "true")
+    (tmp_path / "twice").symlink_to("bin/between")
+    names = [str(folder / "true"), str(tmp_path / "alias"), str(tmp_path / "twice")]
+    for name in names:
+        CommandValidator({name: ProgramRule()})
+    folder.chmod(0o777)
+    for name in names:
+        with pytest.raises(ConfigError, match=r"/bin can be written by anyone"):
+            CommandValidator({name: ProgramRule()})
+    folder.chmod(0o1777)
+    CommandValidator({names[0]: ProgramRule()})

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import copy
 import fcntl
 import gc
 import os
+import pickle
 import re
 import socket
 import stat
@@ -266,3 +268,28 @@ def test_nothing_is_left_open(room: Room, resolver: ResolverName) -> None:
     assert file.read() == "hello"
     file.close()
     assert sorted(os.listdir("/dev/fd")) == before
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickle.dumps])
+def test_a_sandbox_is_not_copied_since_a_copy_would_close_its_roots(
+    sandbox: FileSandbox, duplicate: Callable[[object], object]
+) -> None:
+    with pytest.raises(TypeError, match=r"holds directories open.*make another"):
+        duplicate({"held by": [sandbox]})
+    gc.collect()
+    with sandbox.open("hello.txt") as file:
+        assert file.read() == "hello"
+
+
+def test_a_root_is_neither_renamed_nor_replaced(sandbox: FileSandbox, room: Room) -> None:
+    for source, target in ((".", "x"), ("hello.txt", "."), (room.root, "x")):
+        with pytest.raises(PathNotAllowed, match="is the root itself"):
+            sandbox.rename(source, target)
+    assert (room.root / "hello.txt").read_text() == "hello"
+
+
+def test_a_directory_is_made_with_permissions_alone(sandbox: FileSandbox, room: Room) -> None:
+    for mode in (0o4777, 0o1777, -1):
+        with pytest.raises(InputError, match="more than permissions"):
+            sandbox.mkdir("made", mode)
+    assert not (room.root / "made").exists()

@@ -101,3 +101,9 @@ def test_an_absolute_path_is_compared_by_component() -> None:
         PathValidator(["workspace"])
     with pytest.raises(ConfigError):
         PathValidator("/workspace")
+
+
+@pytest.mark.parametrize("mark", "\u061c\u200e\u200f\u202a\u202e\u2066\u2069")
+def test_each_mark_that_turns_the_direction_of_text_is_refused(mark: str) -> None:
+    with pytest.raises(InvalidPath, match=f"U\\+{ord(mark):04X}"):
+        PathValidator().validate(f"a{mark}b")

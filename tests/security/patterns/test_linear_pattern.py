@@ -210,3 +210,23 @@ def test_a_pattern_is_shared_between_threads() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_what_sub_returns_keeps_to_the_limit_with_what_follows_the_last_match() -> None:
+    pattern = LinearPattern("^a", limits=PatternLimits(text_characters=100))
+    assert len(pattern.sub("b" * 10, "a" + "c" * 90)) == 100
+    with pytest.raises(PatternLimitExceeded):
+        pattern.sub("b" * 11, "a" + "c" * 90)
+    assert pattern.sub("", "a" + "c" * 99) == "c" * 99
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (r"\x{2028}", "\u2028"), (r"\x{10000}+", "\U00010000" * 2), (r"[\x{2029}]", "\u2029"),
+        (r"\p{Greek}+", "αβ"), (r"\P{L}+", "12"), (r"\p{^L}", "1"),
+    ],
+)  # fmt: skip
+def test_braces_of_an_escape_count_nothing(pattern: str, text: str) -> None:
+    found = LinearPattern(pattern).fullmatch(text)
+    assert found is not None

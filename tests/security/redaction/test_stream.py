@@ -57,6 +57,15 @@ def test_characters_one_by_one_come_out_as_from_the_whole(at: int) -> None:
     assert streamed(text, list(range(1, len(text)))) == redact(text)
 
 
+def test_a_name_is_remembered_while_a_long_value_comes() -> None:
+    draw = random.Random(7)
+    value = "".join(draw.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=3000))
+    for name, is_secret in (("api_key", True), ("primary_key", False), ("foreign-key", False)):
+        text = f'{name}="{value}" and then'
+        assert (value not in redact(text)) is is_secret
+        assert streamed(text, list(range(40, len(text), 40))) == redact(text)
+
+
 def test_a_long_text_is_given_back_as_it_comes() -> None:
     stream = REDACTOR.stream()
     for _ in range(100):

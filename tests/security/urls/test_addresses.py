@@ -216,3 +216,16 @@ def test_a_mapped_address_is_the_ipv4_address_and_a_zone_is_left_out() -> None:
 def test_what_is_no_address_is_named(text: str) -> None:
     with pytest.raises(InputError, match="IPv4 or IPv6"):
         is_public(text)
+
+
+@pytest.mark.parametrize("value", [1, True, b"\x08\x08\x08\x08", None])
+def test_a_number_is_no_address(value: object) -> None:
+    with pytest.raises(InputError, match="an address must be IPv4 or IPv6"):
+        is_public(value)  # type: ignore[arg-type]
+
+
+def test_a_prefix_of_nat64_is_checked_where_it_is_given() -> None:
+    for prefix in ("2a00:1::/33", "10.0.0.0/8"):
+        with pytest.raises(ConfigError, match="NAT64"):
+            is_public("2a00:1::7f00:1", nat64=[ipaddress.ip_network(prefix)])  # type: ignore[list-item]
+    assert not is_public("2a00:1::7f00:1", nat64=["2a00:1::/96"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -81,3 +82,18 @@ def test_a_suffix_matches_by_labels_alone(rule: list[str], host: list[str]) -> N
     below = len(host) > len(rule) and host[-len(rule) :] == rule
     assert DomainRules(["." + ".".join(rule)]).allows_host(".".join(host)) is below
     assert DomainRules([".".join(rule)]).allows_host(".".join(host)) is (rule == host)
+
+
+def test_a_rule_in_the_mapped_form_is_the_rule_of_the_ipv4_address() -> None:
+    rules = DomainRules(["::ffff:10.1.0.0/112", "::ffff:192.168.7.1"])
+    for address in ("10.1.2.3", "192.168.7.1"):
+        assert rules.allows_host(address) and rules.lists(IPv4Address(address))
+    assert not rules.allows_host("10.2.0.1")
+
+
+@pytest.mark.parametrize(
+    "rules", [None, 5, ["[::1"], ["::1]"], ["fe80::1%eth0"], ["::/0"], ["::ffff:0:0/96"]]
+)
+def test_what_would_match_nothing_or_all_is_refused(rules: Any) -> None:
+    with pytest.raises(ConfigError):
+        DomainRules(rules)

@@ -231,3 +231,74 @@ def test_no_address_that_answers_is_named(server: socket.socket) -> None:
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
     with pytest.raises(HostUnresolved, match="within 0 s"):
         open_checked(checked_at(port, "127.0.0.1"), timeout=0)
+
+
+@pytest.mark.parametrize("denied", ["8.8.8.0/24", "::ffff:8.8.8.8", "::ffff:8.8.8.0/120"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "8.8.8.8",
+        "[::ffff:8.8.8.8]",
+        "[64:ff9b::808:808]",
+        "[2a00:64::808:808]",
+        "[2a00::5efe:808:808]",
+    ],
+)
+def test_what_is_denied_is_denied_in_each_form_that_leads_there(denied: str, host: str) -> None:
+    checks = validator("*", denied=[denied], nat64_prefixes=["2a00:64::/96"])
+    with pytest.raises(UrlDenied, match="is denied") as caught:
+        checks.check(f"http://{host}/")
+    assert caught.value.reason == "address"
+    assert checks.check(f"http://{host.replace('808]', '404]').replace('8.8.8.8', '8.8.4.4')}/")
+
+
+def test_a_resolver_that_fails_otherwise_is_named_too() -> None:
+    def failing(host: str, port: int) -> list[str]:
+        raise UnicodeError("label too long")
+
+    with pytest.raises(HostUnresolved, match="label too long"):
+        UrlValidator(DomainRules(["*"]), resolver=failing).check("http://a.com/")
+    with pytest.raises(HostUnresolved, match="an address must be IPv4 or IPv6, got 134744072"):
+        validator("*", zone=Zone({"a.com": [134744072]})).check("http://a.com/")  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ports": 80}, {"ports": ["80"]}, {"ports": [True]}, {"max_redirects": "5"},
+        {"max_redirects": True}, {"denied": "10.0.0.0/8"}, {"denied": ["fe80::1%eth0"]},
+        {"nat64_prefixes": "64:ff9b::/96"},
+    ],
+)  # fmt: skip
+def test_options_of_another_type_are_refused_when_it_is_made(options: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        validator("*", **options)
+    with pytest.raises(ConfigError, match="rules must be DomainRules"):
+        UrlValidator(["*"])  # type: ignore[arg-type]
+
+
+def test_an_address_that_is_silent_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    waits: list[float] = []
+
+    class Silent:
+        def __init__(self, family: int, kind: int) -> None: ...
+
+        def settimeout(self, seconds: float) -> None:
+            waits.append(seconds)
+
+        def connect(self, address: object) -> None:
+            nonlocal now
+            now += waits[-1]
+            raise TimeoutError("timed out")
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("llmspell.security.urls.validator.socket.socket", Silent)
+    monkeypatch.setattr("llmspell.security.urls.validator.time.monotonic", lambda: now)
+    addresses = tuple(ip_address(f"8.8.8.{last}") for last in range(4))
+    with pytest.raises(HostUnresolved, match="none of the 4 addresses"):
+        open_checked(Checked(parse_url("http://a.com/"), addresses), timeout=8.0)
+    assert waits == pytest.approx([2.0] * 4)
