@@ -1,4 +1,4 @@
-"""Patterns that RE2 has not, on ``re`` in a confined worker: the same matches, and always an end."""
+"""Patterns that RE2 has not, on ``re`` in a confined worker: what ``re`` finds, and an end."""
 
 from __future__ import annotations
 
