@@ -82,8 +82,10 @@ class Exchange:
             poll.register(stream, select.POLLIN)
         answer = bytearray()
         while True:
-            ready = poll.poll(self._wait_ms())
-            if not ready:
+            wait_ms = self._wait_ms()
+            ready = poll.poll(wait_ms)
+            # A worker that never stops talking has no more time than one that is silent.
+            if not ready or not wait_ms:
                 self._require_time()
             for descriptor, events in ready:
                 if descriptor != talk.fileno():
