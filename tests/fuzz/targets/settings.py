@@ -133,7 +133,7 @@ def _record(data: bytes) -> None:
         getattr(record, name)
     assert record.storage >= 0 and record.vector_bytes >= 0 and record.is_chunk in (False, True)
     for name in ("id", "metadata", "text"):
-        with contextlib.suppress(*UNDECODABLE):
+        with contextlib.suppress(StorageError, *UNDECODABLE):
             getattr(record, name)
 
 

@@ -1,0 +1,122 @@
+"""What a hostile worker, or a hostile parser of modules, may write, and what comes of it."""
+
+from __future__ import annotations
+
+import math
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmspell.errors import ToolTimeout
+from llmspell.security import Sandbox
+from llmspell.security.sandbox.exchange import Exchange
+from llmspell.security.sandbox.worker.frames import ASK, ERROR, RESULT, pack_frame
+from llmspell.security.sandbox.worker.scanning import ScanFailed, _Scan
+from tests.security.sandbox.conftest import SAFE
+
+LIMIT = 1 << 16
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+class Worker:
+    """What an exchange asks of its worker; it prints nothing."""
+
+    streams = ()
+    output_bytes = 0
+
+    def __init__(self, talk: socket.socket) -> None:
+        talk.setblocking(False)
+        self.talk = talk
+        self.is_killed = False
+
+    def cpu_seconds(self) -> float:
+        return 0.0
+
+    def ran_out_of_memory(self) -> bool:
+        return False
+
+    def kill(self) -> None:
+        self.is_killed = True
+
+
+class AsksAgain:
+    """Answers a worker that has asked anew by then."""
+
+    def __init__(self, theirs: socket.socket) -> None:
+        self._theirs = theirs
+
+    def answer(self, request: Any) -> Any:
+        self._theirs.sendall(pack_frame(ASK, None, LIMIT))
+        return self._theirs.recv(LIMIT)[:1]
+
+
+def test_a_worker_that_asks_without_end_has_no_more_time_than_a_silent_one(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = ends
+    worker = Worker(ours)
+    exchange = Exchange(worker, "it", 0.05, math.inf, LIMIT)  # type: ignore[arg-type]
+    theirs.sendall(pack_frame(ASK, None, LIMIT))
+    with pytest.raises(ToolTimeout):
+        exchange.run(b"call", AsksAgain(theirs))
+    assert worker.is_killed
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(struct.pack("<BI", RESULT, 0xFFFFFFFF), id="longer than any answer"),
+        pytest.param(pack_frame(RESULT, [[], 1 << 40], LIMIT), id="a number for the code"),
+        pytest.param(pack_frame(RESULT, [None, b""], LIMIT), id="no names"),
+        pytest.param(pack_frame(RESULT, 7, LIMIT), id="no pair"),
+        pytest.param(pack_frame(ERROR, nested(400), LIMIT), id="an error that is none"),
+        pytest.param(pack_frame(99, [[], b""], LIMIT), id="another kind"),
+        pytest.param(b"\x02\x01\0\0\0\xc1", id="no msgpack"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_what_a_hostile_parser_says_is_refused(
+    ends: tuple[socket.socket, socket.socket], written: bytes
+) -> None:
+    ours, theirs = ends
+    theirs.sendall(written)
+    theirs.shutdown(socket.SHUT_WR)
+    order = {"module": "made", "source": b"", "tool_paths": [], "libraries": []}
+    with pytest.raises(ScanFailed, match="made"):
+        _Scan(order, ours.fileno()).all()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str], None]:
+    def write_one(name: str, text: str) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    return write_one
+
+
+def test_a_package_may_hold_a_directory_without_init(
+    sandbox: Sandbox, tmp_path: Path, write: Callable[[str, str], None]
+) -> None:
+    write("crate/__init__.py", "from crate.bare import deep\n\n\ndef run():\n    return deep.A\n")
+    write("crate/bare/deep.py", "A = 5\n")
+    with sandbox.load("crate", ["run"], SAFE, path=[tmp_path]) as tool:
+        assert tool.call("run").value == 5
