@@ -50,8 +50,8 @@ def sanitize_html(markup: str, *, tags: Collection[str] | None = None) -> str:
         markup.encode()
     except UnicodeEncodeError as error:
         raise TextRefused(
-            f"character {error.start} of the markup is half of a surrogate pair; decode it properly "
-            "first",
+            f"character {error.start} of the markup is half of a surrogate pair; decode it "
+            "properly first",
             reason="surrogate",
             start=error.start,
             end=error.start + 1,

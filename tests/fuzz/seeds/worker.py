@@ -71,7 +71,7 @@ def inputs() -> dict[str, bytes]:
         "scan-code-is-a-number": _parsed([[], 1 << 40]),
         "scan-names-are-none": _parsed([None, b"c"]),
         "scan-no-pair": _parsed(7),
-        "scan-error": bytes([SCAN]) + _said(ERROR, "SyntaxError: x"),
+        "scan-error": bytes([SCAN]) + _said(ERROR, "SyntaxError: \x1b[2J"),
         "scan-error-nested": bytes([SCAN]) + _said(ERROR, nested),
         "scan-length-beyond-limit": bytes([SCAN]) + struct.pack("<BI", RESULT, 0xFFFFFFFF),
         "scan-dead": bytes([SCAN]),

@@ -100,16 +100,19 @@ def _talk(worker: _Worker, flags: int) -> None:
     except ToolTimeout:
         assert worker.is_killed and flags & STAYS
     except ToolFailed as error:
-        assert len(str(error)) < 1_000
-        assert all(one.isprintable() or one in "\n\t" for one in str(error))
+        _check_told(error, 1_000)
     else:
         assert kind != frames.ASK
         if kind == frames.ERROR:
             for made in (ToolFailed, ToolNotLoaded):
-                text = str(exchange.failed(value, made))
-                assert len(text) < 5 * frames.MESSAGE_CHARS
-                assert all(one.isprintable() or one in "\n\t" for one in text)
+                _check_told(exchange.failed(value, made), 5 * frames.MESSAGE_CHARS)
     assert all(len(kept) <= OUTPUT for kept in exchange.printed)
+
+
+def _check_told(error: Exception, most: int) -> None:
+    """What a worker said is short in an error, and nothing that a terminal obeys."""
+    assert len(str(error)) < most
+    assert all(one.isprintable() or one in "\n\t" for one in str(error))
 
 
 def _tool() -> Path:
@@ -133,7 +136,7 @@ def _scan(data: bytes) -> None:
         try:
             found = scanning._Scan(order, ours.fileno()).all()
         except scanning.ScanFailed as error:
-            assert len(str(error)) < 2_000
+            _check_told(error, 10_000)
             return
     assert len(found.own) <= scanning.MAX_MODULES
     for name, module in found.own.items():

@@ -103,6 +103,16 @@ def test_what_a_hostile_parser_says_is_refused(
         _Scan(order, ours.fileno()).all()
 
 
+def test_what_a_hostile_parser_says_is_nothing_that_a_terminal_obeys(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = ends
+    theirs.sendall(pack_frame(ERROR, "SyntaxError: \x1b[2J", LIMIT))
+    order = {"module": "made", "source": b"", "tool_paths": [], "libraries": []}
+    with pytest.raises(ScanFailed, match=r"<made>: SyntaxError: \\x1b\[2J$"):
+        _Scan(order, ours.fileno()).all()
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str, str], None]:
     def write_one(name: str, text: str) -> None:

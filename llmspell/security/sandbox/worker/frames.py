@@ -21,6 +21,7 @@ __all__ = [
     "FrameError",
     "pack_frame",
     "read_frame",
+    "shown",
     "take_frame",
     "write_all",
 ]
@@ -83,6 +84,14 @@ def write_all(descriptor: int, raw: bytes) -> None:
     rest = memoryview(raw)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def shown(value: Any, limit: int) -> str:
+    """Text from within the sandbox, without what terminals and logs would obey."""
+    text = value[:limit] if isinstance(value, str) else repr(type(value))
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else f"\\x{ord(one):02x}" for one in text
+    )
 
 
 def _head(raw: bytes, limit: int) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from llmspell.security.sandbox.worker.frames import (
     FrameError,
     pack_frame,
     read_frame,
+    shown,
     write_all,
 )
 from llmspell.security.sandbox.worker.parsing import parse_sources
@@ -181,7 +182,7 @@ class _Scan:
             case (kind, [list(names), bytes(code)]) if kind == RESULT:
                 self._found.own[name] = OwnModule(origin, is_package, code, source)
             case (kind, str(why)) if kind == ERROR:
-                raise ScanFailed(f"{origin}: {why[:1000]}")
+                raise ScanFailed(f"{origin}: {shown(why, 1_000)}")
             case _:
                 raise ScanFailed(f"{origin}: what the parser says of it can't be read")
         for one in names:
