@@ -14,7 +14,15 @@ import pytest
 from llmspell.errors import ToolTimeout
 from llmspell.security import Sandbox
 from llmspell.security.sandbox.exchange import Exchange
-from llmspell.security.sandbox.worker.frames import ASK, ERROR, RESULT, pack_frame
+from llmspell.security.sandbox.worker.frames import (
+    ASK,
+    ERROR,
+    MAX_OTHER_KEYS,
+    RESULT,
+    FrameError,
+    pack_frame,
+    take_frame,
+)
 from llmspell.security.sandbox.worker.scanning import ScanFailed, _Scan
 from tests.security.sandbox.conftest import SAFE
 
@@ -111,6 +119,16 @@ def test_what_a_hostile_parser_says_is_nothing_that_a_terminal_obeys(
     order = {"module": "made", "source": b"", "tool_paths": [], "libraries": []}
     with pytest.raises(ScanFailed, match=r"<made>: SyntaxError: \\x1b\[2J$"):
         _Scan(order, ours.fileno()).all()
+
+
+def test_keys_that_could_be_made_to_collide_are_few() -> None:
+    names = {str(key): key for key in range(2 * MAX_OTHER_KEYS)}
+    value = [dict.fromkeys(range(MAX_OTHER_KEYS), 0.5), names]
+    found = take_frame(pack_frame(RESULT, value, 1 << 20), 1 << 20)
+    assert found is not None and found[1] == value
+    value = [dict.fromkeys(range(MAX_OTHER_KEYS + 1), 0.5)]
+    with pytest.raises(FrameError, match="list of pairs"):
+        take_frame(pack_frame(RESULT, value, 1 << 20), 1 << 20)
 
 
 @pytest.fixture
