@@ -127,6 +127,7 @@ def inputs() -> dict[str, bytes]:
         "import-vector-not-finite": _import(_record("a", vector=b"\0\0\xc0\x7f")),
         "import-vector-short": _import(_record("a", vector=b"")),
         "import-document-lost": _import(_document("d", 0, b"")),
+        "import-document-without-chunks": _import(_document("d", 0)),
         "import-document-twice": _import(_document("d", 0), _document("d", 0)),
         "import-chunks-missing": _import(_document("d", 2), chunk),
         "import-chunk-of-another": _import(_document("e", 1), chunk),

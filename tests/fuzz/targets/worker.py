@@ -115,16 +115,16 @@ def _check_told(error: Exception, most: int) -> None:
     assert all(one.isprintable() or one in "\n\t" for one in str(error))
 
 
-def _tool() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="llmspell-fuzz-"))
+def _write_tool(folder: Path) -> None:
     (folder / "pack" / "inner").mkdir(parents=True)
     (folder / "pack" / "bare").mkdir()
     for name in ("tool", "helper", "pack/__init__", "pack/one", "pack/inner/__init__"):
         (folder / f"{name}.py").write_text("import os\n")
-    return folder
 
 
-_TOOL = _tool()
+_FOLDER = tempfile.TemporaryDirectory(prefix="llmspell-fuzz-")
+_TOOL = Path(_FOLDER.name)
+_write_tool(_TOOL)
 
 
 def _scan(data: bytes) -> None:
@@ -157,7 +157,7 @@ def _read(data: bytes) -> None:
                 again = frames.pack_frame(kind, value, 64 * MOST)
             except frames.FrameError:
                 continue
-            taken = frames.take_frame(again, 64 * MOST)
+            taken = frames.take_frame(again, 64 * MOST, MOST)
             assert taken is not None and taken[0] == kind and taken[2] == len(again)
     except frames.FrameError:
         pass

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmspell.errors import ToolTimeout
+from llmspell.errors import ToolFailed, ToolTimeout
 from llmspell.security import Sandbox
 from llmspell.security.sandbox.exchange import Exchange
 from llmspell.security.sandbox.worker.frames import (
@@ -129,6 +129,15 @@ def test_keys_that_could_be_made_to_collide_are_few() -> None:
     value = [dict.fromkeys(range(MAX_OTHER_KEYS + 1), 0.5)]
     with pytest.raises(FrameError, match="list of pairs"):
         take_frame(pack_frame(RESULT, value, 1 << 20), 1 << 20)
+
+
+def test_arguments_have_as_many_keys_as_their_owner_likes(sandbox: Sandbox) -> None:
+    numbers = dict.fromkeys(range(MAX_OTHER_KEYS + 1))
+    source = "def run(given):\n    return len(given)\n\n\ndef same(given):\n    return given\n"
+    with sandbox.load("made", ["run", "same"], SAFE, source=source) as tool:
+        assert tool.call("run", [numbers]).value == len(numbers)
+        with pytest.raises(ToolFailed, match="list of pairs"):
+            tool.call("same", [numbers])
 
 
 @pytest.fixture

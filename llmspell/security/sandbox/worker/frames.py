@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+from functools import partial
 from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
@@ -62,7 +63,9 @@ def pack_frame(kind: int, value: Any, limit: int) -> bytes:
     return HEADER.pack(kind, len(payload)) + payload
 
 
-def take_frame(raw: bytes | bytearray, limit: int) -> tuple[int, Any, int] | None:
+def take_frame(
+    raw: bytes | bytearray, limit: int, most_other_keys: int = MAX_OTHER_KEYS
+) -> tuple[int, Any, int] | None:
     """Kind, value and length of the message that ``raw`` begins with; None where more is to come.
 
     Raises FrameError.
@@ -73,7 +76,7 @@ def take_frame(raw: bytes | bytearray, limit: int) -> tuple[int, Any, int] | Non
     end = HEADER.size + length
     if len(raw) < end:
         return None
-    return kind, _unpack(bytes(raw[HEADER.size : end])), end
+    return kind, _unpack(bytes(raw[HEADER.size : end]), most_other_keys), end
 
 
 def read_frame(descriptor: int, limit: int) -> tuple[int, Any] | None:
@@ -83,7 +86,7 @@ def read_frame(descriptor: int, limit: int) -> tuple[int, Any] | None:
         return None
     kind, length = _head(head, limit)
     payload = _read_exactly(descriptor, length)
-    return None if payload is None else (kind, _unpack(payload))
+    return None if payload is None else (kind, _unpack(payload, length))
 
 
 def write_all(descriptor: int, raw: bytes) -> None:
@@ -108,14 +111,17 @@ def _head(raw: bytes, limit: int) -> tuple[int, int]:
     return kind, length
 
 
-def _unpack(payload: bytes) -> Any:
+def _unpack(payload: bytes, most_other_keys: int) -> Any:
     # Most have str and bytes for keys alone, and need no look at them; what is wrong with others is
     # told below.
     with contextlib.suppress(Exception):
         return msgpack.unpackb(payload, timestamp=3)
     try:
         return msgpack.unpackb(
-            payload, timestamp=3, strict_map_key=False, object_pairs_hook=_mapping
+            payload,
+            timestamp=3,
+            strict_map_key=False,
+            object_pairs_hook=partial(_mapping, most_other_keys),
         )
     except FrameError:
         raise
@@ -123,12 +129,12 @@ def _unpack(payload: bytes) -> Any:
         raise FrameError(f"it isn't msgpack: {error}") from None
 
 
-def _mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+def _mapping(most_other_keys: int, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     others = sum(type(key) not in (str, bytes) for key, _ in pairs)
-    if others > MAX_OTHER_KEYS:
+    if others > most_other_keys:
         raise FrameError(
             f"a mapping has {others:,} keys that are neither str nor bytes, more than "
-            f"{MAX_OTHER_KEYS:,}; return a list of pairs"
+            f"{most_other_keys:,}; return a list of pairs"
         )
     return dict(pairs)
 
