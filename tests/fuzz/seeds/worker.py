@@ -70,6 +70,7 @@ def inputs() -> dict[str, bytes]:
         "scan-odd-names": _parsed([["..", "a b", "", 7, None, "pack..one", "x" * 900], b"c"]),
         "scan-code-is-a-number": _parsed([[], 1 << 40]),
         "scan-names-are-none": _parsed([None, b"c"]),
+        "scan-no-code": _parsed([["pack.one"], b""]),
         "scan-no-pair": _parsed(7),
         "scan-error": bytes([SCAN]) + _said(ERROR, "SyntaxError: \x1b[2J"),
         "scan-error-nested": bytes([SCAN]) + _said(ERROR, nested),

@@ -92,10 +92,11 @@ def nested(depth: int) -> Any:
     [
         pytest.param(struct.pack("<BI", RESULT, 0xFFFFFFFF), id="longer than any answer"),
         pytest.param(pack_frame(RESULT, [[], 1 << 40], LIMIT), id="a number for the code"),
-        pytest.param(pack_frame(RESULT, [None, b""], LIMIT), id="no names"),
+        pytest.param(pack_frame(RESULT, [None, b"c"], LIMIT), id="no names"),
+        pytest.param(pack_frame(RESULT, [[], b""], LIMIT), id="no code"),
         pytest.param(pack_frame(RESULT, 7, LIMIT), id="no pair"),
         pytest.param(pack_frame(ERROR, nested(400), LIMIT), id="an error that is none"),
-        pytest.param(pack_frame(99, [[], b""], LIMIT), id="another kind"),
+        pytest.param(pack_frame(99, [[], b"c"], LIMIT), id="another kind"),
         pytest.param(b"\x02\x01\0\0\0\xc1", id="no msgpack"),
         pytest.param(b"", id="nothing"),
     ],

@@ -179,7 +179,7 @@ class _Scan:
             raise ScanFailed(f"{origin}: the parser died of it")
         # A parser that a source has taken over says what it wants.
         match answer:
-            case (kind, [list(names), bytes(code)]) if kind == RESULT:
+            case (kind, [list(names), bytes(code)]) if kind == RESULT and code:
                 self._found.own[name] = OwnModule(origin, is_package, code, source)
             case (kind, str(why)) if kind == ERROR:
                 raise ScanFailed(f"{origin}: {shown(why, 1_000)}")
