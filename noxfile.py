@@ -130,6 +130,16 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz_python(session: nox.Session) -> None:
+    """Parsers in Python, by atheris: a target and libFuzzer's options, or all for five minutes."""
+    install(session, "-e", ".[test]", "atheris>=3")
+    names = sorted(path.stem for path in Path("tests/fuzz/targets").glob("[!_]*.py"))
+    runs = [session.posargs] if session.posargs else [[n, "-max_total_time=300"] for n in names]
+    for arguments in runs:
+        session.run("python", "-m", "tests.fuzz", *arguments)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, warnings as errors."""
     install(session, "-e", ".[docs]")

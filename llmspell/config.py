@@ -201,8 +201,11 @@ class QuotaLimits:
         given: object = self.soft
         if isinstance(given, str) or not isinstance(given, Iterable):
             raise ConfigError(f"soft must be a set of quota names, got {given!r}")
-        # The catalog keeps it as a list.
-        object.__setattr__(self, "soft", frozenset(given))
+        try:
+            # The catalog keeps it as a list.
+            object.__setattr__(self, "soft", frozenset(given))
+        except TypeError:
+            raise ConfigError(f"soft must be a set of quota names, got {given!r}") from None
         for name in sorted(self.soft, key=repr):
             if name not in QUOTA_NAMES:
                 raise ConfigError(f"soft names {name!r}, which is none of {', '.join(QUOTA_NAMES)}")

@@ -68,6 +68,7 @@ def test_cost_is_counted_in_millionths(cost: float, millionths: int) -> None:
         ("max_vectors", "set of quota names"),
         (7, "set of quota names"),
         ({7}, "none of"),
+        ([["max_vectors"]], "set of quota names"),
     ],
 )
 def test_soft_quotas_are_known_and_limited(soft: Any, message: str) -> None:

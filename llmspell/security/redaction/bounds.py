@@ -8,7 +8,7 @@ they took are possessive. The bound is counted, not believed: a pattern without 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -30,20 +30,25 @@ class Bounds:
 
     ``width``: characters from the start that it may look at, look-ahead included. ``steps``: single
     comparisons, all ways of backtracking included. ``ways``: how often what follows may be tried.
+    ``least`` and ``most``: characters that a match takes.
     """
 
     width: int
     steps: int
     ways: int
+    least: int = 0
+    most: int = 0
 
 
 def bounds(pattern: str, flags: int = 0) -> Bounds:
     """Bounds of a pattern; raises ``UnsafePattern`` if it has none, or one that is too large."""
     try:
         tree = _parser.parse(pattern, flags)
-    except re.error as error:
+        found = _sequence(list(tree), pattern)
+    except (re.error, OverflowError) as error:
         raise UnsafePattern(f"{pattern!r} isn't a regular expression: {error}") from error
-    found = _sequence(list(tree), pattern)
+    except RecursionError:
+        raise UnsafePattern(f"{pattern!r} is nested too deep: take groups out of it") from None
     if found.width > MAX_WIDTH or found.steps > MAX_STEPS:
         raise UnsafePattern(
             f"{pattern!r} may look at {found.width} characters in {found.steps} steps from one "
@@ -54,72 +59,64 @@ def bounds(pattern: str, flags: int = 0) -> Bounds:
 
 
 def _sequence(items: list[Any], pattern: str) -> Bounds:
-    position = seen = 0
-    parts = []
-    for item in items:
-        part, consumed = _item(item, pattern)
-        seen = max(seen, position + part.width)
-        position += consumed
-        parts.append(part)
+    seen = least = most = 0
+    parts = [_item(item, pattern) for item in items]
+    for part in parts:
+        seen = max(seen, most + part.width)
+        least += part.least
+        most += part.most
     steps = 0
     for part in reversed(parts):  # what follows is tried once for each way of what precedes
         steps = part.steps + part.ways * steps
     ways = 1
     for part in parts:
         ways *= part.ways
-    return Bounds(seen, steps, ways)
+    return Bounds(seen, steps, ways, least, most)
 
 
-def _item(item: tuple[Any, Any], pattern: str) -> tuple[Bounds, int]:
-    """Bounds of one node, and the characters that it consumes at most."""
+def _item(item: tuple[Any, Any], pattern: str) -> Bounds:
     op, argument = str(item[0]), item[1]
     if op in {"LITERAL", "NOT_LITERAL", "ANY", "IN"}:
-        return Bounds(1, 1, 1), 1  # a class is one look into a table
+        return Bounds(1, 1, 1, 1, 1)  # a class is one look into a table
     if op == "AT":
-        return Bounds(1, 1, 1), 0  # a border looks at the next character
+        return Bounds(1, 1, 1)  # a border looks at the next character
     if op == "SUBPATTERN":
-        inner = list(argument[-1])
-        return _sequence(inner, pattern), _consumed(inner)
+        return _sequence(list(argument[-1]), pattern)
     if op == "ATOMIC_GROUP":
-        inner = list(argument)
-        found = _sequence(inner, pattern)
-        return Bounds(found.width, found.steps, 1), _consumed(inner)
+        return replace(_sequence(list(argument), pattern), ways=1)
     if op in {"ASSERT", "ASSERT_NOT"}:
         direction, inner = argument[0], list(argument[1])
         found = _sequence(inner, pattern)
-        return Bounds(found.width if direction > 0 else 0, found.steps, 1), 0
+        return Bounds(found.width if direction > 0 else 0, found.steps, 1)
     if op == "BRANCH":
         found_all = [_sequence(list(branch), pattern) for branch in argument[1]]
         return Bounds(
             max(found.width for found in found_all),
             sum(found.steps for found in found_all),
             sum(found.ways for found in found_all),
-        ), max(_consumed(list(branch)) for branch in argument[1])
+            min(found.least for found in found_all),
+            max(found.most for found in found_all),
+        )
     if op in {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}:
         return _repeat(op, argument, pattern)
     raise UnsafePattern(f"{pattern!r} uses {op.lower()}, whose work can't be bounded beforehand")
 
 
-def _repeat(op: str, argument: tuple[int, int, Any], pattern: str) -> tuple[Bounds, int]:
-    least, most, inner_tree = argument
+def _repeat(op: str, argument: tuple[int, int, Any], pattern: str) -> Bounds:
+    least, most, inner = argument
     if most > MAX_WIDTH:  # MAXREPEAT is the largest of all
         raise UnsafePattern(
             f"{pattern!r} repeats without a maximum: say how long a value may be, as in "
             "[a-z]{1,40}+"
         )
-    inner = list(inner_tree)
-    found = _sequence(inner, pattern)
-    consumed = _consumed(inner)
-    width = found.width + consumed * max(most - 1, 0)
+    found = _sequence(list(inner), pattern)
+    width = found.width + found.most * max(most - 1, 0)
+    taken = least * found.least, most * found.most
     if op == "POSSESSIVE_REPEAT":
-        return Bounds(width, found.steps * (most + 1), 1), consumed * most
+        return Bounds(width, found.steps * (most + 1), 1, *taken)
     if found.ways == 1:
         ways, steps = most - least + 1, found.steps * (most + 1)
     else:
         ways = min(sum(found.ways**count for count in range(least, min(most, 64) + 1)), 10**12)
         steps = found.steps * ways
-    return Bounds(width, steps, ways), consumed * most
-
-
-def _consumed(items: list[Any]) -> int:
-    return sum(_item(item, "")[1] for item in items)
+    return Bounds(width, steps, ways, *taken)

@@ -124,7 +124,7 @@ def is_code(value: str) -> bool:
 
 def is_published(value: str) -> bool:
     """Whether the value is a key that its owner has published."""
-    return blake2b(value.encode(), digest_size=8).hexdigest() in _PUBLISHED
+    return blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() in _PUBLISHED
 
 
 def is_wordy(value: str, *, share: float = 0.7) -> bool:

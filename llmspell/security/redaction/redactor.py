@@ -43,7 +43,7 @@ class Redactor:
 
     Raises:
         ConfigError: a kind in ``keep`` that isn't known, or a name that can't be one.
-        UnsafePattern: a pattern that could look at, or try, without bound.
+        UnsafePattern: a pattern that could look at, or try, without bound, or match nothing at all.
     """
 
     def __init__(

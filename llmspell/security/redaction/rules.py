@@ -53,11 +53,12 @@ class Rule:
         whole = self.opening + self.rest
         # One more, for the character after the match that a check may look at.
         object.__setattr__(self, "width", bounds(whole, flags).width + 1)
-        object.__setattr__(self, "opening_width", bounds(self.opening, flags).width + 1)
+        opening = bounds(self.opening, flags)
+        if opening.least < 1:  # a border matches no text that is empty, and yet takes nothing
+            raise UnsafePattern(f"the pattern of {self.kind} may match without taking a character")
+        object.__setattr__(self, "opening_width", opening.width + 1)
         object.__setattr__(self, "pattern", re.compile(whole, flags))
         object.__setattr__(self, "opens", re.compile(self.opening, flags))
-        if self.opens.match(""):
-            raise UnsafePattern(f"the pattern of {self.kind} matches the empty text")
 
     def value(self, match: re.Match[str]) -> tuple[int, int] | None:
         """Start and end of the secret in a match, or None if the check rules it out."""

@@ -44,14 +44,6 @@ class Confined(Protocol):
     def kill(self) -> None: ...
 
 
-def _shown(value: Any, limit: int) -> str:
-    """Text from within the sandbox, without what terminals and logs would obey."""
-    text = value[:limit] if isinstance(value, str) else repr(type(value))
-    return "".join(
-        one if one.isprintable() or one in "\n\t" else f"\\x{ord(one):02x}" for one in text
-    )
-
-
 class Exchange:
     """One message to a worker, and what comes until the last one from it."""
 
@@ -123,9 +115,9 @@ class Exchange:
         except (TypeError, ValueError):
             return self._broken("its error is none")
         # It need not be what our code there writes.
-        error = _shown(given_error, 100)
-        text = _shown(given_text, frames.MESSAGE_CHARS)
-        trace = _shown(given_trace, frames.TRACE_CHARS)
+        error = frames.shown(given_error, 100)
+        text = frames.shown(given_text, frames.MESSAGE_CHARS)
+        trace = frames.shown(given_trace, frames.TRACE_CHARS)
         if error == "MemoryError" and kind is ToolFailed:
             return ToolLimitExceeded(
                 f"{self._what}: {error}: {text}", limit="memory", error=error, trace=trace
@@ -188,7 +180,7 @@ class Exchange:
             self._drain(index)
         if self._worker.ran_out_of_memory():
             return ToolLimitExceeded(f"{self._what}: took more memory than it may", limit="memory")
-        said = _shown(bytes(self.printed[1][-_TAIL:]).decode(errors="replace").strip(), _TAIL)
+        said = frames.shown(bytes(self.printed[1][-_TAIL:]).decode(errors="replace").strip(), _TAIL)
         return ToolFailed(
             f"{self._what}: its process ended" + (f"; it printed: {said}" if said else "")
         )

@@ -89,7 +89,7 @@ class UnconfinedTool:
         assert self._found is not None
         found = self._found[function]
         try:
-            given = _copied([list(arguments), dict(named or {})], MAX_ARGUMENTS)
+            given = _copied([list(arguments), dict(named or {})], MAX_ARGUMENTS, MAX_ARGUMENTS)
         except frames.FrameError as error:
             raise InputError(f"{function}: its arguments can't be sent: {error}") from None
         if self._audit is not None:
@@ -142,9 +142,9 @@ def _function(module: types.ModuleType, name: str) -> Any:
     return found
 
 
-def _copied(value: Any, limit: int) -> Any:
+def _copied(value: Any, limit: int, most_other_keys: int = frames.MAX_OTHER_KEYS) -> Any:
     raw = frames.pack_frame(frames.CALL, value, limit)
-    found = frames.take_frame(raw, {frames.CALL: limit})
+    found = frames.take_frame(raw, {frames.CALL: limit}, most_other_keys)
     assert found is not None
     return found[1]
 

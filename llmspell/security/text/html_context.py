@@ -45,7 +45,8 @@ def sanitize_html(markup: str, *, tags: Collection[str] | None = None) -> str:
         tags: names of elements that stay; nh3's list, without images and ``bdo``, otherwise.
 
     Raises:
-        TextRefused: the markup is too large, or ``tags`` names script or style.
+        TextRefused: the markup is too large or has half of a surrogate pair, or ``tags`` names
+            script or style.
         InputError: the markup isn't a str.
         ConfigError: ``tags`` is one str, or holds what is none.
         MissingDependency: the extra ``security`` isn't installed.
@@ -59,6 +60,16 @@ def sanitize_html(markup: str, *, tags: Collection[str] | None = None) -> str:
             f"the markup has {len(markup)} characters, the limit is {_MAX_CHARACTERS}",
             reason="too-many-characters",
         )
+    try:
+        markup.encode()
+    except UnicodeEncodeError as error:
+        raise TextRefused(
+            f"character {error.start} of the markup is half of a surrogate pair; decode it "
+            "properly first",
+            reason="surrogate",
+            start=error.start,
+            end=error.start + 1,
+        ) from None
     running = sorted({"script", "style"} & set(tags or ()))
     if running:
         raise TextRefused(f"tags names {running}, whose content can't be made safe", reason="tags")

@@ -64,15 +64,29 @@ def test_own_patterns_are_found_and_their_named_group_is_the_secret() -> None:
         Redactor(patterns={"Badge!": "x"})
 
 
+def test_a_secret_with_half_of_a_surrogate_pair_is_replaced() -> None:
+    assert redact("password = hunter2hun\udc9ater2") == "password = ***"
+
+
 @pytest.mark.parametrize(
     "pattern",
     ["a+", "(a{1,50}){1,50}b", "(?:a|a){1,40}b", r"(a)\1", "[a-z]{1,900}[a-z]{1,900}!",
-     "(", "a{0,3}",
+     "(", "a{0,3}", r"\b", "(?=a)", r"a{0,3}\b", "a{99999999999}",
      ".{1,30000}"],
 )  # fmt: skip
 def test_a_pattern_without_a_bound_is_refused(pattern: str) -> None:
     with pytest.raises(UnsafePattern):
         Redactor(patterns={"own": pattern})
+
+
+@pytest.mark.parametrize("depth", [40, 2_000])
+def test_groups_in_groups_take_no_time_that_doubles_with_each(depth: int) -> None:
+    pattern = "(" * depth + "a" + ")" * depth
+    if depth == 40:
+        assert Redactor(patterns={"own": pattern}).redact("xay") == "x***y"
+    else:
+        with pytest.raises(UnsafePattern, match="nested"):
+            Redactor(patterns={"own": pattern})
 
 
 def test_every_rule_has_a_bound_and_opens_with_a_keyword() -> None:

@@ -121,6 +121,8 @@ def test_tags_that_stay_are_the_callers() -> None:
         sanitize_html("", tags={"script"})
     with pytest.raises(TextRefused, match="limit"):
         sanitize_html("<div>" * 20_001)
+    with pytest.raises(TextRefused, match="character 3"):
+        sanitize_html("<b>\udc80")
 
 
 def test_a_skeleton_is_as_long_as_its_text() -> None:

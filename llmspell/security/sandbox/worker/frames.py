@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
@@ -15,6 +17,7 @@ __all__ = [
     "CALL",
     "ERROR",
     "HEADER",
+    "MAX_OTHER_KEYS",
     "MESSAGE_CHARS",
     "READY",
     "RESULT",
@@ -22,6 +25,7 @@ __all__ = [
     "FrameError",
     "pack_frame",
     "read_frame",
+    "shown",
     "take_frame",
     "write_all",
 ]
@@ -40,6 +44,11 @@ MESSAGE_CHARS: Final = 2_000
 TRACE_CHARS: Final = 8_000
 
 
+#: Of one mapping. Hashes of numbers and times are known to whoever chooses them, and keys that
+#: collide take quadratic time: 61,500 in 315 kB took 56 times as long as those of chance.
+MAX_OTHER_KEYS: Final = 4_096
+
+
 class FrameError(Exception):
     """What was read is no message, or a longer one than is taken."""
 
@@ -55,12 +64,17 @@ def pack_frame(kind: int, value: Any, limit: int) -> bytes:
     return HEADER.pack(kind, len(payload)) + payload
 
 
-def take_frame(raw: bytes | bytearray, limits: Mapping[int, int]) -> tuple[int, Any, int] | None:
+def take_frame(
+    raw: bytes | bytearray,
+    limits: Mapping[int, int],
+    most_other_keys: int = MAX_OTHER_KEYS,
+) -> tuple[int, Any, int] | None:
     """Kind, value and length of the message that ``raw`` begins with; None where more is to come.
 
     Args:
         raw: what was read.
         limits: bytes of a message, by its kind; others aren't taken.
+        most_other_keys: that a mapping may have besides str and bytes.
 
     Raises:
         FrameError: it is none of these, longer than its limit, or no msgpack.
@@ -74,7 +88,7 @@ def take_frame(raw: bytes | bytearray, limits: Mapping[int, int]) -> tuple[int, 
     end = HEADER.size + length
     if len(raw) < end:
         return None
-    return kind, _unpack(bytes(raw[HEADER.size : end])), end
+    return kind, _unpack(bytes(raw[HEADER.size : end]), most_other_keys), end
 
 
 def read_frame(descriptor: int, limit: int) -> tuple[int, Any] | None:
@@ -84,7 +98,7 @@ def read_frame(descriptor: int, limit: int) -> tuple[int, Any] | None:
         return None
     kind, length = _head(head, limit)
     payload = _read_exactly(descriptor, length)
-    return None if payload is None else (kind, _unpack(payload))
+    return None if payload is None else (kind, _unpack(payload, length))
 
 
 def write_all(descriptor: int, raw: bytes) -> None:
@@ -94,6 +108,14 @@ def write_all(descriptor: int, raw: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
+def shown(value: Any, limit: int) -> str:
+    """Text from within the sandbox, without what terminals and logs would obey."""
+    text = value[:limit] if isinstance(value, str) else repr(type(value))
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else f"\\x{ord(one):02x}" for one in text
+    )
+
+
 def _head(raw: bytes, limit: int) -> tuple[int, int]:
     kind, length = HEADER.unpack(raw)
     if length > limit:
@@ -101,11 +123,32 @@ def _head(raw: bytes, limit: int) -> tuple[int, int]:
     return kind, length
 
 
-def _unpack(payload: bytes) -> Any:
+def _unpack(payload: bytes, most_other_keys: int) -> Any:
+    # Most have str and bytes for keys alone, and need no look at them; what is wrong with others is
+    # told below.
+    with contextlib.suppress(Exception):
+        return msgpack.unpackb(payload, timestamp=3)
     try:
-        return msgpack.unpackb(payload, timestamp=3, strict_map_key=False)
+        return msgpack.unpackb(
+            payload,
+            timestamp=3,
+            strict_map_key=False,
+            object_pairs_hook=partial(_mapping, most_other_keys),
+        )
+    except FrameError:
+        raise
     except Exception as error:
         raise FrameError(f"it isn't msgpack: {error}") from None
+
+
+def _mapping(most_other_keys: int, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    others = sum(type(key) not in (str, bytes) for key, _ in pairs)
+    if others > most_other_keys:
+        raise FrameError(
+            f"a mapping has {others:,} keys that are neither str nor bytes, more than "
+            f"{most_other_keys:,}; return a list of pairs"
+        )
+    return dict(pairs)
 
 
 def _read_exactly(descriptor: int, count: int) -> bytes | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import os
+import pkgutil
 import re
 import socket
 from dataclasses import dataclass, field
@@ -16,7 +17,16 @@ from types import ModuleType
 from typing import Any, Final
 
 from llmspell.security.sandbox.worker import processes
-from llmspell.security.sandbox.worker.frames import CALL, ERROR, pack_frame, read_frame, write_all
+from llmspell.security.sandbox.worker.frames import (
+    CALL,
+    ERROR,
+    RESULT,
+    FrameError,
+    pack_frame,
+    read_frame,
+    shown,
+    write_all,
+)
 from llmspell.security.sandbox.worker.parsing import parse_sources
 
 __all__ = ["OwnModule", "ScanFailed", "Scanned", "scan"]
@@ -135,7 +145,10 @@ class _Scan:
             return None
         # A package without __init__ has its directory for an origin.
         place = os.path.dirname(own.origin) if own.code else own.origin
-        return importlib.machinery.PathFinder.find_spec(name, [place])
+        # PathFinder would look for the package that holds a directory without __init__ among the
+        # modules that are imported.
+        finder = pkgutil.get_importer(place)
+        return None if finder is None else finder.find_spec(name)
 
     def _read(self, name: str, spec: importlib.machinery.ModuleSpec) -> None:
         is_package = spec.submodule_search_locations is not None
@@ -161,15 +174,18 @@ class _Scan:
         try:
             write_all(self._scanner, asked)
             answer = read_frame(self._scanner, MAX_PARSED)
-        except OSError:
+        except (OSError, FrameError):
             answer = None
         if answer is None:
             raise ScanFailed(f"{origin}: the parser died of it")
-        kind, value = answer
-        if kind == ERROR:
-            raise ScanFailed(f"{origin}: {str(value)[:1000]}")
-        names, code = value
-        self._found.own[name] = OwnModule(origin, is_package, bytes(code), source)
+        # A parser that a source has taken over says what it wants.
+        match answer:
+            case (kind, [list(names), bytes(code)]) if kind == RESULT and code:
+                self._found.own[name] = OwnModule(origin, is_package, code, source)
+            case (kind, str(why)) if kind == ERROR:
+                raise ScanFailed(f"{origin}: {shown(why, 1_000)}")
+            case _:
+                raise ScanFailed(f"{origin}: what the parser says of it can't be read")
         for one in names:
             if isinstance(one, str) and len(one) < 500 and _NAME.fullmatch(one):
                 self._own_or_library(one)

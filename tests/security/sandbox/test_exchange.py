@@ -1,0 +1,160 @@
+"""What a hostile worker, or a hostile parser of modules, may write, and what comes of it."""
+
+from __future__ import annotations
+
+import math
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmspell.errors import ToolFailed, ToolTimeout
+from llmspell.security import Sandbox
+from llmspell.security.sandbox.exchange import Exchange
+from llmspell.security.sandbox.worker.frames import (
+    ASK,
+    ERROR,
+    MAX_OTHER_KEYS,
+    RESULT,
+    FrameError,
+    pack_frame,
+    take_frame,
+)
+from llmspell.security.sandbox.worker.scanning import ScanFailed, _Scan
+from tests.security.sandbox.conftest import SAFE
+
+LIMIT = 1 << 16
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+class Worker:
+    """What an exchange asks of its worker; it prints nothing."""
+
+    streams = ()
+    output_bytes = 0
+
+    def __init__(self, talk: socket.socket) -> None:
+        talk.setblocking(False)
+        self.talk = talk
+        self.is_killed = False
+
+    def cpu_seconds(self) -> float:
+        return 0.0
+
+    def ran_out_of_memory(self) -> bool:
+        return False
+
+    def kill(self) -> None:
+        self.is_killed = True
+
+
+class AsksAgain:
+    """Answers a worker that has asked anew by then."""
+
+    def __init__(self, theirs: socket.socket) -> None:
+        self._theirs = theirs
+
+    def answer(self, request: Any, *, timeout: float) -> Any:
+        self._theirs.sendall(pack_frame(ASK, None, LIMIT))
+        return self._theirs.recv(LIMIT)[:1]
+
+
+def test_a_worker_that_asks_without_end_has_no_more_time_than_a_silent_one(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = ends
+    worker = Worker(ours)
+    exchange = Exchange(worker, "it", 0.05, math.inf, {ASK: LIMIT, RESULT: LIMIT})  # type: ignore[arg-type]
+    theirs.sendall(pack_frame(ASK, None, LIMIT))
+    with pytest.raises(ToolTimeout):
+        exchange.run(b"call", AsksAgain(theirs))
+    assert worker.is_killed
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(struct.pack("<BI", RESULT, 0xFFFFFFFF), id="longer than any answer"),
+        pytest.param(pack_frame(RESULT, [[], 1 << 40], LIMIT), id="a number for the code"),
+        pytest.param(pack_frame(RESULT, [None, b"c"], LIMIT), id="no names"),
+        pytest.param(pack_frame(RESULT, [[], b""], LIMIT), id="no code"),
+        pytest.param(pack_frame(RESULT, 7, LIMIT), id="no pair"),
+        pytest.param(pack_frame(ERROR, nested(400), LIMIT), id="an error that is none"),
+        pytest.param(pack_frame(99, [[], b"c"], LIMIT), id="another kind"),
+        pytest.param(b"\x02\x01\0\0\0\xc1", id="no msgpack"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_what_a_hostile_parser_says_is_refused(
+    ends: tuple[socket.socket, socket.socket], written: bytes
+) -> None:
+    ours, theirs = ends
+    theirs.sendall(written)
+    theirs.shutdown(socket.SHUT_WR)
+    order = {"module": "made", "source": b"", "tool_paths": [], "libraries": []}
+    with pytest.raises(ScanFailed, match="made"):
+        _Scan(order, ours.fileno()).all()
+
+
+def test_what_a_hostile_parser_says_is_nothing_that_a_terminal_obeys(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = ends
+    theirs.sendall(pack_frame(ERROR, "SyntaxError: \x1b[2J", LIMIT))
+    order = {"module": "made", "source": b"", "tool_paths": [], "libraries": []}
+    with pytest.raises(ScanFailed, match=r"<made>: SyntaxError: \\x1b\[2J$"):
+        _Scan(order, ours.fileno()).all()
+
+
+def test_keys_that_could_be_made_to_collide_are_few() -> None:
+    names = {str(key): key for key in range(2 * MAX_OTHER_KEYS)}
+    value = [dict.fromkeys(range(MAX_OTHER_KEYS), 0.5), names]
+    found = take_frame(pack_frame(RESULT, value, 1 << 20), {RESULT: 1 << 20})
+    assert found is not None and found[1] == value
+    value = [dict.fromkeys(range(MAX_OTHER_KEYS + 1), 0.5)]
+    with pytest.raises(FrameError, match="list of pairs"):
+        take_frame(pack_frame(RESULT, value, 1 << 20), {RESULT: 1 << 20})
+
+
+def test_arguments_have_as_many_keys_as_their_owner_likes(sandbox: Sandbox) -> None:
+    numbers = dict.fromkeys(range(MAX_OTHER_KEYS + 1))
+    source = "def run(given):\n    return len(given)\n\n\ndef same(given):\n    return given\n"
+    with sandbox.load("made", ["run", "same"], SAFE, source=source) as tool:
+        assert tool.call("run", [numbers]).value == len(numbers)
+        with pytest.raises(ToolFailed, match="list of pairs"):
+            tool.call("same", [numbers])
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str], None]:
+    def write_one(name: str, text: str) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    return write_one
+
+
+def test_a_package_may_hold_a_directory_without_init(
+    sandbox: Sandbox, tmp_path: Path, write: Callable[[str, str], None]
+) -> None:
+    write("crate/__init__.py", "from crate.bare import deep\n\n\ndef run():\n    return deep.A\n")
+    write("crate/bare/deep.py", "A = 5\n")
+    with sandbox.load("crate", ["run"], SAFE, path=[tmp_path]) as tool:
+        assert tool.call("run").value == 5
