@@ -34,9 +34,9 @@ KEPT_CPU_SECONDS: Final = 60
 #: Where this package lies.
 PACKAGE: Final = Path(__file__).parents[2]
 
-# A limit of the whole user, where there is no group for the tool alone: it says no more than that
-# a thread can be started.
-_PROCESSES_OF_USER: Final = 1 << 16
+# A limit of the whole user (of a namespace of users, where there is one), for when there is no
+# group for the tool alone.
+_PROCESSES_OF_USER: Final = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
