@@ -55,6 +55,6 @@ def check_sink(given: AuditSink | None) -> AuditSink | None:
     """What records are given to. Raises ConfigError where it takes none."""
     if given is not None and not callable(getattr(given, "append", None)):
         raise ConfigError(
-            f"audit is an AuditLog or another AuditSink (of llmspell.open a path, too), got {given!r}"
+            f"audit is an AuditLog or another AuditSink, of llmspell.open a path too; got {given!r}"
         )
     return given
