@@ -23,8 +23,8 @@ def audited(
     """Around a step: it begins only if that is recorded, and so is how it ends.
 
     Gives a dict for details of its end, and for ``tenant`` where only the step tells the id.
-    Records ``begun``, then ``done``, or ``failed`` with the name of the error. Without a sink it
-    does nothing.
+    Records ``begun``, then ``done``, or ``failed`` with the name of the error. A log counts equal
+    records of all kinds but an operator's steps. Without a sink it does nothing.
 
     Raises:
         AuditDamaged, AuditFailed: nothing was done; or, with a note, it was. Where it is the

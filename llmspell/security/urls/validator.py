@@ -61,7 +61,7 @@ class UrlValidator:
         audit: is told of each denial, as ``network.access``, before it is raised.
         tenant: id of the tenant on whose behalf URLs are asked for, for these records.
 
-    Holds no state; as thread-safe as its resolver.
+    Holds no state; as thread-safe as its resolver and the sink.
 
     Raises:
         ConfigError: a port or a number of redirects out of range, no prefix of NAT64, no network.
