@@ -64,7 +64,8 @@ class UrlValidator:
     Holds no state; as thread-safe as its resolver and the sink.
 
     Raises:
-        ConfigError: a port or a number of redirects out of range, no prefix of NAT64, no network.
+        ConfigError: a port or a number of redirects out of range, no prefix of NAT64, no network,
+            no sink, no id of a tenant.
     """
 
     def __init__(
@@ -80,7 +81,6 @@ class UrlValidator:
         audit: AuditSink | None = None,
         tenant: str | None = None,
     ) -> None:
-        self._denials = Denials(audit, "network.access", tenant)
         if ports is not None and not all(1 <= port <= 65535 for port in ports):
             raise ConfigError(f"ports must be 1 to 65535 each, got {sorted(ports)}")
         if max_redirects < 0:
@@ -95,6 +95,7 @@ class UrlValidator:
         except ValueError as error:
             raise ConfigError(f"denied must be addresses and networks: {error}") from error
         self._nat64 = tuple(nat64_prefix(prefix) for prefix in nat64_prefixes)
+        self._denials = Denials(audit, "network.access", tenant)
 
     def check(self, url: str) -> Checked:
         """Parse, match and resolve a URL; one answer that isn't allowed refuses all.
