@@ -12,7 +12,7 @@ import typer
 from llmspell.cli.exits import WrongUsage
 from llmspell.cli.options import JsonOption
 from llmspell.cli.output import Output
-from llmspell.cli.paths import default_data_directory
+from llmspell.cli.paths import audit_log, default_data_directory
 
 if TYPE_CHECKING:
     from llmspell.cli.payloads import (
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         SecretListPayload,
         SecretPayload,
     )
-    from llmspell.security import EncryptedStore, KeySource, Secret, SecretRef
+    from llmspell.security import AuditLog, EncryptedStore, KeySource, Secret, SecretRef
 
 __all__ = ["app"]
 
@@ -75,7 +75,7 @@ def set_secret(
     as_json: JsonOption = False,
 ) -> None:
     """Keep the text on stdin under a name; the first one makes the file, and a key."""
-    encrypted = _store(store, key)
+    encrypted = _store(store, key, audit_log())
     value = _value_from_stdin(encrypted.ref_for(name, tenant))
     store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     encrypted.set(name, value, tenant=tenant)
@@ -92,11 +92,18 @@ def get(
 ) -> None:
     """Print a secret."""
     from llmspell import errors
+    from llmspell.security import SecretStore, record_accesses
 
-    encrypted = _store(store, key)
-    found = encrypted.read(encrypted.ref_for(name, tenant))
-    if found is None:
-        raise errors.SecretNotFound(f"there is no secret {name!r} of {_owner(tenant)} in {store}")
+    log, encrypted = audit_log(), _store(store, key)
+    on_access = None if log is None else record_accesses(log)
+    secrets, ref = SecretStore([encrypted], on_access=on_access), encrypted.ref_for(name, tenant)
+    handle = secrets if tenant is None else secrets.for_tenant(tenant, grants=[ref])
+    try:
+        found = handle.get(ref)
+    except errors.SecretNotFound:
+        raise errors.SecretNotFound(
+            f"there is no secret {name!r} of {_owner(tenant)} in {store}"
+        ) from None
     payload: SecretPayload = {"tenant": tenant, "name": name, "value": found.reveal()}
     Output(as_json=as_json).result(payload)
     if not as_json:
@@ -126,14 +133,15 @@ def delete(
     as_json: JsonOption = False,
 ) -> None:
     """Take a secret out."""
-    _store(store, key).delete(name, tenant=tenant)
+    _store(store, key, audit_log()).delete(name, tenant=tenant)
     _changed(name, tenant, store, f"Took {name!r} of {_owner(tenant)} out of {store}.", as_json)
 
 
 @app.command("rotate-key")
 def rotate_key(store: StoreOption, key: KeyOption = None, as_json: JsonOption = False) -> None:
     """Seal the file under a new key, which takes the old one's place."""
-    payload: SecretKeyPayload = {"store": str(store), "key": _store(store, key).rotate_key()}
+    new = _store(store, key, audit_log()).rotate_key()
+    payload: SecretKeyPayload = {"store": str(store), "key": new}
     out = Output(as_json=as_json)
     out.result(payload)
     out.show(f"Sealed {store} under the key {payload['key']}.")
@@ -150,10 +158,10 @@ def _owner(tenant: str | None) -> str:
     return "the deployment" if tenant is None else f"the tenant {tenant!r}"
 
 
-def _store(path: Path, key: str | None) -> EncryptedStore:
+def _store(path: Path, key: str | None, log: AuditLog | None = None) -> EncryptedStore:
     from llmspell.security import EncryptedStore
 
-    return EncryptedStore(path.absolute(), _source(key, str(path.absolute())))
+    return EncryptedStore(path.absolute(), _source(key, str(path.absolute())), audit=log)
 
 
 def _source(key: str | None, store: str) -> KeySource:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from llmspell.config import MAX_TENANT_ID_CHARS
-from llmspell.errors import (
-    AuditDamaged,
-    AuditFailed,
-    ConfigError,
-    QuotaExceeded,
-    TenantSuspended,
-)
+from llmspell.errors import QuotaExceeded, TenantSuspended
+from llmspell.security.denials import check_sink
 
 if TYPE_CHECKING:
     from llmspell.security.audit import AuditLog, AuditSink
@@ -36,9 +31,7 @@ def open_sink(
 
         log = AuditLog.open(given)
         return log, log
-    if given is not None and not callable(getattr(given, "append", None)):
-        raise ConfigError(f"audit is a path, an AuditLog or another AuditSink, got {given!r}")
-    return given, None
+    return check_sink(given), None
 
 
 class Auditor:
@@ -49,39 +42,23 @@ class Auditor:
     def __init__(self, sink: AuditSink | None) -> None:
         self._sink = sink
 
-    @contextmanager
     def step(
         self, kind: str, tenant_id: str | None, subject: str | None = None, **details: Any
-    ) -> Iterator[dict[str, Any]]:
-        """Around a step: it begins only if that is recorded, and so is how it ends.
+    ) -> AbstractContextManager[dict[str, Any]]:
+        """:func:`llmspell.security.audited`, of a step in the life of a tenant."""
+        if self._sink is None:
+            return nullcontext({})
+        from llmspell.security.audit import audited
 
-        Gives a dict for details of its end, and for ``tenant`` where only that tells the id.
-
-        Raises:
-            AuditDamaged, AuditFailed: nothing was done; or, with a note, it was.
-        """
-        more: dict[str, Any] = {}
-        sink = self._sink
-        if sink is None:
-            yield more
-            return
         # What can be no tenant is refused by the step itself.
         is_id = isinstance(tenant_id, str) and 1 <= len(tenant_id) <= MAX_TENANT_ID_CHARS
-        tenant = tenant_id if is_id else None
-        subject = subject or (str(tenant_id) if tenant_id else "(unnamed)")
-        sink.append(kind, subject=subject, outcome="begun", tenant=tenant, details=details)
-        try:
-            yield more
-        except BaseException as error:
-            more["error"] = type(error).__name__
-            try:
-                sink.append(kind, subject=subject, outcome="failed", tenant=tenant, details=more)
-            except Exception as failure:  # the step's own error is what there is to know
-                error.add_note(f"not in the audit log: {failure}")
-            raise
-        tenant = more.pop("tenant", tenant)
-        with _step_is_done():
-            sink.append(kind, subject=subject, outcome="done", tenant=tenant, details=more)
+        return audited(
+            self._sink,
+            kind,
+            subject=subject or (str(tenant_id) if tenant_id else "(unnamed)"),
+            tenant=tenant_id if is_id else None,
+            details=details,
+        )
 
     @contextmanager
     def creation(self, tenant_ids: Sequence[str]) -> Iterator[None]:
@@ -93,9 +70,9 @@ class Auditor:
             return
         with self.step("tenant.create", None, f"{len(tenant_ids)} tenants"):
             yield
-        from llmspell.security.audit import AuditLog, Event
+        from llmspell.security.audit import AuditLog, Event, step_is_done
 
-        with _step_is_done():
+        with step_is_done():
             if isinstance(sink, AuditLog):
                 sink.append_many(
                     Event("tenant.create", id_, "done", id_, None) for id_ in tenant_ids
@@ -123,13 +100,3 @@ class Auditor:
                 "requested": refusal.requested,
             }
         note_denial(self._sink, refusal, kind, subject=subject, tenant=tenant_id, details=details)
-
-
-@contextmanager
-def _step_is_done() -> Iterator[None]:
-    """Around what is recorded of a step behind it: an error says that the step is done."""
-    try:
-        yield
-    except (AuditDamaged, AuditFailed) as failure:
-        failure.add_note("the step is done; that it began is in the audit log")
-        raise

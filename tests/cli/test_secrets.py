@@ -10,7 +10,7 @@ import pytest
 
 from llmspell.cli import payloads
 from llmspell.cli.exits import ExitCode
-from llmspell.security import MasterKey
+from llmspell.security import MasterKey, read_audit
 
 from .conforming import mismatch
 from .conftest import COMMAND, Run, environment
@@ -122,3 +122,43 @@ def test_a_damaged_store_and_an_open_one_are_told(secrets: Secrets) -> None:
     os.chmod(secrets.store, 0o600)
     secrets.store.write_text("{}")
     assert secrets("list").code == ExitCode.STORAGE
+
+
+def test_accesses_and_changes_are_recorded(secrets: Secrets, tmp_path: Path) -> None:
+    log = {"LLMSPELL_AUDIT": str(tmp_path / "log")}
+    assert secrets("list", **log).code == 0
+    assert not (tmp_path / "log").exists()
+    for arguments in (
+        ("set", "openai", "--tenant", "acme"),
+        ("get", "openai", "--tenant", "acme"),
+        ("rotate-key",),
+        ("delete", "openai", "--tenant", "acme"),
+        ("list",),
+    ):
+        done = secrets(*arguments, value="hunter22", **log)
+        assert done.code == 0, done.err
+    assert secrets("get", "openai", **log).code == ExitCode.NOT_FOUND
+    ref = "local:tenants/acme/openai"
+    found = [(r.kind, r.subject, r.tenant, r.outcome) for r in read_audit(tmp_path / "log")]
+    assert found == [
+        ("secret.change", ref, "acme", "begun"),
+        ("key.change", str(secrets.store), None, "begun"),
+        ("key.change", str(secrets.store), None, "done"),
+        ("secret.change", ref, "acme", "done"),
+        ("secret.access", ref, "acme", "done"),
+        ("key.change", str(secrets.store), None, "begun"),
+        ("key.change", str(secrets.store), None, "done"),
+        ("secret.change", ref, "acme", "begun"),
+        ("secret.change", ref, "acme", "done"),
+        ("secret.access", "local:openai", None, "failed"),
+    ]
+
+
+def test_what_cannot_be_recorded_is_not_done(secrets: Secrets, tmp_path: Path) -> None:
+    secrets("set", "openai", value="sk-1")
+    (tmp_path / "log").mkdir(mode=0o777)
+    (tmp_path / "log").chmod(0o777)  # which others may write to
+    for arguments in (("get", "openai"), ("delete", "openai"), ("rotate-key",)):
+        done = secrets(*arguments, LLMSPELL_AUDIT=str(tmp_path / "log"))
+        assert done.code != 0 and "sk-1" not in done.out
+    assert secrets("get", "openai").out == "sk-1\n"

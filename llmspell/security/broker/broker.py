@@ -37,7 +37,7 @@ class Broker:
         allow_downgrade: whether a redirect may lead from https to http.
         tls: a context in place of the system's certificates; it must verify certificates and hosts.
         on_attempt: called with the :class:`Attempt` for each try, in the thread that made it. If it
-            raises, the worker gets no response.
+            raises, the worker gets no response. :func:`record_attempts` makes one for an audit log.
 
     Raises:
         ConfigError: a value out of range.

@@ -7,11 +7,15 @@ import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from llmspell.errors import CommandDenied, ConfigError, InvalidCommand
 from llmspell.security.commands.program_rule import ArgumentRefused, ProgramRule
 from llmspell.security.commands.shell_words import MAX_BYTES, require_size, split_words
+from llmspell.security.denials import Denials
+
+if TYPE_CHECKING:
+    from llmspell.security.audit import AuditSink
 
 __all__ = ["Command", "CommandValidator"]
 
@@ -42,6 +46,8 @@ class CommandValidator:
             now, or an absolute path; commands may name it in either way, and in no other.
         search_path: directories in which names are looked for, with colons between.
         max_bytes: longest command line or list of words, in bytes.
+        audit: is told of each denial, as ``command.run``, before it is raised.
+        tenant: id of the tenant on whose behalf commands are asked for, for these records.
 
     Raises:
         ConfigError: a program isn't there, can't be executed, or may be replaced by anyone: it, or
@@ -54,7 +60,10 @@ class CommandValidator:
         *,
         search_path: str = SEARCH_PATH,
         max_bytes: int = MAX_BYTES,
+        audit: AuditSink | None = None,
+        tenant: str | None = None,
     ) -> None:
+        self._denials = Denials(audit, "command.run", tenant)
         self._max_bytes = max_bytes
         self._programs: dict[str, tuple[str, ProgramRule]] = {}
         for name, rule in rules.items():
@@ -81,19 +90,27 @@ class CommandValidator:
             require_size(words, self._max_bytes)
         found = self._programs.get(words[0])
         if found is None:
-            raise CommandDenied(
+            raise self._denial(
                 f"the program {words[0][:200]!r} isn't allowed; these are:"
                 f" {', '.join(sorted(self._programs))}",
-                program=words[0],
+                words[0],
             )
         path, rule = found
         try:
             return Command((path, *rule.check(words[1:])))
         except ArgumentRefused as error:
             what = "" if error.argument is None else f" {error.argument[:200]!r}"
-            raise CommandDenied(
-                f"{words[0]}:{what} {error}", program=words[0], argument=error.argument
-            ) from error
+            raise self._denial(f"{words[0]}:{what} {error}", words[0], refused=error) from error
+
+    def _denial(
+        self, message: str, program: str, *, refused: ArgumentRefused | None = None
+    ) -> CommandDenied:
+        """The error, on record without the argument, which may be a secret."""
+        denial = CommandDenied(
+            message, program=program, argument=None if refused is None else refused.argument
+        )
+        which = "program" if refused is None else "argument"
+        return self._denials.noted(denial, program, refused=which)
 
     @staticmethod
     def _words(command: object) -> list[str]:

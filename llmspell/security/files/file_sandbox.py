@@ -10,13 +10,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
-from llmspell.errors import ClosedError, InputError, PathEscape
+from llmspell.errors import ClosedError, InputError, PathEscape, PathNotAllowed
+from llmspell.security.denials import Denials
 from llmspell.security.files.path_validator import path_text
 from llmspell.security.files.place import Place
 from llmspell.security.files.resolving import ON_THE_WAY, Resolver, ResolverName, resolver_for
 from llmspell.security.files.roots import PathArgument, Root, locate, open_roots
+
+if TYPE_CHECKING:
+    from llmspell.security.audit import AuditSink
 
 __all__ = ["FileSandbox", "SandboxEntry"]
 
@@ -59,6 +63,8 @@ class FileSandbox:
             may lie outside; it is looked at when a file is opened.
         resolver: "openat2" (Linux 5.6), "walk" (any POSIX system, slower), or "auto": the first
             where the kernel has it.
+        audit: is told of each denial, as ``file.access``, before it is raised.
+        tenant: id of the tenant on whose behalf files are asked for, for these records.
 
     Raises:
         ConfigError: a root isn't there, or a read-only root lies in a writable one.
@@ -71,7 +77,10 @@ class FileSandbox:
         read_only: Iterable[PathArgument] = (),
         single_links: bool = False,
         resolver: ResolverName = "auto",
+        audit: AuditSink | None = None,
+        tenant: str | None = None,
     ) -> None:
+        self._denials = Denials(audit, "file.access", tenant)
         self._roots: list[Root] = open_roots(roots, read_only)
         self._single_links = single_links
         self._resolver: Resolver = resolver_for(self._roots[0].descriptor, resolver)
@@ -298,8 +307,12 @@ class FileSandbox:
         roots = self._roots
         if not roots:
             raise ClosedError("the file sandbox is closed")
-        root, parts = locate(roots, path)
-        place = Place(root, parts, os.fspath(path), self._resolver)
+        try:
+            root, parts = locate(roots, path)
+        except (PathEscape, PathNotAllowed) as denial:
+            self._denials.noted(denial, os.fspath(path))
+            raise
+        place = Place(root, parts, os.fspath(path), self._resolver, self._denials)
         if writes and not root.is_writable:
             raise place.refused("is to be written, and the root is read-only")
         return place

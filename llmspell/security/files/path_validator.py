@@ -6,9 +6,13 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from llmspell.errors import ConfigError, InvalidPath, PathEscape, PathNotAllowed
+from llmspell.security.denials import Denials
+
+if TYPE_CHECKING:
+    from llmspell.security.audit import AuditSink
 
 __all__ = ["PathValidator", "path_components", "path_text"]
 
@@ -83,6 +87,8 @@ class PathValidator:
         max_bytes: longest path, in bytes as the file system encodes it.
         max_name_bytes: longest component, in bytes.
         max_depth: most components.
+        audit: is told of each denial, as ``file.access``, before it is raised.
+        tenant: id of the tenant on whose behalf paths are asked for, for these records.
 
     Raises:
         ConfigError: a root isn't absolute, or a limit isn't positive.
@@ -96,6 +102,8 @@ class PathValidator:
         max_bytes: int = 4095,
         max_name_bytes: int = 255,
         max_depth: int = 128,
+        audit: AuditSink | None = None,
+        tenant: str | None = None,
     ) -> None:
         if isinstance(roots, str | os.PathLike):
             raise ConfigError("roots is one path; give several, or a tuple of one")
@@ -107,6 +115,7 @@ class PathValidator:
         ):
             if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
                 raise ConfigError(f"{name} is {limit!r}; it is an integer of at least 1")
+        self._denials = Denials(audit, "file.access", tenant)
         self._windows = windows
         self._max_bytes = max_bytes
         self._max_name_bytes = max_name_bytes
@@ -128,6 +137,13 @@ class PathValidator:
             PathNotAllowed: it is absolute, and beneath none of the roots.
         """
         text = path_text(path)
+        try:
+            return self._validated(text)
+        except (PathEscape, PathNotAllowed) as denial:
+            self._denials.noted(denial, text)
+            raise
+
+    def _validated(self, text: str) -> PurePosixPath:
         size = len(os.fsencode(text))
         if size > self._max_bytes:
             raise InvalidPath(f"a path of {size} bytes is longer than {self._max_bytes}")

@@ -7,10 +7,11 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from llmspell.errors import InvalidPath, PathEscape, PathNotAllowed
+from llmspell.security.denials import Denials
 from llmspell.security.files.resolving import ON_THE_WAY, Resolver
 from llmspell.security.files.roots import Root
 
@@ -28,6 +29,7 @@ class Place:
     parts: tuple[str, ...]
     given: str
     resolver: Resolver
+    denials: Denials
 
     def open(self, flags: int, mode: int = 0) -> int:
         """A descriptor of it, whose kind isn't looked at."""
@@ -35,7 +37,7 @@ class Place:
 
     def above(self, length: int) -> Place:
         """The place that its first components lead to."""
-        return Place(self.root, self.parts[:length], self.given, self.resolver)
+        return replace(self, parts=self.parts[:length])
 
     @contextmanager
     def parent(self) -> Iterator[tuple[int, str]]:
@@ -74,23 +76,25 @@ class Place:
         return None
 
     def escape(self, component: str | None) -> PathEscape:
-        """The error for a component that is a link; None where it was one for a moment."""
+        """The error, on record, for a link; None where a component was one for a moment."""
         what = (
             "a component was a symbolic link for a moment"
             if component is None
             else f"the component {component!r} is a symbolic link"
         )
-        return PathEscape(
+        denial = PathEscape(
             f"beneath the root {self.root.name!r} {what}; links aren't followed",
             root=self.root.name,
             component=component,
         )
+        return self.denials.noted(denial, self.given, root=self.root.name, component=component)
 
     def refused(self, reason: str) -> PathNotAllowed:
-        """The error for what isn't allowed here; the reason follows the name."""
+        """The error, on record, for what isn't allowed here; the reason follows the name."""
         name = self.parts[-1] if self.parts else "."
-        return PathNotAllowed(
+        denial = PathNotAllowed(
             f"{name!r} beneath the root {self.root.name!r} {reason}",
             root=self.root.name,
             component=name,
         )
+        return self.denials.noted(denial, self.given, root=self.root.name, component=name)

@@ -104,7 +104,8 @@ class SecretStore(_Handle):
         stale_grace: seconds after its expiry that a value is still used, while its backend is
             unavailable; the access is told as ``stale``.
         on_access: is told of each access, before the value is given; what it raises is raised, and
-            the value is not given. Called by several threads at once.
+            the value is not given. Called by several threads at once. :func:`record_accesses`
+            makes one for an audit log.
         clock: in seconds, for tests; one that goes on while the machine sleeps.
 
     Raises:

@@ -19,7 +19,7 @@ from llmspell.errors import InvalidUrl
 from llmspell.security.urls.addresses import Address
 from llmspell.security.urls.hostname import address_of, normal_host
 
-__all__ = ["MAX_URL", "Url", "joined", "parse_url"]
+__all__ = ["MAX_URL", "Url", "endpoint", "joined", "parse_url"]
 
 MAX_URL = 8192  # characters; servers begin to refuse at about this length (RFC 9110, section 4.1)
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -68,8 +68,9 @@ class Url:
     @property
     def authority(self) -> str:
         """Host and port as the Host header has them: brackets around IPv6, no default port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        whole = endpoint(self.host, self.port)
+        is_default = self.port == DEFAULT_PORTS[self.scheme]
+        return whole.removesuffix(f":{self.port}") if is_default else whole
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -83,6 +84,11 @@ class Url:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.target}"
+
+
+def endpoint(host: str, port: int) -> str:
+    """Host and port as one text, with brackets around IPv6."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse_url(text: str) -> Url:

@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from llmspell.errors import ConfigError, HostUnresolved, InputError, UrlDenied
+from llmspell.security.denials import Denials
 from llmspell.security.urls.addresses import (
     Address,
     carried_ipv4,
@@ -23,7 +25,10 @@ from llmspell.security.urls.addresses import (
     why_not_public,
 )
 from llmspell.security.urls.domain_rules import DomainRules
-from llmspell.security.urls.url import Url, joined, parse_url
+from llmspell.security.urls.url import Url, endpoint, joined, parse_url
+
+if TYPE_CHECKING:
+    from llmspell.security.audit import AuditSink
 
 __all__ = ["Checked", "Resolver", "UrlValidator", "open_checked", "resolve"]
 
@@ -61,11 +66,14 @@ class UrlValidator:
             addresses are judged by the IPv4 address in them.
         denied: addresses and networks that are refused though they are public, and though a rule
             lists them, such as one's own; also where NAT64 or ISATAP leads to them.
+        audit: is told of each denial, as ``network.access``, before it is raised.
+        tenant: id of the tenant on whose behalf URLs are asked for, for these records.
 
-    Holds no state; as thread-safe as its resolver.
+    Holds no state; as thread-safe as its resolver and the sink.
 
     Raises:
-        ConfigError: a port or a number of redirects out of range, no prefix of NAT64, no network.
+        ConfigError: a port or a number of redirects out of range, no prefix of NAT64, no network,
+            no sink, no id of a tenant.
     """
 
     def __init__(
@@ -78,6 +86,8 @@ class UrlValidator:
         allow_downgrade: bool = False,
         nat64_prefixes: Collection[str] = (),
         denied: Collection[str] = (),
+        audit: AuditSink | None = None,
+        tenant: str | None = None,
     ) -> None:
         if not isinstance(rules, DomainRules):
             raise ConfigError(f"rules must be DomainRules, got {rules!r}")
@@ -97,6 +107,7 @@ class UrlValidator:
         self._allow_downgrade = allow_downgrade
         self._denied = tuple(to_network(network) for network in denied)
         self._nat64 = tuple(nat64_prefix(prefix) for prefix in nat64_prefixes)
+        self._denials = Denials(audit, "network.access", tenant)
 
     def check(self, url: str) -> Checked:
         """Parse, match and resolve a URL; one answer that isn't allowed refuses all.
@@ -125,24 +136,28 @@ class UrlValidator:
         """
         hops = checked.hops + 1
         if hops > self._max_redirects:
-            raise UrlDenied(
-                f"redirect {hops}, max_redirects is {self._max_redirects}", reason="redirects"
+            raise self._denial(
+                checked.url,
+                f"redirect {hops}, max_redirects is {self._max_redirects}",
+                "redirects",
             )
         url = joined(checked.url, location)
         if checked.url.scheme == "https" and url.scheme == "http" and not self._allow_downgrade:
-            raise UrlDenied(
+            raise self._denial(
+                url,
                 f"a redirect from https to http at {url.host}; allow_downgrade=True lets it",
-                reason="downgrade",
+                "downgrade",
             )
         return self._check(url, hops)
 
     def _check(self, url: Url, hops: int) -> Checked:
         if not self._rules.allows_host(url.host):
-            raise UrlDenied(f"{url.host} isn't allowed; list it in the rules", reason="host")
+            raise self._denial(url, f"{url.host} isn't allowed; list it in the rules", "host")
         if self._ports is not None and url.port not in self._ports:
-            raise UrlDenied(
+            raise self._denial(
+                url,
                 f"port {url.port} of {url.host} isn't allowed, ports are {sorted(self._ports)}",
-                reason="port",
+                "port",
             )
         addresses = (url.address,) if url.address is not None else self._resolved(url)
         for address in addresses:
@@ -154,16 +169,23 @@ class UrlValidator:
         ends = (address,) if carried is None else (address, carried[1])
         if any(end in network for end in ends for network in self._denied):
             which = "is" if url.address is not None else f"leads to {address}, which is"
-            raise UrlDenied(f"{url.host} {which} denied", reason="address")
+            raise self._denial(url, f"{url.host} {which} denied", "address")
         if self._rules.lists(address):
             return
         purpose = why_not_public(address, nat64=self._nat64)
         if purpose is not None:
             which = "is" if url.address is not None else f"leads to {address},"
-            raise UrlDenied(
+            raise self._denial(
+                url,
                 f"{url.host} {which} {purpose}; list the address in the rules to allow it",
-                reason="address",
+                "address",
             )
+
+    def _denial(self, url: Url, message: str, reason: str) -> UrlDenied:
+        """The error, on record with the origin alone: path and query may hold secrets."""
+        denial = UrlDenied(message, reason=reason)
+        asked = endpoint(url.host, url.port)
+        return self._denials.noted(denial, asked, scheme=url.scheme, reason=reason)
 
     def _resolved(self, url: Url) -> tuple[Address, ...]:
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final
 
 from llmspell.errors import (
     ConfigError,
@@ -15,6 +15,8 @@ from llmspell.errors import (
     UnreadableSecret,
     WrongKey,
 )
+from llmspell.security.audit import AuditKind, AuditSink, audited
+from llmspell.security.denials import check_sink
 from llmspell.security.secrets.backend import MAX_SECRET_BYTES
 from llmspell.security.secrets.encrypted.document import (
     Document,
@@ -43,16 +45,21 @@ class EncryptedStore:
     Args:
         path: of the file, absolute; its directory must be there, and be closed to others' writes.
         keys: where the key is: :class:`KeyFile`, :class:`KeyringEntry` or :class:`KeyVariable`.
+        audit: is told of each change, before it is made and after; what can't be recorded isn't
+            begun. Reads are told by the ``on_access`` of a :class:`SecretStore`.
 
     Raises:
-        ConfigError: the path isn't absolute.
+        ConfigError: the path isn't absolute, or ``audit`` is no sink.
     """
 
     scheme = "local"
 
-    def __init__(self, path: str | os.PathLike[str], keys: KeySource) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], keys: KeySource, *, audit: AuditSink | None = None
+    ) -> None:
         self._path = absolute(path)
         self._keys = keys
+        self._audit = check_sink(audit)
 
     def __repr__(self) -> str:
         return f"EncryptedStore({str(self._path)!r}, {self._keys!r})"
@@ -103,22 +110,21 @@ class EncryptedStore:
             WrongKey: there is a file and no key that opens it, or no key at all.
             SecretsDamaged, InsecureFile, SecretUnavailable, OSError: as :meth:`read`, or the disk
                 failed in the write.
+            AuditDamaged, AuditFailed: nothing was done; or, with a note, it was.
         """
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise InvalidSecretRef("a name of a secret is of a-z, 0-9, _ and -, up to 64 of them")
-        if tenant is not None:
-            check_tenant(tenant)
+        _require_entry(name, tenant)
         if not _fits(value):
             raise UnreadableSecret(f"a value has at most {MAX_SECRET_BYTES} bytes in UTF-8")
-        with self._writing():
+        with self._writing(), self._change("set", name, tenant):
             values, store = self._values()
             values[tenant, name] = value
             self._write(values, self._sealing_key(), store)
 
     def delete(self, name: str, *, tenant: str | None = None) -> None:
         """Take an entry out. Raises SecretNotFound, or as :meth:`set`."""
+        _require_entry(name, tenant)
         self._existing()
-        with self._writing():
+        with self._writing(), self._change("delete", name, tenant):
             values, store = self._values()
             if values.pop((tenant, name), None) is None:
                 raise SecretNotFound(f"there is no secret {name!r} of {tenant or 'the deployment'}")
@@ -140,25 +146,25 @@ class EncryptedStore:
             SecretNotFound: there is no file.
             ConfigError: the source can't be written, and its first key sealed the file already.
             WrongKey, SecretsDamaged, InsecureFile, SecretUnavailable, OSError: as :meth:`set`.
+            AuditDamaged, AuditFailed: as :meth:`set`.
         """
         self._existing()
         with self._writing():
             opened = self._existing()
             old = self._keys.load()
-            if self._keys.is_writable:
-                new = MasterKey.draw()
-                sealing = [key for key in old if key.id == opened.document.key_id]
-                self._keys.save((new, *sealing))
-            else:
-                new = old[0]
-                if new.id == opened.document.key_id:
-                    raise ConfigError(
-                        f"{self._keys!r} holds no newer key: put one before that which is there"
-                    )
-            values, store = self._values()
-            self._write(values, new, store)
-            if self._keys.is_writable:
-                self._keys.save((new,))
+            new = MasterKey.draw() if self._keys.is_writable else old[0]
+            if new.id == opened.document.key_id:
+                raise ConfigError(
+                    f"{self._keys!r} holds no newer key: put one before that which is there"
+                )
+            with self._key_change("rotate", old=opened.document.key_id, new=new.id):
+                if self._keys.is_writable:
+                    sealing = [key for key in old if key.id == opened.document.key_id]
+                    self._keys.save((new, *sealing))
+                values, store = self._values()
+                self._write(values, new, store)
+                if self._keys.is_writable:
+                    self._keys.save((new,))
             return new.id
 
     def _document(self) -> Document | None:
@@ -203,7 +209,8 @@ class EncryptedStore:
         if not self._keys.is_writable:
             raise WrongKey(f"{self._keys!r} holds no key; put one there")
         drawn = MasterKey.draw()
-        self._keys.save((drawn,))
+        with self._key_change("draw", new=drawn.id):
+            self._keys.save((drawn,))
         return drawn
 
     def _write(
@@ -215,6 +222,27 @@ class EncryptedStore:
                 f"the store would have {len(content)} bytes; one has at most {MAX_FILE_BYTES}"
             )
         replace_strict(self._path, Secret(content))
+
+    def _change(
+        self, change: str, name: str, tenant: str | None
+    ) -> AbstractContextManager[dict[str, Any]]:
+        """Around a change of an entry, within the lock: records are in the order of changes."""
+        return audited(
+            self._audit,
+            AuditKind.SECRET_CHANGE,
+            subject=str(self.ref_for(name, tenant)),
+            tenant=tenant,
+            details={"change": change, "file": str(self._path)},
+        )
+
+    def _key_change(self, change: str, **ids: str) -> AbstractContextManager[dict[str, Any]]:
+        """Around a change of the key that the file is sealed by; ids say nothing about keys."""
+        return audited(
+            self._audit,
+            AuditKind.KEY_CHANGE,
+            subject=str(self._path),
+            details={"change": change, "source": repr(self._keys), **ids},
+        )
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -230,6 +258,13 @@ class EncryptedStore:
             # Not by closing alone: a child that was forked meanwhile has it open too.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
+
+
+def _require_entry(name: str, tenant: str | None) -> None:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise InvalidSecretRef("a name of a secret is of a-z, 0-9, _ and -, up to 64 of them")
+    if tenant is not None:
+        check_tenant(tenant)
 
 
 def _fits(value: Secret[str]) -> bool:
