@@ -61,11 +61,11 @@ if TYPE_CHECKING:
         RedactingSpanProcessor,
         RedactionStream,
         Redactor,
-        find,
+        find_secrets,
         redact,
         redact_attributes,
     )
-    from llmspell.security.requirements import SecurityRequirements, check
+    from llmspell.security.requirements import SecurityRequirements, check_level
     from llmspell.security.sandbox.confined import ConfinedTool
     from llmspell.security.sandbox.counters import SandboxCounters
     from llmspell.security.sandbox.definition import ToolDefinition
@@ -98,7 +98,7 @@ if TYPE_CHECKING:
     from llmspell.security.urls.addresses import is_public, why_not_public
     from llmspell.security.urls.domain_rules import DomainRules
     from llmspell.security.urls.url import Url, parse_url
-    from llmspell.security.urls.validator import Checked, Resolver, UrlValidator, open_checked
+    from llmspell.security.urls.validator import CheckedUrl, Resolver, UrlValidator, open_checked
 
 __all__ = [
     "Anchor",
@@ -116,7 +116,7 @@ __all__ = [
     "BacktrackingPatterns",
     "Broker",
     "BrokerLimits",
-    "Checked",
+    "CheckedUrl",
     "Command",
     "CommandValidator",
     "ConfinedTool",
@@ -174,9 +174,9 @@ __all__ = [
     "VaultBackend",
     "VaultToken",
     "audited",
-    "check",
+    "check_level",
     "escape_html",
-    "find",
+    "find_secrets",
     "find_injection",
     "is_public",
     "latin_skeleton",
@@ -257,13 +257,13 @@ _MODULES = {
         "RedactingSpanProcessor",
         "RedactionStream",
         "Redactor",
-        "find",
+        "find_secrets",
         "redact",
         "redact_attributes",
     ),
     "requirements": (
         "SecurityRequirements",
-        "check",
+        "check_level",
     ),
     "sandbox.confined": ("ConfinedTool",),
     "sandbox.counters": ("SandboxCounters",),
@@ -324,7 +324,7 @@ _MODULES = {
         "parse_url",
     ),
     "urls.validator": (
-        "Checked",
+        "CheckedUrl",
         "Resolver",
         "UrlValidator",
         "open_checked",

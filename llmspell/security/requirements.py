@@ -17,7 +17,7 @@ from llmspell.security.grants import (
 )
 from llmspell.security.levels import CEILINGS, MIB, Ceiling, SecurityLevel
 
-__all__ = ["SecurityRequirements", "check"]
+__all__ = ["SecurityRequirements", "check_level"]
 
 MAX_LISTED: Final = 256  # of paths, of hosts, of variables; rules are looked at one by one
 MIN_MEMORY: Final = MIB
@@ -258,7 +258,7 @@ _LISTS: Final[dict[str, Callable[[Any], str]]] = {
 }
 
 
-def check(level: SecurityLevel, requirements: SecurityRequirements) -> None:
+def check_level(level: SecurityLevel, requirements: SecurityRequirements) -> None:
     """Raise unless ``requirements`` are of the level that a tool is declared at, and no other.
 
     Raises:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell.errors import ConfigError, LevelMismatch, RequirementDenied
-from llmspell.security import SecurityLevel, SecurityRequirements, check
+from llmspell.security import SecurityLevel, SecurityRequirements, check_level
 
 SAFE, RESTRICTED, PRIVILEGED = SecurityLevel
 LEAST = {
@@ -117,10 +117,10 @@ def test_a_tool_is_refused_unless_its_requirements_are_of_its_level(
     declared: SecurityLevel, required: SecurityLevel
 ) -> None:
     if declared is required:
-        check(declared, LEAST[required])
+        check_level(declared, LEAST[required])
         return
     with pytest.raises(LevelMismatch) as mismatch:
-        check(declared, LEAST[required])
+        check_level(declared, LEAST[required])
     assert mismatch.value.declared == declared.value
     assert mismatch.value.required == required.value
     assert f"SecurityRequirements.{declared.value}()" in str(mismatch.value)
@@ -128,9 +128,9 @@ def test_a_tool_is_refused_unless_its_requirements_are_of_its_level(
 
 def test_check_takes_a_level_and_requirements_alone() -> None:
     with pytest.raises(ConfigError, match="level must be a SecurityLevel, got 'safe'"):
-        check("safe", LEAST[SAFE])  # type: ignore[arg-type]
+        check_level("safe", LEAST[SAFE])  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="must be SecurityRequirements"):
-        check(SAFE, {"level": "safe"})  # type: ignore[arg-type]
+        check_level(SAFE, {"level": "safe"})  # type: ignore[arg-type]
 
 
 def test_errors_of_levels_survive_a_pickle() -> None:

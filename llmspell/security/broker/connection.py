@@ -23,7 +23,7 @@ from llmspell.security.broker.deadline import Deadline
 from llmspell.security.broker.http11 import h11
 from llmspell.security.broker.limits import BrokerLimits
 from llmspell.security.broker.messages import Reply
-from llmspell.security.urls.validator import Checked, open_checked
+from llmspell.security.urls.validator import CheckedUrl, open_checked
 
 __all__ = ["READ_SIZE", "Connection", "named_errors", "reach", "send_all"]
 
@@ -35,7 +35,7 @@ Charge = Callable[[int, int], None]
 
 
 def reach(
-    checked: Checked, limits: BrokerLimits, tls: ssl.SSLContext | None, deadline: Deadline
+    checked: CheckedUrl, limits: BrokerLimits, tls: ssl.SSLContext | None, deadline: Deadline
 ) -> socket.socket:
     """A connected socket; with ``tls`` its certificate is that of the checked URL's host.
 
@@ -112,7 +112,7 @@ class Connection:
         EgressFailed: it broke already; it is closed.
     """
 
-    def __init__(self, connected: socket.socket, checked: Checked, limits: BrokerLimits) -> None:
+    def __init__(self, connected: socket.socket, checked: CheckedUrl, limits: BrokerLimits) -> None:
         self._socket = connected
         self._limits = limits
         self._http = h11.Connection(

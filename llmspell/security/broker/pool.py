@@ -6,7 +6,7 @@ import threading
 
 from llmspell.errors import EgressDenied
 from llmspell.security.broker.connection import Connection
-from llmspell.security.urls.validator import Checked
+from llmspell.security.urls.validator import CheckedUrl
 
 __all__ = ["Pool"]
 
@@ -25,7 +25,7 @@ class Pool:
         self._busy: set[Connection] = set()
         self._closed = False
 
-    def take(self, checked: Checked) -> Connection | None:
+    def take(self, checked: CheckedUrl) -> Connection | None:
         """A quiet connection for a checked URL, the one used last; None where there is none."""
         allowed = {str(address) for address in checked.addresses}
         while True:

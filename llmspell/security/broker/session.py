@@ -27,7 +27,7 @@ from llmspell.security.broker.limits import BrokerLimits
 from llmspell.security.broker.messages import Asked, Reply
 from llmspell.security.broker.pool import Pool
 from llmspell.security.urls.url import Url, joined, parse_url
-from llmspell.security.urls.validator import Checked, UrlValidator
+from llmspell.security.urls.validator import CheckedUrl, UrlValidator
 
 __all__ = ["Policy", "Session"]
 
@@ -106,7 +106,7 @@ class Session:
         """What this session's attempts are counted in."""
         return self._account
 
-    def check(self, url: str, trying: Try) -> Checked:
+    def check(self, url: str, trying: Try) -> CheckedUrl:
         """A URL that may be asked for; the attempt says where it leads.
 
         Raises:
@@ -136,7 +136,9 @@ class Session:
                 reply = self._carry_out(asked, checked, deadline, trying)
         return messages.response(reply, checked.url)
 
-    def _carry_out(self, asked: Asked, checked: Checked, deadline: Deadline, trying: Try) -> Reply:
+    def _carry_out(
+        self, asked: Asked, checked: CheckedUrl, deadline: Deadline, trying: Try
+    ) -> Reply:
         headers = messages.headers_for(asked, checked.url)
         kept = self._pool.take(checked)
         if kept is not None:
@@ -159,7 +161,7 @@ class Session:
         connection: Connection,
         asked: Asked,
         headers: list[tuple[bytes, bytes]],
-        checked: Checked,
+        checked: CheckedUrl,
         deadline: Deadline,
         trying: Try,
     ) -> Reply:
@@ -174,13 +176,13 @@ class Session:
         return reply
 
 
-def _target(before: Checked, location: str) -> Url:
+def _target(before: CheckedUrl, location: str) -> Url:
     return joined(before.url, location)
 
 
 def _judged(
-    trying: Try, judge: Callable[..., Checked], parse: Callable[..., Url], *where: Any
-) -> Checked:
+    trying: Try, judge: Callable[..., CheckedUrl], parse: Callable[..., Url], *where: Any
+) -> CheckedUrl:
     """What ``judge`` allows; its refusal as a worker may hear it, without what a name leads to."""
     try:
         checked = judge(*where)

@@ -5,7 +5,7 @@ from llmspell.security.redaction.hooks import (
     RedactingSpanProcessor,
     redact_attributes,
 )
-from llmspell.security.redaction.redactor import KINDS, Finding, Redactor, find, redact
+from llmspell.security.redaction.redactor import KINDS, Finding, Redactor, find_secrets, redact
 from llmspell.security.redaction.stream import RedactionStream
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "RedactingSpanProcessor",
     "RedactionStream",
     "Redactor",
-    "find",
+    "find_secrets",
     "redact",
     "redact_attributes",
 ]

@@ -13,7 +13,7 @@ from llmspell.security.redaction.providers import PROVIDERS
 from llmspell.security.redaction.rules import Rule
 from llmspell.security.redaction.stream import RedactionStream
 
-__all__ = ["KINDS", "Finding", "Redactor", "find", "redact"]
+__all__ = ["KINDS", "Finding", "Redactor", "find_secrets", "redact"]
 
 _RULES: tuple[Rule, ...] = PLACES[:2] + PROVIDERS + PLACES[2:]
 KINDS: frozenset[str] = frozenset(rule.kind for rule in _RULES)
@@ -116,6 +116,6 @@ def redact(text: str) -> str:
     return _default().redact(text)
 
 
-def find(text: str) -> list[Finding]:
+def find_secrets(text: str) -> list[Finding]:
     """Where the secrets of a text are; see :meth:`Redactor.find`."""
     return _default().find(text)

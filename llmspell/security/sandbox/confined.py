@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from llmspell.errors import InputError, ToolFailed, ToolLimitExceeded, ToolTimeout
+from llmspell.security.denials import Denials
 from llmspell.security.sandbox.counters import SandboxCounters
 from llmspell.security.sandbox.definition import ToolDefinition, require_function
 from llmspell.security.sandbox.pool import WorkerPool
@@ -144,8 +145,5 @@ class ConfinedTool:
         else:
             self._counters.failed.inc()
             return
-        if self._audit is not None:
-            from llmspell.security.audit import note_denial
-
-            subject = f"{self.definition.module}.{function}"
-            note_denial(self._audit, error, "tool.run", subject=subject, tenant=tenant)
+        subject = f"{self.definition.module}.{function}"
+        Denials(self._audit, "tool.run", tenant).noted(error, subject)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from llmspell.errors import ConfigError, InputError
 from llmspell.security.levels import SecurityLevel
-from llmspell.security.requirements import SecurityRequirements, check
+from llmspell.security.requirements import SecurityRequirements, check_level
 
 __all__ = ["READY", "ToolDefinition", "require_function"]
 
@@ -56,7 +56,7 @@ class ToolDefinition:
                 f"requirements must be SecurityRequirements, got {self.requirements!r}"
             )
         level = self.requirements.level if self.level is None else self.level
-        check(level, self.requirements)
+        check_level(level, self.requirements)
         object.__setattr__(self, "level", level)
         _require_module("module", self.module)
         functions = _names("functions", self.functions)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Self
 
 from llmspell.errors import ClosedError, ConfigError, SandboxUnavailable
+from llmspell.security.denials import Denials, check_sink
 from llmspell.security.host import HostSupport, probe
 from llmspell.security.requirements import SecurityRequirements
 from llmspell.security.sandbox.confined import ConfinedTool
@@ -52,8 +53,8 @@ class Sandbox:
             enforce what they need. Each such tool is logged as a warning, each call counted.
         make_broker: makes the way out of a tool whose requirements list hosts; by default a
             :class:`Broker` with these hosts.
-        audit: is told of tools that are refused, calls that were killed for a limit, and each call
-            that nothing confines; see :class:`AuditLog`.
+        audit: is told of tools that are refused, calls that were killed for a limit, each call that
+            nothing confines, and what the default brokers try; see :class:`AuditLog`.
 
     Raises:
         ConfigError: an argument of another type.
@@ -73,8 +74,8 @@ class Sandbox:
             raise ConfigError(f"allow_unsandboxed must be True or False, got {allow_unsandboxed!r}")
         self._host = host
         self._allows_unsandboxed = allow_unsandboxed
-        self._make_broker = make_broker or _default_broker
-        self._audit = audit
+        self._make_broker = make_broker or functools.partial(_default_broker, audit)
+        self._audit = check_sink(audit)
         self.counters = SandboxCounters()
         self._server = ForkServer()
         self._tools: list[ConfinedTool | UnconfinedTool] = []
@@ -190,13 +191,8 @@ class Sandbox:
                 level=level,
                 missing=tuple(missing),
             )
-            if self._audit is not None:
-                from llmspell.security.audit import note_denial
-
-                details = {"level": level, "missing": missing}
-                subject = definition.module
-                note_denial(self._audit, denial, "tool.run", subject=subject, details=details)
-            raise denial
+            noted = Denials(self._audit, "tool.run", None).noted
+            raise noted(denial, definition.module, level=level, missing=missing)
         _log.warning("%s; it runs without a sandbox, with all that this process may do", lacks)
 
     def _missing(self, requirements: SecurityRequirements) -> list[str]:
@@ -211,10 +207,15 @@ class Sandbox:
         return missing
 
 
-def _default_broker(definition: ToolDefinition) -> Broker:
+def _default_broker(audit: AuditSink | None, definition: ToolDefinition) -> Broker:
     from llmspell.security.broker.broker import Broker
 
-    return Broker(definition.requirements.domains)
+    on_attempt = None
+    if audit is not None:
+        from llmspell.security.audit import record_attempts
+
+        on_attempt = record_attempts(audit)
+    return Broker(definition.requirements.domains, on_attempt=on_attempt)
 
 
 def _load(server: ForkServer, definition: ToolDefinition) -> Loader:

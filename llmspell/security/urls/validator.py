@@ -30,14 +30,14 @@ from llmspell.security.urls.url import Url, endpoint, joined, parse_url
 if TYPE_CHECKING:
     from llmspell.security.audit import AuditSink
 
-__all__ = ["Checked", "Resolver", "UrlValidator", "open_checked", "resolve"]
+__all__ = ["CheckedUrl", "Resolver", "UrlValidator", "open_checked", "resolve"]
 
 # All addresses of a name; given a host in ASCII and a port. OSError where there are none.
 Resolver = Callable[[str, int], Iterable[Address | str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedUrl:
     """A URL that may be asked for, and the addresses at which.
 
     Attributes:
@@ -109,7 +109,7 @@ class UrlValidator:
         self._nat64 = tuple(nat64_prefix(prefix) for prefix in nat64_prefixes)
         self._denials = Denials(audit, "network.access", tenant)
 
-    def check(self, url: str) -> Checked:
+    def check(self, url: str) -> CheckedUrl:
         """Parse, match and resolve a URL; one answer that isn't allowed refuses all.
 
         Raises:
@@ -120,7 +120,7 @@ class UrlValidator:
         """
         return self._check(parse_url(url), 0)
 
-    def follow(self, checked: Checked, location: str) -> Checked:
+    def follow(self, checked: CheckedUrl, location: str) -> CheckedUrl:
         """Check where a redirect leads, as if it had been asked for, and that it may be followed.
 
         Drop what is meant for one origin, such as an Authorization header, where ``url.origin``
@@ -150,7 +150,7 @@ class UrlValidator:
             )
         return self._check(url, hops)
 
-    def _check(self, url: Url, hops: int) -> Checked:
+    def _check(self, url: Url, hops: int) -> CheckedUrl:
         if not self._rules.allows_host(url.host):
             raise self._denial(url, f"{url.host} isn't allowed; list it in the rules", "host")
         if self._ports is not None and url.port not in self._ports:
@@ -162,7 +162,7 @@ class UrlValidator:
         addresses = (url.address,) if url.address is not None else self._resolved(url)
         for address in addresses:
             self._must_be_reachable(url, address)
-        return Checked(url, addresses, hops)
+        return CheckedUrl(url, addresses, hops)
 
     def _must_be_reachable(self, url: Url, address: Address) -> None:
         carried = carried_ipv4(address, self._nat64)
@@ -216,7 +216,7 @@ def _is_int(value: object, low: int, high: int | None) -> bool:
     return whole and value >= low and (high is None or value <= high)  # type: ignore[operator]
 
 
-def open_checked(checked: Checked, *, timeout: float = 10.0) -> socket.socket:
+def open_checked(checked: CheckedUrl, *, timeout: float = 10.0) -> socket.socket:
     """Connect to the first of the checked addresses that answers; nothing is resolved.
 
     For https wrap the socket with ``server_hostname=checked.url.host``.

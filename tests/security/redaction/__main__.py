@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from llmspell.security.redaction import find
+from llmspell.security.redaction import find_secrets
 from tests.security.redaction.gitleaks import contested, other_rules, read
 from tests.security.redaction.labelled import Result, judge
 
@@ -33,14 +33,14 @@ def main(seeds: list[int]) -> None:
         root = os.environ.get("LLMSPELL_GITLEAKS")
         if root:
             cases, rules = read(Path(root), seed), other_rules(Path(root))
-            hit = sum(bool(find(case)) for _, case in cases.positives)
+            hit = sum(bool(find_secrets(case)) for _, case in cases.positives)
             print(f"gitleaks: {hit} of {len(cases.positives)} true positives redacted")
             for title, apart in (("all", False), ("without those that other rules match", True)):
                 kept = [
                     case for rule, case in cases.negatives
                     if not (apart and contested(case, rule, rules))
                 ]  # fmt: skip
-                false_hits = sum(bool(find(case)) for case in kept)
+                false_hits = sum(bool(find_secrets(case)) for case in kept)
                 print(f"gitleaks, {title}: {false_hits} of {len(kept)} false positives redacted")
             print(f"gitleaks, functions not read: {cases.unread}")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmspell.security.redaction import Finding, find
+from llmspell.security.redaction import Finding, find_secrets
 from tests.security.redaction.random_text import text_of
 
 HERE = Path(__file__).parent
@@ -62,7 +62,7 @@ def negatives(seed: int) -> list[Case]:
 
 
 def judge(
-    seed: int, findings: Callable[[str], list[Finding]] = find
+    seed: int, findings: Callable[[str], list[Finding]] = find_secrets
 ) -> tuple[dict[str, Result], dict[str, Result]]:
     """By group, how many positives and negatives there are and which were judged wrongly."""
     missed: dict[str, Result] = {}

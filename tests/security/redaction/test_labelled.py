@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmspell.security.redaction import Finding, find, redact
+from llmspell.security.redaction import Finding, find_secrets, redact
 from tests.security.redaction.gitleaks import contested, other_rules, read
 from tests.security.redaction.labelled import Result, judge, negatives, positives
 
@@ -53,7 +53,7 @@ def test_source_code_that_nobody_labelled_is_left_alone() -> None:
     # Six in all of CPython 3.11's library without its tests, where passwords are made up.
     sources = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
     assert len(sources) > 100
-    found = [(path.name, one) for path in sources for one in find(path.read_text("utf-8"))]
+    found = [(path.name, one) for path in sources for one in find_secrets(path.read_text("utf-8"))]
     assert len(found) <= 3, found
 
 
@@ -68,7 +68,7 @@ def gitleaks() -> Path:
 def test_gitleaks_true_positives_are_redacted(gitleaks: Path) -> None:
     cases = read(gitleaks)
     assert len(cases.positives) >= 5000 and len(cases.unread) <= 8, cases.unread
-    missed = [case for case in cases.positives if not find(case[1])]
+    missed = [case for case in cases.positives if not find_secrets(case[1])]
     assert len(missed) <= 0.01 * len(cases.positives), missed
 
 
@@ -77,5 +77,5 @@ def test_gitleaks_false_positives_are_left_alone(gitleaks: Path) -> None:
     rules = other_rules(gitleaks)
     plain = [case for case in read(gitleaks).negatives if not contested(case[1], case[0], rules)]
     assert len(plain) >= 250
-    redacted = [case for case in plain if find(case[1])]
+    redacted = [case for case in plain if find_secrets(case[1])]
     assert len(redacted) <= 0.01 * len(plain), redacted

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmspell.errors import ConfigError, UnsafePattern
-from llmspell.security import Finding, Redactor, find, redact
+from llmspell.security import Finding, Redactor, find_secrets, redact
 from llmspell.security.redaction import KINDS
 from llmspell.security.redaction.bounds import MAX_STEPS, MAX_WIDTH, bounds
 from llmspell.security.redaction.checks import has_crc
@@ -31,8 +31,8 @@ def test_the_three_patterns_of_the_guide_give_its_replacements() -> None:
 
 def test_a_finding_says_where_and_of_what_kind_and_holds_no_value() -> None:
     text = f"a sk-{KEY} b"
-    assert find(text) == [Finding(5, 53, "openai_key")]
-    assert KEY not in repr(find(text))
+    assert find_secrets(text) == [Finding(5, 53, "openai_key")]
+    assert KEY not in repr(find_secrets(text))
 
 
 def test_only_the_password_of_an_address_is_replaced() -> None:
@@ -124,6 +124,6 @@ def test_a_checksum_that_holds_is_proof_even_of_a_dull_token() -> None:
 @given(st.text(max_size=300))
 def test_any_text_is_taken_and_findings_are_apart_and_in_order(text: str) -> None:
     position = -1
-    for found in find(text):
+    for found in find_secrets(text):
         assert position < found.start < found.end <= len(text)
         position = found.end

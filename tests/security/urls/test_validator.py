@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import pytest
 
 from llmspell.errors import ConfigError, HostUnresolved, InvalidUrl, SecurityError, UrlDenied
-from llmspell.security import Checked, DomainRules, UrlValidator, open_checked, parse_url
+from llmspell.security import CheckedUrl, DomainRules, UrlValidator, open_checked, parse_url
 from tests.security.urls.zone import Zone
 
 PUBLIC = IPv4Address("8.8.8.8")
@@ -202,8 +202,8 @@ def server() -> socket.socket:
         yield listening  # type: ignore[misc]
 
 
-def checked_at(port: int, *addresses: str) -> Checked:
-    return Checked(parse_url(f"http://a.com:{port}/"), tuple(map(ip_address, addresses)))
+def checked_at(port: int, *addresses: str) -> CheckedUrl:
+    return CheckedUrl(parse_url(f"http://a.com:{port}/"), tuple(map(ip_address, addresses)))
 
 
 def test_the_next_address_is_tried_where_one_refuses(server: socket.socket) -> None:
@@ -300,5 +300,5 @@ def test_an_address_that_is_silent_leaves_time_for_the_next(
     monkeypatch.setattr("llmspell.security.urls.validator.time.monotonic", lambda: now)
     addresses = tuple(ip_address(f"8.8.8.{last}") for last in range(4))
     with pytest.raises(HostUnresolved, match="none of the 4 addresses"):
-        open_checked(Checked(parse_url("http://a.com/"), addresses), timeout=8.0)
+        open_checked(CheckedUrl(parse_url("http://a.com/"), addresses), timeout=8.0)
     assert waits == pytest.approx([2.0] * 4)

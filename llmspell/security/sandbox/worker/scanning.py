@@ -11,6 +11,7 @@ import importlib.machinery
 import os
 import pkgutil
 import re
+import signal
 import socket
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -75,6 +76,7 @@ def scan(confining: ModuleType, order: dict[str, Any], empty: int) -> Scanned:
         return _Scan(order, ours.fileno()).all()
     finally:
         ours.close()
+        os.kill(scanner, signal.SIGKILL)  # whatever it is about
         os.waitpid(scanner, 0)
 
 
