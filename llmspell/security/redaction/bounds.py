@@ -43,10 +43,11 @@ class Bounds:
 def bounds(pattern: str, flags: int = 0) -> Bounds:
     """Bounds of a pattern; raises ``UnsafePattern`` if it has none, or one that is too large."""
     try:
-        tree = _parser.parse(pattern, flags)
+        try:
+            tree = _parser.parse(pattern, flags)
+        except (re.error, OverflowError, ValueError) as error:  # ValueError: of flags at odds
+            raise UnsafePattern(f"{pattern!r} isn't a regular expression: {error}") from error
         found = _sequence(list(tree), pattern)
-    except (re.error, OverflowError) as error:
-        raise UnsafePattern(f"{pattern!r} isn't a regular expression: {error}") from error
     except RecursionError:
         raise UnsafePattern(f"{pattern!r} is nested too deep: take groups out of it") from None
     if found.width > MAX_WIDTH or found.steps > MAX_STEPS:

@@ -71,7 +71,7 @@ def test_a_secret_with_half_of_a_surrogate_pair_is_replaced() -> None:
 @pytest.mark.parametrize(
     "pattern",
     ["a+", "(a{1,50}){1,50}b", "(?:a|a){1,40}b", r"(a)\1", "[a-z]{1,900}[a-z]{1,900}!",
-     "(", "a{0,3}", r"\b", "(?=a)", r"a{0,3}\b", "a{99999999999}",
+     "(", "a{0,3}", r"\b", "(?=a)", r"a{0,3}\b", "a{99999999999}", "(?u)a",
      ".{1,30000}"],
 )  # fmt: skip
 def test_a_pattern_without_a_bound_is_refused(pattern: str) -> None:
