@@ -43,9 +43,12 @@ import json, sys
 json.dump(words(json.load(sys.stdin)), sys.stdout)
 """
 
-#: Of a worker that waits, of one that is kept for the tenant, and of one that is forked for it.
-OURS: Final = ("pool", "kept", "forked")
-_PAUSE: Final = 0.02  # for the pool to be filled again, as between calls of a service
+#: Of workers that wait, of one that is kept for the tenant, and of one that is forked for the call.
+OURS: Final = ("pool", "pool, idle", "kept", "kept, idle", "forked")
+# After so many calls so many seconds, which aren't counted: for the pool to be filled again, or so
+# that the machine has gone to sleep, as between calls of a service without load.
+_PAUSES: Final = {"pool": (16, 0.25), "pool, idle": (1, 0.02), "kept, idle": (1, 0.02)}
+_READY: Final = 32
 
 Call = Callable[[], dict[str, int]]
 
@@ -53,8 +56,8 @@ Call = Callable[[], dict[str, int]]
 def run(*, calls: int = 300, rounds: int = 5, registered: int = 1000) -> dict[str, Any]:
     """Count the words of one text by each candidate, which take turns; JSON values.
 
-    Figures are milliseconds from the call to the result, of all rounds together. A pause before
-    each call of the pool lets it be filled again, and is not counted.
+    Figures are milliseconds from the call to the result, of all rounds together. Pauses between
+    calls let the pool be filled again, or the processors sleep, and aren't counted.
 
     Args:
         calls: of each of ours, a round; others make a tenth of it.
@@ -95,9 +98,10 @@ def _spread(spent: list[float]) -> dict[str, float]:
 
 
 def _timed(name: str, call: Call, times: int) -> Iterator[float]:
-    for _ in range(times):
-        if name == "pool":
-            time.sleep(_PAUSE)
+    together, pause = _PAUSES.get(name, (times, 0.0))
+    for number in range(times):
+        if number % together == 0:
+            time.sleep(pause)
         start = time.perf_counter_ns()
         found = call()
         yield (time.perf_counter_ns() - start) / 1e6
@@ -122,8 +126,10 @@ def _candidates() -> Iterator[dict[str, Call]]:
             return lambda: dict(tool.call("words", [TEXT], tenant="acme").value)
 
         found = {
-            "pool": of(),
+            "pool": of(ready=_READY),
+            "pool, idle": of(),
             "kept": of(keep_workers=True),
+            "kept, idle": of(keep_workers=True),
             "forked": of(ready=0),
             "fresh interpreter, no sandbox": _program([sys.executable, "-I", "-S", str(program)]),
         }
