@@ -27,8 +27,8 @@ def sandbox_table(result: dict[str, Any]) -> list[str]:
     rows.append(("define and register a tool", *registering))
     return [
         "Milliseconds from the call of a Python function to its result. All others than ours start",
-        "an interpreter for each call, for they confine programs. After 20 ms the processors sleep;",
-        "that a kept worker takes longer then shows what of it is theirs.",
+        "an interpreter for each call: they confine programs. After 20 ms the processors sleep:",
+        "what a kept worker takes longer then is theirs.",
         "",
         *markdown(("", "p50", "p99"), rows),
     ]
