@@ -43,6 +43,13 @@ WAYS = (0, 1, SHELL)
 #: What needs no rule, and why.
 LEFT_OUT = {
     "Database.instruments": "counters of a process; what is in them is in its metrics",
+    "llmspell audit show": "the operator's, of the records of all tenants",
+    "llmspell audit verify": "the operator's, of the records of all tenants",
+    "llmspell secrets delete": "the operator's, who names the tenant; it opens no database",
+    "llmspell secrets get": "the operator's, who names the tenant; it opens no database",
+    "llmspell secrets list": "the operator's, of all tenants; it opens no database",
+    "llmspell secrets rotate-key": "of the store as a whole",
+    "llmspell secrets set": "the operator's, who names the tenant; it opens no database",
     "llmspell bench": "makes a tenant of its own in a directory of its own",
     "llmspell demo": "makes tenants of its own in a directory of its own",
     "llmspell index import": "has no tenant",
