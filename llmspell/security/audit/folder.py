@@ -36,6 +36,9 @@ class Folder:
         """Name it; nothing is opened. Raises InputError where ``path`` is no path of text."""
         if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
             raise InputError(f"the path of an audit log is a str or a Path, got {path!r}")
+        text = os.fspath(path)
+        if "\0" in text or not _is_encodable(text):
+            raise InputError(f"the path of an audit log has no NUL and is valid Unicode: {text!r}")
         self.path = Path(path)
 
     @property
@@ -174,3 +177,11 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
