@@ -198,12 +198,12 @@ class GroupPool:
         """Take a group back whose first process has ended; what that left behind is killed."""
         if self.may_fork:
             group.end_all()
-        if self._is_closed or not self._is_as_new(group):
+        if not self._is_as_new(group):
             group.remove()
-        else:
-            self._free.append(group)
-            if self._is_closed:  # meanwhile
-                self.close()
+            return
+        self._free.append(group)
+        if self._is_closed:  # perhaps since a moment ago
+            self.close()
 
     def _is_as_new(self, group: WorkerGroup) -> bool:
         # What the kernel counts of memory that ran out is not set back.

@@ -109,8 +109,7 @@ class Sandbox:
         """
         if not isinstance(definition, ToolDefinition):
             raise ConfigError(f"definition must be a ToolDefinition, got {definition!r}")
-        if self._is_closed:
-            raise ClosedError("the sandbox is closed")
+        self._require_open()
         missing = self._missing(definition.requirements)
         tool: ConfinedTool | UnconfinedTool
         if missing:
@@ -134,9 +133,11 @@ class Sandbox:
                 forget=self._tools.discard,
             )
         self._tools.add(tool)
-        if self._is_closed:  # meanwhile
+        try:
+            self._require_open()  # it may have been closed meanwhile
+        except ClosedError:
             tool.close()
-            raise ClosedError("the sandbox is closed")
+            raise
         return tool
 
     def load(
@@ -193,6 +194,10 @@ class Sandbox:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the sandbox is closed")
 
     def _require_allowed(self, definition: ToolDefinition, missing: list[str]) -> None:
         level = definition.requirements.level.value
