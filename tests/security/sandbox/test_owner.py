@@ -30,6 +30,7 @@ from llmspell.security.sandbox.worker import frames, processes
 from llmspell.security.sandbox.worker_handle import WorkerHandle
 from tests.security.sandbox.conftest import SAFE, TOOLS, confined
 from tests.security.sandbox.test_workers import all_below, is_alive, until
+from tests.security.secrets.places import forks
 
 FULL = r"Too many open files|no room"
 ONE = "def run():\n    return 1\n"
@@ -135,6 +136,7 @@ def test_what_a_loader_says_is_data(ends: tuple[socket.socket, socket.socket], s
     assert "\x1b" not in str(caught.value)
 
 
+@forks
 def test_a_fork_of_the_owner_keeps_nothing_alive_that_is_closed(
     own: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +167,7 @@ def test_a_fork_of_the_owner_keeps_nothing_alive_that_is_closed(
         assert os.waitpid(child, 0)[1] == 0
 
 
+@forks
 def test_a_fork_that_closes_its_copy_closes_nothing_of_the_owner(own: Sandbox) -> None:
     tool = own.load("made", ["run"], SAFE, source=ONE, ready=0)
     child = os.fork()
@@ -259,6 +262,23 @@ def test_some_of_the_descriptors_that_were_sent_are_not_taken_for_all(
     socket.send_fds(theirs, [b"fork"], [0, 0, 0])
     with descriptors_left(2), pytest.raises(OSError, match="no room"):
         processes.received(ours, 16, 8)
+
+
+def test_an_empty_directory_is_had_where_none_of_the_usual_places_may_be_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    if not os.access("/dev/shm", os.W_OK):
+        pytest.skip("no /dev/shm")
+    monkeypatch.setattr(processes.tempfile, "gettempdir", none)
+    directory = processes.open_empty_directory()
+    try:
+        assert os.listdir(f"/proc/self/fd/{directory}") == []
+        assert os.readlink(f"/proc/self/fd/{directory}").startswith("/dev/shm/llmspell-")
+    finally:
+        os.close(directory)
 
 
 def test_an_import_that_never_ends_ends_with_its_process(

@@ -71,7 +71,10 @@ def received(talk: socket.socket, size: int, most: int) -> tuple[bytes, list[int
 
 def open_empty_directory() -> int:
     """Descriptor of a directory that was removed: nothing can be made in it."""
-    path = tempfile.mkdtemp(prefix="llmspell-")
+    try:
+        path = tempfile.mkdtemp(prefix="llmspell-")
+    except FileNotFoundError:  # in a container whose files can't be changed
+        path = tempfile.mkdtemp(prefix="llmspell-", dir="/dev/shm")
     try:
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     finally:
