@@ -26,7 +26,7 @@ def test_whoever_has_no_descriptors_left_is_told_and_loses_none(own: Sandbox) ->
     tool.call("run")
     until(lambda: not tool._pool._spent)  # type: ignore[union-attr]
     held = len(os.listdir("/proc/self/fd"))
-    for left in range(9):
+    for left in range(7):
         with (
             descriptors_left(left),
             pytest.raises(SandboxUnavailable, match=FULL),
