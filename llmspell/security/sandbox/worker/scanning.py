@@ -95,7 +95,7 @@ def _parse(confining: ModuleType, talk: int, parent: int, empty: int) -> None:
         open_files=64,
         processes=0,
     )
-    os.dup2(1, 2)  # warnings quote the source, and nobody reads what is printed on 1
+    os.dup2(1, 2)  # nothing of a parser that was taken over is on the owner's standard error
     parse_sources(talk, MAX_SOURCE, MAX_PARSED)
 
 
