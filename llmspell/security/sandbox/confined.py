@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from llmspell.errors import InputError, ToolFailed, ToolLimitExceeded, ToolTimeout
@@ -39,12 +39,14 @@ class ConfinedTool:
         broker: Broker | None,
         counters: SandboxCounters,
         audit: AuditSink | None,
+        forget: Callable[[ConfinedTool], None],
     ) -> None:
         self.definition = definition
         self._pool = pool
         self._broker = broker
         self._counters = counters
         self._audit = audit
+        self._forget = forget
 
     def start(self) -> None:
         """Load its libraries and fork its first worker, unless that is done; calls do it too.
@@ -81,6 +83,7 @@ class ConfinedTool:
             ToolLimitExceeded: it took more memory or processor time than it may.
             ToolNotLoaded: loading it failed, in the first call.
             InputError: arguments that are no data, or a function that isn't the tool's.
+            ConfigError: a tenant's id that is none.
             SandboxUnavailable: no worker can be forked.
             ClosedError: after :meth:`close`.
             UseAfterFork: in a child of the process that made it.
@@ -90,6 +93,7 @@ class ConfinedTool:
         most = requirements.timeout_seconds
         if timeout is not None and not 0 < timeout <= most:
             raise InputError(f"timeout must be above 0 and at most {most:g} s, got {timeout!r}")
+        denials = Denials(self._audit, "tool.run", tenant)
         self._counters.calls.inc()
         worker = self._pool.take(tenant)
         has_failed = True
@@ -107,7 +111,7 @@ class ConfinedTool:
             has_failed = False
             return result
         except ToolFailed as error:
-            self._note(error, function, tenant)
+            self._note(error, function, denials)
             raise
         finally:
             self._pool.give_back(worker, tenant, has_failed=has_failed)
@@ -115,6 +119,7 @@ class ConfinedTool:
     def close(self) -> None:
         """End all its processes; calls that go on fail."""
         self._pool.close()
+        self._forget(self)
 
     def __enter__(self) -> Self:
         return self
@@ -136,7 +141,7 @@ class ConfinedTool:
                 stack.enter_context(EgressProxy(listener, self._broker, tenant=tenant or ""))
             yield stack.enter_context(self._broker.session(tenant=tenant or ""))
 
-    def _note(self, error: ToolFailed, function: str, tenant: str | None) -> None:
+    def _note(self, error: ToolFailed, function: str, denials: Denials) -> None:
         """Count it; what was killed for a limit is a denial too."""
         if isinstance(error, ToolTimeout):
             self._counters.timed_out.inc()
@@ -145,5 +150,4 @@ class ConfinedTool:
         else:
             self._counters.failed.inc()
             return
-        subject = f"{self.definition.module}.{function}"
-        Denials(self._audit, "tool.run", tenant).noted(error, subject)
+        denials.noted(error, f"{self.definition.module}.{function}")

@@ -30,7 +30,8 @@ class ToolDefinition:
         path: directories where the tool's modules are looked for, before the installed ones.
         source: text of the module, instead of a file.
         preload: names of modules that are imported outside of the sandbox, for imports that the
-            source doesn't show, and for extension modules of the tool's own.
+            source doesn't show, and for extension modules of the tool's own. They are looked for
+            where libraries are installed, never in ``path``.
         ready: workers that wait for calls; 0 forks one for each call.
         keep_workers: serve a tenant's calls by one worker again and again. The tool must not mind
             what earlier calls of the same tenant left.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import math
 import os
 import select
 import socket
@@ -14,7 +17,7 @@ from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
-from llmspell.errors import SandboxUnavailable, ToolNotLoaded
+from llmspell.errors import ClosedError, SandboxUnavailable, ToolNotLoaded
 from llmspell.security.sandbox.orders import PACKAGE, library_path
 from llmspell.security.sandbox.worker import frames
 
@@ -28,9 +31,17 @@ _MESSAGE: Final = 1 << 16
 
 def is_silent(talk: socket.socket) -> bool:
     """Whether the other end is there, and has sent nothing that wasn't read."""
+    if talk.fileno() < 0:
+        return False
     poll = select.poll()
     poll.register(talk, select.POLLIN)
     return not poll.poll(0)
+
+
+def shut_down(talk: socket.socket) -> None:
+    """Tell the other end that this one is gone, and whoever waits for it here."""
+    with contextlib.suppress(OSError):
+        talk.shutdown(socket.SHUT_RDWR)
 
 
 class Loader:
@@ -49,29 +60,49 @@ class Loader:
         self._talk.settimeout(_LOADING_SECONDS)
         try:
             raw = self._talk.recv(_MESSAGE)
+            self._talk.settimeout(_SECONDS)
         except TimeoutError:
             raise ToolNotLoaded(
                 f"{module}: its libraries weren't loaded in {_LOADING_SECONDS:.0f} s"
             ) from None
         except OSError:
             raw = b""
-        self._talk.settimeout(_SECONDS)
-        message = frames.take_frame(raw, {frames.READY: _MESSAGE, frames.ERROR: _MESSAGE})
+        try:
+            message = frames.take_frame(raw, {frames.READY: _MESSAGE, frames.ERROR: _MESSAGE})
+        except frames.FrameError as error:
+            raise ToolNotLoaded(f"{module}: what its loader says can't be read: {error}") from None
         if message is None:
             raise ToolNotLoaded(f"{module}: the process that loads it ended; see stderr")
-        kind, value, _ = message
-        if kind == frames.ERROR:
-            error, text = value
-            raise ToolNotLoaded(f"{module}: {text}" if error == "ScanFailed" else
-                                f"{module}: {error}: {text}")  # fmt: skip
+        match message:
+            case (frames.READY, _, _):
+                return
+            case (_, ["ScanFailed", text], _):
+                raise ToolNotLoaded(f"{module}: {frames.shown(text, _MESSAGE)}")
+            case (_, [error, text], _):
+                kind = frames.shown(error, 100)
+                raise ToolNotLoaded(f"{module}: {kind}: {frames.shown(text, _MESSAGE)}")
+        raise ToolNotLoaded(f"{module}: what its loader says is no error")
 
     def fork(self, descriptors: list[int]) -> int:
-        """Pidfd of a new worker that has these descriptors; raises ConnectionError at the end."""
+        """Pidfd of a new worker that has these descriptors.
+
+        Raises:
+            OSError: the loader ended, or is ended here, for it didn't answer; or this process can't
+                take the descriptor.
+        """
         with self._lock:
-            socket.send_fds(self._talk, [b"fork"], descriptors)
-            raw, handles, _, _ = socket.recv_fds(self._talk, 32, 1, socket.MSG_CMSG_CLOEXEC)
-        if not raw or len(handles) != 1:
+            try:
+                socket.send_fds(self._talk, [b"fork"], descriptors)
+                raw, handles, _, _ = socket.recv_fds(self._talk, 32, 1, socket.MSG_CMSG_CLOEXEC)
+            except BaseException:
+                # What it still answers would be taken for the answer to the next one, and another
+                # worker's handle for that one's.
+                shut_down(self._talk)
+                raise
+        if not raw:
             raise ConnectionError("the loader ended")
+        if len(handles) != 1:
+            raise OSError(errno.EMFILE, "no room for the descriptor of a worker")
         return handles[0]
 
     def is_waiting(self) -> bool:
@@ -79,8 +110,10 @@ class Loader:
         return is_silent(self._talk)
 
     def close(self) -> None:
-        """It ends with its workers."""
-        self._talk.close()
+        """It ends with its workers, even where forks of this process have its socket too."""
+        shut_down(self._talk)
+        with self._lock:
+            self._talk.close()
 
 
 class ForkServer:
@@ -90,6 +123,8 @@ class ForkServer:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._owner = 0
+        self._is_closed = False
         self.holds: dict[str, bool] = {}
 
     def start(self) -> None:
@@ -97,18 +132,24 @@ class ForkServer:
 
         Raises:
             SandboxUnavailable: it doesn't start.
+            ClosedError: after :meth:`close`.
         """
         with self._lock:
+            if self._is_closed:
+                raise ClosedError("the sandbox is closed")
             if self._process is None or self._process.poll() is not None:
                 self._end()
                 self._start()
 
     def load(self, order: dict[str, Any]) -> Loader:
         """Have a tool loaded; see :meth:`Loader.await_ready`."""
-        raw: bytes = msgpack.packb(order)
-        written = os.memfd_create("order")
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
+        raw: bytes = msgpack.packb({**order, "loading_seconds": math.ceil(_LOADING_SECONDS) + 1})
+        with contextlib.ExitStack() as given, contextlib.ExitStack() as undo:
+            written = os.memfd_create("order")
+            given.callback(os.close, written)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            given.callback(theirs.close)
+            undo.callback(ours.close)
             frames.write_all(written, raw)
             os.lseek(written, 0, os.SEEK_SET)
             for attempt in range(2):
@@ -117,18 +158,17 @@ class ForkServer:
                     with self._lock:
                         assert self._control is not None
                         socket.send_fds(self._control, [b"load"], [theirs.fileno(), written])
+                    undo.pop_all()
                     return Loader(ours)
                 except OSError:
                     if attempt:
                         raise SandboxUnavailable("the fork server ends when it is asked") from None
             raise AssertionError
-        finally:
-            theirs.close()
-            os.close(written)
 
     def close(self) -> None:
-        """End it with all that it has forked."""
+        """End it with all that it has forked, for good."""
         with self._lock:
+            self._is_closed = True
             self._end()
 
     def _start(self) -> None:
@@ -140,7 +180,7 @@ class ForkServer:
         package = str(PACKAGE.parent)
         command = [sys.executable, "-I", "-S", "-B", str(_START), package, extension.origin]
         try:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [*command, str(theirs.fileno()), str(owner), *library_path()],
                 pass_fds=[theirs.fileno(), owner],
                 # One thread, for it forks; and few arenas, for address space is limited.
@@ -165,15 +205,19 @@ class ForkServer:
         control.settimeout(_SECONDS)
         try:
             self.holds = msgpack.unpackb(control.recv(_MESSAGE))
-        except (OSError, ValueError):
+        except BaseException as error:
             control.close()
-            self._process.kill()
-            self._process.wait()
+            process.kill()
+            process.wait()
+            if not isinstance(error, OSError | ValueError):
+                raise
             raise SandboxUnavailable("the fork server ended as it began; see stderr") from None
-        self._control = control
+        self._process, self._control, self._owner = process, control, os.getpid()
 
     def _end(self) -> None:
         if self._control is not None:
+            if os.getpid() == self._owner:  # a fork of it lets go of its copy alone
+                shut_down(self._control)
             self._control.close()
             self._control = None
         if self._process is not None:

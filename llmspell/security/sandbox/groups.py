@@ -146,7 +146,8 @@ class WorkerGroup:
         for path in self._paths.values():
             with contextlib.suppress(OSError):
                 found.update(map(int, _read(path, "cgroup.procs").split()))
-        return sorted(found)
+        # With version 2, 0 is one that can't be seen from here; killing that would be suicide.
+        return sorted(found - {0})
 
 
 class GroupPool:
@@ -161,7 +162,7 @@ class GroupPool:
     def __init__(self, host: HostSupport, memory_bytes: int, processes: int) -> None:
         self.processes = processes
         self.may_fork = processes > 0
-        self._places = (host.memory_group, host.pids_group)
+        self._places = _places(host)
         self._limits = (memory_bytes, processes)
         self._free: deque[WorkerGroup] = deque()
         self._is_closed = False
@@ -182,6 +183,9 @@ class GroupPool:
                 return group, group.entrances()
             except FileNotFoundError:  # somebody cleaned up
                 group.remove()
+            except OSError:
+                self._free.append(group)
+                raise
         group = WorkerGroup(*self._places)
         try:
             group.limit(*self._limits)
@@ -194,10 +198,12 @@ class GroupPool:
         """Take a group back whose first process has ended; what that left behind is killed."""
         if self.may_fork:
             group.end_all()
-        if self._is_closed or not self._is_as_new(group):
+        if not self._is_as_new(group):
             group.remove()
-        else:
-            self._free.append(group)
+            return
+        self._free.append(group)
+        if self._is_closed:  # perhaps since a moment ago
+            self.close()
 
     def _is_as_new(self, group: WorkerGroup) -> bool:
         # What the kernel counts of memory that ran out is not set back.
@@ -229,6 +235,19 @@ def remove_forgotten(host: HostSupport) -> None:
                 if found is not None and not os.path.exists(f"/proc/{found[1]}"):
                     with contextlib.suppress(OSError):
                         os.rmdir(entry.path)
+
+
+def _places(host: HostSupport) -> tuple[ControlGroup | None, ControlGroup | None]:
+    """Where groups for memory and for the number of processes are made.
+
+    With version 2 a process is in one group alone: entering the second it would leave the first and
+    its limit. So both are made in the upper place: whatever controller is handed down below it, it
+    hands down too.
+    """
+    memory, pids = host.memory_group, host.pids_group
+    if memory is not None and pids is not None and memory.version == pids.version == 2:
+        memory = pids = min(memory, pids, key=lambda place: len(place.path))
+    return memory, pids
 
 
 def _comes_to_hold(what: Callable[[], bool]) -> bool:

@@ -82,13 +82,16 @@ class WorkerPool:
             try:
                 worker = self._forked(loader)
                 self._await_ready(worker)
+                self._start_filling(worker)
+            except OSError as error:
+                loader.close()
+                raise self._unavailable(error) from error
             except BaseException:
                 loader.close()
                 raise
             self._loader = loader
             self._idle.append(worker)
             self._wanted.release()
-            self._filling.start()
 
     def take(self, tenant: str | None) -> WorkerHandle:
         """A worker that waits for a call of this tenant; to be given back."""
@@ -124,9 +127,10 @@ class WorkerPool:
                 return
             self._is_closed = True
         if self._loader is not None:
+            self._loader.close()  # a worker that isn't ready yet ends with it, and isn't waited for
+        if self._filling.is_alive():
             self._wanted.release()
             self._filling.join()
-            self._loader.close()
         self._end_all()
         self._groups.close()
 
@@ -200,6 +204,17 @@ class WorkerPool:
     def _await_ready(self, worker: WorkerHandle) -> None:
         try:
             worker.await_ready()
+        except BaseException:
+            worker.close()
+            raise
+
+    def _start_filling(self, worker: WorkerHandle) -> None:
+        try:
+            if not self._filling.is_alive():
+                self._filling.start()
+        except RuntimeError as error:
+            worker.close()
+            raise SandboxUnavailable(f"{self._definition.module}: {error}") from error
         except BaseException:
             worker.close()
             raise

@@ -6,6 +6,9 @@ import functools
 import logging
 import os
 import platform
+import select
+import signal
+import socket
 import sys
 import weakref
 from collections.abc import Callable, Sequence
@@ -31,6 +34,15 @@ if TYPE_CHECKING:
 __all__ = ["Sandbox"]
 
 _log: Final = logging.getLogger(__name__)
+
+# What a Python for Linux may have been built without, by headers older than the kernel that it runs
+# on; and what some libraries that replace parts of the standard one take away.
+_OF_PYTHON: Final = (
+    *((os, name) for name in ("memfd_create", "pidfd_open", "pipe2", "fork")),
+    *((socket, name) for name in ("AF_UNIX", "SOCK_SEQPACKET", "send_fds", "recv_fds")),
+    (signal, "pidfd_send_signal"),
+    (select, "poll"),
+)
 
 
 @functools.cache
@@ -78,7 +90,7 @@ class Sandbox:
         self._audit = check_sink(audit)
         self.counters = SandboxCounters()
         self._server = ForkServer()
-        self._tools: list[ConfinedTool | UnconfinedTool] = []
+        self._tools: set[ConfinedTool | UnconfinedTool] = set()
         self._is_closed = False
         # Also where it is forgotten, and when Python ends.
         self._end = weakref.finalize(self, _end, self._server, self._tools)
@@ -97,13 +109,14 @@ class Sandbox:
         """
         if not isinstance(definition, ToolDefinition):
             raise ConfigError(f"definition must be a ToolDefinition, got {definition!r}")
-        if self._is_closed:
-            raise ClosedError("the sandbox is closed")
+        self._require_open()
         missing = self._missing(definition.requirements)
         tool: ConfinedTool | UnconfinedTool
         if missing:
             self._require_allowed(definition, missing)
-            tool = UnconfinedTool(definition, self.counters, self._audit)
+            tool = UnconfinedTool(
+                definition, self.counters, self._audit, forget=self._tools.discard
+            )
         else:
             needs = definition.requirements
             tool = ConfinedTool(
@@ -117,8 +130,14 @@ class Sandbox:
                 broker=self._make_broker(definition) if needs.domains else None,
                 counters=self.counters,
                 audit=self._audit,
+                forget=self._tools.discard,
             )
-        self._tools.append(tool)
+        self._tools.add(tool)
+        try:
+            self._require_open()  # it may have been closed meanwhile
+        except ClosedError:
+            tool.close()
+            raise
         return tool
 
     def load(
@@ -162,7 +181,6 @@ class Sandbox:
             tool.start()
         except BaseException:
             tool.close()
-            self._tools.remove(tool)
             raise
         return tool
 
@@ -176,6 +194,10 @@ class Sandbox:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the sandbox is closed")
 
     def _require_allowed(self, definition: ToolDefinition, missing: list[str]) -> None:
         level = definition.requirements.level.value
@@ -199,9 +221,16 @@ class Sandbox:
         if sys.platform != "linux":
             return [f"{sys.platform} isn't Linux"]
         missing = list(self.host.missing_for(requirements))
+        missing += [
+            f"{module.__name__}.{name}: this build of Python lacks it"
+            for module, name in _OF_PYTHON
+            if not hasattr(module, name)
+        ]
         if not missing:
-            from llmspell._sandbox import has_filters  # for Linux alone
-
+            try:
+                from llmspell._sandbox import has_filters  # for Linux alone
+            except ImportError as error:
+                return [f"llmspell._sandbox: this build of llmspell lacks it ({error})"]
             if not has_filters():
                 missing.append(f"a filter of system calls for {platform.machine()}")
         return missing
@@ -227,7 +256,13 @@ def _load(server: ForkServer, definition: ToolDefinition) -> Loader:
             level=definition.requirements.level.value,
             missing=(lacks,),
         )
-    loader = server.load(make_order(definition))
+    try:
+        loader = server.load(make_order(definition))
+    except OSError as error:
+        raise SandboxUnavailable(
+            f"{definition.module}: it can't be loaded: {error}",
+            level=definition.requirements.level.value,
+        ) from error
     try:
         loader.await_ready(definition.module)
     except BaseException:
@@ -236,7 +271,11 @@ def _load(server: ForkServer, definition: ToolDefinition) -> Loader:
     return loader
 
 
-def _end(server: ForkServer, tools: list[ConfinedTool | UnconfinedTool]) -> None:
-    while tools:
-        tools.pop().close()
+def _end(server: ForkServer, tools: set[ConfinedTool | UnconfinedTool]) -> None:
+    while True:
+        try:
+            tool = tools.pop()
+        except KeyError:  # others take from it too
+            break
+        tool.close()
     server.close()

@@ -8,7 +8,7 @@ import inspect
 import sys
 import threading
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from llmspell.errors import ClosedError, InputError, ToolFailed, ToolNotLoaded
@@ -38,10 +38,16 @@ class UnconfinedTool:
     is_confined: Final = False
 
     def __init__(
-        self, definition: ToolDefinition, counters: SandboxCounters, audit: AuditSink | None
+        self,
+        definition: ToolDefinition,
+        counters: SandboxCounters,
+        audit: AuditSink | None,
+        *,
+        forget: Callable[[UnconfinedTool], None],
     ) -> None:
         self.definition = definition
         self._audit = audit
+        self._forget = forget
         self._counters = counters
         self._lock = threading.Lock()
         self._found: dict[str, Any] | None = None
@@ -110,6 +116,7 @@ class UnconfinedTool:
     def close(self) -> None:
         """Call it no more."""
         self._is_closed = True
+        self._forget(self)
 
     def __enter__(self) -> Self:
         return self

@@ -49,12 +49,12 @@ class WorkerHandle:
             entrances = [] if taken is None else taken[1]
             if self._group is not None:
                 undo.callback(groups.give_back, self._group)
-            self.talk, theirs = socket.socketpair()
-            undo.callback(self.talk.close)
             with contextlib.ExitStack() as given:
-                given.callback(theirs.close)
                 for entrance in entrances:
                     given.callback(os.close, entrance)
+                self.talk, theirs = socket.socketpair()
+                undo.callback(self.talk.close)
+                given.callback(theirs.close)
                 ends, descriptors = [], [theirs.fileno()]
                 for _ in range(2):
                     ours, for_tool = os.pipe2(os.O_CLOEXEC)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,3 +46,32 @@ def confined(
     tool = sandbox.load("plain", PLAIN, requirements, path=[TOOLS], keep_workers=keep_workers)
     assert isinstance(tool, ConfinedTool)
     return tool
+
+
+@pytest.fixture
+def own(sandbox: Sandbox) -> Iterator[Sandbox]:
+    """One of the test's own, where the host can confine."""
+    with Sandbox(host=sandbox.host) as made:
+        yield made
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """So many more may be opened."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as opened:
+        lowest = os.open("/dev/null", os.O_RDONLY)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 64, before[1]))
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        taken = []
+        while True:
+            try:
+                taken.append(os.dup(0))
+            except OSError:
+                break
+        for one in taken[:count]:
+            os.close(one)
+        for one in taken[count:]:
+            opened.callback(os.close, one)
+        yield

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,26 @@ def test_what_wasn_t_imported_before_says_how_to(sandbox: Sandbox) -> None:
         tool.call("run", ["colorsys"])
     with of_source(sandbox, source, preload=["colorsys"]) as tool:
         assert tool.call("run", ["colorsys"]).value == "colorsys"
+
+
+def test_an_extension_module_of_the_tool_s_own_is_preloaded_where_it_is_installed(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec("llmspell._sandbox")
+    assert found is not None and found.origin is not None
+    crate = tmp_path / "site-packages" / "crate"
+    crate.mkdir(parents=True)
+    shutil.copy(found.origin, crate)
+    (crate / "__init__.py").write_text(
+        "from crate import _sandbox\ndef run():\n    return sorted(_sandbox.FILTERS)[0]\n"
+    )
+    with pytest.raises(ToolNotLoaded, match="name it in preload="):
+        sandbox.load("crate", ["run"], SAFE, path=[crate.parent])
+    with pytest.raises(ToolNotLoaded, match="No module named 'crate'"):
+        sandbox.load("crate", ["run"], SAFE, path=[crate.parent], preload=["crate._sandbox"])
+    monkeypatch.syspath_prepend(crate.parent)
+    with sandbox.load("crate", ["run"], SAFE, preload=["crate._sandbox"]) as tool:
+        assert tool.call("run").value == "networked"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import pytest
 from llmspell.errors import ClosedError, UseAfterFork
 from llmspell.security import ConfinedTool, Sandbox
 from tests.security.sandbox.conftest import SAFE, TOOLS, confined
+from tests.security.secrets.places import forks
 
 
 def children_of(process: int) -> list[int]:
@@ -161,6 +162,7 @@ def is_alive(process: int) -> bool:
     return text.rpartition(")")[2].split()[0] != "Z"
 
 
+@forks
 def test_a_child_of_the_owner_is_told_to_load_anew(plain: ConfinedTool) -> None:
     child = os.fork()
     if child == 0:

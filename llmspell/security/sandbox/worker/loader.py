@@ -12,9 +12,10 @@ import importlib
 import importlib.machinery
 import os
 import random
+import signal
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, Final
 
@@ -51,14 +52,18 @@ def load(
         changes_root: whether this process may give a directory as root.
     """
     confining.die_with(os.getppid())
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     talk = socket.socket(fileno=channel)
     with open(order_file, "rb") as file:
         order: dict[str, Any] = msgpack.unpackb(file.read())
+    signal.alarm(order["loading_seconds"])  # whatever an import waits for
     try:
         _prepare(confining, order)
         scanned = scan(confining, order, empty)
-        _import_all([*_LAZY, *order["preload"]], required=order["preload"])
-        _import_all(scanned.libraries, required=())
+        _import_all(_LAZY)
+        for name in order["preload"]:
+            _import(name)
+        _import_all(scanned.libraries)
         _require_one_thread()
     except Exception as error:
         told = [type(error).__name__, str(error)[:_MESSAGE_CHARS]]
@@ -68,11 +73,12 @@ def load(
     rules = [(os.open(path, os.O_PATH), *rights) for path, *rights in order["rules"]]
     gc.collect()
     gc.freeze()  # what a worker collects it would copy
+    signal.alarm(0)
     talk.send(pack_frame(READY, None, 16))
     this = os.getpid()
     reaper = processes.Reaper()
     while True:
-        message, given, _, _ = socket.recv_fds(talk, 16, 8)
+        message, given = processes.received(talk, 16, 8)
         if not message:
             return
         pages = int(os.pread(statistics, 100, 0).split()[0])
@@ -102,13 +108,11 @@ def _prepare(confining: ModuleType, order: dict[str, Any]) -> None:
         os.close(descriptor)
 
 
-def _import_all(names: Iterable[str], *, required: Sequence[str]) -> None:
+def _import_all(names: Iterable[str]) -> None:
     for name in names:
         try:
             _import(name)
         except Exception as error:
-            if name in required:
-                raise
             if not isinstance(error, ImportError):  # of which some are no modules, some optional
                 os.write(2, f"importing {name}: {type(error).__name__}: {error}\n".encode()[:2000])
 

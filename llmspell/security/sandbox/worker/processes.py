@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-__all__ = ["Reaper", "open_empty_directory", "run"]
+__all__ = ["Reaper", "open_empty_directory", "received", "run"]
 
 
 class Reaper:
@@ -55,9 +57,24 @@ def run(body: Callable[..., None], *given: object) -> NoReturn:
         os._exit(code)
 
 
+def received(talk: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """A message with all of its descriptors; of some a worker would be without its group.
+
+    Raises:
+        OSError: there wasn't room for all.
+    """
+    message, given, flags, _ = socket.recv_fds(talk, size, most)
+    if flags & socket.MSG_CTRUNC:
+        raise OSError(errno.EMFILE, "no room for the descriptors that were sent")
+    return message, given
+
+
 def open_empty_directory() -> int:
     """Descriptor of a directory that was removed: nothing can be made in it."""
-    path = tempfile.mkdtemp(prefix="llmspell-")
+    try:
+        path = tempfile.mkdtemp(prefix="llmspell-")
+    except FileNotFoundError:  # in a container whose files can't be changed
+        path = tempfile.mkdtemp(prefix="llmspell-", dir="/dev/shm")
     try:
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     finally:

@@ -95,6 +95,7 @@ def _parse(confining: ModuleType, talk: int, parent: int, empty: int) -> None:
         open_files=64,
         processes=0,
     )
+    os.dup2(1, 2)  # nothing of a parser that was taken over is on the owner's standard error
     parse_sources(talk, MAX_SOURCE, MAX_PARSED)
 
 
@@ -123,6 +124,8 @@ class _Scan:
             whole = ".".join(parts[:count])
             if whole in self._found.own:
                 continue
+            if whole in self._order["preload"] and not is_asked_for:
+                return  # the loader imports it
             spec = None if whole in self._missing else self._spec(whole)
             if spec is not None:
                 self._read(whole, spec)
@@ -160,8 +163,8 @@ class _Scan:
             return
         if not isinstance(spec.loader, importlib.machinery.SourceFileLoader):
             raise ScanFailed(
-                f"{name!r} is no source ({spec.origin}); name it in preload= to have it imported "
-                "before the sandbox is closed, with the rights of a library"
+                f"{name!r} is no source ({spec.origin}); install it where libraries are, and name "
+                "it in preload= to have it imported with the rights of one"
             )
         with open(spec.origin, "rb") as file:
             source = file.read(MAX_SOURCE + 1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import sys
 from types import ModuleType
@@ -29,6 +30,7 @@ MESSAGE: Final = 1 << 12
 
 def main(confining: ModuleType, control: int, owner: int) -> None:
     """Serve until the owner is gone, in a process that is the first of its namespace."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the owner's thread may have had some blocked
     talk = socket.socket(fileno=control)
     held = confining.enter_namespaces()
     outer = os.getpid()
@@ -47,7 +49,7 @@ def main(confining: ModuleType, control: int, owner: int) -> None:
     for descriptor in (control, owner):
         watched.register(descriptor, select.POLLIN)
     while not any(ready == owner for ready, _ in watched.poll()):
-        message, given, _, _ = socket.recv_fds(talk, MESSAGE, 2)
+        message, given = processes.received(talk, MESSAGE, 2)
         if not message:
             break
         with reaper.held():

@@ -116,7 +116,12 @@ def _failed(error: BaseException) -> bytes:
     except BaseException:
         message, trace = "", ""
     told = [type(error).__name__, message[:MESSAGE_CHARS], trace[-TRACE_CHARS:]]
-    return pack_frame(ERROR, told, _TOLD)
+    return pack_frame(ERROR, [_encodable(text) for text in told], _TOLD)
+
+
+def _encodable(text: str) -> str:
+    """Without halves of surrogate pairs, as names of files have them."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _bind_egress(talk: int, limits: dict[str, Any]) -> None:

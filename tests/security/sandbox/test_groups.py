@@ -1,0 +1,128 @@
+"""Groups and descriptors of workers: none is lost, and none of them is another's."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from llmspell.errors import SandboxUnavailable
+from llmspell.security import Sandbox
+from llmspell.security.host import ControlGroup, HostSupport
+from llmspell.security.sandbox.groups import GroupPool, WorkerGroup
+from llmspell.security.sandbox.worker import processes
+from llmspell.security.sandbox.worker_handle import WorkerHandle
+from tests.security.sandbox.conftest import SAFE, descriptors_left
+from tests.security.sandbox.test_owner import ONE
+from tests.security.sandbox.test_workers import until
+
+FULL = r"Too many open files|no room"
+
+
+def test_whoever_has_no_descriptors_left_is_told_and_loses_none(own: Sandbox) -> None:
+    tool = own.load("made", ["run"], SAFE, source=ONE, ready=0)
+    tool.call("run")
+    until(lambda: not tool._pool._spent)  # type: ignore[union-attr]
+    held = len(os.listdir("/proc/self/fd"))
+    for left in range(7):
+        with (
+            descriptors_left(left),
+            pytest.raises(SandboxUnavailable, match=FULL),
+        ):
+            tool.call("run")
+        until(lambda: len(os.listdir("/proc/self/fd")) <= held)
+    assert tool.call("run").value == 1
+
+
+def test_a_tool_for_which_no_descriptors_are_left_is_refused_by_name(own: Sandbox) -> None:
+    own.load("made", ["run"], SAFE, source=ONE).close()
+    held = len(os.listdir("/proc/self/fd"))
+    for left in range(1, 8):
+        with (
+            descriptors_left(left),
+            pytest.raises(SandboxUnavailable, match=FULL),
+        ):
+            own.load("made", ["run"], SAFE, source=ONE)
+        until(lambda: len(os.listdir("/proc/self/fd")) <= held)
+
+
+def test_some_of_the_descriptors_that_were_sent_are_not_taken_for_all() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        socket.send_fds(theirs, [b"fork"], [0, 0, 0])
+        with descriptors_left(2), pytest.raises(OSError, match="no room"):
+            processes.received(ours, 16, 8)
+
+
+def version_2(tmp_path: Path) -> tuple[ControlGroup, ControlGroup]:
+    below = tmp_path / "below"
+    below.mkdir()
+    return ControlGroup(2, str(tmp_path)), ControlGroup(2, str(below))
+
+
+def test_a_worker_is_in_one_group_of_version_2_with_both_limits(tmp_path: Path) -> None:
+    upper, lower = version_2(tmp_path)
+    for memory, pids in ((upper, lower), (lower, upper)):
+        made = GroupPool(HostSupport(memory_group=memory, pids_group=pids), 1 << 20, 0)
+        assert made._places == (upper, upper)
+    other = ControlGroup(1, str(tmp_path / "pids"))
+    assert GroupPool(HostSupport(memory_group=other, pids_group=lower), 1, 0)._places[0] == other
+
+
+def test_a_process_that_can_t_be_seen_is_no_member(tmp_path: Path) -> None:
+    upper, _ = version_2(tmp_path)
+    group = WorkerGroup(upper, upper)
+    (path,) = tmp_path.glob("llmspell-*")
+    (path / "cgroup.procs").write_text("0\n7\n")
+    assert group.members() == [7]
+
+
+def test_a_group_whose_door_can_t_be_opened_is_kept(own: Sandbox) -> None:
+    if own.host.memory_group is None and own.host.pids_group is None:
+        pytest.skip("no place for control groups")
+    groups = GroupPool(own.host, 1 << 26, 0)
+    taken = groups.take()
+    assert taken is not None
+    for one in taken[1]:
+        os.close(one)
+    groups.give_back(taken[0])
+    with descriptors_left(0), pytest.raises(OSError, match="Too many"):
+        groups.take()
+    assert len(groups._free) == 1
+    groups.close()
+    assert not groups._free
+
+
+def test_a_group_that_comes_back_as_its_pool_is_closed_is_removed(
+    own: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = GroupPool(own.host, 1 << 26, 0)
+    taken = groups.take()
+    if taken is None:
+        pytest.skip("no place for control groups")
+    for one in taken[1]:
+        os.close(one)
+
+    def closes(group: WorkerGroup) -> bool:
+        groups.close()
+        return True
+
+    monkeypatch.setattr(groups, "_is_as_new", closes)
+    groups.give_back(taken[0])
+    assert not groups._free
+    assert not any(os.path.exists(path) for path in taken[0]._paths.values())
+
+
+def test_what_a_worker_was_given_is_closed_where_it_isn_t_forked(own: Sandbox) -> None:
+    class Ended:
+        def fork(self, descriptors: list[int]) -> int:
+            raise ConnectionError("the loader ended")
+
+    groups = GroupPool(own.host, 1 << 26, 0)
+    held = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ConnectionError):
+        WorkerHandle(Ended(), groups, 10, has_listener=False)  # type: ignore[arg-type]
+    groups.close()
+    assert len(os.listdir("/proc/self/fd")) == held
