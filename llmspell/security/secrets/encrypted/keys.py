@@ -150,7 +150,6 @@ class KeyringEntry:
     def _asked(self, new: Secret[str] | None) -> str | None:
         try:
             import keyring
-            from keyring.errors import KeyringError
         except ImportError as error:
             raise MissingDependency("keyring", "keyring") from error
         # Outside of the handler, lest the keyring's frames go along with what they hold.
@@ -160,7 +159,7 @@ class KeyringEntry:
                 found: str | None = keyring.get_password(self.service, self.account)
                 return found
             keyring.set_password(self.service, self.account, new.reveal())
-        except KeyringError as error:
+        except Exception as error:  # of a bus or a service too, whose errors keyring lets through
             reason = type(error).__name__
         if reason:
             raise SecretUnavailable(
