@@ -48,9 +48,9 @@ def test_every_reference_that_can_be_made_is_read_back(parts: list[str], key: st
 
 
 def test_references_have_an_order_with_a_key_or_without() -> None:
-    texts = ["env:A", "vault:a/data/b", "vault:a/data/b#k", "vault:a/data/b#l", "vault:a/data/c#a"]
-    refs = [SecretRef.parse(text) for text in texts]
-    assert sorted(reversed(refs)) == refs
+    texts = ["vault:a/data/c#a", "vault:a/data/b#l", "vault:a/data/b#k", "vault:a/data/b", "env:A"]
+    refs = sorted(SecretRef.parse(text) for text in texts)
+    assert list(map(str, refs)) == texts[::-1]
     assert refs[1] < refs[2] and refs[1] <= refs[1] and refs[2] > refs[1] and refs[2] >= refs[1]
     with pytest.raises(TypeError):
         refs[0] < "z"  # type: ignore[operator]  # noqa: B015
