@@ -17,6 +17,7 @@ __all__ = [
     "PerProcess",
     "SecretBackend",
     "field_of",
+    "held",
     "text_of",
 ]
 
@@ -72,7 +73,7 @@ class EnvironmentBackend:
 
     def read(self, ref: SecretRef) -> Secret[str] | None:
         """The variable's value; one that is empty counts as none."""
-        found = _held(self._environ.get(ref.path))
+        found = held(self._environ.get(ref.path))
         return None if found is None else text_of(found, ref)
 
 
@@ -112,7 +113,8 @@ class PerProcess(Generic[T]):
         return made
 
 
-def _held(value: str | None) -> Secret[str] | None:
+def held(value: str | None) -> Secret[str] | None:
+    """A value as a secret; None for none, and for an empty one."""
     return Secret(value) if value else None
 
 
