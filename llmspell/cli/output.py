@@ -30,7 +30,7 @@ class WarningLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
         message = record.getMessage()
-        line = json.dumps({"warning": message}) if self._as_json else f"llmspell: {message}"
+        line = json.dumps({"warning": message}) if self._as_json else _line(message)
         sys.stderr.write(line + "\n")
 
 
@@ -113,8 +113,14 @@ def print_error(error: BaseException, *, as_json: bool) -> ExitCode:
     """Write one line (or a JSON object) on stderr and return the exit code."""
     described = describe_error(error)
     if as_json:
-        sys.stderr.write(json.dumps({"error": described}, ensure_ascii=False) + "\n")
+        sys.stderr.write(json.dumps({"error": described}) + "\n")
     else:
-        message = " ".join(str(described["message"]).split())
-        sys.stderr.write(f"llmspell: {message}\n")
+        sys.stderr.write(_line(str(described["message"])) + "\n")
     return ExitCode(described["exit_code"])
+
+
+def _line(message: str) -> str:
+    """A message on one line; what isn't text is escaped: names of files may move the cursor."""
+    text = " ".join(message.split())
+    escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return f"llmspell: {escaped}"

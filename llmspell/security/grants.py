@@ -9,13 +9,13 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from llmspell.errors import ConfigError, InvalidUrl
+from llmspell.security.shown import shown
 
 __all__ = ["is_of_kernel", "normal_domain", "normal_path", "normal_variable", "with_parents"]
 
 MAX_PATH: Final = 4_095  # bytes; PATH_MAX of linux/limits.h counts the NUL behind it
 MAX_COMPONENT: Final = 255  # bytes; NAME_MAX
 MAX_VARIABLE: Final = 255
-MAX_SHOWN: Final = 80
 
 #: File systems that are the kernel's interface: what lies there is no data.
 OF_KERNEL: Final = ("/dev", "/proc", "/sys")
@@ -38,21 +38,21 @@ def normal_path(path: str | os.PathLike[str]) -> str:
     if not isinstance(text, str):
         raise ConfigError(f"a path must be a str or os.PathLike of str, got {text!r}")
     if not text.startswith("/"):
-        raise ConfigError(f"the path {_shown(text)} is relative; write it from / on")
+        raise ConfigError(f"the path {shown(text)} is relative; write it from / on")
     if _CONTROL.search(text):
-        raise ConfigError(f"the path {_shown(text)} has a control character")
+        raise ConfigError(f"the path {shown(text)} has a control character")
     components = [part for part in text.split("/") if part not in ("", ".")]
     if ".." in components:
-        raise ConfigError(f"the path {_shown(text)} has '..' in it; write where it leads")
+        raise ConfigError(f"the path {shown(text)} has '..' in it; write where it leads")
     try:
         longest = max((len(part.encode()) for part in components), default=0)
         normal = "/" + "/".join(components)
         length = len(normal.encode())
     except UnicodeEncodeError:
-        raise ConfigError(f"the path {_shown(text)} isn't UTF-8; rename the file") from None
+        raise ConfigError(f"the path {shown(text)} isn't UTF-8; rename the file") from None
     if longest > MAX_COMPONENT or length > MAX_PATH:
         raise ConfigError(
-            f"the path {_shown(text)} is too long: a path has at most {MAX_PATH:,} bytes, and a "
+            f"the path {shown(text)} is too long: a path has at most {MAX_PATH:,} bytes, and a "
             f"name in it {MAX_COMPONENT}"
         )
     return normal
@@ -94,11 +94,11 @@ def normal_domain(domain: str) -> str:
     try:
         host = normal_host(name)
     except InvalidUrl as error:
-        below = _shown(domain[1:])
+        below = shown(domain[1:])
         hint = f"; write {below} for names below it" if domain.startswith("*.") else ""
-        raise ConfigError(f"the domain {_shown(domain)} is no host: {error}{hint}") from error
+        raise ConfigError(f"the domain {shown(domain)} is no host: {error}{hint}") from error
     if suffix and address_of(host) is not None:
-        raise ConfigError(f"the domain {_shown(domain)} has an address after a dot; leave that out")
+        raise ConfigError(f"the domain {shown(domain)} has an address after a dot; leave that out")
     return "." + host if suffix else host
 
 
@@ -112,7 +112,7 @@ def normal_variable(name: str) -> str:
         raise ConfigError(f"an environment variable must be a str, got {name!r}")
     if not _VARIABLE.fullmatch(name) or len(name) > MAX_VARIABLE:
         raise ConfigError(
-            f"the environment variable {_shown(name)} must be 1 to {MAX_VARIABLE} ASCII letters, "
+            f"the environment variable {shown(name)} must be 1 to {MAX_VARIABLE} ASCII letters, "
             "digits and underscores, and not begin with a digit"
         )
     return name
@@ -124,8 +124,3 @@ def _bracketed(host: str) -> str:
         return f"[{host}]" if isinstance(ip_address(host), IPv6Address) else host
     except ValueError:
         return host
-
-
-def _shown(text: str) -> str:
-    """A part for a message: escaped, so that it can't forge a line of a log, and short."""
-    return ascii(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "...")

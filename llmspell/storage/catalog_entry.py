@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from llmspell.config import IndexParams, IsolationLevel, QuotaLimits, Schema, TenantConfig
-from llmspell.errors import TenantNotFound, UnsupportedFormat
-from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
+from llmspell.errors import CorruptFile, TenantNotFound, UnsupportedFormat
+from llmspell.storage.codec import FORMAT, UNDECODABLE, pack_checked, unpack_checked
 
 __all__ = [
     "CatalogEntry",
@@ -21,10 +21,14 @@ __all__ = [
     "decode_entry",
     "directory_of",
     "encode_entry",
+    "is_number",
     "list_key",
     "new_key",
 ]
 
+KEY_BYTES: Final = 16
+#: The last second that a datetime can say.
+MAX_TIME_US: Final = 253_402_300_799 * 10**6
 MAX_KEY_BYTES: Final = 500
 PREFIX_BYTES: Final = 480
 
@@ -82,7 +86,7 @@ def list_key(tenant_id: str) -> bytes:
 def new_key(tenant_id: str, generation: int) -> bytes:
     """The key of a tenant that is made."""
     return hashlib.blake2b(
-        tenant_id.encode(), digest_size=16, salt=generation.to_bytes(16, "little")
+        tenant_id.encode(), digest_size=KEY_BYTES, salt=generation.to_bytes(16, "little")
     ).digest()
 
 
@@ -128,15 +132,33 @@ def encode_entry(entry: CatalogEntry) -> bytes:
 
 def decode_entry(raw: bytes) -> CatalogEntry:
     """What :func:`encode_entry` was given; raises CorruptFile and UnsupportedFormat."""
-    fields = unpack_checked("catalog entry", raw)
-    if fields["format"] != FORMAT:
-        raise UnsupportedFormat(f"catalog entry: version {fields['format']}, expected {FORMAT}")
-    return CatalogEntry(
-        config_of(fields["config"]),
-        fields["generation"],
-        fields["key"],
-        fields["created_us"],
-        _SUSPENSIONS[fields["suspension"]],
-        # Earlier releases made it with the tenant.
-        fields.get("has_room", True),
-    )
+    try:
+        fields = unpack_checked("catalog entry", raw)
+        if fields["format"] != FORMAT:
+            raise UnsupportedFormat(f"catalog entry: version {fields['format']}, expected {FORMAT}")
+        entry = CatalogEntry(
+            config_of(fields["config"]),
+            fields["generation"],
+            fields["key"],
+            fields["created_us"],
+            _SUSPENSIONS[fields["suspension"]],
+            # Earlier releases made it with the tenant.
+            fields.get("has_room", True),
+        )
+    except UNDECODABLE as error:
+        raise CorruptFile(f"catalog entry: it can't be understood: {error!r}") from error
+    if not (
+        is_number(entry.generation)
+        and is_number(entry.created_us)
+        and entry.created_us <= MAX_TIME_US
+        and type(entry.key) is bytes
+        and len(entry.key) == KEY_BYTES
+        and type(entry.has_room) is bool
+    ):
+        raise CorruptFile("catalog entry: it can't be understood: a value can't be what it is for")
+    return entry
+
+
+def is_number(value: object) -> bool:
+    """Whether something decoded can be a count, a generation or a time, as they are stored."""
+    return type(value) is int and 0 <= value < 1 << 63

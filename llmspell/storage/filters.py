@@ -178,6 +178,11 @@ class _Parser:
                     raise FilterError(f"{where}: expected True or False, got {_show(operand)}")
                 return Exists(field) if operand else Not(Exists(field))
             case "$not":
+                if not isinstance(operand, Mapping):
+                    # Of a value there is $ne.
+                    raise FilterError(
+                        f"{where}: expected a mapping of operators, got {_show(operand)}"
+                    )
                 return Not(self._condition(field, operand, where, depth + 1))
         raise FilterError(f"{where}: unknown operator; expected one of {', '.join(_OPERATORS)}")
 

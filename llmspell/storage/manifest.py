@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from llmspell.config import TenantConfig
 from llmspell.errors import CorruptFile, UnsupportedFormat
-from llmspell.storage.catalog_entry import config_fields, config_of
+from llmspell.storage.catalog_entry import config_fields, config_of, is_number
 from llmspell.storage.codec import FORMAT
 from llmspell.storage.log import Counters
 
@@ -92,7 +92,7 @@ class Manifest:
                     raise UnsupportedFormat(
                         f"{name}: a snapshot whose {key} is {fields[key]}, expected {expected}"
                     )
-            return cls(
+            made = cls(
                 llmspell=fields["llmspell"],
                 taken_us=fields["taken_us"],
                 config=config_of(fields["config"]),
@@ -100,6 +100,20 @@ class Manifest:
                 counters=Counters(**fields["counters"]),
                 files=tuple(ArchivedFile(**file) for file in fields["files"]),
             )
+            made._check_types()
+            return made
         # A config that there can't be is a ValueError, too.
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise CorruptFile(f"{name}: its {MANIFEST} can't be understood: {error!r}") from error
+
+    def _check_types(self) -> None:
+        """Raises TypeError where a value can't be what it stands for."""
+        numbers = [self.taken_us, self.generation, *self.counters]
+        texts = [self.llmspell]
+        for file in self.files:
+            numbers.append(file.bytes)
+            texts += [file.name, file.sha256]
+        if not all(map(is_number, numbers)):
+            raise TypeError("a number is none")
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a text is none")

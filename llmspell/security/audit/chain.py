@@ -20,6 +20,7 @@ HEADER_BYTES: Final = 1024
 MIN_KEY_BYTES: Final = 16
 
 _ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_KEY_ID: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _ANCHOR: Final = re.compile(r"([0-9a-f]{32}):(0|[1-9][0-9]{0,18}):([0-9a-f]{64})", re.ASCII)
 
 
@@ -154,6 +155,7 @@ def _fields(header: bytes) -> tuple[str, Literal["sha256", "hmac-sha256"], str |
         )
     log, hashed, key_id = fields["log"], fields["hash"], fields["key"]
     is_sound = isinstance(log, str) and _ID.fullmatch(log) and hashed in ("sha256", "hmac-sha256")
-    if not is_sound or (key_id is None) != (hashed == "sha256"):
+    is_id = isinstance(key_id, str) and _KEY_ID.fullmatch(key_id)
+    if not is_sound or not (key_id is None if hashed == "sha256" else is_id):
         raise AuditDamaged("the header of the audit log is damaged", reason="header")
     return log, hashed, key_id

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from llmspell.security.audit.event import LOOKED_AT, Event
+from llmspell.security.audit.record import Outcome
 
 __all__ = ["MAX_SUBJECTS", "OTHERS", "Counts", "Window"]
 
-#: Of each tenant so many different events are told apart in an interval; the rest is one.
+#: Of each tenant so many different events of each outcome are told apart in an interval; the rest
+#: is one. Of each outcome, lest what is allowed hides what is denied.
 MAX_SUBJECTS: Final = 16
 #: Of all tenants together, so that a table of them has a bound, too.
 MAX_WINDOWS: Final = 65_536
@@ -49,7 +51,7 @@ class Counts:
         self._interval = interval
         # All last as long, so the first in is the first to end.
         self._windows: dict[tuple[object, ...], Window] = {}
-        self._subjects: Counter[str | None] = Counter()
+        self._subjects: Counter[tuple[str | None, Outcome]] = Counter()
         self._ended: deque[Window] = deque()
 
     def find(self, event: Event, now: float) -> Window | None:
@@ -66,7 +68,7 @@ class Counts:
         kept = replace(shown, subject=shown.subject[: LOOKED_AT + 1], details=None)
         window = Window(kept, now + self._interval, is_folded=shown is not event)
         self._windows[_key(kept)] = window
-        self._subjects[kept.tenant] += 1
+        self._subjects[kept.tenant, kept.outcome] += 1
         return window
 
     def drop(self, window: Window) -> None:
@@ -109,15 +111,15 @@ class Counts:
     def _folded(self, event: Event) -> Event:
         if len(self._windows) >= MAX_WINDOWS and event.tenant is not None:
             return replace(event, subject=OTHERS, tenant=None, details=None)
-        if self._subjects[event.tenant] >= MAX_SUBJECTS:
+        if self._subjects[event.tenant, event.outcome] >= MAX_SUBJECTS:
             return replace(event, subject=OTHERS, details=None)
         return event
 
     def _leave(self, window: Window) -> None:
-        tenant = window.event.tenant
-        self._subjects[tenant] -= 1
-        if not self._subjects[tenant]:
-            del self._subjects[tenant]
+        group = (window.event.tenant, window.event.outcome)
+        self._subjects[group] -= 1
+        if not self._subjects[group]:
+            del self._subjects[group]
 
 
 def _key(event: Event) -> tuple[object, ...]:

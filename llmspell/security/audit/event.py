@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol, get_args
 
 from llmspell.errors import InputError
-from llmspell.security.audit.record import Details, Outcome
+from llmspell.security.audit.record import MAX_NAME_CHARS, Details, Outcome, is_kind
 from llmspell.security.redaction import Redactor, redact_attributes
 from llmspell.security.secrets.secret import Secret
 
@@ -28,12 +27,10 @@ _MAX_DETAILS: Final = 32
 _MAX_LIST: Final = 16
 _MAX_DEPTH: Final = 4
 _MAX_TENANT_CHARS: Final = 128
-_NAME_CHARS: Final = 64
 #: Of a text only so much is looked at; what a secret at its end begins with is left out, too.
 LOOKED_AT: Final = 4096
 _CUT: Final = "[cut]"
 _MAX_INT: Final = (1 << 63) - 1
-_KIND: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+", re.ASCII)
 _REDACTOR: Final = Redactor()
 
 
@@ -140,8 +137,8 @@ class Event:
 
     def __post_init__(self) -> None:
         kind, tenant = self.kind, self.tenant
-        if not isinstance(kind, str) or len(kind) > _NAME_CHARS or not _KIND.fullmatch(kind):
-            raise InputError(f"a kind is noun.verb in lower case, {_NAME_CHARS} at most")
+        if not isinstance(kind, str) or not is_kind(kind):
+            raise InputError(f"a kind is noun.verb in lower case, {MAX_NAME_CHARS} at most")
         if self.outcome not in get_args(Outcome):
             raise InputError(f"an outcome is one of {get_args(Outcome)}, got {self.outcome!r}")
         if tenant is not None and not (
@@ -181,7 +178,7 @@ class Event:
 
 def _flat(details: Mapping[Any, Any], above: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     for key, value in details.items():
-        name = _text(f"{above}{key}"[: _NAME_CHARS * 2], _NAME_CHARS)
+        name = _text(f"{above}{key}"[: MAX_NAME_CHARS * 2], MAX_NAME_CHARS)
         if isinstance(value, Mapping) and depth < _MAX_DEPTH:
             yield from _flat(value, f"{name}.", depth + 1)
         elif isinstance(value, (list, tuple, set, frozenset)):

@@ -52,10 +52,7 @@ class Folder:
         Raises:
             ConfigError: it is another's, or others may write to it.
         """
-        made = not self.path.exists()
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if made:
-            _sync(self.path.parent)
         found = self.path.stat()
         # They could put links in the place of files; and what another makes here the owner can't
         # open, root's included.
@@ -84,6 +81,7 @@ class Folder:
             raise AuditDamaged(
                 f"{self.path}: there are records and no header: it was removed", reason="header"
             )
+        self._sync_names()
         chain = Chain.make(secrets.token_hex(16), key)
         self._place(_HEADER, chain.header)
         return chain
@@ -111,6 +109,21 @@ class Folder:
     def sync(self) -> None:
         """Make the names in it durable."""
         _sync(self.path)
+
+    def _sync_names(self) -> None:
+        """Make the name of the directory durable, and those of the ones that were made for it.
+
+        Also where a process made them that was killed before it had synced them.
+        """
+        device = self.path.stat().st_dev
+        for above in self.path.resolve().parents:
+            found = above.stat()
+            if found.st_dev != device:  # a file system is mounted here: nobody made that name
+                return
+            with suppress(PermissionError):  # to read it: then we have made nothing in it
+                _sync(above)
+            if found.st_uid != os.geteuid():
+                return
 
     def _numbers(self, pattern: re.Pattern[str]) -> list[int]:
         try:

@@ -43,7 +43,8 @@ class AuditLog:
     Of what a tenant can cause in a loop (denials, accesses, unsandboxed runs, exports) equal events
     are counted: in an interval of ``count_interval`` seconds the first has a record, the second has
     one that says until when the rest is counted, and at its end one record says how many came. Of
-    a tenant 16 different events are told apart in an interval; others are counted as one.
+    a tenant 16 different events of each outcome are told apart in an interval; others are counted
+    as one.
     """
 
     def __init__(

@@ -11,11 +11,13 @@ from typing import Any, Final, Literal, TypeAlias
 
 __all__ = [
     "MAX_LINE_BYTES",
+    "MAX_NAME_CHARS",
     "AuditRecord",
     "Details",
     "Outcome",
     "decode",
     "encode",
+    "is_kind",
     "line_of",
     "timestamp",
 ]
@@ -25,7 +27,10 @@ Details: TypeAlias = Mapping[str, "str | int | float | bool | list[Any] | None"]
 
 #: The bounds of :mod:`llmspell.security.audit.event` keep every line below it.
 MAX_LINE_BYTES: Final = 8192
+#: Of kinds and of names of details.
+MAX_NAME_CHARS: Final = 64
 
+_KIND: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+", re.ASCII)
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _MAX_INT: Final = (1 << 63) - 1
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,6 +79,11 @@ _FIELDS: Final = tuple(AuditRecord.__dataclass_fields__)
 def timestamp(time_ns: int) -> datetime:
     """A time since the epoch, to the microsecond."""
     return _EPOCH + timedelta(microseconds=time_ns // 1_000)
+
+
+def is_kind(text: str) -> bool:
+    """Whether it has the form of a kind, ``noun.verb``."""
+    return len(text) <= MAX_NAME_CHARS and _KIND.fullmatch(text) is not None
 
 
 def encode(record: AuditRecord) -> bytes:
@@ -136,6 +146,7 @@ def _is_typed(fields: dict[str, Any]) -> bool:
         all(type(number) is int and 1 <= number <= _MAX_INT for number in numbers)
         and (type(fields["count"]) is int and 0 <= fields["count"] <= _MAX_INT)
         and all(isinstance(fields[name], str) for name in ("time", "kind", "subject"))
+        and is_kind(fields["kind"])
         and (tenant is None or isinstance(tenant, str))
         and (until is None or isinstance(until, str))
         and fields["outcome"] in ("begun", "done", "denied", "failed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Collection, Iterable
+from functools import partial
 
 from llmspell.errors import ConfigError
 from llmspell.security.broker.account import OnAttempt
@@ -74,7 +75,7 @@ class Broker:
         self._policy = Policy(
             self._limits, frozenset(methods), (lambda: tls) if tls else _system_tls, on_attempt
         )
-        self._validator()  # so that what is out of range is refused now
+        self._validator("")  # so that what is out of range is refused now
 
     @property
     def limits(self) -> BrokerLimits:
@@ -87,12 +88,12 @@ class Broker:
         Args:
             tenant: whose call it is, for the records of attempts.
         """
-        return Session(self._policy, self._validator(), tenant)
+        return Session(self._policy, self._validator(tenant), tenant)
 
-    def _validator(self) -> UrlValidator:
+    def _validator(self, tenant: str) -> UrlValidator:
         return UrlValidator(
             self._rules,
-            resolver=Remembered(self._resolver),
+            resolver=Remembered(partial(self._resolver, tenant=tenant)),
             ports=self._ports,
             max_redirects=self._limits.redirects,
             allow_downgrade=self._allow_downgrade,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
@@ -20,6 +21,7 @@ __all__ = ["BoundedResolver", "Remembered"]
 Addresses = tuple[IPv4Address | IPv6Address | str, ...]
 
 AT_ONE_TIME = 32  # threads of one broker, those included that were left behind
+OF_A_TENANT = 8  # of these: none keeps the others from asking
 MAX_HUNG = 4  # look-ups of one session
 KEPT_SECONDS = 30.0
 MAX_ANSWERS = 64  # more addresses than any name needs; each is judged, and may be tried
@@ -34,25 +36,28 @@ class BoundedResolver:
     def __init__(self, resolver: Resolver, seconds: float) -> None:
         self._resolver = resolver
         self._seconds = seconds
-        self._free = threading.BoundedSemaphore(AT_ONE_TIME)
+        self._running: Counter[str] = Counter()
+        self._room = threading.Condition()
 
-    def __call__(self, host: str, port: int) -> Addresses:
+    def __call__(self, host: str, port: int, *, tenant: str = "") -> Addresses:
         """All addresses of a host.
+
+        Args:
+            tenant: on whose behalf; "" for the operator, who may have all the threads.
 
         Raises:
             TimeoutError: there is no answer in time.
             OSError: as the resolver raises it, and in place of any other exception of its own.
         """
         end = time.monotonic() + self._seconds
-        if not self._free.acquire(timeout=self._seconds):
-            raise TimeoutError(f"{AT_ONE_TIME} look-ups hang")
+        self._begin(tenant)
         answer: queue.SimpleQueue[Addresses | OSError] = queue.SimpleQueue()
         try:
             threading.Thread(
-                target=self._look_up, args=(host, port, answer), name="look-up", daemon=True
+                target=self._look_up, args=(host, port, tenant, answer), name="look-up", daemon=True
             ).start()
         except RuntimeError as error:  # no more threads
-            self._free.release()
+            self._end(tenant)
             raise OSError(f"a look-up can't be started: {error}") from error
         try:
             found = answer.get(timeout=max(0.0, end - time.monotonic()))
@@ -62,8 +67,27 @@ class BoundedResolver:
             raise found
         return found
 
+    def _begin(self, tenant: str) -> None:
+        most = OF_A_TENANT if tenant else AT_ONE_TIME
+
+        def has_room() -> bool:
+            return self._running.total() < AT_ONE_TIME and self._running[tenant] < most
+
+        with self._room:
+            if not self._room.wait_for(has_room, self._seconds):
+                raise TimeoutError(f"{min(most, self._running.total())} look-ups hang")
+            self._running[tenant] += 1
+
+    def _end(self, tenant: str) -> None:
+        with self._room:
+            self._running[tenant] -= 1
+            if not self._running[tenant]:
+                del self._running[tenant]
+            # All, for who waits the longest may be one whose tenant has no room yet.
+            self._room.notify_all()
+
     def _look_up(
-        self, host: str, port: int, answer: queue.SimpleQueue[Addresses | OSError]
+        self, host: str, port: int, tenant: str, answer: queue.SimpleQueue[Addresses | OSError]
     ) -> None:
         try:
             found = tuple(self._resolver(host, port))
@@ -77,7 +101,7 @@ class BoundedResolver:
             failure.__cause__ = error
             answer.put(failure)
         finally:
-            self._free.release()
+            self._end(tenant)
 
 
 class Remembered:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 from llmspell.errors import (
@@ -34,6 +38,15 @@ _DENIED: Final = {
     "OptInRequired",
     "UnrecognizedClientException",
 }
+
+# At level DEBUG these log answers, with the secret, and requests, with the token of a session.
+_TALKATIVE: Final = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
+_IS_READING: Final = ContextVar("_IS_READING", default=False)
+
+
+def _may_log(_: logging.LogRecord) -> bool:
+    """A filter of these loggers: requests of others in the same process stay as they are."""
+    return not _IS_READING.get()
 
 
 class AwsBackend:
@@ -88,6 +101,8 @@ class AwsBackend:
             from botocore.exceptions import BotoCoreError
         except ImportError as error:
             raise MissingDependency("aws", "boto3") from error
+        for name in _TALKATIVE:
+            logging.getLogger(name).addFilter(_may_log)
         config = Config(
             connect_timeout=self._timeout,
             read_timeout=self._timeout,
@@ -125,12 +140,13 @@ class AwsBackend:
 
     def _asked(self, ref: SecretRef) -> Any:
         """The secret, or the error to raise, without boto3's frames: they may hold the secret."""
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import ClientError, NoCredentialsError
 
         client = self._client.get()
         kind: type[SecurityError] = SecretUnavailable
         try:
-            return _text(client.get_secret_value(SecretId=ref.path))
+            with _unlogged():
+                return _text(client.get_secret_value(SecretId=ref.path))
         except NoCredentialsError as error:
             kind, reason = SecretDenied, type(error).__name__
         except ClientError as error:
@@ -139,9 +155,19 @@ class AwsBackend:
                 return None
             if reason in _DENIED:
                 kind = SecretDenied
-        except BotoCoreError as error:
+        except Exception as error:
+            # Whatever else is made of an odd answer, its frames hold the secret.
             reason = type(error).__name__
         return kind(f"AWS Secrets Manager: reading {ref} ended with {reason}")
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    before = _IS_READING.set(True)
+    try:
+        yield
+    finally:
+        _IS_READING.reset(before)
 
 
 def _text(answer: dict[str, Any]) -> Secret[str] | bool:

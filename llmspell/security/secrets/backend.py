@@ -17,6 +17,7 @@ __all__ = [
     "PerProcess",
     "SecretBackend",
     "field_of",
+    "held",
     "text_of",
 ]
 
@@ -72,26 +73,48 @@ class EnvironmentBackend:
 
     def read(self, ref: SecretRef) -> Secret[str] | None:
         """The variable's value; one that is empty counts as none."""
-        found = _held(self._environ.get(ref.path))
+        found = held(self._environ.get(ref.path))
         return None if found is None else text_of(found, ref)
 
 
+# Numbers of processes are taken again, and each namespace of them begins with 1.
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
 class PerProcess(Generic[T]):
-    """Something that a forked child needs anew: locks that may be held, connections in use."""
+    """Something that a forked child needs anew: locks that may be held, connections in use.
+
+    A child lets go of its parent's when it first asks for its own.
+    """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._made: dict[int, T] = {os.getpid(): make()}
+        self._made: dict[tuple[int, int], T] = {(os.getpid(), _forks): make()}
 
     def get(self) -> T:
         """This process's; thread-safe."""
-        here = os.getpid()
+        here = (os.getpid(), _forks)
         made = self._made.get(here)
-        # One thread's wins; all others get that.
-        return self._made.setdefault(here, self._make()) if made is None else made
+        if made is None:
+            # One thread's wins; all others get that.
+            made = self._made.setdefault(here, self._make())
+            for other in list(self._made):
+                if other != here:
+                    self._made.pop(other, None)
+        return made
 
 
-def _held(value: str | None) -> Secret[str] | None:
+def held(value: str | None) -> Secret[str] | None:
+    """A value as a secret; None for none, and for an empty one."""
     return Secret(value) if value else None
 
 

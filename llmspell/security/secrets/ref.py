@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import total_ordering
 from typing import Final, Self, final
 
 from llmspell.errors import ConfigError, InvalidSecretRef
@@ -27,7 +28,8 @@ _WITHOUT_KEYS: Final = {"name", "env"}
 
 
 @final
-@dataclass(frozen=True, slots=True, order=True)
+@total_ordering
+@dataclass(frozen=True, slots=True)
 class SecretRef:
     """Where a secret is kept: ``scheme:path`` or ``scheme:path#key``. Holds no value.
 
@@ -52,7 +54,7 @@ class SecretRef:
     key: str | None = None
 
     def __post_init__(self) -> None:
-        for part in (self.scheme, self.path, self.key or ""):
+        for part in (self.scheme, self.path, "" if self.key is None else self.key):
             if not isinstance(part, str):
                 raise InvalidSecretRef(f"a part of a reference is a str, not {type(part).__name__}")
         if not _SCHEME.fullmatch(self.scheme):
@@ -94,6 +96,13 @@ class SecretRef:
             )
         path, sharp, key = rest.partition("#")
         return cls(scheme, path, key if sharp else None)
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, SecretRef):
+            return NotImplemented
+        mine, others = (self.scheme, self.path), (other.scheme, other.path)
+        # No key is the empty text, which none is.
+        return (mine, self.key or "") < (others, other.key or "")
 
     def __str__(self) -> str:
         return f"{self.scheme}:{self.path}" + ("" if self.key is None else f"#{self.key}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -61,7 +62,7 @@ class VaultBackend:
     Thread-safe, and usable after a fork. Redirects aren't followed, lest the token go with them.
 
     Args:
-        url: as ``https://vault.example.org:8200``.
+        url: as ``https://vault.example.org:8200``; http only to the same machine.
         auth: a :class:`VaultToken` or an :class:`AppRole`.
         mount: of the KV engine that names are in.
         prefix: of names.
@@ -91,9 +92,11 @@ class VaultBackend:
     ) -> None:
         if not 0 < timeout <= 60:
             raise ConfigError(f"timeout must be more than 0 and at most 60 seconds, got {timeout}")
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
-            raise ConfigError("url must be http or https with a host, and without a user in it")
+        if not _is_confidential(url):
+            raise ConfigError(
+                "url must be https with a host, or http with localhost or an address of loopback, "
+                "since the token goes with every request; and without a user in it"
+            )
         self._url = url
         self._auth = auth
         self._base = f"{mount}/data/{prefix}"
@@ -229,6 +232,18 @@ class VaultBackend:
             # Whatever hvac makes of an odd answer, its frames hold the token.
             kind, reason = SecretUnavailable, type(error).__name__
         return kind(f"{self._url}: {what} ended with {reason}")
+
+
+def _is_confidential(url: str) -> bool:
+    """Whether what is sent there is read by nobody on the way."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme == "http":
+            return parts.username is None and (host == "localhost" or ip_address(host).is_loopback)
+    except ValueError:
+        return False
+    return parts.scheme == "https" and bool(host) and parts.username is None
 
 
 def _field(client: Any, ref: SecretRef) -> Secret[str] | bool | None:

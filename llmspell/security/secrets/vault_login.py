@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,9 @@ def renew(client: Any) -> tuple[float, bool]:
 
 def _lease(answer: Any, part: str, seconds: str) -> tuple[float, bool]:
     try:
-        return float(answer[part][seconds]), bool(answer[part]["renewable"])
+        lease, is_renewable = float(answer[part][seconds]), bool(answer[part]["renewable"])
     except (TypeError, KeyError, ValueError, OverflowError):
         raise Nonsense from None
+    if not 0 <= lease < math.inf:  # JSON as Python reads it has NaN too
+        raise Nonsense
+    return lease, is_renewable

@@ -7,13 +7,13 @@ from ipaddress import IPv4Address, IPv6Address
 from types import ModuleType
 
 from llmspell.errors import InvalidUrl, MissingDependency
+from llmspell.security.shown import shown
 from llmspell.security.urls.addresses import Address, to_address
 
 __all__ = ["address_of", "normal_host"]
 
 MAX_NAME = 253  # characters of a name without its last dot, RFC 1035, section 2.3.4
 MAX_LABEL = 63
-MAX_SHOWN = 80
 
 # A last label that inet_aton, and with it most resolvers, would read as a number.
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
@@ -39,7 +39,7 @@ def normal_host(text: str) -> str:
     if "%" in text:
         what = "has a zone" if text.startswith("[") else "is percent-encoded"
         reason = "zone" if text.startswith("[") else "percent-in-host"
-        raise InvalidUrl(f"the host {_shown(text)} {what}; write it plainly", reason=reason)
+        raise InvalidUrl(f"the host {shown(text)} {what}; write it plainly", reason=reason)
     if text.startswith("["):
         return str(_ipv6(text))
     if len(text) > MAX_NAME:
@@ -48,12 +48,12 @@ def normal_host(text: str) -> str:
         )
     name = text.lower() if text.isascii() else _from_unicode(text)
     if name.endswith("."):
-        raise InvalidUrl(f"the host {_shown(text)} ends in a dot; leave it out", reason="dot")
+        raise InvalidUrl(f"the host {shown(text)} ends in a dot; leave it out", reason="dot")
     labels = name.split(".")
     if _NUMBER.fullmatch(labels[-1]):
         if not _CANONICAL_IPV4.fullmatch(name):
             raise InvalidUrl(
-                f"the host {_shown(text)} ends in a number but isn't an IPv4 address: four decimal "
+                f"the host {shown(text)} ends in a number but isn't an IPv4 address: four decimal "
                 "numbers, without leading zeros",
                 reason="ipv4-form",
             )
@@ -61,7 +61,7 @@ def normal_host(text: str) -> str:
     for label in labels:
         if not _LABEL.fullmatch(label) or len(label) > MAX_LABEL:
             raise InvalidUrl(
-                f"the host {_shown(text)} has the label {_shown(label)}; a label is 1 to "
+                f"the host {shown(text)} has the label {shown(label)}; a label is 1 to "
                 f"{MAX_LABEL} letters, digits, hyphens and underscores, no hyphen first or last",
                 reason="label",
             )
@@ -82,7 +82,7 @@ def _ipv6(text: str) -> Address:
         return to_address(IPv6Address(text[1:-1] if text.endswith("]") else ""))
     except ValueError as error:
         raise InvalidUrl(
-            f"the host {_shown(text)} is no IPv6 address in brackets", reason="ipv6-form"
+            f"the host {shown(text)} is no IPv6 address in brackets", reason="ipv6-form"
         ) from error
 
 
@@ -96,14 +96,14 @@ def _from_unicode(text: str) -> str:
             mapped = idna.uts46_remap(character)
             if not mapped or any(part.isascii() for part in mapped):
                 raise InvalidUrl(
-                    f"the host {_shown(text)} has {character!a}, which is left out or stands for "
+                    f"the host {shown(text)} has {character!a}, which is left out or stands for "
                     f"{mapped!a}; write that",
                     reason="unicode-host",
                 )
         name = str(idna.encode(text, uts46=True, std3_rules=True).decode("ascii"))
     except idna.IDNAError as error:
         raise InvalidUrl(
-            f"the host {_shown(text)} isn't a name of IDNA 2008: {error}", reason="unicode-host"
+            f"the host {shown(text)} isn't a name of IDNA 2008: {error}", reason="unicode-host"
         ) from error
     # Python's sockets encode by IDNA 2003, to which a sharp s is ss: two hosts, by the client.
     try:
@@ -112,7 +112,7 @@ def _from_unicode(text: str) -> str:
         return name
     if older.lower() != name:
         raise InvalidUrl(
-            f"the host {_shown(text)} is {_shown(name)} by IDNA 2008 and {_shown(older)} by IDNA "
+            f"the host {shown(text)} is {shown(name)} by IDNA 2008 and {shown(older)} by IDNA "
             "2003; write which",
             reason="unicode-host",
         )
@@ -128,7 +128,7 @@ def _must_be_a_labels(name: str) -> None:
                 idna.ulabel(label)
             except idna.IDNAError as error:
                 raise InvalidUrl(
-                    f"the host has the label {_shown(label)}, which isn't of IDNA 2008: {error}",
+                    f"the host has the label {shown(label)}, which isn't of IDNA 2008: {error}",
                     reason="unicode-host",
                 ) from error
 
@@ -139,8 +139,3 @@ def _idna() -> ModuleType:
     except ImportError as error:
         raise MissingDependency("security", "idna") from error
     return idna
-
-
-def _shown(text: str) -> str:
-    """A part of a URL for a message: escaped, so that it can't forge a line of a log, and short."""
-    return ascii(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "...")

@@ -90,7 +90,7 @@ def _requirements(data: bytes) -> None:
 def _entry(data: bytes) -> None:
     try:
         entry = decode_entry(with_checksum(data))
-    except (StorageError, *UNDECODABLE):
+    except StorageError:
         return
     with contextlib.suppress(*UNDECODABLE):  # of numbers that are none
         assert decode_entry(encode_entry(entry)).config == entry.config

@@ -63,6 +63,17 @@ def test_what_a_tenant_may_vary_is_bounded(tmp_path: Path) -> None:
     assert [r.count for r in records if r.subject == OTHERS] == [1, 1, 5_000 - MAX_SUBJECTS - 2]
 
 
+def test_what_is_allowed_hides_no_denial(tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path, count_interval=3600) as log:
+        for number in range(2 * MAX_SUBJECTS):
+            log.append("network.access", subject=f"host {number}", tenant="acme")
+            log.append("secret.access", subject=f"name:n{number}", outcome="failed", tenant="acme")
+        deny(log, "the one that matters")
+    assert [r.subject for r in read_audit(tmp_path) if r.outcome == "denied"] == [
+        "the one that matters"
+    ]
+
+
 def test_interval_that_ends_begins_with_a_record_again(tmp_path: Path) -> None:
     with AuditLog.open(tmp_path, count_interval=0.05) as log:
         for _ in range(5):

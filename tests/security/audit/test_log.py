@@ -94,6 +94,32 @@ def test_files_are_their_owners_alone(tmp_path: Path) -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_new_log_has_the_names_of_all_its_directories_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_there: bool
+) -> None:
+    """Also of those that a process made which was killed before it had synced them."""
+    path = tmp_path / "a" / "b" / "log"
+    if is_there:
+        path.mkdir(mode=0o700, parents=True)
+    synced = set()
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with AuditLog.open(path):
+        pass
+    for directory in (path, path.parent, tmp_path / "a", tmp_path):
+        assert directory.stat().st_ino in synced, directory
+    synced.clear()
+    with AuditLog.open(path):
+        pass
+    assert tmp_path.stat().st_ino not in synced
+
+
 @pytest.mark.parametrize("mode", [0o770, 0o777, 0o702])
 def test_directory_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
     """They could put a link in the place of a file, and have another one written to."""

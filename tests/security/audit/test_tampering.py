@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -283,3 +284,47 @@ def test_any_change_is_found(
     file.write_bytes(raw)
     report = verify_audit(path, anchor)
     assert report.is_sound == (bytes(raw) == whole)
+
+
+def forged(path: Path, old: bytes, new: bytes) -> None:
+    """Change the last line of a log without a key, and give it the hash that fits."""
+    (file,) = segments(path)
+    *lines, last = file.read_bytes().splitlines(True)
+    body = last.rsplit(b',"hash":"', 1)[0].replace(old, new) + b"}"
+    digest = Chain.make("0" * 32, None).digest(body)
+    file.write_bytes(b"".join([*lines, body[:-1] + b',"hash":"' + digest.encode() + b'"}\n']))
+
+
+@pytest.mark.parametrize("kind", [rb"a.b\u001b[2J", rb"a.b\n", b"", b"a", b"a." + b"b" * 63])
+def test_a_kind_that_there_cannot_be_is_no_record(tmp_path: Path, kind: bytes) -> None:
+    fill(tmp_path, 2)
+    forged(tmp_path, b"tenant.update", b"a.b")
+    assert verify_audit(tmp_path).is_sound
+    forged(tmp_path, b'"a.b"', b'"' + kind + b'"')
+    report = verify_audit(tmp_path)
+    assert report.problem is not None and report.records == 1
+    with pytest.raises(AuditDamaged):
+        list(read_audit(tmp_path))
+
+
+def test_a_notice_has_no_control_characters(tmp_path: Path) -> None:
+    with AuditLog.open(tmp_path) as log:
+        log.append("log.torn", subject="torn", details={"bytes": 5})
+    assert "5 bytes" in verify_audit(tmp_path).notices[0]
+    forged(tmp_path, b'"bytes":5', rb'"bytes":"\u001b[2J\n"')
+    report = verify_audit(tmp_path)
+    assert report.is_sound and report.notices[0].isprintable()
+
+
+@pytest.mark.parametrize("key_id", [r'"\u00e9"', '"\\u001b[2J"', '"k"', "5", "[]", '""'])
+def test_a_header_with_no_id_of_a_key_is_damaged(tmp_path: Path, key_id: str) -> None:
+    fill(tmp_path, 1, key=KEY)
+    header = tmp_path / "header.json"
+    text = header.read_text()
+    header.write_text(re.sub(r'"key":"[0-9a-f]{16}"', lambda _: f'"key":{key_id}', text))
+    assert header.read_text() != text
+    for key in (KEY, None):
+        with pytest.raises(AuditDamaged, match="header"):
+            verify_audit(tmp_path, key=key)
+    with pytest.raises(AuditDamaged, match="header"):
+        AuditLog.open(tmp_path, key=KEY)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from llmspell.security import Attempt
+from llmspell.security import Attempt, Broker, BrokerLimits
 from llmspell.security.broker import lookups
 from llmspell.security.broker.lookups import AT_ONE_TIME, MAX_HUNG, BoundedResolver, Remembered
 from tests.security.broker.conftest import MakeSession
@@ -43,6 +43,37 @@ def test_look_ups_that_hang_are_only_so_many() -> None:
     assert len(started) == AT_ONE_TIME
     hold.set()
     assert BoundedResolver(hang, 10)("a.test", 80) == ("8.8.8.8",)
+
+
+def test_look_ups_of_one_tenant_leave_room_for_others() -> None:
+    hold = threading.Event()
+
+    def hang(host: str, port: int) -> list[str]:
+        if host == "slow.test":
+            hold.wait(30)
+        return ["10.0.0.1"]  # refused before anything is connected to
+
+    broker = Broker([".test"], resolver=hang, limits=BrokerLimits(resolve_seconds=0.05))
+    for _ in range(AT_ONE_TIME // MAX_HUNG):
+        with broker.session(tenant="greedy") as session:
+            for _ in range(MAX_HUNG):
+                answer = session.answer({"method": "GET", "url": "http://slow.test/"})
+                assert answer["failed"] == "resolve"
+    for tenant, outcome in (
+        ("greedy", ("resolve", None)),
+        ("other", (None, "address")),
+        ("", (None, "address")),
+    ):
+        with broker.session(tenant=tenant) as session:
+            answer = session.answer({"method": "GET", "url": "http://quick.test/"})
+        assert (answer.get("failed"), answer.get("refused")) == outcome, tenant
+    hold.set()
+
+
+def test_room_comes_back() -> None:
+    resolver = BoundedResolver(lambda host, port: ["8.8.8.8"], 5)
+    for _ in range(3 * AT_ONE_TIME):
+        assert resolver("a.test", 80, tenant="acme") == ("8.8.8.8",)
 
 
 def test_a_session_leaves_only_a_few_look_ups_behind(make: MakeSession) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import sys
 from collections.abc import Iterator
@@ -141,6 +142,37 @@ def test_answers_that_moto_does_not_give_are_told_by_their_code(
     with pytest.raises(error, match=code) as told:
         read(backend, "aws:team")
     assert "hunter22" not in str(told.value) and told.value.__context__ is None
+
+
+def test_an_error_of_no_kind_of_botocores_leaves_its_frames_behind(
+    backend: AwsBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: str) -> None:
+        answer = "hunter22"
+        raise RuntimeError(answer)
+
+    monkeypatch.setattr(backend._client.get(), "get_secret_value", fail)
+    with pytest.raises(SecretUnavailable, match="RuntimeError") as told:
+        read(backend, "aws:team")
+    assert "hunter22" not in str(told.value) and told.value.__context__ is None
+
+
+def test_no_log_has_the_answer_or_the_token_of_a_session(
+    backend: AwsBackend,
+    aws: Any,
+    url: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    aws.put_secret_value(SecretId="team", SecretString="hunter22")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token-of-the-session")
+    with caplog.at_level(logging.DEBUG):
+        assert read(AwsBackend(endpoint_url=url), "aws:team") == "hunter22"
+        assert caplog.records and "hunter22" not in caplog.text
+        assert "token-of-the-session" not in caplog.text
+        # Of others in the same process it is theirs to decide.
+        aws.get_secret_value(SecretId="team")
+        assert "hunter22" in caplog.text
 
 
 def test_a_port_where_nobody_listens_is_unavailable() -> None:

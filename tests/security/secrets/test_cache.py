@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from llmspell.errors import ConfigError, SecretNotFound, SecretUnavailable
 from llmspell.security import Secret, SecretRef, SecretStore
 from llmspell.security.secrets import cache as cache_module
+from llmspell.security.secrets.backend import PerProcess
 from llmspell.security.secrets.cache import elapsed
 from tests.security.secrets.places import Clock, Shelf, forks
 
@@ -234,6 +237,10 @@ def test_what_is_cached_is_bounded_and_expired_values_go(monkeypatch: pytest.Mon
     assert [[str(ref) for ref in places] for places in entries] == [["env:A_API_KEY", "shelf:a"]]
 
 
+class Held:
+    """Something that a process has."""
+
+
 def _ask(store: SecretStore) -> None:
     assert store.get("name:a").reveal() == "2"
 
@@ -251,6 +258,33 @@ def test_a_forked_child_waits_for_no_thread_of_its_parent() -> None:
         child.join(30)
     assert child.exitcode == 0
     assert store.get("name:a").reveal() == "1"
+
+
+def _has_another(per_process: PerProcess[Held], parents: weakref.ref[Held]) -> None:
+    made = per_process.get()
+    assert made is per_process.get()
+    gc.collect()
+    assert parents() is None, "a child keeps what its parent had"
+
+
+@forks
+@pytest.mark.parametrize("is_numbered_alike", [False, True])
+def test_a_forked_child_keeps_nothing_of_its_parent(
+    is_numbered_alike: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_numbered_alike:  # as process 1 of a namespace of its own is
+        monkeypatch.setattr("llmspell.security.secrets.backend.os.getpid", lambda: 1)
+    per_process = PerProcess(Held)
+    made = per_process.get()
+    reference = weakref.ref(made)
+    del made
+    child = multiprocessing.get_context("fork").Process(
+        target=_has_another, args=(per_process, reference)
+    )
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
+    assert reference() is per_process.get()
 
 
 def test_the_clock_does_not_go_back() -> None:

@@ -204,6 +204,19 @@ def test_what_is_no_store_is_refused(encrypted: EncryptedStore, path: Path, text
         encrypted.names()
 
 
+@pytest.mark.parametrize(
+    "change", [{"key": "\x1b[2J"}, {"key": "a" * 100}, {"store": "\x1b[2J"}, {"version": "9" * 100}]
+)
+def test_what_is_not_believed_yet_is_not_repeated(
+    encrypted: EncryptedStore, path: Path, change: dict[str, str]
+) -> None:
+    encrypted.set("a", Secret("1"))
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
+    with pytest.raises((SecretsDamaged, UnsupportedFormat)) as refused:
+        encrypted.names()
+    assert not any(value in str(refused.value) for value in change.values())
+
+
 def test_a_later_version_is_named(encrypted: EncryptedStore, path: Path) -> None:
     encrypted.set("a", Secret("1"))
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"version": 2}))

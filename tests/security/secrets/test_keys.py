@@ -140,6 +140,23 @@ def test_a_machine_without_a_keyring_is_told(memory: MemoryKeyring) -> None:
         assert told.value.__context__ is None
 
 
+def test_a_keyring_that_breaks_leaves_its_frames_behind(
+    memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one whose bus goes away does: what it raises is no KeyringError."""
+
+    def fail(self: object, service: str, username: str, *password: str) -> None:
+        raise RuntimeError(f"lost {password}")
+
+    monkeypatch.setattr(MemoryKeyring, "get_password", fail)
+    monkeypatch.setattr(MemoryKeyring, "set_password", fail)
+    key = MasterKey.draw()
+    for attempt in (KeyringEntry().load, lambda: KeyringEntry().save([key])):
+        with pytest.raises(SecretUnavailable, match="RuntimeError") as told:
+            attempt()
+        assert told.value.__context__ is None and key.text().reveal() not in str(told.value)
+
+
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(MissingDependency, match=r"llmspell\[keyring\]"):

@@ -47,6 +47,21 @@ def test_every_reference_that_can_be_made_is_read_back(parts: list[str], key: st
         assert SecretRef.parse(str(ref)) == ref
 
 
+def test_references_have_an_order_with_a_key_or_without() -> None:
+    texts = ["vault:a/data/c#a", "vault:a/data/b#l", "vault:a/data/b#k", "vault:a/data/b", "env:A"]
+    refs = sorted(SecretRef.parse(text) for text in texts)
+    assert list(map(str, refs)) == texts[::-1]
+    assert refs[1] < refs[2] and refs[1] <= refs[1] and refs[2] > refs[1] and refs[2] >= refs[1]
+    with pytest.raises(TypeError):
+        refs[0] < "z"  # type: ignore[operator]  # noqa: B015
+
+
+@pytest.mark.parametrize("key", [0, False, b"", 5, b"k"])
+def test_a_key_that_is_no_text_is_refused_by_name(key: object) -> None:
+    with pytest.raises(InvalidSecretRef, match="is a str, not"):
+        SecretRef("vault", "a/data/b", key)  # type: ignore[arg-type]
+
+
 BAD = [
     "", "openai", ":", "name:", "name:Openai", "name:a/b", "name:../x", "name:a#b", "name:-a",
     "name:" + "a" * 65, "env:OPENAI-KEY", "env:A#b", "env:1A", "file:/etc/passwd", "file:a//b",

@@ -263,7 +263,27 @@ def test_a_renewal_that_finds_no_server_is_tried_again_a_little_later(
 )
 def test_wrong_settings_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
-        VaultBackend("http://x", VaultToken(Secret("t")), **settings)  # type: ignore[arg-type]
+        VaultBackend("https://x", VaultToken(Secret("t")), **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://vault.example.org:8200", "http://10.0.0.1:8200", "http://localhost.example.org",
+        "http://127.0.0.1.example.org", "ftp://localhost", "https://u:p@localhost", "https://",
+        "http://[::2]:8200", "http://[", "localhost:8200",
+    ],
+)  # fmt: skip
+def test_a_token_goes_to_no_other_machine_in_the_clear(url: str) -> None:
+    with pytest.raises(ConfigError, match="url must be https"):
+        VaultBackend(url, VaultToken(Secret("t")))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8200", "http://127.0.0.2", "http://[::1]:8200", "https://vault:8200"]
+)
+def test_the_same_machine_may_be_asked_without_tls(url: str) -> None:
+    assert url in repr(VaultBackend(url, VaultToken(Secret("t"))))
 
 
 def test_nothing_of_it_shows(bao: BaoServer) -> None:
@@ -276,4 +296,4 @@ def test_nothing_of_it_shows(bao: BaoServer) -> None:
 def test_without_hvac_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hvac", None)
     with pytest.raises(MissingDependency, match=r"llmspell\[vault\]"):
-        VaultBackend("http://x", VaultToken(Secret("t")))
+        VaultBackend("https://x", VaultToken(Secret("t")))

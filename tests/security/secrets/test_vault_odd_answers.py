@@ -43,6 +43,11 @@ class _Odd(BaseHTTPRequestHandler):
     [
         (200, b"<html>"), (200, b"[]"), (200, b'{"data": null}'), (200, b'{"data": {"ttl": "x"}}'),
         (200, b'{"data": {"ttl": 1' + b"0" * 400 + b', "renewable": true}}'),
+        *(
+            (200, b'{"%s": {"%s": %s, "renewable": true}}' % (part, name, seconds))
+            for part, name in ((b"data", b"ttl"), (b"auth", b"lease_duration"))
+            for seconds in (b"NaN", b"Infinity", b"1e999", b"-1")
+        ),
         (307, b""), (500, b"{}"), (503, b'{"errors": ["sealed"]}'), (429, b"{}"), (418, b""),
     ],
 )  # fmt: skip

@@ -10,6 +10,7 @@ as it was.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,8 @@ __all__ = ["Document", "EntryName", "parsed", "sealed"]
 
 FORMAT: Final = "llmspell secrets"
 VERSION: Final = 1
+_STORE: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_KEY_ID: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _NONCE: Final = 12
 _TAG: Final = 16
 
@@ -122,7 +125,7 @@ def parsed(raw: bytes) -> Document:
             raise ValueError
         if read["version"] != VERSION:
             raise UnsupportedFormat(
-                f"the store is of version {read['version']!r}; this release reads {VERSION}"
+                f"the store is of version {read['version']!r:.20}; this release reads {VERSION}"
             )
         entries: dict[EntryName, bytes] = {}
         for tenant, name, held in read["entries"]:
@@ -133,9 +136,8 @@ def parsed(raw: bytes) -> Document:
                 raise ValueError
             entries[tenant, name] = b64decode(held, validate=True)
         store, key_id = read["store"], read["key"]
-        if not isinstance(store, str) or not isinstance(key_id, str):
+        if not _STORE.fullmatch(store) or not _KEY_ID.fullmatch(key_id):
             raise ValueError
-        fields(store, key_id)
         return Document(store, key_id, entries, b64decode(read["seal"], validate=True))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SecretsDamaged("the file is no encrypted store, or damaged") from error

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
 from llmspell.errors import ConfigError, MissingDependency, SecretUnavailable, WrongKey
+from llmspell.security.secrets.backend import held
 from llmspell.security.secrets.encrypted.derived import derived
 from llmspell.security.secrets.secret import Secret
 from llmspell.security.secrets.strict_files import absolute, read_strict, replace_strict
@@ -86,7 +87,7 @@ class KeyVariable:
 
     def load(self) -> tuple[MasterKey, ...]:
         """Raises WrongKey where it holds no keys."""
-        return _parsed(_held(self._environ.get(self.variable)), f"the variable {self.variable}")
+        return _parsed(held(self._environ.get(self.variable)), f"the variable {self.variable}")
 
     def save(self, keys: Sequence[MasterKey]) -> None:
         """Raises ConfigError: who sets the variable changes it."""
@@ -141,7 +142,7 @@ class KeyringEntry:
 
     def load(self) -> tuple[MasterKey, ...]:
         """Raises SecretUnavailable, WrongKey where it holds no keys, or MissingDependency."""
-        return _parsed(_held(self._asked(None)), repr(self))
+        return _parsed(held(self._asked(None)), repr(self))
 
     def save(self, keys: Sequence[MasterKey]) -> None:
         """Raises SecretUnavailable or MissingDependency."""
@@ -150,7 +151,6 @@ class KeyringEntry:
     def _asked(self, new: Secret[str] | None) -> str | None:
         try:
             import keyring
-            from keyring.errors import KeyringError
         except ImportError as error:
             raise MissingDependency("keyring", "keyring") from error
         # Outside of the handler, lest the keyring's frames go along with what they hold.
@@ -160,7 +160,7 @@ class KeyringEntry:
                 found: str | None = keyring.get_password(self.service, self.account)
                 return found
             keyring.set_password(self.service, self.account, new.reveal())
-        except KeyringError as error:
+        except Exception as error:  # of a bus or a service too, whose errors keyring lets through
             reason = type(error).__name__
         if reason:
             raise SecretUnavailable(
@@ -168,10 +168,6 @@ class KeyringEntry:
                 "file or a variable"
             )
         return None
-
-
-def _held(value: str | None) -> Secret[str] | None:
-    return Secret(value) if value else None
 
 
 def _written(keys: Sequence[MasterKey], between: str) -> Secret[str]:
