@@ -130,7 +130,13 @@ _write_tool(_TOOL)
 
 def _scan(data: bytes) -> None:
     ours, theirs = socket.socketpair()
-    order = {"module": "tool", "source": None, "tool_paths": [str(_TOOL)], "libraries": []}
+    order = {
+        "module": "tool",
+        "source": None,
+        "tool_paths": [str(_TOOL)],
+        "libraries": [],
+        "preload": [],
+    }
     with ours, theirs:
         theirs.sendall(data)
         theirs.shutdown(socket.SHUT_WR)

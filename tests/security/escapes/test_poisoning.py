@@ -57,7 +57,7 @@ def test_another_tenant_finds_nothing(grounds: Grounds, requirements: SecurityRe
     with load(grounds, requirements, keep_workers=True) as tool:
         tool.call("found", tenant="two")
         tool.call("poison", tenant="one")
-        for tenant in ("two", "three", None, "", "one "):
+        for tenant in ("two", "three", None, "one "):
             assert tool.call("found", tenant=tenant).value == []
 
 
