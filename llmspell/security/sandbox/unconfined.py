@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import inspect
 import sys
 import threading
 import types
@@ -17,6 +15,7 @@ from llmspell.security.sandbox.definition import ToolDefinition, require_functio
 from llmspell.security.sandbox.orders import MAX_ARGUMENTS
 from llmspell.security.sandbox.tool_result import ToolResult
 from llmspell.security.sandbox.worker import frames
+from llmspell.security.sandbox.worker.functions import called, find_function
 
 if TYPE_CHECKING:
     from llmspell.security.audit import AuditSink
@@ -64,7 +63,7 @@ class UnconfinedTool:
                 return
             try:
                 module = _module_of(self.definition)
-                self._found = {one: _function(module, one) for one in self.definition.functions}
+                self._found = {one: find_function(module, one) for one in self.definition.functions}
             except Exception as error:
                 kind = type(error).__name__
                 raise ToolNotLoaded(
@@ -104,9 +103,7 @@ class UnconfinedTool:
         self._counters.calls.inc()
         self._counters.unsandboxed.inc()
         try:
-            made = found(*given[0], **given[1])
-            if inspect.isawaitable(made):
-                made = asyncio.run(_awaited(made))
+            made = called(found, *given)
             return ToolResult(_copied(made, self.definition.requirements.output_bytes))
         except Exception as error:
             self._counters.failed.inc()
@@ -140,21 +137,8 @@ def _module_of(definition: ToolDefinition) -> types.ModuleType:
             sys.path[:] = before
 
 
-def _function(module: types.ModuleType, name: str) -> Any:
-    found: Any = module
-    for part in name.split("."):
-        found = getattr(found, part)
-    if not callable(found):
-        raise TypeError(f"{name} can't be called")
-    return found
-
-
 def _copied(value: Any, limit: int, most_other_keys: int = frames.MAX_OTHER_KEYS) -> Any:
     raw = frames.pack_frame(frames.CALL, value, limit)
     found = frames.take_frame(raw, {frames.CALL: limit}, most_other_keys)
     assert found is not None
     return found[1]
-
-
-async def _awaited(made: Any) -> Any:
-    return await made

@@ -45,7 +45,7 @@ TRACE_CHARS: Final = 8_000
 
 
 #: Of one mapping. Hashes of numbers and times are known to whoever chooses them, and keys that
-#: collide take quadratic time: 61,500 in 315 kB took 56 times as long as those of chance.
+#: collide take quadratic time.
 MAX_OTHER_KEYS: Final = 4_096
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import inspect
 import os
 import socket
 import sys
@@ -29,6 +27,7 @@ from llmspell.security.sandbox.worker.frames import (
     read_frame,
     write_all,
 )
+from llmspell.security.sandbox.worker.functions import called, find_function
 from llmspell.security.sandbox.worker.scanning import Scanned
 
 __all__ = ["serve"]
@@ -49,8 +48,7 @@ def serve(talk: int, scanned: Scanned, order: dict[str, Any], *, is_closed: bool
     try:
         module = importlib.import_module(order["module"])
         for name in order["functions"]:
-            if not callable(_find(module, name)):
-                raise TypeError(f"{order['module']}.{name} can't be called")
+            find_function(module, name)
     except BaseException as error:
         write_all(talk, _failed(error))
         return
@@ -83,30 +81,17 @@ def _rehearse(limits: dict[str, Any]) -> None:
         write_all(near.fileno(), _call(stage, name, positional, named, 1 << 10))
 
 
-def _find(module: ModuleType, name: str) -> Any:
-    found: Any = module
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found
-
-
 def _call(
     module: ModuleType, name: str, positional: list[Any], named: dict[str, Any], limit: int
 ) -> bytes:
     try:
-        made = _find(module, name)(*positional, **named)
-        if inspect.isawaitable(made):
-            made = asyncio.run(_awaited(made))
+        made = called(find_function(module, name), positional, named)
     except BaseException as error:
         return _failed(error)
     try:
         return pack_frame(RESULT, made, limit)
     except FrameError as error:
         return pack_frame(ERROR, ["FrameError", f"the result: {error}", ""], _TOLD)
-
-
-async def _awaited(made: Any) -> Any:
-    return await made
 
 
 def _failed(error: BaseException) -> bytes:
