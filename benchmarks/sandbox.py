@@ -171,7 +171,7 @@ def _libraries() -> list[str]:
 
 def _sandlock(program: Path, folder: Path) -> Call | None:
     try:
-        import sandlock  # type: ignore[import-untyped]
+        import sandlock
     except ImportError:
         return None
     given = folder / "text.json"
