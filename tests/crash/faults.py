@@ -1,8 +1,8 @@
 """One system call of the script fails, each in its turn: what is left, and what was said of it.
 
-Usage: ``python -m tests.crash.faults NAME`` under the recorder: lets the first, second, ... call of
-the fault NAME fail in a process of its own, until there are no more. Prints a line for each, and
-one more where something is wrong. With ``NTH`` behind it, does that one alone.
+Usage: ``python -m tests.crash.faults NAME FIRST STRIDE`` under the recorder: lets call FIRST, FIRST
++ STRIDE, ... of the fault NAME fail in a process of its own, until there are no more. Prints a line
+for each, and one more where something is wrong. With ``NAME NTH`` alone, does that one.
 """
 
 from __future__ import annotations
@@ -209,10 +209,10 @@ def fault_at(base: Path, fault: Fault, nth: int) -> tuple[bool, list[int], list[
         shutil.rmtree(data.parent)
 
 
-def main(name: str, nth: str = "") -> None:
+def main(name: str, first: str, stride: str = "") -> None:
     logging.getLogger("llmspell").setLevel(logging.CRITICAL)
     base = Path(os.environ["CRASH_ROOT"]).parent
-    for n in [int(nth)] if nth else itertools.count(1):
+    for n in itertools.count(int(first), int(stride)) if stride else [int(first)]:
         was_reached, failed, wrong = fault_at(base, FAULTS[name], n)
         if not was_reached:
             break
