@@ -218,9 +218,9 @@ class Connection:
                 raise self._too_large()
 
     def _next(self, deadline: Deadline, charge: Charge, first: Deadline | None = None) -> Any:
-        """The next event of the protocol; ``first`` bounds the wait until anything is heard.
+        """The next event of the protocol; with ``first`` of a head, else of the body.
 
-        Without ``first`` it is of the body.
+        ``first`` bounds the wait until anything is heard.
         """
         while (event := self._http.next_event()) is h11.NEED_DATA:
             if first is not None and self._read > self._limits.response_header_bytes:

@@ -59,7 +59,8 @@ class UrlValidator:
         rules: which hosts may be asked for, and which addresses though they aren't public.
         resolver: called with a host and a port for all of the host's addresses, once a check; the
             system's by default. It is called only for names that the rules allow, in a thread of
-            its own, which is left behind where it takes longer than ``resolve_seconds``.
+            its own, which is left behind where it takes longer than ``resolve_seconds``. Whatever
+            it raises there is HostUnresolved here.
         resolve_seconds: for the look-up of a name, at most a day; None calls ``resolver`` in the
             caller's thread, for one that ends by itself.
         ports: the ports that may be asked for; None is any.
