@@ -140,7 +140,9 @@ def _broker() -> Broker:
     return Broker(
         [_HOST, "127.0.0.1"],
         resolver=lambda host, port: ["127.0.0.1"],
-        limits=BrokerLimits(requests=1 << 30, session_bytes=1 << 40, session_seconds=86_400),
+        limits=BrokerLimits(
+            requests=1 << 30, session_bytes=1 << 40, session_parts=1 << 40, session_seconds=86_400
+        ),
         on_attempt=lambda attempt: None,
     )
 

@@ -46,6 +46,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   │   ├── EgressTimeout (TimeoutError) it took too long
     │   │   └── HttpStatusError             a response whose status is 400 or more
     │   ├── HostUnresolved (ConnectionError) a host's addresses can't be found
+    │   │   └── ResolveTimeout (TimeoutError) not in time
     │   ├── InsecureFile (PermissionError)  a file of secrets that others can read or replace
     │   ├── InvalidCommand (ValueError)     a command line that needs a shell, or can't be split
     │   ├── InvalidPath (ValueError)        a path that no file should have
@@ -119,6 +120,7 @@ __all__ = [
     "QuotaExceeded",
     "RequirementDenied",
     "ReservationExpired",
+    "ResolveTimeout",
     "SandboxUnavailable",
     "SearchCancelled",
     "SearchTimeout",
@@ -458,6 +460,10 @@ class HttpStatusError(EgressFailed):
 
 class HostUnresolved(SecurityError, ConnectionError):
     """The addresses of a host can't be found, or none of its addresses can be connected to."""
+
+
+class ResolveTimeout(HostUnresolved, TimeoutError):
+    """The addresses of a host weren't found in time."""
 
 
 class InsecureFile(SecurityError, PermissionError):

@@ -56,11 +56,11 @@ if TYPE_CHECKING:
         find_injection,
     )
     from llmspell.security.redaction import (
-        Finding,
         RedactingFilter,
         RedactingSpanProcessor,
         RedactionStream,
         Redactor,
+        SecretFinding,
         find_secrets,
         redact,
         redact_attributes,
@@ -97,8 +97,9 @@ if TYPE_CHECKING:
     from llmspell.security.text.validator import SanitizedText, TextFinding, TextValidator
     from llmspell.security.urls.addresses import is_public, why_not_public
     from llmspell.security.urls.domain_rules import DomainRules
+    from llmspell.security.urls.lookups import Resolver
     from llmspell.security.urls.url import Url, parse_url
-    from llmspell.security.urls.validator import CheckedUrl, Resolver, UrlValidator, open_checked
+    from llmspell.security.urls.validator import CheckedUrl, UrlValidator, open_checked
 
 __all__ = [
     "Anchor",
@@ -126,7 +127,6 @@ __all__ = [
     "EnvironmentBackend",
     "FileBackend",
     "FileSandbox",
-    "Finding",
     "InjectionDetector",
     "InjectionFinding",
     "InjectionReport",
@@ -155,6 +155,7 @@ __all__ = [
     "Secret",
     "SecretAccess",
     "SecretBackend",
+    "SecretFinding",
     "SecretRef",
     "SecretStore",
     "SecurityLevel",
@@ -176,8 +177,8 @@ __all__ = [
     "audited",
     "check_level",
     "escape_html",
-    "find_secrets",
     "find_injection",
+    "find_secrets",
     "is_public",
     "latin_skeleton",
     "note_denial",
@@ -252,11 +253,11 @@ _MODULES = {
         "find_injection",
     ),
     "redaction": (
-        "Finding",
         "RedactingFilter",
         "RedactingSpanProcessor",
         "RedactionStream",
         "Redactor",
+        "SecretFinding",
         "find_secrets",
         "redact",
         "redact_attributes",
@@ -319,13 +320,13 @@ _MODULES = {
         "why_not_public",
     ),
     "urls.domain_rules": ("DomainRules",),
+    "urls.lookups": ("Resolver",),
     "urls.url": (
         "Url",
         "parse_url",
     ),
     "urls.validator": (
         "CheckedUrl",
-        "Resolver",
         "UrlValidator",
         "open_checked",
     ),

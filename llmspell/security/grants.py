@@ -1,21 +1,29 @@
-"""One spelling for what a tool is given: a path, a host, a variable's name."""
+"""One spelling for what a tool is given: paths, hosts, names of variables."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv6Address, ip_address
-from typing import Final
+from typing import Any, Final
 
 from llmspell.errors import ConfigError, InvalidUrl
 from llmspell.security.shown import shown
 
-__all__ = ["is_of_kernel", "normal_domain", "normal_path", "normal_variable", "with_parents"]
+__all__ = [
+    "is_of_kernel",
+    "normal_domain",
+    "normal_list",
+    "normal_path",
+    "normal_variable",
+    "with_parents",
+]
 
 MAX_PATH: Final = 4_095  # bytes; PATH_MAX of linux/limits.h counts the NUL behind it
 MAX_COMPONENT: Final = 255  # bytes; NAME_MAX
 MAX_VARIABLE: Final = 255
+MAX_LISTED: Final = 256  # of paths, of hosts, of variables; rules are looked at one by one
 
 #: File systems that are the kernel's interface: what lies there is no data.
 OF_KERNEL: Final = ("/dev", "/proc", "/sys")
@@ -116,6 +124,20 @@ def normal_variable(name: str) -> str:
             "digits and underscores, and not begin with a digit"
         )
     return name
+
+
+def normal_list(name: str, given: object, normal: Callable[[Any], str]) -> tuple[str, ...]:
+    """What is listed under ``name``, each in its one spelling; sorted, and without doubles.
+
+    Raises:
+        ConfigError: no list, one that is too long, or as ``normal`` raises it.
+    """
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ConfigError(f"{name} must be a list of str, got {given!r}")
+    listed = tuple(sorted({normal(one) for one in given}))
+    if len(listed) > MAX_LISTED:
+        raise ConfigError(f"{name} lists {len(listed)}, the limit is {MAX_LISTED}")
+    return listed
 
 
 def _bracketed(host: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
@@ -11,6 +11,7 @@ from llmspell.errors import ConfigError, LevelMismatch, RequirementDenied
 from llmspell.security.grants import (
     is_of_kernel,
     normal_domain,
+    normal_list,
     normal_path,
     normal_variable,
     with_parents,
@@ -19,7 +20,6 @@ from llmspell.security.levels import CEILINGS, MIB, Ceiling, SecurityLevel
 
 __all__ = ["SecurityRequirements", "check_level"]
 
-MAX_LISTED: Final = 256  # of paths, of hosts, of variables; rules are looked at one by one
 MIN_MEMORY: Final = MIB
 MAX_CPU_MS: Final = 3_600_000
 MAX_TIMEOUT: Final = 3_600.0
@@ -69,7 +69,7 @@ class SecurityRequirements:
     def __post_init__(self) -> None:
         _require_level("level", self.level)
         for name, normal in _LISTS.items():
-            object.__setattr__(self, name, _normal_list(name, getattr(self, name), normal))
+            object.__setattr__(self, name, normal_list(name, getattr(self, name), normal))
         _require_int("processes", self.processes, 0, None)
         _require_int("memory_bytes", self.memory_bytes, MIN_MEMORY, None)
         _require_int("cpu_ms", self.cpu_ms, 1, MAX_CPU_MS)
@@ -299,12 +299,3 @@ def _normal_timeout(value: object) -> float:
             f"timeout_seconds must be a number above 0, at most {MAX_TIMEOUT:,.0f}, got {value!r}"
         )
     return float(value)  # type: ignore[arg-type]
-
-
-def _normal_list(name: str, given: object, normal: Callable[[Any], str]) -> tuple[str, ...]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise ConfigError(f"{name} must be a list of str, got {given!r}")
-    listed = tuple(sorted({normal(one) for one in given}))
-    if len(listed) > MAX_LISTED:
-        raise ConfigError(f"{name} lists {len(listed)}, the limit is {MAX_LISTED}")
-    return listed

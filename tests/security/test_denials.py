@@ -165,14 +165,14 @@ def test_denials_of_urls_are_recorded_without_path_and_query(sink: Keeping) -> N
         tenant="acme",
     )
     other = UrlValidator(DomainRules(["a.com"]), resolver=zone, max_redirects=1, audit=sink)
-    checked = other.check("https://a.com/")
+    checked = other.validate("https://a.com/")
     followed = other.follow(checked, "/2")
     for call, subject, scheme, reason in (
-        (lambda: urls.check("http://b.com/hunter22?key=hunter22"), "b.com:80", "http", "host"),
-        (lambda: urls.check("https://[2a00::2]/"), "[2a00::2]:443", "https", "host"),
-        (lambda: urls.check("http://a.com:81/"), "a.com:81", "http", "port"),
-        (lambda: urls.check("http://a.com/"), "a.com:80", "http", "address"),
-        (lambda: urls.check("http://in.a.com/"), "in.a.com:80", "http", "address"),
+        (lambda: urls.validate("http://b.com/hunter22?key=hunter22"), "b.com:80", "http", "host"),
+        (lambda: urls.validate("https://[2a00::2]/"), "[2a00::2]:443", "https", "host"),
+        (lambda: urls.validate("http://a.com:81/"), "a.com:81", "http", "port"),
+        (lambda: urls.validate("http://a.com/"), "a.com:80", "http", "address"),
+        (lambda: urls.validate("http://in.a.com/"), "in.a.com:80", "http", "address"),
         (lambda: other.follow(followed, "/3"), "a.com:443", "https", "redirects"),
         (lambda: other.follow(checked, "http://a.com/"), "a.com:80", "http", "downgrade"),
         (lambda: other.follow(checked, "https://b.com/"), "b.com:443", "https", "host"),
@@ -185,9 +185,9 @@ def test_denials_of_urls_are_recorded_without_path_and_query(sink: Keeping) -> N
         assert kept[:3] == ("network.access", subject, "denied") and kept.details == details
         assert caught.value.reason == reason
     with pytest.raises(InvalidUrl):
-        urls.check("http://a.com\\b/")
+        urls.validate("http://a.com\\b/")
     with pytest.raises(HostUnresolved):
-        urls.check("http://none.a.com/")
+        urls.validate("http://none.a.com/")
     assert sink.kept == []
 
 

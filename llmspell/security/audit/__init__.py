@@ -5,7 +5,7 @@ from llmspell.security.audit.event import AuditKind, AuditSink, Event, note_deni
 from llmspell.security.audit.log import AuditLog
 from llmspell.security.audit.observers import record_accesses, record_attempts
 from llmspell.security.audit.reading import read_audit
-from llmspell.security.audit.record import AuditRecord, Outcome
+from llmspell.security.audit.record import AuditOutcome, AuditRecord
 from llmspell.security.audit.step import audited, step_is_done
 from llmspell.security.audit.verify import AuditProblem, AuditReport, verify_audit
 
@@ -18,7 +18,7 @@ __all__ = [
     "AuditReport",
     "AuditSink",
     "Event",
-    "Outcome",
+    "AuditOutcome",
     "audited",
     "note_denial",
     "read_audit",

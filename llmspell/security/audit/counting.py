@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from llmspell.security.audit.event import LOOKED_AT, Event
-from llmspell.security.audit.record import Outcome
+from llmspell.security.audit.record import AuditOutcome
 
 __all__ = ["MAX_SUBJECTS", "OTHERS", "Counts", "Window"]
 
@@ -51,7 +51,7 @@ class Counts:
         self._interval = interval
         # All last as long, so the first in is the first to end.
         self._windows: dict[tuple[object, ...], Window] = {}
-        self._subjects: Counter[tuple[str | None, Outcome]] = Counter()
+        self._subjects: Counter[tuple[str | None, AuditOutcome]] = Counter()
         self._ended: deque[Window] = deque()
 
     def find(self, event: Event, now: float) -> Window | None:

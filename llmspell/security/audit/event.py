@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol, get_args
 
 from llmspell.errors import InputError
-from llmspell.security.audit.record import MAX_NAME_CHARS, Details, Outcome, is_kind
+from llmspell.security.audit.record import MAX_NAME_CHARS, AuditOutcome, Details, is_kind
 from llmspell.security.redaction import Redactor, redact_attributes
 from llmspell.security.secrets.secret import Secret
 
@@ -87,7 +87,7 @@ class AuditSink(Protocol):
         kind: str,
         *,
         subject: str,
-        outcome: Outcome = "done",
+        outcome: AuditOutcome = "done",
         tenant: str | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> object:
@@ -131,7 +131,7 @@ class Event:
 
     kind: str
     subject: str
-    outcome: Outcome
+    outcome: AuditOutcome
     tenant: str | None
     details: Mapping[str, Any] | None
 
@@ -139,8 +139,8 @@ class Event:
         kind, tenant = self.kind, self.tenant
         if not isinstance(kind, str) or not is_kind(kind):
             raise InputError(f"a kind is noun.verb in lower case, {MAX_NAME_CHARS} at most")
-        if self.outcome not in get_args(Outcome):
-            raise InputError(f"an outcome is one of {get_args(Outcome)}, got {self.outcome!r}")
+        if self.outcome not in get_args(AuditOutcome):
+            raise InputError(f"an outcome is one of {get_args(AuditOutcome)}, got {self.outcome!r}")
         if tenant is not None and not (
             isinstance(tenant, str) and 1 <= len(tenant) <= _MAX_TENANT_CHARS
         ):

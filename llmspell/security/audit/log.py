@@ -21,7 +21,7 @@ from llmspell.security.audit.counting import Counts, Window
 from llmspell.security.audit.event import Event
 from llmspell.security.audit.folder import Folder
 from llmspell.security.audit.reading import read_records
-from llmspell.security.audit.record import MAX_LINE_BYTES, AuditRecord, Outcome, timestamp
+from llmspell.security.audit.record import MAX_LINE_BYTES, AuditOutcome, AuditRecord, timestamp
 from llmspell.security.audit.writer import Draft, Writer
 from llmspell.security.secrets.secret import Secret
 
@@ -107,7 +107,7 @@ class AuditLog:
         kind: str,
         *,
         subject: str,
-        outcome: Outcome = "done",
+        outcome: AuditOutcome = "done",
         tenant: str | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> AuditRecord | None:

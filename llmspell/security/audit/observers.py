@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from llmspell.security.audit.event import AuditKind, AuditSink
-from llmspell.security.audit.record import Outcome
+from llmspell.security.audit.record import AuditOutcome
 
 if TYPE_CHECKING:
     from llmspell.security.broker.attempt import Attempt
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["record_accesses", "record_attempts"]
 
-_OF_ACCESSES: Final[dict[str, Outcome]] = {"read": "done", "stale": "done", "denied": "denied"}
-_OF_ATTEMPTS: Final[dict[str, Outcome]] = {"answered": "done", "refused": "denied"}
+_OF_ACCESSES: Final[dict[str, AuditOutcome]] = {"read": "done", "stale": "done", "denied": "denied"}
+_OF_ATTEMPTS: Final[dict[str, AuditOutcome]] = {"answered": "done", "refused": "denied"}
 
 
 def record_accesses(sink: AuditSink) -> Callable[[SecretAccess], None]:
@@ -57,7 +57,7 @@ def record_attempts(sink: AuditSink) -> Callable[[Attempt], None]:
             AuditKind.NETWORK_ACCESS,
             subject=endpoint(attempt.host, attempt.port) if attempt.host else "(no host)",
             outcome=_OF_ATTEMPTS.get(attempt.outcome, "failed"),
-            tenant=attempt.tenant or None,
+            tenant=attempt.tenant,
             details={
                 "method": attempt.method,
                 "scheme": attempt.scheme,

@@ -14,7 +14,7 @@ __all__ = [
     "MAX_NAME_CHARS",
     "AuditRecord",
     "Details",
-    "Outcome",
+    "AuditOutcome",
     "decode",
     "encode",
     "is_kind",
@@ -22,7 +22,7 @@ __all__ = [
     "timestamp",
 ]
 
-Outcome: TypeAlias = Literal["begun", "done", "denied", "failed"]
+AuditOutcome: TypeAlias = Literal["begun", "done", "denied", "failed"]
 Details: TypeAlias = Mapping[str, "str | int | float | bool | list[Any] | None"]
 
 #: The bounds of :mod:`llmspell.security.audit.event` keep every line below it.
@@ -63,7 +63,7 @@ class AuditRecord:
     kind: str
     tenant: str | None
     subject: str
-    outcome: Outcome
+    outcome: AuditOutcome
     count: int = 1
     until: datetime | None = None
     of: int | None = None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from llmspell.errors import EgressDenied, EgressFailed
-from llmspell.security.broker.attempt import Attempt, Outcome
+from llmspell.security.broker.attempt import Attempt, AttemptOutcome
 from llmspell.security.broker.deadline import Deadline
 from llmspell.security.broker.limits import BrokerLimits
 from llmspell.security.urls.url import Url
@@ -24,21 +24,21 @@ _log = logging.getLogger(__name__)
 class Try:
     """An attempt while it is being made; filled in as it goes."""
 
-    def __init__(self, charge: Callable[[int], None], hops: int) -> None:
+    def __init__(self, charge: Callable[[int, int], None], hops: int) -> None:
         self._charge = charge
         self.hops = hops
         self.method = self.scheme = self.host = self.address = ""
         self.port = self.status = self.sent = self.received = 0
 
-    def charge(self, sent: int, received: int) -> None:
-        """Count bytes.
+    def charge(self, sent: int, received: int, parts: int) -> None:
+        """Count bytes, and the parts that were received.
 
         Raises:
             EgressDenied: the session has no more, or is closed.
         """
         self.sent += sent
         self.received += received
-        self._charge(sent + received)
+        self._charge(sent + received, parts)
 
     def note(self, url: Url) -> None:
         """Say where it leads."""
@@ -46,9 +46,14 @@ class Try:
 
 
 class Account:
-    """Counts requests, bytes and time against a session's limits; safe to share between threads."""
+    """Counts requests, bytes, parts and time against a session's limits.
 
-    def __init__(self, limits: BrokerLimits, tenant: str, on_attempt: OnAttempt | None) -> None:
+    Safe to share between threads.
+    """
+
+    def __init__(
+        self, limits: BrokerLimits, tenant: str | None, on_attempt: OnAttempt | None
+    ) -> None:
         self._limits = limits
         self._tenant = tenant
         self._on_attempt = on_attempt
@@ -56,6 +61,7 @@ class Account:
         self._lock = threading.Lock()
         self._requests = 0
         self._bytes = 0
+        self._parts = 0
         self._closed = False
 
     def close(self) -> None:
@@ -83,12 +89,12 @@ class Account:
         with self._lock:
             self._requests += 1
             number = self._requests
-        trying = Try(self._charge, hops)
+        trying = Try(self.charge, hops)
         start = time.monotonic()
-        outcome: Outcome = "failed"
+        outcome: AttemptOutcome = "failed"
         reason = "internal"
         try:
-            self._charge(0)
+            self.charge(0, 0)
             if number > self._limits.requests:
                 raise EgressDenied(
                     f"more than {self._limits.requests} requests in one call of the tool",
@@ -109,18 +115,30 @@ class Account:
             if number <= self._limits.requests + 1:
                 self._record(trying, outcome, reason, time.monotonic() - start)
 
-    def _charge(self, count: int) -> None:
+    def charge(self, count: int, parts: int) -> None:
+        """Count bytes and parts.
+
+        Raises:
+            EgressDenied: the session has no more, or is closed.
+        """
         with self._lock:
             if self._closed:
                 raise EgressDenied("the call of the tool is over", reason="closed")
             self._bytes += count
+            self._parts += parts
             if self._bytes > self._limits.session_bytes:
                 raise EgressDenied(
                     f"more than {self._limits.session_bytes:,} bytes in one call of the tool",
                     reason="bytes",
                 )
+            if self._parts > self._limits.session_parts:
+                raise EgressDenied(
+                    f"more than {self._limits.session_parts:,} reads, chunks and lines of headers "
+                    "in one call of the tool",
+                    reason="parts",
+                )
 
-    def _record(self, trying: Try, outcome: Outcome, reason: str, seconds: float) -> None:
+    def _record(self, trying: Try, outcome: AttemptOutcome, reason: str, seconds: float) -> None:
         if self._on_attempt is None:
             return
         attempt = Attempt(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Attempt", "Outcome"]
+__all__ = ["Attempt", "AttemptOutcome"]
 
-Outcome = Literal["answered", "refused", "failed"]
+AttemptOutcome = Literal["answered", "refused", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,7 +15,7 @@ class Attempt:
     """One attempt, for an audit log; no path, no query, no header, no body.
 
     Attributes:
-        tenant: as the session was given it.
+        tenant: as the session was given it; None for the operator.
         method: of the allow-list, CONNECT for a tunnel, or "" where none was understood.
         scheme: "http", "https", or "" where no URL was understood.
         host: canonical, or "".
@@ -31,13 +31,13 @@ class Attempt:
         seconds: that it took.
     """
 
-    tenant: str
+    tenant: str | None
     method: str
     scheme: str
     host: str
     port: int
     address: str
-    outcome: Outcome
+    outcome: AttemptOutcome
     reason: str
     status: int
     hops: int

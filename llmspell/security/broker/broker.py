@@ -10,10 +10,11 @@ from functools import partial
 from llmspell.errors import ConfigError
 from llmspell.security.broker.account import OnAttempt
 from llmspell.security.broker.limits import BrokerLimits
-from llmspell.security.broker.lookups import BoundedResolver, Remembered
 from llmspell.security.broker.session import Policy, Session
+from llmspell.security.secrets.ref import check_tenant
 from llmspell.security.urls.domain_rules import DomainRules
-from llmspell.security.urls.validator import Resolver, UrlValidator, resolve
+from llmspell.security.urls.lookups import BoundedResolver, Remembered, Resolver, resolve
+from llmspell.security.urls.validator import UrlValidator
 
 __all__ = ["METHODS", "Broker"]
 
@@ -75,25 +76,32 @@ class Broker:
         self._policy = Policy(
             self._limits, frozenset(methods), (lambda: tls) if tls else _system_tls, on_attempt
         )
-        self._validator("")  # so that what is out of range is refused now
+        self._validator(None)  # so that what is out of range is refused now
 
     @property
     def limits(self) -> BrokerLimits:
         """Of each session."""
         return self._limits
 
-    def session(self, *, tenant: str = "") -> Session:
+    def session(self, *, tenant: str | None = None) -> Session:
         """For one call of a tool; close it when the call is over.
 
         Args:
-            tenant: whose call it is, for the records of attempts.
+            tenant: id of the tenant whose call it is, for the records of attempts; None for the
+                operator's.
+
+        Raises:
+            ConfigError: no id of a tenant.
         """
+        if tenant is not None:
+            check_tenant(tenant)
         return Session(self._policy, self._validator(tenant), tenant)
 
-    def _validator(self, tenant: str) -> UrlValidator:
+    def _validator(self, tenant: str | None) -> UrlValidator:
         return UrlValidator(
             self._rules,
             resolver=Remembered(partial(self._resolver, tenant=tenant)),
+            resolve_seconds=None,
             ports=self._ports,
             max_redirects=self._limits.redirects,
             allow_downgrade=self._allow_downgrade,
@@ -107,7 +115,7 @@ _tls_lock = threading.Lock()
 
 
 def _system_tls() -> ssl.SSLContext:
-    """One for the process, for it takes tens of milliseconds to read the certificates."""
+    """One for the process, for reading all certificates is slow."""
     global _tls
     with _tls_lock:
         if _tls is None:

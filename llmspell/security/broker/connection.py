@@ -30,8 +30,9 @@ __all__ = ["READ_SIZE", "Connection", "named_errors", "reach", "send_all"]
 READ_SIZE = 65536
 MAX_INTERIM = 8  # responses of 1xx before the one that counts
 
-#: Told of bytes sent and received as they go; raises EgressDenied where they are too many.
-Charge = Callable[[int, int], None]
+#: Told of bytes sent and received, and of parts received, as they go; raises EgressDenied where
+#: they are too many.
+Charge = Callable[[int, int, int], None]
 
 
 def reach(
@@ -92,7 +93,7 @@ def send_all(connection: socket.socket, data: bytes, deadline: Deadline, charge:
     rest = memoryview(data)
     while rest:
         part = rest[:READ_SIZE]
-        charge(len(part), 0)
+        charge(len(part), 0, 0)
         while part:
             connection.settimeout(deadline.left())
             sent = connection.send(part)
@@ -126,7 +127,7 @@ class Connection:
             raise EgressFailed("the connection broke", reason="connection") from error
         self.reusable = True
         self.heard = False
-        self._read = 0  # bytes of the response, framing included
+        self._read = self._parts = 0  # bytes and parts of the response, framing included
 
     def exchange(
         self,
@@ -145,7 +146,7 @@ class Connection:
             EgressTimeout: not in time.
         """
         self.reusable = self.heard = False
-        self._read = 0
+        self._read = self._parts = 0
         try:
             with named_errors():
                 request = h11.Request(method=method, target=target, headers=headers)
@@ -199,12 +200,6 @@ class Connection:
         for _ in range(MAX_INTERIM + 1):
             event = self._next(deadline, charge, first)
             if isinstance(event, h11.Response):
-                size = sum(len(name) + len(value) for name, value in event.headers)
-                if (
-                    len(event.headers) > self._limits.response_headers
-                    or size > self._limits.response_header_bytes
-                ):
-                    raise self._too_many_headers()
                 return event
             if not isinstance(event, h11.InformationalResponse):
                 break
@@ -223,19 +218,42 @@ class Connection:
                 raise self._too_large()
 
     def _next(self, deadline: Deadline, charge: Charge, first: Deadline | None = None) -> Any:
-        """The next event of the protocol; ``first`` bounds the wait until anything is heard."""
+        """The next event of the protocol; with ``first`` of a head, else of the body.
+
+        ``first`` bounds the wait until anything is heard.
+        """
         while (event := self._http.next_event()) is h11.NEED_DATA:
+            if first is not None and self._read > self._limits.response_header_bytes:
+                raise self._too_many_headers()  # of interim responses and the final one together
             if self._read > self._limits.response_header_bytes + 2 * self._limits.response_bytes:
                 raise self._too_large()
             wait = deadline if self.heard or first is None else first
             self._socket.settimeout(wait.left())
             data = self._socket.recv(READ_SIZE)
-            charge(0, len(data))
             self._read += len(data)
+            self._count(charge, len(data), 1)
             self.heard = self.heard or bool(data)
             self._http.receive_data(data)
         deadline.left()
+        headers = getattr(event, "headers", ())  # trailers too
+        self._count(charge, 0, 1 + len(headers))
+        size = sum(len(name) + len(value) for name, value in headers)
+        if (
+            len(headers) > self._limits.response_headers
+            or size > self._limits.response_header_bytes
+        ):
+            raise self._too_many_headers()
         return event
+
+    def _count(self, charge: Charge, received: int, parts: int) -> None:
+        charge(0, received, parts)
+        self._parts += parts
+        if self._parts > self._limits.response_parts:
+            raise EgressDenied(
+                f"a response in more than {self._limits.response_parts:,} reads, chunks and lines "
+                "of headers",
+                reason="parts",
+            )
 
     def _too_large(self) -> EgressDenied:
         return EgressDenied(

@@ -29,6 +29,9 @@ class BrokerLimits:
         response_header_bytes: of its status line, names and values.
         response_bytes: of its body as it is sent, for nothing is decompressed. Twice as many bytes
             are read, headers aside, where the framing of chunks takes more than the chunks.
+        response_parts: of a response: reads, chunks and lines of headers. It bounds the work on
+            many small ones, which their bytes don't.
+        session_parts: of a session, tunnels and what the proxy is asked included.
         resolve_seconds: for the look-up of a name.
         connect_seconds: for connecting, to all addresses of a name together.
         tls_seconds: for the TLS handshake.
@@ -53,6 +56,8 @@ class BrokerLimits:
     response_headers: int = 128
     response_header_bytes: int = 64 * 1024
     response_bytes: int = 8 * MIB
+    response_parts: int = 1 << 16
+    session_parts: int = 1 << 18
     resolve_seconds: float = 5.0
     connect_seconds: float = 5.0
     tls_seconds: float = 5.0

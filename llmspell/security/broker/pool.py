@@ -38,9 +38,14 @@ class Pool:
                     return None
                 del self._idle[at]
                 self._busy.add(kept)
-            if kept.is_quiet():
+            quiet = False
+            try:
+                quiet = kept.is_quiet()
+            finally:  # also where an interrupt comes
+                if not quiet:
+                    self.give_back(kept, reusable=False)
+            if quiet:
                 return kept
-            self.give_back(kept, reusable=False)
 
     def add(self, connection: Connection) -> None:
         """Look after a new connection, which is in use.

@@ -39,7 +39,7 @@ class _Way:
     def move(self, charge: Charge) -> None:
         """Read and write what can be at once."""
         if self.reads and (data := self._read()) is not None:
-            charge(*((len(data), 0) if self.outward else (0, len(data))))
+            charge(*((len(data), 0) if self.outward else (0, len(data))), 1)
             self.waiting = memoryview(data)
             if not data:
                 self.ended = True
@@ -80,7 +80,7 @@ def relay(
         outer: the host's.
         silence: seconds that both may be silent.
         deadline: when it ends at the latest.
-        charge: told of the bytes.
+        charge: told of the bytes, and of each read as a part.
 
     Raises:
         EgressDenied: ``charge`` refuses.

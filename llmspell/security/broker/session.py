@@ -17,6 +17,7 @@ from llmspell.errors import (
     HostUnresolved,
     InvalidUrl,
     MissingDependency,
+    ResolveTimeout,
     UrlDenied,
 )
 from llmspell.security.broker import messages
@@ -54,7 +55,7 @@ class Session:
     call is over: what is under way ends then. Safe to share between threads.
     """
 
-    def __init__(self, policy: Policy, validator: UrlValidator, tenant: str) -> None:
+    def __init__(self, policy: Policy, validator: UrlValidator, tenant: str | None) -> None:
         self._policy = policy
         self._limits = policy.limits
         self._validator = validator
@@ -113,7 +114,7 @@ class Session:
             EgressDenied: it may not.
             EgressFailed: its host has no address.
         """
-        return _judged(trying, self._validator.check, parse_url, url)
+        return _judged(trying, self._validator.validate, parse_url, url)
 
     def _answer(self, request: Any, timeout: float | None) -> dict[str, Any]:
         with self._account.attempt() as trying:
@@ -165,8 +166,8 @@ class Session:
         deadline: Deadline,
         trying: Try,
     ) -> Reply:
-        trying.address = connection.address
         try:
+            trying.address = connection.address
             reply = connection.exchange(
                 asked.method, checked.url.target, headers, asked.body, deadline, trying.charge
             )
@@ -195,7 +196,7 @@ def _judged(
             trying.note(parse(*where))
         host = trying.host
         if isinstance(error, HostUnresolved):
-            if isinstance(error.__cause__, TimeoutError):
+            if isinstance(error, ResolveTimeout):
                 raise EgressTimeout(f"{host} isn't found in time", reason="resolve") from error
             raise EgressFailed(f"{host} has no address", reason="resolve") from error
         what = str(error)

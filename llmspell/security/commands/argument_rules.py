@@ -23,32 +23,32 @@ class ArgumentRule(Protocol):
 
 
 class Text:
-    """Any text up to ``max_chars`` characters. For programs that only read it as text."""
+    """Any text up to ``max_characters`` characters. For programs that only read it as text."""
 
-    def __init__(self, max_chars: int = 4096) -> None:
-        self._max_chars = max_chars
+    def __init__(self, max_characters: int = 4096) -> None:
+        self._max_characters = max_characters
 
     def check(self, argument: str) -> str:
         """The argument as it is."""
-        if len(argument) > self._max_chars:
-            raise ValueError(f"has {len(argument)} characters, of {self._max_chars} allowed")
+        if len(argument) > self._max_characters:
+            raise ValueError(f"has {len(argument)} characters, of {self._max_characters} allowed")
         return argument
 
 
 class Matching:
     """Text that a regular expression of :mod:`re` matches as a whole; the expression is trusted."""
 
-    def __init__(self, pattern: str, *, max_chars: int = 256) -> None:
+    def __init__(self, pattern: str, *, max_characters: int = 256) -> None:
         try:
             self._pattern = re.compile(pattern)
         except re.error as error:
             raise ConfigError(f"the pattern {pattern!r} can't be compiled: {error}") from error
-        self._max_chars = max_chars
+        self._max_characters = max_characters
 
     def check(self, argument: str) -> str:
         """The argument as it is."""
-        if len(argument) > self._max_chars:
-            raise ValueError(f"has {len(argument)} characters, of {self._max_chars} allowed")
+        if len(argument) > self._max_characters:
+            raise ValueError(f"has {len(argument)} characters, of {self._max_characters} allowed")
         if not self._pattern.fullmatch(argument):
             raise ValueError(f"doesn't match {self._pattern.pattern}")
         return argument

@@ -12,7 +12,7 @@ from llmspell.errors import InvalidCommand
 
 __all__ = ["MAX_BYTES", "require_size", "split_words"]
 
-# shlex takes quadratic time for a long word: 0.04 s for this many characters, a minute for 3 MB.
+# shlex takes time quadratic in the length of a word.
 MAX_BYTES: Final = 65536
 
 # What POSIX's sh, or bash, reads as more than a character outside of quotes.

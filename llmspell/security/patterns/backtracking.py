@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -160,9 +161,9 @@ class BacktrackingPattern:
         """The match of the whole text."""
         return next(iter(self._patterns._find("fullmatch", self, text)), None)
 
-    def findall(self, text: str) -> list[PatternMatch]:
-        """All matches, from left to right, up to 10,000."""
-        return self._patterns._find("finditer", self, text)
+    def finditer(self, text: str) -> Iterator[PatternMatch]:
+        """All matches, from left to right, up to 10,000; all are searched for at once."""
+        return iter(self._patterns._find("finditer", self, text))
 
     def __repr__(self) -> str:
         return f"BacktrackingPattern({self.pattern[:80]!r})"

@@ -32,7 +32,7 @@ class PatternLimits:
         memory_bytes: RE2's ``max_mem``: two thirds for the program, the rest for its automata.
         text_characters: of a text that is searched, and of what :meth:`LinearPattern.sub` returns.
         steps: instructions of the program times bytes of the text, at most. A search that can't
-            use an automaton took 3.4 ns a step on a 2-core machine: this many take a second.
+            use an automaton takes time in proportion to these.
         scan_seconds: that one ``finditer`` or ``sub`` may search in all. One search is linear in
             the text; finding all matches may search the rest of the text anew for each.
 

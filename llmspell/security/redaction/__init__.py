@@ -5,12 +5,18 @@ from llmspell.security.redaction.hooks import (
     RedactingSpanProcessor,
     redact_attributes,
 )
-from llmspell.security.redaction.redactor import KINDS, Finding, Redactor, find_secrets, redact
+from llmspell.security.redaction.redactor import (
+    KINDS,
+    Redactor,
+    SecretFinding,
+    find_secrets,
+    redact,
+)
 from llmspell.security.redaction.stream import RedactionStream
 
 __all__ = [
     "KINDS",
-    "Finding",
+    "SecretFinding",
     "RedactingFilter",
     "RedactingSpanProcessor",
     "RedactionStream",

@@ -13,7 +13,7 @@ from llmspell.security.redaction.providers import PROVIDERS
 from llmspell.security.redaction.rules import Rule
 from llmspell.security.redaction.stream import RedactionStream
 
-__all__ = ["KINDS", "Finding", "Redactor", "find_secrets", "redact"]
+__all__ = ["KINDS", "SecretFinding", "Redactor", "find_secrets", "redact"]
 
 _RULES: tuple[Rule, ...] = PLACES[:2] + PROVIDERS + PLACES[2:]
 KINDS: frozenset[str] = frozenset(rule.kind for rule in _RULES)
@@ -21,7 +21,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Finding:
+class SecretFinding:
     """Where a secret stands: ``text[start:end]``. It doesn't hold the secret."""
 
     start: int
@@ -66,7 +66,7 @@ class Redactor:
         self._rules = own + tuple(rule for rule in _RULES if rule.kind not in keep)
         self._mask = mask
 
-    def find(self, text: str) -> list[Finding]:
+    def find(self, text: str) -> list[SecretFinding]:
         """Where the secrets of a text are, in order and apart from each other."""
         lowered = text.lower()
         spans: list[tuple[int, int, int, str]] = []
@@ -91,17 +91,17 @@ class Redactor:
         return RedactionStream(self._rules, self._mask)
 
 
-def _apart(spans: Iterable[tuple[int, int, int, str]]) -> Iterator[Finding]:
+def _apart(spans: Iterable[tuple[int, int, int, str]]) -> Iterator[SecretFinding]:
     """Spans in order, where those that overlap or touch are one, of the kind of the first."""
-    current: Finding | None = None
+    current: SecretFinding | None = None
     for start, _, end, kind in spans:
         if current is None:
-            current = Finding(start, end, kind)
+            current = SecretFinding(start, end, kind)
         elif start <= current.end:
-            current = Finding(current.start, max(end, current.end), current.kind)
+            current = SecretFinding(current.start, max(end, current.end), current.kind)
         else:
             yield current
-            current = Finding(start, end, kind)
+            current = SecretFinding(start, end, kind)
     if current is not None:
         yield current
 
@@ -116,6 +116,6 @@ def redact(text: str) -> str:
     return _default().redact(text)
 
 
-def find_secrets(text: str) -> list[Finding]:
+def find_secrets(text: str) -> list[SecretFinding]:
     """Where the secrets of a text are; see :meth:`Redactor.find`."""
     return _default().find(text)

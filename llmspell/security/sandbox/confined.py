@@ -138,8 +138,8 @@ class ConfinedTool:
             if listener is not None:
                 from llmspell.security.broker.proxy import EgressProxy
 
-                stack.enter_context(EgressProxy(listener, self._broker, tenant=tenant or ""))
-            yield stack.enter_context(self._broker.session(tenant=tenant or ""))
+                stack.enter_context(EgressProxy(listener, self._broker, tenant=tenant))
+            yield stack.enter_context(self._broker.session(tenant=tenant))
 
     def _note(self, error: ToolFailed, function: str, denials: Denials) -> None:
         """Count it; what was killed for a limit is a denial too."""

@@ -7,9 +7,9 @@ from typing import Literal
 
 from llmspell.security.secrets.ref import SecretRef
 
-__all__ = ["Outcome", "SecretAccess"]
+__all__ = ["AccessOutcome", "SecretAccess"]
 
-Outcome = Literal["read", "stale", "missing", "denied", "unavailable", "failed"]
+AccessOutcome = Literal["read", "stale", "missing", "denied", "unavailable", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,6 @@ class SecretAccess:
 
     ref: SecretRef
     tenant: str | None
-    outcome: Outcome
+    outcome: AccessOutcome
     place: SecretRef | None = None
     is_cached: bool = False

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from llmspell.errors import SecretDenied, SecretNotFound, SecretUnavailable
-from llmspell.security.secrets.access import Outcome, SecretAccess
+from llmspell.security.secrets.access import AccessOutcome, SecretAccess
 from llmspell.security.secrets.backend import PerProcess, SecretBackend
 from llmspell.security.secrets.cache import Found, Places, SecretCache
 from llmspell.security.secrets.ref import SecretRef
@@ -145,7 +145,7 @@ class Reading:
                     _LOG.error("a callback for %s raised %s", one.ref, type(error).__name__)
 
 
-def _outcome_of(error: Exception) -> Outcome:
+def _outcome_of(error: Exception) -> AccessOutcome:
     match error:
         case SecretNotFound():
             return "missing"

@@ -11,7 +11,7 @@ from llmspell.errors import ConfigError, InputError, MissingDependency, TextRefu
 
 __all__ = ["escape_html", "sanitize_html"]
 
-# Nested markup takes quadratic time: 100,000 characters of "<ul><li>" took 0.9 s.
+# Markup that is nested deeply, as "<ul><li>" over and over, takes quadratic time.
 _MAX_CHARACTERS = 100_000
 _SCHEMES = {"http", "https", "mailto"}
 # Of nh3's list: an image is fetched when it is shown, and tells who asked for it what its address

@@ -116,21 +116,21 @@ _NAT64_BYTES = {
 }
 
 
-def is_public(address: Address | str, *, nat64: Sequence[IPv6Network | str] = ()) -> bool:
+def is_public(address: Address | str, *, nat64_prefixes: Sequence[IPv6Network | str] = ()) -> bool:
     """Whether an address is one of the public internet; a str must be an address in its usual form.
 
-    ``nat64`` are prefixes by which this network's own translator reaches IPv4 (RFC 6052); they look
-    like any other global address. ``64:ff9b::/96`` is known without it.
+    ``nat64_prefixes`` are those by which this network's own translator reaches IPv4 (RFC 6052);
+    they look like any other global address. ``64:ff9b::/96`` is known without it.
 
     Raises:
         InputError: no address.
         ConfigError: no prefix of NAT64.
     """
-    return why_not_public(address, nat64=nat64) is None
+    return why_not_public(address, nat64_prefixes=nat64_prefixes) is None
 
 
 def why_not_public(
-    address: Address | str, *, nat64: Sequence[IPv6Network | str] = ()
+    address: Address | str, *, nat64_prefixes: Sequence[IPv6Network | str] = ()
 ) -> str | None:
     """What an address is that isn't public, such as "loopback (RFC 1122)"; None where it is.
 
@@ -141,7 +141,7 @@ def why_not_public(
     address = to_address(address)
     if isinstance(address, IPv4Address):
         return _why_not_public_ipv4(address)
-    carrier, carried = carried_ipv4(address, nat64) or ("", None)
+    carrier, carried = carried_ipv4(address, nat64_prefixes) or ("", None)
     # The well-known prefix of NAT64 lies outside of global unicast, an ISATAP address needn't.
     if carrier != _BY_NAT64:
         for network, purpose in _IPV6_TABLE:
@@ -155,7 +155,7 @@ def why_not_public(
 
 
 def carried_ipv4(
-    address: Address, nat64: Sequence[IPv6Network | str] = ()
+    address: Address, nat64_prefixes: Sequence[IPv6Network | str] = ()
 ) -> tuple[str, IPv4Address] | None:
     """The IPv4 address to which hosts send what is for an IPv6 address, and by what; or None.
 
@@ -164,7 +164,7 @@ def carried_ipv4(
     """
     if isinstance(address, IPv4Address):
         return None
-    for given in (_NAT64, *nat64):
+    for given in (_NAT64, *nat64_prefixes):
         prefix = given if given is _NAT64 else nat64_prefix(given)
         if address in prefix:
             carried = bytes(address.packed[at] for at in _NAT64_BYTES[prefix.prefixlen])

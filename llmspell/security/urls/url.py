@@ -2,9 +2,9 @@
 
 It is our own and small, for it takes less than others do. Parsers disagree on the host of a URL
 that isn't quite what RFC 3986 writes: backslashes, credentials, tabs, percent-encoded or full-width
-hosts, numbers that inet_aton reads. A parser of WHATWG's standard (ada-url is a good one, 1.8 MB
-and cffi) is made to repair these, since browsers must; but what it repaired, the next client
-repairs otherwise. Here each is refused with a reason, and what is left reads the same to all.
+hosts, numbers that inet_aton reads. A parser of WHATWG's standard (ada-url is a good one) is
+made to repair these, since browsers must; but what it repaired, the next client repairs otherwise.
+Here each is refused with a reason, and what is left reads the same to all.
 
 Give clients ``str(url)``, which is ASCII and canonical, rather than the text that was parsed.
 """

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
+from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import ip_address
+from functools import partial
 from typing import TYPE_CHECKING
 
-from llmspell.errors import ConfigError, HostUnresolved, InputError, UrlDenied
+from llmspell.errors import ConfigError, HostUnresolved, InputError, ResolveTimeout, UrlDenied
 from llmspell.security.denials import Denials
 from llmspell.security.urls.addresses import (
     Address,
@@ -25,15 +26,15 @@ from llmspell.security.urls.addresses import (
     why_not_public,
 )
 from llmspell.security.urls.domain_rules import DomainRules
+from llmspell.security.urls.lookups import BoundedResolver, Resolver, resolve
 from llmspell.security.urls.url import Url, endpoint, joined, parse_url
 
 if TYPE_CHECKING:
     from llmspell.security.audit import AuditSink
 
-__all__ = ["CheckedUrl", "Resolver", "UrlValidator", "open_checked", "resolve"]
+__all__ = ["CheckedUrl", "UrlValidator", "open_checked"]
 
-# All addresses of a name; given a host in ASCII and a port. OSError where there are none.
-Resolver = Callable[[str, int], Iterable[Address | str]]
+MAX_RESOLVE_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,11 @@ class UrlValidator:
     Args:
         rules: which hosts may be asked for, and which addresses though they aren't public.
         resolver: called with a host and a port for all of the host's addresses, once a check; the
-            system's by default, which no timeout ends. It is called only for names that the rules
-            allow.
+            system's by default. It is called only for names that the rules allow, in a thread of
+            its own, which is left behind where it takes longer than ``resolve_seconds``. Whatever
+            it raises there is HostUnresolved here.
+        resolve_seconds: for the look-up of a name, at most a day; None calls ``resolver`` in the
+            caller's thread, for one that ends by itself.
         ports: the ports that may be asked for; None is any.
         max_redirects: how many redirects may be followed from a URL.
         allow_downgrade: whether a redirect may lead from https to http.
@@ -69,11 +73,12 @@ class UrlValidator:
         audit: is told of each denial, as ``network.access``, before it is raised.
         tenant: id of the tenant on whose behalf URLs are asked for, for these records.
 
-    Holds no state; as thread-safe as its resolver and the sink.
+    Holds no state but its look-ups, 32 at one time and 8 for a tenant, with those left behind; as
+    thread-safe as its resolver and the sink.
 
     Raises:
-        ConfigError: a port or a number of redirects out of range, no prefix of NAT64, no network,
-            no sink, no id of a tenant.
+        ConfigError: a port, a number of redirects or of seconds out of range, no prefix of NAT64,
+            no network, no sink, no id of a tenant.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class UrlValidator:
         rules: DomainRules,
         *,
         resolver: Resolver | None = None,
+        resolve_seconds: float | None = 5.0,
         ports: Collection[int] | None = None,
         max_redirects: int = 5,
         allow_downgrade: bool = False,
@@ -102,6 +108,9 @@ class UrlValidator:
             raise ConfigError(f"max_redirects must be 0 or more, got {max_redirects!r}")
         self._rules = rules
         self._resolver = resolve if resolver is None else resolver
+        if resolve_seconds is not None:
+            bounded = BoundedResolver(self._resolver, _seconds(resolve_seconds))
+            self._resolver = partial(bounded, tenant=tenant)
         self._ports = None if ports is None else frozenset(ports)
         self._max_redirects = max_redirects
         self._allow_downgrade = allow_downgrade
@@ -109,13 +118,14 @@ class UrlValidator:
         self._nat64 = tuple(nat64_prefix(prefix) for prefix in nat64_prefixes)
         self._denials = Denials(audit, "network.access", tenant)
 
-    def check(self, url: str) -> CheckedUrl:
+    def validate(self, url: str) -> CheckedUrl:
         """Parse, match and resolve a URL; one answer that isn't allowed refuses all.
 
         Raises:
             InvalidUrl: its form is refused.
             UrlDenied: its host, port or an address of it isn't allowed.
             HostUnresolved: its host has no address.
+            ResolveTimeout: none was found in time.
             MissingDependency: an internationalised host without the extra ``security``.
         """
         return self._check(parse_url(url), 0)
@@ -131,8 +141,8 @@ class UrlValidator:
             location: its Location header, absolute or relative.
 
         Raises:
-            UrlDenied: beyond ``max_redirects``, from https to http, or as for :meth:`check`.
-            InvalidUrl, HostUnresolved, MissingDependency: as for :meth:`check`.
+            UrlDenied: beyond ``max_redirects``, from https to http, or as for :meth:`validate`.
+            InvalidUrl, HostUnresolved, ResolveTimeout, MissingDependency: as for :meth:`validate`.
         """
         hops = checked.hops + 1
         if hops > self._max_redirects:
@@ -172,7 +182,7 @@ class UrlValidator:
             raise self._denial(url, f"{url.host} {which} denied", "address")
         if self._rules.lists(address):
             return
-        purpose = why_not_public(address, nat64=self._nat64)
+        purpose = why_not_public(address, nat64_prefixes=self._nat64)
         if purpose is not None:
             which = "is" if url.address is not None else f"leads to {address},"
             raise self._denial(
@@ -190,6 +200,11 @@ class UrlValidator:
     def _resolved(self, url: Url) -> tuple[Address, ...]:
         try:
             answers = tuple(self._resolver(url.host, url.port))
+        except TimeoutError as error:
+            raise ResolveTimeout(
+                f"{url.host} isn't resolved in time: {error}; ask again later, or see whether its "
+                "name servers answer"
+            ) from error
         except (OSError, UnicodeError) as error:  # the latter by codecs of names
             raise HostUnresolved(f"{url.host} can't be resolved: {error}") from error
         if not answers:
@@ -201,14 +216,15 @@ class UrlValidator:
         return tuple(dict.fromkeys(addresses))
 
 
-def resolve(host: str, port: int) -> list[Address]:
-    """All addresses that the system finds for a name; blocks for as long as the system tries.
-
-    Raises:
-        OSError: it finds none.
-    """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    return [ip_address(str(name[0]).partition("%")[0]) for *_, name in found]
+def _seconds(given: object) -> float:
+    number = isinstance(given, int | float) and not isinstance(given, bool)
+    # A comparison with NaN is false.
+    if not number or not 0 < given <= MAX_RESOLVE_SECONDS:  # type: ignore[operator]
+        raise ConfigError(
+            f"resolve_seconds must be a number above 0, at most {MAX_RESOLVE_SECONDS:,.0f}, or "
+            f"None, got {given!r}"
+        )
+    return float(given)  # type: ignore[arg-type]
 
 
 def _is_int(value: object, low: int, high: int | None) -> bool:
@@ -222,7 +238,7 @@ def open_checked(checked: CheckedUrl, *, timeout: float = 10.0) -> socket.socket
     For https wrap the socket with ``server_hostname=checked.url.host``.
 
     Args:
-        checked: from a validator's ``check`` or ``follow``.
+        checked: from a validator's ``validate`` or ``follow``.
         timeout: seconds for all addresses together; the socket keeps it as its timeout.
 
     Raises:
@@ -236,17 +252,17 @@ def open_checked(checked: CheckedUrl, *, timeout: float = 10.0) -> socket.socket
         if share <= 0:
             break
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-        connection: socket.socket | None = None
-        try:
-            connection = socket.socket(family, socket.SOCK_STREAM)
-            connection.settimeout(share)
-            connection.connect((str(address), checked.url.port))
-        except OSError as error:
-            if connection is not None:
-                connection.close()
-            failure = error
-            continue
-        connection.settimeout(timeout)
+        with ExitStack() as unless_done:
+            try:
+                connection = socket.socket(family, socket.SOCK_STREAM)
+                unless_done.callback(connection.close)
+                connection.settimeout(share)
+                connection.connect((str(address), checked.url.port))
+                connection.settimeout(timeout)
+            except OSError as error:
+                failure = error
+                continue
+            unless_done.pop_all()
         return connection
     raise HostUnresolved(
         f"none of the {len(checked.addresses)} addresses of {checked.url.authority} could be "

@@ -123,7 +123,7 @@ def test_each_attempt_is_recorded(changed: dict[str, object], subject: str, outc
 
 def test_a_session_of_no_tenant_is_recorded_as_that_of_the_operator(tmp_path: Path) -> None:
     with AuditLog.open(tmp_path / "log") as log:
-        record_attempts(log)(Attempt(**{**ATTEMPT, "tenant": ""}))  # type: ignore[arg-type]
+        record_attempts(log)(Attempt(**{**ATTEMPT, "tenant": None}))  # type: ignore[arg-type]
     (record,) = read_audit(tmp_path / "log")
     assert record.tenant is None
 

@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+import socket
 import ssl
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import trustme
 
-from llmspell.security import Attempt, Broker, BrokerLimits, Session
+from llmspell.security import Attempt, Broker, BrokerLimits, EgressProxy, Session
 from tests.security.broker.servers import LOOPBACK
 from tests.security.urls.zone import Zone
 
 #: Makes a session whose names are all at loopback: ``make(limits={...}, **options of a Broker)``.
 MakeSession = Callable[..., Session]
+#: Makes a server's context with a certificate for names.
+Certified = Callable[..., ssl.SSLContext]
+#: Starts a proxy to names that are all at loopback, and gives its port.
+Start = Callable[..., int]
 
 
 @pytest.fixture
@@ -61,3 +68,44 @@ def certified(authority: trustme.CA) -> Callable[..., ssl.SSLContext]:
         return context
 
     return made
+
+
+@pytest.fixture
+def start(attempts: list[Attempt]) -> Iterator[Start]:
+    """Starts a proxy to names that are all at loopback; gives its port."""
+    started: list[EgressProxy] = []
+
+    def made(limits: dict[str, Any] | None = None, **options: Any) -> int:
+        zone = Zone({"private.test": ["10.0.0.1"]}, default=[LOOPBACK])
+        broker = Broker(
+            options.pop("domains", ["a.test", "private.test", LOOPBACK]),
+            limits=BrokerLimits(**(limits or {})),
+            resolver=zone,
+            on_attempt=attempts.append,
+            **options,
+        )
+        listener = socket.create_server((LOOPBACK, 0))
+        started.append(EgressProxy(listener, broker, tenant="acme"))
+        return int(listener.getsockname()[1])
+
+    yield made
+    for proxy in started:
+        proxy.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "egress-proxy"]
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def tunnel(port: int, target: str) -> tuple[socket.socket, bytes]:
+    """A connection with CONNECT sent, and the answer's head."""
+    connection = socket.create_connection((LOOPBACK, port), timeout=20)
+    connection.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
+    said = b""
+    while b"\r\n\r\n" not in said and (more := connection.recv(1)):
+        said += more
+    return connection, said

@@ -7,52 +7,15 @@ import http.client
 import socket
 import ssl
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from llmspell.errors import ConfigError
-from llmspell.security import Attempt, Broker, BrokerLimits, EgressProxy
+from llmspell.security import Attempt, Broker, EgressProxy
+from tests.security.broker.conftest import Certified, Start, tunnel, wait_for
 from tests.security.broker.servers import LOOPBACK, Server, ok, redirect
 from tests.security.broker.test_client_hello import ENCRYPTED, hello, named, real_hello, record
-from tests.security.urls.zone import Zone
-
-Certified = Callable[..., ssl.SSLContext]
-Start = Callable[..., int]
-
-
-@pytest.fixture
-def start(attempts: list[Attempt]) -> Iterator[Start]:
-    """Starts a proxy to names that are all at loopback; gives its port."""
-    started: list[EgressProxy] = []
-
-    def made(limits: dict[str, Any] | None = None, **options: Any) -> int:
-        zone = Zone({"private.test": ["10.0.0.1"]}, default=[LOOPBACK])
-        broker = Broker(
-            options.pop("domains", ["a.test", "private.test", LOOPBACK]),
-            limits=BrokerLimits(**(limits or {})),
-            resolver=zone,
-            on_attempt=attempts.append,
-            **options,
-        )
-        listener = socket.create_server((LOOPBACK, 0))
-        started.append(EgressProxy(listener, broker, tenant="acme"))
-        return int(listener.getsockname()[1])
-
-    yield made
-    for proxy in started:
-        proxy.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "egress-proxy"]
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def say(port: int, data: bytes) -> bytes:
@@ -66,16 +29,6 @@ def say(port: int, data: bytes) -> bytes:
         except ConnectionResetError:
             pass
         return said
-
-
-def tunnel(port: int, target: str) -> tuple[socket.socket, bytes]:
-    """A connection with CONNECT sent, and the answer's head."""
-    connection = socket.create_connection((LOOPBACK, port), timeout=20)
-    connection.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
-    said = b""
-    while b"\r\n\r\n" not in said and (more := connection.recv(1)):
-        said += more
-    return connection, said
 
 
 def test_a_program_reaches_an_allowed_host_by_tls(

@@ -13,7 +13,7 @@ import pytest
 
 from llmspell.errors import ConfigError
 from llmspell.security import Attempt, Broker, BrokerLimits
-from llmspell.security.broker import lookups
+from llmspell.security.urls import lookups
 from tests.security.broker.conftest import MakeSession
 from tests.security.broker.servers import LOOPBACK, Server, ok
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmspell.security.redaction import Finding, find_secrets
+from llmspell.security.redaction import SecretFinding, find_secrets
 from tests.security.redaction.random_text import text_of
 
 HERE = Path(__file__).parent
@@ -20,7 +20,7 @@ class Case:
     text: str
     secret: str = ""  # its end, which no public prefix holds; empty in a negative
 
-    def hidden(self, findings: list[Finding]) -> bool:
+    def hidden(self, findings: list[SecretFinding]) -> bool:
         """Whether all of the secret's end is within one finding."""
         start = self.text.rindex(self.secret)
         end = start + len(self.secret)
@@ -62,7 +62,7 @@ def negatives(seed: int) -> list[Case]:
 
 
 def judge(
-    seed: int, findings: Callable[[str], list[Finding]] = find_secrets
+    seed: int, findings: Callable[[str], list[SecretFinding]] = find_secrets
 ) -> tuple[dict[str, Result], dict[str, Result]]:
     """By group, how many positives and negatives there are and which were judged wrongly."""
     missed: dict[str, Result] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmspell.security.redaction import Finding, find_secrets, redact
+from llmspell.security.redaction import SecretFinding, find_secrets, redact
 from tests.security.redaction.gitleaks import contested, other_rules, read
 from tests.security.redaction.labelled import Result, judge, negatives, positives
 
@@ -27,7 +27,7 @@ def test_the_set_covers_many_kinds_and_has_four_hundred_cases() -> None:
 def test_a_redactor_that_finds_nothing_or_everything_is_told() -> None:
     missed, false = judge(1, lambda text: [])
     assert share(missed) == 1 and share(false) == 0
-    missed, false = judge(1, lambda text: [Finding(0, len(text), "all")])
+    missed, false = judge(1, lambda text: [SecretFinding(0, len(text), "all")])
     assert share(missed) == 0 and share(false) == 1
 
 

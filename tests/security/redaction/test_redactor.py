@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmspell.errors import ConfigError, UnsafePattern
-from llmspell.security import Finding, Redactor, find_secrets, redact
+from llmspell.security import Redactor, SecretFinding, find_secrets, redact
 from llmspell.security.redaction import KINDS
 from llmspell.security.redaction.bounds import MAX_STEPS, MAX_WIDTH, bounds
 from llmspell.security.redaction.checks import has_crc
@@ -31,7 +31,7 @@ def test_the_three_patterns_of_the_guide_give_its_replacements() -> None:
 
 def test_a_finding_says_where_and_of_what_kind_and_holds_no_value() -> None:
     text = f"a sk-{KEY} b"
-    assert find_secrets(text) == [Finding(5, 53, "openai_key")]
+    assert find_secrets(text) == [SecretFinding(5, 53, "openai_key")]
     assert KEY not in repr(find_secrets(text))
 
 

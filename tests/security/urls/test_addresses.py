@@ -181,7 +181,7 @@ def test_a_networks_own_nat64_prefix_is_judged_by_what_it_carries(length: int) -
             at += 1
         address = ipaddress.IPv6Address(bytes(packed))
         assert is_public(address), "it looks like any global address"
-        assert is_public(address, nat64=[nat64_prefix(str(prefix))]) is public
+        assert is_public(address, nat64_prefixes=[nat64_prefix(str(prefix))]) is public
 
 
 @pytest.mark.parametrize("text", ["2a00::/33", "10.0.0.0/8", "2a00::1/96", "", "::/0"])
@@ -227,5 +227,5 @@ def test_a_number_is_no_address(value: object) -> None:
 def test_a_prefix_of_nat64_is_checked_where_it_is_given() -> None:
     for prefix in ("2a00:1::/33", "10.0.0.0/8"):
         with pytest.raises(ConfigError, match="NAT64"):
-            is_public("2a00:1::7f00:1", nat64=[ipaddress.ip_network(prefix)])  # type: ignore[list-item]
-    assert not is_public("2a00:1::7f00:1", nat64=["2a00:1::/96"])
+            is_public("2a00:1::7f00:1", nat64_prefixes=[ipaddress.ip_network(prefix)])  # type: ignore[list-item]
+    assert not is_public("2a00:1::7f00:1", nat64_prefixes=["2a00:1::/96"])

@@ -99,7 +99,7 @@ def test_no_flip_of_a_name_leads_to_an_address_that_was_not_checked(
     while outcomes["flipped"] < FLIPS:
         before = len(zone.asked)
         try:
-            checked = validator.check(f"http://flip.test:{allowed.port}/")
+            checked = validator.validate(f"http://flip.test:{allowed.port}/")
         except UrlDenied:
             outcomes["denied"] += 1
             continue
@@ -125,7 +125,7 @@ def test_a_client_that_looks_up_again_is_led_astray(greeters: tuple[Greeter, Gre
     validator = UrlValidator(DomainRules(["flip.test", ALLOWED]), resolver=zone)
     for _ in range(200):
         try:
-            validator.check(f"http://flip.test:{allowed.port}/")
+            validator.validate(f"http://flip.test:{allowed.port}/")
         except UrlDenied:
             continue
         again = zone("flip.test", allowed.port)[0].removeprefix("::ffff:")
@@ -138,7 +138,7 @@ def test_a_redirect_is_looked_up_and_judged_anew(greeters: tuple[Greeter, Greete
     answers = iter([[ALLOWED], [ALLOWED], [PRIVATE]])
     zone = Zone({"flip.test": lambda: next(answers)})
     validator = UrlValidator(DomainRules(["flip.test", ALLOWED]), resolver=zone)
-    checked = validator.check(f"http://flip.test:{allowed.port}/")
+    checked = validator.validate(f"http://flip.test:{allowed.port}/")
     checked = validator.follow(checked, "/again")
     assert greeting(open_checked(checked)) == ALLOWED
     with pytest.raises(UrlDenied, match=PRIVATE):

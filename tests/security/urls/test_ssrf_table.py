@@ -38,7 +38,7 @@ def test_no_url_that_leads_to_a_private_address_gets_through() -> None:
     through = []
     for leading in TABLE:
         try:
-            validator.check(leading.url)
+            validator.validate(leading.url)
         except (InvalidUrl, UrlDenied) as error:
             reasons[error.reason] += 1
         else:
@@ -55,7 +55,7 @@ def test_no_redirect_to_one_of_these_gets_through() -> None:
     zone = private_zone()
     zone.names["public.test"] = [PUBLIC]
     validator = UrlValidator(DomainRules(["*"]), resolver=zone, allow_downgrade=True)
-    start = validator.check("http://public.test/a")
+    start = validator.validate("http://public.test/a")
     for leading in TABLE:
         try:
             reached = validator.follow(start, leading.url)
@@ -91,11 +91,11 @@ def test_a_name_leads_nowhere_when_one_of_many_answers_is_private(address: str) 
     for at in (0, 7, len(many)):
         zone = Zone({"a.test": [*many[:at], address, *many[at:]]})
         with pytest.raises(UrlDenied) as caught:
-            UrlValidator(DomainRules(["*"]), resolver=zone).check("http://a.test/")
+            UrlValidator(DomainRules(["*"]), resolver=zone).validate("http://a.test/")
         assert caught.value.reason == "address"
         assert str(ip_address(address)) in str(caught.value)
 
 
 def test_a_zone_without_an_answer_is_told_apart_from_a_refusal() -> None:
     with pytest.raises(HostUnresolved, match="no address"):
-        UrlValidator(DomainRules(["*"]), resolver=Zone({})).check("http://a.test/")
+        UrlValidator(DomainRules(["*"]), resolver=Zone({})).validate("http://a.test/")

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import pickle
 import socket
+import threading
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 
-from llmspell.errors import ConfigError, HostUnresolved, InvalidUrl, SecurityError, UrlDenied
+from llmspell.errors import (
+    ConfigError,
+    HostUnresolved,
+    InvalidUrl,
+    ResolveTimeout,
+    SecurityError,
+    UrlDenied,
+)
 from llmspell.security import CheckedUrl, DomainRules, UrlValidator, open_checked, parse_url
+from llmspell.security.urls.lookups import OF_A_TENANT
 from tests.security.urls.zone import Zone
 
 PUBLIC = IPv4Address("8.8.8.8")
@@ -27,21 +36,21 @@ def validator(*rules: str, zone: Zone | None = None, **options: object) -> UrlVa
 
 
 def test_a_check_gives_the_url_and_all_its_addresses() -> None:
-    checked = validator("a.com").check("HTTPS://A.com/x?y#z")
+    checked = validator("a.com").validate("HTTPS://A.com/x?y#z")
     assert str(checked.url) == "https://a.com/x?y"
     assert checked.addresses == (PUBLIC, IPv6Address("2a00::1"))
     assert checked.hops == 0
 
 
 def test_answers_are_unmapped_and_each_is_given_once() -> None:
-    checked = validator("*").check("http://v6.a.com/")
+    checked = validator("*").validate("http://v6.a.com/")
     assert checked.addresses == (PUBLIC, IPv6Address("64:ff9b::808:808"))
 
 
 @pytest.mark.parametrize("text", ["http://[::ffff:8.8.8.8]/", "http://8.8.8.8/"])
 def test_an_address_is_checked_without_a_look_up(text: str) -> None:
     zone = Zone(ZONE)
-    assert validator("*", zone=zone).check(text).addresses == (PUBLIC,)
+    assert validator("*", zone=zone).validate(text).addresses == (PUBLIC,)
     assert zone.asked == []
 
 
@@ -49,35 +58,35 @@ def test_a_name_that_is_not_listed_is_not_even_looked_up() -> None:
     zone = Zone(ZONE)
     for text in ("http://b.com/", "http://secret.b.com/", "http://8.8.8.8/", "http://a.com.b.com/"):
         with pytest.raises(UrlDenied) as caught:
-            validator("a.com", ".a.com", zone=zone).check(text)
+            validator("a.com", ".a.com", zone=zone).validate(text)
         assert caught.value.reason == "host"
     assert zone.asked == []
 
 
 def test_a_private_address_is_reached_only_where_it_is_listed() -> None:
     with pytest.raises(UrlDenied, match=r"in\.a\.com leads to 10\.1\.2\.3, private use") as caught:
-        validator("*").check("http://in.a.com/")
+        validator("*").validate("http://in.a.com/")
     assert caught.value.reason == "address"
     assert isinstance(caught.value, (SecurityError, PermissionError))
     assert pickle.loads(pickle.dumps(caught.value)).reason == "address"
-    checked = validator("in.a.com", "10.1.0.0/16").check("http://in.a.com/")
+    checked = validator("in.a.com", "10.1.0.0/16").validate("http://in.a.com/")
     assert checked.addresses == (IPv4Address("10.1.2.3"),)
     for text in ("http://10.1.255.1/", "http://[::ffff:10.1.2.3]/"):
-        assert validator("10.1.0.0/16").check(text).addresses[0] in (
+        assert validator("10.1.0.0/16").validate(text).addresses[0] in (
             IPv4Address("10.1.255.1"), IPv4Address("10.1.2.3"),
         )  # fmt: skip
     for text in ("http://10.2.0.1/", "http://in.a.com/", "http://[64:ff9b::10.1.2.3]/"):
         with pytest.raises(UrlDenied):
-            validator("10.1.0.0/16").check(text)
+            validator("10.1.0.0/16").validate(text)
     with pytest.raises(UrlDenied):
-        validator("in.a.com", "10.2.0.0/16").check("http://in.a.com/")
+        validator("in.a.com", "10.2.0.0/16").validate("http://in.a.com/")
 
 
 def test_a_networks_own_nat64_is_told_by_its_prefix() -> None:
     zone = Zone({"a.com": ["2a00:64::a00:1"]})
-    assert validator("*", zone=zone).check("http://a.com/")
+    assert validator("*", zone=zone).validate("http://a.com/")
     with pytest.raises(UrlDenied, match=r"NAT64 .* of 10\.0\.0\.1"):
-        validator("*", zone=zone, nat64_prefixes=["2a00:64::/96"]).check("http://a.com/")
+        validator("*", zone=zone, nat64_prefixes=["2a00:64::/96"]).validate("http://a.com/")
 
 
 def test_networks_can_be_denied_though_they_are_public_or_listed() -> None:
@@ -88,17 +97,17 @@ def test_networks_can_be_denied_though_they_are_public_or_listed() -> None:
         ("http://in.a.com/", r"in\.a\.com leads to 10\.1\.2\.3, which is denied"),
     ):
         with pytest.raises(UrlDenied, match=message) as caught:
-            checker.check(text)
+            checker.validate(text)
         assert caught.value.reason == "address"
-    assert checker.check("http://9.9.9.9/")
+    assert checker.validate("http://9.9.9.9/")
 
 
 def test_ports_can_be_listed() -> None:
     only = validator("*", ports=[443, 8443])
-    assert only.check("https://a.com/").url.port == 443
-    assert only.check("http://a.com:8443/").url.port == 8443
+    assert only.validate("https://a.com/").url.port == 443
+    assert only.validate("http://a.com:8443/").url.port == 8443
     with pytest.raises(UrlDenied, match=r"port 80 of a\.com") as caught:
-        only.check("http://a.com/")
+        only.validate("http://a.com/")
     assert caught.value.reason == "port"
 
 
@@ -120,7 +129,7 @@ def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
 @pytest.mark.parametrize("answers", [[], ["a.com"], ["8.8.8.8", ""], ["8.8.8.8/32"]])
 def test_an_answer_that_is_no_address_is_no_answer(answers: list[str]) -> None:
     with pytest.raises(HostUnresolved):
-        validator("*", zone=Zone({"a.com": answers})).check("http://a.com/")
+        validator("*", zone=Zone({"a.com": answers})).validate("http://a.com/")
 
 
 def test_a_failing_look_up_is_named() -> None:
@@ -128,7 +137,7 @@ def test_a_failing_look_up_is_named() -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     with pytest.raises(HostUnresolved, match=r"a\.com can't be resolved: .*not known") as caught:
-        validator("*", zone=Zone({"a.com": fail})).check("http://a.com/")
+        validator("*", zone=Zone({"a.com": fail})).validate("http://a.com/")
     assert isinstance(caught.value.__cause__, socket.gaierror)
 
 
@@ -141,19 +150,21 @@ def test_the_systems_resolver_is_asked_for_all_addresses(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with pytest.raises(UrlDenied, match="fe80::1, link-local"):
-        UrlValidator(DomainRules(["*"])).check("http://a.com:8080/")
+        UrlValidator(DomainRules(["*"])).validate("http://a.com:8080/")
 
 
 def test_localhost_of_this_system_is_refused() -> None:
     with pytest.raises(UrlDenied, match="loopback"):
-        UrlValidator(DomainRules(["*"])).check("http://localhost/")
-    checked = UrlValidator(DomainRules(["localhost", "127.0.0.1", "::1"])).check("http://localhost")
+        UrlValidator(DomainRules(["*"])).validate("http://localhost/")
+    checked = UrlValidator(DomainRules(["localhost", "127.0.0.1", "::1"])).validate(
+        "http://localhost"
+    )
     assert all(address.is_loopback for address in checked.addresses)
 
 
 def test_a_redirect_is_checked_as_a_url_is() -> None:
     checker = validator("a.com", ".a.com")
-    start = checker.check("https://a.com/x/y")
+    start = checker.validate("https://a.com/x/y")
     assert str(checker.follow(start, "../z").url) == "https://a.com/z"
     assert checker.follow(start, "https://a.com:8443").url.origin == ("https", "a.com", 8443)
     for location, reason in (
@@ -175,7 +186,7 @@ def test_a_redirect_is_checked_as_a_url_is() -> None:
 
 def test_redirects_end() -> None:
     checker = validator("a.com", max_redirects=3)
-    checked = checker.check("http://a.com/")
+    checked = checker.validate("http://a.com/")
     for hop in (1, 2, 3):
         checked = checker.follow(checked, "/again")
         assert checked.hops == hop
@@ -184,16 +195,16 @@ def test_redirects_end() -> None:
     assert caught.value.reason == "redirects"
     with pytest.raises(UrlDenied, match="max_redirects is 0"):
         none = validator("a.com", max_redirects=0)
-        none.follow(none.check("http://a.com/"), "/x")
+        none.follow(none.validate("http://a.com/"), "/x")
 
 
 def test_https_leads_to_http_only_when_asked() -> None:
     lenient = validator("a.com", allow_downgrade=True)
-    assert lenient.follow(lenient.check("https://a.com"), "http://a.com").url.scheme == "http"
+    assert lenient.follow(lenient.validate("https://a.com"), "http://a.com").url.scheme == "http"
     strict = validator("a.com")
-    upgraded = strict.follow(strict.check("http://a.com"), "https://a.com")
+    upgraded = strict.follow(strict.validate("http://a.com"), "https://a.com")
     assert upgraded.url.scheme == "https"
-    assert strict.follow(strict.check("http://a.com"), "//a.com/x").url.scheme == "http"
+    assert strict.follow(strict.validate("http://a.com"), "//a.com/x").url.scheme == "http"
 
 
 @pytest.fixture
@@ -247,9 +258,9 @@ def test_no_address_that_answers_is_named(server: socket.socket) -> None:
 def test_what_is_denied_is_denied_in_each_form_that_leads_there(denied: str, host: str) -> None:
     checks = validator("*", denied=[denied], nat64_prefixes=["2a00:64::/96"])
     with pytest.raises(UrlDenied, match="is denied") as caught:
-        checks.check(f"http://{host}/")
+        checks.validate(f"http://{host}/")
     assert caught.value.reason == "address"
-    assert checks.check(f"http://{host.replace('808]', '404]').replace('8.8.8.8', '8.8.4.4')}/")
+    assert checks.validate(f"http://{host.replace('808]', '404]').replace('8.8.8.8', '8.8.4.4')}/")
 
 
 def test_a_resolver_that_fails_otherwise_is_named_too() -> None:
@@ -257,9 +268,54 @@ def test_a_resolver_that_fails_otherwise_is_named_too() -> None:
         raise UnicodeError("label too long")
 
     with pytest.raises(HostUnresolved, match="label too long"):
-        UrlValidator(DomainRules(["*"]), resolver=failing).check("http://a.com/")
+        UrlValidator(DomainRules(["*"]), resolver=failing).validate("http://a.com/")
     with pytest.raises(HostUnresolved, match="an address must be IPv4 or IPv6, got 134744072"):
-        validator("*", zone=Zone({"a.com": [134744072]})).check("http://a.com/")  # type: ignore[list-item]
+        validator("*", zone=Zone({"a.com": [134744072]})).validate("http://a.com/")  # type: ignore[list-item]
+
+
+def test_a_look_up_ends_in_time_and_is_named() -> None:
+    hold = threading.Event()
+
+    def hang(host: str, port: int) -> list[str]:
+        hold.wait(30)
+        return ["8.8.8.8"]
+
+    slow = UrlValidator(DomainRules(["*"]), resolver=hang, resolve_seconds=0.05)
+    with pytest.raises(ResolveTimeout, match=r"a\.com isn't resolved in time: no answer within"):
+        slow.validate("http://a.com/")
+    hold.set()
+
+
+def test_a_tenants_look_ups_that_hang_are_few() -> None:
+    hold, started = threading.Event(), []
+
+    def hang(host: str, port: int) -> list[str]:
+        started.append(host)
+        hold.wait(30)
+        return ["8.8.8.8"]
+
+    slow = UrlValidator(DomainRules(["*"]), resolver=hang, resolve_seconds=0.01, tenant="acme")
+    for _ in range(OF_A_TENANT + 2):
+        with pytest.raises(ResolveTimeout):
+            slow.validate("http://a.com/")
+    hold.set()
+    assert len(started) == OF_A_TENANT
+
+
+def test_a_resolver_that_ends_by_itself_may_run_where_it_is_asked() -> None:
+    threads: list[threading.Thread] = []
+
+    def here(host: str, port: int) -> list[str]:
+        threads.append(threading.current_thread())
+        if host == "late.com":
+            raise TimeoutError("its own")
+        return ["8.8.8.8"]
+
+    own = UrlValidator(DomainRules(["*"]), resolver=here, resolve_seconds=None)
+    assert own.validate("http://a.com/").addresses == (PUBLIC,)
+    with pytest.raises(ResolveTimeout, match="its own"):
+        own.validate("http://late.com/")
+    assert set(threads) == {threading.current_thread()}
 
 
 @pytest.mark.parametrize(
@@ -267,7 +323,9 @@ def test_a_resolver_that_fails_otherwise_is_named_too() -> None:
     [
         {"ports": 80}, {"ports": ["80"]}, {"ports": [True]}, {"max_redirects": "5"},
         {"max_redirects": True}, {"denied": "10.0.0.0/8"}, {"denied": ["fe80::1%eth0"]},
-        {"nat64_prefixes": "64:ff9b::/96"},
+        {"nat64_prefixes": "64:ff9b::/96"}, {"resolve_seconds": 0}, {"resolve_seconds": "5"},
+        {"resolve_seconds": float("nan")}, {"resolve_seconds": True},
+        {"resolve_seconds": 86_401},
     ],
 )  # fmt: skip
 def test_options_of_another_type_are_refused_when_it_is_made(options: dict[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""Look-ups of names that end in time.
+"""Names to addresses, in time.
 
 ``getaddrinfo`` takes no timeout and can't be called off, so each look-up has a thread of its own
 and is left behind when its time is over. A resolver of Python's own (dnspython) could be called
@@ -8,23 +8,46 @@ off, but would see other names than the rest of the host: no ``/etc/hosts``, no 
 from __future__ import annotations
 
 import queue
+import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 
-from llmspell.security.urls.validator import Resolver
+from llmspell.security.urls.addresses import Address
 
-__all__ = ["BoundedResolver", "Remembered"]
+__all__ = ["BoundedResolver", "Remembered", "Resolver", "resolve"]
 
-Addresses = tuple[IPv4Address | IPv6Address | str, ...]
+# All addresses of a name; given a host in ASCII and a port. OSError where there are none.
+Resolver = Callable[[str, int], Iterable[Address | str]]
+Addresses = tuple[Address | str, ...]
 
-AT_ONE_TIME = 32  # threads of one broker, those included that were left behind
+AT_ONE_TIME = 32  # threads of one resolver, those included that were left behind
 OF_A_TENANT = 8  # of these: none keeps the others from asking
 MAX_HUNG = 4  # look-ups of one session
 KEPT_SECONDS = 30.0
 MAX_ANSWERS = 64  # more addresses than any name needs; each is judged, and may be tried
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """All addresses that the system finds for a name; blocks for as long as the system tries.
+
+    Raises:
+        OSError: it finds none.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return [ip_address(str(name[0]).partition("%")[0]) for *_, name in found]
+
+
+class _LookUp:
+    """One that goes on: whose it is, and where its answer goes. Each is another."""
+
+    __slots__ = ("answer", "host", "port", "tenant")
+
+    def __init__(self, host: str, port: int, tenant: str | None) -> None:
+        self.host, self.port, self.tenant = host, port, tenant
+        self.answer: queue.SimpleQueue[Addresses | OSError] = queue.SimpleQueue()
 
 
 class BoundedResolver:
@@ -36,72 +59,78 @@ class BoundedResolver:
     def __init__(self, resolver: Resolver, seconds: float) -> None:
         self._resolver = resolver
         self._seconds = seconds
-        self._running: Counter[str] = Counter()
+        self._running: set[_LookUp] = set()
+        self._of_tenants: Counter[str | None] = Counter()
         self._room = threading.Condition()
 
-    def __call__(self, host: str, port: int, *, tenant: str = "") -> Addresses:
+    def __call__(self, host: str, port: int, *, tenant: str | None = None) -> Addresses:
         """All addresses of a host.
 
         Args:
-            tenant: on whose behalf; "" for the operator, who may have all the threads.
+            tenant: on whose behalf; None for the operator, who may have all the threads.
 
         Raises:
             TimeoutError: there is no answer in time.
             OSError: as the resolver raises it, and in place of any other exception of its own.
         """
         end = time.monotonic() + self._seconds
-        self._begin(tenant)
-        answer: queue.SimpleQueue[Addresses | OSError] = queue.SimpleQueue()
+        look_up = _LookUp(host, port, tenant)
         try:
+            self._begin(look_up)
             threading.Thread(
-                target=self._look_up, args=(host, port, tenant, answer), name="look-up", daemon=True
+                target=self._look_up, args=(look_up,), name="look-up", daemon=True
             ).start()
-        except RuntimeError as error:  # no more threads
-            self._end(tenant)
-            raise OSError(f"a look-up can't be started: {error}") from error
+        except BaseException as error:
+            self._end(look_up)
+            if isinstance(error, RuntimeError):  # no more threads
+                raise OSError(f"a look-up can't be started: {error}") from error
+            raise
         try:
-            found = answer.get(timeout=max(0.0, end - time.monotonic()))
+            found = look_up.answer.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
             raise TimeoutError(f"no answer within {self._seconds:g} s") from None
         if isinstance(found, OSError):
             raise found
         return found
 
-    def _begin(self, tenant: str) -> None:
-        most = OF_A_TENANT if tenant else AT_ONE_TIME
+    def _begin(self, look_up: _LookUp) -> None:
+        tenant = look_up.tenant
+        most = AT_ONE_TIME if tenant is None else OF_A_TENANT
 
         def has_room() -> bool:
-            return self._running.total() < AT_ONE_TIME and self._running[tenant] < most
+            return len(self._running) < AT_ONE_TIME and self._of_tenants[tenant] < most
 
         with self._room:
             if not self._room.wait_for(has_room, self._seconds):
-                raise TimeoutError(f"{min(most, self._running.total())} look-ups hang")
-            self._running[tenant] += 1
+                raise TimeoutError(f"{min(most, len(self._running))} look-ups hang")
+            self._running.add(look_up)
+            self._of_tenants[tenant] += 1
 
-    def _end(self, tenant: str) -> None:
+    def _end(self, look_up: _LookUp) -> None:
         with self._room:
-            self._running[tenant] -= 1
-            if not self._running[tenant]:
-                del self._running[tenant]
+            if look_up not in self._running:
+                return
+            self._running.remove(look_up)
+            self._of_tenants[look_up.tenant] -= 1
+            if not self._of_tenants[look_up.tenant]:
+                del self._of_tenants[look_up.tenant]
             # All, for who waits the longest may be one whose tenant has no room yet.
             self._room.notify_all()
 
-    def _look_up(
-        self, host: str, port: int, tenant: str, answer: queue.SimpleQueue[Addresses | OSError]
-    ) -> None:
+    def _look_up(self, look_up: _LookUp) -> None:
         try:
-            found = tuple(self._resolver(host, port))
+            found = tuple(self._resolver(look_up.host, look_up.port))
             if len(found) > MAX_ANSWERS:
                 raise OSError(f"{len(found)} addresses, the limit is {MAX_ANSWERS}")
-            answer.put(found)
+            look_up.answer.put(found)
         except OSError as error:
-            answer.put(error)
+            look_up.answer.put(error)
         except Exception as error:  # of a caller's resolver; this thread has nobody to tell
-            failure = OSError(f"the resolver raised {type(error).__name__}")
+            failure = OSError(f"the resolver raised {type(error).__name__}: {error}"[:200])
             failure.__cause__ = error
-            answer.put(failure)
+            look_up.answer.put(failure)
         finally:
-            self._end(tenant)
+            self._end(look_up)
 
 
 class Remembered:
