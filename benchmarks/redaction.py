@@ -1,7 +1,7 @@
 """How long redaction takes as text grows, on texts made to make patterns try in vain.
 
-``python -m benchmarks.redaction`` prints nanoseconds per character at 1, 2, 4 and 8 times a size.
-Work that is linear gives the same figure in all columns; the last is the largest over the smallest.
+``python -m benchmarks.redaction`` prints nanoseconds of CPU time per character at 1, 2, 4 and 8
+times a size. Work that is linear gives the same figure in all columns; the last is the largest over the smallest.
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ HOSTILE = {
     "openai": "sk-",
     "assignment": "password=",
     "chain": "key=",
+    "marked chain": "".join(
+        f"key={value:04x}" + ("..." if value % 8 == 0 else "") for value in range(400)
+    ),
+    "words in a name": "key" * 10 + "=aaaa ",
+    "distinct names": "a" * 50 + "key" * 10 + "=aaaa ",
+    "cookies": "cookie:a=a;",
     "quoted": 'key:"',
     "long name": "token_" * 5,
     "jwt": "eyJ",
@@ -56,9 +62,9 @@ def nanoseconds(redactor: Redactor, text: str, repeats: int) -> float:
     """The best of several runs, per character."""
     best = float("inf")
     for _ in range(repeats):
-        start = time.perf_counter_ns()
+        start = time.thread_time_ns()
         redactor.redact(text)
-        best = min(best, time.perf_counter_ns() - start)
+        best = min(best, time.thread_time_ns() - start)
     return best / len(text)
 
 
