@@ -53,6 +53,7 @@ class _Named(NamedTuple):
 
 @lru_cache(maxsize=256)  # a text has few names, and many of each
 def _named(name: str) -> _Named:
+    name = name.lower()
     return _Named(
         OTHER_NAME.search(name) is not None,
         PASSWORD_NAME.search(name) is not None,
@@ -77,7 +78,7 @@ def _assigned(match: re.Match[str], value: str) -> bool:
     else:
         is_secret = looks_random(value, bits=3.3, length=16) and not is_identity(value)
     # Last, for they take longest: a hostile text has a value at each of its names.
-    return is_secret and not (is_code(value) or is_placeholder(value) or is_published(value))
+    return is_secret and not (is_placeholder(value) or is_code(value) or is_published(value))
 
 
 def _same_assignment(match: re.Match[str], before: re.Match[str]) -> bool:
@@ -109,9 +110,12 @@ def _is_password(value: str, quoted: bool, *, tight: bool) -> bool:
         return len(value.split()) <= 6 and not value.endswith((".", ":", "?"))
     if tight:
         return True
-    odd = any(c.isdigit() or (not c.isalnum() and c not in "_.-") for c in value)
-    mixed = value != value.lower() and value != value.upper() and not is_wordy(value)
-    return (odd or (mixed and len(value) >= 10)) and len(value) >= 6
+    if len(value) < 6:
+        return False
+    if any(c.isdigit() or (not c.isalnum() and c not in "_.-") for c in value):
+        return True
+    mixed = value != value.lower() and value != value.upper()
+    return mixed and len(value) >= 10 and not is_wordy(value)
 
 
 def _is_token(value: str) -> bool:

@@ -112,8 +112,8 @@ def is_placeholder(value: str) -> bool:
     value = value[:_JUDGED]
     return bool(
         len(set(value)) < min(4, len(value) / 2)
-        or _PLACEHOLDER.match(value)
         or (_may_have(value, _MARKED) and _MARKS.search(value))
+        or _PLACEHOLDER.match(value)
         or (
             len(value) >= 8
             and _may_have(value, _RUNS)
