@@ -147,6 +147,13 @@ class SecretKeyPayload(TypedDict):
     key: str
 
 
+class SecretDroppedKeysPayload(TypedDict):
+    """``llmspell secrets drop-old-keys``; ``keys`` are the ids of those that are gone."""
+
+    store: str
+    keys: list[str]
+
+
 class QuotaPayload(TypedDict):
     """Use of one quota; ``limit`` is null where there is none, and ``soft`` refuses nothing."""
 

@@ -17,6 +17,7 @@ from llmspell.cli.paths import audit_log, default_data_directory
 if TYPE_CHECKING:
     from llmspell.cli.payloads import (
         SecretChangedPayload,
+        SecretDroppedKeysPayload,
         SecretKeyPayload,
         SecretListPayload,
         SecretPayload,
@@ -139,12 +140,31 @@ def delete(
 
 @app.command("rotate-key")
 def rotate_key(store: StoreOption, key: KeyOption = None, as_json: JsonOption = False) -> None:
-    """Seal the file under a new key, which takes the old one's place."""
+    """Seal the file under a new key. The old ones stay, until ``drop-old-keys``."""
     new = _store(store, key, audit_log()).rotate_key()
     payload: SecretKeyPayload = {"store": str(store), "key": new}
     out = Output(as_json=as_json)
     out.result(payload)
     out.show(f"Sealed {store} under the key {payload['key']}.")
+
+
+@app.command("drop-old-keys")
+def drop_old_keys(
+    store: StoreOption,
+    key: KeyOption = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another store by the same keys, whose own key stays too. Repeatable."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take the keys out that seal the store no more; copies by them can't be opened then."""
+    others = [_store(path, key) for path in beside or ()]
+    dropped = _store(store, key, audit_log()).drop_old_keys(others)
+    payload: SecretDroppedKeysPayload = {"store": str(store), "keys": dropped}
+    out = Output(as_json=as_json)
+    out.result(payload)
+    out.show(f"Took {len(dropped)} keys out: {', '.join(dropped) or 'none was old'}.")
 
 
 def _changed(name: str, tenant: str | None, store: Path, said: str, as_json: bool) -> None:

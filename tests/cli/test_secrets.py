@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -76,7 +77,28 @@ def test_rotation_changes_the_key_and_no_value(secrets: Secrets) -> None:
     assert done.code == 0, done.err
     assert mismatch(done.json, payloads.SecretKeyPayload) is None
     assert secrets.key.read_text() != before and done.json["key"] in secrets.store.read_text()
+    assert before in secrets.key.read_text()
     assert secrets("get", "openai").out == "sk-1\n"
+
+
+def test_old_keys_are_dropped_when_told_to_and_not_those_of_a_store_beside(
+    secrets: Secrets, tmp_path: Path
+) -> None:
+    assert secrets("drop-old-keys").code == ExitCode.NOT_FOUND
+    beside = tmp_path / "beside.json"
+    secrets("set", "openai", value="sk-1")
+    secrets("set", "openai", "--store", str(beside), value="sk-2")
+    old = json.loads(beside.read_bytes())["key"]
+    secrets("rotate-key")
+    kept = secrets("drop-old-keys", "--beside", str(beside), "--json")
+    assert kept.code == 0, kept.err
+    assert kept.json["keys"] == []
+    assert secrets("get", "openai", "--store", str(beside)).out == "sk-2\n"
+    done = secrets("drop-old-keys", "--json")
+    assert mismatch(done.json, payloads.SecretDroppedKeysPayload) is None
+    assert done.json["keys"] == [old]
+    assert secrets("get", "openai").out == "sk-1\n"
+    assert secrets("get", "openai", "--store", str(beside)).code == ExitCode.USAGE
 
 
 def test_a_key_in_a_variable_is_used_where_no_source_is_named(secrets: Secrets) -> None:

@@ -49,6 +49,7 @@ LEFT_OUT = {
     "llmspell secrets get": "the operator's, who names the tenant; it opens no database",
     "llmspell secrets list": "the operator's, of all tenants; it opens no database",
     "llmspell secrets rotate-key": "of the store as a whole",
+    "llmspell secrets drop-old-keys": "of the store as a whole",
     "llmspell secrets set": "the operator's, who names the tenant; it opens no database",
     "llmspell bench": "makes a tenant of its own in a directory of its own",
     "llmspell demo": "makes tenants of its own in a directory of its own",

@@ -150,6 +150,7 @@ COMMANDS_FREE = {
     "secrets list": "the operator's",
     "secrets delete": "the operator's",
     "secrets rotate-key": "the operator's",
+    "secrets drop-old-keys": "the operator's",
     "doctor": "the operator's; must work where a quota is used up",
     "index import": "has no tenant",
     "index info": "has no tenant",

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Any, Final, Protocol, get_args
 
 from llmspell.errors import InputError
@@ -15,7 +16,16 @@ from llmspell.security.audit.record import MAX_NAME_CHARS, AuditOutcome, Details
 from llmspell.security.redaction import Redactor, redact_attributes
 from llmspell.security.secrets.secret import Secret
 
-__all__ = ["LOOKED_AT", "AuditKind", "AuditSink", "Event", "note_denial"]
+__all__ = [
+    "LOOKED_AT",
+    "MAX_INT",
+    "AuditKind",
+    "AuditSink",
+    "Event",
+    "clean_name",
+    "clean_value",
+    "note_denial",
+]
 
 _LOG = logging.getLogger("llmspell")
 
@@ -30,7 +40,8 @@ _MAX_TENANT_CHARS: Final = 128
 #: Of a text only so much is looked at; what a secret at its end begins with is left out, too.
 LOOKED_AT: Final = 4096
 _CUT: Final = "[cut]"
-_MAX_INT: Final = (1 << 63) - 1
+#: Of the integers that a record holds as such.
+MAX_INT: Final = (1 << 63) - 1
 _REDACTOR: Final = Redactor()
 
 
@@ -60,6 +71,11 @@ class AuditKind(StrEnum):
     COMMAND_RUN = "command.run"
     LOG_TORN = "log.torn"
 
+
+#: Details that make attempts different in kind: equal events have the same. Their values are words
+#: of llmspell's own, so that who causes events can't make up many of them.
+_APART: Final = ("method", "reason", "result", "error")
+_APART_CHARS: Final = 64
 
 #: Steps of an operator: each has its record. Of all others equal ones are counted.
 _EACH: Final = frozenset(
@@ -155,6 +171,13 @@ class Event:
         """Whether equal ones within an interval are counted: what a tenant can cause in a loop."""
         return self.kind not in _EACH
 
+    @property
+    def apart(self) -> tuple[str, ...]:
+        """What tells it apart from others of its kind, subject and outcome; "" where it isn't."""
+        details = self.details or {}
+        values = (details.get(name) for name in _APART)
+        return tuple(v[:_APART_CHARS] if isinstance(v, str) else "" for v in values)
+
     def clean_subject(self) -> str:
         """The subject as it is recorded."""
         return _text(self.subject, _SUBJECT_BYTES)
@@ -178,23 +201,29 @@ class Event:
 
 def _flat(details: Mapping[Any, Any], above: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     for key, value in details.items():
-        name = _text(f"{above}{key}"[: MAX_NAME_CHARS * 2], MAX_NAME_CHARS)
+        name = clean_name(f"{above}{key}")
         if isinstance(value, Mapping) and depth < _MAX_DEPTH:
             yield from _flat(value, f"{name}.", depth + 1)
         elif isinstance(value, (list, tuple, set, frozenset)):
-            items = [_scalar(item, name) for _, item in zip(range(_MAX_LIST), value, strict=False)]
+            items = [clean_value(item, name) for item in islice(value, _MAX_LIST)]
             yield name, items if len(value) <= _MAX_LIST else [*items, _CUT]
         else:
-            yield name, _scalar(value, name)
+            yield name, clean_value(value, name)
 
 
-def _scalar(value: Any, name: str) -> Any:
+def clean_name(name: str) -> str:
+    """The name of a detail as it is recorded."""
+    return _text(name[: MAX_NAME_CHARS * 2], MAX_NAME_CHARS)
+
+
+def clean_value(value: Any, name: str, limit: int = _VALUE_BYTES) -> Any:
+    """The value of a detail as it is recorded: redacted, a text of at most so many bytes."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
         # Without a length, for str() of a huge one takes long, or raises.
         return (
-            int(value) if -_MAX_INT <= value <= _MAX_INT else f"an int of {value.bit_length()} bits"
+            int(value) if -MAX_INT <= value <= MAX_INT else f"an int of {value.bit_length()} bits"
         )
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
@@ -204,7 +233,7 @@ def _scalar(value: Any, name: str) -> Any:
         return f"{type(value).__name__} of length {len(value)}"
     if isinstance(value, (list, tuple, set, frozenset)):
         return f"{type(value).__name__} of length {len(value)}"
-    return _text(str(value), _VALUE_BYTES, name)
+    return _text(str(value), limit, name)
 
 
 def _text(text: str, limit: int, name: str = "") -> str:

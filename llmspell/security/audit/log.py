@@ -5,23 +5,20 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import threading
-import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
 from llmspell._hot import leave_lock_files
-from llmspell.errors import AuditDamaged, AuditFailed, ClosedError, ConfigError
+from llmspell.errors import AuditDamaged, AuditFailed, ConfigError
 from llmspell.security.audit.chain import Anchor, as_key
-from llmspell.security.audit.counting import Counts, Window
 from llmspell.security.audit.event import Event
 from llmspell.security.audit.folder import Folder
 from llmspell.security.audit.reading import read_records
-from llmspell.security.audit.record import MAX_LINE_BYTES, AuditOutcome, AuditRecord, timestamp
+from llmspell.security.audit.record import MAX_LINE_BYTES, AuditOutcome, AuditRecord
+from llmspell.security.audit.recorder import Recorder
 from llmspell.security.audit.writer import Draft, Writer
 from llmspell.security.secrets.secret import Secret
 
@@ -41,22 +38,21 @@ class AuditLog:
     that is forked goes on by itself. A record is on the disk when :meth:`append` returns.
 
     Of what a tenant can cause in a loop (denials, accesses, unsandboxed runs, exports) equal events
-    are counted: in an interval of ``count_interval`` seconds the first has a record, the second has
-    one that says until when the rest is counted, and at its end one record says how many came. Of
-    a tenant 16 different events of each outcome are told apart in an interval; others are counted
-    as one.
+    are counted, those of one kind, tenant, outcome and subject whose details have the same
+    ``method``, ``reason``, ``result`` and ``error``. In an interval of ``count_interval`` seconds
+    the first has a record, the second has one that says until when the rest is counted, and at its
+    end one record says how many came and what their details come to. Of a tenant 32 different
+    events of each outcome are told apart in an interval; others are counted together, with the
+    first of their subjects.
     """
 
     def __init__(
         self, writer: Writer, folder: Folder, key: Secret[bytes] | None, interval: float
     ) -> None:
         """See :meth:`open`."""
-        self._writer = writer
         self._folder = folder
         self._key = key
-        self._interval = interval
-        self._is_closed = False
-        self._begin()
+        self._recorder = Recorder(writer, folder.path, interval)
         _ALL.add(self)
 
     @classmethod
@@ -129,16 +125,7 @@ class AuditLog:
             ClosedError: the log is closed.
             InputError: a kind, an outcome or a tenant that can't be one.
         """
-        event = Event(kind, subject, outcome, tenant, details)
-        if not self._interval or not event.is_countable:
-            return self._write([Draft(event)])[0]
-        with self._counting:
-            window = self._counts.find(event, time.monotonic())
-            if window is not None and window.notice is not None and not self._is_closed:
-                window.count += 1
-                return None
-        with self._lock:
-            return self._first_or_second(event)
+        return self._recorder.record(Event(kind, subject, outcome, tenant, details))
 
     def append_many(self, events: Iterable[Event]) -> int:
         """Record many steps, of which none is counted, with few syncs; how many there were.
@@ -147,7 +134,7 @@ class AuditLog:
             AuditDamaged, AuditFailed: not all are recorded; those before may be.
             ClosedError: the log is closed.
         """
-        return len(self._write([Draft(event) for event in events]))
+        return len(self._recorder.write([Draft(event) for event in events]))
 
     def head(self) -> Anchor:
         """The last record of the log: keep it elsewhere, and verify against it.
@@ -156,9 +143,7 @@ class AuditLog:
             AuditDamaged, AuditFailed: it can't be read.
             ClosedError: the log is closed.
         """
-        with self._lock:
-            self._require_open()
-            return self._writer.head()
+        return self._recorder.head()
 
     def records(
         self,
@@ -179,9 +164,7 @@ class AuditLog:
 
     def flush(self) -> None:
         """Record what is counted so far; raises as :meth:`append`, and then keeps the counts."""
-        with self._lock:
-            self._require_open()
-            self._settle(None)
+        self._recorder.flush()
 
     def close(self) -> None:
         """Record what is counted, and close the files; does nothing the second time.
@@ -189,19 +172,7 @@ class AuditLog:
         Raises:
             AuditDamaged, AuditFailed: the counts are lost; the error says of how many.
         """
-        with self._lock:
-            if self._is_closed:
-                return
-            try:
-                self._settle(None)
-            except (AuditDamaged, AuditFailed) as error:
-                error.add_note(f"{self._counts.left()} events that were counted aren't recorded")
-                raise
-            finally:
-                self._is_closed = True
-                if self._timer is not None:
-                    self._timer.cancel()
-                self._writer.close()
+        self._recorder.close()
 
     def __enter__(self) -> Self:
         return self
@@ -214,96 +185,8 @@ class AuditLog:
     ) -> None:
         self.close()
 
-    def _begin(self) -> None:
-        self._lock = threading.Lock()  # of the files, and of windows that open or end
-        self._counting = threading.Lock()  # of the counts: never held for longer than a look
-        self._counts = Counts(self._interval)
-        self._timer: threading.Timer | None = None
-
-    def _require_open(self) -> None:
-        if self._is_closed:
-            raise ClosedError(f"{self._folder.path}: the audit log is closed")
-
-    def _write(self, drafts: list[Draft]) -> list[AuditRecord]:
-        with self._lock:
-            self._require_open()
-            return self._writer.write(drafts)
-
-    def _first_or_second(self, event: Event) -> AuditRecord | None:
-        """Record an event that nothing says is counted, while the files are this thread's."""
-        self._require_open()
-        now = time.monotonic()
-        try:
-            self._settle(now)
-        except (AuditDamaged, AuditFailed) as error:
-            # The next attempt is that of this very event, which raises if need be.
-            _LOG.error("counted events wait to be recorded: %s", error)
-        with self._counting:
-            window = self._counts.find(event, now)
-            is_first = window is None
-            if window is None:
-                window = self._counts.open(event, now)
-            elif window.notice is not None:
-                window.count += 1
-                return None
-        if is_first:
-            try:
-                # With the details, unless it stands for others.
-                shown = window.event if window.is_folded else event
-                return self._writer.write([Draft(shown)])[0]
-            except BaseException:
-                with self._counting:
-                    self._counts.drop(window)
-                raise
-        left = window.ends - now
-        until = timestamp(time.time_ns() + int(left * 1e9))
-        (record,) = self._writer.write([Draft(window.event, until=until)])
-        with self._counting:
-            window.notice = record.seq
-        self._arm(left)
-        return record
-
-    def _settle(self, now: float | None) -> None:
-        """Record the counts of windows that have ended, all for None; those that fail are kept."""
-        with self._counting:
-            self._counts.end(now)
-        for window in self._counts.ended():
-            self._writer.write([_counted(window)])
-            self._counts.settle()
-
-    def _arm(self, seconds: float) -> None:
-        """See to it that the counts are recorded, even if nothing else is."""
-        if self._timer is None:
-            # It holds this object, which so outlives its last user until the counts are written.
-            timer = threading.Timer(seconds, self._on_time)
-            timer.daemon = True
-            # Where there can be no thread, the next event or the end of the log records them.
-            with suppress(RuntimeError):
-                timer.start()
-                self._timer = timer
-
-    def _on_time(self) -> None:
-        with self._lock:
-            self._timer = None
-            if self._is_closed:
-                return
-            try:
-                self._settle(time.monotonic())
-            except (AuditDamaged, AuditFailed) as error:
-                _LOG.error("counted events wait to be recorded: %s", error)
-            with self._counting:
-                end = self._counts.next_end()
-            if end is not None:
-                self._arm(max(end - time.monotonic(), min(1.0, self._interval)))
-
     def _go_on_in_child(self) -> None:
-        """In a forked child: what is counted is the parent's to record."""
-        self._begin()
-        self._writer.begin_anew()
-
-
-def _counted(window: Window) -> Draft:
-    return Draft(window.event, count=window.count, of=window.notice)
+        self._recorder.go_on_in_child()
 
 
 _ALL: weakref.WeakSet[AuditLog] = weakref.WeakSet()

@@ -53,7 +53,8 @@ class AuditRecord:
         of: ``seq`` of the record whose repeats are counted here; None otherwise.
         batch: ``seq`` of the first of those that were written at once with it; None where it was
             written alone.
-        details: more of it, redacted and cut; of repeats none.
+        details: more of it, redacted and cut; where ``of`` is a number, what those of the repeats
+            come to: ``NAME.sum`` and ``NAME.max`` of numbers, and lists of different values.
         prev: hash of the record before.
         hash: of this one.
     """

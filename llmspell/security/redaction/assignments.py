@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import string
 from base64 import b64decode
+from functools import lru_cache
+from typing import NamedTuple
 
 from llmspell.security.redaction.checks import (
     entropy,
@@ -19,7 +22,8 @@ from llmspell.security.redaction.rules import CONTEXT, Rule
 
 __all__ = ["PLACES"]
 
-_IDENTIFIER_END = re.compile(r"[\w.-]{0,50}$", re.ASCII)
+_NAME_CHARS = string.ascii_letters + string.digits + "_.-"
+_NAME_BEFORE = 50
 _NAME_START = re.compile(r"[\w.$-]{1,64}+", re.ASCII)
 
 # A number and a colon begin a bot's token, which has one length, or a pair that is no token.
@@ -34,28 +38,56 @@ _OPENING = rf"(?>(?i:{NAMES}))"
 def _name_of(match: re.Match[str]) -> str:
     """The whole identifier of which the match begins with a part."""
     start = match.start()
-    before = _IDENTIFIER_END.search(match.string[max(0, start - CONTEXT) : start])
+    before = match.string[max(0, start - _NAME_BEFORE) : start]
     after = _NAME_START.match(match.string, start)
-    return (before.group() if before else "") + (after.group() if after else "")
+    return before[len(before.rstrip(_NAME_CHARS)) :] + (after.group() if after else "")
+
+
+class _Named(NamedTuple):
+    """What a name says of its value."""
+
+    is_other: bool
+    is_password: bool
+    is_token: bool
+
+
+@lru_cache(maxsize=256)  # a text has few names, and many of each
+def _named(name: str) -> _Named:
+    name = name.lower()
+    return _Named(
+        OTHER_NAME.search(name) is not None,
+        PASSWORD_NAME.search(name) is not None,
+        TOKEN_NAME.search(name) is not None,
+    )
 
 
 def _assigned(match: re.Match[str], value: str) -> bool:
-    name = _name_of(match)
-    if OTHER_NAME.search(name) or is_placeholder(value) or is_code(value):
-        return False
-    if is_published(value):
+    named = _named(_name_of(match))
+    if named.is_other:
         return False
     quoted = match.lastgroup != "u"
     after = match.string[match.end() : match.end() + 1]
     if not quoted and ((after and after in "([{<$") or _is_listed(match)):
         return False
-    if PASSWORD_NAME.search(name):
-        return _is_password(value, quoted, tight=_is_tight(match, after))
-    if " " in value or "\t" in value:
+    if named.is_password:
+        is_secret = _is_password(value, quoted, tight=_is_tight(match, after))
+    elif " " in value or "\t" in value:
         return False
-    if TOKEN_NAME.search(name):
-        return _is_token(value)
-    return not is_identity(value) and looks_random(value, bits=3.3, length=16)
+    elif named.is_token:
+        is_secret = _is_token(value)
+    else:
+        is_secret = looks_random(value, bits=3.3, length=16) and not is_identity(value)
+    # Last, for they take longest: a hostile text has a value at each of its names.
+    return is_secret and not (is_placeholder(value) or is_code(value) or is_published(value))
+
+
+def _same_assignment(match: re.Match[str], before: re.Match[str]) -> bool:
+    """Whether they are of one name and value: both words in ``access_key=`` may open a match."""
+    return (
+        match.lastgroup == before.lastgroup
+        and match.span(match.lastgroup or 0) == before.span(match.lastgroup or 0)
+        and _name_of(match) == _name_of(before)
+    )
 
 
 def _is_listed(match: re.Match[str]) -> bool:
@@ -78,9 +110,12 @@ def _is_password(value: str, quoted: bool, *, tight: bool) -> bool:
         return len(value.split()) <= 6 and not value.endswith((".", ":", "?"))
     if tight:
         return True
-    odd = any(c.isdigit() or (not c.isalnum() and c not in "_.-") for c in value)
-    mixed = value != value.lower() and value != value.upper() and not is_wordy(value)
-    return (odd or (mixed and len(value) >= 10)) and len(value) >= 6
+    if len(value) < 6:
+        return False
+    if any(c.isdigit() or (not c.isalnum() and c not in "_.-") for c in value):
+        return True
+    mixed = value != value.lower() and value != value.upper()
+    return mixed and len(value) >= 10 and not is_wordy(value)
 
 
 def _is_token(value: str) -> bool:
@@ -88,7 +123,7 @@ def _is_token(value: str) -> bool:
         return len(value) >= 14 and entropy(value) >= 2.0
     if _NUMBERED.match(value) and not _TELEGRAM.fullmatch(value):
         return False
-    if is_wordy(value, share=0.8) or entropy(value) < 2.5:
+    if entropy(value) < 2.5:
         return False
     if len(value) >= 14 and value.isalnum() and not is_wordy(value):
         return True
@@ -133,10 +168,25 @@ def _connection(match: re.Match[str], value: str) -> bool:
 
 
 def _cookie(match: re.Match[str], value: str) -> bool:
-    return any(
-        len(part.partition("=")[2].strip()) >= 6
-        and not is_placeholder(part.partition("=")[2].strip())
-        for part in value.split(";")
+    return any(map(_is_cookie, value.split(";")))
+
+
+def _is_cookie(part: str) -> bool:
+    value = part.partition("=")[2].strip()
+    return len(value) >= 6 and not is_placeholder(value)
+
+
+def _same_cookies(match: re.Match[str], before: re.Match[str]) -> bool:
+    """Whether the cookies that weren't ruled out before, its first and its last, are none."""
+    (start, end), text, known = match.span("v"), match.string, before.end("v")
+    if start >= known:
+        return False
+    first = text.find(";", start, end)
+    # What ends where the match before had to end may have been cut off.
+    rest = max(text.rfind(";", start, known) + 1, start)
+    return not (
+        _is_cookie(text[start : end if first < 0 else first])
+        or any(map(_is_cookie, text[rest:end].split(";")))
     )
 
 
@@ -241,6 +291,7 @@ PLACES: tuple[Rule, ...] = (
         r"(?<![A-Za-z0-9-])(?i:cookie)[\"']?+[ \t]{0,4}+:",
         r"[ \t]{0,4}+[\"']?+(?P<v>[\w.$%-]{1,80}+=[^\r\n\"']{1,4096}+)",
         _cookie,
+        repeats=_same_cookies,
     ),
     Rule(
         "signature",
@@ -275,5 +326,6 @@ PLACES: tuple[Rule, ...] = (
         rf"{_OPENING}{_BETWEEN}{_OPERATOR}(?>(?<=>)\s{{0,40}}+|[ \t]{{0,20}}+)",
         _VALUE,
         _assigned,
+        repeats=_same_assignment,
     ),
 )  # fmt: skip

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections import Counter
 from hashlib import blake2b
 from itertools import pairwise
+from operator import add
 
 __all__ = [
     "entropy",
@@ -69,26 +69,33 @@ _MARKS = re.compile(
     r"(?i)xxxxx|\*\*\*|\#\#\#\#|\.\.\.|example|placeholder|dummy|redacted|changeme"
     r"|(?<![a-z0-9])(?:your|insert|fake|sample)[_-]"
 )
+_MARKED = ("xxxxx", "***", "####", "...", "example", "placeholder", "dummy", "redacted", "changeme",
+           "your", "insert", "fake", "sample")  # fmt: skip
 # Of one character over and over, or counted up: what is left without it must be something.
 _RUN = re.compile(r"(?i)(.)\1{7,}|0?123456789?0?|abcdefghi\w*")
+_RUNS = ("123456789", "abcdefghi", *(8 * chr(code) for code in range(128)))
 _UUID = re.compile(r"(?i)^\{?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?$")
 _HEX_DIGEST = re.compile(r"(?i)^(?:sha\d+[-:])?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$")
 _CODE = re.compile(
     r"^[@&!~^]?[A-Za-z_$][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)+$|^(?:https?|file|git|ssh)://"
     r"|^[./~]|^[A-Za-z]:\\|\.(?:py|js|ts|go|json|ya?ml|toml|pem|key|crt|cer|p12|txt|env|html?|cfg)$"
 )
+_CHANGE = re.compile(r"[a-z][A-Z]")
 _LETTERS = re.compile(r"[a-z]+|[A-Z][a-z]+|[A-Z]+(?![a-z])")
 
 
 # So much of a value is judged: a hostile text has one of 512 characters at each of its names.
 _JUDGED = 128
+_N_LOG_N = [0.0, *(n * math.log2(n) for n in range(1, _JUDGED + 1))]
 
 
 def entropy(text: str) -> float:
     """Shannon entropy of the characters, in bits each."""
     text = text[:_JUDGED]
-    total = len(text)
-    return -sum(n / total * math.log2(n / total) for n in Counter(text).values()) if total else 0.0
+    if not text:
+        return 0.0
+    counts = map(text.count, set(text))
+    return math.log2(len(text)) - sum(map(_N_LOG_N.__getitem__, counts)) / len(text)
 
 
 def has_crc(body: str) -> bool:
@@ -104,11 +111,23 @@ def is_placeholder(value: str) -> bool:
     """Whether the value stands for one: a mask, a template, ``your-key-here``, an example."""
     value = value[:_JUDGED]
     return bool(
-        _PLACEHOLDER.match(value)
-        or _MARKS.search(value)
-        or (len(value) >= 8 and len(_RUN.sub("", value)) < min(8, len(value)))
-        or len(set(value)) < min(4, len(value) / 2)
+        len(set(value)) < min(4, len(value) / 2)
+        or (_may_have(value, _MARKED) and _MARKS.search(value))
+        or _PLACEHOLDER.match(value)
+        or (
+            len(value) >= 8
+            and _may_have(value, _RUNS)
+            and len(_RUN.sub("", value)) < min(8, len(value))
+        )
     )
+
+
+def _may_have(value: str, words: tuple[str, ...]) -> bool:
+    """Whether a pattern that needs one of these words may match, which takes longer to see."""
+    if not value.isascii():  # whose letters have other cases than lower() knows of
+        return True
+    lowered = value.lower()
+    return any(word in lowered for word in words)
 
 
 def is_identity(value: str) -> bool:
@@ -130,13 +149,13 @@ def is_published(value: str) -> bool:
 def is_wordy(value: str, *, share: float = 0.7) -> bool:
     """Whether the letters of the value are mostly those of words."""
     value = value[:_JUDGED]
-    pairs = hits = 0
-    for run in _LETTERS.findall(value):
-        lowered = run.lower()
-        for at in range(len(lowered) - 1):
-            pairs += 1
-            hits += lowered[at : at + 2] in _BIGRAMS
-    return pairs >= 5 and pairs >= 0.45 * len(value) and hits >= share * pairs
+    runs = _LETTERS.findall(value)
+    pairs = sum(map(len, runs)) - len(runs)
+    if pairs < 5 or pairs < 0.45 * len(value):
+        return False
+    lowered = map(str.lower, runs)
+    hits = sum(sum(map(_BIGRAMS.__contains__, map(add, run, run[1:]))) for run in lowered)
+    return hits >= share * pairs
 
 
 def looks_random(value: str, *, bits: float = 3.0, length: int = 10, share: float = 0.7) -> bool:
@@ -144,12 +163,16 @@ def looks_random(value: str, *, bits: float = 3.0, length: int = 10, share: floa
     value = value[:_JUDGED]
     if len(value) < length or entropy(value) < bits:
         return False
-    digits = sum(c.isdigit() for c in value)
+    digits = sum(map(str.isdigit, value))
     if digits == len(value) or (not digits and len(value) < 20):
         return False
-    if is_wordy(value, share=share):
+    if not digits and _changes(value) * 8 < len(value):
         return False
-    if not digits:
-        changes = sum(a.islower() and b.isupper() for a, b in pairwise(value))
-        return changes * 8 >= len(value)
-    return True
+    return not is_wordy(value, share=share)
+
+
+def _changes(value: str) -> int:
+    """How often a capital follows a small letter."""
+    if value.isascii():
+        return len(_CHANGE.findall(value))
+    return sum(a.islower() and b.isupper() for a, b in pairwise(value))

@@ -12,9 +12,11 @@ NAMES = (
     _PASSWORD + r"|secret|token|credential|creds|auth|access|private|session|salt"
     r"|key|cookie|adobe|license|webhook|dsn|bearer|login|cloudflare|sourcegraph|artifactory"
 )
+# All for names in lower case: `re` leaves out at once what begins with another letter, unless it
+# has to ignore case.
 # Names that hold such a word and say that the value is something else.
 OTHER_NAME = re.compile(
-    r"""(?ix)
+    r"""(?x)
       author | accessib|accessor|random[_.-]?access|rapid(?!api)|capital|monkey|donkey
     | turkey|hockey|jockey | keying|keyword|keynote|whiskey|tokeniz|tokenis|secretary|compass|bypass
     | passeng | passive | passing | pass(?:ed|es)(?![a-z])
@@ -41,8 +43,8 @@ OTHER_NAME = re.compile(
     | checksum | integrity | jsonwebtoken | ^(?:set-)?cookie2?$
     """
 )
-PASSWORD_NAME = re.compile(rf"(?i)(?:{_PASSWORD})(?:[_.-]?\d{{1,3}}|\w{{0,12}})$")
+PASSWORD_NAME = re.compile(rf"(?:{_PASSWORD})(?:[_.-]?\d{{1,3}}|\w{{0,12}})$")
 TOKEN_NAME = re.compile(
-    r"(?i)token|secret|credential|creds|(?:api|auth|access|private)[_-]?key"
+    r"token|secret|credential|creds|(?:api|auth|access|private)[_-]?key"
     r"|dsn|heroku|hubspot|cloudflare|sourcegraph|artifactory"
 )

@@ -15,6 +15,7 @@ __all__ = ["CONTEXT", "Check", "Rule", "any_value"]
 CONTEXT = 64
 
 Check = Callable[[re.Match[str], str], bool]
+Repeats = Callable[[re.Match[str], re.Match[str]], bool]
 
 
 def any_value(match: re.Match[str], value: str) -> bool:
@@ -29,8 +30,10 @@ class Rule:
     ``opening`` is the short beginning that every match has, ``rest`` what follows it; the secret
     is the named group that matched, or all of the match. ``keywords`` are in lower case: a text
     that holds none of them holds no opening, in whatever case. ``settles`` is the number of
-    characters after a match that could still make it another one. Patterns match ASCII
-    classes alone.
+    characters after a match that could still make it another one. ``repeats`` says of a match and
+    the last that the check ruled out before whether it is ruled out by the same: so that those that
+    have an end in common take no time that grows with their number. Patterns match ASCII classes
+    alone.
 
     Raises:
         UnsafePattern: the work of one attempt has no bound, or too large a one.
@@ -43,6 +46,7 @@ class Rule:
     check: Check = any_value
     flags: int = 0
     settles: int = 24
+    repeats: Repeats | None = None
     pattern: re.Pattern[str] = field(init=False)
     opens: re.Pattern[str] = field(init=False)
     width: int = field(init=False)
@@ -66,11 +70,21 @@ class Rule:
         start, end = match.span(match.lastgroup or 0)
         return (start, end) if end > start and self.check(match, match.string[start:end]) else None
 
+    def is_repeat(self, match: re.Match[str], refused: re.Match[str]) -> bool:
+        """Whether what ruled out an earlier match of the same text rules this one out as well."""
+        return self.repeats is not None and self.repeats(match, refused)
+
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Start and end of each secret of this kind, found from left to right."""
         position = 0
+        refused: re.Match[str] | None = None
         while (match := self.pattern.search(text, position)) is not None:
+            if refused is not None and self.is_repeat(match, refused):
+                position = match.start() + 1
+                continue
             found = self.value(match)
-            position = match.start() + 1 if found is None else match.end()
-            if found is not None:
+            if found is None:
+                position, refused = match.start() + 1, match
+            else:
+                position = match.end()
                 yield found

@@ -9,6 +9,8 @@ from llmspell.errors import ClosedError
 from llmspell.security.redaction.rules import CONTEXT
 
 if TYPE_CHECKING:
+    import re
+
     from llmspell.security.redaction.rules import Rule
 
 __all__ = ["RedactionStream"]
@@ -88,6 +90,7 @@ class RedactionStream:
         text, size = self._buffer, len(self._buffer)
         position = self._resume[index] - self._base
         decided = size if self._finished else size - rule.opening_width
+        refused: re.Match[str] | None = None
         while True:
             opening = rule.opens.search(text, position)
             if opening is None or opening.start() > decided:
@@ -98,9 +101,12 @@ class RedactionStream:
             open_end = not self._finished and position + rule.width > size
             if open_end and (match is None or match.end() + rule.settles > size):
                 break
-            found = None if match is None else rule.value(match)
-            if match is None or found is None:
+            if match is None or (refused is not None and rule.is_repeat(match, refused)):
                 position += 1
+                continue
+            found = rule.value(match)
+            if found is None:
+                position, refused = position + 1, match
             else:
                 heapq.heappush(self._spans, (self._base + found[0], self._base + found[1]))
                 position = match.end()

@@ -143,7 +143,8 @@ def test_directory_of_another_user_is_refused(
 def test_key_shows_nowhere(tmp_path: Path) -> None:
     log = AuditLog.open(tmp_path, key=b"not to be shown!")
     log.append("key.change", subject="x")
-    assert "not to be" not in f"{log!r} {vars(log)!r} {log._writer.chain!r} {vars(log._writer)!r}"
+    writer = log._recorder._writer
+    assert "not to be" not in f"{log!r} {vars(log)!r} {writer.chain!r} {vars(writer)!r}"
     log.close()
 
 

@@ -6,9 +6,10 @@ import random
 import re
 import string
 import zlib
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell.errors import ConfigError, UnsafePattern
@@ -96,6 +97,32 @@ def test_every_rule_has_a_bound_and_opens_with_a_keyword() -> None:
         assert rule.opening_width <= 200
     longest = max(rule.width for rule in _RULES)
     assert bounds("[a-z]{1,40}+x{3}(?=yz)").width == 45 < longest
+
+
+# Openings within the values of others, and values that end where a match has to.
+OVERLAPPING = [
+    "cookie:", "a=a;", "b=example1;", "sid=q8Zr2Lw9Xk4Tn7Vb", "; ", "\n", "x" * 40, "a=a;" * 1100,
+    "key=", "passkey", "token:", "primary_", "aB3dE5fG7hJ9", "...", " ", '"', ",", "&",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(OVERLAPPING), max_size=40))
+@settings(deadline=None)
+def test_what_is_ruled_out_for_an_earlier_match_would_be_by_the_check_too(parts: list[str]) -> None:
+    text = "".join(parts)
+    for rule in _RULES:
+        if rule.repeats is not None:
+            assert list(rule.spans(text)) == list(replace(rule, repeats=None).spans(text))
+
+
+def test_a_cookie_behind_many_that_are_none_is_found_beyond_the_width_of_a_match() -> None:
+    text = "cookie:" + "a=a;" * 1500 + "cookie:" + "b=b;" * 1020 + f"sid={KEY}"
+    assert KEY not in redact(text)
+
+
+def test_a_word_on_the_line_before_is_no_part_of_a_name() -> None:
+    assert redact("csrf\ntoken=q8Zr2Lw9Xk4Tn7Vb") == "csrf\ntoken=***"
+    assert redact("csrf_token=q8Zr2Lw9Xk4Tn7Vb") == "csrf_token=q8Zr2Lw9Xk4Tn7Vb"
 
 
 def test_a_match_opens_with_one_of_its_rules_keywords() -> None:

@@ -47,7 +47,8 @@ class MemoryKeyring(KeyringBackend):
 
 
 @pytest.fixture
-def memory() -> Iterator[MemoryKeyring]:
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryKeyring]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     before, made = keyring.get_keyring(), MemoryKeyring()
     keyring.set_keyring(made)
     yield made
@@ -73,7 +74,8 @@ def test_a_store_draws_its_first_key_and_rotates_it(source: KeySource, tmp_path:
     store.set("a", Secret("1"))
     first = source.load()
     store.rotate_key()
-    assert len(source.load()) == 1 and source.load() != first
+    assert len(source.load()) == 2 and source.load()[1:] == first
+    assert store.drop_old_keys() == [first[0].id] and len(source.load()) == 1
     assert store.read(store.ref_for("a", None)) == Secret("1")
 
 

@@ -6,18 +6,23 @@ import os
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 from typing import Final, Protocol, Self
 
 from llmspell.errors import ConfigError, MissingDependency, SecretUnavailable, WrongKey
 from llmspell.security.secrets.backend import held
 from llmspell.security.secrets.encrypted.derived import derived
+from llmspell.security.secrets.encrypted.locking import locked
 from llmspell.security.secrets.secret import Secret
 from llmspell.security.secrets.strict_files import absolute, read_strict, replace_strict
 
-__all__ = ["KeyFile", "KeySource", "KeyVariable", "KeyringEntry", "MasterKey"]
+__all__ = ["MAX_KEYS", "KeyFile", "KeySource", "KeyVariable", "KeyringEntry", "MasterKey"]
 
 KEY_BYTES: Final = 32
+#: That one source holds.
 MAX_KEYS: Final = 16
 _MAX_FILE: Final = 4096
 
@@ -50,7 +55,10 @@ class MasterKey:
 
 
 class KeySource(Protocol):
-    """Where keys are kept: the first seals, the others still open what they sealed."""
+    """Where keys are kept: the first seals, the others still open what they sealed.
+
+    Several stores may share one.
+    """
 
     @property
     def is_writable(self) -> bool:
@@ -61,6 +69,9 @@ class KeySource(Protocol):
 
     def save(self, keys: Sequence[MasterKey]) -> None:
         """Keep these in place of those that are there."""
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Within it no other thread or process changes the keys, or seals a file by one of them."""
 
 
 class KeyVariable:
@@ -96,6 +107,10 @@ class KeyVariable:
             "there, rotate, then take the old one out"
         )
 
+    def lock(self) -> AbstractContextManager[None]:
+        """Nothing: what is set from outside is locked there, if at all."""
+        return nullcontext()
+
 
 class KeyFile:
     """A file with a key a line, newest first, that nobody else may read.
@@ -120,6 +135,13 @@ class KeyFile:
     def save(self, keys: Sequence[MasterKey]) -> None:
         """As a whole or not at all, also after a power cut. Raises InsecureFile or OSError."""
         replace_strict(self.path, _lines(keys))
+
+    def lock(self) -> AbstractContextManager[None]:
+        """That of ``.NAME.lock`` beside it; none where that can't be made, nor then the file."""
+        above = self.path.parent
+        if not os.access(above, os.W_OK):  # as of a mounted secret, which others replace
+            return nullcontext()
+        return locked(above / f".{self.path.name}.lock")
 
 
 class KeyringEntry:
@@ -147,6 +169,15 @@ class KeyringEntry:
     def save(self, keys: Sequence[MasterKey]) -> None:
         """Raises SecretUnavailable or MissingDependency."""
         self._asked(_written(keys, " "))
+
+    def lock(self) -> AbstractContextManager[None]:
+        """That of a file in ``$XDG_STATE_HOME/llmspell``, or ``~/.local/state/llmspell``."""
+        configured = os.environ.get("XDG_STATE_HOME", "")
+        state = Path(configured) if os.path.isabs(configured) else Path.home() / ".local/state"
+        name = sha256(f"{self.service}\0{self.account}".encode()).hexdigest()[:32]
+        folder = state / "llmspell"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return locked(folder / f"keyring-{name}.lock")
 
     def _asked(self, new: Secret[str] | None) -> str | None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
@@ -25,7 +25,8 @@ from llmspell.security.secrets.encrypted.document import (
     parsed,
     sealed,
 )
-from llmspell.security.secrets.encrypted.keys import KeySource, MasterKey
+from llmspell.security.secrets.encrypted.keys import MAX_KEYS, KeySource, MasterKey
+from llmspell.security.secrets.encrypted.locking import locked
 from llmspell.security.secrets.ref import NAME, SecretRef, check_tenant, place
 from llmspell.security.secrets.secret import Secret
 from llmspell.security.secrets.strict_files import absolute, read_strict, replace_strict
@@ -40,7 +41,8 @@ class EncryptedStore:
 
     Each write replaces the file as a whole, synced to the disk: it is then there, or the file is as
     it was. Reads take no lock and see one or the other. Writers of all threads and processes wait
-    for each other. Names of secrets and tenants aren't encrypted. Needs the extra ``security``.
+    for each other, also those of other stores that share the keys. Names of secrets and tenants
+    aren't encrypted. Needs the extra ``security``.
 
     Args:
         path: of the file, absolute; its directory must be there, and be closed to others' writes.
@@ -131,20 +133,20 @@ class EncryptedStore:
             self._write(values, self._sealing_key(), store)
 
     def rotate_key(self) -> str:
-        """Seal all under a new key, which the source then keeps in place of the old ones.
+        """Seal all under a new key, which the source then keeps before the older ones.
 
-        The new key is kept beside the old one before the file is sealed by it, and alone after: at
-        whatever point this ends, the file opens by the keys that are kept. Of a source that can't
-        be written the first key is the new one, to be put there before. Copies of the file that
-        were made before open by the old key alone, and so does another store that shares the
-        source: give each its own.
+        The new key is kept before the file is sealed by it: at whatever point this ends, the file
+        opens by the keys that are kept, and so does each other that shares the source. The old key
+        still opens copies that were made before, until :meth:`drop_old_keys`. Of a source that
+        can't be written the first key is the new one, to be put there before.
 
         Returns:
             The id of the new key.
 
         Raises:
             SecretNotFound: there is no file.
-            ConfigError: the source can't be written, and its first key sealed the file already.
+            ConfigError: the source can't be written, and its first key sealed the file already; or
+                it holds 16 keys, which is all that one may.
             WrongKey, SecretsDamaged, InsecureFile, SecretUnavailable, OSError: as :meth:`set`.
             AuditDamaged, AuditFailed: as :meth:`set`.
         """
@@ -157,15 +159,47 @@ class EncryptedStore:
                 raise ConfigError(
                     f"{self._keys!r} holds no newer key: put one before that which is there"
                 )
+            if self._keys.is_writable and len(old) >= MAX_KEYS:
+                raise ConfigError(
+                    f"{self._keys!r} holds {len(old)} keys, and one more is too many: drop those "
+                    "that seal nothing any more (drop_old_keys), then rotate"
+                )
             with self._key_change("rotate", old=opened.document.key_id, new=new.id):
                 if self._keys.is_writable:
-                    sealing = [key for key in old if key.id == opened.document.key_id]
-                    self._keys.save((new, *sealing))
+                    self._keys.save((new, *old))
                 values, store = self._values()
                 self._write(values, new, store)
-                if self._keys.is_writable:
-                    self._keys.save((new,))
             return new.id
+
+    def drop_old_keys(self, beside: Sequence[EncryptedStore] = ()) -> list[str]:
+        """Take out of the source what seals neither this file nor those of ``beside``.
+
+        The first key stays, too: writers that wait seal by it. What else was sealed by a key that
+        goes is lost: copies made before a rotation, and other stores on this source that aren't
+        named. A key that is kept elsewhere as well isn't gone.
+
+        Returns:
+            The ids of the keys that are gone.
+
+        Raises:
+            SecretNotFound: there is no file, or none of one of ``beside``.
+            ConfigError: the source can't be written.
+            WrongKey, SecretsDamaged, InsecureFile, SecretUnavailable, OSError: as :meth:`set`; no
+                key is gone.
+            AuditDamaged, AuditFailed: as :meth:`set`.
+        """
+        self._existing()
+        if not self._keys.is_writable:
+            raise ConfigError(f"{self._keys!r} is set from outside: take the old keys out there")
+        with self._writing():
+            needed = {store._existing().document.key_id for store in (self, *beside)}
+            first, *others = self._keys.load()
+            kept = [first, *(key for key in others if key.id in needed)]
+            dropped = [key.id for key in others if key.id not in needed]
+            if dropped:
+                with self._key_change("drop", old=dropped):
+                    self._keys.save(kept)
+            return dropped
 
     def _document(self) -> Document | None:
         raw = read_strict(self._path.parent, (self._path.name,), limit=MAX_FILE_BYTES)
@@ -235,7 +269,9 @@ class EncryptedStore:
             details={"change": change, "file": str(self._path)},
         )
 
-    def _key_change(self, change: str, **ids: str) -> AbstractContextManager[dict[str, Any]]:
+    def _key_change(
+        self, change: str, **ids: str | list[str]
+    ) -> AbstractContextManager[dict[str, Any]]:
         """Around a change of the key that the file is sealed by; ids say nothing about keys."""
         return audited(
             self._audit,
@@ -246,18 +282,9 @@ class EncryptedStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """The lock of all writers; the system lets go of it when its process ends."""
-        import fcntl
-
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._path.with_name(f".{self._path.name}.lock"), flags, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        """The lock of all writers of the file, and that of the keys that they seal by."""
+        with locked(self._path.with_name(f".{self._path.name}.lock")), self._keys.lock():
             yield
-        finally:
-            # Not by closing alone: a child that was forked meanwhile has it open too.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
 
 
 def _require_entry(name: str, tenant: str | None) -> None:
