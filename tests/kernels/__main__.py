@@ -74,16 +74,14 @@ def show(results: list[dict[str, Any]]) -> None:
     head = ("kernel", "as", "Landlock", "memory and pids", "tools that it confines")
     rows = [(*head, "passed", "failed", "skipped", "seconds")]
     for result in results:
-        missing = result.get("missing")
-        held = [name for name, lacks in missing.items() if not lacks] if missing else ["?"]
-        groups = [result.get("memory_group"), result.get("pids_group")]
+        held = [name for name, told in result.get("told", {"?": ""}).items() if not told]
         counts = result.get("counts", {})
         rows.append(
             (
                 result.get("kernel", result["asked"]),
                 result["who"],
                 str(result.get("landlock_abi", "?")),
-                "no groups" if None in groups else "groups v2",
+                "groups v2" if len(result.get("groups", [])) == 2 else "no groups",
                 ", ".join(held) or "none",
                 str(counts.get("passed", 0)),
                 str(failures(result)),
@@ -95,9 +93,10 @@ def show(results: list[dict[str, Any]]) -> None:
     for row in rows:
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)))
     for result in results:
-        for level, lacks in result.get("missing", {}).items():
-            for one in lacks:
-                print(f"{result['asked']} as {result['who']}, {level}: {one}")
+        for kind in ("lacks", "told"):
+            for name, why in result.get(kind, {}).items():
+                if why:
+                    print(f"{result['asked']} as {result['who']}, {name}: {why}")
 
 
 def failures(result: dict[str, Any]) -> int:

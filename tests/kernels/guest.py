@@ -39,7 +39,17 @@ def main(who: str, tests: list[str]) -> None:
         _say(kernel=platform.release())
         _say(**json.loads(_run(enter, [sys.executable, "-m", "tests.kernels.host"], False)[1]))
         begun = time.monotonic()
-        command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "-p", "no:cacheprovider", *tests]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "--tb=short",
+            "-rs",
+            "-p",
+            "no:cacheprovider",
+        ]
+        command += ["-p", "tests.kernels.at_once", *tests]
         _, shown = _run(enter, command, True)
         last = shown.strip().splitlines()[-1] if shown.strip() else ""
         counts = {name: int(n) for n, name in re.findall(r"(\d+) ([a-z]+)", last)}

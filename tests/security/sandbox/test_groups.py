@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,29 @@ def test_a_process_that_can_t_be_seen_is_no_member(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("llmspell-*")
     (path / "cgroup.procs").write_text("0\n7\n")
     assert group.members() == [7]
+
+
+@pytest.mark.parametrize("is_at_once", [True, False])
+def test_all_that_is_in_a_group_is_ended(
+    own: Sandbox, is_at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = own.host.pids_group or own.host.memory_group
+    if place is None:
+        pytest.skip("no place for control groups")
+    group = WorkerGroup(place, place)
+    (path,) = group._paths.values()
+    if is_at_once and not os.path.exists(f"{path}/cgroup.kill"):
+        group.remove()
+        pytest.skip("no cgroup.kill: it is of version 2, from Linux 5.14 on")
+    if is_at_once:
+        monkeypatch.setattr(os, "kill", None)
+    else:
+        monkeypatch.setattr(group, "_is_killed_at_once", lambda: False)
+    with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as other:
+        for process in (one, other):
+            (Path(path) / "cgroup.procs").write_text(str(process.pid))
+        group.remove()
+        assert (one.wait(), other.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
 
 
 def test_a_group_whose_door_can_t_be_opened_is_kept(own: Sandbox) -> None:
