@@ -13,6 +13,7 @@ import pytest
 from llmspell.errors import SandboxUnavailable
 from llmspell.security import Sandbox
 from llmspell.security.host import ControlGroup, HostSupport
+from llmspell.security.sandbox.fork_server import is_silent
 from llmspell.security.sandbox.groups import GroupPool, WorkerGroup
 from llmspell.security.sandbox.worker import processes
 from llmspell.security.sandbox.worker_handle import WorkerHandle
@@ -48,6 +49,22 @@ def test_a_tool_for_which_no_descriptors_are_left_is_refused_by_name(own: Sandbo
         ):
             own.load("made", ["run"], SAFE, source=ONE)
         until(lambda: len(os.listdir("/proc/self/fd")) <= held)
+
+
+class ClosedMeanwhile(socket.socket):
+    """By another thread, between any two looks at its number."""
+
+    def fileno(self) -> int:
+        number = super().fileno()
+        self.close()
+        return number
+
+
+def test_whom_another_thread_closes_isn_t_waiting_any_more() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs, ClosedMeanwhile(fileno=ours.detach()) as talk:
+        assert not is_silent(talk)
+        assert not is_silent(talk)
 
 
 def test_some_of_the_descriptors_that_were_sent_are_not_taken_for_all() -> None:
