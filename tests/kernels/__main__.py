@@ -32,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.kernels", description=__doc__)
     parser.add_argument("kernels", nargs="*", metavar="KERNEL", help=", ".join(RELEASES))
     parser.add_argument("--as", dest="users", choices=(*USERS, "both"), default="both")
-    parser.add_argument("--tests", nargs="+", default=TESTS, help="arguments of pytest")
+    parser.add_argument("--tests", type=shlex.split, default=TESTS, help="arguments of pytest")
     parser.add_argument("--seconds", type=float, default=5400, help="of one run")
     given = parser.parse_args()
     unknown = [name for name in given.kernels if name not in RELEASES]

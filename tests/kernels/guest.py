@@ -74,7 +74,11 @@ def _environment(user: int) -> dict[str, str]:
     if user:
         with open("/etc/passwd", "a", encoding="utf-8") as file:
             file.write(f"tester:x:{user}:{user}::{home}:/bin/sh\n")
-    return {"HOME": str(home), "USER": "tester" if user else "root"}
+    return {
+        "HOME": str(home),
+        "USER": "tester" if user else "root",
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(home / "hypothesis"),
+    }
 
 
 def _delegated(user: int) -> Callable[[], None]:
