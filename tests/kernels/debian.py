@@ -53,9 +53,13 @@ def fetched(release: str, name: str, folder: Path) -> Package:
         apt = _Apt(kept)
         apt.run("apt-get", "-q", "update")
         (kept / name).mkdir(exist_ok=True)
+        arriving = kept / "arriving"
+        arriving.mkdir(exist_ok=True)
         shown = apt.run("apt-cache", "depends", "--important", name)
         real = re.search(r"Depends: (linux-image-\S+)", shown)
-        apt.run("apt-get", "-q", "download", real[1] if real else name, at=kept / name)
+        apt.run("apt-get", "-q", "download", real[1] if real else name, at=arriving)
+        for file in arriving.glob("*.deb"):
+            file.replace(kept / name / file.name)
         found = sorted((kept / name).glob("*.deb"))
     return Package(found[-1])
 

@@ -37,20 +37,11 @@ def main(who: str, tests: list[str]) -> None:
         os.environ.update(_environment(USERS[who]))
         enter = _delegated(USERS[who])
         _say(kernel=platform.release())
-        _say(**json.loads(_run(enter, [sys.executable, "-m", "tests.kernels.host"], False)[1]))
+        _say(**json.loads(_run(enter, [sys.executable, "-m", "tests.kernels.host"], False)))
         begun = time.monotonic()
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "--tb=short",
-            "-rs",
-            "-p",
-            "no:cacheprovider",
-        ]
-        command += ["-p", "tests.kernels.at_once", *tests]
-        _, shown = _run(enter, command, True)
+        options = ["-q", "--tb=short", "-rs", "-p", "no:cacheprovider"]
+        options += ["-p", "tests.kernels.at_once", *tests]
+        shown = _run(enter, [sys.executable, "-m", "pytest", *options], True)
         last = shown.strip().splitlines()[-1] if shown.strip() else ""
         counts = {name: int(n) for n, name in re.findall(r"(\d+) ([a-z]+)", last)}
         _say(counts=counts, seconds=round(time.monotonic() - begun))
@@ -104,7 +95,7 @@ def _delegated(user: int) -> Callable[[], None]:
     return enter
 
 
-def _run(enter: Callable[[], None], command: list[str], is_shown: bool) -> tuple[int, str]:
+def _run(enter: Callable[[], None], command: list[str], is_shown: bool) -> str:
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -120,7 +111,7 @@ def _run(enter: Callable[[], None], command: list[str], is_shown: bool) -> tuple
             if is_shown:
                 print(line, end="", flush=True)
             shown.append(line)
-    return process.returncode, "".join(shown)
+    return "".join(shown)
 
 
 def _say(**what: Any) -> None:
