@@ -20,7 +20,10 @@ from tests.security.secrets.places import forks
 
 
 def children_of(process: int) -> list[int]:
-    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    try:
+        text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it ended since it was found
+        return []
     return [int(word) for word in text.split()]
 
 
