@@ -81,6 +81,15 @@ def arm64(session: nox.Session) -> None:
 
 
 @nox.session
+def kernels(session: nox.Session) -> None:
+    """The sandbox on kernels of Debian in virtual machines, as root and as a user; hours."""
+    if shutil.which("qemu-system-x86_64") is None:
+        session.error("no qemu-system-x86_64: Debian has qemu-system-x86")
+    install(session, "-e", ".[test]")
+    session.run("python", "-m", "tests.kernels", *session.posargs)
+
+
+@nox.session
 def cpp_coverage(session: nox.Session) -> None:
     """Lines of C++ that the C++ and the Python tests run together (gcc and gcovr)."""
     # Atomic, for threads that count a line at once would lose or wreck the count.

@@ -31,10 +31,11 @@ _MESSAGE: Final = 1 << 16
 
 def is_silent(talk: socket.socket) -> bool:
     """Whether the other end is there, and has sent nothing that wasn't read."""
-    if talk.fileno() < 0:
-        return False
     poll = select.poll()
-    poll.register(talk, select.POLLIN)
+    try:
+        poll.register(talk, select.POLLIN)
+    except ValueError:  # closed, perhaps by another thread a moment ago
+        return False
     return not poll.poll(0)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llmspell.security import ConfinedTool, Sandbox, SecurityLevel, SecurityRequirements
+from llmspell.security import ConfinedTool, Sandbox, SecurityRequirements
 
 TOOLS = Path(__file__).with_name("tools")
 PLAIN = [
@@ -26,10 +26,15 @@ SAFE = SecurityRequirements.safe()
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox() as made:
-        missing = made.host.missing_for(SecurityLevel.SAFE)
-        if missing:
-            pytest.skip(f"this host can't confine tools: {'; '.join(missing)}")
+        skip_where_missing(made, SAFE)
         yield made
+
+
+def skip_where_missing(sandbox: Sandbox, needed: SecurityRequirements) -> None:
+    """Skip the test where this host lacks what a tool with these requirements needs."""
+    missing = sandbox.host.missing_for(needed)
+    if missing:
+        pytest.skip(f"this host can't confine it: {'; '.join(missing)}")
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +48,7 @@ def confined(
     sandbox: Sandbox, requirements: SecurityRequirements, *, keep_workers: bool = False
 ) -> ConfinedTool:
     """tools/plain.py with requirements."""
+    skip_where_missing(sandbox, requirements)
     tool = sandbox.load("plain", PLAIN, requirements, path=[TOOLS], keep_workers=keep_workers)
     assert isinstance(tool, ConfinedTool)
     return tool

@@ -133,11 +133,14 @@ def test_processor_time_is_limited_to_the_millisecond_asked_for(sandbox: Sandbox
         assert caught.value.limit == "cpu"
 
 
-def test_memory_is_limited(sandbox: Sandbox, plain: ConfinedTool) -> None:
+def test_memory_is_limited(plain: ConfinedTool) -> None:
     assert plain.call("takes", [20 << 20]).value == 20 << 20
     with pytest.raises(ToolLimitExceeded, match="MemoryError") as caught:
         plain.call("takes", [80 << 20])
     assert caught.value.limit == "memory"
+
+
+def test_a_restricted_tool_has_more_memory_than_a_safe_one(sandbox: Sandbox) -> None:
     with confined(sandbox, SecurityRequirements.restricted()) as tool:
         assert tool.call("takes", [80 << 20]).value == 80 << 20
 

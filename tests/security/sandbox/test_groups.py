@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from llmspell.errors import SandboxUnavailable
 from llmspell.security import Sandbox
 from llmspell.security.host import ControlGroup, HostSupport
+from llmspell.security.sandbox.fork_server import is_silent
 from llmspell.security.sandbox.groups import GroupPool, WorkerGroup
 from llmspell.security.sandbox.worker import processes
 from llmspell.security.sandbox.worker_handle import WorkerHandle
@@ -48,6 +51,22 @@ def test_a_tool_for_which_no_descriptors_are_left_is_refused_by_name(own: Sandbo
         until(lambda: len(os.listdir("/proc/self/fd")) <= held)
 
 
+class ClosedMeanwhile(socket.socket):
+    """By another thread, between any two looks at its number."""
+
+    def fileno(self) -> int:
+        number = super().fileno()
+        self.close()
+        return number
+
+
+def test_whom_another_thread_closes_isn_t_waiting_any_more() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs, ClosedMeanwhile(fileno=ours.detach()) as talk:
+        assert not is_silent(talk)
+        assert not is_silent(talk)
+
+
 def test_some_of_the_descriptors_that_were_sent_are_not_taken_for_all() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
@@ -77,6 +96,29 @@ def test_a_process_that_can_t_be_seen_is_no_member(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("llmspell-*")
     (path / "cgroup.procs").write_text("0\n7\n")
     assert group.members() == [7]
+
+
+@pytest.mark.parametrize("is_at_once", [True, False])
+def test_all_that_is_in_a_group_is_ended(
+    own: Sandbox, is_at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = own.host.pids_group or own.host.memory_group
+    if place is None:
+        pytest.skip("no place for control groups")
+    group = WorkerGroup(place, place)
+    (path,) = group._paths.values()
+    if is_at_once and not os.path.exists(f"{path}/cgroup.kill"):
+        group.remove()
+        pytest.skip("no cgroup.kill: it is of version 2, from Linux 5.14 on")
+    if is_at_once:
+        monkeypatch.setattr(os, "kill", None)
+    else:
+        monkeypatch.setattr(group, "_is_killed_at_once", lambda: False)
+    with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as other:
+        for process in (one, other):
+            (Path(path) / "cgroup.procs").write_text(str(process.pid))
+        group.remove()
+        assert (one.wait(), other.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
 
 
 def test_a_group_whose_door_can_t_be_opened_is_kept(own: Sandbox) -> None:

@@ -20,7 +20,10 @@ from tests.security.secrets.places import forks
 
 
 def children_of(process: int) -> list[int]:
-    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    try:
+        text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it ended since it was found
+        return []
     return [int(word) for word in text.split()]
 
 
@@ -127,7 +130,7 @@ def test_descriptors_and_threads_come_back(sandbox: Sandbox) -> None:
         until(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
-def test_all_ends_with_the_owner_even_where_it_is_killed(tmp_path: Path) -> None:
+def test_all_ends_with_the_owner_even_where_it_is_killed(sandbox: Sandbox) -> None:
     script = textwrap.dedent(f"""
         import os, sys, time
         from llmspell.security import Sandbox, SecurityRequirements

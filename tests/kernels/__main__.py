@@ -1,0 +1,111 @@
+"""`python -m tests.kernels [KERNEL ...]`: the sandbox on other kernels, and a table of what held.
+
+For Debian or a derivative of it, as root: needs apt, dpkg-deb and qemu-system-x86. Kernels are kept
+in build/kernels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from tests.kernels.debian import RELEASES, fetched
+from tests.kernels.guest import MARK, USERS
+from tests.kernels.initramfs import initramfs
+from tests.kernels.machine import PROGRAM, lines
+
+HERE: Final = Path(__file__).resolve().parents[2]
+TESTS: Final = ("tests/security/sandbox", "tests/security/host", "tests/security/escapes")
+KERNEL: Final = re.compile(r"boot/vmlinuz-.*")
+_FOLDERS: Final = r"(fs|lib|net/9p|drivers/virtio)/.*\.ko(\.xz)?"
+WANTED: Final = re.compile(rf"{KERNEL.pattern}|(usr/)?lib/modules/[^/]*/kernel/{_FOLDERS}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.kernels", description=__doc__)
+    parser.add_argument("kernels", nargs="*", metavar="KERNEL", help=", ".join(RELEASES))
+    parser.add_argument("--as", dest="users", choices=(*USERS, "both"), default="both")
+    parser.add_argument("--tests", type=shlex.split, default=TESTS, help="arguments of pytest")
+    parser.add_argument("--seconds", type=float, default=5400, help="of one run")
+    given = parser.parse_args()
+    unknown = [name for name in given.kernels if name not in RELEASES]
+    if unknown:
+        parser.error(f"unknown kernels: {', '.join(unknown)}")
+    if shutil.which(PROGRAM) is None:
+        parser.error(f"no {PROGRAM}: Debian has qemu-system-x86")
+    users = USERS if given.users == "both" else [given.users]
+    results = [
+        run(name, who, given.tests, given.seconds)
+        for name in given.kernels or RELEASES
+        for who in users
+    ]
+    show(results)
+    return int(any(failures(result) != 0 for result in results))
+
+
+def run(name: str, who: str, tests: list[str], seconds: float) -> dict[str, Any]:
+    """Boot a kernel, and what the guest said."""
+    folder = HERE / "build" / "kernels"
+    package = fetched(RELEASES[name], "linux-image-amd64", folder)
+    files = package.files(WANTED)
+    kernel = next(content for path, content in files.items() if KERNEL.fullmatch(path))
+    busybox = fetched("bookworm", "busybox-static", folder).files(re.compile("bin/busybox"))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    guest = [sys.executable, "-m", "tests.kernels.guest", who, *tests]
+    command = shlex.join(["exec", "env", "-C", str(HERE), f"PATH={path}", *guest])
+    result: dict[str, Any] = {"asked": name, "who": who}
+    archive = initramfs(busybox["bin/busybox"], files, shlex.quote(command))
+    for line in lines(kernel, archive, seconds):
+        print(line, flush=True)
+        if line.startswith(MARK):
+            result |= json.loads(line.removeprefix(MARK))
+    return result
+
+
+def show(results: list[dict[str, Any]]) -> None:
+    """The table, and why each level that isn't there isn't."""
+    head = ("kernel", "as", "Landlock", "memory and pids", "tools that it confines")
+    rows = [(*head, "passed", "failed", "skipped", "seconds")]
+    for result in results:
+        held = [name for name, told in result.get("told", {"?": ""}).items() if not told]
+        counts = result.get("counts", {})
+        rows.append(
+            (
+                result.get("kernel", result["asked"]),
+                result["who"],
+                str(result.get("landlock_abi", "?")),
+                "groups v2" if len(result.get("groups", [])) == 2 else "no groups",
+                ", ".join(held) or "none",
+                str(counts.get("passed", 0)),
+                str(failures(result)),
+                str(counts.get("skipped", 0)),
+                str(result.get("seconds", "?")),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)))
+    for result in results:
+        for kind in ("lacks", "told"):
+            for name, why in result.get(kind, {}).items():
+                if why:
+                    print(f"{result['asked']} as {result['who']}, {name}: {why}")
+
+
+def failures(result: dict[str, Any]) -> int:
+    """How many tests failed; 1 where the run came to no end."""
+    counts: dict[str, int] = result.get("counts", {})
+    if not counts:
+        return 1
+    return sum(counts.get(name, 0) for name in ("failed", "error", "errors"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
