@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -14,7 +15,6 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
-from llmspell._hot import leave_lock_files
 from llmspell.errors import AuditDamaged, AuditFailed, ClosedError, ConfigError
 from llmspell.security.audit.chain import Anchor, as_key
 from llmspell.security.audit.counting import Counts, Window
@@ -23,6 +23,7 @@ from llmspell.security.audit.folder import Folder
 from llmspell.security.audit.reading import read_records
 from llmspell.security.audit.record import MAX_LINE_BYTES, AuditRecord, Outcome, timestamp
 from llmspell.security.audit.writer import Draft, Writer
+from llmspell.security.files.lock_file import leave_lock_files
 from llmspell.security.secrets.secret import Secret
 
 __all__ = ["AuditLog"]
@@ -323,5 +324,6 @@ def _at_exit() -> None:
             _LOG.error("%s: at exit: %s", log, error)
 
 
-os.register_at_fork(after_in_child=_in_child)
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_in_child)
 atexit.register(_at_exit)

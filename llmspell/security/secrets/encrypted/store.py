@@ -17,6 +17,7 @@ from llmspell.errors import (
 )
 from llmspell.security.audit import AuditKind, AuditSink, audited
 from llmspell.security.denials import check_sink
+from llmspell.security.files.lock_file import locked
 from llmspell.security.secrets.backend import MAX_SECRET_BYTES
 from llmspell.security.secrets.encrypted.document import (
     Document,
@@ -247,17 +248,8 @@ class EncryptedStore:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """The lock of all writers; the system lets go of it when its process ends."""
-        import fcntl
-
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._path.with_name(f".{self._path.name}.lock"), flags, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with locked(self._path.with_name(f".{self._path.name}.lock")):
             yield
-        finally:
-            # Not by closing alone: a child that was forked meanwhile has it open too.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
 
 
 def _require_entry(name: str, tenant: str | None) -> None:
