@@ -60,7 +60,12 @@ Namespaces enter_namespaces() noexcept {
 
 bool hide_the_outside() noexcept {
     constexpr unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-    if (::mount("proc", "/proc", "proc", flags, nullptr) != 0) return false;
+    // A process that is confined sees there those alone that it could trace, which Landlock keeps to
+    // its own; before Linux 5.8 all of this namespace.
+    if (::mount("proc", "/proc", "proc", flags, "hidepid=4") != 0 &&
+        ::mount("proc", "/proc", "proc", flags, nullptr) != 0) {
+        return false;
+    }
     if (::access("/sys/fs/cgroup", F_OK) != 0) return true;
     return ::mount("none", "/sys/fs/cgroup", "tmpfs", flags | MS_RDONLY, "size=4k,mode=555") == 0;
 }

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 from contextlib import suppress
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
@@ -13,6 +14,12 @@ from typing import Any, Final, NoReturn
 
 from llmspell.errors import AuditDamaged, AuditFailed, ConfigError, InputError
 from llmspell.security.audit.chain import HEADER_BYTES, Chain
+from llmspell.security.files.directory import (
+    CLOSED_ON_EXEC,
+    NO_LINK,
+    UNHURRIED,
+    sync_directory,
+)
 from llmspell.security.secrets.secret import Secret
 
 __all__ = [
@@ -26,7 +33,7 @@ __all__ = [
 _SEGMENT: Final = re.compile(r"([0-9]{19})\.jsonl", re.ASCII)
 _TORN: Final = re.compile(r"torn-([0-9]{19})\.bin", re.ASCII)
 _HEADER: Final = "header.json"
-_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FLAGS: Final = CLOSED_ON_EXEC | NO_LINK | UNHURRIED
 
 
 class Folder:
@@ -49,6 +56,8 @@ class Folder:
     def make(self) -> None:
         """Make it, for its owner alone, where it isn't there.
 
+        On Windows, where it has no mode, who may write to it isn't looked at.
+
         Raises:
             ConfigError: it is another's, or others may write to it.
         """
@@ -56,7 +65,9 @@ class Folder:
         found = self.path.stat()
         # They could put links in the place of files; and what another makes here the owner can't
         # open, root's included.
-        if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if sys.platform != "win32" and (
+            found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        ):
             raise ConfigError(
                 f"{self.path} is owned by user {found.st_uid} with mode "
                 f"{stat.S_IMODE(found.st_mode):o}: an audit log is in a directory that its user "
@@ -66,7 +77,7 @@ class Folder:
     def header(self) -> bytes | None:
         """What the header holds; None where there is none."""
         try:
-            descriptor = os.open(self.path / _HEADER, _READ)
+            descriptor = os.open(self.path / _HEADER, os.O_RDONLY | _FLAGS)
         except FileNotFoundError:
             return None
         try:
@@ -108,7 +119,7 @@ class Folder:
 
     def sync(self) -> None:
         """Make the names in it durable."""
-        _sync(self.path)
+        sync_directory(self.path)
 
     def _sync_names(self) -> None:
         """Make the name of the directory durable, and those of the ones that were made for it.
@@ -121,8 +132,8 @@ class Folder:
             if found.st_dev != device:  # a file system is mounted here: nobody made that name
                 return
             with suppress(PermissionError):  # to read it: then we have made nothing in it
-                _sync(above)
-            if found.st_uid != os.geteuid():
+                sync_directory(above)
+            if sys.platform == "win32" or found.st_uid != os.geteuid():
                 return
 
     def _numbers(self, pattern: re.Pattern[str]) -> list[int]:
@@ -137,7 +148,7 @@ class Folder:
         unfinished = self.path / f"{name}.new"
         with suppress(FileNotFoundError):
             unfinished.unlink()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
         descriptor = os.open(unfinished, flags, 0o600)
         try:
             write_all(descriptor, raw)
@@ -155,7 +166,7 @@ def segment_name(first: int) -> str:
 
 def open_segment(path: Path, *, how: int = 0) -> int:
     """Open a segment; with ``how`` to write to it. AuditDamaged where it is no plain file."""
-    descriptor = os.open(path, how | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    descriptor = os.open(path, how | _FLAGS, 0o600)
     try:
         _require_file(descriptor, path.name)
     except BaseException:
@@ -182,14 +193,6 @@ def _require_file(descriptor: int, name: str) -> None:
     found: Any = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         raise AuditDamaged(f"{name} is no file of an audit log", reason="not_a_file")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_encodable(text: str) -> bool:

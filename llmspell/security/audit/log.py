@@ -5,13 +5,13 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
-from llmspell._hot import leave_lock_files
 from llmspell.errors import AuditDamaged, AuditFailed, ConfigError
 from llmspell.security.audit.chain import Anchor, as_key
 from llmspell.security.audit.event import Event
@@ -20,6 +20,7 @@ from llmspell.security.audit.reading import read_records
 from llmspell.security.audit.record import MAX_LINE_BYTES, AuditOutcome, AuditRecord
 from llmspell.security.audit.recorder import Recorder
 from llmspell.security.audit.writer import Draft, Writer
+from llmspell.security.files.lock_file import leave_lock_files
 from llmspell.security.secrets.secret import Secret
 
 __all__ = ["AuditLog"]
@@ -206,5 +207,6 @@ def _at_exit() -> None:
             _LOG.error("%s: at exit: %s", log, error)
 
 
-os.register_at_fork(after_in_child=_in_child)
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_in_child)
 atexit.register(_at_exit)

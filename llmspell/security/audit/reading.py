@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from llmspell._hot import LockFile
 from llmspell.errors import AuditDamaged, InputError
 from llmspell.security.audit.chain import Chain, as_key
 from llmspell.security.audit.folder import Folder, open_segment, segment_name
 from llmspell.security.audit.record import MAX_LINE_BYTES, AuditRecord, decode
 from llmspell.security.audit.tail import BATCH_BYTES
+from llmspell.security.files.lock_file import LockFile
 from llmspell.security.secrets.secret import Secret
 
 __all__ = ["Contents", "Placed", "chain_of", "contents_of", "read_audit", "read_records", "walk"]

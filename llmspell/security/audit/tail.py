@@ -125,7 +125,8 @@ def _whole(chain: Chain, line: bytes, segment: int, offset: int) -> AuditRecord 
 
 def _read(descriptor: int, start: int, end: int) -> bytes:
     parts = []
-    while start < end and (part := os.pread(descriptor, min(end - start, 1 << 20), start)):
+    os.lseek(descriptor, start, os.SEEK_SET)
+    while start < end and (part := os.read(descriptor, min(end - start, 1 << 20))):
         parts.append(part)
         start += len(part)
     return b"".join(parts)

@@ -12,7 +12,6 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
-from llmspell._hot import LockFile
 from llmspell.errors import AuditDamaged, AuditFailed
 from llmspell.security.audit.chain import Anchor, Chain
 from llmspell.security.audit.event import AuditKind, Event
@@ -25,6 +24,7 @@ from llmspell.security.audit.folder import (
 )
 from llmspell.security.audit.record import MAX_LINE_BYTES, AuditRecord, encode, line_of, timestamp
 from llmspell.security.audit.tail import BATCH_BYTES, Tail, find_tail
+from llmspell.security.files.lock_file import LockFile
 from llmspell.security.secrets.secret import Secret
 
 __all__ = ["Draft", "Writer"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -51,7 +52,8 @@ class CommandValidator:
 
     Raises:
         ConfigError: a program isn't there, can't be executed, or may be replaced by anyone: it, or
-            a directory on the way to it, can be written by all.
+            a directory on the way to it, can be written by all, which isn't looked at on Windows;
+            or it is a batch file of Windows.
     """
 
     def __init__(
@@ -131,18 +133,27 @@ class CommandValidator:
 
 def _resolve(name: str, search_path: str) -> str:
     """The absolute path of a program; a link to it stays one, since some go by their own name."""
-    if "/" in name and not os.path.isabs(name):
+    if name != os.path.basename(name) and not os.path.isabs(name):
         raise ConfigError(f"the program {name!r} is a relative path; give a name or a whole path")
     path = shutil.which(name, path=search_path)
     if path is None or not os.path.isabs(path):
         raise ConfigError(f"the program {name!r} isn't in {search_path}, or can't be executed")
+    if sys.platform == "win32":
+        # Whatever way it is started, cmd.exe reads it with its arguments.
+        if path.lower().endswith((".bat", ".cmd")):
+            raise ConfigError(f"the program {name!r} is a batch file, which a shell would read")
+    else:
+        _refuse_replaceable(path)
+    return path
+
+
+def _refuse_replaceable(path: str) -> None:
     named = path
     while os.path.islink(named):  # each link could be made to lead elsewhere
         _refuse_writable_by_all(path, named)
         named = os.path.join(os.path.dirname(named), os.readlink(named))
     for last in {named, os.path.realpath(path)}:
         _refuse_writable_by_all(path, last)
-    return path
 
 
 def _refuse_writable_by_all(program: str, path: str) -> None:

@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import builtins
-import errno
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
-from llmspell.errors import ClosedError, InputError, PathEscape, PathNotAllowed
+from llmspell.errors import ClosedError, PathEscape, PathNotAllowed
 from llmspell.security.denials import Denials
+from llmspell.security.files.directory import SandboxEntry
+from llmspell.security.files.opening import changes, check_flags, check_mode, open_place
 from llmspell.security.files.path_validator import path_text
 from llmspell.security.files.place import Place
-from llmspell.security.files.resolving import ON_THE_WAY, Resolver, ResolverName, resolver_for
-from llmspell.security.files.roots import PathArgument, Root, locate, open_roots
+from llmspell.security.files.resolving import Resolver, ResolverName, resolver_for
+from llmspell.security.files.roots import PathArgument, Root, absolute_path, locate, open_roots
 
 if TYPE_CHECKING:
     from llmspell.security.audit import AuditSink
 
 __all__ = ["FileSandbox", "SandboxEntry"]
-
-LISTED: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# A FIFO without a writer must not hang the opening, nor a terminal become the process's own.
-UNHURRIED: Final = os.O_NONBLOCK | os.O_NOCTTY
-FLAGS: Final = (
-    os.O_ACCMODE | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-) | (os.O_SYNC | os.O_DSYNC | UNHURRIED)
-
-SPECIAL: Final = "is a FIFO, a device or a socket; open it with special=True where that is meant"
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxEntry:
-    """One name in a directory; a symbolic link is neither a file nor a directory."""
-
-    name: str
-    is_dir: bool
-    is_file: bool
-    is_symlink: bool
 
 
 class FileSandbox:
@@ -83,7 +63,7 @@ class FileSandbox:
         self._denials = Denials(audit, "file.access", tenant)
         self._roots: list[Root] = open_roots(roots, read_only)
         self._single_links = single_links
-        self._resolver: Resolver = resolver_for(self._roots[0].descriptor, resolver)
+        self._resolver: Resolver = resolver_for(self._roots[0].directory, resolver)
 
     @property
     def resolver(self) -> str:
@@ -98,7 +78,7 @@ class FileSandbox:
             PathNotAllowed: it is beneath no root, or is to be written in one that is read-only.
         """
         place = self._locate(path, writes=writes)
-        return "/" + "/".join((*place.root.spellings[1], *place.parts))
+        return absolute_path((*place.root.spellings[1], *place.parts))
 
     def open_fd(
         self,
@@ -121,34 +101,9 @@ class FileSandbox:
             PathEscape: a component is a symbolic link, or ``..``.
             PathNotAllowed: it is beneath no root, read-only, special, or has several names.
         """
-        if flags & ~FLAGS:
-            raise InputError(f"the flags {flags & ~FLAGS:#o} aren't for opening a file to use it")
-        writes = flags & os.O_ACCMODE != os.O_RDONLY
-        if flags & os.O_TRUNC and not writes:
-            raise InputError("O_TRUNC empties a file, and needs O_WRONLY or O_RDWR with it")
-        _require_permissions(mode)
-        place = self._locate(path, writes=writes or bool(flags & os.O_CREAT))
-        # A file is looked at before anything in it is changed, so it isn't emptied by its opening.
-        opening = (flags & ~os.O_TRUNC) | UNHURRIED | os.O_CLOEXEC
-        with place.named():
-            try:
-                descriptor = place.open(opening, mode)
-            except OSError as error:
-                # A socket; a FIFO to write that none reads; a device that has no driver.
-                if error.errno == errno.ENXIO and not special:
-                    raise place.refused(SPECIAL) from None
-                raise
-        try:
-            self._check_kind(descriptor, place, special=special)
-            with place.named():
-                if flags & os.O_TRUNC and stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    os.ftruncate(descriptor, 0)
-                if not flags & os.O_NONBLOCK:
-                    os.set_blocking(descriptor, True)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
+        check_flags(flags, mode)
+        place = self._locate(path, writes=changes(flags))
+        return open_place(place, flags, mode, special=special, single_links=self._single_links)
 
     def open(
         self,
@@ -184,21 +139,8 @@ class FileSandbox:
     def scandir(self, path: PathArgument = ".") -> list[SandboxEntry]:
         """The names in a directory and what each was when it was looked at, in no order."""
         place = self._locate(path)
-        with place.named():
-            descriptor = place.open(LISTED)
-            try:
-                with os.scandir(descriptor) as found:
-                    return [
-                        SandboxEntry(
-                            name=entry.name,
-                            is_dir=entry.is_dir(follow_symlinks=False),
-                            is_file=entry.is_file(follow_symlinks=False),
-                            is_symlink=entry.is_symlink(),
-                        )
-                        for entry in found
-                    ]
-            finally:
-                os.close(descriptor)
+        with place.named(), place.directory() as found:
+            return found.entries()
 
     def walk(self, path: PathArgument = ".") -> Iterator[tuple[str, list[str], list[str]]]:
         """Directories from the top down, as :func:`os.walk`: path, directories in it, other names.
@@ -223,10 +165,9 @@ class FileSandbox:
         """What the file system says of a file; it isn't opened."""
         place = self._locate(path)
         with place.named(), place.parent() as (parent, name):
-            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if stat.S_ISLNK(found.st_mode):
-            raise place.escape(place.parts[-1])
-        return found
+            if not parent.is_link(name):
+                return parent.stat(name)
+        raise place.escape(place.parts[-1])
 
     def mkdir(
         self,
@@ -237,7 +178,7 @@ class FileSandbox:
         exist_ok: bool = False,
     ) -> None:
         """Make a directory; with ``parents`` those above it too, where they are missing."""
-        _require_permissions(mode)
+        check_mode(mode)
         place = self._locate(path, writes=True)
         with place.named():
             for length in range(1 if parents else len(place.parts), len(place.parts)):
@@ -248,24 +189,25 @@ class FileSandbox:
     def _mkdir(place: Place, mode: int, *, exist_ok: bool) -> None:
         try:
             with place.parent() as (parent, name):
-                os.mkdir(name, mode, dir_fd=parent)
+                parent.mkdir(name, mode)
         except FileExistsError:
             if not exist_ok:
                 raise
             # A link in its place, or a file, is refused; a directory is opened and closed.
-            os.close(place.open(ON_THE_WAY))
+            with place.directory():
+                pass
 
     def unlink(self, path: PathArgument) -> None:
         """Remove a file; of a symbolic link, the link itself."""
         place = self._locate(path, writes=True)
         with place.named(), place.parent() as (parent, name):
-            os.unlink(name, dir_fd=parent)
+            parent.unlink(name)
 
     def rmdir(self, path: PathArgument) -> None:
         """Remove an empty directory; a root is never removed."""
         place = self._locate(path, writes=True)
         with place.named(), place.parent() as (parent, name):
-            os.rmdir(name, dir_fd=parent)
+            parent.rmdir(name)
 
     def rename(self, source: PathArgument, target: PathArgument) -> None:
         """Give a file or directory another name beneath the same root, in place of what has it.
@@ -286,7 +228,7 @@ class FileSandbox:
             with new.named():
                 new_parent, new_name = held.enter_context(new.parent())
             with old.named():
-                os.rename(name, new_name, src_dir_fd=parent, dst_dir_fd=new_parent)
+                parent.rename(name, new_parent, new_name)
 
     def close(self) -> None:
         """Let go of the roots; files that were opened stay open. Does nothing the second time."""
@@ -316,21 +258,3 @@ class FileSandbox:
         if writes and not root.is_writable:
             raise place.refused("is to be written, and the root is read-only")
         return place
-
-    def _check_kind(self, descriptor: int, place: Place, *, special: bool) -> None:
-        found = os.fstat(descriptor)
-        if stat.S_ISDIR(found.st_mode):
-            # Not even for listing: ".." of a descriptor leads out of the root.
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), place.given)
-        if not stat.S_ISREG(found.st_mode):
-            if not special:
-                raise place.refused(SPECIAL)
-        elif self._single_links and found.st_nlink > 1:
-            raise place.refused(
-                f"has {found.st_nlink} names, of which others may lie outside; copy it"
-            )
-
-
-def _require_permissions(mode: int) -> None:
-    if mode & ~0o777:
-        raise InputError(f"the mode {mode:#o} is more than permissions; 0o777 is the most")

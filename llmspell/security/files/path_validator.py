@@ -14,7 +14,7 @@ from llmspell.security.denials import Denials
 if TYPE_CHECKING:
     from llmspell.security.audit import AuditSink
 
-__all__ = ["PathValidator", "path_components", "path_text"]
+__all__ = ["PathValidator", "check_windows_name", "path_components", "path_text"]
 
 # Controls, line and paragraph separators, and what makes a name read in another order than it is.
 _UNPRINTABLE: Final = re.compile(
@@ -173,17 +173,18 @@ class PathValidator:
                 component=name,
             )
         if self._windows:
-            self._check_windows_name(name)
+            check_windows_name(name)
 
-    @staticmethod
-    def _check_windows_name(name: str) -> None:
-        for mark, what in _WINDOWS_FORBIDDEN.items():
-            if mark in name:
-                raise InvalidPath(f"the name {name!r} holds {what}", component=name)
-        if name[-1] in ". ":
-            raise InvalidPath(
-                f"the name {name!r} ends in a dot or a space, which Windows leaves out",
-                component=name,
-            )
-        if _WINDOWS_DEVICE.match(name):
-            raise InvalidPath(f"the name {name!r} is a device on Windows", component=name)
+
+def check_windows_name(name: str) -> None:
+    """Raise InvalidPath for a name that means something else on Windows than it says."""
+    for mark, what in _WINDOWS_FORBIDDEN.items():
+        if mark in name:
+            raise InvalidPath(f"the name {name!r} holds {what}", component=name)
+    if name[-1] in ". ":
+        raise InvalidPath(
+            f"the name {name!r} ends in a dot or a space, which Windows leaves out",
+            component=name,
+        )
+    if _WINDOWS_DEVICE.match(name):
+        raise InvalidPath(f"the name {name!r} is a device on Windows", component=name)

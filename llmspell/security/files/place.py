@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +11,8 @@ from typing import Final
 
 from llmspell.errors import InvalidPath, PathEscape, PathNotAllowed
 from llmspell.security.denials import Denials
-from llmspell.security.files.resolving import ON_THE_WAY, Resolver
+from llmspell.security.files.directory import Directory
+from llmspell.security.files.resolving import Resolver
 from llmspell.security.files.roots import Root
 
 __all__ = ["Place"]
@@ -33,20 +33,26 @@ class Place:
 
     def open(self, flags: int, mode: int = 0) -> int:
         """A descriptor of it, whose kind isn't looked at."""
-        return self.resolver.open(self.root.descriptor, self.parts, flags, mode)
+        return self.resolver.open(self.root.directory, self.parts, flags, mode)
+
+    @contextmanager
+    def directory(self) -> Iterator[Directory]:
+        """The directory that it is."""
+        found = self.resolver.directory(self.root.directory, self.parts)
+        try:
+            yield found
+        finally:
+            found.close()
 
     def above(self, length: int) -> Place:
         """The place that its first components lead to."""
         return replace(self, parts=self.parts[:length])
 
     @contextmanager
-    def parent(self) -> Iterator[tuple[int, str]]:
-        """A descriptor of the directory that holds it, and its name there."""
-        descriptor = self.resolver.open(self.root.descriptor, self.parts[:-1], ON_THE_WAY)
-        try:
-            yield descriptor, self.parts[-1] if self.parts else "."
-        finally:
-            os.close(descriptor)
+    def parent(self) -> Iterator[tuple[Directory, str]]:
+        """The directory that holds it, and its name there."""
+        with self.above(len(self.parts) - 1 if self.parts else 0).directory() as found:
+            yield found, self.parts[-1] if self.parts else "."
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -69,7 +75,7 @@ class Place:
         for length in range(1, len(self.parts) + 1):
             try:
                 with self.above(length).parent() as (parent, name):
-                    if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                    if parent.is_link(name):
                         return name
             except OSError:
                 return None

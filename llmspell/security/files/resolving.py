@@ -8,24 +8,26 @@ from typing import Final, Literal, Protocol
 
 from llmspell._hot import open_beneath
 from llmspell.errors import ConfigError
+from llmspell.security.files.directory import Directory, held
 
 __all__ = ["ByKernel", "ByWalk", "Resolver", "ResolverName", "resolver_for"]
 
 ResolverName = Literal["auto", "openat2", "walk"]
-
-# A directory on the way needs to be searched, not read; Linux alone can tell these apart.
-ON_THE_WAY: Final = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
 
 # What a kernel without openat2, or a container's filter of system calls, answers to it.
 MISSING: Final = {errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL, errno.E2BIG}
 
 
 class Resolver(Protocol):
-    """Opens the path that ``parts`` name, from a directory; ``parts`` may be empty."""
+    """Leads to what ``parts`` name, from a directory; ``parts`` may be empty."""
 
     name: str
 
-    def open(self, directory: int, parts: tuple[str, ...], flags: int, mode: int = 0) -> int: ...
+    def open(self, directory: Directory, parts: tuple[str, ...], flags: int, mode: int = 0) -> int:
+        """A descriptor of it."""
+
+    def directory(self, directory: Directory, parts: tuple[str, ...]) -> Directory:
+        """The directory that they name, to be closed."""
 
 
 class ByKernel:
@@ -33,40 +35,50 @@ class ByKernel:
 
     name = "openat2"
 
-    def open(self, directory: int, parts: tuple[str, ...], flags: int, mode: int = 0) -> int:
+    def open(self, directory: Directory, parts: tuple[str, ...], flags: int, mode: int = 0) -> int:
         """A descriptor; ELOOP or EXDEV where a component is a link."""
         path = os.fsencode("/".join(parts) or ".")
-        return open_beneath(directory, path, flags, mode if flags & os.O_CREAT else 0)
+        return open_beneath(directory.descriptor, path, flags, mode if flags & os.O_CREAT else 0)
+
+    def directory(self, directory: Directory, parts: tuple[str, ...]) -> Directory:
+        """As :meth:`open`."""
+        return held(lambda flags: self.open(directory, parts, flags))
 
 
 class ByWalk:
-    """openat(2) of one component after the other, each refused where it is a link.
+    """One component after the other, each refused where it is a link.
 
-    What was opened stays what it is: a directory that is replaced by a link later is still the
-    directory. Costs an opened directory for each component.
+    By openat(2) what was opened stays what it is: a directory that is replaced by a link later is
+    still the directory. That costs an opened directory for each component.
     """
 
     name = "walk"
 
-    def open(self, directory: int, parts: tuple[str, ...], flags: int, mode: int = 0) -> int:
+    def open(self, directory: Directory, parts: tuple[str, ...], flags: int, mode: int = 0) -> int:
         """A descriptor; ELOOP, or ENOTDIR within the path, where a component is a link."""
-        flags |= os.O_NOFOLLOW | os.O_CLOEXEC
-        if not parts:
-            return os.open(".", flags, mode, dir_fd=directory)
-        reached = directory
+        if len(parts) < 2:
+            return directory.open(parts[0] if parts else ".", flags, mode)
+        above = self.directory(directory, parts[:-1])
         try:
-            for part in parts[:-1]:
-                following = os.open(part, ON_THE_WAY, dir_fd=reached)
-                if reached != directory:
-                    os.close(reached)
-                reached = following
-            return os.open(parts[-1], flags, mode, dir_fd=reached)
+            return above.open(parts[-1], flags, mode)
         finally:
-            if reached != directory:
-                os.close(reached)
+            above.close()
+
+    def directory(self, directory: Directory, parts: tuple[str, ...]) -> Directory:
+        """As :meth:`open`."""
+        reached = directory.below(parts[0] if parts else ".")
+        try:
+            for part in parts[1:]:
+                following = reached.below(part)
+                reached.close()
+                reached = following
+        except BaseException:
+            reached.close()
+            raise
+        return reached
 
 
-def resolver_for(directory: int, name: ResolverName) -> Resolver:
+def resolver_for(directory: Directory, name: ResolverName) -> Resolver:
     """The resolver of that name; for "auto" the kernel's where it answers.
 
     Raises:
@@ -74,10 +86,10 @@ def resolver_for(directory: int, name: ResolverName) -> Resolver:
     """
     if name not in {"auto", "openat2", "walk"}:
         raise ConfigError(f"resolver is {name!r}; it is one of 'auto', 'openat2' and 'walk'")
-    if name == "walk":
+    if name == "walk" or (name == "auto" and directory.descriptor < 0):
         return ByWalk()
     try:
-        os.close(ByKernel().open(directory, (), ON_THE_WAY))
+        ByKernel().directory(directory, ()).close()
     except OSError as error:
         if error.errno not in MISSING:
             raise

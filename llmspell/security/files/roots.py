@@ -3,55 +3,48 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from typing import NoReturn
+import sys
+from collections.abc import Iterable
 
 from llmspell.errors import ConfigError, PathNotAllowed
-from llmspell.security.files.path_validator import path_components, path_text
-from llmspell.security.files.resolving import ON_THE_WAY
+from llmspell.security.files.directory import open_directory
+from llmspell.security.files.path_validator import (
+    check_windows_name,
+    path_components,
+    path_text,
+)
 
-__all__ = ["Root", "locate", "open_roots"]
+__all__ = ["PathArgument", "Root", "absolute_path", "locate", "open_roots"]
 
 PathArgument = str | os.PathLike[str]
 
 
 class Root:
-    """A directory that is held open. Closed with its last use, not before."""
+    """A directory that is held open. Let go of with its last use, not before."""
 
-    __slots__ = ("descriptor", "is_writable", "name", "spellings")
+    __slots__ = ("directory", "is_writable", "name", "spellings")
 
     def __init__(self, path: PathArgument, *, is_writable: bool) -> None:
-        self.descriptor = -1  # before anything may raise: __del__ looks at it
         text = path_text(path)
         if not os.path.isabs(text):
             raise ConfigError(f"the root {text!r} isn't an absolute path")
-        named = path_components(text, text)
-        self.name = "/" + "/".join(named)
+        named = absolute_components(text, text)
+        self.name = absolute_path(named)
         self.is_writable = is_writable
         # Links that lead to the root are the operator's, who names it, and are followed once.
         real = os.path.realpath(self.name)
         try:
-            self.descriptor = os.open(real, ON_THE_WAY)
+            self.directory = open_directory(real)
         except OSError as error:
             raise ConfigError(
                 f"the root {self.name!r} can't be opened: {error.strerror}; make it first"
             ) from error
-        self.spellings = (named, path_components(real))
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        if self.descriptor >= 0:
-            close(self.descriptor)
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        # A copy would have the same number, and close what the number stands for by then.
-        raise TypeError(
-            "a file sandbox holds directories open, and can't be copied or pickled; make another"
-        )
+        self.spellings = (named, absolute_components(real))
 
     def below(self, parts: tuple[str, ...]) -> tuple[str, ...] | None:
         """What is left of the components of an absolute path below this; None where it isn't."""
         for spelling in self.spellings:
-            if parts[: len(spelling)] == spelling:
+            if _as_compared(parts[: len(spelling)]) == _as_compared(spelling):
                 return parts[len(spelling) :]
         return None
 
@@ -98,9 +91,10 @@ def locate(roots: list[Root], path: PathArgument) -> tuple[Root, tuple[str, ...]
     """
     text = path_text(path)
     if os.path.isabs(text):
-        parts = path_components(text)
+        parts = absolute_components(text)
     else:
-        parts = roots[0].spellings[1] + path_components(text, roots[0].name)
+        below_first = path_components(_with_slashes(text), roots[0].name)
+        parts = roots[0].spellings[1] + below_first
     found: tuple[Root, tuple[str, ...]] | None = None
     for root in roots:
         below = root.below(parts)
@@ -109,4 +103,31 @@ def locate(roots: list[Root], path: PathArgument) -> tuple[Root, tuple[str, ...]
     if found is None:
         names = ", ".join(root.name for root in roots)
         raise PathNotAllowed(f"the path {text[:200]!r} is beneath none of the roots: {names}")
+    if sys.platform == "win32":
+        for name in found[1]:
+            check_windows_name(name)
     return found
+
+
+def absolute_components(text: str, root: str = "") -> tuple[str, ...]:
+    """The drive of an absolute path, which is empty but on Windows, and the components behind it.
+
+    Raises:
+        PathEscape: a component is ``..``.
+    """
+    drive, rest = os.path.splitdrive(text)
+    return (drive, *path_components(_with_slashes(rest), root))
+
+
+def absolute_path(parts: tuple[str, ...]) -> str:
+    """The path of what :func:`absolute_components` gives."""
+    return parts[0] + os.sep + os.sep.join(parts[1:])
+
+
+def _with_slashes(text: str) -> str:
+    return text.replace(os.sep, "/")
+
+
+def _as_compared(parts: tuple[str, ...]) -> tuple[str, ...]:
+    # Windows takes names for the same that differ in case.
+    return tuple(map(os.path.normcase, parts))

@@ -114,8 +114,13 @@ def probe() -> HostSupport:
     tried counts as missing. It is tried anew in each call, which starts Python a few times: keep
     what it returns. Safe to call from any thread.
     """
-    if sys.platform != "linux":
+    if sys.platform == "linux":
+        return _tried()
+    else:
         return _nothing(f"{sys.platform} isn't Linux")
+
+
+def _tried() -> HostSupport:
     if not sys.executable:
         return _nothing("no Python to start, for sys.executable is empty")
     try:

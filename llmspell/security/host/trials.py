@@ -7,6 +7,7 @@ imports nothing of llmspell. System calls are made by number, from 424 on the sa
 
 import ctypes
 import errno
+import functools
 import json
 import os
 import platform
@@ -33,8 +34,13 @@ RESOLVE_BENEATH = 0x08
 
 LIFETIME = 10  # seconds of a process that should have been ended long before
 
-libc = ctypes.CDLL(None, use_errno=True)
-libc.syscall.restype = ctypes.c_long
+
+@functools.cache
+def libc() -> ctypes.CDLL:
+    """The C library that this process has; not all systems give it so."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.syscall.restype = ctypes.c_long
+    return library
 
 
 class Missing(Exception):
@@ -44,7 +50,7 @@ class Missing(Exception):
 def call(name: str, number: int, *arguments: Any) -> int:
     """A system call, with its error as an OSError that names it."""
     wide = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
-    result: int = libc.syscall(ctypes.c_long(number), *wide)
+    result: int = libc().syscall(ctypes.c_long(number), *wide)
     if result < 0:
         raise OSError(ctypes.get_errno(), name)
     return result
@@ -54,7 +60,7 @@ def prctl(name: str, option: int, *arguments: Any) -> int:
     """A prctl, with its error as an OSError that names it."""
     wide = [ctypes.c_ulong(a) if isinstance(a, int) else a for a in arguments]
     wide += [ctypes.c_ulong(0)] * (4 - len(wide))
-    result: int = libc.prctl(ctypes.c_int(option), *wide)
+    result: int = libc().prctl(ctypes.c_int(option), *wide)
     if result < 0:
         raise OSError(ctypes.get_errno(), name)
     return result
@@ -155,7 +161,7 @@ def network_namespaces() -> bool:
 
 def _unshare(name: str, flags: int, kind: str) -> None:
     before = os.readlink(f"/proc/self/ns/{kind}")
-    if libc.unshare(ctypes.c_int(flags)) < 0:
+    if libc().unshare(ctypes.c_int(flags)) < 0:
         raise OSError(ctypes.get_errno(), name)
     if os.readlink(f"/proc/self/ns/{kind}") == before:
         raise Missing(f"{name} was taken and the namespace is the same")

@@ -176,10 +176,10 @@ class ForkServer:
         extension = find_spec("llmspell._sandbox")
         if extension is None or extension.origin is None:
             raise SandboxUnavailable(f"there is no sandbox for {sys.platform} in this build")
-        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        owner = os.pidfd_open(os.getpid())
         package = str(PACKAGE.parent)
         command = [sys.executable, "-I", "-S", "-B", str(_START), package, extension.origin]
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        owner = os.pidfd_open(os.getpid())
         try:
             process = subprocess.Popen(
                 [*command, str(theirs.fileno()), str(owner), *library_path()],

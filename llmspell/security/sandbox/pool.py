@@ -97,26 +97,35 @@ class WorkerPool:
         """A worker that waits for a call of this tenant; to be given back."""
         self.start()
         while (worker := self._waiting(tenant)) is not None:
-            if worker.is_waiting():
+            is_waiting = False
+            try:
+                is_waiting = worker.is_waiting()
+            finally:
+                if not is_waiting:  # also where the caller is interrupted
+                    self._spent.append(worker)
+                    self._wanted.release()
+            if is_waiting:
                 return worker
-            self._spent.append(worker)
         self._counters.waited.inc()
         return self._ready_worker()
 
     def give_back(self, worker: WorkerHandle, tenant: str | None, *, has_failed: bool) -> None:
         """Keep a worker for the tenant's next call; or have it ended, and another forked."""
-        if (
-            self._definition.keep_workers
-            and not has_failed
-            and worker.calls < _CALLS_OF_ONE
-            and worker.cpu_seconds() < KEPT_CPU_SECONDS
-        ):
-            self._kept.append((tenant, worker))
-            if len(self._kept) > _KEPT:
+        is_kept = False
+        try:
+            is_kept = (
+                self._definition.keep_workers
+                and not has_failed
+                and worker.calls < _CALLS_OF_ONE
+                and worker.cpu_seconds() < KEPT_CPU_SECONDS
+            )
+        finally:  # also where the caller is interrupted
+            if is_kept:
+                self._kept.append((tenant, worker))
+            else:
+                self._spent.append(worker)
+            if not is_kept or len(self._kept) > _KEPT:
                 self._wanted.release()
-        else:
-            self._spent.append(worker)
-            self._wanted.release()
         if self._is_closed:
             self._end_all()
 
@@ -198,7 +207,11 @@ class WorkerPool:
             requirements.output_bytes,
             has_listener=filter_of(requirements) == "networked",
         )
-        self._counters.forked.inc()
+        try:
+            self._counters.forked.inc()
+        except BaseException:  # that interrupts the caller
+            worker.close()
+            raise
         return worker
 
     def _await_ready(self, worker: WorkerHandle) -> None:

@@ -218,8 +218,12 @@ class Sandbox:
         _log.warning("%s; it runs without a sandbox, with all that this process may do", lacks)
 
     def _missing(self, requirements: SecurityRequirements) -> list[str]:
-        if sys.platform != "linux":
+        if sys.platform == "linux":
+            return self._missing_on_linux(requirements)
+        else:
             return [f"{sys.platform} isn't Linux"]
+
+    def _missing_on_linux(self, requirements: SecurityRequirements) -> list[str]:
         missing = list(self.host.missing_for(requirements))
         missing += [
             f"{module.__name__}.{name}: this build of Python lacks it"

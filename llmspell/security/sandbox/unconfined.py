@@ -94,7 +94,9 @@ class UnconfinedTool:
         assert self._found is not None
         found = self._found[function]
         try:
-            given = _copied([list(arguments), dict(named or {})], MAX_ARGUMENTS, MAX_ARGUMENTS)
+            given = _copied(
+                [list(arguments), dict(named or {})], MAX_ARGUMENTS, (MAX_ARGUMENTS, MAX_ARGUMENTS)
+            )
         except frames.FrameError as error:
             raise InputError(f"{function}: its arguments can't be sent: {error}") from None
         if self._audit is not None:
@@ -137,8 +139,12 @@ def _module_of(definition: ToolDefinition) -> types.ModuleType:
             sys.path[:] = before
 
 
-def _copied(value: Any, limit: int, most_other_keys: int = frames.MAX_OTHER_KEYS) -> Any:
+def _copied(
+    value: Any,
+    limit: int,
+    bounds: tuple[int, int] = (frames.MAX_OTHER_KEYS, frames.MAX_CONTAINERS),
+) -> Any:
     raw = frames.pack_frame(frames.CALL, value, limit)
-    found = frames.take_frame(raw, {frames.CALL: limit}, most_other_keys)
+    found = frames.take_frame(raw, {frames.CALL: limit}, *bounds)
     assert found is not None
     return found[1]

@@ -65,6 +65,7 @@ class WorkerHandle:
                     descriptors.append(for_tool)
                 self.streams = (ends[0], ends[1])
                 self._pidfd = loader.fork([*descriptors, *entrances])
+                undo.callback(os.close, self._pidfd)
             self.talk.setblocking(False)
             undo.pop_all()
 

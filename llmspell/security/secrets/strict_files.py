@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from llmspell.errors import ConfigError, InsecureFile, SecretUnavailable
-from llmspell.security.files.resolving import ON_THE_WAY
+from llmspell.security.files.directory import UNHURRIED, Directory, open_directory
 from llmspell.security.secrets.secret import Secret
 
 __all__ = ["absolute", "read_strict", "replace_strict"]
@@ -39,6 +40,7 @@ def read_strict(
 
     Each component is opened from the one above and looked at through its descriptor, so that what
     was judged is what is read. Links in ``directory`` itself are the operator's and are followed.
+    On Windows owners and modes aren't looked at: who may read and write is up to its lists.
 
     Args:
         directory: absolute.
@@ -56,8 +58,7 @@ def read_strict(
     try:
         with _opened(directory, parts[:-1]) as above:
             # Without waiting for a writer, should it be a FIFO.
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-            descriptor = os.open(parts[-1], flags, dir_fd=above)
+            descriptor = above.open(parts[-1], os.O_RDONLY | UNHURRIED)
         try:
             _judge_file(os.fstat(descriptor), named, limit, group_may_read)
             return _content(descriptor, limit, named)
@@ -78,33 +79,38 @@ def read_strict(
 
 
 @contextmanager
-def _opened(directory: Path, parts: tuple[str, ...]) -> Iterator[int]:
-    """A descriptor of a directory, each one on the way below ``directory`` judged."""
-    reached = os.open(os.path.realpath(directory), ON_THE_WAY)
+def _opened(directory: Path, parts: tuple[str, ...]) -> Iterator[Directory]:
+    """A directory that is held open, each one on the way below ``directory`` judged."""
+    reached = open_directory(os.path.realpath(directory))
     try:
         named = directory
-        _judge_directory(os.fstat(reached), named)
+        _judge_directory(reached.about(), named)
         for part in parts:
-            following = os.open(part, ON_THE_WAY, dir_fd=reached)
-            os.close(reached)
+            following = reached.below(part)
+            reached.close()
             reached = following
             named = named / part
-            _judge_directory(os.fstat(reached), named)
+            _judge_directory(reached.about(), named)
         yield reached
     finally:
-        os.close(reached)
+        reached.close()
 
 
 def _is_ours(about: os.stat_result) -> bool:
     # Root can read and replace every file anyway.
-    return about.st_uid in {os.geteuid(), 0}
+    return sys.platform == "win32" or about.st_uid in {os.geteuid(), 0}
+
+
+def _mode(about: os.stat_result) -> int:
+    """Its mode, as far as it says who may do what: Windows has lists of access instead."""
+    return 0 if sys.platform == "win32" else stat.S_IMODE(about.st_mode)
 
 
 def _judge_directory(about: os.stat_result, named: Path) -> None:
     sticky_of_root = about.st_uid == 0 and about.st_mode & stat.S_ISVTX
     if not _is_ours(about):
         raise InsecureFile(f"the directory {named} belongs to user {about.st_uid}, not to us")
-    if about.st_mode & _OTHERS_WRITE and not sticky_of_root:
+    if _mode(about) & _OTHERS_WRITE and not sticky_of_root:
         raise InsecureFile(
             f"others may write to the directory {named} (mode {stat.S_IMODE(about.st_mode):o}); "
             f"chmod go-w {named}"
@@ -112,7 +118,7 @@ def _judge_directory(about: os.stat_result, named: Path) -> None:
 
 
 def _judge_file(about: os.stat_result, named: Path, limit: int, group_may_read: bool) -> None:
-    mode = stat.S_IMODE(about.st_mode)
+    mode = _mode(about)
     if not stat.S_ISREG(about.st_mode):
         raise InsecureFile(f"{named} is no regular file")
     if not _is_ours(about):
@@ -159,9 +165,8 @@ def replace_strict(path: Path, content: Secret[bytes]) -> None:
     with _opened(path.parent, ()) as above:
         # What a crash left.
         with suppress(FileNotFoundError):
-            os.unlink(draft, dir_fd=above)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(draft, flags, 0o600, dir_fd=above)
+            above.unlink(draft)
+        descriptor = above.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             written = 0
             while written < len(content.reveal()):
@@ -169,10 +174,5 @@ def replace_strict(path: Path, content: Secret[bytes]) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.rename(draft, name, src_dir_fd=above, dst_dir_fd=above)
-        # An O_PATH descriptor can't be synced.
-        whole = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above)
-        try:
-            os.fsync(whole)
-        finally:
-            os.close(whole)
+        above.rename(draft, above, name)
+        above.sync()

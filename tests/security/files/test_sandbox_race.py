@@ -12,10 +12,19 @@ import pytest
 
 from llmspell.errors import PathEscape
 from llmspell.security import FileSandbox
+from llmspell.security.files.resolving import ResolverName
+from tests.security.conftest import needs_openat2
 from tests.security.files.rooms import SECRET, Room
 
 OPENINGS = 20_000
 CHANGES = 4000
+
+
+@pytest.fixture(params=[pytest.param("openat2", marks=needs_openat2), "walk"])
+def resolver(request: pytest.FixtureRequest) -> ResolverName:
+    """Without the walk by paths, which says of itself that it can be raced."""
+    name: ResolverName = request.param
+    return name
 
 
 @contextmanager

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import ntpath
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llmspell.errors import ConfigError, PathNotAllowed
+from llmspell.errors import ConfigError, InvalidPath, PathEscape, PathNotAllowed
 from llmspell.security import FileSandbox
+from llmspell.security.files import roots
 from llmspell.security.files.resolving import ResolverName
 from tests.security.files.rooms import Room
 
@@ -61,9 +64,9 @@ def test_roots_that_disagree_are_refused(tmp_path: Path) -> None:
         FileSandbox([alias], read_only=[inner])
     with pytest.raises(ConfigError, match="twice"):
         FileSandbox([tmp_path / "a"], read_only=[alias])
-    for roots in ([], ["relative"], [tmp_path / "missing"], str(tmp_path)):
+    for wrong in ([], ["relative"], [tmp_path / "missing"], str(tmp_path)):
         with pytest.raises(ConfigError):
-            FileSandbox(roots)
+            FileSandbox(wrong)
     with pytest.raises(ConfigError, match="resolver"):
         FileSandbox([tmp_path], resolver="other")  # type: ignore[arg-type]
 
@@ -81,3 +84,33 @@ def test_a_root_named_by_a_link_is_followed_once(tmp_path: Path, resolver: Resol
                 assert file.read() == "a"
         with pytest.raises(FileNotFoundError):
             sandbox.open(alias / "passwd")
+
+
+def test_paths_of_windows_have_drives_backslashes_and_no_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "path", ntpath)
+        windows.setattr(os, "sep", "\\")
+        windows.setattr(sys, "platform", "win32")
+        root = object.__new__(roots.Root)
+        root.name = "C:\\Work"
+        root.spellings = (("C:", "Work"), ("C:", "Work"))
+        for path in ("a/b", "a\\b", "c:\\work\\a\\.\\b", "C:/WORK/a/b"):
+            assert roots.locate([root], path) == (root, ("a", "b"))
+        assert roots.absolute_path(("C:", "Work", "a")) == "C:\\Work\\a"
+        for path, error in {
+            "..\\a": PathEscape,
+            "C:\\Work\\..\\Windows": PathEscape,
+            "C:\\Work-evil\\a": PathNotAllowed,
+            "D:\\Work\\a": PathNotAllowed,
+            "\\Work\\a": PathNotAllowed,
+            "\\\\server\\share\\Work": PathNotAllowed,
+            "\\\\?\\C:\\Work\\a": PathNotAllowed,
+            "C:a": InvalidPath,
+            "a\\b:stream": InvalidPath,
+            "aux.txt": InvalidPath,
+            "a./b": InvalidPath,
+        }.items():
+            with pytest.raises(error):
+                roots.locate([root], path)

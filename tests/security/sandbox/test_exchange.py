@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket
 import struct
+import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,8 @@ from llmspell.security.sandbox.exchange import Exchange
 from llmspell.security.sandbox.worker.frames import (
     ASK,
     ERROR,
+    HEADER,
+    MAX_CONTAINERS,
     MAX_OTHER_KEYS,
     RESULT,
     FrameError,
@@ -130,6 +135,67 @@ def test_keys_that_could_be_made_to_collide_are_few() -> None:
     value = [dict.fromkeys(range(MAX_OTHER_KEYS + 1), 0.5)]
     with pytest.raises(FrameError, match="list of pairs"):
         take_frame(pack_frame(RESULT, value, 1 << 20), {RESULT: 1 << 20})
+
+
+# One element of a list each, which Python needs the most memory for.
+SMALL = {
+    "empty lists": b"\x90",
+    "empty mappings": b"\x80",
+    "lists in mappings": b"\x81\xa0\x90",
+    "nested lists": b"\x91\x91\x90",
+    "texts": b"\xa2ab",
+    "integers": b"\xd0\x80",
+    "extensions": b"\xd4\x05x",
+    "times": b"\xd6\xff\x00\x00\x00\x01",
+    "mappings of texts": b"\x82\xa1a\xa2ab\xa1b\xa2ab",
+}
+
+
+@pytest.mark.parametrize("item", SMALL.values(), ids=SMALL.keys())
+def test_a_result_takes_a_bounded_multiple_of_its_bytes(item: bytes) -> None:
+    count = 3 * MAX_CONTAINERS
+    payload = b"\xdd" + count.to_bytes(4, "big") + item * count
+    raw = bytearray(HEADER.pack(RESULT, len(payload)) + payload)
+    size = len(raw)
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(FrameError):
+            take_frame(raw, {RESULT: size})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 30 * size + 256 * MAX_CONTAINERS
+
+
+def test_lists_and_mappings_of_a_result_are_counted_and_bytes_in_it_are_not() -> None:
+    limits = {RESULT: 1 << 24}
+    most: list[Any] = [[] for _ in range(MAX_CONTAINERS - 1)]
+    like_lists = [b"\x90" * (4 * MAX_CONTAINERS), {"a": [1]}]
+    for value in (most, like_lists):
+        found = take_frame(pack_frame(RESULT, value, 1 << 24), limits)
+        assert found is not None and found[1] == value
+    with pytest.raises(FrameError, match="more than 262,144 lists and mappings"):
+        take_frame(pack_frame(RESULT, [*most, {}], 1 << 24), limits)
+
+
+def test_a_parser_that_was_taken_over_cannot_fill_the_loader_s_memory(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = ends
+    for side in ends:
+        side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    order = {"module": "made", "source": b"", "tool_paths": [], "libraries": []}
+    count = MAX_CONTAINERS + 1
+    payload = b"\x92\xdd" + count.to_bytes(4, "big") + b"\x90" * count + b"\xc4\x01x"
+    sending = threading.Thread(
+        target=theirs.sendall, args=[HEADER.pack(RESULT, len(payload)) + payload]
+    )
+    sending.start()
+    try:
+        with pytest.raises(ScanFailed, match="the parser died of it"):
+            _Scan(order, ours.fileno()).all()
+    finally:
+        sending.join()
 
 
 def test_arguments_have_as_many_keys_as_their_owner_likes(sandbox: Sandbox) -> None:

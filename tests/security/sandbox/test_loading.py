@@ -25,6 +25,7 @@ from llmspell.security import (
     UnconfinedTool,
 )
 from llmspell.security.host import HostSupport
+from llmspell.security.sandbox.worker.scanning import MAX_MODULES
 from tests.security.sandbox.conftest import SAFE, TOOLS, skip_where_missing
 
 
@@ -44,6 +45,24 @@ def test_a_package_of_several_modules_is_loaded(sandbox: Sandbox) -> None:
 def test_a_module_within_a_package_is_loaded_after_it(sandbox: Sandbox) -> None:
     with sandbox.load("parcel.inner.deep", ["depth"], SAFE, path=[TOOLS]) as tool:
         assert tool.call("depth").value == [2.0, "neighbour", "parcel.inner.deep"]
+
+
+def test_modules_that_import_one_another_in_a_long_chain_are_all_found(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    for number in range(MAX_MODULES):
+        source = f"def run():\n    import link{number + 1}\n    return link{number + 1}.END\n"
+        (tmp_path / f"link{number}.py").write_text(source)
+    last = MAX_MODULES - 1
+    (tmp_path / f"link{last}.py").write_text(f"END = {last}\ndef run():\n    import link0\n")
+    ends = f"def run():\n    import link1, link{last}\n    return link{last}.END\n"
+    (tmp_path / "link0.py").write_text(ends)
+    with sandbox.load("link0", ["run"], SAFE, path=[tmp_path], ready=0) as tool:
+        assert tool.call("run").value == last
+    (tmp_path / f"link{last}.py").write_text("def run():\n    import beyond\n")
+    (tmp_path / "beyond.py").write_text("")
+    with pytest.raises(ToolNotLoaded, match="more than 2,000 modules"):
+        sandbox.load("link0", ["run"], SAFE, path=[tmp_path], ready=0)
 
 
 def test_a_tool_is_loaded_from_text(sandbox: Sandbox) -> None:

@@ -10,11 +10,13 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from llmspell.errors import ClosedError, UseAfterFork
-from llmspell.security import ConfinedTool, Sandbox
+from llmspell.security import ConfinedTool, Sandbox, SecurityRequirements
+from llmspell.security.sandbox.worker_handle import WorkerHandle
 from tests.security.sandbox.conftest import SAFE, TOOLS, confined
 from tests.security.secrets.places import forks
 
@@ -67,6 +69,45 @@ def test_a_kept_worker_that_failed_is_not_kept(sandbox: Sandbox) -> None:
         with pytest.raises(Exception, match="LookupError"):
             tool.call("raises", ["x"])
         assert tool.call("count").value == 1
+
+
+def test_a_worker_is_ended_where_its_caller_is_interrupted(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(worker: WorkerHandle) -> NoReturn:
+        raise KeyboardInterrupt
+
+    with confined(sandbox, SAFE, keep_workers=True) as tool:
+        tool.start()
+        until(lambda: len(tool._pool._idle) == tool.definition.ready)
+        first = tool._pool._idle[0]
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(WorkerHandle, "is_waiting", interrupt)
+            tool.call("count")
+        until(lambda: first.talk.fileno() < 0)
+        second = tool._pool.take("acme")
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(WorkerHandle, "cpu_seconds", interrupt)
+            tool._pool.give_back(second, "acme", has_failed=False)
+        until(lambda: second.talk.fileno() < 0)
+        assert tool.call("count", tenant="acme").value == 1
+
+
+def test_a_tool_with_files_sees_no_process_but_its_own(sandbox: Sandbox, tmp_path: Path) -> None:
+    source = """
+        import os
+        def run(most):
+            seen = [pid for pid in range(1, most) if os.path.exists(f"/proc/{pid}")]
+            return [seen == [os.getpid()], seen]
+    """
+    needs = SecurityRequirements.restricted().with_file_access(tmp_path)
+    with sandbox.load("made", ["run"], needs, source=textwrap.dedent(source)) as tool:
+        if not sandbox._server.holds["hidden"]:
+            pytest.skip("needs namespaces of processes and mounts")
+        if tuple(map(int, os.uname().release.split(".")[:2])) < (5, 8):
+            pytest.skip("needs hidepid=ptraceable, of Linux 5.8")
+        is_alone, seen = tool.call("run", [1000]).value
+        assert is_alone, seen
 
 
 def test_only_the_sockets_and_streams_of_a_worker_are_open(plain: ConfinedTool) -> None:

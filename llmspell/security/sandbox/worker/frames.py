@@ -6,7 +6,6 @@ import contextlib
 import os
 import struct
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
@@ -17,6 +16,7 @@ __all__ = [
     "CALL",
     "ERROR",
     "HEADER",
+    "MAX_CONTAINERS",
     "MAX_OTHER_KEYS",
     "MESSAGE_CHARS",
     "READY",
@@ -47,6 +47,11 @@ TRACE_CHARS: Final = 8_000
 #: Of one mapping. Hashes of numbers and times are known to whoever chooses them, and keys that
 #: collide take quadratic time.
 MAX_OTHER_KEYS: Final = 4_096
+#: Of one message, lists and mappings: each takes a byte or more there, and up to 240 of memory.
+MAX_CONTAINERS: Final = 1 << 18
+
+# What lists and mappings begin with; other values have such bytes in them too.
+_CONTAINERS: Final = bytes([*range(0x80, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF])
 
 
 class FrameError(Exception):
@@ -68,6 +73,7 @@ def take_frame(
     raw: bytes | bytearray,
     limits: Mapping[int, int],
     most_other_keys: int = MAX_OTHER_KEYS,
+    most_containers: int = MAX_CONTAINERS,
 ) -> tuple[int, Any, int] | None:
     """Kind, value and length of the message that ``raw`` begins with; None where more is to come.
 
@@ -75,6 +81,7 @@ def take_frame(
         raw: what was read.
         limits: bytes of a message, by its kind; others aren't taken.
         most_other_keys: that a mapping may have besides str and bytes.
+        most_containers: lists and mappings that a message may have.
 
     Raises:
         FrameError: it is none of these, longer than its limit, or no msgpack.
@@ -88,17 +95,21 @@ def take_frame(
     end = HEADER.size + length
     if len(raw) < end:
         return None
-    return kind, _unpack(bytes(raw[HEADER.size : end]), most_other_keys), end
+    return kind, _unpack(bytes(raw[HEADER.size : end]), most_other_keys, most_containers), end
 
 
-def read_frame(descriptor: int, limit: int) -> tuple[int, Any] | None:
+def read_frame(
+    descriptor: int, limit: int, most_containers: int | None = None
+) -> tuple[int, Any] | None:
     """The next message, waited for; None at the end. Raises FrameError."""
     head = _read_exactly(descriptor, HEADER.size)
     if head is None:
         return None
     kind, length = _head(head, limit)
     payload = _read_exactly(descriptor, length)
-    return None if payload is None else (kind, _unpack(payload, length))
+    if payload is None:
+        return None
+    return kind, _unpack(payload, length, length if most_containers is None else most_containers)
 
 
 def write_all(descriptor: int, raw: bytes) -> None:
@@ -123,17 +134,22 @@ def _head(raw: bytes, limit: int) -> tuple[int, int]:
     return kind, length
 
 
-def _unpack(payload: bytes, most_other_keys: int) -> Any:
-    # Most have str and bytes for keys alone, and need no look at them; what is wrong with others is
-    # told below.
-    with contextlib.suppress(Exception):
-        return msgpack.unpackb(payload, timestamp=3)
+def _unpack(payload: bytes, most_other_keys: int, most_containers: int) -> Any:
+    if len(payload) <= most_containers or (
+        len(payload) - len(payload.translate(None, _CONTAINERS)) <= most_containers
+    ):
+        # Most have str and bytes for keys alone, and need no look at them; what is wrong with
+        # others is told below.
+        with contextlib.suppress(Exception):
+            return msgpack.unpackb(payload, timestamp=3)
+    bounds = _Bounds(most_other_keys, most_containers)
     try:
         return msgpack.unpackb(
             payload,
             timestamp=3,
             strict_map_key=False,
-            object_pairs_hook=partial(_mapping, most_other_keys),
+            list_hook=bounds.listed,
+            object_pairs_hook=bounds.mapped,
         )
     except FrameError:
         raise
@@ -141,14 +157,32 @@ def _unpack(payload: bytes, most_other_keys: int) -> Any:
         raise FrameError(f"it isn't msgpack: {error}") from None
 
 
-def _mapping(most_other_keys: int, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    others = sum(type(key) not in (str, bytes) for key, _ in pairs)
-    if others > most_other_keys:
-        raise FrameError(
-            f"a mapping has {others:,} keys that are neither str nor bytes, more than "
-            f"{most_other_keys:,}; return a list of pairs"
-        )
-    return dict(pairs)
+class _Bounds:
+    """Looks at the lists and mappings of one message as each is made."""
+
+    def __init__(self, most_other_keys: int, most_containers: int) -> None:
+        self._most_other_keys = most_other_keys
+        self._most = most_containers
+        self._count = 0
+
+    def listed(self, items: list[Any]) -> list[Any]:
+        self._count += 1
+        if self._count > self._most:
+            raise FrameError(
+                f"more than {self._most:,} lists and mappings; return fewer that are larger, or "
+                "bytes"
+            )
+        return items
+
+    def mapped(self, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        self.listed(pairs)
+        others = sum(type(key) not in (str, bytes) for key, _ in pairs)
+        if others > self._most_other_keys:
+            raise FrameError(
+                f"a mapping has {others:,} keys that are neither str nor bytes, more than "
+                f"{self._most_other_keys:,}; return a list of pairs"
+            )
+        return dict(pairs)
 
 
 def _read_exactly(descriptor: int, count: int) -> bytes | None:

@@ -21,6 +21,7 @@ from llmspell.security.sandbox.worker import processes
 from llmspell.security.sandbox.worker.frames import (
     CALL,
     ERROR,
+    MAX_CONTAINERS,
     RESULT,
     FrameError,
     pack_frame,
@@ -107,6 +108,8 @@ class _Scan:
         self._libraries: dict[str, None] = {}
         self._missing: set[str] = set()
         self._top = order["module"].partition(".")[0]
+        # Not by recursion: modules may import one another in a chain as long as MAX_MODULES.
+        self._waiting: list[str] = []
 
     def all(self) -> Scanned:
         module = self._order["module"]
@@ -114,6 +117,8 @@ class _Scan:
             self._parse(module, f"<{module}>", False, self._order["source"])
         else:
             self._own_or_library(module, is_asked_for=True)
+        while self._waiting:
+            self._own_or_library(self._waiting.pop())
         self._found.libraries = list(self._libraries)
         return self._found
 
@@ -178,7 +183,7 @@ class _Scan:
         asked = pack_frame(CALL, [name, origin, is_package, source], MAX_PARSED)
         try:
             write_all(self._scanner, asked)
-            answer = read_frame(self._scanner, MAX_PARSED)
+            answer = read_frame(self._scanner, MAX_PARSED, MAX_CONTAINERS)
         except (OSError, FrameError):
             answer = None
         if answer is None:
@@ -191,6 +196,8 @@ class _Scan:
                 raise ScanFailed(f"{origin}: {shown(why, 1_000)}")
             case _:
                 raise ScanFailed(f"{origin}: what the parser says of it can't be read")
-        for one in names:
-            if isinstance(one, str) and len(one) < 500 and _NAME.fullmatch(one):
-                self._own_or_library(one)
+        self._waiting += [
+            one
+            for one in reversed(names)
+            if isinstance(one, str) and len(one) < 500 and _NAME.fullmatch(one)
+        ]

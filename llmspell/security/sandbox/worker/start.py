@@ -9,16 +9,20 @@ import importlib.machinery
 import importlib.util
 import sys
 
-package, extension, control, owner, *libraries = sys.argv[1:]
-sys.path[:0] = [package]
-sys.path += libraries
-loader = importlib.machinery.ExtensionFileLoader("llmspell._sandbox", extension)
-spec = importlib.util.spec_from_loader("llmspell._sandbox", loader)
-assert spec is not None
-confining = importlib.util.module_from_spec(spec)
-loader.exec_module(confining)
 
-from llmspell.security.sandbox.worker.server import main  # noqa: E402
+def _start(package: str, extension: str, control: str, owner: str, *libraries: str) -> None:
+    sys.path[:0] = [package]
+    sys.path += libraries
+    loader = importlib.machinery.ExtensionFileLoader("llmspell._sandbox", extension)
+    spec = importlib.util.spec_from_loader("llmspell._sandbox", loader)
+    assert spec is not None
+    confining = importlib.util.module_from_spec(spec)
+    loader.exec_module(confining)
+    from llmspell.security.sandbox.worker.server import main
 
-sys.path.remove(package)
-main(confining, int(control), int(owner))
+    sys.path.remove(package)
+    main(confining, int(control), int(owner))
+
+
+if __name__ == "__main__":
+    _start(*sys.argv[1:])

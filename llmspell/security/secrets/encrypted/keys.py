@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final, Protocol, Self
 
 from llmspell.errors import ConfigError, MissingDependency, SecretUnavailable, WrongKey
+from llmspell.security.files.lock_file import locked
 from llmspell.security.secrets.backend import held
 from llmspell.security.secrets.encrypted.derived import derived
-from llmspell.security.secrets.encrypted.locking import locked
 from llmspell.security.secrets.secret import Secret
 from llmspell.security.secrets.strict_files import absolute, read_strict, replace_strict
 

@@ -17,6 +17,7 @@ from llmspell.errors import (
 )
 from llmspell.security.audit import AuditKind, AuditSink, audited
 from llmspell.security.denials import check_sink
+from llmspell.security.files.lock_file import locked
 from llmspell.security.secrets.backend import MAX_SECRET_BYTES
 from llmspell.security.secrets.encrypted.document import (
     Document,
@@ -26,7 +27,6 @@ from llmspell.security.secrets.encrypted.document import (
     sealed,
 )
 from llmspell.security.secrets.encrypted.keys import MAX_KEYS, KeySource, MasterKey
-from llmspell.security.secrets.encrypted.locking import locked
 from llmspell.security.secrets.ref import NAME, SecretRef, check_tenant, place
 from llmspell.security.secrets.secret import Secret
 from llmspell.security.secrets.strict_files import absolute, read_strict, replace_strict
