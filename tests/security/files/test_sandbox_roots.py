@@ -64,9 +64,9 @@ def test_roots_that_disagree_are_refused(tmp_path: Path) -> None:
         FileSandbox([alias], read_only=[inner])
     with pytest.raises(ConfigError, match="twice"):
         FileSandbox([tmp_path / "a"], read_only=[alias])
-    for roots in ([], ["relative"], [tmp_path / "missing"], str(tmp_path)):
+    for given in ([], ["relative"], [tmp_path / "missing"], str(tmp_path)):
         with pytest.raises(ConfigError):
-            FileSandbox(roots)
+            FileSandbox(given)
     with pytest.raises(ConfigError, match="resolver"):
         FileSandbox([tmp_path], resolver="other")  # type: ignore[arg-type]
 
