@@ -60,8 +60,8 @@ Namespaces enter_namespaces() noexcept {
 
 bool hide_the_outside() noexcept {
     constexpr unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-    // A process that is confined sees there those alone that it could trace, which Landlock keeps to
-    // its own; before Linux 5.8 all of this namespace.
+    // A process that is confined sees there those alone that it could trace, which Landlock keeps
+    // to its own; before Linux 5.8 all of this namespace.
     if (::mount("proc", "/proc", "proc", flags, "hidepid=4") != 0 &&
         ::mount("proc", "/proc", "proc", flags, nullptr) != 0) {
         return false;

@@ -19,9 +19,9 @@ struct Namespaces {
 // nothing but its own user exists.
 Namespaces enter_namespaces() noexcept;
 
-// For the first process of a namespace of processes: /proc shows these alone, and the control
-// groups by which they are held are out of reach, whatever else a tool may write. False where that
-// can't be.
+// For the first process of a namespace of processes: /proc shows these alone, to a confined one its
+// own alone, and the control groups by which they are held are out of reach, whatever else a tool
+// may write. False where that can't be.
 bool hide_the_outside() noexcept;
 
 // A network of this process's own, with a loopback and nothing else. For a process of one thread

@@ -130,8 +130,8 @@ def validators() -> None:
             raises(ConfigError, lambda batch=batch: CommandValidator({str(batch): ProgramRule()}))
 
     urls = UrlValidator(DomainRules(["example.com"]), resolver=lambda host, port: ["93.184.216.34"])
-    assert urls.check("https://example.com/a").url.host == "example.com"
-    raises(UrlDenied, lambda: urls.check("https://example.com.evil.org/"))
+    assert urls.validate("https://example.com/a").url.host == "example.com"
+    raises(UrlDenied, lambda: urls.validate("https://example.com.evil.org/"))
 
     assert LinearPattern("(a+)+b").search("aab") is not None
     raises(UnsafePattern, lambda: LinearPattern(r"(a)\1"))
