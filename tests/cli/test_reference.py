@@ -25,6 +25,6 @@ def test_page_names_every_command() -> None:
     for name, command in root.commands.items():
         inner = getattr(command, "commands", None)
         names += [f"{name} {sub}" for sub in inner] if inner else [name]
-    assert len(names) == 26
+    assert len(names) == 27
     for name in names:
         assert f"`llmspell {name}" in text, name
