@@ -216,6 +216,7 @@ def test_modules_of_the_owner_are_not_the_tools(
     """They are on its path, in its working directory, and in its memory."""
     monkeypatch.syspath_prepend(str(room.outside))
     monkeypatch.chdir(room.outside)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # that would change the room
     import owners_settings  # type: ignore[import-not-found]
 
     assert room.mark == owners_settings.PASSWORD
