@@ -3,9 +3,8 @@
 For Debian or a derivative of it, as root: needs apt, dpkg-deb and qemu-system-x86. Kernels are kept
 in build/kernels.
 
-Kernels of arm64 (`--arch arm64 --root FOLDER`, and qemu-system-arm) run on a root of that: Debian's
-with a python3, what the tests import, and, at the path of this checkout, a copy of it with the
-modules built for it.
+`--arch arm64` runs kernels of 64-bit ARM on a root that it makes: needs qemu-system-arm,
+g++-aarch64-linux-gnu, cmake, cython and pybind11.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from tests.kernels.debian import RELEASES, fetched
 from tests.kernels.guest import MARK, USERS
 from tests.kernels.initramfs import initramfs
 from tests.kernels.machine import MACHINES
+from tests.kernels.root import made
 
 HERE: Final = Path(__file__).resolve().parents[2]
 TESTS: Final = ("tests/security/sandbox", "tests/security/host", "tests/security/escapes")
@@ -36,9 +36,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.kernels", description=__doc__)
     parser.add_argument("kernels", nargs="*", metavar="KERNEL", help=", ".join(RELEASES))
     parser.add_argument("--arch", choices=MACHINES, default="amd64", help="of the machine")
-    parser.add_argument(
-        "--root", type=Path, default="/", help="of the machine, with Python's python3"
-    )
     parser.add_argument("--as", dest="users", choices=(*USERS, "both"), default="both")
     parser.add_argument("--tests", type=shlex.split, default=TESTS, help="arguments of pytest")
     parser.add_argument("--seconds", type=float, default=5400, help="of one run")
@@ -49,8 +46,6 @@ def main() -> int:
     program = MACHINES[given.arch].program
     if shutil.which(program) is None:
         parser.error(f"no {program}: Debian has qemu-system-x86 and qemu-system-arm")
-    if given.arch != "amd64" and given.root == Path("/"):
-        parser.error(f"--arch {given.arch} needs --root, a folder with a root of it")
     users = USERS if given.users == "both" else [given.users]
     results = [run(name, who, given) for name in given.kernels or RELEASES for who in users]
     show(results)
@@ -66,14 +61,16 @@ def run(name: str, who: str, given: argparse.Namespace) -> dict[str, Any]:
     busybox = fetched("bookworm", given.arch, "busybox-static", folder).files(
         re.compile("bin/busybox")
     )
-    is_this = given.root == Path("/")
-    python = sys.executable if is_this else "python3"
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}" if is_this else os.defpath
+    if given.arch == "amd64":
+        root, python = Path("/"), sys.executable
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    else:
+        root, python, path = made(HERE, folder / given.arch), "python3", "/usr/sbin:/usr/bin"
     guest = [python, "-m", "tests.kernels.guest", who, *given.tests]
     command = shlex.join(["exec", "env", "-C", str(HERE), f"PATH={path}", *guest])
     result: dict[str, Any] = {"asked": name, "who": who}
     archive = initramfs(busybox["bin/busybox"], files, shlex.quote(command))
-    for line in MACHINES[given.arch].lines(kernel, archive, given.root, given.seconds):
+    for line in MACHINES[given.arch].lines(kernel, archive, root, given.seconds):
         print(line, flush=True)
         if line.startswith(MARK):
             result |= json.loads(line.removeprefix(MARK))

@@ -7,11 +7,12 @@ import os
 import re
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["RELEASES", "Package", "fetched"]
+__all__ = ["RELEASES", "Package", "fetched", "packages"]
 
 #: The release that has each kernel.
 RELEASES: Final = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie"}
@@ -63,6 +64,16 @@ def fetched(release: str, architecture: str, name: str, folder: Path) -> Package
             file.replace(kept / name / file.name)
         found = sorted((kept / name).glob("*.deb"))
     return Package(found[-1])
+
+
+def packages(release: str, architecture: str, names: Sequence[str], folder: Path) -> list[Package]:
+    """Packages with all that they depend on, of one release; kept in ``folder``."""
+    apt = _Apt(folder, release, architecture)
+    apt.run("apt-get", "-q", "update")
+    apt.run(
+        *("apt-get", "-q", "-y", "--no-install-recommends", "--download-only", "install", *names)
+    )
+    return [Package(path) for path in sorted((folder / "archives").glob("*.deb"))]
 
 
 class _Apt:

@@ -165,6 +165,7 @@ KERNEL: Final = [
     *_all(
         "machine", "done", "old_call_that_harms_nobody old_socket", machine="x86_64", may_die=True
     ),
+    *_all("machine_arm", "secret", "own_code number_with_high_bits", on=LISTED, machine="aarch64"),
 ]
 
 MEMORY: Final = [
