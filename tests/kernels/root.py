@@ -20,11 +20,11 @@ __all__ = ["made"]
 _RELEASE: Final = "bookworm"
 _PYTHON: Final = "3.11"
 _TAG: Final = _PYTHON.replace(".", "")
-# bash, programs of files, ip, mount and a C compiler: of attempts and of the machine's first steps.
+# From bash on: what attempts run, and what a machine does first.
 _PACKAGES: Final = (
     *(f"python{_PYTHON}", f"libpython{_PYTHON}-dev", "libstdc++6", "base-files", "base-passwd"),
     *("bash", "coreutils", "dash", "findutils", "gcc", "grep", "iproute2", "libc6-dev", "mount"),
-    *("procps", "sed", "util-linux"),
+    *("perl-base", "procps", "sed", "util-linux"),
 )
 _OF_TESTS: Final = ("httpx", "hypothesis", "pytest", "requests", "sybil", "trustme")
 

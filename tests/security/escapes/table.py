@@ -234,7 +234,8 @@ PROGRAM: Final = [
         "secret",
         """
         cat cat_of_the_system cat_by_redirection cat_by_dots cat_by_descriptor linked names
-        names_by_the_shell environment namespaces mounted rooted preloaded written_program
+        names_by_the_shell environment namespaces mounted rooted preloaded of_32_bits
+        written_program
         """,
         on=PROGRAMS,
     ),
