@@ -26,7 +26,9 @@ _PACKAGES: Final = (
     *("bash", "coreutils", "dash", "findutils", "gcc", "grep", "iproute2", "libc6-dev", "mount"),
     *("perl-base", "procps", "sed", "util-linux"),
 )
-_OF_TESTS: Final = ("httpx", "hypothesis", "pytest", "requests", "sybil", "trustme")
+_OF_TESTS: Final = (
+    *("httpx", "hypothesis", "pytest", "pytest-timeout", "requests", "sybil", "trustme"),
+)
 
 
 def made(checkout: Path, folder: Path) -> Path:
