@@ -42,7 +42,7 @@ def made(checkout: Path, folder: Path) -> Path:
         arriving.rename(root)
     _copy(checkout, root)
     for module in _built(checkout, root, folder / "modules"):
-        # By its full name here, which is of this machine's Python.
+        # What may stand between says the Python and the architecture of this machine.
         name = f"{module.name.partition('.')[0]}.so"
         shutil.copy(module, f"{root}{checkout}/llmspell/{name}")
     return root
@@ -96,6 +96,8 @@ def _copy(checkout: Path, root: Path) -> None:
         check=True,
     )
     for name in filter(None, listed.stdout.split("\0")):
+        if not (checkout / name).is_file():  # deleted, and not yet for git
+            continue
         (there / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(checkout / name, there / name)
 
@@ -107,7 +109,7 @@ def _built(checkout: Path, root: Path, folder: Path) -> list[Path]:
     headers = folder / "headers"
     name = f"python{_PYTHON}"
     shutil.copytree(root / "usr/include" / name, headers, dirs_exist_ok=True)
-    shutil.copy(root / f"usr/include/aarch64-linux-gnu/{name}/pyconfig.h", headers)
+    shutil.copy2(root / f"usr/include/aarch64-linux-gnu/{name}/pyconfig.h", headers)
     given = {
         "CMAKE_BUILD_TYPE": "Release",
         "CMAKE_SYSTEM_NAME": "Linux",
