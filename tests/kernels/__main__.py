@@ -2,6 +2,9 @@
 
 For Debian or a derivative of it, as root: needs apt, dpkg-deb and qemu-system-x86. Kernels are kept
 in build/kernels.
+
+`--arch arm64` runs kernels of 64-bit ARM on a root that it makes: needs qemu-system-arm,
+g++-aarch64-linux-gnu, cmake, cython and pybind11.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from typing import Any, Final
 from tests.kernels.debian import RELEASES, fetched
 from tests.kernels.guest import MARK, USERS
 from tests.kernels.initramfs import initramfs
-from tests.kernels.machine import PROGRAM, lines
+from tests.kernels.machine import MACHINES
+from tests.kernels.root import made
 
 HERE: Final = Path(__file__).resolve().parents[2]
 TESTS: Final = ("tests/security/sandbox", "tests/security/host", "tests/security/escapes")
@@ -31,6 +35,7 @@ WANTED: Final = re.compile(rf"{KERNEL.pattern}|(usr/)?lib/modules/[^/]*/kernel/{
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.kernels", description=__doc__)
     parser.add_argument("kernels", nargs="*", metavar="KERNEL", help=", ".join(RELEASES))
+    parser.add_argument("--arch", choices=MACHINES, default="amd64", help="of the machine")
     parser.add_argument("--as", dest="users", choices=(*USERS, "both"), default="both")
     parser.add_argument("--tests", type=shlex.split, default=TESTS, help="arguments of pytest")
     parser.add_argument("--seconds", type=float, default=5400, help="of one run")
@@ -38,31 +43,34 @@ def main() -> int:
     unknown = [name for name in given.kernels if name not in RELEASES]
     if unknown:
         parser.error(f"unknown kernels: {', '.join(unknown)}")
-    if shutil.which(PROGRAM) is None:
-        parser.error(f"no {PROGRAM}: Debian has qemu-system-x86")
+    program = MACHINES[given.arch].program
+    if shutil.which(program) is None:
+        parser.error(f"no {program}: Debian has qemu-system-x86 and qemu-system-arm")
     users = USERS if given.users == "both" else [given.users]
-    results = [
-        run(name, who, given.tests, given.seconds)
-        for name in given.kernels or RELEASES
-        for who in users
-    ]
+    results = [run(name, who, given) for name in given.kernels or RELEASES for who in users]
     show(results)
     return int(any(failures(result) != 0 for result in results))
 
 
-def run(name: str, who: str, tests: list[str], seconds: float) -> dict[str, Any]:
+def run(name: str, who: str, given: argparse.Namespace) -> dict[str, Any]:
     """Boot a kernel, and what the guest said."""
     folder = HERE / "build" / "kernels"
-    package = fetched(RELEASES[name], "linux-image-amd64", folder)
+    package = fetched(RELEASES[name], given.arch, f"linux-image-{given.arch}", folder)
     files = package.files(WANTED)
     kernel = next(content for path, content in files.items() if KERNEL.fullmatch(path))
-    busybox = fetched("bookworm", "busybox-static", folder).files(re.compile("bin/busybox"))
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    guest = [sys.executable, "-m", "tests.kernels.guest", who, *tests]
+    busybox = fetched("bookworm", given.arch, "busybox-static", folder).files(
+        re.compile("bin/busybox")
+    )
+    if given.arch == "amd64":
+        root, python = Path("/"), sys.executable
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    else:
+        root, python, path = made(HERE, folder / given.arch), "python3", "/usr/sbin:/usr/bin"
+    guest = [python, "-m", "tests.kernels.guest", who, *given.tests]
     command = shlex.join(["exec", "env", "-C", str(HERE), f"PATH={path}", *guest])
     result: dict[str, Any] = {"asked": name, "who": who}
     archive = initramfs(busybox["bin/busybox"], files, shlex.quote(command))
-    for line in lines(kernel, archive, seconds):
+    for line in MACHINES[given.arch].lines(kernel, archive, root, given.seconds):
         print(line, flush=True)
         if line.startswith(MARK):
             result |= json.loads(line.removeprefix(MARK))

@@ -7,11 +7,12 @@ import os
 import re
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["RELEASES", "Package", "fetched"]
+__all__ = ["RELEASES", "Package", "fetched", "packages"]
 
 #: The release that has each kernel.
 RELEASES: Final = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie"}
@@ -39,18 +40,19 @@ class Package:
         return found
 
 
-def fetched(release: str, name: str, folder: Path) -> Package:
+def fetched(release: str, architecture: str, name: str, folder: Path) -> Package:
     """The package that ``name`` is or, where it has no files of its own, depends on.
 
     Args:
         release: of Debian.
+        architecture: by Debian's name.
         name: of the package.
         folder: where lists and packages are kept; what is there isn't fetched again.
     """
-    kept = folder / release
+    kept = folder / release / architecture
     found = sorted((kept / name).glob("*.deb"))
     if not found:
-        apt = _Apt(kept)
+        apt = _Apt(kept, release, architecture)
         apt.run("apt-get", "-q", "update")
         (kept / name).mkdir(exist_ok=True)
         arriving = kept / "arriving"
@@ -64,16 +66,25 @@ def fetched(release: str, name: str, folder: Path) -> Package:
     return Package(found[-1])
 
 
+def packages(release: str, architecture: str, names: Sequence[str], folder: Path) -> list[Package]:
+    """Packages with all that they depend on, of one release; kept in ``folder``."""
+    apt = _Apt(folder, release, architecture)
+    apt.run("apt-get", "-q", "update")
+    apt.run(
+        *("apt-get", "-q", "-y", "--no-install-recommends", "--download-only", "install", *names)
+    )
+    return [Package(path) for path in sorted((folder / "archives").glob("*.deb"))]
+
+
 class _Apt:
     """apt with its own lists of one release; that of this machine is left as it is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, release: str, architecture: str) -> None:
         for part in ("lists/partial", "archives/partial"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         source = folder / "sources.list"
-        architecture = "amd64"
         source.write_text(
-            f"deb [arch={architecture} signed-by={_KEYS}] {_archive()} {folder.name} main\n"
+            f"deb [arch={architecture} signed-by={_KEYS}] {_archive()} {release} main\n"
         )
         self._options = [
             "-oDir::State::status=/dev/null",
@@ -82,6 +93,7 @@ class _Apt:
             f"-oDir::Etc::sourcelist={source}",
             "-oDir::Etc::sourceparts=/dev/null",
             f"-oAPT::Architecture={architecture}",
+            f"-oAPT::Architectures={architecture}",
             "-oAPT::Sandbox::User=",
         ]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.security.escapes.listeners import Listeners
+from tests.security.escapes.old_program import old_program
 from tests.security.escapes.processes import process_state
 
 MEMORY: Final = 64 << 20  # what a tool has here
@@ -54,6 +55,7 @@ class Room:
         self._pipe = -1
         self.setuid = _program_of_another_user(base)
         self.library = _library(base)
+        self.old_program = old_program(base)
         self.reset()
         # As a program of the owner's would have it: open for all that it starts.
         self.inherited = os.open(self.outside / "inherited", os.O_RDONLY)
@@ -65,6 +67,7 @@ class Room:
             **{name: str(getattr(self, name)) for name in ("base", "outside", "readable")},
             **{name: str(getattr(self, name)) for name in ("writable", "memory", "shm")},
             **{"mark": self.mark, "setuid": str(self.setuid), "library": str(self.library)},
+            "old_program": str(self.old_program),
             "secret": str(self.outside / "secret"),
             "canary": str(self.outside / "canary"),
             "database": str(self.outside / "database"),

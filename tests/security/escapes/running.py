@@ -198,7 +198,8 @@ class Grounds:
             for place in ("/usr", "/bin", "/lib", "/lib64", "/sbin", "/dev/null"):
                 if os.path.exists(place):
                     made = made.with_read_only(place)
-            made = made.with_read_only(room.setuid).with_read_only(room.library)
+            for program in (room.setuid, room.library, room.old_program):
+                made = made.with_read_only(program)
         if profile not in ("safe", "restricted"):
             made = made.with_processes(6)
         made = made.with_timeout(5.0 if profile == "safe" else 20.0)

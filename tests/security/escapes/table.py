@@ -165,6 +165,7 @@ KERNEL: Final = [
     *_all(
         "machine", "done", "old_call_that_harms_nobody old_socket", machine="x86_64", may_die=True
     ),
+    *_all("machine_arm", "secret", "own_code number_with_high_bits", on=LISTED, machine="aarch64"),
 ]
 
 MEMORY: Final = [
@@ -233,7 +234,8 @@ PROGRAM: Final = [
         "secret",
         """
         cat cat_of_the_system cat_by_redirection cat_by_dots cat_by_descriptor linked names
-        names_by_the_shell environment namespaces mounted rooted preloaded written_program
+        names_by_the_shell environment namespaces mounted rooted preloaded of_32_bits
+        written_program
         """,
         on=PROGRAMS,
     ),
