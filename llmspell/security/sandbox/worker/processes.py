@@ -51,6 +51,8 @@ def run(body: Callable[..., None], *given: object) -> NoReturn:
     try:
         body(*given)
         code = 0
+    except BrokenPipeError:  # the owner has closed the tool, or is gone: nobody is left to tell
+        pass
     except BaseException as error:
         os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace")[:4096])
     finally:
