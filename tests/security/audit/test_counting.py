@@ -170,7 +170,7 @@ def test_process_that_dies_while_it_counts_is_told_of(tmp_path: Path) -> None:
     program = """
 import os, sys
 from llmspell.security import AuditLog
-log = AuditLog.open(sys.argv[1], count_interval=0.01)
+log = AuditLog.open(sys.argv[1], count_interval=60)
 for _ in range(2):
     log.append("tool.run", subject="x", outcome="denied")
 os._exit(0)
