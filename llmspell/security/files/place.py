@@ -51,7 +51,7 @@ class Place:
     @contextmanager
     def parent(self) -> Iterator[tuple[Directory, str]]:
         """The directory that holds it, and its name there."""
-        with self.above(len(self.parts) - 1 if self.parts else 0).directory() as found:
+        with replace(self, parts=self.parts[:-1]).directory() as found:
             yield found, self.parts[-1] if self.parts else "."
 
     @contextmanager

@@ -16,11 +16,11 @@ from llmspell.security.redaction.stream import RedactionStream
 
 __all__ = [
     "KINDS",
-    "SecretFinding",
     "RedactingFilter",
     "RedactingSpanProcessor",
     "RedactionStream",
     "Redactor",
+    "SecretFinding",
     "find_secrets",
     "redact",
     "redact_attributes",

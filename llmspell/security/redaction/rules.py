@@ -70,16 +70,16 @@ class Rule:
         start, end = match.span(match.lastgroup or 0)
         return (start, end) if end > start and self.check(match, match.string[start:end]) else None
 
-    def is_repeat(self, match: re.Match[str], refused: re.Match[str]) -> bool:
+    def is_repeat(self, match: re.Match[str], refused: re.Match[str] | None) -> bool:
         """Whether what ruled out an earlier match of the same text rules this one out as well."""
-        return self.repeats is not None and self.repeats(match, refused)
+        return refused is not None and self.repeats is not None and self.repeats(match, refused)
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Start and end of each secret of this kind, found from left to right."""
         position = 0
         refused: re.Match[str] | None = None
         while (match := self.pattern.search(text, position)) is not None:
-            if refused is not None and self.is_repeat(match, refused):
+            if self.is_repeat(match, refused):
                 position = match.start() + 1
                 continue
             found = self.value(match)

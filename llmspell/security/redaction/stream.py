@@ -101,7 +101,7 @@ class RedactionStream:
             open_end = not self._finished and position + rule.width > size
             if open_end and (match is None or match.end() + rule.settles > size):
                 break
-            if match is None or (refused is not None and rule.is_repeat(match, refused)):
+            if match is None or rule.is_repeat(match, refused):
                 position += 1
                 continue
             found = rule.value(match)
