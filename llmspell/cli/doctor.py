@@ -31,7 +31,17 @@ OK, WARNING, BROKEN = "ok", "warning", "broken"
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
 _FLEETING = {"tmpfs", "ramfs"}
 # Those that make it do more; the others are for its development.
-_EXTRAS = ("local", "rag", "cli", "metrics", "redis", "security", "keyring", "vault", "aws")
+_EXTRAS = (
+    "local",
+    "rag",
+    "cli",
+    "metrics",
+    "redis",
+    "security",
+    "keyring",
+    "vault",
+    "aws",
+)
 
 
 def doctor(data: DataOption, as_json: JsonOption = False) -> None:

