@@ -14,6 +14,8 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── ZeroVector                      a vector of length zero under the cosine metric
     │   ├── InvalidId                       an id that is neither str nor a 64-bit integer
     │   ├── InvalidCursor                   a cursor of another tenant, or a damaged one
+    │   ├── InvalidStateKey                 a key of the state that there can't be
+    │   ├── InvalidStateValue               a value of the state that isn't JSON-like, or too long
     │   ├── MetadataError                   metadata that isn't JSON-like, or not as declared
     │   └── FilterError                     a filter that can't be understood or never matches
     ├── DuplicateId (KeyError)              add or insert of an id that is there already
@@ -29,6 +31,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── FlushFailed                     acknowledged writes that couldn't be committed, and wait
     │   └── UseAfterFork                    a handle from before fork() used in the child
     ├── ClosedError (RuntimeError)          a handle used after close()
+    ├── StateConflict                       the state has something else under a key
     ├── TenantNotFound (KeyError)
     ├── TenantExists (KeyError)
     ├── TenantSuspended                     suspended by its operator, as a whole or for writes
@@ -106,6 +109,8 @@ __all__ = [
     "InvalidId",
     "InvalidPath",
     "InvalidSecretRef",
+    "InvalidStateKey",
+    "InvalidStateValue",
     "InvalidUrl",
     "LedgerUnavailable",
     "LevelMismatch",
@@ -131,6 +136,7 @@ __all__ = [
     "SecretsDamaged",
     "SecurityError",
     "ShapeError",
+    "StateConflict",
     "StorageError",
     "StorageFull",
     "TenantExists",
@@ -214,6 +220,14 @@ class InvalidCursor(InputError):
     """A cursor is damaged, or of another tenant, a former one of the same id included."""
 
 
+class InvalidStateKey(InputError):
+    """A key of a tenant's state is no path of texts and integers, or too long."""
+
+
+class InvalidStateValue(InputError):
+    """A value for a tenant's state isn't JSON-like, or too long."""
+
+
 class MetadataError(InputError):
     """Metadata isn't JSON-like values and times, of their declared types; names the part."""
 
@@ -289,6 +303,10 @@ class UseAfterFork(StorageError):
 
 class ClosedError(LlmspellError, RuntimeError):
     """A handle is used after it was closed."""
+
+
+class StateConflict(LlmspellError):
+    """A tenant's state has something else under a key than the call takes; nothing was written."""
 
 
 class TenantNotFound(LlmspellError, KeyError):

@@ -8,7 +8,7 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 #: Version of all that lies in LMDB; a store of another one is refused.
-STORE_FORMAT = 2
+STORE_FORMAT = 3
 
 cdef enum:
     has_text = 1

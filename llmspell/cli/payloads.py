@@ -253,6 +253,7 @@ class ScrubbedTenantPayload(TypedDict):
     records: int
     vectors: int
     documents: int
+    state_entries: int
     log_entries: int
     snapshots: int
     bytes: int

@@ -77,6 +77,7 @@ def _tenant(report: ScrubReport) -> ScrubbedTenantPayload:
         "records": report.records,
         "vectors": report.vectors,
         "documents": report.documents,
+        "state_entries": report.state_entries,
         "log_entries": report.log_entries,
         "snapshots": report.snapshots,
         "bytes": report.bytes_read,

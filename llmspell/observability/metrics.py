@@ -76,7 +76,7 @@ class Instruments:
 
     Attributes:
         upsert, insert, update_metadata, get, delete, search, ingest, scan, export, import_from,
-        operation, run_agent: an :class:`Operation` each; use it as
+        operation, run_agent, state: an :class:`Operation` each; use it as
             ``with instruments.search.timed(): ...``.
         stages: :class:`Stages` of a search.
         ingestion: :class:`Ingestion`.
@@ -86,7 +86,7 @@ class Instruments:
 
     OPERATIONS = (
         *("upsert", "insert", "update_metadata", "get", "delete", "search", "ingest"),
-        *("scan", "export", "import_from", "operation", "run_agent"),
+        *("scan", "export", "import_from", "operation", "run_agent", "state"),
     )
 
     def __init__(self) -> None:
@@ -103,6 +103,7 @@ class Instruments:
         self.import_from = Operation(self.refusals)
         self.operation = Operation(self.refusals)
         self.run_agent = Operation(self.refusals)
+        self.state = Operation(self.refusals)
         self.stages = Stages()
         self.ingestion = Ingestion()
         self.scrubbing = Scrubbing()

@@ -17,6 +17,7 @@ from llmspell.storage.codec import pack, unpack
 from llmspell.storage.ids import decode_id, pack_expiry, pack_rowid, unpack_rowid
 from llmspell.storage.log import NO_ROWS, Change, Counters, Update
 from llmspell.storage.record import NEVER, StoredRecord, encode_vector
+from llmspell.storage.state_table import StateEdit, StateTable
 from llmspell.storage.transaction import Transaction
 
 __all__ = ["Applied", "Batch", "MetadataUpdate", "Put", "StoredDocument", "Write"]
@@ -27,9 +28,10 @@ VECTORS: Final = b"vectors"
 IDS: Final = b"ids"
 DOCUMENTS: Final = b"documents"
 EXPIRY: Final = b"expiry"
+STATE: Final = b"state"
 META: Final = b"meta"
-DATABASES: Final = (LOG, RECORDS, VECTORS, IDS, DOCUMENTS, EXPIRY, META)
-CHAINS: Final = (IDS, DOCUMENTS, EXPIRY)
+DATABASES: Final = (LOG, RECORDS, VECTORS, IDS, DOCUMENTS, EXPIRY, STATE, META)
+CHAINS: Final = (IDS, DOCUMENTS, EXPIRY, STATE)
 COUNTERS: Final = b"counters"
 NAMED: Final = 5
 
@@ -106,6 +108,7 @@ class Write(NamedTuple):
         documents: by id, what to store (``first`` counted from the first of ``puts``) or None to
             remove it. The chunks that a document had so far are removed.
         updates: refused as a whole where a key isn't there.
+        state: edits of the state, in order; refused as a whole where one is.
     """
 
     puts: Sequence[Put] = ()
@@ -115,6 +118,7 @@ class Write(NamedTuple):
     rows: Sequence[int] = ()
     documents: Mapping[str, StoredDocument | None] = MappingProxyType({})
     updates: Sequence[MetadataUpdate] = ()
+    state: Sequence[StateEdit] = ()
 
     @property
     def storage(self) -> int:
@@ -131,14 +135,16 @@ class Applied(NamedTuple):
     """What a write did.
 
     Args:
-        change: the log entry; None where nothing was to be done.
+        change: the log entry; None where nothing was to be done but to the state.
         counters: as they are behind it.
         gone: records that it removed, without those that had expired.
+        state: what each of its edits of the state gave; see :meth:`StateTable.edit`.
     """
 
     change: Change | None
     counters: Counters
     gone: int
+    state: tuple[int, ...] = ()
 
 
 class Batch:
@@ -165,6 +171,10 @@ class Batch:
     @cached_property
     def _expiry(self) -> Chain:
         return Chain(self._txn, self._dbs[EXPIRY], "expiry")
+
+    @cached_property
+    def _state(self) -> StateTable:
+        return StateTable(Chain(self._txn, self._dbs[STATE], "state"))
 
     @property
     def gone(self) -> int:
@@ -225,8 +235,16 @@ class Batch:
         if missing:
             raise IdNotFound(f"no record {_names(missing)}")
 
+    def edit_state(self, edits: Sequence[StateEdit]) -> tuple[int, ...]:
+        """Do edits of the state; raises StateConflict."""
+        return self._state.edit(edits)
+
+    def changes_state(self, write: Write) -> bool:
+        """Whether the state is other than before."""
+        return bool(write.state) and self._state.is_changed
+
     def changes(self, write: Write) -> bool:
-        """Whether there is anything to do."""
+        """Whether there is anything to do besides the state."""
         return bool(
             write.puts
             or self._removed
@@ -235,9 +253,22 @@ class Batch:
             or any(document is not None for document in write.documents.values())
         )
 
+    def counted_state(self, write: Write) -> Counters:
+        """Counters as they are behind the edits of the state alone."""
+        before = self._before
+        if not self.changes_state(write):
+            return before
+        return before._replace(
+            storage=before.storage + self._state.storage, state_writes=before.state_writes + 1
+        )
+
+    def write_counters(self, after: Counters) -> None:
+        """Write the counters, where no entry of the log goes with them."""
+        self._txn.put(COUNTERS, after.encode(), db=self._dbs[META])
+
     def counted(self, write: Write, size: int) -> Counters:
         """Counters as they will be, where there is something to do; ``size`` as Write.storage."""
-        before = self._before
+        before = self.counted_state(write)
         storage = before.storage + self._storage + size
         documents = before.documents - self._documents_gone
         if write.documents:
@@ -251,6 +282,7 @@ class Batch:
             vectors=before.vectors - len(self._removed) + len(write.puts),
             storage=storage,
             dim=before.dim or write.dim,
+            state_writes=before.state_writes,
         )
 
     def write(self, write: Write, created: Mapping[bytes, int], after: Counters) -> Change:
@@ -278,7 +310,7 @@ class Batch:
             gone = np.array([record.rowid for record in self._removed], dtype=np.uint64)
         change = Change(first, len(puts), gone, tuple(self._updates))
         self._append_one(LOG, pack_rowid(after.sequence), change.encode())
-        self._txn.put(COUNTERS, after.encode(), db=self._dbs[META])
+        self.write_counters(after)
         return change
 
     def _record(self, rowid: int, put: Put, created: Mapping[bytes, int]) -> bytes:

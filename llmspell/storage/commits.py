@@ -134,7 +134,8 @@ class Committer:
         applied = [one.applied for one in members if one.applied is not None]
         if len(applied) < len(members):
             return False
-        return self._store.counters().sequence >= applied[-1].counters.sequence
+        held, last = self._store.counters(), applied[-1].counters
+        return held.sequence >= last.sequence and held.state_writes >= last.state_writes
 
     def fail(self, members: Sequence[Member], error: Exception, *, is_behind: bool = False) -> bool:
         """Refuse members with an error; acknowledged ones stay in the queue.

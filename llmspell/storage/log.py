@@ -15,7 +15,7 @@ from llmspell.storage.codec import FORMAT, pack, unpack, without_checksum
 __all__ = ["NO_ROWS", "Change", "Counters", "Update"]
 
 _CHANGE = struct.Struct("<BQIII")
-_COUNTERS = struct.Struct("<6Q")
+_COUNTERS = struct.Struct("<7Q")
 
 NO_ROWS: Final[NDArray[np.uint64]] = np.array([], dtype=np.uint64)
 NO_ROWS.flags.writeable = False
@@ -70,6 +70,7 @@ class Counters(NamedTuple):
         documents, vectors: held now.
         storage: bytes held now, see :attr:`llmspell.storage.record.StoredRecord.storage`.
         dim: of all vectors; 0 until the first ones are written.
+        state_writes: that changed the state; they have no entry in the log, for no view needs one.
     """
 
     next_rowid: int = 1
@@ -78,6 +79,7 @@ class Counters(NamedTuple):
     vectors: int = 0
     storage: int = 0
     dim: int = 0
+    state_writes: int = 0
 
     def encode(self) -> bytes:
         """Bytes of the counters."""

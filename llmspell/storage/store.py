@@ -28,6 +28,7 @@ from llmspell.storage.batch import (
     LOG,
     META,
     RECORDS,
+    STATE,
     VECTORS,
     Applied,
     Batch,
@@ -43,6 +44,7 @@ from llmspell.storage.log import Change, Counters
 from llmspell.storage.member import Member
 from llmspell.storage.moment import Moment
 from llmspell.storage.record import StoredRecord, decode_vector
+from llmspell.storage.state_table import StateTable
 from llmspell.storage.transaction import Transaction
 
 __all__ = ["LogTail", "TenantStore"]
@@ -162,6 +164,12 @@ class TenantStore:
             raw = self._chain(txn, DOCUMENTS).get(document_id.encode())
         return None if raw is None else StoredDocument.decode(raw)
 
+    @contextmanager
+    def state(self) -> Iterator[StateTable]:
+        """The state, as one moment shows it."""
+        with self._env.read() as txn:
+            yield StateTable(self._chain(txn, STATE))
+
     def records(self) -> Iterator[StoredRecord]:
         """All records in the order of their rows, as one moment shows them."""
         with self._env.read() as txn, txn.cursor(self._env.databases[RECORDS]) as cursor:
@@ -227,7 +235,7 @@ class TenantStore:
         def body(txn: Transaction) -> list[Step]:
             first = before = self._counters(txn)
             self._levels.agree(before)
-            added = sum([member.records for member in members])
+            added = sum([member.records + len(member.write.state) for member in members])
             self._kept.begin(txn, self._env.databases, added)
             steps: list[Step] = []
             for member in members:
@@ -280,15 +288,20 @@ class TenantStore:
         created = batch.remove(write)
         if write.updates:
             batch.update(write.updates)
+        state = batch.edit_state(write.state) if write.state else ()
         if not batch.changes(write):
-            member.applied = Applied(None, before, 0)
-            return before
+            after = batch.counted_state(write)
+            if after != before:
+                member.hold = member.hold or self._levels.reserve(before, after)
+                batch.write_counters(after)
+            member.applied = Applied(None, after, 0, state)
+            return after
         if expired:
             batch.remove_rows(expired)
         after = batch.counted(write, member.bytes)
         if member.hold is None:
             member.hold = self._levels.reserve(before, after)
-        member.applied = Applied(batch.write(write, created, after), after, batch.gone)
+        member.applied = Applied(batch.write(write, created, after), after, batch.gone, state)
         return after
 
     def settle(self) -> None:
@@ -328,7 +341,7 @@ class TenantStore:
         """
         most = self._env.end_bytes
         for member in members:
-            if member.write.documents or member.write.updates:
+            if member.write.documents or member.write.updates or member.write.state:
                 return False
             most += member.bytes + member.records * PAGES_OF_A_RECORD * self._env.page_bytes
         return most <= self._map_size

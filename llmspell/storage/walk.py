@@ -25,7 +25,16 @@ from llmspell.errors import (
     UseAfterFork,
 )
 from llmspell.index import check_rows
-from llmspell.storage.batch import DOCUMENTS, EXPIRY, IDS, LOG, RECORDS, VECTORS, StoredDocument
+from llmspell.storage.batch import (
+    DOCUMENTS,
+    EXPIRY,
+    IDS,
+    LOG,
+    RECORDS,
+    STATE,
+    VECTORS,
+    StoredDocument,
+)
 from llmspell.storage.chain import FIRST
 from llmspell.storage.codec import UNDECODABLE
 from llmspell.storage.ids import (
@@ -39,6 +48,7 @@ from llmspell.storage.ids import (
 from llmspell.storage.log import Change, Counters
 from llmspell.storage.moment import Moment
 from llmspell.storage.record import NEVER, StoredRecord
+from llmspell.storage.state_table import judge_state
 
 __all__ = ["Walk"]
 
@@ -66,7 +76,7 @@ class Walk:
         page_bytes: read in one moment, at least one entry.
 
     Attributes:
-        records, vectors, documents, log_entries: looked at so far.
+        records, vectors, documents, state_entries, log_entries: looked at so far.
         is_recounted: whether the sums were those of one moment and could be compared.
         counters: at the last moment; None where they are damaged.
     """
@@ -86,31 +96,34 @@ class Walk:
         self._spend = spend
         self._page_bytes = page_bytes
         self._read = 0
-        self._sequences: set[int] = set()
+        self._moments_seen: set[tuple[int, int]] = set()
         self._is_sound = True
         self._seen = BitMap64()
         self._storage = 0
         self._last_entry: int | None = None
         self.counters: Counters | None = None
-        self.records = self.vectors = self.documents = self.log_entries = 0
+        self.records = self.vectors = self.documents = 0
+        self.state_entries = self.log_entries = 0
         self.is_recounted = False
 
     def run(self) -> None:
-        """Walk over ids, records, vectors, expiries, documents and the log; compare the sums."""
+        """Walk over ids, records, vectors, expiries, documents, state and log; compare the sums."""
         self._go_over(self._ids, FIRST)
         self._go_over(self._records, _BEFORE_ROWS)
         self._go_over(self._vectors, _BEFORE_ROWS)
         self._go_over(self._expiries, FIRST)
         self._go_over(self._documents, FIRST)
+        self._go_over(self._state, FIRST)
         self._go_over(self._log, _BEFORE_ROWS)
         self._go_over(self._sums, FIRST)
         for _ in range(RECOUNTS):
-            if not self._is_sound or len(self._sequences) <= 1:
+            if not self._is_sound or len(self._moments_seen) <= 1:
                 return
-            self._sequences.clear()
+            self._moments_seen.clear()
             self.is_recounted = False
             self._storage = 0
             self._go_over(self._storage_again, _BEFORE_ROWS)
+            self._go_over(self._state_again, FIRST)
             self._go_over(self._sums, FIRST)
 
     def _go_over(self, page: Page, start: bytes) -> None:
@@ -131,7 +144,7 @@ class Walk:
     def _look(self, moment: Moment) -> None:
         try:
             self.counters = moment.counters
-            self._sequences.add(self.counters.sequence)
+            self._moments_seen.add((self.counters.sequence, self.counters.state_writes))
         except CorruptFile as error:
             self.counters = None
             self._damaged(error)
@@ -289,6 +302,19 @@ class Walk:
                 return key
         return None
 
+    def _state(self, moment: Moment, after: bytes) -> bytes | None:
+        survey = moment.table(STATE).survey(after, self._damaged)
+        for entries, (key, content) in enumerate(survey, 1):
+            self._read += len(key)
+            if content is not None:
+                self._read += len(content)
+                self.state_entries += 1
+                with self._judging("state"):
+                    self._storage += judge_state(key, content)
+            if self._is_full(entries):
+                return key
+        return None
+
     def _judge_document(self, name: str, document: StoredDocument) -> None:
         last = document.first + document.length
         end = last if self.counters is None else self.counters.next_rowid
@@ -337,7 +363,7 @@ class Walk:
                     f"the counters say {held}"
                 )
             )
-        if self._is_sound and len(self._sequences) == 1:
+        if self._is_sound and len(self._moments_seen) == 1:
             self.is_recounted = True
             if self._storage != counters.storage:
                 self._damaged(
@@ -348,8 +374,20 @@ class Walk:
                 )
         return None
 
+    def _state_again(self, moment: Moment, after: bytes) -> bytes | None:
+        if len(self._moments_seen) > 1:
+            return None
+        survey = moment.table(STATE).survey(after, self._damaged)
+        for entries, (key, content) in enumerate(survey, 1):
+            size = len(key) + len(content or b"")
+            self._read += size
+            self._storage += size
+            if self._is_full(entries):
+                return key
+        return None
+
     def _storage_again(self, moment: Moment, after: bytes) -> bytes | None:
-        if len(self._sequences) > 1:
+        if len(self._moments_seen) > 1:
             return None
         for entries, key in enumerate(moment.keys(RECORDS, after), 1):
             with self._judging("records"):

@@ -17,6 +17,7 @@ from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError
 from llmspell.index import CancelToken
 from llmspell.quota import Usage
+from llmspell.state import AsyncState
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute_async
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.importing import OnConflict
@@ -300,6 +301,11 @@ class AsyncTenant:
     async def count(self) -> int:
         """As :meth:`Tenant.count`."""
         return await self._workers.run(self._tenant.count)
+
+    @property
+    def state(self) -> AsyncState:
+        """As :attr:`Tenant.state`, with calls to await."""
+        return AsyncState(self._tenant.state, self._workers.run)
 
     def operation(
         self,

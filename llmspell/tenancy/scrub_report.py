@@ -59,6 +59,7 @@ class ScrubReport:
             there.
         vectors: that hold.
         documents: ingested documents.
+        state_entries: values of the state, and lists with each of their items.
         log_entries: of the log.
         snapshots: files that its views open from.
         bytes_read: of all these.
@@ -74,6 +75,7 @@ class ScrubReport:
     records: int
     vectors: int
     documents: int
+    state_entries: int
     log_entries: int
     snapshots: int
     bytes_read: int

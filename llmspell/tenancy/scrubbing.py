@@ -151,6 +151,7 @@ class _Scrub:
             records=self._walk.records,
             vectors=self._walk.vectors,
             documents=self._walk.documents,
+            state_entries=self._walk.state_entries,
             log_entries=self._walk.log_entries,
             snapshots=self._snapshots,
             bytes_read=read,

@@ -34,6 +34,7 @@ from llmspell.errors import (
 )
 from llmspell.index import CancelToken, Index, as_recall
 from llmspell.quota import Quota, Usage
+from llmspell.state import State
 from llmspell.storage import CatalogEntry, Found, Room, Write, decode_id, parse_filter
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute
 from llmspell.tenancy.exporting import export_tenant
@@ -655,6 +656,11 @@ class Tenant:
         self._charge(_API_CALLS, 1)
         return room.count
 
+    @property
+    def state(self) -> State:
+        """Durable values and lists under keys, in the tenant's own room."""
+        return State(self._state)
+
     def operation(
         self,
         *,
@@ -727,6 +733,13 @@ class Tenant:
     def close(self) -> None:
         """Close this handle, and the room with the last one; does nothing the second time."""
         self._residence.leave(self)
+
+    @_until_the_end
+    def _state(self, call: Callable[[Room], _R]) -> _R:
+        with self._instruments.state.timed():
+            room = self._room or self._enter()
+            self._charge(_API_CALLS, 1)
+            return call(room)
 
     def _charge(self, quota: int, amount: int) -> None:
         self._slot.charge(quota, amount)

@@ -26,6 +26,7 @@ from llmspell import (
     current_operation,
     errors,
 )
+from llmspell.state import StateList, StatePage
 
 Call = Callable[..., Awaitable[Any]]
 
@@ -100,6 +101,15 @@ async def _operation(handle: Any, tokens: int) -> tuple[Any, ...]:
     return (*_said_by(operation), count)
 
 
+async def _state(handle: Any, what: str, *given: Any) -> Any:
+    found = await call(handle.state, what, *given)
+    if isinstance(found, StateList):
+        return list(found.values)
+    if isinstance(found, StatePage):
+        return [(item.key, item.value, item.length) for item in found.items]
+    return found
+
+
 async def _usage(handle: Any) -> tuple[int, int]:
     usage = await call(handle, "usage")
     return usage.vectors.used, usage.documents.used
@@ -121,6 +131,7 @@ OF_TENANT: dict[str, Call] = {
     "ingest": _ingest,
     "execute": _execute,
     "operation": _operation,
+    "state": _state,
     "usage": _usage,
     "close": _close,
 }

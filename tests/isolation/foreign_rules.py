@@ -28,6 +28,7 @@ STALE: dict[str, tuple[Any, ...]] = {
     "ingest": ("x", "a line"),
     "execute": ("RunAgent", "x"),
     "operation": (1,),
+    "state": ("get", "key"),
     "count": (),
     "calibrate": (),
     "estimated_recall": (),

@@ -13,7 +13,7 @@ import numpy as np
 from tests.tenancy.texts import DIM, embed
 
 _NUMBERS = itertools.count(1)
-KINDS = ("id", "text", "metadata", "document", "name")
+KINDS = ("id", "text", "metadata", "document", "name", "state")
 MARK = re.compile(r"<(?:" + "|".join(KINDS) + r")-\d{5}>")
 
 
@@ -47,6 +47,7 @@ class Tenant:
     records: dict[str | int, Held] = field(default_factory=dict)
     documents: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     cursors: list[str] = field(default_factory=list)
+    state: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.numbers.add(self.number)

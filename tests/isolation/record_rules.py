@@ -122,6 +122,24 @@ class RecordRules(Machine):
             for identity in gone:
                 del tenant.records[identity]
 
+    @rule(hand=HANDS, which=WHICH, key=st.sampled_from("xy"), is_append=st.booleans())
+    @where(lambda self: self.tenants)
+    def state(self, hand: int, which: int, key: str, is_append: bool) -> None:
+        tenant = self.pick(which)
+        value = tenant.mark("state")
+        edit = ("append", key, value) if is_append else ("delete", key)
+        reply = self.ask(hand, "state", tenant, *edit)
+        if self.expect(reply, tenant, writes=True):
+            held = tenant.state.pop(key, [])
+            if is_append:
+                tenant.state[key] = [*held, value]
+        reply = self.ask(hand, "state", tenant, "items", key)
+        if self.expect(reply, tenant, writes=False):
+            assert reply.value == tenant.state.get(key, [])
+        reply = self.ask(hand, "state", tenant, "scan")
+        if self.expect(reply, tenant, writes=False):
+            assert [one[0][0] for one in reply.value] == sorted(tenant.state)
+
     # --- reads
 
     @rule(hand=HANDS, which=WHICH, seed=SEEDS, k=st.integers(1, 40), value=VALUES)

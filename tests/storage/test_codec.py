@@ -147,12 +147,12 @@ def test_every_flipped_bit_of_a_log_entry_is_refused() -> None:
 
 def test_later_version_is_named_and_not_guessed_at(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("llmspell.storage.log.FORMAT", 3)
+        patch.setattr("llmspell.storage.log.FORMAT", 4)
         entry = Change(1, 2, np.empty(0, np.uint64)).encode()
-    raw = checked_bytes(b"\x03" + record()[5:], 7)
-    with pytest.raises(UnsupportedFormat, match="version 3, expected 2"):
+    raw = checked_bytes(b"\x04" + record()[5:], 7)
+    with pytest.raises(UnsupportedFormat, match="version 4, expected 3"):
         StoredRecord(7, raw)
-    with pytest.raises(UnsupportedFormat, match="version 3, expected 2"):
+    with pytest.raises(UnsupportedFormat, match="version 4, expected 3"):
         Change.decode(1, entry)
 
 
@@ -170,5 +170,5 @@ def test_counters_and_mappings_are_checked() -> None:
 def test_what_version_1_wrote_is_named_as_such() -> None:
     body = pack_checked({"a": 1})[4:]
     old = zlib.crc32(body).to_bytes(4, "little") + body
-    with pytest.raises(UnsupportedFormat, match="catalog: version 1, expected 2"):
+    with pytest.raises(UnsupportedFormat, match="catalog: version 1, expected 3"):
         unpack_checked("catalog", old)

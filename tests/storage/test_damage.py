@@ -53,7 +53,7 @@ def test_directory_of_a_later_release_is_refused(
     monkeypatch.setattr("llmspell.storage.catalog.FORMAT", 9)
     llmspell.open(tmp_path / "data").close()
     monkeypatch.undo()
-    with pytest.raises(errors.UnsupportedFormat, match="version 9, expected 2"):
+    with pytest.raises(errors.UnsupportedFormat, match="version 9, expected 3"):
         llmspell.open(tmp_path / "data")
 
 
@@ -67,7 +67,7 @@ def test_tenant_of_a_later_release_is_refused(
         tenant.close()
         monkeypatch.undo()
         for _ in range(2):
-            with pytest.raises(errors.UnsupportedFormat, match="version 9, expected 2"):
+            with pytest.raises(errors.UnsupportedFormat, match="version 9, expected 3"):
                 db.tenant("acme").count()
 
 

@@ -90,6 +90,7 @@ CHARGED: dict[str, Charged] = {
     "count": Charged(lambda t: t.count()),
     "calibrate": Charged(lambda t: t.calibrate(), before=one_record),
     "estimated_recall": Charged(lambda t: t.estimated_recall(), before=one_record),
+    "state": Charged(lambda t: t.state.set("key", "value"), (Quota.STORAGE,)),
     "operation": Charged(lambda t: t.operation(tokens=3, embeddings=2, cost=0.5), SPENT),
     "execute": Charged(
         lambda t: t.execute(RunAgent(str, 7, tokens=3, embeddings=2, cost=0.5)), SPENT
