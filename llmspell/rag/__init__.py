@@ -1,9 +1,8 @@
 """Documents in, chunks and vectors out: loading, splitting, embedding."""
 
 from llmspell.rag.chunker import Chunker
-from llmspell.rag.embedder import Embedder
-from llmspell.rag.local import LocalEmbedder
+from llmspell.rag.embedding import Embedder, LocalEmbedder, Task
 from llmspell.rag.pipeline import Pipeline
 from llmspell.rag.progress import progress_bar
 
-__all__ = ["Chunker", "Embedder", "LocalEmbedder", "Pipeline", "progress_bar"]
+__all__ = ["Chunker", "Embedder", "LocalEmbedder", "Pipeline", "Task", "progress_bar"]

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from llmspell.errors import ConfigError, IngestError, InputError, InvalidId
 from llmspell.rag.chunker import Chunker
-from llmspell.rag.embedder import Embedder
+from llmspell.rag.embedding import Embedder, LocalEmbedder
 from llmspell.rag.html import html_to_markdown
 from llmspell.rag.loaders import MAX_FILE_BYTES, Pending, Skipped, find, load
-from llmspell.rag.local import LocalEmbedder
 from llmspell.rag.progress import progress_bar
 from llmspell.tenancy.model import (
     Chunk,
@@ -127,7 +126,7 @@ class Pipeline:
         Returns:
             A (len(texts), dim) float32 array of unit rows.
         """
-        return self._embedder.embed(texts, truncate=True)
+        return self._embedder.embed(texts, task="query", truncate=True)
 
     def ingest(
         self,
@@ -243,7 +242,7 @@ class Pipeline:
     def _write(self, run: _Run, batch: Sequence[_Split]) -> None:
         def embed(texts: Sequence[str]) -> NDArray[np.float32]:
             with run.stage("embed"):
-                return self._embedder.embed(texts)
+                return self._embedder.embed(texts, task="passage")
 
         with run.stage("write"):
             run.room.put_documents([split.document for split in batch], embed)

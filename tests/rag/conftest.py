@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from llmspell.rag.local import LocalEmbedder
+from llmspell.rag.embedding.local import LocalEmbedder
 
 
 @pytest.fixture(scope="session")

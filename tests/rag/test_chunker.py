@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmspell import errors
 from llmspell.rag.chunker import Chunker
-from llmspell.rag.local import LocalEmbedder
+from llmspell.rag.embedding.local import LocalEmbedder
 from llmspell.tenancy.model import Chunk
 
 MEDIA_TYPES = ["text/plain", "text/markdown", "text/x-python"]

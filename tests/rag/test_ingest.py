@@ -12,7 +12,7 @@ import pytest
 
 import llmspell
 from llmspell import QuotaLimits, TenantConfig, errors
-from llmspell.rag.local import LocalEmbedder
+from llmspell.rag.embedding.local import LocalEmbedder
 from llmspell.rag.pipeline import Pipeline
 
 PAGES = {

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from llmspell import errors
-from llmspell.rag.local import LocalEmbedder
+from llmspell.rag.embedding.local import LocalEmbedder
 from llmspell.rag.pipeline import Pipeline
 from llmspell.tenancy.model import Document, IngestProgress, SplitDocument
 from llmspell.tenancy.ports import Embed

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.errors import ConfigError, EmbeddingError, InputError, MissingDependency
-from llmspell.rag.minilm import integer_graph
+from llmspell.rag.embedding.embedder import Task
+from llmspell.rag.embedding.minilm import integer_graph
 
 __all__ = ["LocalEmbedder", "model_file"]
 
@@ -36,6 +37,7 @@ class LocalEmbedder:
         threads: cores to use; None takes those that this process may run on.
     """
 
+    provider: Final = "local"
     model_id: Final = "all-MiniLM-L6-v2-int8"
     dim: Final = 384
     max_tokens: Final = 512
@@ -61,8 +63,10 @@ class LocalEmbedder:
         """Length of each text as the model sees it, its two marks included."""
         return [len(ids) for ids in self._encode(texts)]
 
-    def embed(self, texts: Sequence[str], *, truncate: bool = False) -> NDArray[np.float32]:
-        """Embed texts; see :meth:`llmspell.rag.embedder.Embedder.embed`.
+    def embed(
+        self, texts: Sequence[str], *, task: Task = "passage", truncate: bool = False
+    ) -> NDArray[np.float32]:
+        """Embed texts; see :meth:`llmspell.rag.Embedder.embed`. The model knows one task only.
 
         Texts run one by one, side by side on the cores: without padding, and each vector is the
         same to the last bit whatever the other texts are. Batches of four equally long texts would
@@ -94,6 +98,14 @@ class LocalEmbedder:
             with ThreadPoolExecutor(workers, "llmspell-embed") as pool:
                 list(pool.map(run, longest_first))
         return out
+
+    async def aembed(
+        self, texts: Sequence[str], *, task: Task = "passage", truncate: bool = False
+    ) -> NDArray[np.float32]:
+        """As :meth:`embed`, in a thread."""
+        import asyncio
+
+        return await asyncio.to_thread(self.embed, texts, task=task, truncate=truncate)
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         if isinstance(texts, str):

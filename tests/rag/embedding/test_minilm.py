@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from llmspell import errors
-from llmspell.rag.local import LocalEmbedder, model_file
-from llmspell.rag.minilm import integer_graph
-from llmspell.rag.onnx_wire import read_weights
+from llmspell.rag.embedding.local import LocalEmbedder, model_file
+from llmspell.rag.embedding.minilm import integer_graph
+from llmspell.rag.embedding.onnx_wire import read_weights
 
 TEXTS = [
     "x",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.errors import EmbeddingError
-from llmspell.rag.onnx_wire import GraphWriter, read_weights
+from llmspell.rag.embedding.onnx_wire import GraphWriter, read_weights
 
 __all__ = ["integer_graph"]
 

