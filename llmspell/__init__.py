@@ -41,8 +41,10 @@ if TYPE_CHECKING:
         estimate_memory,
     )
     from llmspell.quota import QuotaUsage, Usage
+    from llmspell.rag import Chunking
     from llmspell.tenancy import (
         AsyncTenant,
+        Blob,
         DatabaseScrubReport,
         Document,
         DropReceipt,
@@ -72,7 +74,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncDatabase",
     "AsyncTenant",
+    "Blob",
     "CancelToken",
+    "Chunking",
     "Database",
     "DatabaseScrubReport",
     "Document",
@@ -149,12 +153,23 @@ _MODULES = {
         ),
     ),
     "quota": ("QuotaUsage", "Usage"),
+    "rag": ("Chunking",),
     "tenancy": (
-        *("AsyncTenant", "Document", "DropReceipt", "ExportReport", "Hit", "Hits", "ImportReport"),
+        *(
+            "AsyncTenant",
+            "Blob",
+            "Document",
+            "DropReceipt",
+            "ExportReport",
+            "Hit",
+            "Hits",
+            "ImportReport",
+        ),
         *("IngestProgress", "IngestReport", "Record", "ScanPage", "Tenant", "TenantEvent"),
         *("TenantInfo", "Ingest", "Search", "RunAgent", "Operation"),
         *("current_operation", "StateScope", "SnapshotReport", "DatabaseScrubReport"),
         *("ScrubDamage", "ScrubProgress", "ScrubReport"),
+        *("Blob",),
     ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

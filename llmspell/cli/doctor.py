@@ -34,6 +34,7 @@ _FLEETING = {"tmpfs", "ramfs"}
 _EXTRAS = (
     "local",
     "rag",
+    "code",
     "cli",
     "metrics",
     "redis",

@@ -1,8 +1,18 @@
 """Documents in, chunks and vectors out: loading, splitting, embedding."""
 
 from llmspell.rag.chunker import Chunker
+from llmspell.rag.chunking import Chunking, ChunkingMethod
 from llmspell.rag.embedding import Embedder, LocalEmbedder, Task
 from llmspell.rag.pipeline import Pipeline
 from llmspell.rag.progress import progress_bar
 
-__all__ = ["Chunker", "Embedder", "LocalEmbedder", "Pipeline", "Task", "progress_bar"]
+__all__ = [
+    "Chunker",
+    "Chunking",
+    "ChunkingMethod",
+    "Embedder",
+    "LocalEmbedder",
+    "Pipeline",
+    "Task",
+    "progress_bar",
+]

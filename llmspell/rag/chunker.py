@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator
-from typing import Any, Final
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from llmspell.errors import ConfigError, MissingDependency
+from llmspell.rag.chunking import Chunking, splitting_way
+from llmspell.rag.grammars import grammar
+from llmspell.rag.media_types import PLAIN, PYTHON
 from llmspell.rag.python_source import section_starts
-from llmspell.tenancy.model import Chunk
+from llmspell.rag.semantic import groups
+from llmspell.rag.windows import token_windows
+from llmspell.tenancy.documents import Chunk
 
 __all__ = ["Chunker"]
 
@@ -17,69 +26,137 @@ __all__ = ["Chunker"]
 # encoded image may be a million characters in a single token. Prose has about 4 a token.
 _MAX_CHARS_PER_TOKEN: Final = 16
 
+# What is embedded to find borders by: a sentence, but for the shortest and the longest.
+_SENTENCE_TOKENS: Final = (8, 30)
+
 # The splitter's time grows with the square of a run of white space: a minute for 300,000.
 _VOID: Final = re.compile(r"\s{256,}")
 
 
+Embed: TypeAlias = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
 class Chunker:
-    """Splits at the best place there is: headings, blank lines, lines, sentences, words.
+    """Splits documents as a :class:`Chunking` says.
 
     Every chunk is a slice of the text, ``text[start:end]``; nothing but white space lies outside of
     all chunks; no character that a reader sees as one is cut in two. Thread-safe.
 
     Args:
         tokenizer: a ``tokenizers.Tokenizer`` that neither truncates nor pads.
-        size: tokens of a chunk at most, the model's own marks included; at least 32.
-        overlap: tokens at most that a chunk repeats of the one before, in whole sentences, lines or
-            paragraphs; none where the last of them is longer. Less than half of ``size``.
+        chunking: method, size and overlap.
+        embed: of the method ``"semantic"``: from n texts to (n, dim) unit rows.
 
     Raises:
-        ConfigError: a setting out of range.
+        ConfigError: ``"semantic"`` without ``embed``.
         MissingDependency: the extra ``rag`` isn't installed.
     """
 
-    def __init__(self, tokenizer: Any, *, size: int = 512, overlap: int = 64) -> None:
-        if size < 32:
-            raise ConfigError(f"size must be at least 32 tokens, got {size}")
-        if not 0 <= overlap < size // 2:
-            raise ConfigError(f"overlap must be from 0 to {size // 2 - 1} tokens, got {overlap}")
+    def __init__(
+        self, tokenizer: Any, chunking: Chunking | None = None, *, embed: Embed | None = None
+    ) -> None:
+        chunking = chunking or Chunking()
+        if chunking.method == "semantic" and embed is None:
+            raise ConfigError("splitting by meaning needs a model: give embed")
         try:
-            library = importlib.import_module("semantic_text_splitter")
+            self._library = importlib.import_module("semantic_text_splitter")
         except ImportError as error:
             raise MissingDependency("rag", "semantic-text-splitter") from error
         self._tokenizer = tokenizer
-        self._capacity = size - tokenizer.num_special_tokens_to_add(is_pair=False)
-        self._max_chars = size * _MAX_CHARS_PER_TOKEN
-        prose = library.TextSplitter
-        settings = (tokenizer, self._capacity, overlap)
-        self._plain = prose.from_huggingface_tokenizer(*settings)
-        self._markdown = library.MarkdownSplitter.from_huggingface_tokenizer(*settings)
-        self._by_chars = prose(self._max_chars)
+        self._chunking = chunking
+        self._embed = embed
+        self._capacity = chunking.size - tokenizer.num_special_tokens_to_add(is_pair=False)
+        self._max_chars = chunking.size * _MAX_CHARS_PER_TOKEN
+        self._lock = threading.Lock()
+        self._splitters: dict[str, Any] = {}
+        self._by_chars = self._library.TextSplitter(self._max_chars)
 
-    def split(self, text: str, media_type: str = "text/plain") -> list[Chunk]:
-        """Split a text, by the structure of its media type.
+    def split(self, text: str, media_type: str = PLAIN) -> list[Chunk]:
+        """Split a text.
 
         Args:
             text: any; blank text has no chunks.
-            media_type: "text/markdown" splits at headings and blocks first, "text/x-python" at
-                classes and functions; all others as plain text.
+            media_type: what the text is, for the methods that go by that.
 
         Returns:
             Chunks in order of ``start``, none of which lies within another.
+
+        Raises:
+            MissingDependency: see :func:`splitting_way`.
         """
-        if media_type == "text/x-python":
+        way = splitting_way(self._chunking, media_type)
+        if way == "tokens":
+            found = self._split_windows(text)
+        elif way == "semantic":
+            found = self._split_semantic(text)
+        elif way == f"code {PYTHON}":
             found = self._split_python(text)
         else:
-            splitter = self._markdown if media_type == "text/markdown" else self._plain
-            found = self._split_within(splitter, text, 0, len(text))
+            found = self._split_within(self._splitter(way), text, 0, len(text))
         chunks: list[Chunk] = []
         for chunk in sorted(found, key=lambda chunk: (chunk.start, -chunk.end)):
             if not chunks or chunk.end > chunks[-1].end:
                 chunks.append(chunk)
         return chunks
 
-    def _split_within(self, splitter: Any, text: str, start: int, end: int) -> Iterator[Chunk]:
-        if end - start <= self._max_chars and self._count(text[start:end]) <= self._capacity:
+    @property
+    def _plain(self) -> Any:
+        return self._splitter("recursive")
+
+    def _splitter(self, way: str) -> Any:
+        """One of the library's, made when it is first needed."""
+        with self._lock:
+            if way not in self._splitters:
+                self._splitters[way] = self._make(way)
+            return self._splitters[way]
+
+    def _make(self, way: str) -> Any:
+        settings: tuple[Any, Any, int]
+        settings = (self._tokenizer, self._capacity, self._chunking.overlap)
+        if way == "markdown":
+            return self._library.MarkdownSplitter.from_huggingface_tokenizer(*settings)
+        if way == "sentences":
+            settings = (self._tokenizer, _SENTENCE_TOKENS, 0)
+        elif way != "recursive":
+            language = grammar(way.removeprefix("code "))
+            return self._library.CodeSplitter.from_huggingface_tokenizer(language, *settings)
+        return self._library.TextSplitter.from_huggingface_tokenizer(*settings)
+
+    def _split_windows(self, text: str) -> Iterator[Chunk]:
+        windows = token_windows(
+            self._tokenizer,
+            text,
+            size=self._capacity,
+            overlap=self._chunking.overlap,
+            max_chars=self._max_chars,
+        )
+        for start, end in windows:
+            # Cut off from what is around it, a part of a word may have more tokens.
+            yield from self._split_within(self._plain, text, start, end)
+
+    def _split_semantic(self, text: str) -> Iterator[Chunk]:
+        assert self._embed is not None
+        pieces = list(
+            self._split_within(self._splitter("sentences"), text, 0, len(text), whole=False)
+        )
+        if not pieces:
+            return
+        texts = [piece.text for piece in pieces]
+        tokens = self._counts(texts)
+        if sum(tokens) <= self._capacity // 4:
+            borders = [(0, len(pieces))]
+        else:
+            borders = groups(self._embed(texts), tokens, size=self._capacity)
+        for first, behind in borders:
+            start, end = pieces[first].start, pieces[behind - 1].end
+            yield from self._split_within(self._plain, text, start, end)
+
+    def _split_within(
+        self, splitter: Any, text: str, start: int, end: int, *, whole: bool = True
+    ) -> Iterator[Chunk]:
+        """Split a slice; ``whole`` leaves one that fits as it is."""
+        fits = whole and end - start <= self._max_chars
+        if fits and self._count(text[start:end]) <= self._capacity:
             yield from _trimmed(text, start, end)
             return
         for begin, stop in _between_voids(text, start, end):
@@ -95,12 +172,7 @@ class Chunker:
     def _split_python(self, text: str) -> Iterator[Chunk]:
         starts = section_starts(text) or [0]
         sections = list(zip(starts, [*starts[1:], len(text)], strict=True))
-        counts = [
-            len(encoding.ids)
-            for encoding in self._tokenizer.encode_batch_fast(
-                [text[start:end] for start, end in sections], add_special_tokens=False
-            )
-        ]
+        counts = self._counts([text[start:end] for start, end in sections])
         # A function to a chunk, so that a hit is what was asked for; but one-liners together, since
         # alone they say little and cost as much to store.
         enough = self._capacity // 4
@@ -111,6 +183,10 @@ class Chunker:
                 begin, used = start, 0
             used += count
         yield from self._split_within(self._plain, text, begin, len(text))
+
+    def _counts(self, texts: list[str]) -> list[int]:
+        encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [len(encoding.ids) for encoding in encoded]
 
     def _count(self, text: str) -> int:
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)

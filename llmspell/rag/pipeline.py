@@ -17,25 +17,28 @@ from numpy.typing import NDArray
 
 from llmspell.errors import ConfigError, IngestError, InputError, InvalidId
 from llmspell.rag.chunker import Chunker
+from llmspell.rag.chunking import Chunking, splitting_way
 from llmspell.rag.embedding import Embedder, LocalEmbedder
-from llmspell.rag.html import html_to_markdown
-from llmspell.rag.loaders import MAX_FILE_BYTES, Pending, Skipped, find, load
+from llmspell.rag.loaders import MAX_FILE_BYTES, load, readable
 from llmspell.rag.progress import progress_bar
-from llmspell.tenancy.model import (
+from llmspell.rag.sources import Item, Pending, Skipped, find
+from llmspell.tenancy.documents import (
+    Blob,
     Chunk,
     Document,
     IngestProgress,
     IngestReport,
-    Metadata,
     Progress,
     SplitDocument,
 )
+from llmspell.tenancy.model import Metadata
+from llmspell.tenancy.operation import current_operation
 from llmspell.tenancy.ports import IngestSource, IngestTarget
 
 __all__ = ["Pipeline"]
 
 # Raised when the same text would give other chunks, so that unchanged documents are done anew.
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 # Written at once: about 8 s of embedding on 2 cores, which is what a killed ingest loses at most,
 # unless one document alone has more.
 _BATCH_CHUNKS: Final = 64
@@ -95,27 +98,24 @@ class Pipeline:
 
     Args:
         embedder: the embedded default model where None. Nothing is loaded before the first use.
-        chunk_tokens: size of a chunk at most.
-        chunk_overlap: tokens at most that a chunk repeats of the one before.
-        max_file_bytes: larger files are skipped.
+        chunking: how documents are split.
+        max_file_bytes: larger files and blobs are skipped.
     """
 
     def __init__(
         self,
         embedder: Embedder | None = None,
         *,
-        chunk_tokens: int = 512,
-        chunk_overlap: int = 64,
+        chunking: Chunking | None = None,
         max_file_bytes: int = MAX_FILE_BYTES,
     ) -> None:
         self._embedder: Embedder = LocalEmbedder() if embedder is None else embedder
-        if chunk_tokens > self._embedder.max_tokens:
+        self._chunking = chunking or Chunking()
+        if self._chunking.size > self._embedder.max_tokens:
             raise ConfigError(
-                f"chunk_tokens must be at most {self._embedder.max_tokens}, the longest text that "
-                f"{self._embedder.model_id} takes, got {chunk_tokens}"
+                f"size of a chunk must be at most {self._embedder.max_tokens}, the longest text "
+                f"that {self._embedder.model_id} takes, got {self._chunking.size}"
             )
-        self._chunk_tokens = chunk_tokens
-        self._chunk_overlap = chunk_overlap
         self._max_file_bytes = max_file_bytes
         self._lock = threading.Lock()
         self._lazy_chunker: Chunker | None = None
@@ -144,7 +144,7 @@ class Pipeline:
 
         Args:
             room: the tenant.
-            source: a file, a folder, a :class:`Document`, or an iterable of these.
+            source: a file, a folder, a :class:`Document`, a :class:`Blob`, or an iterable of these.
             progress: called after every document; True draws a bar on standard error.
 
         Raises:
@@ -176,7 +176,7 @@ class Pipeline:
             skipped=tuple(run.skipped),
         )
 
-    def _ingest(self, run: _Run, items: Iterable[Document | Pending | Skipped]) -> None:
+    def _ingest(self, run: _Run, items: Iterable[Item]) -> None:
         batch: list[_Split] = []
         waiting = 0
         for item in items:
@@ -198,9 +198,9 @@ class Pipeline:
         if batch:
             self._write(run, batch)
 
-    def _load(self, run: _Run, item: Document | Pending | Skipped) -> Document | None:
+    def _load(self, run: _Run, item: Item) -> Document | None:
         """The document of an item; None where it is settled without one."""
-        if isinstance(item, Pending):
+        if isinstance(item, Pending | Blob):
             with run.stage("load"):
                 item = load(item, max_bytes=self._max_file_bytes)
         if isinstance(item, Document) and item.id in run.seen:
@@ -229,15 +229,13 @@ class Pipeline:
             run.skip(Skipped(document.id, "no text in it"))
             return None
         return _Split(
-            SplitDocument(document.id, content_hash, metadata, chunks), replaces=known is not None
+            SplitDocument(document.id, content_hash, metadata, chunks, document.source),
+            replaces=known is not None,
         )
 
     def _chunks(self, document: Document) -> tuple[Metadata, list[Chunk]]:
-        if document.media_type != "text/html":
-            return document.metadata, self._chunker().split(document.text, document.media_type)
-        text, title = html_to_markdown(document.text)
-        metadata = {"title": title, **document.metadata} if title else document.metadata
-        return metadata, self._chunker().split(text, "text/markdown")
+        text, media_type, metadata = readable(document)
+        return metadata, self._chunker().split(text, media_type)
 
     def _write(self, run: _Run, batch: Sequence[_Split]) -> None:
         def embed(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -254,10 +252,13 @@ class Pipeline:
 
     def _hash(self, document: Document) -> bytes:
         """Of all that decides what is written for a document."""
-        settings = (_FORMAT, self._embedder.model_id, self._chunk_tokens, self._chunk_overlap)
+        way = splitting_way(self._chunking, document.media_type)
+        size, overlap = self._chunking.size, self._chunking.overlap
+        settings = (_FORMAT, self._embedder.model_id, way, size, overlap)
+        source = document.source or ""
         try:
             metadata = json.dumps(document.metadata, sort_keys=True, default=_as_dict)
-            parts = (repr(settings), document.media_type, metadata, document.text)
+            parts = (repr(settings), document.media_type, source, metadata, document.text)
             encoded = [part.encode() for part in parts]
         except UnicodeEncodeError as error:
             raise IngestError(f"document {document.id!r} isn't valid Unicode: {error}") from error
@@ -273,9 +274,16 @@ class Pipeline:
         with self._lock:
             if self._lazy_chunker is None:
                 self._lazy_chunker = Chunker(
-                    self._embedder.tokenizer, size=self._chunk_tokens, overlap=self._chunk_overlap
+                    self._embedder.tokenizer, self._chunking, embed=self._embed_charged
                 )
             return self._lazy_chunker
+
+    def _embed_charged(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed what isn't written; charged to the tenant that it is for."""
+        operation = current_operation()
+        if operation is not None:
+            operation.use(embeddings=len(texts))
+        return self._embedder.embed(texts, task="passage")
 
 
 def _as_dict(value: object) -> object:

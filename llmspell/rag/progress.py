@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from llmspell.errors import MissingDependency
-from llmspell.tenancy.model import IngestProgress, Progress
+from llmspell.tenancy.documents import IngestProgress, Progress
 
 if TYPE_CHECKING:
     from rich.console import Console

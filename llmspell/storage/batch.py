@@ -36,7 +36,7 @@ COUNTERS: Final = b"counters"
 NAMED: Final = 5
 
 #: Metadata of a chunk that an ingest writes and no update changes.
-OF_A_CHUNK: Final = ("document", "start", "end")
+OF_A_CHUNK: Final = ("document", "source", "start", "end")
 
 
 class Put(NamedTuple):

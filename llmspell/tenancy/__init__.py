@@ -2,26 +2,29 @@
 
 from llmspell.tenancy.aio import AsyncTenant, Workers
 from llmspell.tenancy.budget import Budget
+from llmspell.tenancy.documents import (
+    Blob,
+    Chunk,
+    Document,
+    IngestProgress,
+    IngestReport,
+    Progress,
+    SplitDocument,
+)
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation
 from llmspell.tenancy.hit import Hit
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.house import House
 from llmspell.tenancy.model import (
-    Chunk,
-    Document,
     DropReceipt,
     EventKind,
     ExportReport,
     ImportReport,
-    IngestProgress,
-    IngestReport,
     Metadata,
-    Progress,
     Record,
     RecordId,
     ScanPage,
     SnapshotReport,
-    SplitDocument,
     Suspension,
     TenantEvent,
     TenantInfo,
@@ -42,6 +45,7 @@ from llmspell.tenancy.tenant import Tenant
 
 __all__ = [
     "AsyncTenant",
+    "Blob",
     "Budget",
     "Chunk",
     "DatabaseScrubReport",

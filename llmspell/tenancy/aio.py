@@ -18,15 +18,14 @@ from llmspell.errors import ClosedError
 from llmspell.index import CancelToken
 from llmspell.quota import Usage
 from llmspell.state import AsyncState
+from llmspell.tenancy.documents import IngestReport, Progress
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute_async
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.importing import OnConflict
 from llmspell.tenancy.model import (
     ExportReport,
     ImportReport,
-    IngestReport,
     Metadata,
-    Progress,
     Record,
     RecordId,
     ScanPage,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -13,21 +13,16 @@ from numpy.typing import NDArray
 from llmspell.config import TenantConfig
 
 __all__ = [
-    "Chunk",
-    "Document",
     "DropReceipt",
     "EventKind",
     "ExportReport",
     "ImportReport",
-    "IngestProgress",
-    "IngestReport",
     "Metadata",
-    "Progress",
+    "MetadataValue",
     "Record",
     "RecordId",
     "ScanPage",
     "SnapshotReport",
-    "SplitDocument",
     "Suspension",
     "TenantEvent",
     "TenantInfo",
@@ -42,106 +37,6 @@ MetadataValue: TypeAlias = (
 )
 Metadata: TypeAlias = Mapping[str, MetadataValue]
 """JSON-like: string keys; values are str, int, float, bool, None, lists and mappings."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A text to ingest.
-
-    Args:
-        id: identifies it within its tenant; ingesting the same id again replaces it.
-        text: its whole content.
-        metadata: copied to every chunk of it.
-        media_type: says how to read ``text``: "text/plain", "text/markdown", "text/html" or
-            "text/x-python".
-    """
-
-    id: str
-    text: str
-    metadata: Metadata = field(default_factory=dict)
-    media_type: str = "text/plain"
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A piece of a document: ``text`` is what stands from ``start`` to ``end``, in characters."""
-
-    text: str
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class SplitDocument:
-    """A document that is split, ready to be embedded and written.
-
-    Args:
-        id: of the document.
-        content_hash: equal for equal content, metadata and way of splitting; not empty.
-        metadata: of the document.
-        chunks: in order.
-    """
-
-    id: str
-    content_hash: bytes
-    metadata: Metadata
-    chunks: Sequence[Chunk]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestProgress:
-    """How far an ingest has come.
-
-    Args:
-        documents: done so far, the unchanged ones included.
-        total: documents there are; None where the source can't say before its end.
-        chunks: written so far.
-        current: id of the document at hand.
-    """
-
-    documents: int
-    total: int | None
-    chunks: int
-    current: str
-
-
-Progress: TypeAlias = Callable[[IngestProgress], object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestReport:
-    """What an ingest did.
-
-    Args:
-        added: documents that were new.
-        replaced: documents that were there with other content.
-        unchanged: documents that were there just so; nothing was embedded or written for them.
-        chunks: chunks written.
-        seconds: wall-clock time.
-        stages: seconds of it by stage: "load", "split", "embed", "write".
-        skipped: sources that were passed over, each with the reason, such as a binary file.
-    """
-
-    added: int = 0
-    replaced: int = 0
-    unchanged: int = 0
-    chunks: int = 0
-    seconds: float = 0.0
-    stages: Mapping[str, float] = field(default_factory=dict)
-    skipped: tuple[str, ...] = ()
-
-    @property
-    def documents(self) -> int:
-        """Documents seen."""
-        return self.added + self.replaced + self.unchanged
-
-    def __str__(self) -> str:
-        parts = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self.stages.items())
-        return (
-            f"{self.documents:,} documents ({self.added:,} added, {self.replaced:,} replaced, "
-            f"{self.unchanged:,} unchanged), {len(self.skipped):,} skipped; {self.chunks:,} chunks "
-            f"in {self.seconds:.2f} s ({parts})"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,14 +12,20 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell.tenancy.model import Document, IngestReport, Progress, SplitDocument
+from llmspell.tenancy.documents import (
+    Blob,
+    Document,
+    IngestReport,
+    Progress,
+    SplitDocument,
+)
 
 __all__ = ["Embed", "IngestSource", "IngestTarget", "TextServices"]
 
 IngestSource: TypeAlias = (
-    "str | PathLike[str] | Document | Iterable[str | PathLike[str] | Document]"
+    "str | PathLike[str] | Document | Blob | Iterable[str | PathLike[str] | Document | Blob]"
 )
-"""A file or folder, a document, or any number of either."""
+"""A file or folder, a document, bytes, or any number of these."""
 
 Embed: TypeAlias = Callable[[Sequence[str]], NDArray[np.float32]]
 """From n texts to (n, dim) float32."""

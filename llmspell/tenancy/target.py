@@ -16,8 +16,8 @@ from llmspell.storage import (
     encode_id,
     unpack,
 )
+from llmspell.tenancy.documents import SplitDocument
 from llmspell.tenancy.inputs import as_vectors, check_vectors, pack_metadata, pack_text
-from llmspell.tenancy.model import SplitDocument
 from llmspell.tenancy.ports import Embed
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def _chunk_puts(document: SplitDocument, schema: Mapping[str, FieldType]) -> Ite
         metadata = {
             **document.metadata,
             "document": document.id,
+            "source": document.source or document.id,
             "start": chunk.start,
             "end": chunk.end,
         }

@@ -36,6 +36,7 @@ from llmspell.index import CancelToken, Index, as_recall
 from llmspell.quota import Quota, Usage
 from llmspell.state import State
 from llmspell.storage import CatalogEntry, Found, Room, Write, decode_id, parse_filter
+from llmspell.tenancy.documents import IngestReport, Progress
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute
 from llmspell.tenancy.exporting import export_tenant
 from llmspell.tenancy.hits import Hits
@@ -52,9 +53,7 @@ from llmspell.tenancy.inputs import (
 from llmspell.tenancy.model import (
     ExportReport,
     ImportReport,
-    IngestReport,
     Metadata,
-    Progress,
     Record,
     RecordId,
     ScanPage,
@@ -473,7 +472,8 @@ class Tenant:
         """Split, embed and write documents; those that haven't changed cost nothing.
 
         Args:
-            source: a file, a folder, a :class:`llmspell.Document`, or an iterable of those.
+            source: a file, a folder, a :class:`llmspell.Document`, a :class:`llmspell.Blob`, or an
+                iterable of those.
             progress: called after every document; True draws a bar on standard error, by the extra
                 ``cli``.
 

@@ -13,7 +13,9 @@ from llmspell import errors
 SURFACE = {
     "AsyncDatabase",
     "AsyncTenant",
+    "Blob",
     "CancelToken",
+    "Chunking",
     "Database",
     "DatabaseScrubReport",
     "Document",

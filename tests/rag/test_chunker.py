@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from llmspell import errors
 from llmspell.rag.chunker import Chunker
+from llmspell.rag.chunking import Chunking
 from llmspell.rag.embedding.local import LocalEmbedder
-from llmspell.tenancy.model import Chunk
+from llmspell.tenancy.documents import Chunk
 
 MEDIA_TYPES = ["text/plain", "text/markdown", "text/x-python"]
 
@@ -37,7 +39,7 @@ def chunker(embedder: LocalEmbedder) -> Chunker:
 
 @pytest.fixture(scope="module")
 def small_chunker(embedder: LocalEmbedder) -> Chunker:
-    return Chunker(embedder.tokenizer, size=40, overlap=12)
+    return Chunker(embedder.tokenizer, Chunking(size=40, overlap=12))
 
 
 def assert_covers(text: str, chunks: list[Chunk]) -> None:
@@ -113,7 +115,7 @@ def test_blank_text_has_no_chunks(chunker: Chunker, media_type: str, blank: str)
 def test_markdown_is_split_at_headings(chunker: Chunker) -> None:
     body = "Some words about the matter at hand. " * 40
     text = "".join(f"## Part {n}\n\n{body}\n\n" for n in range(6))
-    chunks = Chunker(chunker._tokenizer, overlap=0).split(text, "text/markdown")
+    chunks = Chunker(chunker._tokenizer, Chunking(overlap=0)).split(text, "text/markdown")
     assert [chunk.text[:9] for chunk in chunks] == [f"## Part {n}" for n in range(6)]
 
 
@@ -149,7 +151,17 @@ def test_word_without_end_is_cut_to_a_bounded_length(
     assert max(embedder.count_tokens([chunk.text for chunk in chunks])) <= 512
 
 
-@pytest.mark.parametrize("bad", [{"size": 31}, {"overlap": -1}, {"size": 64, "overlap": 32}])
-def test_settings_out_of_range_are_refused(embedder: LocalEmbedder, bad: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"size": 31},
+        {"overlap": -1},
+        {"size": 64, "overlap": 32},
+        {"size": 64.0},
+        {"overlap": True},
+        {"method": "words"},
+    ],
+)
+def test_settings_out_of_range_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(errors.ConfigError):
-        Chunker(embedder.tokenizer, **bad)
+        Chunking(**bad)

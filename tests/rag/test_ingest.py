@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import llmspell
-from llmspell import QuotaLimits, TenantConfig, errors
+from llmspell import Chunking, QuotaLimits, TenantConfig, errors
 from llmspell.rag.embedding.local import LocalEmbedder
 from llmspell.rag.pipeline import Pipeline
 
@@ -128,7 +128,7 @@ def test_file_that_cannot_be_taken_leaves_the_rest_of_its_folder(
 def test_document_that_lost_a_chunk_and_then_its_text_leaves_nothing(
     tmp_path: Path, embedder: LocalEmbedder
 ) -> None:
-    texts = Pipeline(embedder, chunk_tokens=32, chunk_overlap=0)
+    texts = Pipeline(embedder, chunking=Chunking(size=32, overlap=0))
     with llmspell.open(tmp_path / "data", texts=texts) as db:
         acme = db.create_tenant(TenantConfig(id="acme"))
         acme.ingest(llmspell.Document("doc", "The machine is cleaned on Fridays. " * 16))
@@ -137,3 +137,25 @@ def test_document_that_lost_a_chunk_and_then_its_text_leaves_nothing(
         report = acme.ingest(llmspell.Document("doc", " "))
         assert (report.replaced, report.skipped) == (1, ())
         assert acme.count() == 0
+
+
+def test_bytes_are_ingested_under_their_id_and_source(tmp_path: Path) -> None:
+    with llmspell.open(tmp_path / "data") as db:
+        acme = db.create_tenant(TenantConfig(id="acme"))
+        blob = llmspell.Blob("prices", b"item,price\ntea,3\n", name="p.csv", source="s3://shop/p")
+        assert acme.ingest(blob).added == 1
+        (hit,) = acme.search("What does tea cost?", k=1)
+        assert (hit.id, hit.text) == ("prices#0", "item: tea\nprice: 3")
+        assert hit.metadata["source"] == "s3://shop/p"
+        assert acme.ingest(blob).unchanged == 1
+
+
+def test_splitting_by_meaning_charges_what_it_embeds(
+    tmp_path: Path, embedder: LocalEmbedder
+) -> None:
+    texts = Pipeline(embedder, chunking=Chunking(method="semantic", size=64, overlap=0))
+    with llmspell.open(tmp_path / "data", texts=texts) as db:
+        acme = db.create_tenant(TenantConfig(id="acme"))
+        text = "The soup simmers all day. " * 8 + "The bank raised its rate. " * 8
+        report = acme.ingest(llmspell.Document("doc", text))
+        assert acme.usage().embeddings.used > report.chunks > 1

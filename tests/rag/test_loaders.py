@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from llmspell import errors
-from llmspell.rag.loaders import Pending, Skipped, find, load
-from llmspell.tenancy.model import Document
+from llmspell.rag.loaders import load
+from llmspell.rag.sources import Pending, Skipped, find
+from llmspell.tenancy.documents import Blob, Document
 
 
 def load_bytes(folder: Path, name: str, data: bytes) -> Document | Skipped:
@@ -106,6 +107,15 @@ def test_path_that_does_not_exist_raises(tmp_path: Path) -> None:
         ("page", b" <!DOCTYPE html><p>x", "text/html"),
         ("script", b"#!/usr/bin/env python3\nprint()", "text/x-python"),
         ("settings.toml", b"[a]\nb = 1", "text/plain"),
+        ("a.csv", b"x,y\n1,2", "text/csv"),
+        ("a.tsv", b"x\ty\n1\t2", "text/tab-separated-values"),
+        ("a.ndjson", b"{}", "application/jsonl"),
+        ("rows", b'{"a": 1}\n{"a": 2}\n', "application/jsonl"),
+        ("one.json", b'{"a": 1}\n', "text/plain"),
+        ("pretty.json", b'{\n"a": 1}\n', "text/plain"),
+        ("run", b"#!/bin/sh\necho x", "text/x-shellscript"),
+        ("main.rs", b"fn main() {}", "text/x-rust"),
+        ("app.tsx", b"x", "text/x-tsx"),
     ],
 )
 def test_type_comes_from_extension_else_from_content(
@@ -168,9 +178,7 @@ def test_line_ends_become_newlines(tmp_path: Path) -> None:
     assert document.text == "a\nb\nc\n"
 
 
-@pytest.mark.parametrize(
-    "data", [b"\x7fELF\0\0", b"%PDF-1.7\n%\xe2\xe3", b"text\0text", bytes(range(1, 9)) * 4]
-)
+@pytest.mark.parametrize("data", [b"\x7fELF\0\0", b"text\0text", bytes(range(1, 9)) * 4])
 def test_binary_file_is_skipped_whatever_its_name(tmp_path: Path, data: bytes) -> None:
     skipped = load_bytes(tmp_path, "a.txt", data)
     assert skipped == Skipped((tmp_path / "a.txt").as_posix(), "binary")
@@ -192,3 +200,48 @@ def test_skipped_file_whose_name_is_not_utf_8_can_be_printed(tmp_path: Path) -> 
     (tmp_path / os.fsdecode(b".\xff\xc3\xa4")).touch()
     (skipped,) = find(tmp_path)
     assert str(skipped).encode() == f"{tmp_path.as_posix()}/.\\udcffä: hidden".encode()
+
+
+@pytest.mark.parametrize(
+    ("blob", "media_type"),
+    [
+        (Blob("a", b"<p>x", media_type="text/html; charset=utf-8"), "text/html"),
+        (Blob("a", b"x,y", media_type="TEXT/CSV"), "text/csv"),
+        (Blob("a", b"{}", media_type="application/x-ndjson"), "application/jsonl"),
+        (Blob("upload-7", b"# x", name="notes.md"), "text/markdown"),
+        (Blob("notes.md", b"# x", media_type="text/plain"), "text/markdown"),
+        (Blob("notes", b"# x", media_type="text/plain"), "text/plain"),
+        (Blob("notes.md", b"# x", media_type="application/octet-stream"), "text/markdown"),
+        (Blob("page", b"<html><p>x", media_type="application/unheard-of"), "text/html"),
+    ],
+)
+def test_type_of_bytes_comes_from_what_is_declared_then_name_then_content(
+    blob: Blob, media_type: str
+) -> None:
+    document = load(blob)
+    assert isinstance(document, Document)
+    assert (document.media_type, document.metadata) == (media_type, {"media_type": media_type})
+
+
+def test_bytes_keep_their_metadata_and_source() -> None:
+    blob = Blob(
+        "a", "naïve".encode("cp1252"), {"lang": "fr", "encoding": "mine"}, source="s3://b/a"
+    )
+    assert load(blob) == Document(
+        "a",
+        "naïve",
+        {"media_type": "text/plain", "encoding": "mine", "lang": "fr"},
+        "text/plain",
+        "s3://b/a",
+    )
+
+
+def test_bytes_are_limited_as_files_are() -> None:
+    assert load(Blob("a", b"x" * 11), max_bytes=10) == Skipped("a", "larger than 10 bytes")
+    assert load(Blob("a", b"\0\1")) == Skipped("a", "binary")
+    assert "xxx" not in repr(Blob("a", b"xxx"))
+
+
+def test_bare_bytes_are_refused_with_what_to_do() -> None:
+    with pytest.raises(errors.IngestError, match="Blob"):
+        find(b"text")  # type: ignore[arg-type]

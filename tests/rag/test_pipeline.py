@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from llmspell import errors
+from llmspell.rag.chunking import Chunking
 from llmspell.rag.embedding.local import LocalEmbedder
 from llmspell.rag.pipeline import Pipeline
-from llmspell.tenancy.model import Document, IngestProgress, SplitDocument
+from llmspell.tenancy.documents import Document, IngestProgress, SplitDocument
 from llmspell.tenancy.ports import Embed
 
 
@@ -106,7 +107,7 @@ def test_changed_text_metadata_or_type_replaces_the_document(
 def test_changed_settings_replace_the_document(pipeline: Pipeline, embedder: LocalEmbedder) -> None:
     room = Room()
     pipeline.ingest(room, DOCUMENTS)
-    smaller = Pipeline(embedder, chunk_tokens=128, chunk_overlap=16)
+    smaller = Pipeline(embedder, chunking=Chunking(size=128, overlap=16))
     assert smaller.ingest(room, DOCUMENTS).replaced == 3
 
 
@@ -188,7 +189,7 @@ def test_refused_batch_leaves_what_came_before_and_is_continued(pipeline: Pipeli
 def test_large_document_is_written_in_one_batch(embedder: LocalEmbedder) -> None:
     room = Room()
     text = "\n\n".join(f"Paragraph {n} has a few words in it." * 2 for n in range(140))
-    Pipeline(embedder, chunk_tokens=32, chunk_overlap=0).ingest(room, Document("big", text))
+    Pipeline(embedder, chunking=Chunking(size=32, overlap=0)).ingest(room, Document("big", text))
     assert len(room.documents["big"].chunks) > 64
     assert room.batches == [["big"]]
 
@@ -245,7 +246,7 @@ def test_chunks_longer_than_the_model_takes_are_refused(
     embedder: LocalEmbedder, pipeline: Pipeline
 ) -> None:
     with pytest.raises(errors.ConfigError, match="at most 512"):
-        Pipeline(embedder, chunk_tokens=513)
+        Pipeline(embedder, chunking=Chunking(size=513))
 
 
 def test_nothing_is_loaded_before_the_first_use(run_python: Callable[[str], str]) -> None:

@@ -43,7 +43,13 @@ def test_chunks_are_records_with_spans(acme: Tenant) -> None:
     assert (report.added, report.documents, report.chunks) == (1, 1, 3)
     record = acme.get("doc#2")
     assert record.text == "three"
-    assert record.metadata == {"lang": "en", "document": "doc", "start": 9, "end": 14}
+    assert record.metadata == {
+        "lang": "en",
+        "document": "doc",
+        "source": "doc",
+        "start": 9,
+        "end": 14,
+    }
     assert acme.search("two", k=1, filter={"document": "doc"})[0].id == "doc#1"
 
 

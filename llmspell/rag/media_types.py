@@ -1,0 +1,112 @@
+"""What some bytes are: by their first ones, by a server's word, by a file's extension."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import PurePosixPath
+from typing import Final
+
+__all__ = [
+    "CSV",
+    "HTML",
+    "JSON_LINES",
+    "MARKDOWN",
+    "PLAIN",
+    "PYTHON",
+    "TSV",
+    "media_type_of",
+    "sniff",
+]
+
+PLAIN: Final = "text/plain"
+MARKDOWN: Final = "text/markdown"
+HTML: Final = "text/html"
+CSV: Final = "text/csv"
+TSV: Final = "text/tab-separated-values"
+JSON_LINES: Final = "application/jsonl"
+PYTHON: Final = "text/x-python"
+
+_EXTENSIONS: Final = {
+    **dict.fromkeys((".txt", ".text", ".rst", ".log"), PLAIN),
+    **dict.fromkeys((".md", ".markdown"), MARKDOWN),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), HTML),
+    **dict.fromkeys((".py", ".pyi", ".pyw"), PYTHON),
+    ".csv": CSV,
+    **dict.fromkeys((".tsv", ".tab"), TSV),
+    **dict.fromkeys((".jsonl", ".ndjson"), JSON_LINES),
+    **dict.fromkeys((".sh", ".bash"), "text/x-shellscript"),
+    **dict.fromkeys((".c", ".h"), "text/x-c"),
+    **dict.fromkeys((".cc", ".cpp", ".cxx", ".hh", ".hpp"), "text/x-c++"),
+    ".go": "text/x-go",
+    ".java": "text/x-java",
+    **dict.fromkeys((".js", ".mjs", ".cjs", ".jsx"), "text/javascript"),
+    ".rb": "text/x-ruby",
+    ".rs": "text/x-rust",
+    **dict.fromkeys((".ts", ".mts", ".cts"), "text/x-typescript"),
+    ".tsx": "text/x-tsx",
+}
+_KNOWN: Final = frozenset(_EXTENSIONS.values())
+# What else servers and systems say for the same.
+_ALIASES: Final = {
+    "application/javascript": "text/javascript",
+    "application/json-lines": JSON_LINES,
+    "application/jsonlines": JSON_LINES,
+    "application/x-jsonlines": JSON_LINES,
+    "application/x-ndjson": JSON_LINES,
+    "application/x-python": PYTHON,
+    "application/x-sh": "text/x-shellscript",
+    "application/xhtml+xml": HTML,
+    "text/x-markdown": MARKDOWN,
+}
+_HTML_START: Final = re.compile(
+    r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)?<(?:!doctype\s+html|html)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_SHEBANGS: Final = (
+    (re.compile(r"#!.*\bpython"), PYTHON),
+    (re.compile(r"#!.*\b(?:ba|da|z)?sh\b"), "text/x-shellscript"),
+    (re.compile(r"#!.*\bnode\b"), "text/javascript"),
+    (re.compile(r"#!.*\bruby\b"), "text/x-ruby"),
+)
+#: Characters of a line that is looked at.
+_LOOKED_AT: Final = 1 << 16
+
+
+def media_type_of(name: str, declared: str | None = None) -> str | None:
+    """The type that a declaration, else a name's extension says, if we know how to read it.
+
+    Args:
+        name: of a file or its path.
+        declared: as in a ``Content-Type``, parameters and all; "application/octet-stream" and
+            "text/plain", which servers say of anything, count less than an extension.
+    """
+    said = None
+    if declared is not None:
+        said = declared.partition(";")[0].strip().lower()
+        said = _ALIASES.get(said, said)
+        if said in _KNOWN and said != PLAIN:
+            return said
+    by_name = _EXTENSIONS.get(PurePosixPath(name).suffix.lower())
+    return by_name or (PLAIN if said == PLAIN else None)
+
+
+def sniff(text: str) -> str:
+    """The type of a text that nothing else tells."""
+    if _HTML_START.match(text):
+        return HTML
+    for pattern, media_type in _SHEBANGS:
+        if pattern.match(text):
+            return media_type
+    return JSON_LINES if _is_json_lines(text) else PLAIN
+
+
+def _is_json_lines(text: str) -> bool:
+    """Whether the first two lines are each a JSON object; a pretty-printed one is no such file."""
+    lines = [line for line in text[:_LOOKED_AT].split("\n", 3)[:2] if line]
+    if len(lines) < 2:
+        return False
+    try:
+        return all(isinstance(json.loads(line), dict) for line in lines)
+    except (ValueError, RecursionError):
+        return False
