@@ -169,10 +169,13 @@ class AsyncTenant:
     @overload
     async def get(self, ids: RecordId) -> Record: ...  # type: ignore[overload-overlap]
     @overload
-    async def get(self, ids: Sequence[RecordId]) -> list[Record]: ...
-    async def get(self, ids: RecordId | Sequence[RecordId]) -> Record | list[Record]:
+    async def get(self, ids: Sequence[RecordId], *, missing_ok: bool = False) -> list[Record]: ...
+    async def get(
+        self, ids: RecordId | Sequence[RecordId], *, missing_ok: bool = False
+    ) -> Record | list[Record]:
         """As :meth:`Tenant.get`."""
-        return await self._workers.run(partial(self._tenant.get, ids))
+        call: Callable[..., Record | list[Record]] = self._tenant.get
+        return await self._workers.run(partial(call, ids, missing_ok=missing_ok))
 
     async def delete(
         self,

@@ -249,10 +249,16 @@ class Tenant:
     @overload
     def get(self, ids: RecordId) -> Record: ...  # type: ignore[overload-overlap]
     @overload
-    def get(self, ids: Sequence[RecordId]) -> list[Record]: ...
+    def get(self, ids: Sequence[RecordId], *, missing_ok: bool = False) -> list[Record]: ...
     @_until_the_end
-    def get(self, ids: RecordId | Sequence[RecordId]) -> Record | list[Record]:
+    def get(
+        self, ids: RecordId | Sequence[RecordId], *, missing_ok: bool = False
+    ) -> Record | list[Record]:
         """Read one record, or several as one moment shows them.
+
+        Args:
+            ids: one, or several; records come in their order.
+            missing_ok: of several, leave out those that aren't there.
 
         Raises:
             IdNotFound: the message names the ids that aren't there.
@@ -264,11 +270,12 @@ class Tenant:
             keys = as_keys(ids)
             stored = room.get(keys)
             missing = [decode_id(key) for key, one in zip(keys, stored, strict=True) if one is None]
-            if missing:
+            is_one = isinstance(ids, (str, int, np.integer))
+            if missing and (is_one or not as_flag("missing_ok", missing_ok)):
                 more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
                 raise IdNotFound(f"no record {', '.join(map(repr, missing[:5]))}{more}")
             records = [as_record(*one) for one in stored if one is not None]
-            return records[0] if isinstance(ids, (str, int, np.integer)) else records
+            return records[0] if is_one else records
 
     @_until_the_end
     def delete(

@@ -1,0 +1,15 @@
+"""Records as LangChain's documents."""
+
+from __future__ import annotations
+
+from llmspell.integrations.langchain.framework import Document
+from llmspell.integrations.metadata import from_fields
+from llmspell.tenancy import Hit, Record
+
+__all__ = ["to_document"]
+
+
+def to_document(found: Record | Hit) -> Document:
+    """A document of LangChain, without what else an adapter kept of it."""
+    metadata, _ = from_fields(found.metadata)
+    return Document(id=str(found.id), page_content=found.text or "", metadata=metadata)

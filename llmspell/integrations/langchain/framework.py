@@ -1,0 +1,28 @@
+"""What is used of LangChain, and the error where it isn't installed."""
+
+from llmspell.errors import MissingDependency
+
+try:
+    from langchain_core.callbacks import (
+        AsyncCallbackManagerForRetrieverRun,
+        CallbackManagerForRetrieverRun,
+    )
+    from langchain_core.documents import Document
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.retrievers import BaseRetriever
+    from langchain_core.runnables import run_in_executor
+    from langchain_core.vectorstores import VectorStore
+    from langchain_core.vectorstores.utils import maximal_marginal_relevance
+except ImportError as error:
+    raise MissingDependency("langchain", "langchain-core") from error
+
+__all__ = [
+    "AsyncCallbackManagerForRetrieverRun",
+    "BaseRetriever",
+    "CallbackManagerForRetrieverRun",
+    "Document",
+    "Embeddings",
+    "VectorStore",
+    "maximal_marginal_relevance",
+    "run_in_executor",
+]

@@ -1,0 +1,74 @@
+"""A tenant as LangChain's retriever, which embeds queries as the tenant's texts were embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmspell.integrations.langchain.documents import to_document
+from llmspell.integrations.langchain.framework import (
+    AsyncCallbackManagerForRetrieverRun,
+    BaseRetriever,
+    CallbackManagerForRetrieverRun,
+    Document,
+    run_in_executor,
+)
+from llmspell.tenancy import Tenant
+
+__all__ = ["LlmspellRetriever"]
+
+
+class LlmspellRetriever(BaseRetriever):
+    """What :meth:`llmspell.Tenant.search` finds for a text, as documents. Thread-safe.
+
+    It needs no embeddings of LangChain's: queries are embedded by the database. ``k`` and
+    ``filter`` can be given to ``invoke``, too. Each score is in the document's metadata, as
+    ``score``, unless that has such a field.
+
+    Args:
+        tenant: that is searched.
+        k: how many documents are wanted.
+        filter: metadata that they must have, in llmspell's language.
+        threshold: least score of a document.
+    """
+
+    tenant: Tenant
+    k: int = 4
+    filter: Mapping[str, Any] | None = None
+    threshold: float | None = None
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> list[Document]:
+        return self._search(query, k, filter)
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> list[Document]:
+        return await run_in_executor(None, self._search, query, k, filter)
+
+    def _search(
+        self, query: str, k: int | None, filter: Mapping[str, Any] | None
+    ) -> list[Document]:
+        hits = self.tenant.search(
+            query,
+            self.k if k is None else k,
+            filter=self.filter if filter is None else filter,
+            threshold=self.threshold,
+        )
+        found = []
+        for hit in hits:
+            document = to_document(hit)
+            document.metadata.setdefault("score", hit.score)
+            found.append(document)
+        return found
