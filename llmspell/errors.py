@@ -12,6 +12,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── MetricMismatch                  an export of a tenant that compares by another metric
     │   ├── NonFiniteVector                 NaN or infinity in a vector
     │   ├── ZeroVector                      a vector of length zero under the cosine metric
+    │   ├── InvalidArguments                arguments of a tool that don't fit its schema
     │   ├── InvalidId                       an id that is neither str nor a 64-bit integer
     │   ├── InvalidCursor                   a cursor of another tenant, or a damaged one
     │   ├── InvalidStateKey                 a key of the state that there can't be
@@ -67,6 +68,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── SecretUnavailable (ConnectionError) a secret whose backend can't be asked
     │   ├── SecretsDamaged (ValueError)     an encrypted store that was changed or is damaged
     │   ├── TextRefused (ValueError)        hidden characters, look-alikes, too much, unquotable
+    │   ├── ToolDenied (PermissionError)    a call of a tool that isn't allowed or approved
     │   ├── ToolFailed (RuntimeError)       a tool raised, or its process ended
     │   │   ├── ToolLimitExceeded           it took more memory or processor time than it may
     │   │   ├── ToolNotLoaded               its module isn't there, or failed when it was loaded
@@ -104,6 +106,7 @@ __all__ = [
     "IngestError",
     "InputError",
     "InsecureFile",
+    "InvalidArguments",
     "InvalidCommand",
     "InvalidCursor",
     "InvalidId",
@@ -143,6 +146,7 @@ __all__ = [
     "TenantNotFound",
     "TenantSuspended",
     "TextRefused",
+    "ToolDenied",
     "ToolFailed",
     "ToolLimitExceeded",
     "ToolNotLoaded",
@@ -210,6 +214,10 @@ class NonFiniteVector(InputError):
 
 class ZeroVector(InputError):
     """A vector of length zero has no direction, so cosine is undefined for it."""
+
+
+class InvalidArguments(InputError):
+    """Arguments of a tool don't fit its schema; the message names each mistake."""
 
 
 class InvalidId(InputError):
@@ -632,6 +640,10 @@ class TextRefused(SecurityError, ValueError):
         self.reason = reason
         self.start = start
         self.end = end
+
+
+class ToolDenied(SecurityError, PermissionError):
+    """A call of a tool that the tenant isn't allowed, or that its approval hook refused."""
 
 
 class ToolFailed(SecurityError, RuntimeError):

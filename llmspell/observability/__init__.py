@@ -8,6 +8,7 @@ from llmspell.observability.prometheus import (
     TenantState,
     render,
 )
+from llmspell.observability.tools import ToolMetrics
 
 __all__ = [
     "OTHER_TENANTS",
@@ -18,6 +19,7 @@ __all__ = [
     "QuotaState",
     "Stages",
     "TenantState",
+    "ToolMetrics",
     "now_ns",
     "render",
 ]

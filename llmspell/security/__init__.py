@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         redact_attributes,
     )
     from llmspell.security.requirements import SecurityRequirements, check_level
+    from llmspell.security.sandbox.call_cancel import CallCancel
     from llmspell.security.sandbox.confined import ConfinedTool
     from llmspell.security.sandbox.counters import SandboxCounters
     from llmspell.security.sandbox.definition import ToolDefinition
@@ -117,6 +118,7 @@ __all__ = [
     "BacktrackingPatterns",
     "Broker",
     "BrokerLimits",
+    "CallCancel",
     "CheckedUrl",
     "Command",
     "CommandValidator",
@@ -266,6 +268,7 @@ _MODULES = {
         "SecurityRequirements",
         "check_level",
     ),
+    "sandbox.call_cancel": ("CallCancel",),
     "sandbox.confined": ("ConfinedTool",),
     "sandbox.counters": ("SandboxCounters",),
     "sandbox.definition": ("ToolDefinition",),

@@ -122,6 +122,11 @@ class Operation(Generic[HandleT]):
         """Whether it is still under way."""
         return self._is_open
 
+    def is_of(self, handle: Tenant | AsyncTenant) -> bool:
+        """Whether it is on behalf of the tenant that ``handle`` leads to, and of no former one."""
+        tenant = handle if hasattr(handle, "_residence") else handle._tenant
+        return tenant._residence is self._residence
+
     def use(
         self,
         *,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from llmspell.errors import InputError, ToolFailed, ToolLimitExceeded, ToolTimeout
 from llmspell.security.denials import Denials
+from llmspell.security.sandbox.call_cancel import CallCancel
 from llmspell.security.sandbox.counters import SandboxCounters
 from llmspell.security.sandbox.definition import ToolDefinition, require_function
 from llmspell.security.sandbox.pool import WorkerPool
@@ -67,6 +68,7 @@ class ConfinedTool:
         *,
         timeout: float | None = None,
         tenant: str | None = None,
+        cancel: CallCancel | None = None,
     ) -> ToolResult:
         """Call a function of the tool in a worker, and wait.
 
@@ -76,9 +78,10 @@ class ConfinedTool:
             named: those by name.
             timeout: seconds, at most and by default those of the requirements.
             tenant: whose call it is; a worker that is kept serves no other.
+            cancel: by which another thread ends the call.
 
         Raises:
-            ToolFailed: the function raised, or its process ended.
+            ToolFailed: the function raised, its process ended, or the call was cancelled.
             ToolTimeout: it wasn't done in time, and was killed.
             ToolLimitExceeded: it took more memory or processor time than it may.
             ToolNotLoaded: loading it failed, in the first call.
@@ -98,6 +101,8 @@ class ConfinedTool:
         worker = self._pool.take(tenant)
         has_failed = True
         try:
+            if cancel is not None:
+                cancel._begin(function, worker)
             with self._way_out(worker, tenant) as session:
                 result = worker.call(
                     function,
@@ -114,7 +119,13 @@ class ConfinedTool:
             self._note(error, function, denials)
             raise
         finally:
-            self._pool.give_back(worker, tenant, has_failed=has_failed)
+            if cancel is not None:
+                cancel._end()
+            self._pool.give_back(
+                worker,
+                tenant,
+                has_failed=has_failed or (cancel is not None and cancel.is_cancelled),
+            )
 
     def close(self) -> None:
         """End all its processes; calls that go on fail."""

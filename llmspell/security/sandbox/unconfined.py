@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from llmspell.errors import ClosedError, InputError, ToolFailed, ToolNotLoaded
+from llmspell.security.sandbox.call_cancel import CallCancel
 from llmspell.security.sandbox.counters import SandboxCounters
 from llmspell.security.sandbox.definition import ToolDefinition, require_function
 from llmspell.security.sandbox.orders import MAX_ARGUMENTS
@@ -78,8 +79,9 @@ class UnconfinedTool:
         *,
         timeout: float | None = None,
         tenant: str | None = None,
+        cancel: CallCancel | None = None,
     ) -> ToolResult:
-        """Call a function, here and now; ``timeout`` means nothing.
+        """Call a function, here and now; ``timeout`` means nothing, and once it runs ``cancel``.
 
         Raises:
             ToolFailed: the function raised, or what it returned is no data or too large.
@@ -91,6 +93,8 @@ class UnconfinedTool:
             raise ClosedError(f"{self.definition.module} is closed")
         require_function(self.definition, function)
         self.start()
+        if cancel is not None:
+            cancel._begin(function, None)
         assert self._found is not None
         found = self._found[function]
         try:

@@ -1,0 +1,69 @@
+"""Tools that models call: described, checked, confined, charged to a tenant, with data as result.
+
+Names are loaded when they are first used: what workers load of a tool is :func:`tool` alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmspell.tools.approval import Approval, ApprovalHook, ToolCall
+    from llmspell.tools.context import ToolContext
+    from llmspell.tools.decorator import tool
+    from llmspell.tools.definition import ArgumentCheck, FunctionTool, Tool
+    from llmspell.tools.options import ToolOptions
+    from llmspell.tools.policy import CallQuota, ToolPolicy
+    from llmspell.tools.registry import ToolRegistry
+    from llmspell.tools.result import FaultKind, ToolFault, ToolResult
+    from llmspell.tools.spec import ToolSpec
+    from llmspell.tools.tenant_tools import TenantTools
+
+__all__ = [
+    "Approval",
+    "ApprovalHook",
+    "ArgumentCheck",
+    "CallQuota",
+    "FaultKind",
+    "FunctionTool",
+    "TenantTools",
+    "Tool",
+    "ToolCall",
+    "ToolContext",
+    "ToolFault",
+    "ToolOptions",
+    "ToolPolicy",
+    "ToolRegistry",
+    "ToolResult",
+    "ToolSpec",
+    "tool",
+]
+
+_MODULES = {
+    "approval": ("Approval", "ApprovalHook", "ToolCall"),
+    "context": ("ToolContext",),
+    "decorator": ("tool",),
+    "definition": ("ArgumentCheck", "FunctionTool", "Tool"),
+    "options": ("ToolOptions",),
+    "policy": ("CallQuota", "ToolPolicy"),
+    "registry": ("ToolRegistry",),
+    "result": ("FaultKind", "ToolFault", "ToolResult"),
+    "spec": ("ToolSpec",),
+    "tenant_tools": ("TenantTools",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name, once: it is an attribute from then on."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,113 @@
+"""Bounds on calls at one time, that threads and tasks wait for in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+
+__all__ = ["Place", "Places"]
+
+Waiter = Future[None]
+
+
+class Place:
+    """One taken place; give it back once, or more often to no effect. Thread-safe."""
+
+    __slots__ = ("_give_back", "_lock")
+
+    def __init__(self, give_back: Callable[[], None] | None) -> None:
+        self._give_back = give_back
+        self._lock = threading.Lock()
+
+    def give_back(self) -> None:
+        """Let the next one in."""
+        with self._lock:
+            give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            give_back()
+
+
+class Places:
+    """So many may be taken at one time; who waits gets one in the order of asking. Thread-safe.
+
+    Args:
+        limit: 1 or more; None for no limit.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._taken = 0
+        self._waiting: deque[Waiter] = deque()
+        self._lock = threading.Lock()
+
+    @property
+    def taken(self) -> int:
+        """Places that are taken; 0 where there is no limit."""
+        return self._taken
+
+    def take(self, timeout: float) -> Place | None:
+        """A place, or None where none was free in time."""
+        waiter = self._ask()
+        try:
+            if waiter is not None:
+                waiter.result(timeout)
+        except TimeoutError:
+            if not self._is_left(waiter):
+                return None
+        except BaseException:
+            self._leave(waiter)
+            raise
+        return self._place()
+
+    async def atake(self, timeout: float) -> Place | None:
+        """As :meth:`take`, for a task."""
+        waiter = self._ask()
+        if waiter is not None:
+            try:
+                await asyncio.wait([asyncio.wrap_future(waiter)], timeout=timeout)
+            except BaseException:
+                self._leave(waiter)
+                raise
+            if not waiter.done() and not self._is_left(waiter):
+                return None
+        return self._place()
+
+    def _place(self) -> Place:
+        return Place(None if self._limit is None else self._give_back)
+
+    def _ask(self) -> Waiter | None:
+        """Take a place, or a number; None where it is taken already."""
+        if self._limit is None:
+            return None
+        with self._lock:
+            if self._taken < self._limit:
+                self._taken += 1
+                return None
+            waiter: Waiter = Future()
+            self._waiting.append(waiter)
+            return waiter
+
+    def _is_left(self, waiter: Waiter | None) -> bool:
+        """Stop waiting; True where a place came in that very moment."""
+        assert waiter is not None
+        with self._lock:
+            if waiter.done():
+                return True
+            self._waiting.remove(waiter)
+            return False
+
+    def _leave(self, waiter: Waiter | None) -> None:
+        if waiter is not None and self._is_left(waiter):
+            self._give_back()
+
+    def _give_back(self) -> None:
+        with self._lock:
+            if not self._waiting:
+                self._taken -= 1
+                return
+            waiter = self._waiting.popleft()
+            # Within the lock: who stops waiting sees it done, or is not in line.
+            waiter.set_result(None)

@@ -1,0 +1,85 @@
+"""What a tenant has used of its call quotas, and its places; in memory, by tenant."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from llmspell.tools.places import Places
+from llmspell.tools.policy import CallQuota
+
+__all__ = ["Tallies", "Tally"]
+
+#: Beyond so many tenants those that have nothing to remember are forgotten.
+_KEPT: Final = 1_024
+#: Nor are those forgotten that were asked for so many seconds ago: a call may be about to count.
+_RECENT: Final = 60.0
+
+
+class Tally:
+    """Calls and places of one tenant. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._calls: dict[tuple[str, float], deque[float]] = {}
+        self._forgets_at = self._clock() + _RECENT
+        self._places: dict[int, Places] = {}
+
+    def take(self, tool: str, quotas: Mapping[str, CallQuota]) -> tuple[str, float] | None:
+        """Count a call of a tool; or say which quota refuses it, and for how many seconds."""
+        counted = [(name, quotas[name]) for name in (tool, "*") if name in quotas]
+        if not counted:
+            return None
+        now = self._clock()
+        with self._lock:
+            for name, quota in counted:
+                times = self._calls.setdefault((name, quota.seconds), deque())
+                while times and times[0] <= now - quota.seconds:
+                    times.popleft()
+                if len(times) >= quota.calls:
+                    return name, times[len(times) - quota.calls] + quota.seconds - now
+            for name, quota in counted:
+                self._calls[name, quota.seconds].append(now)
+                self._forgets_at = max(self._forgets_at, now + quota.seconds)
+        return None
+
+    def places(self, limit: int | None) -> Places:
+        """The tenant's places, by their limit."""
+        if limit is None:
+            return Places(None)
+        with self._lock:
+            return self._places.setdefault(limit, Places(limit))
+
+    def keep(self) -> None:
+        """Remember it a little longer."""
+        with self._lock:
+            self._forgets_at = max(self._forgets_at, self._clock() + _RECENT)
+
+    def is_idle(self) -> bool:
+        """Whether there is nothing to remember of it."""
+        with self._lock:
+            is_free = not any(places.taken for places in self._places.values())
+            return is_free and self._clock() >= self._forgets_at
+
+
+class Tallies:
+    """One for each tenant, whatever handles lead to it. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._of: dict[tuple[str, int], Tally] = {}
+
+    def of(self, tenant: str, generation: int) -> Tally:
+        """The tally of a tenant; not of a former one of the same id."""
+        with self._lock:
+            found = self._of.get((tenant, generation))
+            if found is None:
+                if len(self._of) >= _KEPT:
+                    self._of = {key: one for key, one in self._of.items() if not one.is_idle()}
+                found = self._of[tenant, generation] = Tally()
+            found.keep()
+            return found

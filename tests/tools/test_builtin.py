@@ -1,0 +1,158 @@
+"""The tools that come with llmspell, called as a model calls them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import llmspell
+from llmspell import Document, Tenant, TenantConfig
+from llmspell.security import Sandbox
+from llmspell.tools import TenantTools, ToolRegistry, builtin
+from tests.tenancy.texts import Lines
+
+NAMES = builtin.__all__
+
+
+@pytest.fixture(scope="module")
+def shared(sandbox: Sandbox) -> Iterator[ToolRegistry]:
+    with ToolRegistry([getattr(builtin, name) for name in NAMES], sandbox=sandbox) as made:
+        yield made
+
+
+@pytest.fixture
+def tools(shared: ToolRegistry, tenant: Tenant) -> TenantTools:
+    return shared.bind(tenant)
+
+
+def test_each_can_be_described(tools: TenantTools) -> None:
+    assert {spec.name for spec in tools.specs()} == set(NAMES)
+    assert set(NAMES) <= set(dir(builtin))
+
+
+@pytest.mark.usefixtures("confines")
+@pytest.mark.parametrize(
+    "name, arguments, value",
+    [
+        ("calculator", {"expression": "2 * (3 + 4) ** 2"}, 98),
+        ("calculator", {"expression": " -7 // 2 + max(1, 2.5) "}, -1.5),
+        ("calculator", {"expression": "round(sqrt(2), 3)"}, 1.414),
+        (
+            "text_statistics",
+            {"text": "a bé\nc"},
+            {"characters": 6, "words": 3, "lines": 2, "bytes": 7},
+        ),
+        ("hash_text", {"text": "", "algorithm": "md5"}, "d41d8cd98f00b204e9800998ecf8427e"),
+        ("encode_text", {"text": "<ä>", "encoding": "url"}, "%3C%C3%A4%3E"),
+        ("decode_text", {"text": "w6Q", "encoding": "base64"}, "ä"),
+        (
+            "diff_texts",
+            {"before": "a\nb\n", "after": "a\nc\n"},
+            {
+                "is_equal": False,
+                "added": 1,
+                "removed": 1,
+                "diff": "--- before\n+++ after\n@@ -1,2 +1,2 @@\n a\n-b\n+c",
+            },
+        ),
+    ],
+)
+def test_what_runs_confined(
+    tools: TenantTools, name: str, arguments: dict[str, Any], value: object
+) -> None:
+    result = tools.call(name, arguments)
+    assert result.fault is None
+    assert result.value == value
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "__import__('os')",
+        "(1).bit_length()",
+        "9 ** 9 ** 9",
+        "factorial(10 ** 6)",
+        "[1]",
+        "x",
+        "1 if 1 else 2",
+        "True",
+        "(-8) ** 0.5",
+        "1 +",
+        "max(1, key=2)",
+        "1" * 2_000,
+    ],
+)
+def test_what_is_no_arithmetic_or_too_much_is_refused(expression: str) -> None:
+    with pytest.raises((ValueError, SyntaxError)):
+        builtin.calculator(expression)
+
+
+ARITHMETIC = st.recursive(
+    st.integers(-99, 99).map(str),
+    lambda inner: st.tuples(inner, st.sampled_from("+-*"), inner).map(lambda t: f"({' '.join(t)})"),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(ARITHMETIC)
+def test_arithmetic_is_that_of_python(expression: str) -> None:
+    assert builtin.calculator(expression) == eval(expression)
+
+
+@settings(deadline=None)
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.sampled_from(["base64", "base64url", "hex", "url", "html"]),
+)
+def test_a_text_is_decoded_as_it_was_encoded(text: str, encoding: Any) -> None:
+    assert builtin.decode_text(builtin.encode_text(text, encoding), encoding) == text
+
+
+def test_dates_and_times() -> None:
+    assert builtin.date_difference("2026-03-01", "2026-02-27T12:00:00+00:00") == {
+        "days": -1.5,
+        "seconds": -129_600.0,
+    }
+    told = builtin.shift_date("2026-03-28T12:00:00+01:00", days=1, timezone="Europe/Berlin")
+    assert told == {
+        "iso": "2026-03-29T13:00:00+02:00",
+        "weekday": "Sunday",
+        "week": 13,
+        "unix": 1_774_782_000,
+    }
+    assert builtin.current_time("Asia/Tokyo")["iso"].endswith("+09:00")
+    for zone in ("Nowhere", "../../etc/passwd", ""):
+        with pytest.raises(ValueError, match="there is no time zone"):
+            builtin.current_time(zone)
+
+
+def test_knowledge_is_that_of_the_tenant(shared: ToolRegistry, tmp_path: Path) -> None:
+    with llmspell.open(tmp_path / "texts", texts=Lines()) as database:
+        for name in ("acme", "other"):
+            tenant = database.create_tenant(TenantConfig(id=name))
+            tenant.ingest(Document("d", f"tea of {name}\nbread of {name}"))
+        acme = database.tenant("acme")
+        before = acme.usage().embeddings.used
+        found = shared.bind(acme).call("search_knowledge", {"query": "tea of acme", "limit": 1})
+        assert [hit["text"] for hit in found.value] == ["tea of acme"]
+        assert acme.usage().embeddings.used == before + 1
+        found = shared.bind(acme).call("search_knowledge", {"query": "bread", "limit": 50})
+        assert {hit["text"] for hit in found.value} == {"tea of acme", "bread of acme"}
+
+
+def test_knowledge_is_searched_by_async_handles_too(shared: ToolRegistry, tmp_path: Path) -> None:
+    async def main() -> Any:
+        async with llmspell.open(tmp_path / "texts", texts=Lines()) as database:
+            acme = await database.create_tenant(TenantConfig(id="acme"))
+            await acme.ingest(Document("d", "tea\nbread"))
+            found = await shared.bind(acme).acall("search_knowledge", {"query": "tea"})
+            return found.value
+
+    assert asyncio.run(main())[0]["text"] == "tea"

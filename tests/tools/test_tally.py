@@ -1,0 +1,88 @@
+"""Call quotas, beside a model that remembers every call; and places, under many threads."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmspell.tools.places import Places
+from llmspell.tools.policy import CallQuota
+from llmspell.tools.tally import Tallies, Tally
+
+
+@given(
+    st.integers(1, 4),
+    st.floats(0.5, 10),
+    st.lists(st.tuples(st.floats(0, 3), st.sampled_from(["a", "b"])), max_size=30),
+)
+def test_never_more_calls_in_any_stretch_than_the_quota(
+    calls: int, seconds: float, steps: list[tuple[float, str]]
+) -> None:
+    quotas = {"a": CallQuota(calls=calls, seconds=seconds), "*": CallQuota(calls=5, seconds=7)}
+    now = 0.0
+    tally = Tally(lambda: now)
+    taken: list[tuple[float, str]] = []
+    for pause, tool in steps:
+        now += pause
+        of_a = [at for at, which in taken if which == "a" and at > now - seconds]
+        of_all = [at for at, _ in taken if at > now - 7]
+        fits = len(of_all) < 5 and (tool != "a" or len(of_a) < calls)
+        refusal = tally.take(tool, quotas)
+        assert (refusal is None) == fits
+        if fits:
+            taken.append((now, tool))
+        else:
+            assert refusal is not None
+            assert refusal[1] > 0
+
+
+def test_tenants_that_have_nothing_to_remember_are_forgotten() -> None:
+    tallies = Tallies()
+    first = tallies.of("t0", 1)
+    for number in range(1_100):
+        tallies.of(f"t{number}", 1)
+    assert tallies.of("t0", 1) is first  # it was asked for a moment ago
+    assert tallies.of("t0", 2) is not first
+
+
+def test_a_tally_is_idle_when_its_quotas_and_places_are_free() -> None:
+    now = 0.0
+    tally = Tally(lambda: now)
+    tally.take("a", {"a": CallQuota(calls=1, seconds=100)})
+    place = tally.places(1).take(0)
+    assert place is not None
+    now = 101.0
+    assert not tally.is_idle()
+    place.give_back()
+    assert tally.is_idle()
+    now = 99.0
+    assert not tally.is_idle()
+
+
+def test_places_are_never_taken_twice_and_never_lost() -> None:
+    places = Places(3)
+    inside, most = 0, 0
+    lock = threading.Lock()
+
+    def once(number: int) -> bool:
+        nonlocal inside, most
+        place = places.take(0.0005 if number % 3 else 60)
+        if place is None:
+            return False
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        with lock:
+            inside -= 1
+        place.give_back()
+        place.give_back()
+        return True
+
+    with ThreadPoolExecutor(12) as threads:
+        done = list(threads.map(once, range(600)))
+    assert all(done[::3])
+    assert most <= 3
+    assert places.taken == 0

@@ -1,0 +1,210 @@
+"""Calls of tools that run in this process, because their owner says so."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import llmspell
+from llmspell import Database, Tenant, TenantConfig, current_operation
+from llmspell.errors import ConfigError, QuotaExceeded
+from llmspell.tools import FaultKind, Tool, ToolContext, ToolOptions, ToolRegistry, tool
+
+
+@tool(trusted=True)
+def whose(context: ToolContext) -> dict[str, str]:
+    """Tell for whom it runs."""
+    operation = current_operation()
+    assert operation is context.operation
+    return {"tenant": context.tenant.id, "tool": context.tool}
+
+
+@tool(trusted=True)
+async def whose_async(context: ToolContext) -> str:
+    """Tell for whom it runs."""
+    await asyncio.sleep(0)
+    return context.operation.tenant_id
+
+
+@tool(trusted=True)
+def odd(kind: str) -> object:
+    """Return something."""
+    return {
+        "bytes": b"\x00\xff",
+        "nan": float("nan"),
+        "object": object(),
+        "large": "x" * (2 << 20),
+        "set": {1},
+        "tuple": (1, (2,)),
+    }[kind]
+
+
+@tool(trusted=True, cost=0.4)
+def paid() -> str:
+    """Cost money."""
+    return "done"
+
+
+@pytest.fixture
+def mine() -> Iterator[ToolRegistry]:
+    with ToolRegistry([whose, whose_async, odd, paid]) as made:
+        yield made
+
+
+def test_a_tool_knows_for_whom_it_runs(mine: ToolRegistry, tenant: Tenant) -> None:
+    tools = mine.bind(tenant)
+    expected = {"tenant": "acme", "tool": "whose"}
+    assert tools.call("whose", {}).value == expected
+    assert tools.call("whose", {}, timeout=30).value == expected  # in a thread
+    assert asyncio.run(tools.acall("whose", {})).value == expected
+    assert tools.call("whose_async", {}).value == "acme"
+    assert asyncio.run(tools.acall("whose_async", {})).value == "acme"
+
+
+def test_an_async_tool_can_be_called_while_a_loop_runs(mine: ToolRegistry, tenant: Tenant) -> None:
+    async def main() -> object:
+        return mine.bind(tenant).call("whose_async", {}).value
+
+    assert asyncio.run(main()) == "acme"
+
+
+@pytest.mark.parametrize(
+    "kind, value",
+    [("bytes", "AP8="), ("nan", "NaN"), ("set", [1]), ("tuple", [1, [2]])],
+)
+def test_results_are_data(mine: ToolRegistry, tenant: Tenant, kind: str, value: object) -> None:
+    assert mine.bind(tenant).call("odd", {"kind": kind}).value == value
+
+
+@pytest.mark.parametrize("kind", ["object", "large"])
+def test_what_is_no_data_or_too_much_is_a_fault(
+    mine: ToolRegistry, tenant: Tenant, kind: str
+) -> None:
+    fault = mine.bind(tenant).call("odd", {"kind": kind}).fault
+    assert fault is not None
+    assert fault.kind is FaultKind.RESULT_TOO_LARGE
+
+
+def test_what_a_tool_raises_is_data(mine: ToolRegistry, tenant: Tenant) -> None:
+    fault = mine.bind(tenant).call("odd", {"kind": "none"}).fault
+    assert fault is not None
+    assert (fault.kind, fault.error) == (FaultKind.FAILED, "KeyError")
+
+
+class Waiting(Tool):
+    """Wait until it may go on."""
+
+    options = ToolOptions(trusted=True, timeout=0.05, max_concurrent=1)
+
+    def __init__(self) -> None:
+        self.may_go_on = threading.Event()
+
+    def run(self) -> None:
+        """Wait."""
+        assert self.may_go_on.wait(60)
+
+
+class WaitingAsync(Tool):
+    """Wait for ever, as a task."""
+
+    options = ToolOptions(trusted=True, timeout=0.05)
+    was_cancelled = False
+
+    async def run(self) -> None:
+        """Wait."""
+        try:
+            await asyncio.sleep(3_600)
+        except asyncio.CancelledError:
+            self.was_cancelled = True
+            raise
+
+
+def test_a_function_that_is_late_keeps_its_place_until_it_ends(
+    mine: ToolRegistry, tenant: Tenant
+) -> None:
+    waiting = Waiting()
+    mine.add(waiting)
+    tools = mine.bind(tenant)
+    fault = tools.call("waiting", {}).fault
+    assert fault is not None
+    assert fault.kind is FaultKind.TIMEOUT
+    assert mine.places_of("waiting").taken == 1
+    waiting.may_go_on.set()
+    place = mine.places_of("waiting").take(30)
+    assert place is not None
+    place.give_back()
+    assert mine.places_of("waiting").taken == 0
+
+
+def test_an_async_tool_that_is_late_is_cancelled(mine: ToolRegistry, tenant: Tenant) -> None:
+    waiting = WaitingAsync()
+    mine.add(waiting)
+    tools = mine.bind(tenant)
+    for call in (
+        lambda: tools.call("waiting_async", {}),
+        lambda: asyncio.run(tools.acall("waiting_async", {})),
+    ):
+        result = call()
+        assert result.fault is not None
+        assert result.fault.kind is FaultKind.TIMEOUT
+        assert waiting.was_cancelled
+        waiting.was_cancelled = False
+
+
+def test_the_cost_of_a_call_is_charged_before_it_runs(mine: ToolRegistry, tenant: Tenant) -> None:
+    tools = mine.bind(tenant)
+    assert tools.call("paid", {}).value == "done"
+    assert tools.call("paid", {}).value == "done"
+    with pytest.raises(QuotaExceeded, match="max_cost_per_month"):
+        tools.call("paid", {})
+    assert tenant.usage().cost.used == 800_000
+    assert tools.call("paid", {"x": 1}).fault is not None  # wrong arguments cost nothing
+    assert mine.metrics.calls() == {
+        ("paid", "ok"): 2,
+        ("paid", "refused"): 1,
+        ("paid", "invalid_arguments"): 1,
+    }
+
+
+def test_a_call_is_part_of_the_operation_that_it_is_made_in(
+    mine: ToolRegistry, tenant: Tenant
+) -> None:
+    tools = mine.bind(tenant)
+    before = tenant.usage().api_calls.used
+    with tenant.operation(cost=0.5):
+        assert tools.call("paid", {}).is_ok
+        assert tools.call("whose", {}).is_ok
+        assert tenant.usage().cost.used == 500_000
+    assert tenant.usage().cost.used == 400_000
+    assert tenant.usage().api_calls.used == before + 1
+    tools.call("whose", {})
+    assert tenant.usage().api_calls.used == before + 2
+
+
+def test_an_operation_of_another_tenant_is_not_charged(
+    mine: ToolRegistry, tenant: Tenant, database: Database
+) -> None:
+    other = database.create_tenant(TenantConfig(id="other"))
+    with other.operation():
+        assert mine.bind(tenant).call("paid", {}).is_ok
+    assert (tenant.usage().cost.used, other.usage().cost.used) == (400_000, 0)
+
+
+def test_an_async_handle_is_for_async_calls(mine: ToolRegistry, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with llmspell.open(tmp_path) as database:
+            handle = await database.create_tenant(TenantConfig(id="acme"))
+            tools = mine.bind(handle)
+            with pytest.raises(ConfigError, match="await acall"):
+                tools.call("whose", {})
+            assert (await tools.acall("whose", {})).value["tenant"] == "acme"
+            async with handle.operation(cost=1.0):
+                assert (await tools.acall("paid", {})).is_ok
+            usage = await handle.usage()
+            assert (usage.cost.used, usage.api_calls.used) == (400_000, 2)
+
+    asyncio.run(main())
