@@ -98,7 +98,7 @@ class Database:
         max_open_bytes: bytes of memory that open tenants take together, 3 MiB each and their
             indexes, before those are closed that were least recently used; a later use opens them
             again. None means half of the memory of the machine, or of the container.
-        max_open_descriptors: as many file descriptors, of which an open tenant takes four and a
+        max_open_descriptors: as many file descriptors, of which an open tenant takes five and a
             write one more. None means half of what the process may have (``ulimit -n``).
         on_event: is told what happens to tenants through this database, in the thread that did it,
             and of each quota whose use has come to 80 % or 100 % of its limit, when the write is

@@ -21,11 +21,15 @@ class Stages:
     Args:
         embed: from text to vectors.
         search: in the vector index.
+        lexical: in the lexical index.
+        rerank: by a model that reads query and texts together.
         fetch: of texts and metadata of the hits.
     """
 
     embed: Histogram
     search: Histogram
+    lexical: Histogram
+    rerank: Histogram
     fetch: Histogram
 
     def __init__(self) -> None:
@@ -75,8 +79,8 @@ class Instruments:
     """All instruments of one database; made with it and read by the collector.
 
     Attributes:
-        upsert, insert, update_metadata, get, delete, search, ingest, scan, export, import_from,
-        operation, run_agent, state: an :class:`Operation` each; use it as
+        upsert, insert, update_metadata, get, delete, search, retrieve, ingest, scan, export,
+        import_from, operation, run_agent, state: an :class:`Operation` each; use it as
             ``with instruments.search.timed(): ...``.
         stages: :class:`Stages` of a search.
         ingestion: :class:`Ingestion`.
@@ -85,8 +89,8 @@ class Instruments:
     """
 
     OPERATIONS = (
-        *("upsert", "insert", "update_metadata", "get", "delete", "search", "ingest"),
-        *("scan", "export", "import_from", "operation", "run_agent", "state"),
+        *("upsert", "insert", "update_metadata", "get", "delete", "search", "retrieve"),
+        *("ingest", "scan", "export", "import_from", "operation", "run_agent", "state"),
     )
 
     def __init__(self) -> None:
@@ -97,6 +101,7 @@ class Instruments:
         self.get = Operation(self.refusals)
         self.delete = Operation(self.refusals)
         self.search = Operation(self.refusals)
+        self.retrieve = Operation(self.refusals)
         self.ingest = Operation(self.refusals)
         self.scan = Operation(self.refusals)
         self.export = Operation(self.refusals)

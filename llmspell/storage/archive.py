@@ -33,7 +33,9 @@ from llmspell.storage.tar import CHUNK, Member, TarWriter, tar_members
 
 __all__ = ["Archive", "ArchiveWriter", "archive_members", "archive_target", "unpack_archive"]
 
-_NAMES: Final = re.compile(r"data\.mdb|index-[0-9a-f]{16}\.snap|recall\.json|payload\.snap")
+_NAMES: Final = re.compile(
+    r"data\.mdb|index-[0-9a-f]{16}\.snap|recall\.json|payload\.snap|lexical\.snap"
+)
 _TAKING: Final = "taking a snapshot"
 _RESTORING: Final = "restoring"
 

@@ -31,6 +31,7 @@ from llmspell.storage.flusher import Flusher
 from llmspell.storage.member import Member
 from llmspell.storage.moment import Held
 from llmspell.storage.record import StoredRecord
+from llmspell.storage.retriever import Retriever
 from llmspell.storage.store import TenantStore
 from llmspell.storage.views import Views
 from llmspell.storage.writer import Writer
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["ROOM_DESCRIPTORS", "Room"]
 
 #: What an open room has open at most: its data file twice, the second time to write through, the
-#: table of readers, and behind a filter the snapshot of the payload index. A write has a lock too.
-ROOM_DESCRIPTORS: Final = 4
+#: table of readers, behind a filter the snapshot of the payload index, and behind a search of words
+#: the lock of its copy of the lexical index. A write has a lock too.
+ROOM_DESCRIPTORS: Final = 5
 
 #: A room is weighed again when its vectors have become so many more or fewer, and by an eighth, or
 #: its store takes so many bytes more.
@@ -64,6 +66,7 @@ class Room:
         "_weighed",
         "_weighed_store",
         "finder",
+        "retriever",
         "store",
         "unread",
         "views",
@@ -104,6 +107,7 @@ class Room:
             raise
         #: Its searches.
         self.finder = Finder(path, self.store, self.views, self.writer.alone, stages)
+        self.retriever = Retriever(self.store, self.views, self.writer.alone, stages)
         self._weighed = self._weighed_store = 0
 
     @staticmethod

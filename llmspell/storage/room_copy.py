@@ -19,8 +19,7 @@ from llmspell.storage.errors import storage_errors
 from llmspell.storage.files import sync_directory, write_all
 from llmspell.storage.manifest import ENVIRONMENT
 from llmspell.storage.moment import Moment
-from llmspell.storage.payload_file import payload_sequence
-from llmspell.storage.snapshots import PAYLOAD, Snapshots
+from llmspell.storage.snapshots import LEXICAL, PAYLOAD, Snapshots, reached
 from llmspell.storage.store import TenantStore
 from llmspell.storage.tar import CHUNK
 from llmspell.storage.view import CURVES
@@ -117,7 +116,7 @@ def copied_room(directory: Path, store: TenantStore) -> Iterator[RoomCopy]:
             if file is not None:
                 indexes.append((sequence, file))
         curves = _open(opened, directory / CURVES)
-        payload = _open(opened, directory / PAYLOAD)
+        others = [(name, _open(opened, directory / name)) for name in (PAYLOAD, LEXICAL)]
         with store.copying() as (moment, copy_to):
             files: list[RoomFile] = [EnvironmentFile(copy_to)]
             for sequence, file in indexes:
@@ -126,10 +125,10 @@ def copied_room(directory: Path, store: TenantStore) -> Iterator[RoomCopy]:
                     if curves is not None and _are_of(curves, sequence):
                         files.append(ViewFile(CURVES, curves))
                     break
-            if payload is not None:
-                reached = payload_sequence(payload)
-                if reached is not None and moment.reaches_back_to(reached):
-                    files.append(ViewFile(PAYLOAD, payload))
+            for name, other in others:
+                at = None if other is None else reached(name, other)
+                if other is not None and at is not None and moment.reaches_back_to(at):
+                    files.append(ViewFile(name, other))
             yield RoomCopy(moment, files)
 
 

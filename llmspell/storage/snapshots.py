@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from llmspell.errors import DatabaseLocked
 from llmspell.storage.files import FileLock
 from llmspell.storage.healing import DATA
 
-__all__ = ["PAYLOAD", "Snapshots"]
+__all__ = ["LEXICAL", "PAYLOAD", "Snapshots", "reached"]
 
 _LOG = logging.getLogger("llmspell")
 
@@ -20,6 +20,27 @@ KEPT: Final = 2
 
 #: The snapshot of the payload index: see :mod:`llmspell.storage.payload_view`.
 PAYLOAD: Final = "payload.snap"
+#: The snapshot of the lexical index: see :mod:`llmspell.storage.lexical`.
+LEXICAL: Final = "lexical.snap"
+
+
+def reached(name: str, file: BinaryIO) -> int | None:
+    """The log entry that the snapshot of a view has reached which opens when it is first asked.
+
+    Args:
+        name: :data:`PAYLOAD` or :data:`LEXICAL`.
+        file: stands at its beginning.
+
+    Returns:
+        None where its header doesn't hold.
+    """
+    if name == LEXICAL:
+        from llmspell.storage.lexical.snapshot_file import lexical_sequence
+
+        return lexical_sequence(file)
+    from llmspell.storage.payload_file import payload_sequence
+
+    return payload_sequence(file)
 
 
 class Snapshots:
@@ -94,12 +115,10 @@ class Snapshots:
             Those that were.
         """
         there = [(sequence, self.path(sequence)) for sequence in self.sequences()]
-        payload = self._directory / PAYLOAD
-        if payload.exists():
-            from llmspell.storage.payload_file import payload_sequence
-
-            with suppress(FileNotFoundError), payload.open("rb", buffering=0) as file:
-                there.append((payload_sequence(file) or 0, payload))
+        for path in (self._directory / PAYLOAD, self._directory / LEXICAL):
+            if path.exists():
+                with suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
+                    there.append((reached(path.name, file) or 0, path))
         # Behind the list, for others may write and save meanwhile.
         end = log_end()
         ahead = [path for sequence, path in there if sequence > end]

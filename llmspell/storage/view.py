@@ -23,7 +23,7 @@ from llmspell.storage.batches import in_batches
 from llmspell.storage.curves import read_curves, write_curves
 from llmspell.storage.index_file import empty_index, load_index
 from llmspell.storage.log import Change, Counters
-from llmspell.storage.snapshots import PAYLOAD, Snapshots
+from llmspell.storage.snapshots import LEXICAL, PAYLOAD, Snapshots, reached
 from llmspell.storage.store import LogTail, TenantStore
 
 __all__ = ["VectorView"]
@@ -40,8 +40,8 @@ CHECKED_AT_ONCE: Final = 4 << 20
 
 #: One file, of the newest snapshot: see :mod:`llmspell.storage.curves`.
 CURVES: Final = "recall.json"
-#: Entries of the log that are kept for the payload index's snapshot alone.
-PAYLOAD_LAG: Final = 10_000
+#: Entries of the log that are kept for the snapshot of another view alone.
+VIEW_LAG: Final = 10_000
 ATTEMPTS: Final = 3
 
 
@@ -262,29 +262,29 @@ class VectorView:
                 index.save(self._snapshots.path(self.sequence), tag=self.sequence)
                 needed = self._snapshots.keep_newest(self.sequence)
                 if needed is not None:
-                    self._store.trim(self._payload_needs(needed))
+                    self._store.trim(self._others_need(needed))
         except (StorageError, OSError) as error:
             what = f"snapshot in {self._directory} failed"
             self._snapshots.report(self._config.id, what, error)
         self._pending = 0
         self._has_rejected = False
 
-    def _payload_needs(self, upto: int) -> int:
-        """What of the log up to an entry the payload index's snapshot doesn't need either.
+    def _others_need(self, upto: int) -> int:
+        """What of the log up to an entry the snapshots of other views don't need either.
 
-        One that lags far behind, for nobody has filtered since, is removed instead.
+        One that lags far behind, for nobody has asked its view since, is removed instead.
         """
-        path = self._directory / PAYLOAD
-        if not path.exists():
-            return upto
-        from llmspell.storage.payload_file import payload_sequence
-
-        with path.open("rb") as file:
-            reached = payload_sequence(file)
-        if reached is not None and reached >= upto - PAYLOAD_LAG:
-            return min(reached, upto)
-        path.unlink(missing_ok=True)
-        return upto
+        least = upto
+        for path in (self._directory / PAYLOAD, self._directory / LEXICAL):
+            if not path.exists():
+                continue
+            with path.open("rb") as file:
+                sequence = reached(path.name, file)
+            if sequence is not None and sequence >= upto - VIEW_LAG:
+                least = min(sequence, least)
+            else:
+                path.unlink(missing_ok=True)
+        return least
 
     def _open(self, sequence: int, now_us: int) -> bool:
         path = self._snapshots.path(sequence)

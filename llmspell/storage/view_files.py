@@ -10,9 +10,10 @@ from llmspell.config import TenantConfig
 from llmspell.errors import LlmspellError
 from llmspell.storage.curves import decode_curves
 from llmspell.storage.index_file import load_index
+from llmspell.storage.lexical.snapshot_file import check_lexical
 from llmspell.storage.log import Counters
 from llmspell.storage.payload import PayloadIndex
-from llmspell.storage.snapshots import PAYLOAD, Snapshots
+from llmspell.storage.snapshots import LEXICAL, PAYLOAD, Snapshots
 from llmspell.storage.view import CURVES
 
 __all__ = ["ViewFiles"]
@@ -49,7 +50,7 @@ class ViewFiles:
         """Those that are there now."""
         snapshots = Snapshots(self._directory)
         paths = list(map(snapshots.path, snapshots.sequences()))
-        paths += [self._directory / PAYLOAD, self._directory / CURVES]
+        paths += [self._directory / name for name in (PAYLOAD, LEXICAL, CURVES)]
         return [path for path in paths if path.exists()]
 
     def damages(self) -> Iterator[tuple[Path, str | None]]:
@@ -74,5 +75,7 @@ class ViewFiles:
             decode_curves(path, path.read_bytes(), 0)
         elif path.name == PAYLOAD:
             PayloadIndex.load(path, self._config.schema).verify()
+        elif path.name == LEXICAL:
+            check_lexical(path)
         else:
             load_index(path, self._config, self._counters)

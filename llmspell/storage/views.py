@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,18 +14,19 @@ from numpy.typing import NDArray
 
 from llmspell._hot import Position
 from llmspell.config import TenantConfig
-from llmspell.errors import ClosedError, CorruptFile
+from llmspell.errors import ClosedError, CorruptFile, MissingDependency
 from llmspell.index import IdBitmap, Index
 from llmspell.quota import Slot
 from llmspell.storage.batch import Applied, Write
 from llmspell.storage.filters import Filter
 from llmspell.storage.log import Counters
 from llmspell.storage.record import NEVER
-from llmspell.storage.snapshots import PAYLOAD, Snapshots
+from llmspell.storage.snapshots import LEXICAL, PAYLOAD, Snapshots
 from llmspell.storage.store import TenantStore
 from llmspell.storage.view import CURVES, VectorView
 
 if TYPE_CHECKING:
+    from llmspell.storage.lexical import LexicalView
     from llmspell.storage.payload_view import PayloadView
 
 __all__ = ["Views"]
@@ -33,7 +35,7 @@ _R = TypeVar("_R")
 
 
 class Views:
-    """The vector index and the payload index of a tenant. Thread-safe.
+    """The vector index of a tenant, its payload index and its lexical index. Thread-safe.
 
     They follow the log, whoever writes it: :meth:`catch_up` reads what other processes committed,
     and :meth:`follow` takes what this one wrote from its hands. One thread at a time changes them;
@@ -45,6 +47,7 @@ class Views:
         "_directory",
         "_flush",
         "_is_closed",
+        "_lexical",
         "_lock",
         "_payload",
         "_slot",
@@ -68,6 +71,7 @@ class Views:
         #: Grows before rows leave the index: a filter evaluated before may name such rows.
         self.epoch = 0
         self._payload: PayloadView | None = None
+        self._lexical: LexicalView | None = None
         #: What searches look at first, and where the vector index is.
         self.position = Position(slot)
         self._vectors = VectorView(directory, store, config, self.now_us(), self.position)
@@ -213,9 +217,36 @@ class Views:
         """Rows that a filter keeps, ascending."""
         return self._ask(lambda payload: payload.matching(condition))
 
+    def lexical(self) -> LexicalView:
+        """The lexical index with every write that the other views have followed.
+
+        It opens with the first call, which takes a while where no snapshot holds. Writes and other
+        searches go on meanwhile.
+
+        Raises:
+            ClosedError: they are closed.
+            CorruptFile: a record is damaged.
+            MissingDependency: the extra ``lexical`` isn't installed.
+        """
+        view = self._lexical
+        if view is None or view.is_closed:
+            from llmspell.storage.lexical import LexicalView
+
+            with self._lock:
+                if self._is_closed:
+                    raise ClosedError(f"{self._directory}: closed")
+                view = self._lexical
+                if view is None or view.is_closed:
+                    view = LexicalView(self._directory, self._store, self._config)
+                    self._lexical = view
+        view.reach(self.position.sequence)
+        return view
+
     def snapshot(self) -> None:
         """Save them, and trim the log behind what is needed to open them."""
         with self._lock:
+            if self._lexical is not None:
+                self._lexical.snapshot()
             if self._payload is not None:
                 self._payload.snapshot()
             self._vectors.snapshot()
@@ -244,6 +275,9 @@ class Views:
             payload = PayloadView(self._directory, self._store, self._config, sequence)
             with self._lock:
                 payload.snapshot()
+        if LEXICAL in names:
+            (self._directory / LEXICAL).unlink(missing_ok=True)
+            self._renew_lexical()
         if CURVES in names:
             # What it tells is measured again where nobody remembers it.
             (self._directory / CURVES).unlink(missing_ok=True)
@@ -267,9 +301,14 @@ class Views:
                     self.snapshot()
                 else:
                     self._vectors.keep_curves()
+                    if self._lexical is not None and not self._lexical.has_snapshot:
+                        self._lexical.snapshot()
             finally:
                 # Its snapshot is an open file.
                 self._payload = None
+                if self._lexical is not None:
+                    self._lexical.close()
+                    self._lexical = None
 
     def _ask(self, question: Callable[[PayloadView], _R]) -> _R:
         payload = self._payload or self._open_payload()
@@ -292,6 +331,18 @@ class Views:
                     self._directory, self._store, self._config, self._vectors.sequence
                 )
             return self._payload
+
+    def _renew_lexical(self) -> None:
+        from llmspell.storage.lexical import LexicalView
+
+        view = LexicalView(self._directory, self._store, self._config)
+        try:
+            # Without the engine nothing is read from the file either.
+            with suppress(MissingDependency):
+                view.reach(self._store.counters().sequence)
+                view.snapshot()
+        finally:
+            view.close()
 
     def _expire(self) -> None:
         now_us = self.now_us()

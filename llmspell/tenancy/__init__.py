@@ -12,6 +12,7 @@ from llmspell.tenancy.documents import (
     SplitDocument,
 )
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation
+from llmspell.tenancy.fusion import ReciprocalRank, WeightedScores
 from llmspell.tenancy.hit import Hit
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.house import House
@@ -31,8 +32,11 @@ from llmspell.tenancy.model import (
 )
 from llmspell.tenancy.operation import Operation, current_operation
 from llmspell.tenancy.ports import IngestSource, IngestTarget, TextServices
+from llmspell.tenancy.ranking import Thresholds
 from llmspell.tenancy.registry import OnEvent, Registry
 from llmspell.tenancy.residence import Residence
+from llmspell.tenancy.retrieved import Evidence, Retrieval, Retrieved, Span
+from llmspell.tenancy.retrieving import Retrieve
 from llmspell.tenancy.scope import ScopeKind, StateScope, tenant_id_of
 from llmspell.tenancy.scrub_report import (
     DatabaseScrubReport,
@@ -52,6 +56,7 @@ __all__ = [
     "Document",
     "DropReceipt",
     "EventKind",
+    "Evidence",
     "Hit",
     "Hits",
     "House",
@@ -68,8 +73,12 @@ __all__ = [
     "Operation",
     "Progress",
     "Record",
+    "ReciprocalRank",
     "RecordId",
     "Residence",
+    "Retrieval",
+    "Retrieve",
+    "Retrieved",
     "Registry",
     "RunAgent",
     "ScanPage",
@@ -79,6 +88,7 @@ __all__ = [
     "ScrubReport",
     "Search",
     "SnapshotReport",
+    "Span",
     "SplitDocument",
     "StateScope",
     "Suspension",
@@ -87,6 +97,8 @@ __all__ = [
     "TenantInfo",
     "TenantOperation",
     "TextServices",
+    "Thresholds",
+    "WeightedScores",
     "Workers",
     "current_operation",
     "tenant_id_of",

@@ -33,6 +33,8 @@ from llmspell.tenancy.model import (
 )
 from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, Operation, begin_async
 from llmspell.tenancy.ports import IngestSource
+from llmspell.tenancy.retrieve_calls import AsyncRetrieveCalls
+from llmspell.tenancy.retrieving import Retrieve
 from llmspell.tenancy.scrub_report import OnScrub, ScrubReport
 from llmspell.tenancy.searching import Consistency
 from llmspell.tenancy.tenant import Tenant
@@ -101,7 +103,7 @@ class Workers:
             raise
 
 
-class AsyncTenant:
+class AsyncTenant(AsyncRetrieveCalls):
     """The awaitable form of :class:`llmspell.Tenant`; see there for arguments and errors."""
 
     __slots__ = ("_tenant", "_workers")
@@ -241,6 +243,9 @@ class AsyncTenant:
 
         return await self._workers.run(search)
 
+    async def _retrieve(self, asked: Retrieve) -> Any:
+        return await self._workers.run(self._tenant._retrieve, asked)
+
     async def calibrate(self, k: int = 10, *, recall: float = 0.99) -> None:
         """As :meth:`Tenant.calibrate`."""
         await self._workers.run(self._tenant.calibrate, k, recall=recall)
@@ -329,7 +334,7 @@ class AsyncTenant:
     @overload
     async def execute(self, operation: RunAgent[_R]) -> _R: ...
     @overload
-    async def execute(self, operation: Search) -> Any: ...
+    async def execute(self, operation: Search | Retrieve) -> Any: ...
     async def execute(self, operation: TenantOperation) -> Any:
         """As :meth:`Tenant.execute`; an async agent is awaited, another runs in a worker thread."""
         return await execute_async(self, operation)

@@ -13,6 +13,7 @@ from llmspell.errors import InputError
 from llmspell.tenancy.documents import Progress
 from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, begin, begin_async
 from llmspell.tenancy.ports import IngestSource
+from llmspell.tenancy.retrieving import Retrieve
 
 if TYPE_CHECKING:
     from llmspell.tenancy.aio import AsyncTenant
@@ -70,7 +71,7 @@ class RunAgent(Generic[ResultT]):
         return Allowance(self.tokens, self.embeddings, self.cost, lease=self.lease)
 
 
-TenantOperation: TypeAlias = Ingest | Search | RunAgent[Any]
+TenantOperation: TypeAlias = Ingest | Search | Retrieve | RunAgent[Any]
 
 
 def execute(tenant: Tenant, operation: TenantOperation) -> Any:
@@ -115,8 +116,11 @@ def _call(operation: object) -> Callable[[Any], Any]:
             recall=search.recall,
             consistency=search.consistency,
         )
+    if isinstance(operation, Retrieve):
+        asked = operation
+        return lambda handle: handle._retrieve(asked)
     kind = type(operation).__name__
-    raise InputError(f"an operation is an Ingest, a Search or a RunAgent, got {kind}")
+    raise InputError(f"an operation is an Ingest, Search, Retrieve or RunAgent, got {kind}")
 
 
 def _is_async(agent: object) -> bool:

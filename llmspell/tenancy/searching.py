@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llmspell.tenancy.residence import Residence
     from llmspell.tenancy.tenant import Tenant
 
-__all__ = ["Consistency", "Question", "search", "search_door"]
+__all__ = ["Consistency", "Question", "embed_queries", "search", "search_door"]
 
 Consistency: TypeAlias = Literal["strong", "eventual"]
 
@@ -80,7 +80,7 @@ def search(
         empty = [Hits.of(make, _NOTHING) for _ in range(count)]
         return empty[0] if is_one else empty
     if vectors is None:
-        vectors = _embed(tenant, [query] if is_one else query)
+        vectors = embed_queries(tenant, [query] if is_one else query)
         vectors = vectors[0] if is_one else vectors
     given = (asked.k, asked.ef_search, recall, condition, asked.threshold)
     if is_one:
@@ -102,7 +102,8 @@ def _index(room: Room, consistency: Consistency) -> Index | None:
     return room.views.current() if given == "strong" else room.views.index
 
 
-def _embed(tenant: Tenant, texts: Sequence[str]) -> NDArray[np.float32]:
+def embed_queries(tenant: Tenant, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Vectors (n, dim) of n texts to search with, charged."""
     residence = tenant._residence
     for position, text in enumerate(texts):
         if not text.strip():

@@ -62,6 +62,8 @@ from llmspell.tenancy.model import (
 from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, Operation, begin, within
 from llmspell.tenancy.ports import IngestSource
 from llmspell.tenancy.residence import Residence
+from llmspell.tenancy.retrieve_calls import RetrieveCalls
+from llmspell.tenancy.retrieving import Retrieve, retrieve
 from llmspell.tenancy.scan import as_record, scan_page
 from llmspell.tenancy.scrub_report import OnScrub, ScrubReport
 from llmspell.tenancy.searching import Consistency, Question, search
@@ -100,7 +102,7 @@ def _until_the_end(operation: Callable[_P, _R]) -> Callable[_P, _R]:
     return run
 
 
-class Tenant:
+class Tenant(RetrieveCalls):
     """A handle to one tenant's room, made by :class:`llmspell.Database`. Thread-safe.
 
     Every operation on data is charged as one API call, a batch search as one for each query,
@@ -444,6 +446,11 @@ class Tenant:
         return self._enter().finder.read(*given)
 
     @_until_the_end
+    def _retrieve(self, asked: Retrieve) -> Any:
+        with self._instruments.retrieve.timed():
+            return retrieve(self, self._enter(), asked)
+
+    @_until_the_end
     def calibrate(self, k: int = 10, *, recall: float = 0.99) -> None:
         """Measure now what a search with ``recall`` would measure: see :meth:`Index.calibrate`.
 
@@ -704,7 +711,7 @@ class Tenant:
     @overload
     def execute(self, operation: RunAgent[_R]) -> _R: ...
     @overload
-    def execute(self, operation: Search) -> Any: ...
+    def execute(self, operation: Search | Retrieve) -> Any: ...
     def execute(self, operation: TenantOperation) -> Any:
         """Run an operation that is an object, from a queue or a request; gives its result.
 

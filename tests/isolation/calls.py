@@ -17,6 +17,7 @@ from llmspell import (
     Operation,
     QuotaLimits,
     Record,
+    Retrieval,
     RunAgent,
     ScanPage,
     Search,
@@ -197,6 +198,17 @@ def plain(value: Any) -> Any:
         assert [hit[1] for hit in hits] == value.scores.tolist()
         assert len(hits) == len(value)
         return hits
+    if isinstance(value, Retrieval):
+        assert value.ids == [hit.id for hit in value.hits]
+        assert list(value.scores) == [hit.score for hit in value]
+        return [
+            (
+                *(hit.id, hit.score, hit.text, hit.metadata),
+                *(hit.document, hit.chunks, hit.why, hit.terms, hit.start, hit.end),
+                *map(repr, (hit.spans, hit.dense, hit.lexical, hit.rerank, value.cursor)),
+            )
+            for hit in value
+        ]
     if isinstance(value, ScanPage):
         return [plain(record) for record in value.records], value.cursor
     if isinstance(value, TenantInfo):

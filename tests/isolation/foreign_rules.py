@@ -20,6 +20,7 @@ STALE: dict[str, tuple[Any, ...]] = {
     "delete": ([1],),
     "update_metadata": (1, {"seed": 1}),
     "search": (VECTOR,),
+    "retrieve": ("text",),
     "scan": (),
     "export": (),
     "import_from": (b"no export",),

@@ -95,7 +95,7 @@ class Tenant:
         self.documents[name] = text, metadata
         start = 0
         for number, line in enumerate(text.split("\n")):
-            where = {"document": name, "start": start, "end": start + len(line)}
+            where = {"document": name, "source": name, "start": start, "end": start + len(line)}
             held = Held(embed([line])[0], line, {**metadata, **where}, name)
             self.records[f"{name}#{number}"] = held
             start += len(line) + 1

@@ -174,6 +174,30 @@ class RecordRules(Machine):
                 for hits in reply.value if is_batch else [reply.value]:
                     self.check_hits(hits, embed([text])[0], tenant.matching(condition), k)
 
+    @rule(
+        hand=HANDS,
+        which=WHICH,
+        step=WHICH,
+        value=VALUES,
+        mode=st.sampled_from(["dense", "lexical", "hybrid"]),
+    )
+    @where(lambda self: len(self.tenants) > 1)
+    def retrieve(self, hand: int, which: int, step: int, value: int | None, mode: str) -> None:
+        """Words that every tenant's texts have find its own; those of another find none by it."""
+        tenant, other = self.pair(which, step)
+        condition = None if value is None else {"seed": value}
+        matching = tenant.matching(condition)
+        for query in ("text line", f"text line {other.mark('text')}"):
+            reply = self.ask(hand, "retrieve", tenant, query, 40, mode=mode, filter=condition)
+            if self.expect(reply, tenant, writes=False):
+                wanted = {key for key, held in matching.items() if mode != "lexical" or held.text}
+                found = {hit[0] for hit in reply.value}
+                assert found <= wanted
+                assert len(found) == min(len(wanted), 40)
+                for identity, _, text, metadata, *_ in reply.value:
+                    held = matching[identity]
+                    assert (text, metadata) == (held.text, held.metadata)
+
     @rule(hand=HANDS, which=WHICH, k=st.integers(1, 40))
     @where(lambda self: self.tenants)
     def search_and_look_later(self, hand: int, which: int, k: int) -> None:

@@ -25,6 +25,8 @@ from llmspell import (
     Hits,
     Operation,
     Record,
+    Retrieval,
+    Retrieved,
     ScanPage,
     StateScope,
     Tenant,
@@ -103,6 +105,21 @@ READ: dict[type, dict[str, str]] = {
         ),
         **dict.fromkeys(("created_us", "expires_us", "is_chunk", "updated_us"), "times and a flag"),
     },
+    Retrieval: {
+        "hits": "calls.plain",
+        "ids": "calls.plain",
+        "scores": "calls.plain",
+        "cursor": "calls.plain",
+        "count": "of a sequence",
+        "index": "of a sequence",
+    },
+    Retrieved: dict.fromkeys(
+        (
+            *("id", "score", "text", "metadata", "document", "chunks", "why", "terms", "spans"),
+            *("start", "end", "dense", "lexical", "rerank"),
+        ),
+        "calls.plain",
+    ),
     ScanPage: {"records": "calls.plain", "cursor": "calls.plain"},
     Record: {
         "id": "calls.plain",

@@ -455,7 +455,7 @@ def test_catalog_is_not_asked_for_tenants_that_are_open(
 def test_filters_find_their_index_after_sessions_without_filters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lag: int
 ) -> None:
-    monkeypatch.setattr("llmspell.storage.view.PAYLOAD_LAG", lag)
+    monkeypatch.setattr("llmspell.storage.view.VIEW_LAG", lag)
     with llmspell.open(tmp_path / "data") as db:
         tenant = create(db, "a")
         assert tenant.search(VECTORS[3], k=1, filter={"n": 3})[0].id == 3

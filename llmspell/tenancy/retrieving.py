@@ -1,0 +1,159 @@
+"""How a tenant is asked by meaning, by words or by both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from llmspell.errors import InputError, ShapeError
+from llmspell.index import as_recall
+from llmspell.quota import Quota
+from llmspell.storage import Room, parse_filter
+from llmspell.storage.retriever import Sought
+from llmspell.tenancy.fusion import Fusion, ReciprocalRank, WeightedScores
+from llmspell.tenancy.inputs import as_vectors, pack_text
+from llmspell.tenancy.ranking import Ranking, Thresholds
+from llmspell.tenancy.retrieved import Retrieval
+from llmspell.tenancy.searching import Consistency, embed_queries
+
+if TYPE_CHECKING:
+    from llmspell.tenancy.tenant import Tenant
+
+__all__ = ["Mode", "Retrieve", "retrieve"]
+
+Mode: TypeAlias = Literal["dense", "lexical", "hybrid"]
+
+#: Candidates of each kind where nothing is said: more than a page needs, so that what one way has
+#: far down and the other far up comes together.
+CANDIDATES: Final = 100
+MOST: Final = 10_000
+#: Different words of a query; each is looked up for itself.
+MOST_WORDS: Final = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieve:
+    """:meth:`Tenant.retrieve` as an object; gives :class:`llmspell.Retrieval`, or a list."""
+
+    query: str | Sequence[str]
+    k: int = 10
+    mode: Mode = "hybrid"
+    filter: Mapping[str, Any] | None = None
+    threshold: float | Thresholds | None = None
+    fusion: Fusion | None = None
+    candidates: int | None = None
+    vector: ArrayLike | None = None
+    ef_search: int | None = None
+    recall: float | None = None
+    consistency: Consistency = "strong"
+
+
+def retrieve(tenant: Tenant, room: Room, asked: Retrieve) -> Any:
+    """See :meth:`llmspell.Tenant.retrieve`; charged first."""
+    texts, is_one = _as_texts(asked.query)
+    count = len(texts)
+    slot = tenant._residence.slot
+    slot.charge_all((int(Quota.API_CALLS), count), (int(Quota.QUERIES), count))
+    _check(asked, texts)
+    config = tenant.config
+    condition = None if asked.filter is None else parse_filter(asked.filter, config.schema)
+    recall = None if asked.recall is None else as_recall(asked.recall, asked.ef_search)
+    ranking = Ranking(room.retriever, config.metric, asked)
+    # All that can be refused is, before anything is embedded.
+    terms = [None if asked.mode == "dense" else _terms(room, text) for text in texts]
+    vectors = _vectors(tenant, room, asked, texts, is_one=is_one)
+    depth = max(CANDIDATES, asked.k) if asked.candidates is None else asked.candidates
+    retrievals: list[Retrieval] = []
+    for position in range(count):
+        sought = Sought(
+            vector=None if vectors is None else vectors[position],
+            terms=terms[position],
+            depth=depth,
+            condition=condition,
+            ef_search=asked.ef_search,
+            recall=recall,
+            is_strong=asked.consistency == "strong",
+        )
+        retrievals.append(ranking.page(sought))
+    return retrievals[0] if is_one else retrievals
+
+
+def _as_texts(query: object) -> tuple[list[str], bool]:
+    if isinstance(query, str):
+        return [query], True
+    if isinstance(query, (list, tuple)) and all(isinstance(text, str) for text in query):
+        return list(query), False
+    raise InputError(
+        f"a query is a str, or a list of them, got {type(query).__name__}; give a vector beside it "
+        "as vector=, or use search"
+    )
+
+
+def _check(asked: Retrieve, texts: Sequence[str]) -> None:
+    for position, text in enumerate(texts):
+        if not text.strip():
+            raise InputError(f"query {position} is blank; give a text to search with")
+        pack_text(text)  # raises InputError
+    _one_of("mode", asked.mode, Mode)
+    _one_of("consistency", asked.consistency, Consistency)
+    _check_count("k", asked.k)
+    if asked.candidates is not None:
+        _check_count("candidates", asked.candidates)
+        if asked.candidates < asked.k:
+            raise InputError(
+                f"candidates must be k or more, got {asked.candidates} with k={asked.k}"
+            )
+    fusion: object = asked.fusion
+    if not isinstance(fusion, (ReciprocalRank, WeightedScores, type(None))):
+        kind = type(fusion).__name__
+        raise InputError(f"fusion is a ReciprocalRank or a WeightedScores, got {kind}")
+    if asked.vector is not None and asked.mode == "lexical":
+        raise InputError("a search by words takes no vector; leave it out, or use mode='hybrid'")
+
+
+def _terms(room: Room, text: str) -> list[str]:
+    terms = room.retriever.terms(text)
+    if len(set(terms)) > MOST_WORDS:
+        raise InputError(
+            f"a query has at most {MOST_WORDS:,} different words, got {len(set(terms)):,}"
+        )
+    return terms
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise InputError(f"{name} must be an int, got {type(value).__name__}")
+    if not 1 <= value <= MOST:
+        raise InputError(f"{name} must be from 1 to {MOST:,}, got {value}")
+
+
+def _one_of(name: str, value: object, literal: Any) -> None:
+    known = get_args(literal)
+    if not isinstance(value, str) or value not in known:
+        raise InputError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+
+
+def _vectors(
+    tenant: Tenant, room: Room, asked: Retrieve, texts: Sequence[str], *, is_one: bool
+) -> NDArray[np.float32] | None:
+    """(q, dim) vectors of the queries; None where they aren't looked for by meaning."""
+    if asked.mode == "lexical" or not texts:
+        return None
+    if asked.vector is None:
+        is_strong = asked.consistency == "strong"
+        index = room.views.current() if is_strong else room.views.index
+        # Nothing is embedded to be looked for in nothing.
+        return None if index is None else embed_queries(tenant, texts)
+    vectors = as_vectors(asked.vector)
+    if is_one and vectors.ndim == 1:
+        vectors = vectors[np.newaxis]
+    if vectors.ndim != 2 or len(vectors) != len(texts):
+        raise ShapeError(
+            f"vector must have shape (dim,) for one query, or ({len(texts)}, dim) for "
+            f"{len(texts)}, got {vectors.shape}"
+        )
+    return vectors
