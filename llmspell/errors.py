@@ -41,6 +41,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── ReservationExpired (TimeoutError)   a reservation that was given back as its lease passed
     ├── IngestError (ValueError)            a source that can't be read, decoded or split
     ├── EmbeddingError (RuntimeError)       the embedding model failed
+    ├── RerankError (RuntimeError)          a reranker gave no scores
     ├── SecurityError                       what the security layer refuses
     │   ├── AuditDamaged (OSError)          an audit log whose chain doesn't hold
     │   ├── AuditFailed (OSError)           a record that can't be written to the audit log
@@ -127,6 +128,7 @@ __all__ = [
     "PatternLimitExceeded",
     "QuotaExceeded",
     "RequirementDenied",
+    "RerankError",
     "ReservationExpired",
     "ResolveTimeout",
     "SandboxUnavailable",
@@ -394,6 +396,10 @@ class ReservationExpired(LlmspellError, TimeoutError):
 
 class IngestError(LlmspellError, ValueError):
     """A source can't be read, decoded or split."""
+
+
+class RerankError(LlmspellError, RuntimeError):
+    """A reranker failed, or gave something else than a finite number for each text."""
 
 
 class EmbeddingError(LlmspellError, RuntimeError):

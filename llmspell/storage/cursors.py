@@ -33,7 +33,7 @@ def decode_cursor(tenant: str, generation: int, cursor: object) -> bytes:
         InvalidCursor: it is another tenant's, a former one's of the same id, damaged or none.
     """
     if not isinstance(cursor, str):
-        raise InvalidCursor(f"a cursor is the str that a scan gave, got {type(cursor).__name__}")
+        raise InvalidCursor(f"a cursor is the str that a page gave, got {type(cursor).__name__}")
     try:
         if len(cursor) > MAX_CHARS:
             raise ValueError("too long")
@@ -46,12 +46,10 @@ def decode_cursor(tenant: str, generation: int, cursor: object) -> bytes:
     except (ValueError, struct.error, binascii.Error):
         is_whole, of = False, generation
     if not is_whole:
-        raise InvalidCursor(
-            "the cursor is damaged, or another tenant's; scan again from the beginning"
-        )
+        raise InvalidCursor("the cursor is damaged, or another tenant's; begin again without it")
     if of != generation:
         raise InvalidCursor(
             f"the cursor is of generation {of} of this tenant, which is generation {generation} "
-            "now: it was dropped and made again; scan again from the beginning"
+            "now: it was dropped and made again; begin again without it"
         )
     return key

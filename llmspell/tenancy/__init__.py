@@ -2,6 +2,7 @@
 
 from llmspell.tenancy.aio import AsyncTenant, Workers
 from llmspell.tenancy.budget import Budget
+from llmspell.tenancy.diversity import MMR
 from llmspell.tenancy.documents import (
     Blob,
     Chunk,
@@ -31,9 +32,11 @@ from llmspell.tenancy.model import (
     TenantInfo,
 )
 from llmspell.tenancy.operation import Operation, current_operation
+from llmspell.tenancy.parents import ParentDocument
 from llmspell.tenancy.ports import IngestSource, IngestTarget, TextServices
 from llmspell.tenancy.ranking import Thresholds
 from llmspell.tenancy.registry import OnEvent, Registry
+from llmspell.tenancy.reranking import Rerank, Reranker
 from llmspell.tenancy.residence import Residence
 from llmspell.tenancy.retrieved import Evidence, Retrieval, Retrieved, Span
 from llmspell.tenancy.retrieving import Retrieve
@@ -102,4 +105,8 @@ __all__ = [
     "Workers",
     "current_operation",
     "tenant_id_of",
+    "MMR",
+    "ParentDocument",
+    "Rerank",
+    "Reranker",
 ]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llmspell.config import Metric
 from llmspell.errors import InputError
 from llmspell.storage import StoredRecord
 from llmspell.storage.retriever import Candidates, Retriever, Sought
+from llmspell.tenancy.diversity import MMR
 from llmspell.tenancy.fusion import WeightedScores, as_number
+from llmspell.tenancy.parents import with_parents
+from llmspell.tenancy.reranking import DEPTH, Rerank
+from llmspell.tenancy.retrieval_cursor import RetrievalCursor
 from llmspell.tenancy.retrieved import Evidence, Retrieval, Retrieved, Span
 
 if TYPE_CHECKING:
@@ -58,10 +64,22 @@ class Thresholds:
 class Ranking:
     """Ranks what a retriever finds as one call asks for it."""
 
-    def __init__(self, retriever: Retriever, metric: Metric, asked: Retrieve) -> None:
+    def __init__(
+        self,
+        retriever: Retriever,
+        metric: Metric,
+        asked: Retrieve,
+        scored: Callable[[str, list[str]], NDArray[np.float64]],
+    ) -> None:
+        """Rank for one call.
+
+        Args:
+            scored: asks the reranker, if there is one.
+        """
         self._retriever = retriever
         self._metric = metric
         self._asked = asked
+        self._scored = scored
         given = asked.threshold
         if given is None or isinstance(given, Thresholds):
             self._thresholds = given or Thresholds()
@@ -70,16 +88,54 @@ class Ranking:
         else:
             raise InputError(f"threshold is a number or a Thresholds, got {type(given).__name__}")
 
-    def page(self, sought: Sought) -> Retrieval:
+    def page(self, text: str, sought: Sought, cursor: RetrievalCursor) -> Retrieval:
         """The hits of one query."""
         asked, least = self._asked, self._thresholds
+        first = 0 if asked.cursor is None else cursor.decode(asked.cursor)
+        end = first + asked.k
         found = self._retriever.find(sought)
-        dense = _at_least(found.dense, least.dense)
-        lexical = _at_least(found.lexical, least.lexical)
-        scores = _at_least(self._fused(sought, dense, lexical), least.score)
-        order = sorted(scores, key=lambda row: (-scores[row], row))
-        hits = self._hits(order[: asked.k], scores, found._replace(dense=dense, lexical=lexical))
-        return Retrieval(tuple(self._marked(hit, sought.terms) for hit in hits))
+        found = found._replace(
+            dense=_at_least(found.dense, least.dense),
+            lexical=_at_least(found.lexical, least.lexical),
+        )
+        scores = self._fused(sought, found.dense, found.lexical)
+        reranked = None
+        if asked.rerank is not None:
+            reranked = scores = self._reranked(text, _best(scores), found)
+        order = _best(_at_least(scores, least.score))
+        if asked.mmr is not None:
+            # Passages may take several chunks each; what lies far behind stays in its order.
+            order = self._diverse(
+                asked.mmr, order, scores, end + 1 if asked.parents is None else 4 * end
+            )
+        hits = self._hits(order, scores, found, reranked)
+        if asked.parents is not None:
+            hits = with_parents(self._retriever, asked.parents, hits)
+        page = list(islice(hits, first, end + 1))
+        following = cursor.encode(end) if len(page) > asked.k else None
+        marked = [self._marked(hit, sought.terms) for hit in page[: asked.k]]
+        return Retrieval(tuple(marked), following)
+
+    def _reranked(self, query: str, order: list[int], found: Candidates) -> dict[int, float]:
+        rerank = self._asked.rerank
+        depth = rerank.depth if isinstance(rerank, Rerank) else DEPTH
+        texts = {row: found.records[row].text for row in order[:depth]}
+        there = {row: text for row, text in texts.items() if text}
+        scores = self._scored(query, list(there.values()))
+        return dict(zip(there, scores.tolist(), strict=True))
+
+    def _diverse(
+        self, mmr: MMR, order: list[int], scores: Mapping[int, float], count: int
+    ) -> list[int]:
+        vectors = dict(zip(order, self._retriever.vectors(order), strict=True))
+        rows = [row for row in order if vectors[row] is not None]
+        if not rows:
+            return order
+        matrix = np.stack([vector for row in rows if (vector := vectors[row]) is not None])
+        worth = np.array([scores[row] for row in rows])
+        chosen = [rows[place] for place in mmr.choose(worth, matrix, count)]
+        first = set(chosen)
+        return chosen + [row for row in order if row not in first]
 
     def _fused(
         self, sought: Sought, dense: Mapping[int, float], lexical: Mapping[int, float]
@@ -113,13 +169,19 @@ class Ranking:
         return dict(zip([row for row, _ in there], scores.tolist(), strict=True))
 
     def _hits(
-        self, rows: Sequence[int], scores: Mapping[int, float], found: Candidates
-    ) -> list[Retrieved]:
+        self,
+        rows: Sequence[int],
+        scores: Mapping[int, float],
+        found: Candidates,
+        reranked: Mapping[int, float] | None,
+    ) -> Iterator[Retrieved]:
         dense, lexical = _evidence(found.dense), _evidence(found.lexical)
-        return [
-            _as_hit(found.records[row], scores[row], dense.get(row), lexical.get(row))
-            for row in rows
-        ]
+        again = (
+            {} if reranked is None else _evidence({row: reranked[row] for row in _best(reranked)})
+        )
+        for row in rows:
+            evidence = dense.get(row), lexical.get(row), again.get(row)
+            yield _as_hit(found.records[row], scores[row], *evidence)
 
     def _marked(self, hit: Retrieved, terms: Sequence[str] | None) -> Retrieved:
         if not terms or hit.text is None:
@@ -136,12 +198,21 @@ def _at_least(scores: Mapping[int, float], least: float | None) -> dict[int, flo
     return {row: score for row, score in scores.items() if score >= least}
 
 
+def _best(scores: Mapping[int, float]) -> list[int]:
+    """Rows by their scores, the best first; of equal ones the older."""
+    return sorted(scores, key=lambda row: (-scores[row], row))
+
+
 def _evidence(scores: Mapping[int, float]) -> dict[int, Evidence]:
     return {row: Evidence(rank, score) for rank, (row, score) in enumerate(scores.items(), 1)}
 
 
 def _as_hit(
-    record: StoredRecord, score: float, dense: Evidence | None, lexical: Evidence | None
+    record: StoredRecord,
+    score: float,
+    dense: Evidence | None,
+    lexical: Evidence | None,
+    rerank: Evidence | None,
 ) -> Retrieved:
     metadata = record.metadata
     is_chunk = record.is_chunk
@@ -152,6 +223,7 @@ def _as_hit(
         metadata=metadata,
         dense=dense,
         lexical=lexical,
+        rerank=rerank,
         document=metadata.get("document") if is_chunk else None,
         start=metadata.get("start") if is_chunk else None,
         end=metadata.get("end") if is_chunk else None,

@@ -8,8 +8,11 @@ from typing import Any, overload
 
 from numpy.typing import ArrayLike
 
+from llmspell.tenancy.diversity import MMR
 from llmspell.tenancy.fusion import Fusion
+from llmspell.tenancy.parents import ParentDocument
 from llmspell.tenancy.ranking import Thresholds
+from llmspell.tenancy.reranking import Rerank, Reranker
 from llmspell.tenancy.retrieved import Retrieval
 from llmspell.tenancy.retrieving import Mode, Retrieve
 from llmspell.tenancy.searching import Consistency
@@ -34,6 +37,10 @@ class RetrieveCalls:
         fusion: Fusion | None = None,
         candidates: int | None = None,
         vector: ArrayLike | None = None,
+        mmr: MMR | None = None,
+        rerank: Reranker | Rerank | None = None,
+        parents: ParentDocument | None = None,
+        cursor: str | None = None,
         ef_search: int | None = None,
         recall: float | None = None,
         consistency: Consistency = "strong",
@@ -50,6 +57,10 @@ class RetrieveCalls:
         fusion: Fusion | None = None,
         candidates: int | None = None,
         vector: ArrayLike | None = None,
+        mmr: MMR | None = None,
+        rerank: Reranker | Rerank | None = None,
+        parents: ParentDocument | None = None,
+        cursor: str | None = None,
         ef_search: int | None = None,
         recall: float | None = None,
         consistency: Consistency = "strong",
@@ -65,6 +76,10 @@ class RetrieveCalls:
         fusion: Fusion | None = None,
         candidates: int | None = None,
         vector: ArrayLike | None = None,
+        mmr: MMR | None = None,
+        rerank: Reranker | Rerank | None = None,
+        parents: ParentDocument | None = None,
+        cursor: str | None = None,
         ef_search: int | None = None,
         recall: float | None = None,
         consistency: Consistency = "strong",
@@ -82,6 +97,14 @@ class RetrieveCalls:
                 None, or :class:`llmspell.ReciprocalRank`.
             candidates: what each index gives to choose from, k or more; None means 100, or k.
             vector: (dim,) of the query, or (q, dim) of a batch, in place of embedding it.
+            mmr: takes hits that differ from each other.
+            rerank: a callable that takes the query and n texts and gives n numbers, higher is
+                better, such as :class:`llmspell.rag.CrossEncoder`; it orders the best 50, which are
+                then all there is. :class:`llmspell.Rerank` says how many. Records without a text
+                are left out.
+            parents: gives passages of documents in place of chunks.
+            cursor: of the page before, with the same query and settings. Pages go on to the end of
+                the candidates; each shows the tenant as it is then.
             ef_search, recall, consistency: as for :meth:`search`.
 
         Returns:
@@ -92,7 +115,9 @@ class RetrieveCalls:
             EmbeddingError: the text can't be embedded.
             FilterError: the message names the bad part.
             InputError: a text is blank, or an argument isn't what it must be.
+            InvalidCursor: the cursor is damaged, or of another question.
             MissingDependency: without the extra ``lexical`` there is ``mode="dense"`` alone.
+            RerankError: the reranker gives no n finite numbers; what it raises is raised.
         """
         asked = Retrieve(
             query=query,
@@ -103,6 +128,10 @@ class RetrieveCalls:
             fusion=fusion,
             candidates=candidates,
             vector=vector,
+            mmr=mmr,
+            rerank=rerank,
+            parents=parents,
+            cursor=cursor,
             ef_search=ef_search,
             recall=recall,
             consistency=consistency,
@@ -130,6 +159,10 @@ class AsyncRetrieveCalls:
         fusion: Fusion | None = None,
         candidates: int | None = None,
         vector: ArrayLike | None = None,
+        mmr: MMR | None = None,
+        rerank: Reranker | Rerank | None = None,
+        parents: ParentDocument | None = None,
+        cursor: str | None = None,
         ef_search: int | None = None,
         recall: float | None = None,
         consistency: Consistency = "strong",
@@ -146,6 +179,10 @@ class AsyncRetrieveCalls:
         fusion: Fusion | None = None,
         candidates: int | None = None,
         vector: ArrayLike | None = None,
+        mmr: MMR | None = None,
+        rerank: Reranker | Rerank | None = None,
+        parents: ParentDocument | None = None,
+        cursor: str | None = None,
         ef_search: int | None = None,
         recall: float | None = None,
         consistency: Consistency = "strong",
@@ -161,6 +198,10 @@ class AsyncRetrieveCalls:
         fusion: Fusion | None = None,
         candidates: int | None = None,
         vector: ArrayLike | None = None,
+        mmr: MMR | None = None,
+        rerank: Reranker | Rerank | None = None,
+        parents: ParentDocument | None = None,
+        cursor: str | None = None,
         ef_search: int | None = None,
         recall: float | None = None,
         consistency: Consistency = "strong",
@@ -175,6 +216,10 @@ class AsyncRetrieveCalls:
             fusion=fusion,
             candidates=candidates,
             vector=vector,
+            mmr=mmr,
+            rerank=rerank,
+            parents=parents,
+            cursor=cursor,
             ef_search=ef_search,
             recall=recall,
             consistency=consistency,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
@@ -11,12 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmspell.errors import InputError, ShapeError
 from llmspell.index import as_recall
+from llmspell.observability import now_ns
 from llmspell.quota import Quota
 from llmspell.storage import Room, parse_filter
 from llmspell.storage.retriever import Sought
+from llmspell.tenancy.diversity import MMR
 from llmspell.tenancy.fusion import Fusion, ReciprocalRank, WeightedScores
 from llmspell.tenancy.inputs import as_vectors, pack_text
+from llmspell.tenancy.operation import within
+from llmspell.tenancy.parents import ParentDocument
 from llmspell.tenancy.ranking import Ranking, Thresholds
+from llmspell.tenancy.reranking import Rerank, Reranker, scores_of
+from llmspell.tenancy.retrieval_cursor import RetrievalCursor
 from llmspell.tenancy.retrieved import Retrieval
 from llmspell.tenancy.searching import Consistency, embed_queries
 
@@ -47,6 +55,10 @@ class Retrieve:
     fusion: Fusion | None = None
     candidates: int | None = None
     vector: ArrayLike | None = None
+    mmr: MMR | None = None
+    rerank: Reranker | Rerank | None = None
+    parents: ParentDocument | None = None
+    cursor: str | None = None
     ef_search: int | None = None
     recall: float | None = None
     consistency: Consistency = "strong"
@@ -58,11 +70,13 @@ def retrieve(tenant: Tenant, room: Room, asked: Retrieve) -> Any:
     count = len(texts)
     slot = tenant._residence.slot
     slot.charge_all((int(Quota.API_CALLS), count), (int(Quota.QUERIES), count))
-    _check(asked, texts)
+    _check(asked, texts, is_one=is_one)
     config = tenant.config
     condition = None if asked.filter is None else parse_filter(asked.filter, config.schema)
     recall = None if asked.recall is None else as_recall(asked.recall, asked.ef_search)
-    ranking = Ranking(room.retriever, config.metric, asked)
+    ranking = Ranking(
+        room.retriever, config.metric, asked, functools.partial(_rerank, tenant, asked.rerank)
+    )
     # All that can be refused is, before anything is embedded.
     terms = [None if asked.mode == "dense" else _terms(room, text) for text in texts]
     vectors = _vectors(tenant, room, asked, texts, is_one=is_one)
@@ -78,8 +92,32 @@ def retrieve(tenant: Tenant, room: Room, asked: Retrieve) -> Any:
             recall=recall,
             is_strong=asked.consistency == "strong",
         )
-        retrievals.append(ranking.page(sought))
+        cursor = _cursor(tenant, asked, texts[position], sought)
+        retrievals.append(ranking.page(texts[position], sought, cursor))
     return retrievals[0] if is_one else retrievals
+
+
+def _rerank(
+    tenant: Tenant, rerank: Reranker | Rerank | None, query: str, texts: list[str]
+) -> NDArray[np.float64]:
+    model = rerank.model if isinstance(rerank, Rerank) else rerank
+    assert model is not None
+    started = now_ns()
+    with within(tenant):
+        scores = scores_of(model, query, texts)
+    tenant._instruments.stages.rerank.record_since(started)
+    return scores
+
+
+def _cursor(tenant: Tenant, asked: Retrieve, text: str, sought: Sought) -> RetrievalCursor:
+    given = None if asked.vector is None or sought.vector is None else sought.vector.tobytes()
+    depth = asked.rerank.depth if isinstance(asked.rerank, Rerank) else asked.rerank is not None
+    return RetrievalCursor(
+        tenant.id,
+        tenant.generation,
+        *(text, given, asked.filter, asked.k, asked.mode, asked.threshold, asked.fusion),
+        *(sought.depth, asked.mmr, depth, asked.parents, asked.ef_search, asked.recall),
+    )
 
 
 def _as_texts(query: object) -> tuple[list[str], bool]:
@@ -93,7 +131,7 @@ def _as_texts(query: object) -> tuple[list[str], bool]:
     )
 
 
-def _check(asked: Retrieve, texts: Sequence[str]) -> None:
+def _check(asked: Retrieve, texts: Sequence[str], *, is_one: bool) -> None:
     for position, text in enumerate(texts):
         if not text.strip():
             raise InputError(f"query {position} is blank; give a text to search with")
@@ -109,8 +147,23 @@ def _check(asked: Retrieve, texts: Sequence[str]) -> None:
             )
     fusion: object = asked.fusion
     if not isinstance(fusion, (ReciprocalRank, WeightedScores, type(None))):
-        kind = type(fusion).__name__
-        raise InputError(f"fusion is a ReciprocalRank or a WeightedScores, got {kind}")
+        raise InputError(
+            f"fusion is a ReciprocalRank or a WeightedScores, got {type(fusion).__name__}"
+        )
+    kinds: tuple[tuple[str, type], ...] = (("mmr", MMR), ("parents", ParentDocument))
+    for setting, kind in kinds:
+        value = getattr(asked, setting)
+        if value is not None and not isinstance(value, kind):
+            raise InputError(
+                f"{setting} is {kind.__name__}(...) or None, got {type(value).__name__}"
+            )
+    if asked.rerank is not None and not isinstance(asked.rerank, Rerank):
+        if not callable(asked.rerank):
+            raise InputError(f"rerank is a Rerank or a callable, got {type(asked.rerank).__name__}")
+        if inspect.iscoroutinefunction(asked.rerank):
+            raise InputError("rerank is called in a thread; give a callable that isn't async")
+    if asked.cursor is not None and not is_one:
+        raise InputError("a cursor is of one query; ask for the pages of a batch one by one")
     if asked.vector is not None and asked.mode == "lexical":
         raise InputError("a search by words takes no vector; leave it out, or use mode='hybrid'")
 
