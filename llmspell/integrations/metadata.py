@@ -16,17 +16,19 @@ from typing import Any, Final
 from llmspell.errors import CorruptFile
 from llmspell.integrations.exact import dumps, loads
 
-__all__ = ["EXACT", "INEXACT", "SCHEMA", "UNEMBEDDED", "from_fields", "to_fields"]
+__all__ = ["DOCUMENT", "EXACT", "INEXACT", "SCHEMA", "UNEMBEDDED", "from_fields", "to_fields"]
 
 EXACT: Final = "_exact"
 INEXACT: Final = "_inexact"
 #: Of a record whose vector stands for none.
 UNEMBEDDED: Final = "_unembedded"
+#: Of a record that is a part of a document: that one's id.
+DOCUMENT: Final = "_document"
 
 SCHEMA: Final[Mapping[str, Any]] = MappingProxyType({EXACT: "unindexed"})
 """For ``TenantConfig(schema=...)``: spares the tenant an index of what no filter asks for."""
 
-_RESERVED: Final = frozenset({EXACT, INEXACT, UNEMBEDDED})
+_RESERVED: Final = frozenset({DOCUMENT, EXACT, INEXACT, UNEMBEDDED})
 MAX_DEPTH: Final = 24  # of 32 that a record takes
 
 

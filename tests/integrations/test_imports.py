@@ -5,10 +5,11 @@ import sys
 
 import pytest
 
-FRAMEWORKS = ("langchain_core", "haystack", "pydantic")
+FRAMEWORKS = ("langchain_core", "haystack", "llama_index", "pydantic")
 PACKAGES = {
     "haystack": ("haystack", "haystack-ai"),
     "langchain": ("langchain_core", "langchain-core"),
+    "llamaindex": ("llama_index.core.schema", "llama-index-core"),
 }
 
 

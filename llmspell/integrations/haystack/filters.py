@@ -7,7 +7,6 @@ True that equals 1.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -18,15 +17,23 @@ from llmspell.integrations.haystack.framework import (
     FilterError,
     document_matches_filter,
 )
-from llmspell.integrations.metadata import INEXACT
+from llmspell.integrations.narrowing import (
+    MAX_DEPTH,
+    Condition,
+    Order,
+    among,
+    both,
+    compared,
+    either,
+    filterable,
+    or_inexact,
+)
 
 __all__ = ["asks_for_embedding", "matcher", "narrowed"]
 
 _LOGICAL: Final = ("AND", "OR", "NOT")
-_RANGES: Final = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
+_RANGES: Final[dict[str, Order]] = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 _COMPARISONS: Final = ("==", "!=", *_RANGES, "in", "not in")
-#: llmspell's filters nest up to 32 deep.
-MAX_DEPTH: Final = 20
 
 
 def matcher(filters: Mapping[str, Any]) -> Callable[[Document], bool]:
@@ -47,15 +54,14 @@ def matcher(filters: Mapping[str, Any]) -> Callable[[Document], bool]:
     return matches
 
 
-def narrowed(filters: Mapping[str, Any], schema: Mapping[str, FieldType]) -> dict[str, Any] | None:
+def narrowed(filters: Mapping[str, Any], schema: Mapping[str, FieldType]) -> Condition:
     """A filter of llmspell's that keeps all documents that match; None where it would keep any.
 
     Args:
         filters: checked by :func:`matcher`.
         schema: of the tenant; fields that it declares are left to Haystack.
     """
-    kept = _narrowed(filters, schema, 0)
-    return None if kept is None else {"$or": [kept, {INEXACT: True}]}
+    return or_inexact(_narrowed(filters, schema, 0))
 
 
 def asks_for_embedding(filters: Mapping[str, Any]) -> bool:
@@ -96,75 +102,40 @@ def _check(condition: object) -> None:
 
 def _narrowed(
     condition: Mapping[str, Any], schema: Mapping[str, FieldType], depth: int
-) -> dict[str, Any] | None:
+) -> Condition:
     if "field" in condition:
         return _compared(condition, schema)
     operator = condition["operator"]
     if operator == "NOT" or depth > MAX_DEPTH:
         return None
     parts = [_narrowed(one, schema, depth + 1) for one in condition["conditions"]]
-    some = [part for part in parts if part is not None]
-    if operator == "AND":
-        return {"$and": some} if some else None
-    return {"$or": some} if some and len(some) == len(parts) else None
+    return both(parts) if operator == "AND" else either(parts)
 
 
-def _compared(
-    condition: Mapping[str, Any], schema: Mapping[str, FieldType]
-) -> dict[str, Any] | None:
-    path = _path(condition["field"], schema)
-    if path is None:
+def _compared(condition: Mapping[str, Any], schema: Mapping[str, FieldType]) -> Condition:
+    path = _path(condition["field"])
+    if path is None or not filterable(path, schema):
         return None
     operator, value = condition["operator"], condition["value"]
     if operator in ("==", "in"):
-        values = [
-            equal for one in ([value] if operator == "==" else value) for equal in _equal(one)
-        ]
-        return None if _UNKNOWN in values else {path: {"$in": values}}
+        values = [value] if operator == "==" else value
+        # A time equals the same time written otherwise.
+        return None if any(map(_is_date, values)) else among(path, values)
     if operator in _RANGES:
-        if value is None:
-            return {path: {"$in": []}}
-        if _is_number(value):
-            # To Python, True is a number too.
-            bools = {path: {"$in": [True, False]}}
-            return {"$or": [{path: {_RANGES[operator]: value}}, bools]}
+        return {path: {"$in": []}} if value is None else compared(path, _RANGES[operator], value)
     return None
 
 
-def _path(field: str, schema: Mapping[str, FieldType]) -> str | None:
+def _path(field: str) -> str | None:
     """The field of records that holds a field of documents; None where it isn't metadata."""
     if field in Document.__dataclass_fields__:
         return None
     root, dot, rest = field.partition(".")
-    if dot and root != "meta":
-        return None
-    path = rest if dot else field  # Haystack takes a name alone for one of the metadata
-    if not all(path.split(".")) or path.startswith(("$", "_")):
-        return None
-    declared = any(path == one or path.startswith(f"{one}.") for one in schema)
-    return None if declared or any("\ud800" <= char <= "\udfff" for char in path) else path
+    if not dot:
+        return field  # Haystack takes a name alone for one of the metadata
+    return rest if root == "meta" else None
 
 
-_UNKNOWN: Final = object()
-
-
-def _equal(value: object) -> list[Any]:
-    """All that Haystack takes for equal to a value, or what says that it can't be told."""
-    if isinstance(value, str) and not _is_date(value):
-        return [value] if not any("\ud800" <= char <= "\udfff" for char in value) else [_UNKNOWN]
-    if isinstance(value, bool):
-        return [value, int(value)]
-    if _is_number(value):
-        return [value, bool(value)] if value in (0, 1) else [value]
-    return [_UNKNOWN]
-
-
-def _is_number(value: Any) -> bool:
-    if type(value) is int:
-        return -(1 << 63) <= value < 1 << 63
-    return type(value) is float and math.isfinite(value)
-
-
-def _is_date(text: str) -> bool:
-    """Whether Haystack may read a time of it, which equals the same time written otherwise."""
-    return len(text) >= 10 and text[:4].isdigit() and text[4] == "-"
+def _is_date(value: object) -> bool:
+    """Whether Haystack may read a time of it."""
+    return isinstance(value, str) and len(value) >= 10 and value[:4].isdigit() and value[4] == "-"

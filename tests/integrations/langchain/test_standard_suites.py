@@ -5,18 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langchain_core.caches import BaseCache
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.stores import BaseStore
 from langchain_core.vectorstores import VectorStore
 from langchain_tests.integration_tests import (
+    AsyncCacheTestSuite,
+    BaseStoreAsyncTests,
+    BaseStoreSyncTests,
     EmbeddingsIntegrationTests,
     RetrieversIntegrationTests,
+    SyncCacheTestSuite,
     VectorStoreIntegrationTests,
 )
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
 from llmspell import Tenant
 from llmspell.integrations.langchain import (
+    LlmspellByteStore,
+    LlmspellCache,
     LlmspellEmbeddings,
     LlmspellRetriever,
     LlmspellVectorStore,
@@ -62,3 +70,35 @@ class TestRetriever(RetrieversIntegrationTests):
     @property
     def retriever_query_example(self) -> str:
         return "a fox"
+
+
+class TestCache(SyncCacheTestSuite):
+    @pytest.fixture
+    def cache(self, tenant: Tenant) -> BaseCache:
+        return LlmspellCache(tenant)
+
+
+class TestCacheAsync(AsyncCacheTestSuite):
+    @pytest.fixture
+    def cache(self, tenant: Tenant) -> BaseCache:
+        return LlmspellCache(tenant)
+
+
+class TestByteStore(BaseStoreSyncTests[bytes]):
+    @pytest.fixture
+    def kv_store(self, tenant: Tenant) -> BaseStore[str, bytes]:
+        return LlmspellByteStore(tenant)
+
+    @pytest.fixture
+    def three_values(self) -> tuple[bytes, bytes, bytes]:
+        return b"", b"\0\xff", b"three"
+
+
+class TestByteStoreAsync(BaseStoreAsyncTests[bytes]):
+    @pytest.fixture
+    def kv_store(self, tenant: Tenant) -> BaseStore[str, bytes]:
+        return LlmspellByteStore(tenant)
+
+    @pytest.fixture
+    def three_values(self) -> tuple[bytes, bytes, bytes]:
+        return b"", b"\0\xff", b"three"
