@@ -64,6 +64,7 @@ class _Run:
     replaced: int = 0
     unchanged: int = 0
     chunks: int = 0
+    kept: int = 0
     done: int = 0
     skipped: list[str] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
@@ -171,6 +172,7 @@ class Pipeline:
             replaced=run.replaced,
             unchanged=run.unchanged,
             chunks=run.chunks,
+            kept=run.kept,
             seconds=time.perf_counter() - started,
             stages=run.seconds,
             skipped=tuple(run.skipped),
@@ -229,7 +231,9 @@ class Pipeline:
             run.skip(Skipped(document.id, "no text in it"))
             return None
         return _Split(
-            SplitDocument(document.id, content_hash, metadata, chunks, document.source),
+            SplitDocument(
+                document.id, content_hash, metadata, chunks, document.source, self._embedder_id
+            ),
             replaces=known is not None,
         )
 
@@ -243,11 +247,12 @@ class Pipeline:
                 return self._embedder.embed(texts, task="passage")
 
         with run.stage("write"):
-            run.room.put_documents([split.document for split in batch], embed)
+            written = run.room.put_documents([split.document for split in batch], embed)
+        run.chunks += written
+        run.kept += sum(len(split.document.chunks) for split in batch) - written
         for split in batch:
             run.added += not split.replaces
             run.replaced += split.replaces
-            run.chunks += len(split.document.chunks)
             run.finished(split.document.id)
 
     def _hash(self, document: Document) -> bytes:
@@ -269,6 +274,10 @@ class Pipeline:
             digest.update(len(part).to_bytes(8, "little"))
             digest.update(part)
         return digest.digest()
+
+    @property
+    def _embedder_id(self) -> str:
+        return f"{self._embedder.provider}/{self._embedder.model_id}"
 
     def _chunker(self) -> Chunker:
         with self._lock:

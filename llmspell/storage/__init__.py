@@ -1,7 +1,7 @@
 """What lies on disk: the catalog of tenants, and each tenant's room."""
 
 from llmspell._hot import Uses
-from llmspell.storage.batch import MetadataUpdate, Put, StoredDocument, Write
+from llmspell.storage.batch import MetadataUpdate, Put, Write
 from llmspell.storage.catalog import Catalog
 from llmspell.storage.catalog_entry import CatalogEntry
 from llmspell.storage.codec import pack, unpack
@@ -29,11 +29,13 @@ from llmspell.storage.room import ROOM_DESCRIPTORS, Room
 from llmspell.storage.schema import NO_SCHEMA, conform
 from llmspell.storage.staging import StagedKeys, is_any_abandoned
 from llmspell.storage.store import TenantStore
+from llmspell.storage.stored_document import OF_A_CHUNK, StoredDocument
 
 __all__ = [
     "DEFAULT_MAP_SIZE",
     "NEVER",
     "NO_SCHEMA",
+    "OF_A_CHUNK",
     "ROOM_DESCRIPTORS",
     "Catalog",
     "CatalogEntry",

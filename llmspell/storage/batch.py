@@ -18,9 +18,10 @@ from llmspell.storage.ids import decode_id, pack_expiry, pack_rowid, unpack_rowi
 from llmspell.storage.log import NO_ROWS, Change, Counters, Update
 from llmspell.storage.record import NEVER, StoredRecord, encode_vector
 from llmspell.storage.state_table import StateEdit, StateTable
+from llmspell.storage.stored_document import OF_A_CHUNK, StoredDocument
 from llmspell.storage.transaction import Transaction
 
-__all__ = ["Applied", "Batch", "MetadataUpdate", "Put", "StoredDocument", "Write"]
+__all__ = ["Applied", "Batch", "MetadataUpdate", "Put", "Write"]
 
 LOG: Final = b"log"
 RECORDS: Final = b"records"
@@ -34,9 +35,6 @@ DATABASES: Final = (LOG, RECORDS, VECTORS, IDS, DOCUMENTS, EXPIRY, STATE, META)
 CHAINS: Final = (IDS, DOCUMENTS, EXPIRY, STATE)
 COUNTERS: Final = b"counters"
 NAMED: Final = 5
-
-#: Metadata of a chunk that an ingest writes and no update changes.
-OF_A_CHUNK: Final = ("document", "source", "start", "end")
 
 
 class Put(NamedTuple):
@@ -67,33 +65,15 @@ class Put(NamedTuple):
 
 
 class MetadataUpdate(NamedTuple):
-    """Other metadata for a record that stays as it is: keys to set, or all of them."""
+    """Other metadata for a record that stays as it is: keys to set, or all of them.
+
+    What leads from a chunk to its document is changed by an ingest alone.
+    """
 
     key: bytes
     metadata: Mapping[str, Any]
     replace: bool
-
-
-class StoredDocument(NamedTuple):
-    """An ingested document: its chunks are the rows from ``first`` on, as far as they live.
-
-    An empty ``content_hash`` says that a chunk was removed or replaced by its own id; a document
-    goes with the last of them.
-    """
-
-    content_hash: bytes
-    metadata: dict[str, Any]
-    first: int
-    length: int
-
-    def encode(self) -> bytes:
-        """Bytes of it."""
-        return pack(self._asdict())
-
-    @classmethod
-    def decode(cls, raw: bytes) -> StoredDocument:
-        """The document of some bytes, whose checksum was checked."""
-        return cls(**unpack(raw))
+    of_ingest: bool = False
 
 
 class Write(NamedTuple):
@@ -105,8 +85,8 @@ class Write(NamedTuple):
         must_be_new: refuse the batch where a key is there already.
         removes: keys of records to remove; missing ones are passed over.
         rows: rows to remove; missing ones are passed over.
-        documents: by id, what to store (``first`` counted from the first of ``puts``) or None to
-            remove it. The chunks that a document had so far are removed.
+        documents: by id, what to store, or None to remove it. Chunks that a document had so far go,
+            but for the rows that it has still.
         updates: refused as a whole where a key isn't there.
         state: edits of the state, in order; refused as a whole where one is.
     """
@@ -226,7 +206,8 @@ class Batch:
             before = record.metadata
             kept = {} if update.replace else before
             # What leads from a chunk to its document stays as the ingest wrote it.
-            own = {name: before[name] for name in OF_A_CHUNK} if record.is_chunk else {}
+            is_own = record.is_chunk and not update.of_ingest
+            own = {name: before[name] for name in OF_A_CHUNK} if is_own else {}
             metadata = pack({**kept, **update.metadata, **own})
             changed = record.with_metadata(metadata, self._now_us)
             self._txn.put(pack_rowid(record.rowid), changed, db=self._dbs[RECORDS])
@@ -336,15 +317,17 @@ class Batch:
     def _has_expired(self, record: StoredRecord) -> bool:
         return record.expires_us <= self._now_us
 
-    def _remove_documents(self, documents: Iterable[str]) -> None:
-        """Remove documents that are about to be replaced or dropped, with their chunks."""
-        for document_id in documents:
+    def _remove_documents(self, documents: Mapping[str, StoredDocument | None]) -> None:
+        """Remove documents about to be replaced or dropped, and chunks that they lose."""
+        for document_id, document in documents.items():
             raw = self._documents.pop(document_id.encode())
             if raw is None:
                 continue
             self._documents_gone += 1
-            old = StoredDocument.decode(raw)
-            for rowid in range(old.first, old.first + old.length):
+            kept = set() if document is None else set(document.rows)
+            for rowid in StoredDocument.decode(raw).rows:
+                if rowid in kept:
+                    continue
                 record = self._txn.get(pack_rowid(rowid), db=self._dbs[RECORDS])
                 if record is not None:
                     self._take(StoredRecord(rowid, record))
@@ -372,23 +355,20 @@ class Batch:
 
     def _settle_documents(self) -> None:
         """Note which documents lost chunks, and remove those that lost the last one."""
+        gone = {record.rowid for record in self._removed}
         for document_id in self._touched:
             key = document_id.encode()
             raw = self._documents.get(key)
             if raw is None:
                 continue
             document = StoredDocument.decode(raw)
-            if self._has_chunks(document):
-                self._documents.put(key, document._replace(content_hash=b"").encode())
+            left = tuple(row for row in document.rows if row not in gone)
+            if left:
+                self._documents.put(key, document._replace(content_hash=b"", rows=left).encode())
             else:
                 self._documents.pop(key)
                 self._documents_gone += 1
         self._touched.clear()
-
-    def _has_chunks(self, document: StoredDocument) -> bool:
-        with self._txn.cursor(self._dbs[RECORDS]) as cursor:
-            end = pack_rowid(document.first + document.length)
-            return cursor.set_range(pack_rowid(document.first)) and cursor.key() < end
 
     def _take(self, record: StoredRecord) -> None:
         row = pack_rowid(record.rowid)
@@ -413,8 +393,8 @@ class Batch:
     def _write_documents(self, documents: Mapping[str, StoredDocument | None], first: int) -> None:
         for document_id, document in documents.items():
             if document is not None:
-                moved = document._replace(first=first + document.first)
-                self._documents.put(document_id.encode(), moved.encode())
+                settled = document.settled(first, self._now_us)
+                self._documents.put(document_id.encode(), settled.encode())
 
 
 def _are_there(database: bytes, key: bytes, count: int) -> CorruptFile:

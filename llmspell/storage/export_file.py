@@ -18,7 +18,7 @@ from llmspell.storage.codec import pack, unpack
 __all__ = ["EXPORT_FORMAT", "FRAME_BYTES", "BinaryReader", "ExportReader", "ExportWriter"]
 
 MAGIC: Final = b"LLSPEXP\n"
-EXPORT_FORMAT: Final = 1
+EXPORT_FORMAT: Final = 2
 #: The longest body of a frame; an item that is longer takes several frames.
 FRAME_BYTES: Final = 1 << 20
 

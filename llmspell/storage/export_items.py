@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.errors import InvalidId
-from llmspell.storage.batch import OF_A_CHUNK, StoredDocument
 from llmspell.storage.codec import pack
 from llmspell.storage.export_file import ExportReader
 from llmspell.storage.ids import check_document_id, decode_id, encode_id
 from llmspell.storage.record import NEVER, StoredRecord
+from llmspell.storage.stored_document import OF_A_CHUNK, StoredDocument
 
 __all__ = [
     "ExportedDocument",
@@ -52,6 +52,11 @@ class ExportedDocument(NamedTuple):
     content_hash: bytes
     metadata: dict[str, Any]
     chunks: int
+    version: int
+    source: str
+    embedder: str
+    created_us: int
+    updated_us: int
 
 
 ExportedItem: TypeAlias = ExportedRecord | ExportedDocument
@@ -76,7 +81,20 @@ def encode_record(record: StoredRecord, vector: NDArray[np.float32]) -> bytes:
 
 def encode_document(document_id: str, document: StoredDocument, chunks: int) -> bytes:
     """Item of a document of which so many chunks live."""
-    return pack([DOCUMENT, document_id, document.content_hash, document.metadata, chunks])
+    return pack(
+        [
+            DOCUMENT,
+            document_id,
+            document.content_hash,
+            document.metadata,
+            chunks,
+            document.version,
+            document.source,
+            document.embedder,
+            document.created_us,
+            document.updated_us,
+        ]
+    )
 
 
 def decode_items(reader: ExportReader, dim: int) -> Iterator[ExportedItem]:
@@ -88,7 +106,7 @@ def decode_items(reader: ExportReader, dim: int) -> Iterator[ExportedItem]:
     last = b""
     document: ExportedDocument | None = None
     due = 0
-    number = -1
+    numbers: set[int] = set()
     for item in reader.items():
         kind = item[0] if isinstance(item, list) and item else None
         if (kind == CHUNK) != bool(due):
@@ -97,7 +115,7 @@ def decode_items(reader: ExportReader, dim: int) -> Iterator[ExportedItem]:
             following = _document(reader, item)
             if document is not None and following.id.encode() <= document.id.encode():
                 reader.refuse(f"document {following.id!r} is out of order")
-            document, due, number = following, following.chunks, -1
+            document, due, numbers = following, following.chunks, set()
             yield document
             continue
         if kind not in (RECORD, CHUNK) or (kind == RECORD and document is not None):
@@ -110,7 +128,10 @@ def decode_items(reader: ExportReader, dim: int) -> Iterator[ExportedItem]:
         else:
             due -= 1
             assert document is not None
-            number = _chunk_number(reader, document, record, behind=number)
+            number = _chunk_number(reader, document, record)
+            if number in numbers:
+                reader.refuse(f"chunk {number} of document {document.id!r} stands there twice")
+            numbers.add(number)
         yield record
     if due:
         reader.refuse(f"the last {due} chunks of document {document!r} are missing")
@@ -136,8 +157,9 @@ def _record(reader: ExportReader, item: list[Any], dim: int) -> ExportedRecord:
 
 
 def _document(reader: ExportReader, item: list[Any]) -> ExportedDocument:
-    types = int, str, bytes, dict, int
-    if len(item) != len(types) or not all(map(isinstance, item, types)) or item[4] < 0:
+    types = int, str, bytes, dict, int, int, str, str, int, int
+    is_one = len(item) == len(types) and all(map(isinstance, item, types))
+    if not is_one or item[4] < 0 or item[5] < 1 or not all(0 <= us <= MAX_US for us in item[8:]):
         reader.refuse("a document's item isn't one")
     try:
         check_document_id(item[1])
@@ -146,14 +168,14 @@ def _document(reader: ExportReader, item: list[Any]) -> ExportedDocument:
     return ExportedDocument(*item[1:])
 
 
-def _chunk_number(
-    reader: ExportReader, document: ExportedDocument, chunk: ExportedRecord, *, behind: int
-) -> int:
+def _chunk_number(reader: ExportReader, document: ExportedDocument, chunk: ExportedRecord) -> int:
     identity = str(decode_id(chunk.key))
     digits = identity.rpartition("#")[2]
     number = int(digits) if digits.isascii() and digits.isdigit() else -1
-    if f"{document.id}#{number}" != identity or number <= behind:
-        reader.refuse(f"{identity!r} is no chunk of document {document.id!r}, or out of order")
+    if f"{document.id}#{number}" != identity:
+        reader.refuse(f"{identity!r} is no chunk of document {document.id!r}")
+    if chunk.expires_us != NEVER:
+        reader.refuse(f"{identity!r} is a chunk, which doesn't expire")
     if chunk.metadata.get("document") != document.id or not chunk.metadata.keys() >= {*OF_A_CHUNK}:
         reader.refuse(f"the metadata of {identity!r} isn't that of a chunk of {document.id!r}")
     return number

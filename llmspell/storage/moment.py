@@ -18,12 +18,12 @@ from llmspell.storage.batch import (
     META,
     RECORDS,
     VECTORS,
-    StoredDocument,
 )
 from llmspell.storage.chain import FIRST, Chain
 from llmspell.storage.ids import pack_rowid, unpack_rowid
 from llmspell.storage.log import Counters
 from llmspell.storage.record import StoredRecord, decode_vector
+from llmspell.storage.stored_document import StoredDocument
 from llmspell.storage.transaction import Transaction
 
 __all__ = ["NO_VECTOR", "Held", "Moment"]
@@ -116,14 +116,14 @@ class Moment:
                 yield key
                 there = cursor.next()
 
-    def documents(self) -> Iterator[tuple[str, StoredDocument]]:
-        """Ingested documents with their ids, in the order of these in UTF-8."""
-        for key, raw in self._chain(DOCUMENTS).items():
+    def documents(self, after: str = "") -> Iterator[tuple[str, StoredDocument]]:
+        """Ingested documents behind an id, with their ids, in the order of these in UTF-8."""
+        for key, raw in self._chain(DOCUMENTS).items(after.encode() or FIRST):
             yield key.decode(), StoredDocument.decode(raw)
 
     def chunks(self, document: StoredDocument, *, vectors: bool = True) -> Iterator[Held]:
-        """Chunks of a document that live, in order."""
-        for rowid in range(document.first, document.first + document.length):
+        """Chunks of a document that live, in the order of its text."""
+        for rowid in document.rows:
             row = pack_rowid(rowid)
             raw = self._txn.get(row, db=self._dbs[RECORDS])
             if raw is not None:

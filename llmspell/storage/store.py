@@ -32,7 +32,6 @@ from llmspell.storage.batch import (
     VECTORS,
     Applied,
     Batch,
-    StoredDocument,
 )
 from llmspell.storage.chain import Chain
 from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
@@ -45,6 +44,7 @@ from llmspell.storage.member import Member
 from llmspell.storage.moment import Moment
 from llmspell.storage.record import StoredRecord, decode_vector
 from llmspell.storage.state_table import StateTable
+from llmspell.storage.stored_document import StoredDocument
 from llmspell.storage.transaction import Transaction
 
 __all__ = ["LogTail", "TenantStore"]

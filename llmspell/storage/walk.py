@@ -33,7 +33,6 @@ from llmspell.storage.batch import (
     RECORDS,
     STATE,
     VECTORS,
-    StoredDocument,
 )
 from llmspell.storage.chain import FIRST
 from llmspell.storage.codec import UNDECODABLE
@@ -49,6 +48,7 @@ from llmspell.storage.log import Change, Counters
 from llmspell.storage.moment import Moment
 from llmspell.storage.record import NEVER, StoredRecord
 from llmspell.storage.state_table import judge_state
+from llmspell.storage.stored_document import StoredDocument
 
 __all__ = ["Walk"]
 
@@ -297,7 +297,7 @@ class Walk:
                 self._read += len(content)
                 self.documents += 1
                 with self._judging("documents"):
-                    self._judge_document(key.decode(), StoredDocument.decode(content))
+                    self._judge_document(moment, key.decode(), content)
             if self._is_full(entries):
                 return key
         return None
@@ -315,11 +315,15 @@ class Walk:
                 return key
         return None
 
-    def _judge_document(self, name: str, document: StoredDocument) -> None:
-        last = document.first + document.length
-        end = last if self.counters is None else self.counters.next_rowid
-        if not 1 <= document.first <= last <= end:
-            raise CorruptFile(f"document {name!r}: its rows {document.first} to {last} can't be")
+    def _judge_document(self, moment: Moment, name: str, content: bytes) -> None:
+        document = StoredDocument.decode(content)
+        if len(set(document.rows)) < len(document.rows):
+            raise CorruptFile(f"document {name!r}: a chunk stands in it twice")
+        for row in document.rows:
+            # Within the map first: a row that no key has can't be looked for.
+            is_row = 1 <= row <= _ROWS
+            if not is_row or moment.value(RECORDS, pack_rowid(row)) is None:
+                raise CorruptFile(f"document {name!r}: its chunk of row {row} isn't there")
 
     def _log(self, moment: Moment, after: bytes) -> bytes | None:
         entries = 0

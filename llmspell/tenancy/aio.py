@@ -18,7 +18,7 @@ from llmspell.errors import ClosedError
 from llmspell.index import CancelToken
 from llmspell.quota import Usage
 from llmspell.state import AsyncState
-from llmspell.tenancy.documents import IngestReport, Progress
+from llmspell.tenancy.documents import DocumentInfo, DocumentPage, IngestReport, Progress
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute_async
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.importing import OnConflict
@@ -178,6 +178,18 @@ class AsyncTenant(AsyncRetrieveCalls):
         """As :meth:`Tenant.get`."""
         call: Callable[..., Record | list[Record]] = self._tenant.get
         return await self._workers.run(partial(call, ids, missing_ok=missing_ok))
+
+    async def document(self, document_id: str) -> DocumentInfo:
+        """As :meth:`Tenant.document`."""
+        return await self._workers.run(self._tenant.document, document_id)
+
+    async def documents(self, *, cursor: str | None = None, limit: int = 1_000) -> DocumentPage:
+        """As :meth:`Tenant.documents`."""
+        return await self._workers.run(self._tenant.documents, cursor=cursor, limit=limit)
+
+    async def chunks(self, document_id: str, *, vectors: bool = False) -> list[Record]:
+        """As :meth:`Tenant.chunks`."""
+        return await self._workers.run(self._tenant.chunks, document_id, vectors=vectors)
 
     async def delete(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeAlias
 
 from llmspell.tenancy.model import Metadata
@@ -12,6 +13,8 @@ __all__ = [
     "Blob",
     "Chunk",
     "Document",
+    "DocumentInfo",
+    "DocumentPage",
     "IngestProgress",
     "IngestReport",
     "Progress",
@@ -81,6 +84,8 @@ class SplitDocument:
         metadata: of the document.
         chunks: in order.
         source: where it comes from; its id where None.
+        embedder: names the model that its chunks are embedded with. Chunks that are there with the
+            same text, embedded by the same model, stay as they are; none does where it is empty.
     """
 
     id: str
@@ -88,6 +93,47 @@ class SplitDocument:
     metadata: Metadata
     chunks: Sequence[Chunk]
     source: str | None = None
+    embedder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentInfo:
+    """An ingested document.
+
+    Args:
+        id: of the document.
+        version: 1 at first, and one more with each ingest that changed it.
+        content_hash: of its content, metadata and way of splitting, in hexadecimal digits; empty
+            where a chunk of it was deleted or replaced since, so that the next ingest makes it
+            whole again.
+        source: where it comes from.
+        metadata: of the document, as it was given and read; every chunk has it.
+        chunks: how many it has.
+        created_at: when it was first ingested, UTC.
+        updated_at: when this version of it was, UTC.
+    """
+
+    id: str
+    version: int
+    content_hash: str
+    source: str
+    metadata: Mapping[str, object]
+    chunks: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentPage:
+    """A page of the list of documents.
+
+    Args:
+        documents: in the order of their ids in UTF-8.
+        cursor: goes on behind the last of them, also in another process; None at the end.
+    """
+
+    documents: list[DocumentInfo]
+    cursor: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +164,8 @@ class IngestReport:
         added: documents that were new.
         replaced: documents that were there with other content.
         unchanged: documents that were there just so; nothing was embedded or written for them.
-        chunks: chunks written.
+        chunks: chunks embedded and written.
+        kept: chunks of replaced documents whose text hadn't changed: neither embedded nor written.
         seconds: wall-clock time.
         stages: seconds of it by stage: "load", "split", "embed", "write".
         skipped: sources that were passed over, each with the reason, such as a binary file.
@@ -128,6 +175,7 @@ class IngestReport:
     replaced: int = 0
     unchanged: int = 0
     chunks: int = 0
+    kept: int = 0
     seconds: float = 0.0
     stages: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
@@ -142,5 +190,5 @@ class IngestReport:
         return (
             f"{self.documents:,} documents ({self.added:,} added, {self.replaced:,} replaced, "
             f"{self.unchanged:,} unchanged), {len(self.skipped):,} skipped; {self.chunks:,} chunks "
-            f"in {self.seconds:.2f} s ({parts})"
+            f"and {self.kept:,} kept in {self.seconds:.2f} s ({parts})"
         )

@@ -180,8 +180,12 @@ class _Importer:
                 batch.documents[item.id] = StoredDocument(
                     item.content_hash,
                     unpack(pack_metadata(item.metadata, self._config.schema)),
-                    len(batch.puts),
-                    item.chunks,
+                    _rows(len(batch.puts), item.chunks),
+                    version=item.version,
+                    source=item.source,
+                    embedder=item.embedder,
+                    created_us=item.created_us,
+                    updated_us=item.updated_us,
                 )
                 continue
             records += 1
@@ -261,8 +265,7 @@ class _Held:
             self.documents[name] = stored
             return True
         document = batch.documents[name]
-        chunks = batch.puts[document.first : document.first + document.length]
-        return any(put.key in self.live for put in chunks)
+        return any(batch.puts[-1 - row].key in self.live for row in document.rows)
 
     def replaced(self, moment: Moment, puts: list[Put], documents: Iterable[str]) -> dict[int, int]:
         """Rows that go when these are written, with the storage that they take."""
@@ -284,9 +287,14 @@ def _without(
     documents = {}
     for name, document in batch.documents.items():
         if name not in passed:
-            documents[name] = document._replace(first=len(puts))
-            puts.extend(batch.puts[document.first : document.first + document.length])
+            documents[name] = document._replace(rows=_rows(len(puts), len(document.rows)))
+            puts.extend(batch.puts[-1 - row] for row in document.rows)
     return puts, documents
+
+
+def _rows(first: int, count: int) -> tuple[int, ...]:
+    """Rows, in a write, of so many puts from one on."""
+    return tuple(-1 - place for place in range(first, first + count))
 
 
 def _conflict(taken: list[str | bytes]) -> str:

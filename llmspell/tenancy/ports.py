@@ -37,15 +37,21 @@ class IngestTarget(Protocol):
     def document_hash(self, document_id: str) -> bytes | None:
         """Content hash of a document; empty where it lost chunks, None where it isn't there."""
 
-    def put_documents(self, batch: Sequence[SplitDocument], embed: Embed) -> None:
+    def put_documents(self, batch: Sequence[SplitDocument], embed: Embed) -> int:
         """Embed and write documents in one transaction; each replaces its former self.
+
+        Chunks of that whose text is still in it stay, where the same model embedded them.
 
         What can be refused beforehand is refused before ``embed`` is called, and the texts are
         charged only where the documents are written.
 
         Args:
             batch: documents, each of another id.
-            embed: called once with the texts of all chunks, in order; not at all without any.
+            embed: called with the texts of chunks that aren't there, in order; not at all without
+                any, and again only where another write came between.
+
+        Returns:
+            Chunks that were embedded and written.
 
         Raises:
             InputError: a document that can't be stored.

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from llmspell.config import FieldType
 from llmspell.errors import InputError, MetadataError, ShapeError
-from llmspell.storage import (
-    Put,
-    Room,
-    StoredDocument,
-    Write,
-    check_document_id,
-    encode_id,
-    unpack,
-)
+from llmspell.storage import Room, check_document_id, unpack
+from llmspell.tenancy.diff import Diff, Place
 from llmspell.tenancy.documents import SplitDocument
 from llmspell.tenancy.inputs import as_vectors, check_vectors, pack_metadata, pack_text
 from llmspell.tenancy.ports import Embed
 
 if TYPE_CHECKING:
+    from llmspell.storage import Write
     from llmspell.tenancy.residence import Residence
 
 __all__ = ["EMBED_LEASE_S", "Target"]
 
 #: A model may take minutes over a batch. What a dead process was embedding is given back at once.
 EMBED_LEASE_S: Final = 3_600.0
+
+
+class _MovedOn(Exception):
+    """Another write came between, so that chunks are needed that aren't embedded."""
 
 
 class Target:
@@ -43,8 +42,11 @@ class Target:
         document = room.store.document(check_document_id(document_id))
         return None if document is None else document.content_hash
 
-    def put_documents(self, batch: Sequence[SplitDocument], embed: Embed) -> None:
-        """Embed and write documents in one transaction; each replaces its former self.
+    def put_documents(self, batch: Sequence[SplitDocument], embed: Embed) -> int:
+        """Embed and write what changed of some documents, in one transaction.
+
+        Returns:
+            Chunks embedded and written.
 
         Raises:
             InputError: a document that can't be stored, or two of one id.
@@ -52,77 +54,73 @@ class Target:
                 written.
         """
         room = self._enter()
-        puts, documents = _plan(batch, self._residence.entry.config.schema)
+        batch = self._checked(batch)
         slot = self._residence.slot
         room.flush()
-        # Looked at, and not held while embedding: that takes seconds, in which others may write.
-        slot.require_room(**_growth(room, puts, documents))
-        with slot.reserve(embeddings=len(puts), lease=EMBED_LEASE_S):
-            vectors = None
-            if puts:
-                vectors = as_vectors(embed([chunk.text for one in batch for chunk in one.chunks]))
-                config = self._residence.entry.config
-                check_vectors(vectors, config.metric, room.dim or config.dim)
-                if len(vectors) != len(puts):
-                    raise ShapeError(f"{len(puts)} chunks, but {len(vectors)} vectors")
-                raw = vectors.astype("<f4", copy=False)
-                puts = [put._replace(vector=raw[i].tobytes()) for i, put in enumerate(puts)]
-            room.write(Write(puts=puts, vectors=vectors, documents=documents))
+        vectors: dict[Place, bytes] = {}
+        with ExitStack() as held:
+            while True:
+                diff = self._diff(room, batch)
+                missing = [place for place in diff.new if place not in vectors]
+                # Looked at, and not held while embedding: that takes seconds, in which others may
+                # write.
+                slot.require_room(**diff.growth)
+                held.enter_context(slot.reserve(embeddings=len(missing), lease=EMBED_LEASE_S))
+                self._embed(room, batch, missing, embed, vectors)
+                try:
+                    room.write_as(lambda: self._write(room, batch, vectors))
+                except _MovedOn:
+                    continue
+                return len(diff.new)
 
+    def _checked(self, batch: Sequence[SplitDocument]) -> list[SplitDocument]:
+        """Documents with metadata as a read would give it; raises what can't be stored."""
+        schema = self._residence.entry.config.schema
+        checked: dict[str, SplitDocument] = {}
+        for document in batch:
+            if document.id in checked:
+                raise InputError(f"document {document.id!r} stands twice in one batch")
+            if not document.content_hash:
+                raise InputError(f"document {document.id!r} has an empty content hash")
+            check_document_id(document.id)
+            pack_text(document.source)
+            for chunk in document.chunks:
+                pack_text(chunk.text)
+            try:
+                metadata = unpack(pack_metadata(document.metadata, schema))
+            except MetadataError as error:
+                raise MetadataError(f"document {document.id!r}: {error}") from None
+            checked[document.id] = replace(document, metadata=metadata)
+        return list(checked.values())
 
-def _plan(
-    batch: Sequence[SplitDocument], schema: Mapping[str, FieldType]
-) -> tuple[list[Put], dict[str, StoredDocument]]:
-    """Chunks, still without their vectors, and documents to write."""
-    puts: list[Put] = []
-    documents: dict[str, StoredDocument] = {}
-    for document in batch:
-        if document.id in documents:
-            raise InputError(f"document {document.id!r} stands twice in one batch")
-        if not document.content_hash:
-            raise InputError(f"document {document.id!r} has an empty content hash")
-        key = check_document_id(document.id)
-        try:
-            metadata = unpack(pack_metadata(document.metadata, schema))
-        except MetadataError as error:
-            raise MetadataError(f"document {document.id!r}: {error}") from None
-        documents[key] = StoredDocument(
-            document.content_hash, metadata, first=len(puts), length=len(document.chunks)
-        )
-        puts.extend(_chunk_puts(document, schema))
-    return puts, documents
+    def _diff(self, room: Room, batch: Sequence[SplitDocument]) -> Diff:
+        now_us = room.views.now_us()
+        with room.store.moment() as moment:
+            return Diff(moment, batch, self._residence.entry.config.schema, now_us)
 
+    def _embed(
+        self,
+        room: Room,
+        batch: Sequence[SplitDocument],
+        places: Sequence[Place],
+        embed: Embed,
+        vectors: dict[Place, bytes],
+    ) -> None:
+        if not places:
+            return
+        made = as_vectors(embed([batch[d].chunks[c].text for d, c in places]))
+        config = self._residence.entry.config
+        check_vectors(made, config.metric, room.dim or config.dim)
+        if len(made) != len(places):
+            raise ShapeError(f"{len(places)} chunks, but {len(made)} vectors")
+        rows = made.astype("<f4", copy=False)
+        vectors.update((place, row.tobytes()) for place, row in zip(places, rows, strict=True))
 
-def _growth(
-    room: Room, puts: Sequence[Put], documents: Mapping[str, StoredDocument]
-) -> dict[str, int]:
-    """By how much a batch makes documents and vectors more than they are."""
-    came = 0
-    gone: set[int] = set()
-    for document_id in documents:
-        old = room.store.document(document_id)
-        if old is None:
-            came += 1
-            continue
-        rows = range(old.first, old.first + old.length)
-        gone.update(row for row, raw in zip(rows, room.store.fetch(rows), strict=True) if raw)
-    gone.update(found[0].rowid for found in room.store.get([put.key for put in puts]) if found)
-    return {"documents": came, "vectors": max(len(puts) - len(gone), 0)}
-
-
-def _chunk_puts(document: SplitDocument, schema: Mapping[str, FieldType]) -> Iterator[Put]:
-    for number, chunk in enumerate(document.chunks):
-        metadata = {
-            **document.metadata,
-            "document": document.id,
-            "source": document.source or document.id,
-            "start": chunk.start,
-            "end": chunk.end,
-        }
-        yield Put(
-            encode_id(f"{document.id}#{number}"),
-            pack_metadata(metadata, schema),
-            pack_text(chunk.text),
-            vector=b"",
-            is_chunk=True,
-        )
+    def _write(
+        self, room: Room, batch: Sequence[SplitDocument], vectors: dict[Place, bytes]
+    ) -> Write:
+        """Decide while nobody else can write."""
+        diff = self._diff(room, batch)
+        if any(place not in vectors for place in diff.new):
+            raise _MovedOn
+        return diff.write(vectors)

@@ -36,7 +36,7 @@ from llmspell.index import CancelToken, Index, as_recall
 from llmspell.quota import Quota, Usage
 from llmspell.state import State
 from llmspell.storage import CatalogEntry, Found, Room, Write, decode_id, parse_filter
-from llmspell.tenancy.documents import IngestReport, Progress
+from llmspell.tenancy.documents import DocumentInfo, DocumentPage, IngestReport, Progress
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute
 from llmspell.tenancy.exporting import export_tenant
 from llmspell.tenancy.hits import Hits
@@ -50,6 +50,7 @@ from llmspell.tenancy.inputs import (
     as_vectors,
     check_vectors,
 )
+from llmspell.tenancy.listing import chunks_of, document_info, document_page
 from llmspell.tenancy.model import (
     ExportReport,
     ImportReport,
@@ -326,7 +327,8 @@ class Tenant(RetrieveCalls):
         Args:
             ids: n ids, or one.
             metadata: n mappings, or one with one id; their keys are set, others stay as they are.
-                What an ingest wrote to a chunk (document, start, end) stays in any case.
+                What an ingest wrote to a chunk (document, source, version, start, end) stays in any
+                case.
             replace: whether they take the place of all metadata instead.
 
         Raises:
@@ -537,6 +539,53 @@ class Tenant(RetrieveCalls):
             room = self._room or self._enter()
             self._charge(_API_CALLS, 1)
             return scan_page(room, self._residence.entry, filter, cursor, limit, vectors=vectors)
+
+    @_until_the_end
+    def document(self, document_id: str) -> DocumentInfo:
+        """What is known of an ingested document.
+
+        Raises:
+            IdNotFound: there is none of this id.
+            InvalidId: no document has such an id.
+        """
+        with self._instruments.get.timed():
+            room = self._room or self._enter()
+            self._charge(_API_CALLS, 1)
+            return document_info(room, document_id)
+
+    @_until_the_end
+    def documents(self, *, cursor: str | None = None, limit: int = 1_000) -> DocumentPage:
+        """List ingested documents, page by page; each is charged as one API call.
+
+        Args:
+            cursor: of the page before; it holds in other processes and later ones too.
+            limit: documents of a page, from 1 to 100,000; fewer come back at the end only.
+
+        Raises:
+            InputError: limit is out of range.
+            InvalidCursor: the cursor is damaged, another tenant's, or a former one's of this id.
+        """
+        with self._instruments.scan.timed():
+            room = self._room or self._enter()
+            self._charge(_API_CALLS, 1)
+            return document_page(room, self._residence.entry, cursor, limit)
+
+    @_until_the_end
+    def chunks(self, document_id: str, *, vectors: bool = False) -> list[Record]:
+        """Chunks of an ingested document in the order of its text, as one moment shows them.
+
+        Args:
+            document_id: of the document.
+            vectors: whether to read vectors as well.
+
+        Raises:
+            IdNotFound: there is no document of this id.
+            InvalidId: no document has such an id.
+        """
+        with self._instruments.get.timed():
+            room = self._room or self._enter()
+            self._charge(_API_CALLS, 1)
+            return chunks_of(room, document_id, vectors=as_flag("vectors", vectors))
 
     @_until_the_end
     def export(self, file: str | os.PathLike[str] | BinaryIO) -> ExportReport:

@@ -12,6 +12,8 @@ from typing import Any
 
 from llmspell import (
     Document,
+    DocumentInfo,
+    DocumentPage,
     Hits,
     Ingest,
     Operation,
@@ -211,6 +213,10 @@ def plain(value: Any) -> Any:
         ]
     if isinstance(value, ScanPage):
         return [plain(record) for record in value.records], value.cursor
+    if isinstance(value, DocumentInfo):
+        return value.id, value.version, value.content_hash, value.source, value.metadata
+    if isinstance(value, DocumentPage):
+        return [plain(info) for info in value.documents], value.cursor
     if isinstance(value, TenantInfo):
         return value.id, value.name, value.generation, value.suspension
     if isinstance(value, (list, tuple)):

@@ -91,14 +91,21 @@ class Tenant:
     def ingest(self, name: str, text: str, metadata: dict[str, Any]) -> None:
         if self.documents.get(name) == (text, metadata):
             return  # unchanged, and so passed over
+        # It goes with the last of its chunks, and with it its version.
+        version = 1 + max((held.metadata["version"] for held in self.chunks(name)), default=0)
         self.forget_document(name)
         self.documents[name] = text, metadata
         start = 0
         for number, line in enumerate(text.split("\n")):
-            where = {"document": name, "source": name, "start": start, "end": start + len(line)}
+            where = {"document": name, "source": name, "version": version}
+            where |= {"start": start, "end": start + len(line)}
             held = Held(embed([line])[0], line, {**metadata, **where}, name)
             self.records[f"{name}#{number}"] = held
             start += len(line) + 1
+
+    def chunks(self, name: object) -> list[Held]:
+        """Those that are left of a document."""
+        return [held for held in self.records.values() if held.document == name]
 
     def forget_document(self, name: object) -> int:
         self.documents.pop(name, None)  # type: ignore[call-overload]

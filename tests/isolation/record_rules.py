@@ -142,6 +142,24 @@ class RecordRules(Machine):
 
     # --- reads
 
+    @rule(hand=HANDS, which=WHICH, key=st.sampled_from("xy"))
+    @where(lambda self: self.tenants)
+    def documents(self, hand: int, which: int, key: str) -> None:
+        tenant = self.pick(which)
+        name, _, _ = tenant.document(key, [])
+        left = tenant.chunks(name)
+        error = "" if left else "IdNotFound"
+        reply = self.ask(hand, "chunks", tenant, name)
+        if self.expect(reply, tenant, writes=False, error=error):
+            assert [chunk[2] for chunk in reply.value] == [held.text for held in left]
+        reply = self.ask(hand, "document", tenant, name)
+        if self.expect(reply, tenant, writes=False, error=error):
+            assert reply.value[:2] == (name, left[0].metadata["version"])
+        reply = self.ask(hand, "documents", tenant)
+        if self.expect(reply, tenant, writes=False):
+            names = {held.document for held in tenant.records.values()} - {None}
+            assert [info[0] for info in reply.value[0]] == sorted(map(str, names))
+
     @rule(hand=HANDS, which=WHICH, seed=SEEDS, k=st.integers(1, 40), value=VALUES)
     @where(lambda self: self.tenants)
     def search(self, hand: int, which: int, seed: int, k: int, value: int | None) -> None:

@@ -21,6 +21,8 @@ from llmspell import (
     AsyncDatabase,
     AsyncTenant,
     Database,
+    DocumentInfo,
+    DocumentPage,
     Hit,
     Hits,
     Operation,
@@ -121,6 +123,13 @@ READ: dict[type, dict[str, str]] = {
         "calls.plain",
     ),
     ScanPage: {"records": "calls.plain", "cursor": "calls.plain"},
+    DocumentPage: {"documents": "calls.plain", "cursor": "calls.plain"},
+    DocumentInfo: {
+        **dict.fromkeys(("id", "version", "content_hash", "source", "metadata"), "calls.plain"),
+        "chunks": "a count",
+        "created_at": "a time",
+        "updated_at": "a time",
+    },
     Record: {
         "id": "calls.plain",
         "vector": "calls.plain",

@@ -19,6 +19,8 @@ SURFACE = {
     "Database",
     "DatabaseScrubReport",
     "Document",
+    "DocumentInfo",
+    "DocumentPage",
     "DropReceipt",
     "ElementType",
     "Evidence",

@@ -31,7 +31,7 @@ class Room:
         document = self.documents.get(document_id)
         return document.content_hash if document else None
 
-    def put_documents(self, batch: Sequence[SplitDocument], embed: Embed) -> None:
+    def put_documents(self, batch: Sequence[SplitDocument], embed: Embed) -> int:
         texts = [chunk.text for document in batch for chunk in document.chunks]
         used = sum(self.charged)
         if used + len(texts) > self.limit:
@@ -48,6 +48,7 @@ class Room:
         for document in batch:
             self.documents[document.id] = document
             self.vectors[document.id] = np.array([next(rows) for _ in document.chunks])
+        return len(texts)
 
 
 DOCUMENTS = [

@@ -136,18 +136,18 @@ FAULTS: dict[str, tuple[Callable[[Any, Any], object], str]] = {
         r"vector 1 \(id 0\)",
     ),
     "a document that is no document": (
-        lambda _, chain: chain(b"documents").put(b"e", pack({"first": 1})),
+        lambda _, chain: chain(b"documents").put(b"e", pack({"rows": [1]})),
         "can't be decoded",
     ),
     "a document of rows that never were": (
         lambda _, chain: chain(b"documents").put(
-            b"d", pack({"content_hash": b"", "metadata": {}, "first": 20, "length": 99})
+            b"d", pack({"content_hash": b"", "metadata": {}, "rows": [20, 119]})
         ),
-        "its rows 20 to 119 can't be",
+        "its chunk of row 119 isn't there",
     ),
     "a document too many": (
         lambda _, chain: chain(b"documents").put(
-            b"e", pack({"content_hash": b"", "metadata": {}, "first": 1, "length": 0})
+            b"e", pack({"content_hash": b"", "metadata": {}, "rows": []})
         ),
         "the counters say",
     ),

@@ -92,8 +92,15 @@ def record_item(identity: object = 1, kind: int = 0, **changed: Any) -> list[Any
     return [kind, identity, *{**parts, **changed}.values(), np.ones(4, "<f4").tobytes()]
 
 
-DOCUMENT = [1, "d", b"hash", {}, 1]
-OF_D = {"document": "d", "start": 0, "end": 1}
+def document_item(
+    identity: str = "d", content: object = b"", chunks: int = 0, **changed: Any
+) -> list[Any]:
+    parts = {"version": 1, "source": "d", "embedder": "", "created": 1, "updated": 1}
+    return [1, identity, content, {}, chunks, *{**parts, **changed}.values()]
+
+
+DOCUMENT = document_item(content=b"hash", chunks=1)
+OF_D = {"document": "d", "source": "d", "version": 1, "start": 0, "end": 1}
 
 
 @pytest.mark.parametrize(
@@ -117,20 +124,25 @@ OF_D = {"document": "d", "start": 0, "end": 1}
         [DOCUMENT, record_item("d#00", kind=2)],
         [DOCUMENT, record_item("d#0", kind=2)],
         [DOCUMENT, record_item("d#0", kind=2, metadata={"document": "d", "start": 0})],
+        [DOCUMENT, record_item("d#0", kind=2, metadata=OF_D, expires=1 << 50)],
         [DOCUMENT, record_item("d#0", kind=2, metadata={**OF_D, "document": "e"})],
         [DOCUMENT, record_item("d#0", kind=2, metadata={**OF_D, "document": ["d"]})],
-        [[1, "", b"", {}, 0]],
-        [[1, "\0", b"", {}, 0]],
-        [[1, "x" * 501, b"", {}, 0]],
+        [document_item("")],
+        [document_item("\0")],
+        [document_item("x" * 501)],
         [
-            [1, "d", b"", {}, 2],
+            document_item(chunks=2),
             record_item("d#1", kind=2, metadata=OF_D),
             record_item("d#1", kind=2, metadata=OF_D),
         ],
-        [[1, "d", b"", {}, 0], record_item(1)],
-        [[1, "d", b"", {}, 0], [1, "d", b"", {}, 0]],
-        [[1, "d", "", {}, 0]],
-        [[1, "d", b"", {}, -1]],
+        [document_item(), record_item(1)],
+        [document_item(), document_item()],
+        [document_item(content="")],
+        [document_item(chunks=-1)],
+        [document_item(version=0)],
+        [document_item(source=None)],
+        [document_item(updated=1 << 62)],
+        [document_item()[:-1]],
         [[3]],
         [[]],
         [7],
@@ -151,10 +163,10 @@ def test_items_that_no_export_has_are_refused(make: Makes, forged: list[Any]) ->
 
 
 def test_a_later_version_is_refused_by_name(make: Makes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmspell.storage.export_file.EXPORT_FORMAT", 2)
+    monkeypatch.setattr("llmspell.storage.export_file.EXPORT_FORMAT", 3)
     raw = exported(make())
     monkeypatch.undo()
-    with pytest.raises(errors.UnsupportedFormat, match="version 2"):
+    with pytest.raises(errors.UnsupportedFormat, match="version 3"):
         make().import_from(io.BytesIO(raw))
 
 

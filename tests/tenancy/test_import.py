@@ -94,8 +94,8 @@ def test_a_document_without_chunks_left_is_none(make: Makes) -> None:
 def test_an_export_may_name_a_document_that_had_lost_all_of_its_chunks(make: Makes) -> None:
     file = io.BytesIO()
     writer = ExportWriter(file.write, {"metric": "cosine", "dim": 0})
-    writer.add(pack([1, "empty", b"hash", {}, 0]))
-    writer.add(pack([1, "gone", b"", {}, 0]))
+    writer.add(pack([1, "empty", b"hash", {}, 0, 1, "empty", "", 1, 1]))
+    writer.add(pack([1, "gone", b"", {}, 0, 1, "gone", "", 1, 1]))
     writer.finish({"records": 0, "documents": 2})
     file.seek(0)
     target = make(quotas=QuotaLimits(max_documents=1))

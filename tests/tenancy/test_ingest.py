@@ -47,6 +47,7 @@ def test_chunks_are_records_with_spans(acme: Tenant) -> None:
         "lang": "en",
         "document": "doc",
         "source": "doc",
+        "version": 1,
         "start": 9,
         "end": 14,
     }

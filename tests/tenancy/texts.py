@@ -29,7 +29,7 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
     return np.array(rows, dtype=np.float32).reshape(-1, DIM)
 
 
-def split(document: Document) -> SplitDocument:
+def split(document: Document, embedder: str = "") -> SplitDocument:
     """One chunk for each line that isn't empty."""
     chunks, start = [], 0
     for line in document.text.splitlines(keepends=True):
@@ -43,11 +43,15 @@ def split(document: Document) -> SplitDocument:
         content_hash=hashlib.blake2b(content, digest_size=16).digest(),
         metadata=document.metadata,
         chunks=chunks,
+        source=document.source,
+        embedder=embedder,
     )
 
 
 class Lines:
-    """Text services that split into lines."""
+    """Text services that split into lines, and name no model, so that no chunk is kept."""
+
+    embedder = ""
 
     def embed_query(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return embed(texts)
@@ -58,15 +62,14 @@ class Lines:
         documents = [source] if isinstance(source, Document) else list(source)  # type: ignore[arg-type]
         added = replaced = unchanged = chunks = 0
         for number, document in enumerate(documents, 1):
-            made = split(document)
+            made = split(document, self.embedder)
             known = room.document_hash(document.id)
             if known == made.content_hash:
                 unchanged += 1
             else:
-                room.put_documents([made], self.embed_query)
+                chunks += room.put_documents([made], self.embed_query)
                 added += known is None
                 replaced += known is not None
-                chunks += len(made.chunks)
             if progress is not None:
                 progress(
                     IngestProgress(
