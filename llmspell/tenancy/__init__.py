@@ -18,6 +18,7 @@ from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation
 from llmspell.tenancy.fusion import ReciprocalRank, WeightedScores
 from llmspell.tenancy.hit import Hit
 from llmspell.tenancy.hits import Hits
+from llmspell.tenancy.hold import Hold
 from llmspell.tenancy.house import House
 from llmspell.tenancy.model import (
     DropReceipt,
@@ -66,6 +67,7 @@ __all__ = [
     "Evidence",
     "Hit",
     "Hits",
+    "Hold",
     "House",
     "ExportReport",
     "ImportReport",

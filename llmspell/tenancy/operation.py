@@ -18,6 +18,7 @@ from llmspell.errors import (
     TenantSuspended,
 )
 from llmspell.quota import MILLIONTHS, Quota
+from llmspell.tenancy.hold import Hold
 from llmspell.tenancy.scope import StateScope
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Operation(Generic[HandleT]):
         self._cost = 0.0
         self._used: dict[Quota, int] = {}  # of what was reported
         self._covered = dict.fromkeys(_SPENT, 0)  # reserved, or charged since
+        self._held = dict.fromkeys(_SPENT, 0)  # of what is covered, set aside by steps
+        self._lease = OPERATION_LEASE_S
         self._reservation = None
         if allowance is None:
             return
@@ -75,7 +78,7 @@ class Operation(Generic[HandleT]):
         )
         cost = _millionths(_amount("cost", allowance.cost))
         api_calls = _count("api_calls", allowance.api_calls)
-        lease = _amount("lease", allowance.lease)
+        lease = self._lease = _amount("lease", allowance.lease)
         if not api_calls:
             raise InputError("api_calls must be 1 or more: an operation is a call itself")
         try:
@@ -161,32 +164,97 @@ class Operation(Generic[HandleT]):
         with self._lock:
             if not self._is_open:
                 raise ClosedError("the operation has ended; report what it uses inside of it")
-            due = {
-                quota: self._used.get(quota, 0) + amount
-                for quota, amount in given.items()
-                if amount is not None
+            self._report(given, spent if cost is not None else None)
+
+    def _report(self, given: dict[Quota, int | None], spent: float | None) -> None:
+        """Count what was used, and charge what isn't covered; under the lock."""
+        due = {
+            quota: self._used.get(quota, 0) + amount
+            for quota, amount in given.items()
+            if amount is not None
+        }
+        if spent is not None:
+            self._cost += spent
+            due[Quota.COST] = _millionths(self._cost)
+        beyond = {
+            quota: amount - self._free(quota)
+            for quota, amount in due.items()
+            if amount > self._free(quota)
+        }
+        try:
+            if beyond:
+                self._slot.charge_all(*beyond.items())
+                for quota, amount in beyond.items():
+                    self._covered[quota] += amount
+        except ClosedError:
+            self._residence.check()
+            raise
+        finally:
+            for quota, amount in due.items():
+                self._used[quota] = min(amount, self._free(quota))
+            if due.get(Quota.COST, 0) > self._free(Quota.COST):
+                self._cost = self._free(Quota.COST) / MILLIONTHS  # the rest was refused
+
+    def hold(self, *, tokens: int = 0, cost: float = 0.0) -> Hold:
+        """Set aside what a step may use at most, such as a call of a model, before it is done.
+
+        Settle it with what was used. Steps that run side by side never use more together than was
+        reserved and what the quotas had left. Where quotas are shared by hosts it may ask their
+        server, and in async code belongs in a thread.
+
+        Args:
+            tokens: of language models.
+            cost: money, in the unit of ``max_cost_per_month``.
+
+        Raises:
+            ClosedError: the operation has ended.
+            InputError: below zero, no number, or too large.
+            QuotaExceeded: neither what was reserved nor the quotas have so much; nothing is held.
+        """
+        wanted = {
+            Quota.TOKENS: _count("tokens", tokens),
+            Quota.COST: _millionths(_amount("cost", cost)),
+        }
+        with self._lock:
+            if not self._is_open:
+                raise ClosedError("the operation has ended; hold what it uses inside of it")
+            within = {
+                quota: min(amount, max(0, self._free(quota) - self._used.get(quota, 0)))
+                for quota, amount in wanted.items()
             }
-            if cost is not None:
-                self._cost += spent
-                due[Quota.COST] = _millionths(self._cost)
-            beyond = {
-                quota: amount - self._covered[quota]
-                for quota, amount in due.items()
-                if amount > self._covered[quota]
-            }
-            try:
-                if beyond:
-                    self._slot.charge_all(*beyond.items())
-                    for quota, amount in beyond.items():
-                        self._covered[quota] += amount
-            except ClosedError:
+            for quota, amount in within.items():
+                self._held[quota] += amount
+        beyond = {quota: wanted[quota] - within[quota] for quota in wanted}
+        try:
+            return Hold(self, within, beyond)
+        except BaseException as error:
+            with self._lock:
+                for quota, amount in within.items():
+                    self._held[quota] -= amount
+            if isinstance(error, ClosedError):
                 self._residence.check()
-                raise
-            finally:
-                for quota, amount in due.items():
-                    self._used[quota] = min(amount, self._covered[quota])
-                if due.get(Quota.COST, 0) > self._covered[Quota.COST]:
-                    self._cost = self._covered[Quota.COST] / MILLIONTHS  # the rest was refused
+            raise
+
+    def _settle_hold(self, hold: Hold, tokens: int | None, cost: float | None) -> None:
+        given = {
+            Quota.TOKENS: None if tokens is None else _count("tokens", tokens),
+            Quota.COST: None if cost is None else _millionths(_amount("cost", cost)),
+        }
+        with self._lock:
+            counted = hold._close(given)
+            for quota, amount in hold._within.items():
+                self._held[quota] -= amount
+            if not self._is_open:
+                raise ClosedError("the operation has ended; settle what it holds inside of it")
+            money = counted.get(Quota.COST)
+            self._report(
+                {Quota.TOKENS: counted.get(Quota.TOKENS)},
+                None if money is None else money / MILLIONTHS,
+            )
+
+    def _free(self, quota: Quota) -> int:
+        """Of a quota, what is covered and not set aside."""
+        return self._covered[quota] - self._held.get(quota, 0)
 
     def renew(self, lease: float = OPERATION_LEASE_S) -> None:
         """Hold what is reserved for ``lease`` seconds from now, one day at most.
@@ -218,7 +286,7 @@ class Operation(Generic[HandleT]):
         if self._reservation is None:
             return {}
         kept = {
-            quota: min(self._used.get(quota, reserved if is_done else 0), reserved)
+            quota: self._kept(quota, reserved, is_done=is_done)
             for quota, reserved in self._reserved.items()
         }
         if not self._is_late:
@@ -228,6 +296,14 @@ class Operation(Generic[HandleT]):
             except ReservationExpired:
                 pass
         return {quota: n for quota, n in kept.items() if n}
+
+    def _kept(self, quota: Quota, reserved: int, *, is_done: bool) -> int:
+        """Of what was reserved, what was used."""
+        if quota not in self._used:
+            return reserved if is_done else 0
+        # What a step used beyond what it held was charged, while another held the reservation.
+        charged = self._covered[quota] - reserved
+        return min(max(0, self._used[quota] - charged), reserved)
 
     def _charge_late(self, kept: dict[Quota, int], *, is_done: bool) -> None:
         """Charge what was used all the same, as far as it fits; may ask a server.

@@ -28,6 +28,7 @@ SURFACE = {
     "GraphFaults",
     "Hit",
     "Hits",
+    "Hold",
     "IdBitmap",
     "ImportReport",
     "Index",
