@@ -4,6 +4,13 @@ All descend from :class:`LlmspellError`; each also descends from the built-in ex
 caller would expect, so ``except ValueError`` and ``except KeyError`` do what they say::
 
     LlmspellError
+    ├── AgentError                          a run of an agent that came to no result
+    │   ├── AgentCancelled                  it was cancelled
+    │   ├── AgentLimitExceeded              it would use more than its limits allow
+    │   ├── OutputInvalid (ValueError)      the model's last answer isn't what was to come out
+    │   ├── RunConflict                     a run of another agent, or one that another took over
+    │   ├── RunNotFound (KeyError)          there is no run of that id
+    │   └── TranscriptDamaged (ValueError)  a transcript that no run can have written
     ├── ConfigError (ValueError)            a setting out of range, or settings that disagree
     ├── InputError (ValueError)             data that a call can't take
     │   ├── DtypeError (TypeError)          an array of a type that isn't accepted
@@ -37,6 +44,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── TenantExists (KeyError)
     ├── TenantSuspended                     suspended by its operator, as a whole or for writes
     ├── QuotaExceeded                       a quota refused the whole operation
+    ├── LoopLimitExceeded                   a loop of a workflow whose condition never held
     ├── LedgerUnavailable (ConnectionError) the server of a shared ledger can't be asked
     ├── ReservationExpired (TimeoutError)   a reservation that was given back as its lease passed
     ├── IngestError (ValueError)            a source that can't be read, decoded or split
@@ -84,6 +92,9 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
 from __future__ import annotations
 
 __all__ = [
+    "AgentCancelled",
+    "AgentError",
+    "AgentLimitExceeded",
     "AuditDamaged",
     "AuditFailed",
     "ClosedError",
@@ -119,10 +130,12 @@ __all__ = [
     "LedgerUnavailable",
     "LevelMismatch",
     "LlmspellError",
+    "LoopLimitExceeded",
     "MetadataError",
     "MetricMismatch",
     "MissingDependency",
     "NonFiniteVector",
+    "OutputInvalid",
     "PathEscape",
     "PathNotAllowed",
     "PatternLimitExceeded",
@@ -131,6 +144,8 @@ __all__ = [
     "RerankError",
     "ReservationExpired",
     "ResolveTimeout",
+    "RunConflict",
+    "RunNotFound",
     "SandboxUnavailable",
     "SearchCancelled",
     "SearchTimeout",
@@ -153,6 +168,7 @@ __all__ = [
     "ToolLimitExceeded",
     "ToolNotLoaded",
     "ToolTimeout",
+    "TranscriptDamaged",
     "UnreadableSecret",
     "UnsafePattern",
     "UnsupportedFormat",
@@ -168,6 +184,89 @@ class LlmspellError(Exception):
 
     # KeyError prints the repr of its argument; ours are sentences.
     __str__ = Exception.__str__
+
+
+class AgentError(LlmspellError):
+    """A run of an agent came to no result; what was done stands in its transcript.
+
+    Attributes: ``run_id``, by which the run may be resumed, or None.
+    """
+
+    def __init__(self, message: str, *, run_id: str | None = None):
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class AgentCancelled(AgentError):
+    """A run was cancelled."""
+
+
+class AgentLimitExceeded(AgentError):
+    """A run would use more than its limits allow; it can be resumed with larger ones.
+
+    Attributes:
+        limit: name of the limit, as in :class:`llmspell.agents.AgentLimits`.
+        value: its value.
+    """
+
+    def __init__(self, *, limit: str, value: float, run_id: str | None = None):
+        super().__init__(
+            f"{limit}: the run has used the {value:g} that it may; resume it with larger limits, "
+            "or look in its transcript what it spent them on",
+            run_id=run_id,
+        )
+        self.limit = limit
+        self.value = value
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_agent_limit, (self.limit, self.value, self.run_id))
+
+
+def _rebuild_agent_limit(limit: str, value: float, run_id: str | None) -> AgentLimitExceeded:
+    return AgentLimitExceeded(limit=limit, value=value, run_id=run_id)
+
+
+class OutputInvalid(AgentError, ValueError):
+    """The model's answer isn't of the type, or by the schema, that was to come out.
+
+    Attributes: ``text``, the model's last answer.
+    """
+
+    def __init__(self, message: str, *, text: str = "", run_id: str | None = None):
+        super().__init__(message, run_id=run_id)
+        self.text = text
+
+
+class RunConflict(AgentError):
+    """A run is of another agent, has ended, or was taken over by another process meanwhile."""
+
+
+class RunNotFound(AgentError, KeyError):
+    """There is no run of that id."""
+
+
+class TranscriptDamaged(AgentError, ValueError):
+    """A transcript has entries that no run can have written so."""
+
+
+class LoopLimitExceeded(LlmspellError):
+    """A loop of a workflow went on for all of its rounds, and its condition never held.
+
+    Attributes:
+        max_rounds: rounds that it had.
+        value: what the last of them gave.
+    """
+
+    def __init__(self, max_rounds: int, value: object):
+        super().__init__(
+            f"the loop's condition didn't hold in {max_rounds} rounds; raise max_rounds, or look "
+            "at the error's value, which the last of them gave"
+        )
+        self.max_rounds = max_rounds
+        self.value = value
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (LoopLimitExceeded, (self.max_rounds, self.value))
 
 
 class ConfigError(LlmspellError, ValueError):

@@ -39,6 +39,7 @@ _EXTRAS = (
     "metrics",
     "redis",
     "security",
+    "agents",
     "tools",
     "keyring",
     "vault",

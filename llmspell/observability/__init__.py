@@ -8,6 +8,7 @@ from llmspell.observability.prometheus import (
     TenantState,
     render,
 )
+from llmspell.observability.spans import Span, span
 from llmspell.observability.tools import ToolMetrics
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "Operation",
     "PrometheusCollector",
     "QuotaState",
+    "Span",
     "Stages",
     "TenantState",
     "ToolMetrics",
     "now_ns",
     "render",
+    "span",
 ]

@@ -1,0 +1,131 @@
+"""Agents: a model that calls tools on a tenant's behalf; and workflows of steps.
+
+Names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmspell.agents.agent import Agent
+    from llmspell.agents.events import (
+        AgentEvent,
+        Answered,
+        ApprovalAsked,
+        OutputRejected,
+        RunState,
+        StateChanged,
+        SubAgentEvent,
+        TextDelta,
+        ToolFinished,
+        ToolStarted,
+    )
+    from llmspell.agents.history import Answer, Call, Said
+    from llmspell.agents.hooks import AgentHooks
+    from llmspell.agents.limits import AgentLimits, RunUsage
+    from llmspell.agents.memory import Session
+    from llmspell.agents.model import AgentMessage, Model, ModelRequest
+    from llmspell.agents.policies import Fail, FailurePolicy, Fallback, Retry, Skip
+    from llmspell.agents.replay import ReplayModel
+    from llmspell.agents.run import AgentResult, AgentRun
+    from llmspell.agents.state_transcript import StateTranscript
+    from llmspell.agents.transcript import Entry, FileTranscript, MemoryTranscript, Transcript
+    from llmspell.agents.workflows import (
+        SKIPPED,
+        Step,
+        Workflow,
+        branch,
+        loop,
+        parallel,
+        sequence,
+        step,
+    )
+
+__all__ = [
+    "SKIPPED",
+    "Agent",
+    "AgentEvent",
+    "AgentHooks",
+    "AgentLimits",
+    "AgentMessage",
+    "AgentResult",
+    "AgentRun",
+    "Answer",
+    "Answered",
+    "ApprovalAsked",
+    "Call",
+    "Entry",
+    "Fail",
+    "FailurePolicy",
+    "Fallback",
+    "FileTranscript",
+    "MemoryTranscript",
+    "Model",
+    "ModelRequest",
+    "OutputRejected",
+    "ReplayModel",
+    "Retry",
+    "RunState",
+    "RunUsage",
+    "Said",
+    "Session",
+    "Skip",
+    "StateChanged",
+    "StateTranscript",
+    "Step",
+    "SubAgentEvent",
+    "TextDelta",
+    "ToolFinished",
+    "ToolStarted",
+    "Transcript",
+    "Workflow",
+    "branch",
+    "loop",
+    "parallel",
+    "sequence",
+    "step",
+]
+
+_MODULES = {
+    "agent": ("Agent",),
+    "events": (
+        "AgentEvent",
+        "Answered",
+        "ApprovalAsked",
+        "OutputRejected",
+        "RunState",
+        "StateChanged",
+        "SubAgentEvent",
+        "TextDelta",
+        "ToolFinished",
+        "ToolStarted",
+    ),
+    "history": ("Answer", "Call", "Said"),
+    "hooks": ("AgentHooks",),
+    "limits": ("AgentLimits", "RunUsage"),
+    "memory": ("Session",),
+    "model": ("AgentMessage", "Model", "ModelRequest"),
+    "policies": ("Fail", "FailurePolicy", "Fallback", "Retry", "Skip"),
+    "replay": ("ReplayModel",),
+    "run": ("AgentResult", "AgentRun"),
+    "state_transcript": ("StateTranscript",),
+    "transcript": ("Entry", "FileTranscript", "MemoryTranscript", "Transcript"),
+    "workflows": ("SKIPPED", "Step", "Workflow", "branch", "loop", "parallel", "sequence", "step"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name, once: it is an attribute from then on."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

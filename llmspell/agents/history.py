@@ -1,0 +1,209 @@
+"""What a run has come to, by its transcript: the messages so far, and what is still to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from llmspell.agents.limits import RunUsage
+from llmspell.agents.transcript import Entry
+from llmspell.errors import InputError, TranscriptDamaged
+from llmspell.tools import Approval, ToolResult
+
+__all__ = ["Answer", "Call", "History", "Said", "Turn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a tool that the model asked for.
+
+    Args:
+        key: of the call in its run: the number of the answer and that of the call in it.
+        id: that the model gave it.
+        tool: name.
+        arguments: as JSON, as the model wrote them.
+    """
+
+    key: str
+    id: str
+    tool: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model said.
+
+    Args:
+        text: of it.
+        calls: of tools, which it waits for.
+        input_tokens, output_tokens, cost: of this answer.
+        model: that gave it, as it calls itself.
+        extra: what the provider wants to see again with the message, as JSON can hold it.
+    """
+
+    text: str
+    calls: tuple[Call, ...] = ()
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+    model: str = ""
+    extra: Any = None
+
+    def to_entry(self) -> Entry:
+        """It as an entry of a transcript."""
+        calls = [{"id": one.id, "tool": one.tool, "arguments": one.arguments} for one in self.calls]
+        return {
+            "kind": "answer",
+            "text": self.text,
+            "calls": calls,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cost": self.cost,
+            "model": self.model,
+            "extra": self.extra,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message of another run, or of the user.
+
+    Args:
+        role: "user" or "assistant".
+        text: of it.
+    """
+
+    role: str
+    text: str
+
+
+@dataclass(slots=True)
+class Turn:
+    """An answer, and what became of it."""
+
+    answer: Answer
+    results: dict[str, ToolResult] = field(default_factory=dict)
+    approvals: dict[str, Approval] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    used: dict[str, RunUsage] = field(default_factory=dict)
+    repair: str | None = None
+
+    @property
+    def open_calls(self) -> list[Call]:
+        """Calls that have no result yet."""
+        return [call for call in self.answer.calls if call.key not in self.results]
+
+
+ToolSaid: TypeAlias = tuple[Call, ToolResult]
+
+
+class History:
+    """A transcript, read. :meth:`take` reads on.
+
+    Attributes:
+        agent: name of the agent; None before the first entry.
+        input: what it was asked.
+        earlier: messages of the session before.
+        turns: answers so far.
+        is_ended: whether it came to an output.
+        output: as it is stored.
+    """
+
+    def __init__(self) -> None:
+        self.agent: str | None = None
+        self.input = ""
+        self.earlier: tuple[Said, ...] = ()
+        self.turns: list[Turn] = []
+        self.is_ended = False
+        self.output: Any = None
+
+    @property
+    def last(self) -> Turn | None:
+        """The last answer."""
+        return self.turns[-1] if self.turns else None
+
+    @property
+    def repairs(self) -> int:
+        """How often the model was asked to mend its answer."""
+        return sum(turn.repair is not None for turn in self.turns)
+
+    @property
+    def used(self) -> RunUsage:
+        """So far, by its answers and those of sub-agents whose calls have ended."""
+        spent: list[Answer | RunUsage] = [turn.answer for turn in self.turns]
+        for turn in self.turns:
+            spent.extend(turn.used.values())
+        return RunUsage(
+            steps=len(self.turns),
+            tool_calls=sum(len(turn.results) for turn in self.turns),
+            input_tokens=sum(one.input_tokens for one in spent),
+            output_tokens=sum(one.output_tokens for one in spent),
+            cost=sum(one.cost for one in spent),
+        )
+
+    def messages(self) -> Iterator[Said | Answer | ToolSaid]:
+        """What the model is told, in order."""
+        yield from self.earlier
+        yield Said("user", self.input)
+        for turn in self.turns:
+            yield turn.answer
+            for call in turn.answer.calls:
+                yield call, turn.results[call.key]
+            if turn.repair is not None:
+                yield Said("user", turn.repair)
+
+    def take(self, entry: Entry) -> None:
+        """Read an entry; raises TranscriptDamaged."""
+        try:
+            self._take(entry)
+        except (AttributeError, InputError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise TranscriptDamaged(
+                f"no run writes such an entry of kind {entry.get('kind')!r} here: {error!r}"
+            ) from None
+
+    def _take(self, entry: Entry) -> None:
+        match entry["kind"]:
+            case "start":
+                if self.agent is not None:
+                    raise ValueError("it begins twice")
+                self.agent = entry["agent"]
+                self.input = entry["input"]
+                self.earlier = tuple(Said(one["role"], one["text"]) for one in entry["earlier"])
+            case "answer":
+                number = len(self.turns)
+                calls = tuple(
+                    Call(f"{number}-{n}", one["id"], one["tool"], one["arguments"])
+                    for n, one in enumerate(entry["calls"])
+                )
+                rest = {name: value for name, value in entry.items() if name not in _NOT_OF_IT}
+                self.turns.append(Turn(Answer(calls=calls, **rest)))
+            case "asked":
+                self._turn_of(entry["call"]).asked.add(entry["call"])
+            case "approval":
+                decided = Approval(entry["given"], entry["reason"])
+                self._turn_of(entry["call"]).approvals[entry["call"]] = decided
+            case "result":
+                result = ToolResult.from_fields(entry["result"])
+                turn = self._turn_of(entry["call"])
+                turn.results[entry["call"]] = result
+                if entry.get("used") is not None:
+                    turn.used[entry["call"]] = RunUsage(**entry["used"])
+            case "repair":
+                self.turns[-1].repair = entry["text"]
+            case "end":
+                self.is_ended, self.output = True, entry["output"]
+            case "stop":
+                pass
+            case kind:
+                raise ValueError(f"unknown: {kind!r}")
+
+    def _turn_of(self, key: str) -> Turn:
+        turn = self.turns[-1]
+        if key not in {call.key for call in turn.answer.calls}:
+            raise ValueError(f"no call {key!r} is open")
+        return turn
+
+
+_NOT_OF_IT = frozenset({"kind", "calls"})

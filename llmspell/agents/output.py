@@ -1,0 +1,126 @@
+"""What is to come out of a run: text, or data of a type or by a schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmspell.errors import ConfigError, InputError, MissingDependency
+
+__all__ = ["Output", "output_of"]
+
+_MISTAKES: Final = 10
+_SHOWN: Final = 200
+
+
+class Output:
+    """Text: whatever the model says. Base of the others."""
+
+    #: JSON Schema that the model is told; None for text.
+    schema: dict[str, Any] | None = None
+
+    def parse(self, text: str) -> Any:
+        """What comes out; raises InputError that tells the model what is wrong."""
+        return text
+
+    def to_data(self, value: Any) -> Any:
+        """It as JSON can hold it, to be stored."""
+        return value
+
+    def from_data(self, data: Any) -> Any:
+        """It from what :meth:`to_data` gave."""
+        return data
+
+
+class _Typed(Output):
+    """Of a type that pydantic knows: a model of its, a dataclass, a TypedDict, a list of these."""
+
+    def __init__(self, kind: Any) -> None:
+        try:
+            import pydantic
+        except ImportError as error:
+            raise MissingDependency("tools", "pydantic") from error
+        try:
+            self._adapter: Any = pydantic.TypeAdapter(kind)
+            self.schema = self._adapter.json_schema()
+        except (pydantic.errors.PydanticUserError, NameError, TypeError) as error:
+            raise ConfigError(
+                f"output must be a type that JSON Schema describes, or a schema: {error}"
+            ) from error
+        self._invalid = pydantic.ValidationError
+
+    def parse(self, text: str) -> Any:
+        try:
+            return self._adapter.validate_json(_json_of(text))
+        except self._invalid as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            raise InputError(
+                _listed((".".join(map(str, one["loc"])), one["msg"]) for one in found)
+            ) from None
+
+    def to_data(self, value: Any) -> Any:
+        return self._adapter.dump_python(value, mode="json")
+
+    def from_data(self, data: Any) -> Any:
+        return self._adapter.validate_python(data)
+
+
+class _BySchema(Output):
+    """Data that a JSON Schema describes."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        try:
+            import jsonschema  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise MissingDependency("agents", "jsonschema") from error
+        self.schema = dict(schema)
+        kind = jsonschema.validators.validator_for(
+            self.schema, default=jsonschema.Draft202012Validator
+        )
+        try:
+            kind.check_schema(self.schema)
+        except jsonschema.SchemaError as error:
+            raise ConfigError(f"output is no JSON Schema: {error.message}") from None
+        self._validator = kind(self.schema)
+
+    def parse(self, text: str) -> Any:
+        try:
+            data = json.loads(_json_of(text))
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"it is no JSON: {error}") from None
+        found = list(self._validator.iter_errors(data))
+        if found:
+            raise InputError(_listed((one.json_path, one.message) for one in found))
+        return data
+
+
+def output_of(kind: Any) -> Output:
+    """How what is asked for as ``output`` comes out of texts.
+
+    Args:
+        kind: None or str for text; a mapping is a JSON Schema; all else a type.
+
+    Raises:
+        ConfigError: it is neither.
+        MissingDependency: the extra that it needs is not installed.
+    """
+    if kind is None or kind is str:
+        return Output()
+    return _BySchema(kind) if isinstance(kind, Mapping) else _Typed(kind)
+
+
+def _json_of(text: str) -> str:
+    """The JSON in an answer: models put it between fences, whatever they are told."""
+    stripped = text.strip()
+    if stripped.startswith("```") and stripped.endswith("```") and len(stripped) >= 6:
+        head, _, rest = stripped[3:-3].partition("\n")
+        if head.strip().lower() in ("", "json"):
+            return rest
+    return stripped
+
+
+def _listed(mistakes: Any) -> str:
+    lines = [f"{where or 'the whole'}: {what[:_SHOWN]}" for where, what in mistakes]
+    more = f"; and {len(lines) - _MISTAKES} more" if len(lines) > _MISTAKES else ""
+    return "; ".join(lines[:_MISTAKES]) + more

@@ -1,0 +1,230 @@
+"""The calls of one answer: side by side, approved, tried again, each result kept as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine, Iterable
+from contextvars import ContextVar
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from llmspell.agents.events import ApprovalAsked, RunState, ToolFinished, ToolStarted
+from llmspell.agents.history import Call, Turn
+from llmspell.agents.limits import RunUsage
+from llmspell.observability import span
+from llmspell.tools import Approval, FaultKind, ToolCall, ToolFault, ToolResult
+
+if TYPE_CHECKING:
+    from llmspell.agents.handle import Handle
+    from llmspell.agents.run import AgentRun
+
+__all__ = ["CallInRun", "ToolCalls", "current_call"]
+
+#: Nothing of the tool has run, so that another try can do no harm.
+_NOT_RUN: Final = (FaultKind.BUSY,)
+#: Another try may come to something.
+_FAILED: Final = (FaultKind.FAILED, FaultKind.TIMEOUT, *_NOT_RUN)
+_FIRST_WAIT: Final = 0.1
+_MAX_WAIT: Final = 10.0
+
+_INTERRUPTED: Final = (
+    "the program was ended while this call was made, so that it isn't known whether it was done; "
+    "look before you make it again"
+)
+
+
+class CallInRun(NamedTuple):
+    """A call that is being made, for a sub-agent to know whose part it is."""
+
+    run: AgentRun
+    call: Call
+    calls: ToolCalls
+
+
+_CURRENT: ContextVar[CallInRun | None] = ContextVar("llmspell_agent_call", default=None)
+
+
+def current_call() -> CallInRun | None:
+    """The call of an agent that this code runs in."""
+    return _CURRENT.get()
+
+
+class Pending(Exception):
+    """Nobody has decided about a call yet."""
+
+
+class ToolCalls:
+    """Makes the calls of answers. For one run.
+
+    Attributes:
+        specs: of the tools that the tenant may call.
+        pending: what the run has stopped for, calls of sub-agents too.
+        used: by sub-agents, by the keys of their calls.
+    """
+
+    def __init__(self, run: AgentRun, tenant: Handle) -> None:
+        self._run = run
+        self._tools = run.agent.bind_tools(tenant, self.approve)
+        self.specs = [] if self._tools is None else self._tools.specs()
+        self._by_name = {spec.name: spec for spec in self.specs}
+        self._places = asyncio.Semaphore(run.agent.limits.max_parallel_tools)
+        self._waiting = 0
+        self.pending: list[ApprovalAsked] = []
+        self._stopped: set[str] = set()
+        self.used: dict[str, RunUsage] = {}
+
+    async def make(self, turn: Turn, *, is_resumed: bool) -> None:
+        """Make the calls that have no result yet; their results stand in the transcript then.
+
+        Args:
+            turn: whose calls they are.
+            is_resumed: they may have begun in a process that has ended.
+        """
+        calls = turn.open_calls
+        self._run.budget.called(len(calls))
+        tasks = [
+            asyncio.ensure_future(self._make(turn, call, is_resumed=is_resumed)) for call in calls
+        ]
+        try:
+            # Where one fails the others end: what they do must be known.
+            await asyncio.gather(*tasks, return_exceptions=True)
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+        for task in tasks:
+            task.result()
+
+    def stop(self, call: Call, pending: Iterable[ApprovalAsked]) -> None:
+        """Let a call wait: it has no result until others are decided about."""
+        self._stopped.add(call.key)
+        self.pending.extend(pending)
+
+    async def approve(self, asked: ToolCall) -> Approval:
+        """The approval hook of the tenant's tools."""
+        current = _CURRENT.get()
+        assert current is not None
+        run, call = self._run, current.call
+        turn = run.history.turns[-1]
+        decided = turn.approvals.get(call.key)
+        if decided is not None:
+            return decided
+        told = ApprovalAsked(run.prefix + call.key, call, asked.arguments)
+        answer = run.decisions.pop(call.key, None)
+        if answer is None:
+            if call.key not in turn.asked:
+                await run.keep({"kind": "asked", "call": call.key})
+            answer = await self._answer(told, asked)
+            if answer is None:
+                self.stop(call, [told])
+                raise Pending
+        decided = answer if isinstance(answer, Approval) else Approval(answer)
+        await run.keep(
+            {
+                "kind": "approval",
+                "call": call.key,
+                "given": decided.is_given is True,
+                "reason": decided.reason,
+            }
+        )
+        return decided
+
+    async def _answer(self, told: ApprovalAsked, asked: ToolCall) -> bool | Approval | None:
+        self._waiting += 1
+        try:
+            await self._run.enter(RunState.WAITING)
+            return await self._run.ask_approval(told, asked)
+        finally:
+            self._waiting -= 1
+            if not self._waiting and self._run.state is RunState.WAITING:
+                await self._run.enter(RunState.RUNNING)
+
+    async def _make(self, turn: Turn, call: Call, *, is_resumed: bool) -> None:
+        async with self._places:
+            run = self._run
+            token = _CURRENT.set(CallInRun(run, call, self))
+            try:
+                await run.tell(ToolStarted(call))
+                result = self._interrupted(turn, call) if is_resumed else None
+                if result is None:
+                    result = await run.hooks.before_tool(run, call)
+                if result is None:
+                    try:
+                        result = await self._called(call)
+                    except Pending:
+                        return
+                    if call.key in self._stopped:
+                        return
+                await _to_its_end(self._finish(call, result))
+            finally:
+                _CURRENT.reset(token)
+
+    async def _finish(self, call: Call, result: ToolResult) -> None:
+        run = self._run
+        result = await run.hooks.after_tool(run, call, result)
+        used = self.used.get(call.key)
+        await run.keep(
+            {
+                "kind": "result",
+                "call": call.key,
+                "result": result.to_fields(),
+                "used": None if used is None else asdict(used),
+            }
+        )
+        await run.tell(ToolFinished(call, result))
+
+    def _interrupted(self, turn: Turn, call: Call) -> ToolResult | None:
+        """What stands for a call that may have been made before a crash, and mustn't be twice."""
+        spec = self._by_name.get(call.tool)
+        has_not_begun = call.key in turn.asked and call.key not in turn.approvals
+        if spec is None or spec.idempotent or has_not_begun:
+            return None
+        return ToolResult(
+            call.tool, fault=ToolFault(FaultKind.FAILED, _INTERRUPTED, error="Interrupted")
+        )
+
+    async def _called(self, call: Call) -> ToolResult:
+        tries = self._run.agent.limits.tool_retries
+        for tried in range(tries + 1):
+            with span(
+                f"execute_tool {call.tool}",
+                {
+                    "gen_ai.operation.name": "execute_tool",
+                    "gen_ai.tool.name": call.tool,
+                    "gen_ai.tool.call.id": call.id,
+                },
+            ) as told:
+                result = await self._call(call)
+                if result.fault is not None:
+                    told.set("error.type", str(result.fault.kind))
+            if result.fault is None or tried == tries or not self._may_retry(call, result.fault):
+                return result
+            delay = result.fault.retry_after or _FIRST_WAIT * 2**tried * random.random()
+            await asyncio.sleep(min(delay, _MAX_WAIT))
+        raise AssertionError("not reached")
+
+    async def _call(self, call: Call) -> ToolResult:
+        if self._tools is None:
+            fault = ToolFault(FaultKind.UNKNOWN_TOOL, "there are no tools")
+            return ToolResult(call.tool, fault=fault)
+        return await self._tools.acall(call.tool, call.arguments)
+
+    def _may_retry(self, call: Call, fault: ToolFault) -> bool:
+        spec = self._by_name.get(call.tool)
+        if spec is None or fault.kind not in _FAILED or call.key in self.used:
+            return False
+        return spec.idempotent or fault.kind in _NOT_RUN
+
+
+async def _to_its_end(doing: Coroutine[Any, Any, None]) -> None:
+    """Await what must be done although who waits for it is cancelled."""
+    task = asyncio.ensure_future(doing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # looked at: who is cancelled raises that
+        raise

@@ -1,0 +1,108 @@
+"""Transcripts: what a run did, entry by entry, to resume it by and to replay it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from llmspell.errors import TranscriptDamaged
+
+__all__ = ["Entry", "FileTranscript", "MemoryTranscript", "Transcript"]
+
+Entry: TypeAlias = dict[str, Any]
+"""A mapping that JSON can hold, with a ``kind``; see docs/reference/agents.md."""
+
+
+class Transcript(Protocol):
+    """Where the entries of one run are kept, in order; for one run at a time."""
+
+    async def open(self) -> list[Entry]:
+        """Entries so far; who has opened it before may append no more, where that can be told."""
+
+    async def append(self, *entries: Entry) -> None:
+        """Keep entries, all or none, as durably as this kind does.
+
+        Raises:
+            RunConflict: another run has opened it since.
+        """
+
+    def child(self, call_id: str) -> Transcript:
+        """That of the sub-agent of a call."""
+
+
+class MemoryTranscript:
+    """In memory; gone with the process.
+
+    Attributes: ``entries``, a list; ``children``, transcripts of sub-agents by the ids of calls.
+    """
+
+    def __init__(self, entries: list[Entry] | None = None) -> None:
+        self.entries: list[Entry] = [] if entries is None else entries
+        self.children: dict[str, MemoryTranscript] = {}
+
+    async def open(self) -> list[Entry]:
+        """As :meth:`Transcript.open`."""
+        return list(self.entries)
+
+    async def append(self, *entries: Entry) -> None:
+        """As :meth:`Transcript.append`."""
+        self.entries.extend(entries)
+
+    def child(self, call_id: str) -> MemoryTranscript:
+        """As :meth:`Transcript.child`."""
+        return self.children.setdefault(call_id, MemoryTranscript())
+
+
+class FileTranscript:
+    """A file of JSON lines, durable when ``append`` returns; to look at, and to replay in tests.
+
+    A last line that was cut short by a crash is left out, and overwritten. That of a sub-agent lies
+    beside it: ``run.jsonl`` and ``run.CALL.jsonl``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._end = 0
+
+    async def open(self) -> list[Entry]:
+        """As :meth:`Transcript.open`; raises TranscriptDamaged."""
+        return await asyncio.to_thread(self._read)
+
+    async def append(self, *entries: Entry) -> None:
+        """As :meth:`Transcript.append`."""
+        lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
+        await asyncio.to_thread(self._write, lines.encode())
+
+    def child(self, call_id: str) -> FileTranscript:
+        """As :meth:`Transcript.child`."""
+        safe = "".join(c if c.isalnum() or c in "-_" else f"%{ord(c):x}" for c in call_id)
+        return FileTranscript(self.path.with_name(f"{self.path.stem}.{safe}{self.path.suffix}"))
+
+    def _read(self) -> list[Entry]:
+        try:
+            raw = self.path.read_bytes()
+        except FileNotFoundError:
+            raw = b""
+        self._end = raw.rfind(b"\n") + 1
+        entries = []
+        for number, line in enumerate(raw[: self._end].splitlines(), 1):
+            try:
+                entry = json.loads(line)
+            except ValueError as error:
+                raise TranscriptDamaged(f"{self.path}:{number}: {error}") from None
+            if not isinstance(entry, dict):
+                raise TranscriptDamaged(f"{self.path}:{number}: no entry of a transcript")
+            entries.append(entry)
+        return entries
+
+    def _write(self, lines: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            file.truncate(self._end)
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+            self._end = file.tell()

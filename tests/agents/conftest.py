@@ -1,0 +1,23 @@
+"""A tenant, and a model that says what a test has written down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import llmspell
+from llmspell import Database, QuotaLimits, Tenant, TenantConfig
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    with llmspell.open(tmp_path / "data") as database:
+        yield database
+
+
+@pytest.fixture
+def acme(db: Database) -> Tenant:
+    quotas = QuotaLimits(max_api_calls_per_minute=None, max_tokens_per_day=1_000_000)
+    return db.create_tenant(TenantConfig(id="acme", quotas=quotas))

@@ -1,0 +1,244 @@
+"""Runs that are followed: their events, approvals, and their cancelling."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from llmspell import Tenant, errors
+from llmspell.agents import (
+    Agent,
+    Answered,
+    ApprovalAsked,
+    OutputRejected,
+    RunState,
+    StateChanged,
+    TextDelta,
+    ToolFinished,
+    ToolStarted,
+)
+from llmspell.tools import Approval, ToolCall, tool
+from tests.agents.script import Script, call, say
+
+
+@tool(trusted=True)
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+removed: list[str] = []
+
+
+@tool(trusted=True, needs_approval=True)
+def remove(name: str) -> str:
+    """Remove something."""
+    removed.append(name)
+    return f"{name} is gone"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_removed() -> None:
+    removed.clear()
+
+
+def test_events_come_in_the_order_of_what_is_done(acme: Tenant) -> None:
+    agent = Agent(Script(call(("add", {"a": 1, "b": 2}), text="I add"), say("3")), [add], "", acme)
+
+    async def main() -> None:
+        async with agent.start("go") as run:
+            events = [event async for event in run]
+            assert (await run.result()).output == "3"
+        kinds = [type(event) for event in events if not isinstance(event, TextDelta)]
+        assert kinds == [StateChanged, Answered, ToolStarted, ToolFinished, Answered, StateChanged]
+        assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "I add3"
+        assert events[-1] == StateChanged(RunState.FINISHED)
+
+    with agent:
+        asyncio.run(main())
+
+
+def test_more_events_than_anybody_reads_keep_no_run_from_its_end(acme: Tenant) -> None:
+    calls = call(*[("add", {"a": 1, "b": 2})] * 90)
+    agent = Agent(Script(calls, say("done"), say("never")), [add], "", acme)
+
+    async def main() -> None:
+        async with agent.start("go") as run:
+            assert (await run.result()).output == "done"
+        async with agent.start("go") as run:
+            pass
+        assert run.state is RunState.CANCELLED
+
+    with agent:
+        asyncio.run(main())
+
+
+def test_a_mended_answer_is_told_of(acme: Tenant) -> None:
+    async def main() -> None:
+        agent = Agent(Script(say("x"), say("7")), tenant=acme, output=int)
+        async with agent.start("go") as run:
+            rejected = [e async for e in run if isinstance(e, OutputRejected)]
+        assert [one.text for one in rejected] == ["x"]
+
+    asyncio.run(main())
+
+
+# --- approval
+
+
+def test_a_hook_approves_or_refuses(acme: Tenant) -> None:
+    asked: list[ToolCall] = []
+
+    async def approve(call: ToolCall) -> Approval | bool:
+        asked.append(call)
+        return True if call.arguments["name"] == "a" else Approval(False, "it is dear")
+
+    model = Script(call(("remove", {"name": "a"}), ("remove", {"name": "b"})), say("done"))
+    with Agent(model, [remove], "", acme, approve=approve) as agent:
+        assert asyncio.run(agent.run("go")).output == "done"
+    assert removed == ["a"]
+    assert model.told(1)[-2] == "a is gone"
+    assert "it is dear" in model.told(1)[-1]
+    assert {one.tenant for one in asked} == {"acme"}
+
+
+def test_who_follows_a_run_decides_while_it_waits(acme: Tenant) -> None:
+    model = Script(call(("remove", {"name": "a"}), ("remove", {"name": "b"})), say("done"))
+    agent = Agent(model, [remove], "", acme)
+
+    async def main() -> list[RunState]:
+        states = []
+        async with agent.start("go") as run:
+            with pytest.raises(errors.InputError):
+                run.decide("0-0", True)
+            async for event in run:
+                if isinstance(event, ApprovalAsked):
+                    assert run.state is RunState.WAITING
+                    run.decide(event.key, event.arguments["name"] == "b")
+                if isinstance(event, StateChanged):
+                    states.append(event.state)
+        return states
+
+    with agent:
+        states = asyncio.run(main())
+    assert removed == ["b"]
+    assert states[:2] == [RunState.RUNNING, RunState.WAITING]
+    assert states[-2:] == [RunState.RUNNING, RunState.FINISHED]
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_where_nobody_decides_the_run_waits_for_days(acme: Tenant, is_given: bool) -> None:
+    model = Script(call(("remove", {"name": "a"}), ("add", {"a": 1, "b": 1})), say("done"))
+    with Agent(model, [remove, add], "", acme, approve=lambda call: None) as agent:
+        waits = asyncio.run(agent.run("go"))
+        assert (waits.state, waits.output) == (RunState.WAITING, None)
+        assert [(one.key, one.call.tool) for one in waits.pending] == [("0-0", "remove")]
+        assert removed == []
+        again = asyncio.run(agent.resume(waits.run_id))
+        assert again.pending == waits.pending
+    with Agent(model, [remove, add], "", acme) as later:  # of another process
+        decisions = {"0-0": is_given}
+        result = asyncio.run(later.resume(waits.run_id, decisions=decisions))
+    assert result.output == "done"
+    assert removed == (["a"] if is_given else [])
+    assert model.told(1)[-1] == "2"
+
+
+def test_a_step_can_not_wait(acme: Tenant) -> None:
+    agent = Agent(Script(call(("remove", {"name": "a"}))), [remove], "", acme)
+    with agent, pytest.raises(errors.InputError, match="approval of remove"):
+        asyncio.run(agent("go"))
+
+
+# --- cancelling
+
+
+def hanging() -> tuple[Any, asyncio.Event, list[str]]:
+    begun, ended = asyncio.Event(), []
+
+    @tool(trusted=True)
+    async def hang() -> None:
+        """Never end."""
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("hang")
+
+    return hang, begun, ended
+
+
+def test_a_run_that_is_cancelled_ends_what_runs(acme: Tenant) -> None:
+    hang, begun, ended = hanging()
+
+    async def main() -> None:
+        async with agent.start("go") as run:
+            await begun.wait()
+            run.cancel()
+            with pytest.raises(errors.AgentCancelled):
+                await run.result()
+            assert run.state is RunState.CANCELLED
+            assert [event async for event in run] == []
+
+    with Agent(Script(call(("hang", {}))), [hang], "", acme) as agent:
+        asyncio.run(main())
+    assert ended == ["hang"]
+    assert acme.usage().tokens.used == 20
+
+
+def test_who_is_cancelled_while_it_waits_cancels_the_run(acme: Tenant) -> None:
+    hang, begun, ended = hanging()
+
+    async def main() -> None:
+        task = asyncio.ensure_future(agent.run("go"))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with Agent(Script(call(("hang", {}))), [hang], "", acme) as agent:
+        asyncio.run(main())
+    assert ended == ["hang"]
+
+
+def test_leaving_the_block_cancels_the_run(acme: Tenant) -> None:
+    hang, begun, ended = hanging()
+
+    async def main() -> None:
+        async with agent.start("go"):
+            await begun.wait()
+
+    with Agent(Script(call(("hang", {}))), [hang], "", acme) as agent:
+        asyncio.run(main())
+    assert ended == ["hang"]
+
+
+def test_what_was_done_when_a_run_is_cancelled_is_not_done_again(acme: Tenant) -> None:
+    hang, begun, _ = hanging()
+    made = []
+
+    @tool(trusted=True)
+    async def quick() -> str:
+        """Be done at once."""
+        made.append(1)
+        return "done"
+
+    model = Script(call(("quick", {}), ("hang", {})), say("well"))
+
+    async def main() -> None:
+        async with agent.start("go", run_id="r") as run:
+            async for event in run:
+                if isinstance(event, ToolFinished):
+                    break
+            await begun.wait()
+            run.cancel()
+        result = await agent.resume("r")
+        assert result.output == "well"
+
+    with Agent(model, [quick, hang], "", acme) as agent:
+        asyncio.run(main())
+    assert made == [1]
+    assert model.told(1)[-2] == "done"
+    assert "isn't known" in model.told(1)[-1]

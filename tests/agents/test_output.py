@@ -1,0 +1,84 @@
+"""Structured output: validated, and mended by the model where it isn't as it should be."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from llmspell import Tenant, errors
+from llmspell.agents import Agent, AgentLimits
+from tests.agents.script import Script, say
+
+
+@dataclass
+class City:
+    name: str
+    people: int
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "people": {"type": "integer", "minimum": 0}},
+    "required": ["name", "people"],
+}
+GOOD = '{"name": "Bern", "people": 134000}'
+
+
+def run(agent: Agent, **named: Any) -> Any:
+    return asyncio.run(agent.run("Which city?", **named))
+
+
+def test_data_of_a_type_comes_out(acme: Tenant) -> None:
+    model = Script(say(GOOD))
+    assert run(Agent(model, tenant=acme, output=City)).output == City("Bern", 134_000)
+    assert (model.asked[0].schema or {})["required"] == ["name", "people"]
+
+
+def test_data_by_a_schema_comes_out(acme: Tenant) -> None:
+    model = Script(say(GOOD))
+    out = run(Agent(model, tenant=acme, output=SCHEMA)).output
+    assert out == {"name": "Bern", "people": 134_000}
+
+
+def test_fences_around_the_json_are_no_mistake(acme: Tenant) -> None:
+    for fenced in (f"```json\n{GOOD}\n```", f"```\n{GOOD}\n```", f"\n {GOOD}\n"):
+        assert run(Agent(Script(say(fenced)), tenant=acme, output=City)).output.name == "Bern"
+
+
+@pytest.mark.parametrize("output", [City, SCHEMA])
+@pytest.mark.parametrize(
+    "bad, why", [("Bern", "JSON"), ('{"name": "Bern"}', "people"), ('{"people": -1}', "name")]
+)
+def test_the_model_is_told_what_is_wrong_and_mends_it(
+    acme: Tenant, output: Any, bad: str, why: str
+) -> None:
+    model = Script(say(bad), say(GOOD))
+    assert run(Agent(model, tenant=acme, output=output)).output is not None
+    told = model.told(1)
+    assert told[-2] == bad
+    assert why in told[-1]
+
+
+def test_it_is_asked_no_more_often_than_it_may(acme: Tenant) -> None:
+    agent = Agent(
+        Script(*[say("no")] * 3), tenant=acme, output=City, limits=AgentLimits(max_repairs=2)
+    )
+    with pytest.raises(errors.OutputInvalid) as caught:
+        run(agent)
+    assert caught.value.text == "no"
+
+
+def test_a_run_that_has_ended_gives_its_output_again(acme: Tenant) -> None:
+    agent = Agent(Script(say(GOOD)), tenant=acme, output=City)
+    assert run(agent, run_id="one").output == City("Bern", 134_000)
+    assert run(agent, run_id="one").output == City("Bern", 134_000)
+    assert asyncio.run(agent.resume("one")).usage.tokens == 20
+
+
+@pytest.mark.parametrize("output", [7, {"type": "nothing"}])
+def test_what_no_schema_describes_is_refused(acme: Tenant, output: Any) -> None:
+    with pytest.raises(errors.ConfigError, match="output"):
+        run(Agent(Script(say("x")), tenant=acme, output=output))

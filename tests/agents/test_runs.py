@@ -1,0 +1,303 @@
+"""Runs of agents: the model is asked, tools are called, and something comes out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
+from llmspell.agents import (
+    Agent,
+    AgentHooks,
+    AgentLimits,
+    AgentRun,
+    Answer,
+    Call,
+    RunState,
+)
+from llmspell.tools import ToolResult, tool
+from tests.agents.script import Script, call, say
+
+
+@tool(trusted=True)
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def run(agent: Agent, text: str = "go", **named: Any) -> Any:
+    with agent:
+        return asyncio.run(agent.run(text, **named))
+
+
+def test_an_answer_without_calls_is_the_output(acme: Tenant) -> None:
+    model = Script(say("Hello."))
+    result = run(Agent(model, (), "Be kind.", acme), "Hi")
+    assert (result.output, result.state) == ("Hello.", RunState.FINISHED)
+    assert (result.usage.steps, result.usage.tokens) == (1, 20)
+    assert model.told(0) == ["Hi"]
+    assert model.asked[0].instructions == "Be kind."
+
+
+def test_the_model_is_told_what_its_tools_came_to(acme: Tenant) -> None:
+    model = Script(call(("add", {"a": 1, "b": 2}), ("add", {"a": 3, "b": 4})), say("3 and 7"))
+    result = run(Agent(model, [add], tenant=acme))
+    assert result.output == "3 and 7"
+    assert model.told(1)[-2:] == ["3", "7"]
+    assert result.usage.tool_calls == 2
+
+
+def test_a_call_that_a_model_got_wrong_is_told_to_it(acme: Tenant) -> None:
+    model = Script(call(("add", {"a": "x"}), ("sub", {})), say("sorry"))
+    assert run(Agent(model, [add], tenant=acme)).output == "sorry"
+    assert "invalid_arguments" in model.told(1)[-2]
+    assert "unknown_tool" in model.told(1)[-1]
+    alone = Script(call(("add", {})), say("sorry"))
+    run(Agent(alone, tenant=acme))
+    assert "unknown_tool" in alone.told(1)[-1]
+
+
+def test_tools_run_side_by_side_and_their_results_keep_their_order(acme: Tenant) -> None:
+    met = asyncio.Barrier(3)
+    order = []
+
+    @tool(trusted=True)
+    async def meet(name: int) -> int:
+        """Wait for two others."""
+        await asyncio.wait_for(met.wait(), 30)
+        await asyncio.sleep(0.01 * (3 - name))
+        order.append(name)
+        return name
+
+    model = Script(call(*(("meet", {"name": n}) for n in range(3))), say("done"))
+    run(Agent(model, [meet], tenant=acme))
+    assert order == [2, 1, 0]
+    assert model.told(1)[-3:] == ["0", "1", "2"]
+
+
+def test_no_more_tools_run_at_one_time_than_may(acme: Tenant) -> None:
+    running, most = 0, 0
+
+    @tool(trusted=True)
+    async def work() -> None:
+        """Count itself."""
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+
+    model = Script(call(*[("work", {})] * 6), say("done"))
+    run(Agent(model, [work], tenant=acme, limits=AgentLimits(max_parallel_tools=2)))
+    assert most == 2
+
+
+# --- limits
+
+
+@pytest.mark.parametrize(
+    "limits, limit",
+    [
+        (AgentLimits(max_steps=2), "max_steps"),
+        (AgentLimits(max_tokens=40), "max_tokens"),
+        (AgentLimits(max_tool_calls=2), "max_tool_calls"),
+    ],
+)
+def test_a_run_uses_no_more_than_it_may(acme: Tenant, limits: AgentLimits, limit: str) -> None:
+    model = Script(*[call(("add", {"a": 1, "b": 2}))] * 3)
+    with pytest.raises(errors.AgentLimitExceeded, match=limit) as caught:
+        run(Agent(model, [add], tenant=acme, limits=limits))
+    assert caught.value.run_id
+    assert len(model.answers) == (0 if limit == "max_tool_calls" else 1)
+
+
+def test_an_answer_is_asked_for_no_longer_than_what_is_left(acme: Tenant) -> None:
+    model = Script(call(("add", {"a": 1, "b": 2}), tokens=15), say("3"))
+    run(Agent(model, [add], tenant=acme, limits=AgentLimits(max_tokens=100)))
+    assert [one.max_tokens for one in model.asked] == [100, 70]
+
+
+def test_a_run_ends_when_its_time_is_over(acme: Tenant) -> None:
+    ended = []
+
+    @tool(trusted=True)
+    async def hang() -> None:
+        """Never end."""
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(True)
+
+    limits = AgentLimits(max_seconds=0.3)
+    with pytest.raises(errors.AgentLimitExceeded, match="max_seconds"):
+        run(Agent(Script(call(("hang", {}))), [hang], tenant=acme, limits=limits))
+    assert ended
+
+
+def test_what_a_run_may_use_is_reserved_once_and_what_it_used_is_charged(db: Database) -> None:
+    tenant = db.create_tenant(TenantConfig(id="s", quotas=QuotaLimits(max_tokens_per_day=100)))
+    used: list[int] = []
+
+    @tool(trusted=True)
+    def look() -> None:
+        """See what is reserved."""
+        used.append(tenant.usage().tokens.used)
+
+    model = Script(call(("look", {})), say("done"))
+    limits = AgentLimits(max_tokens=100)
+    run(Agent(model, [look], tenant=tenant, limits=limits))
+    assert used == [100]
+    assert tenant.usage().tokens.used == 40
+    with pytest.raises(errors.QuotaExceeded, match="max_tokens_per_day"):
+        run(Agent(Script(say("never")), tenant=tenant, limits=limits))
+    assert tenant.usage().tokens.used == 40
+
+
+def test_in_an_operation_of_the_tenant_a_run_is_part_of_it(db: Database) -> None:
+    tenant = db.create_tenant(TenantConfig(id="s", quotas=QuotaLimits(max_tokens_per_day=100)))
+    agent = Agent(Script(say("Hello.")), tenant=tenant, limits=AgentLimits(max_tokens=100))
+
+    async def main() -> Any:
+        with tenant.operation(tokens=100):
+            return await agent("Hi")
+
+    assert asyncio.run(main()) == "Hello."
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"max_steps": 0}, {"max_seconds": 0}, {"max_seconds": 1e9}, {"max_tokens": 1.5}),
+        *({"max_cost": -1}, {"max_parallel_tools": True}, {"max_repairs": -1}),
+    ],
+)
+def test_limits_out_of_range_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(errors.ConfigError):
+        AgentLimits(**given)
+
+
+# --- tools that fail
+
+
+def flaky(times: int, **options: Any) -> Any:
+    left = [times]
+
+    @tool(trusted=True, **options)
+    def fetch() -> str:
+        """Fail at first."""
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError("not yet")
+        return "fetched"
+
+    return fetch
+
+
+def test_a_tool_that_can_be_repeated_is_tried_again(acme: Tenant) -> None:
+    model = Script(call(("fetch", {})), say("ok"))
+    run(Agent(model, [flaky(2, idempotent=True)], tenant=acme))
+    assert model.told(1)[-1] == "fetched"
+
+
+def test_a_tool_is_tried_no_more_often_than_it_may(acme: Tenant) -> None:
+    model = Script(call(("fetch", {})), say("ok"))
+    limits = AgentLimits(tool_retries=1)
+    run(Agent(model, [flaky(2, idempotent=True)], tenant=acme, limits=limits))
+    assert "not yet" in model.told(1)[-1]
+
+
+def test_a_tool_that_may_have_done_something_is_not_tried_again(acme: Tenant) -> None:
+    model = Script(call(("fetch", {})), say("ok"))
+    run(Agent(model, [flaky(1)], tenant=acme))
+    assert "not yet" in model.told(1)[-1]
+
+
+def test_what_the_tenant_may_not_ends_the_run(db: Database) -> None:
+    quotas = QuotaLimits(max_cost_per_month=1)
+    tenant = db.create_tenant(TenantConfig(id="poor", quotas=quotas))
+
+    @tool(trusted=True, cost=2.0)
+    def dear() -> None:
+        """Cost too much."""
+
+    ended = []
+
+    @tool(trusted=True)
+    async def slow() -> str:
+        """Take its time."""
+        await asyncio.sleep(0.05)
+        ended.append(True)
+        return "done"
+
+    agent = Agent(Script(call(("dear", {}), ("slow", {}))), [dear, slow], tenant=tenant)
+    with pytest.raises(errors.QuotaExceeded, match="max_cost"):
+        run(agent)
+    assert ended, "the others end first, so that what they did is known"
+
+
+# --- hooks
+
+
+class Noted(AgentHooks):
+    def __init__(self) -> None:
+        self.states: list[RunState] = []
+        self.answers: list[str] = []
+
+    async def on_state(self, run: AgentRun, state: RunState) -> None:
+        assert run.state is state
+        self.states.append(state)
+
+    async def before_model(self, run: AgentRun, messages: Any) -> Any:
+        return messages[-2:]
+
+    async def after_model(self, run: AgentRun, answer: Answer) -> None:
+        self.answers.append(answer.text)
+
+    async def before_tool(self, run: AgentRun, call: Call) -> ToolResult | None:
+        return ToolResult("add", 40) if '"a": 1' in call.arguments else None
+
+    async def after_tool(self, run: AgentRun, call: Call, result: ToolResult) -> ToolResult:
+        return ToolResult(result.tool, f"<{result.value}>")
+
+
+def test_hooks_see_and_change_what_is_done(acme: Tenant) -> None:
+    hooks = Noted()
+    calls = call(("add", {"a": 1, "b": 2}), ("add", {"a": 2, "b": 2}), text="adding")
+    model = Script(calls, say("done"))
+    run(Agent(model, [add], tenant=acme, hooks=hooks))
+    assert model.told(1) == ["<40>", "<4>"]
+    assert hooks.states == [RunState.RUNNING, RunState.FINISHED]
+    assert hooks.answers == ["adding", "done"]
+
+
+def test_what_a_hook_raises_ends_the_run(acme: Tenant) -> None:
+    class Refusing(AgentHooks):
+        async def after_model(self, run: AgentRun, answer: Answer) -> None:
+            raise PermissionError("not this")
+
+    with pytest.raises(PermissionError):
+        run(Agent(Script(say("x")), tenant=acme, hooks=Refusing()))
+
+
+# --- what is no agent
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"name": "a b"}, {"instructions": 7}, {"tenant": "acme"}, {"limits": {}}),
+        *({"approve": 7}, {"transcripts": "disk"}),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(errors.ConfigError):
+        Agent(Script(), **given)
+
+
+def test_a_run_needs_a_tenant_and_a_text(acme: Tenant) -> None:
+    with pytest.raises(errors.ConfigError, match="tenant"):
+        run(Agent(Script()))
+    with pytest.raises(errors.InputError, match="blank"):
+        run(Agent(Script(), tenant=acme), " ")

@@ -1,0 +1,84 @@
+"""Every step is a span of OpenTelemetry, where the program uses it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+import asyncio, sys
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+spans = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(spans))
+trace.set_tracer_provider(provider)
+
+import llmspell
+from llmspell import TenantConfig
+from llmspell.agents import Agent, sequence
+from llmspell.tools import tool
+from tests.agents.script import Script, call, say
+
+@tool(trusted=True)
+def add(a: int, b: int) -> int:
+    "Add two numbers."
+    return a + b
+
+with llmspell.open(sys.argv[1]) as db:
+    acme = db.create_tenant(TenantConfig(id="acme"))
+    model = Script(call(("add", {"a": 1, "b": 2}), ("nothing", {})), say("3"))
+    with Agent(model, [add], "", acme, name="adder") as agent:
+        asyncio.run(sequence(agent)("go"))
+found = {span.context.span_id: span for span in spans.get_finished_spans()}
+for span in found.values():
+    above = found[span.parent.span_id].name if span.parent else "-"
+    print(span.name, "<", above, span.attributes.get("error.type", ""))
+chat = next(span for span in found.values() if span.name == "chat")
+assert chat.attributes["gen_ai.usage.input_tokens"] == 10
+provider.shutdown()
+"""
+
+
+def test_the_steps_of_a_run_are_spans_of_the_run(tmp_path: Path) -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "data")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert sorted(lines) == [
+        "chat < invoke_agent adder",
+        "chat < invoke_agent adder",
+        "execute_tool add < invoke_agent adder",
+        "execute_tool nothing < invoke_agent adder unknown_tool",
+        "invoke_agent adder < workflow.step adder",
+        "workflow.step adder < -",
+    ]
+
+
+def test_an_agent_is_made_and_nothing_is_imported_that_it_does_not_use() -> None:
+    program = """
+import sys
+from llmspell.agents import Agent
+Agent(object(), (), "x")
+heavy = ("pydantic", "openai", "anthropic", "opentelemetry", "jsonschema", "llmspell.rag",
+         "llmspell.agents.workflows", "llmspell.agents.run")
+print([name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
