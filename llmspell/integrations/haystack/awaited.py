@@ -85,5 +85,15 @@ class AwaitedCalls:
         given = query_embedding, filters, top_k, scale_score, return_embedding
         return await self._run("embedding_retrieval", *given)
 
+    async def bm25_retrieval_async(
+        self,
+        query: str,
+        filters: dict[str, Any] | None = None,
+        top_k: int = 10,
+        scale_score: bool = False,
+    ) -> list[Document]:
+        """As ``bm25_retrieval``."""
+        return await self._run("bm25_retrieval", query, filters, top_k, scale_score)
+
     async def _run(self, name: str, *given: Any) -> Any:
         return await asyncio.to_thread(getattr(self, name), *given)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
@@ -21,9 +20,10 @@ from llmspell.integrations.haystack.framework import (
     default_from_dict,
     default_to_dict,
 )
-from llmspell.integrations.matching import nearest, scan
+from llmspell.integrations.haystack.retrievals import Retrievals
+from llmspell.integrations.matching import scan
 from llmspell.integrations.metadata import EXACT, UNEMBEDDED, from_fields, to_fields
-from llmspell.tenancy import Hit, Record
+from llmspell.tenancy import Record
 
 __all__ = ["LlmspellDocumentStore"]
 
@@ -31,7 +31,7 @@ __all__ = ["LlmspellDocumentStore"]
 ATTEMPTS: Final = 10
 
 
-class LlmspellDocumentStore(FieldQueries, AwaitedCalls):
+class LlmspellDocumentStore(FieldQueries, Retrievals, AwaitedCalls):
     """The records of a tenant, those that others wrote or ingested too. Thread-safe.
 
     Every call is charged to the tenant. Filters mean exactly what Haystack's own function says.
@@ -182,61 +182,6 @@ class LlmspellDocumentStore(FieldQueries, AwaitedCalls):
                 if attempt + 1 == ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
-
-    def embedding_retrieval(
-        self,
-        query_embedding: list[float],
-        filters: dict[str, Any] | None = None,
-        top_k: int = 10,
-        scale_score: bool = False,
-        return_embedding: bool = False,
-    ) -> list[Document]:
-        """The nearest documents that match and have an embedding, best first.
-
-        Args:
-            scale_score: bring scores to the range from 0 to 1.
-            return_embedding: whether documents come with theirs.
-
-        Raises:
-            DimensionMismatch: a query of another length.
-            FilterError: Haystack's; as :meth:`filter_documents`.
-        """
-        if top_k == 0:
-            return []
-        condition: dict[str, Any] = {UNEMBEDDED: {"$exists": False}}
-        keeps: Callable[[Hit], bool] | None = None
-        if filters:
-            matches = matcher(filters)
-            narrow = narrowed(filters, self._tenant.config.schema)
-            if narrow is not None:
-                condition = {"$and": [condition, narrow]}
-            if asks_for_embedding(filters):
-
-                def keeps(hit: Hit) -> bool:
-                    records = self._tenant.get([hit.id], missing_ok=True)
-                    return any(matches(to_document(one, vector=one.vector)) for one in records)
-            else:
-
-                def keeps(hit: Hit) -> bool:
-                    return matches(to_document(hit))
-
-        hits = nearest(self._tenant, query_embedding, top_k, condition, keeps)
-        vectors = {}
-        if return_embedding and hits:
-            records = self._tenant.get([hit.id for hit in hits], missing_ok=True)
-            vectors = {record.id: record.vector for record in records}
-        scale = self._scale if scale_score else float
-        return [
-            to_document(hit, score=scale(hit.score), vector=vectors.get(hit.id)) for hit in hits
-        ]
-
-    def _scale(self, score: float) -> float:
-        match self._tenant.config.metric:
-            case "cosine":
-                return min(max((1 + score) / 2, 0.0), 1.0)
-            case "l2":
-                return 1 / (1 + max(-score, 0.0))
-        return 0.5 * (1 + math.tanh(score / 200))  # Haystack's scale of inner products
 
     def _matching(
         self, filters: Mapping[str, Any] | None, *, vectors: bool = False

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from llmspell.errors import DimensionMismatch
 from llmspell.integrations.haystack.framework import ByteStream, Document, SparseEmbedding
+from llmspell.integrations.matching import Found
 from llmspell.integrations.metadata import UNEMBEDDED, from_fields, to_fields
-from llmspell.tenancy import Hit, Record
 
 __all__ = ["to_document", "to_fields_of", "to_vectors"]
 
@@ -60,7 +60,7 @@ def to_vectors(documents: Sequence[Document], dim: int) -> NDArray[np.float32]:
 
 
 def to_document(
-    found: Record | Hit, *, score: float | None = None, vector: NDArray[np.float32] | None = None
+    found: Found, *, score: float | None = None, vector: NDArray[np.float32] | None = None
 ) -> Document:
     """The document of a record.
 

@@ -4,6 +4,7 @@ from llmspell.integrations.langchain.byte_store import LlmspellByteStore
 from llmspell.integrations.langchain.cache import LlmspellCache
 from llmspell.integrations.langchain.embeddings import LlmspellEmbeddings
 from llmspell.integrations.langchain.retriever import LlmspellRetriever
+from llmspell.integrations.langchain.tools import LlmspellTool, langchain_tools
 from llmspell.integrations.langchain.vector_store import DocumentFilter, LlmspellVectorStore
 
 __all__ = [
@@ -12,5 +13,7 @@ __all__ = [
     "LlmspellCache",
     "LlmspellEmbeddings",
     "LlmspellRetriever",
+    "LlmspellTool",
     "LlmspellVectorStore",
+    "langchain_tools",
 ]

@@ -20,6 +20,7 @@ try:
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.runnables import run_in_executor
     from langchain_core.stores import BaseStore
+    from langchain_core.tools import BaseTool, ToolException
     from langchain_core.vectorstores import VectorStore
     from langchain_core.vectorstores.utils import maximal_marginal_relevance
 except ImportError as error:
@@ -30,6 +31,7 @@ __all__ = [
     "BaseCache",
     "BaseRetriever",
     "BaseStore",
+    "BaseTool",
     "CallbackManagerForRetrieverRun",
     "ChatGeneration",
     "ChatGenerationChunk",
@@ -37,6 +39,7 @@ __all__ = [
     "Embeddings",
     "Generation",
     "GenerationChunk",
+    "ToolException",
     "VectorStore",
     "maximal_marginal_relevance",
     "message_to_dict",

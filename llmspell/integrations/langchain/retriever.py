@@ -14,12 +14,13 @@ from llmspell.integrations.langchain.framework import (
     run_in_executor,
 )
 from llmspell.tenancy import Tenant
+from llmspell.tenancy.retrieving import Mode
 
 __all__ = ["LlmspellRetriever"]
 
 
 class LlmspellRetriever(BaseRetriever):
-    """What :meth:`llmspell.Tenant.search` finds for a text, as documents. Thread-safe.
+    """What a tenant finds for a text by meaning, by words or by both, as documents. Thread-safe.
 
     It needs no embeddings of LangChain's: queries are embedded by the database. ``k`` and
     ``filter`` can be given to ``invoke``, too. Each score is in the document's metadata, as
@@ -27,12 +28,15 @@ class LlmspellRetriever(BaseRetriever):
 
     Args:
         tenant: that is searched.
+        mode: ``"dense"`` is :meth:`llmspell.Tenant.search`; ``"lexical"`` and ``"hybrid"`` are of
+            :meth:`llmspell.Tenant.retrieve`, and need the extra ``lexical``.
         k: how many documents are wanted.
         filter: metadata that they must have, in llmspell's language.
         threshold: least score of a document.
     """
 
     tenant: Tenant
+    mode: Mode = "dense"
     k: int = 4
     filter: Mapping[str, Any] | None = None
     threshold: float | None = None
@@ -60,11 +64,13 @@ class LlmspellRetriever(BaseRetriever):
     def _search(
         self, query: str, k: int | None, filter: Mapping[str, Any] | None
     ) -> list[Document]:
-        hits = self.tenant.search(
-            query,
-            self.k if k is None else k,
-            filter=self.filter if filter is None else filter,
-            threshold=self.threshold,
+        k = self.k if k is None else k
+        filter = self.filter if filter is None else filter
+        tenant, threshold = self.tenant, self.threshold
+        hits = (
+            tenant.search(query, k, filter=filter, threshold=threshold)
+            if self.mode == "dense"
+            else tenant.retrieve(query, k, mode=self.mode, filter=filter, threshold=threshold)
         )
         found = []
         for hit in hits:

@@ -17,8 +17,8 @@ from llmspell.integrations.llamaindex.framework import (
     Node,
     TextNode,
 )
+from llmspell.integrations.matching import Found
 from llmspell.integrations.metadata import DOCUMENT, from_fields, to_fields
-from llmspell.tenancy import Hit, Record
 
 __all__ = ["document_of", "to_fields_of", "to_node", "to_text"]
 
@@ -66,7 +66,7 @@ def document_of(node: BaseNode) -> str | None:
     return document if isinstance(document, str) and document else None
 
 
-def to_node(found: Record | Hit, vector: NDArray[np.float32] | None = None) -> BaseNode:
+def to_node(found: Found, vector: NDArray[np.float32] | None = None) -> BaseNode:
     """The node of a record; a plain one of text where LlamaIndex didn't write it.
 
     Args:

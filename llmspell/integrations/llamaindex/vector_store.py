@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,15 +23,21 @@ from llmspell.integrations.llamaindex.framework import (
     get_top_k_mmr_embeddings,
 )
 from llmspell.integrations.llamaindex.nodes import document_of, to_fields_of, to_node, to_text
-from llmspell.integrations.matching import nearest, scan
+from llmspell.integrations.matching import MOST_RETRIEVED, Found, nearest, scan, widened
 from llmspell.integrations.metadata import DOCUMENT
 from llmspell.integrations.narrowing import Condition, both
-from llmspell.tenancy import Hit, Record, Tenant
+from llmspell.tenancy import Hit, Record, Retrieved, Tenant, WeightedScores
+from llmspell.tenancy.retrieving import Mode
 
 __all__ = ["LlmspellVectorStore"]
 
+_BY_WORDS: Final[dict[VectorStoreQueryMode, Mode]] = {
+    VectorStoreQueryMode.TEXT_SEARCH: "lexical",
+    VectorStoreQueryMode.SPARSE: "lexical",
+    VectorStoreQueryMode.HYBRID: "hybrid",
+}
 #: How many nodes MMR chooses among, for each that is wanted.
-PREFETCH_FACTOR = 4.0
+PREFETCH_FACTOR: Final = 4.0
 
 
 class LlmspellVectorStore(BasePydanticVectorStore):
@@ -117,19 +123,24 @@ class LlmspellVectorStore(BasePydanticVectorStore):
         self._tenant.delete(filter={})
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """The nodes that are nearest, best first; the first that match where there is no vector.
+        """The nodes that are best, best first; the first that match where nothing is asked for.
 
         Args:
-            query: of mode ``DEFAULT`` or ``MMR``.
+            query: of mode ``DEFAULT`` or ``MMR``, by its vector; ``TEXT_SEARCH`` or ``SPARSE``, by
+                the words of its ``query_str``; or ``HYBRID``, by both, where ``alpha`` is the
+                weight of the vector. Those with words need the extra ``lexical``, and a filter that
+                the index can't answer acts among their 10,000 best.
             kwargs: for ``MMR`` ``mmr_threshold``, from 0, where nodes only differ, to 1, where they
                 are the nearest; ``mmr_prefetch_k`` or ``mmr_prefetch_factor``, among how many
                 nodes it chooses: four times as many as are wanted, unless given.
 
         Raises:
-            InputError: another mode, or arguments that disagree.
+            InputError: another mode, arguments that disagree, or what a mode needs is missing.
         """
+        if query.mode in _BY_WORDS:
+            return self._by_words(query, _BY_WORDS[query.mode])
         if query.mode not in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
-            raise InputError(f"mode {query.mode.value!r} isn't supported; use 'default' or 'mmr'")
+            raise InputError(f"mode {query.mode.value!r} isn't supported")
         k = query.similarity_top_k
         if query.query_embedding is None:
             # To LlamaIndex an empty list of ids is none at all.
@@ -139,12 +150,7 @@ class LlmspellVectorStore(BasePydanticVectorStore):
             return VectorStoreQueryResult(nodes=nodes, ids=[node.node_id for node in nodes])
         if query.mode == VectorStoreQueryMode.MMR:
             return self._diverse(query, **kwargs)
-        hits = self._nearest(query, k)
-        return VectorStoreQueryResult(
-            nodes=[to_node(hit) for hit in hits],
-            similarities=[hit.score for hit in hits],
-            ids=[str(hit.id) for hit in hits],
-        )
+        return _result(self._nearest(query, k))
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """As :meth:`add`."""
@@ -199,7 +205,7 @@ class LlmspellVectorStore(BasePydanticVectorStore):
         node_ids: Sequence[str] | None,
         filters: MetadataFilters | None,
         doc_ids: Sequence[str] | None,
-    ) -> tuple[Condition, Callable[[Record | Hit], bool] | None]:
+    ) -> tuple[Condition, Callable[[Found], bool] | None]:
         tests: list[Callable[[BaseNode], bool]] = []
         conditions: list[Condition] = []
         if node_ids is not None:
@@ -215,11 +221,32 @@ class LlmspellVectorStore(BasePydanticVectorStore):
         if not tests:
             return None, None
 
-        def keeps(found: Record | Hit) -> bool:
+        def keeps(found: Found) -> bool:
             node = to_node(found)
             return all(test(node) for test in tests)
 
         return both(conditions), keeps
+
+    def _by_words(self, query: VectorStoreQuery, mode: Mode) -> VectorStoreQueryResult:
+        if not query.query_str:
+            raise InputError(f"mode {query.mode.value!r} needs query_str")
+        vector, fusion, k = None, None, query.sparse_top_k
+        if mode == "hybrid":
+            if query.query_embedding is None:
+                raise InputError("mode 'hybrid' needs query_embedding")
+            vector, k = query.query_embedding, query.hybrid_top_k
+            if query.alpha is not None:
+                fusion = WeightedScores(dense=query.alpha, lexical=1 - query.alpha)
+        condition, keeps = self._conditions(query.node_ids or None, query.filters, query.doc_ids)
+        hits = widened(
+            lambda wanted: self._tenant.retrieve(
+                query.query_str, wanted, mode=mode, filter=condition, vector=vector, fusion=fusion
+            ),
+            k or query.similarity_top_k,
+            keeps,
+            MOST_RETRIEVED,
+        )
+        return _result(hits)
 
     def _diverse(
         self,
@@ -247,3 +274,11 @@ class LlmspellVectorStore(BasePydanticVectorStore):
         nodes = [to_node(records[i]) for i in chosen]
         ids = [node.node_id for node in nodes]
         return VectorStoreQueryResult(nodes=nodes, similarities=similarities, ids=ids)
+
+
+def _result(hits: Sequence[Hit | Retrieved]) -> VectorStoreQueryResult:
+    return VectorStoreQueryResult(
+        nodes=[to_node(hit) for hit in hits],
+        similarities=[hit.score for hit in hits],
+        ids=[str(hit.id) for hit in hits],
+    )

@@ -15,7 +15,11 @@ from haystack.errors import FilterError
 
 import llmspell
 from llmspell import Database, Tenant, TenantConfig, errors
-from llmspell.integrations.haystack import LlmspellDocumentStore, LlmspellEmbeddingRetriever
+from llmspell.integrations.haystack import (
+    LlmspellBM25Retriever,
+    LlmspellDocumentStore,
+    LlmspellEmbeddingRetriever,
+)
 
 
 @pytest.fixture
@@ -178,3 +182,26 @@ def test_a_path_is_opened_for_all_stores_and_closed_with_the_last(tmp_path: Path
         given.close()
     with LlmspellDocumentStore(path, "acme") as found:
         assert found.count_documents() == 1
+
+
+def test_words_find_documents_with_and_without_an_embedding(store: LlmspellDocumentStore) -> None:
+    store.write_documents(
+        [
+            Document(id="a", content="red fox", meta={"day": "2024-01-01", "n": 1}),
+            Document(id="b", content="red red wolf", embedding=[1.0, 0.0, 0.0], meta={"n": 2}),
+            Document(id="c", content="grey owl", meta={"n": 3}),
+        ]
+    )
+    assert [one.id for one in store.bm25_retrieval("wolf")] == ["b"]
+    assert {one.id for one in store.bm25_retrieval("red")} == {"a", "b"}
+    assert [one.id for one in store.bm25_retrieval("red", where("meta.n", "<", 2))] == ["a"]
+    dated = where("meta.day", ">", "2023-01-01")
+    assert [one.id for one in store.bm25_retrieval("red", dated, 1)] == ["a"]
+    assert store.bm25_retrieval("red", top_k=0) == []
+    retriever = LlmspellBM25Retriever(store, where("meta.n", "==", 2), scale_score=True)
+    again = LlmspellBM25Retriever.from_dict(retriever.to_dict())
+    for one in (retriever, again):
+        (found,) = one.run("red")["documents"]
+        assert found.id == "b" and 0.5 < (found.score or 0) < 1
+        assert asyncio.run(one.run_async("red"))["documents"] == [found]
+        assert one.run("red", where("meta.n", "==", 1), scale_score=False)["documents"][0].id == "a"

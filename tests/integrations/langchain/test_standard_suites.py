@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from langchain_core.caches import BaseCache
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.stores import BaseStore
+from langchain_core.tools import BaseTool
 from langchain_core.vectorstores import VectorStore
 from langchain_tests.integration_tests import (
     AsyncCacheTestSuite,
@@ -17,9 +19,10 @@ from langchain_tests.integration_tests import (
     EmbeddingsIntegrationTests,
     RetrieversIntegrationTests,
     SyncCacheTestSuite,
+    ToolsIntegrationTests,
     VectorStoreIntegrationTests,
 )
-from langchain_tests.unit_tests import EmbeddingsUnitTests
+from langchain_tests.unit_tests import EmbeddingsUnitTests, ToolsUnitTests
 
 from llmspell import Tenant
 from llmspell.integrations.langchain import (
@@ -28,7 +31,9 @@ from llmspell.integrations.langchain import (
     LlmspellEmbeddings,
     LlmspellRetriever,
     LlmspellVectorStore,
+    langchain_tools,
 )
+from llmspell.tools import ToolRegistry, tool
 from tests.integrations.conftest import HashedWords
 
 
@@ -102,3 +107,38 @@ class TestByteStoreAsync(BaseStoreAsyncTests[bytes]):
     @pytest.fixture
     def three_values(self) -> tuple[bytes, bytes, bytes]:
         return b"", b"\0\xff", b"three"
+
+
+@tool(trusted=True)
+def convert(amount: float, rate: float = 1.1) -> float:
+    """Convert euros to dollars.
+
+    Args:
+        amount: of euros.
+        rate: dollars for a euro.
+    """
+    return amount * rate
+
+
+class Convert:
+    @pytest.fixture(autouse=True)
+    def _tools(self, tenant: Tenant) -> Iterator[None]:
+        with ToolRegistry([convert]) as registry:
+            (self._tool,) = langchain_tools(registry.bind(tenant))
+            yield
+
+    @property
+    def tool_constructor(self) -> BaseTool:
+        return self._tool
+
+    @property
+    def tool_invoke_params_example(self) -> dict[str, Any]:
+        return {"amount": 10.0}
+
+
+class TestToolUnit(Convert, ToolsUnitTests):
+    pass
+
+
+class TestTool(Convert, ToolsIntegrationTests):
+    pass

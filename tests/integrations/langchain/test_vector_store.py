@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
-from llmspell.integrations.langchain import LlmspellVectorStore
+from llmspell.integrations.langchain import LlmspellRetriever, LlmspellVectorStore
 from tests.integrations.conftest import HashedWords
 
 
@@ -149,3 +149,14 @@ def test_every_call_is_charged_to_the_tenant(database: Database) -> None:
 def test_texts_can_expire(store: LlmspellVectorStore, tenant: Tenant) -> None:
     store.add_texts(["a"], ids=["1"], ttl=60)
     assert tenant.get("1").expires_at is not None
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_a_retriever_asks_by_meaning_by_words_or_by_both(tenant: Tenant, mode: Any) -> None:
+    store = LlmspellVectorStore(tenant, Words())
+    store.add_texts(["red fox", "grey wolf", "red wolf"], [{"n": 1}, {"n": 2}, {"n": 3}])
+    retriever = LlmspellRetriever(tenant=tenant, mode=mode, filter={"n": {"$gt": 1}})
+    found = retriever.invoke("red wolf")
+    assert [one.page_content for one in found] == ["red wolf", "grey wolf"]
+    assert found[0].metadata["score"] > found[1].metadata["score"]
+    assert asyncio.run(retriever.ainvoke("red wolf", k=1)) == found[:1]

@@ -174,6 +174,25 @@ def test_a_query_keeps_to_documents_nodes_and_filters(store: LlmspellVectorStore
     assert store.query(nearest).ids == ["nolan"]
 
 
+def test_words_are_asked_alone_and_beside_the_vector(store: LlmspellVectorStore) -> None:
+    def found(mode: VectorStoreQueryMode, **given: Any) -> list[str]:
+        given = {"query_embedding": X, "query_str": "coppola", "similarity_top_k": 3, **given}
+        return store.query(VectorStoreQuery(mode=mode, **given)).ids or []
+
+    assert found(VectorStoreQueryMode.TEXT_SEARCH) == ["coppola"]
+    assert found(VectorStoreQueryMode.SPARSE, query_embedding=None) == ["coppola"]
+    assert found(VectorStoreQueryMode.TEXT_SEARCH, filters=where("n", 1)) == []
+    friends = where("theme", "friend", FilterOperator.TEXT_MATCH_INSENSITIVE)
+    every = {"query_str": "text", "filters": friends}
+    assert found(VectorStoreQueryMode.TEXT_SEARCH, **every) == ["king"]
+    assert found(VectorStoreQueryMode.HYBRID, alpha=0.0)[0] == "coppola"
+    assert found(VectorStoreQueryMode.HYBRID, alpha=1.0)[0] == "king"
+    assert len(found(VectorStoreQueryMode.HYBRID, hybrid_top_k=2)) == 2
+    for wrong in ({"query_str": None}, {"query_embedding": None}):
+        with pytest.raises(errors.InputError, match="needs"):
+            found(VectorStoreQueryMode.HYBRID, **wrong)
+
+
 def test_modes_that_there_are_not_are_refused(store: LlmspellVectorStore) -> None:
     query = VectorStoreQuery(query_embedding=X, mode=VectorStoreQueryMode.SVM)
     with pytest.raises(errors.InputError, match="svm"):
