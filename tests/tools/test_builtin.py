@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 import llmspell
 from llmspell import Document, Tenant, TenantConfig
 from llmspell.security import Sandbox
-from llmspell.tools import TenantTools, ToolRegistry, builtin
+from llmspell.tools import FunctionTool, TenantTools, ToolRegistry, builtin
 from tests.tenancy.texts import Lines
 
-NAMES = builtin.__all__
+NAMES = [name for name in builtin.__all__ if isinstance(getattr(builtin, name), FunctionTool)]
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,24 @@ def test_each_can_be_described(tools: TenantTools) -> None:
         ("hash_text", {"text": "", "algorithm": "md5"}, "d41d8cd98f00b204e9800998ecf8427e"),
         ("encode_text", {"text": "<ä>", "encoding": "url"}, "%3C%C3%A4%3E"),
         ("decode_text", {"text": "w6Q", "encoding": "base64"}, "ä"),
+        ("query_data", {"text": '[{"a": 1}, {"a": 3}]', "query": "[?a > `1`].a"}, [3]),
+        ("query_data", {"text": "a,b\n1,x\n", "format": "csv"}, [{"a": "1", "b": "x"}]),
+        (
+            "query_data",
+            {"text": "a: [1, 2026-01-02]\n3: x", "format": "yaml"},
+            {"a": [1, "2026-01-02"], "3": "x"},
+        ),
+        ("query_data", {"text": '{"a": 1}\n[2]\n', "format": "jsonl"}, [{"a": 1}, [2]]),
+        (
+            "render_template",
+            {"template": "{{ a }}{% if b %}!{% endif %}", "values": {"a": 1, "b": 1}},
+            "1!",
+        ),
+        (
+            "html_to_markdown",
+            {"html": "<h2>T</h2><script>x</script><p>a <i>b</i></p>"},
+            "## T\n\na *b*",
+        ),
         (
             "diff_texts",
             {"before": "a\nb\n", "after": "a\nc\n"},
@@ -69,6 +87,34 @@ def test_what_runs_confined(
     result = tools.call(name, arguments)
     assert result.fault is None
     assert result.value == value
+
+
+@pytest.mark.usefixtures("confines")
+@pytest.mark.parametrize(
+    "name, arguments, error",
+    [
+        ("query_data", {"text": "{"}, "JSONDecodeError"),
+        ("query_data", {"text": "1", "query": "[?"}, "IncompleteExpressionError"),
+        (
+            "query_data",
+            {"text": "!!python/object/apply:os.getpid []", "format": "yaml"},
+            "ConstructorError",
+        ),
+        ("render_template", {"template": "{{ a }}", "values": {}}, "UndefinedError"),
+        (
+            "render_template",
+            {"template": "{{ ''.__class__.__mro__ }}", "values": {}},
+            "SecurityError",
+        ),
+        ("decode_text", {"text": "ü", "encoding": "base64"}, "ValueError"),
+    ],
+)
+def test_what_can_not_be_done_fails_by_name(
+    tools: TenantTools, name: str, arguments: dict[str, Any], error: str
+) -> None:
+    fault = tools.call(name, arguments).fault
+    assert fault is not None
+    assert fault.error == error
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import os
 import sys
 import sysconfig
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,10 +104,17 @@ def readable_places() -> list[str]:
         *library_path(),
         *(places["stdlib"], places["platstdlib"]),
         str(PACKAGE),
+        *_built_places(),
         *shared,
         *("/usr/share/zoneinfo", "/proc/self", "/dev/null", "/dev/urandom"),
     ]
     return [p for p in dict.fromkeys(found) if os.path.exists(p)]
+
+
+def _built_places() -> list[str]:
+    """Where its extension modules are: elsewhere than its sources, installed to be edited."""
+    found = find_spec("llmspell._hot")
+    return [] if found is None or found.origin is None else [os.path.dirname(found.origin)]
 
 
 def _rules(requirements: SecurityRequirements) -> list[list[Any]]:

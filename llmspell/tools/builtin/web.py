@@ -1,0 +1,112 @@
+"""Pages of the web: fetched through the broker, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+from llmspell.security import SecurityRequirements, egress
+from llmspell.tools import FunctionTool, tool
+
+__all__ = ["html_to_markdown", "web_tools"]
+
+_MAX_CHARS: Final = 200_000
+
+
+def web_tools(domains: Iterable[str]) -> list[FunctionTool[..., Any]]:
+    """Tools that reach the given hosts, and no others: ``fetch_url`` and ``read_web_page``.
+
+    They run confined, as RESTRICTED tools (PRIVILEGED with the host ``"*"``); the broker in your
+    process makes their requests, and judges each address and redirect. The extras ``security`` and
+    ``tools`` are needed.
+
+    Args:
+        domains: as :meth:`SecurityRequirements.with_network_access` takes them.
+
+    Raises:
+        ConfigError: no host.
+    """
+    hosts = list(domains)
+    needs = SecurityRequirements.privileged() if "*" in hosts else SecurityRequirements.restricted()
+    for host in hosts:
+        needs = needs.with_network_access(host)
+    return [
+        fetch_url.with_options(requirements=needs),
+        read_web_page.with_options(requirements=needs, idempotent=True),
+    ]
+
+
+@tool
+def fetch_url(
+    url: str,
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET",
+    headers: dict[str, str] | None = None,
+    body: str | None = None,
+    max_chars: int = 20_000,
+) -> dict[str, Any]:
+    """Make an HTTP request, and give the status and the text of the response.
+
+    Args:
+        url: http or https.
+        headers: by name.
+        body: of the request.
+        max_chars: of the text that are given at most.
+    """
+    response = egress.client().request(method, url, headers=headers, content=body)
+    text = response.text
+    most = min(max(max_chars, 0), _MAX_CHARS)
+    return {
+        "status": response.status,
+        "url": response.url,
+        "content_type": response.headers.get("content-type", ""),
+        "text": text[:most],
+        "is_cut": len(text) > most,
+    }
+
+
+@tool
+def read_web_page(url: str, max_chars: int = 20_000) -> dict[str, Any]:
+    """Fetch a web page, and give what it says as Markdown.
+
+    Args:
+        url: http or https.
+        max_chars: of the text that are given at most.
+    """
+    response = egress.client().get(url).raise_for_status()
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in ("text/html", "application/xhtml+xml", ""):
+        title, text = _markdown(response.text)
+    elif kind.startswith("text/") or kind.endswith(("json", "xml")):
+        title, text = "", response.text
+    else:
+        raise ValueError(f"{response.url} is {kind}, and no page")
+    most = min(max(max_chars, 0), _MAX_CHARS)
+    return {
+        "url": response.url,
+        "title": title,
+        "markdown": text[:most],
+        "is_cut": len(text) > most,
+    }
+
+
+@tool(idempotent=True)
+def html_to_markdown(html: str) -> str:
+    """Turn HTML into Markdown; scripts and styles are left out."""
+    return _markdown(html)[1]
+
+
+def _markdown(html: str) -> tuple[str, str]:
+    """The title and the text of a page."""
+    import re
+
+    import bs4
+    import markdownify
+
+    tree = bs4.BeautifulSoup(html, "html.parser")
+    for one in tree(["script", "style", "noscript", "template", "iframe", "svg"]):
+        one.decompose()
+    title = tree.title.get_text(strip=True) if tree.title else ""
+    if tree.head:
+        tree.head.decompose()
+    text = markdownify.MarkdownConverter(heading_style="ATX").convert_soup(tree)
+    return title, re.sub(r"\n{3,}", "\n\n", text).strip()
