@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
-    from llmspell import Hit, Tenant
+    from llmspell import Hit, Retrieved, Tenant
     from llmspell.tenancy import IngestReport
 
 __all__ = [
@@ -95,11 +95,15 @@ class AuditReportPayload(TypedDict):
 
 
 class HitPayload(TypedDict):
-    """One hit; ``text`` and ``metadata`` are as stored."""
+    """One hit; ``text`` and ``metadata`` are as stored.
+
+    ``distance`` is null where words are searched for, ``why`` where they aren't.
+    """
 
     id: str | int
     score: float
-    distance: float
+    distance: float | None
+    why: str | None
     text: str | None
     metadata: dict[str, Any]
 
@@ -111,6 +115,7 @@ class SearchPayload(TypedDict):
     query: str
     k: int
     seconds: float
+    mode: str
     hits: list[HitPayload]
 
 
@@ -372,8 +377,21 @@ def hit_payload(hit: Hit) -> HitPayload:
         "id": hit.id,
         "score": float(hit.score),
         "distance": float(hit.distance),
+        "why": None,
         "text": hit.text,
         "metadata": dict(hit.metadata),
+    }
+
+
+def retrieved_payload(hit: Retrieved) -> HitPayload:
+    """``hit`` as it appears in JSON."""
+    return {
+        "id": hit.id,
+        "score": hit.score,
+        "distance": None,
+        "why": hit.why,
+        "text": hit.text,
+        "metadata": hit.metadata,
     }
 
 

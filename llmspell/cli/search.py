@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -13,9 +13,13 @@ from llmspell.cli.output import Output
 from llmspell.cli.paths import audit_log, existing, shared_quotas
 
 if TYPE_CHECKING:
-    from llmspell.cli.payloads import SearchPayload
+    from llmspell.cli.payloads import HitPayload, SearchPayload
 
-__all__ = ["search"]
+__all__ = ["SearchMode", "search"]
+
+
+SearchMode: TypeAlias = Literal["dense", "lexical", "hybrid"]
+"""What is asked: see :meth:`llmspell.Tenant.retrieve`."""
 
 
 def search(
@@ -41,13 +45,17 @@ def search(
             max=1, help="Share of the true nearest that is wanted, in place of --ef-search."
         ),
     ] = None,
+    mode: Annotated[
+        SearchMode,
+        typer.Option(help="By meaning, by words (BM25), or by both."),
+    ] = "dense",
     as_json: JsonOption = False,
 ) -> None:
-    """Search a tenant's texts by meaning."""
+    """Search a tenant's texts by meaning, by words, or by both."""
     from time import perf_counter
 
     import llmspell
-    from llmspell.cli.payloads import hit_payload
+    from llmspell.cli.payloads import hit_payload, retrieved_payload
 
     out = Output(as_json=as_json)
     wanted = _parse_filter(where)
@@ -56,16 +64,24 @@ def search(
     ) as database:
         room = database.tenant(tenant)
         start = perf_counter()
-        hits = room.search(
-            query, k, filter=wanted, threshold=threshold, ef_search=ef_search, recall=recall
-        )
+        asked: dict[str, Any] = {
+            **{"filter": wanted, "threshold": threshold},
+            **{"ef_search": ef_search, "recall": recall},
+        }
+        found: list[HitPayload]
+        if mode == "dense":
+            found = [hit_payload(hit) for hit in room.search(query, k, **asked)]
+        else:
+            hits = room.retrieve(query, k, mode=mode, **asked)
+            found = [retrieved_payload(hit) for hit in hits]
         seconds = perf_counter() - start
     payload: SearchPayload = {
         "tenant": tenant,
         "query": query,
         "k": k,
         "seconds": seconds,
-        "hits": [hit_payload(hit) for hit in hits],
+        "mode": mode,
+        "hits": found,
     }
     out.result(payload)
     if not as_json:

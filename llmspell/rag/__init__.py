@@ -2,6 +2,7 @@
 
 from llmspell.rag.chunker import Chunker
 from llmspell.rag.chunking import Chunking, ChunkingMethod
+from llmspell.rag.cross_encoder import CrossEncoder
 from llmspell.rag.embedding import Embedder, LocalEmbedder, Task
 from llmspell.rag.pipeline import Pipeline
 from llmspell.rag.progress import progress_bar
@@ -10,6 +11,7 @@ __all__ = [
     "Chunker",
     "Chunking",
     "ChunkingMethod",
+    "CrossEncoder",
     "Embedder",
     "LocalEmbedder",
     "Pipeline",

@@ -35,8 +35,10 @@ class ReciprocalRank:
         as_number("k", self.k, 0.0, is_open=True)
         _check_weights(self.dense, self.lexical)
 
-    def fuse(self, dense: Mapping[int, float], lexical: Mapping[int, float]) -> dict[int, float]:
-        """Scores of all rows; each ranking has the best first."""
+    def fuse(
+        self, dense: Mapping[int, float], lexical: Mapping[int, float], most_lexical: float
+    ) -> dict[int, float]:
+        """Scores of all rows; each ranking has the best first. ``most_lexical`` isn't looked at."""
         fused: dict[int, float] = {}
         for weight, ranking in ((self.dense, dense), (self.lexical, lexical)):
             for rank, row in enumerate(ranking, 1):
@@ -48,10 +50,10 @@ class ReciprocalRank:
 class WeightedScores:
     """Convex combination: a weighted sum of the two scores, each brought to 0 to 1 first.
 
-    A score by words is divided by the best one, for 0 is what a text without any of them has. One
-    by meaning is counted from the least to the best of the candidates: see Bruch, Gai and Ingber,
-    "An Analysis of Fusion Functions for Hybrid Retrieval" (2023). What words alone have found is
-    scored by its vector.
+    A score by words is divided by the most that the query's words could score, so that a text
+    counts little whose one word of many is a common one. One by meaning is counted from the least
+    to the best of the candidates; what words alone have found is scored by its vector. See Bruch,
+    Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval" (2023).
 
     Args:
         dense, lexical: weights, 0 or more; the sum of both counts as 1.
@@ -60,14 +62,20 @@ class WeightedScores:
         ConfigError: out of range, or both weights are 0.
     """
 
-    dense: float = 0.7
-    lexical: float = 0.3
+    dense: float = 0.5
+    lexical: float = 0.5
 
     def __post_init__(self) -> None:
         _check_weights(self.dense, self.lexical)
 
-    def fuse(self, dense: Mapping[int, float], lexical: Mapping[int, float]) -> dict[int, float]:
-        """Scores of all rows."""
+    def fuse(
+        self, dense: Mapping[int, float], lexical: Mapping[int, float], most_lexical: float
+    ) -> dict[int, float]:
+        """Scores of all rows.
+
+        Args:
+            most_lexical: what no score by words is above, but for rounding.
+        """
         whole = self.dense + self.lexical
         fused = dict.fromkeys([*dense, *lexical], 0.0)
         if dense:
@@ -75,10 +83,9 @@ class WeightedScores:
             for row, score in dense.items():
                 share = (score - least) / (most - least) if most > least else 1.0
                 fused[row] += self.dense / whole * share
-        if lexical:
-            most = max(lexical.values())
-            for row, score in lexical.items():
-                fused[row] += self.lexical / whole * (score / most if most > 0 else 1.0)
+        for row, score in lexical.items():
+            share = min(1.0, score / most_lexical) if most_lexical > 0 else 1.0
+            fused[row] += self.lexical / whole * share
         return fused
 
 

@@ -98,7 +98,7 @@ class Ranking:
             dense=_at_least(found.dense, least.dense),
             lexical=_at_least(found.lexical, least.lexical),
         )
-        scores = self._fused(sought, found.dense, found.lexical)
+        scores = self._fused(sought, found)
         reranked = None
         if asked.rerank is not None:
             reranked = scores = self._reranked(text, _best(scores), found)
@@ -137,9 +137,8 @@ class Ranking:
         first = set(chosen)
         return chosen + [row for row in order if row not in first]
 
-    def _fused(
-        self, sought: Sought, dense: Mapping[int, float], lexical: Mapping[int, float]
-    ) -> dict[int, float]:
+    def _fused(self, sought: Sought, found: Candidates) -> dict[int, float]:
+        dense, lexical = found.dense, found.lexical
         if self._asked.mode != "hybrid":
             return dict(dense or lexical)
         fusion = self._asked.fusion or DEFAULT_FUSION
@@ -148,7 +147,7 @@ class Ranking:
                 **dense,
                 **self._by_vector(sought, [row for row in lexical if row not in dense]),
             }
-        return fusion.fuse(dense, lexical)
+        return fusion.fuse(dense, lexical, found.most_lexical)
 
     def _by_vector(self, sought: Sought, rows: Sequence[int]) -> dict[int, float]:
         """Scores by meaning of rows that the vector index hasn't among its candidates."""

@@ -180,3 +180,18 @@ def test_interrupted_ingest_ends_with_130_and_says_how_to_go_on(
     done = cli("ingest", "acme", str(folder), "--json")
     assert done.json["unchanged"] > 0
     assert cli("tenant", "show", "acme", "--json").json["usage"]["documents"]["used"] == DOCUMENTS
+
+
+def test_words_are_searched_for_where_the_mode_says_so(cli: Cli, notes: Path) -> None:
+    cli("tenant", "create", "acme")
+    cli("ingest", "acme", str(notes))
+    words = cli("search", "acme", "bar", "--mode", "lexical", "--json")
+    assert words.code == 0, words.err
+    assert mismatch(words.json, payloads.SearchPayload) is None
+    assert [hit["metadata"]["document"].endswith("tyres.txt") for hit in words.json["hits"]] == [
+        True
+    ]
+    assert words.json["hits"][0]["why"].endswith("has bar")
+    both = cli("search", "acme", "bar", "--mode", "hybrid", "--json").json
+    assert (both["mode"], len(both["hits"])) == ("hybrid", 3)
+    assert cli("search", "acme", "bar", "--mode", "sparse").code == ExitCode.USAGE

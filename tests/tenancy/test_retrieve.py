@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -113,6 +114,21 @@ def test_weighted_scores_count_what_words_alone_have_found_by_its_vector(animals
     # One candidate by meaning: that of the words alone is scored all the same.
     few = animals.retrieve("sleep", 1, vector=query, fusion=fusion, candidates=1)
     assert few.ids == ["dogs"]
+
+
+def test_weighted_scores_count_words_by_what_they_could_score_at_most(animals: Tenant) -> None:
+    fusion = WeightedScores(dense=0.0, lexical=2.0)
+    asked = {"vector": VECTORS["log"], "fusion": fusion}
+    hits = {hit.id: hit for hit in animals.retrieve("dogs unicorn", **asked)}
+    # One text of five has dogs, none has unicorns.
+    most = 2.2 * (math.log(1 + 4.5 / 1.5) + math.log(1 + 5.5 / 0.5))
+    assert hits["dogs"].lexical is not None
+    assert hits["dogs"].score == pytest.approx(hits["dogs"].lexical.score / most, rel=1e-3)
+    assert hits["log"].score == 0.0
+    # No text has more than it could, however short it is and however often the word comes.
+    animals.upsert("only", VECTORS["hanzi"], texts="unicorn " * 200)
+    animals.upsert("once", VECTORS["hanzi"], texts="unicorn")
+    assert max(hit.score for hit in animals.retrieve("unicorn", **asked)) <= 1.0
 
 
 @pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])

@@ -95,6 +95,10 @@ class LexicalView:
         """Words of a text that was found, with their places."""
         return self._opened().analyzer.tokens(text)
 
+    def most(self, terms: Sequence[str]) -> float:
+        """As :meth:`TextIndex.most`."""
+        return self._opened().most(terms)
+
     def search(
         self,
         terms: Sequence[str],
