@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         TenantEvent,
         TenantInfo,
         Thresholds,
+        WebPage,
         WeightedScores,
         current_operation,
     )
@@ -150,6 +151,7 @@ __all__ = [
     "TenantInfo",
     "Thresholds",
     "Usage",
+    "WebPage",
     "WeightedScores",
     "__version__",
     "current_operation",
@@ -202,7 +204,7 @@ _MODULES = {
         *("ScrubDamage", "ScrubProgress", "ScrubReport", "Evidence", "ReciprocalRank", "Retrieval"),
         *("Retrieve", "Retrieved", "Span", "Thresholds", "WeightedScores", "MMR", "Rerank"),
         *("ParentDocument",),
-        *("Blob", "DocumentInfo", "DocumentPage"),
+        *("Blob", "DocumentInfo", "DocumentPage", "WebPage"),
     ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -34,6 +34,7 @@ _FLEETING = {"tmpfs", "ramfs"}
 _EXTRAS = (
     "local",
     "rag",
+    "documents",
     "code",
     "cli",
     "metrics",

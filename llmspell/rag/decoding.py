@@ -55,21 +55,21 @@ def is_binary(data: bytes) -> bool:
         return False
     head = data[:_SNIFFED_BYTES]
     control = len(head) - len(head.translate(None, _CONTROL_BYTES))
-    return b"\0" in head or head.startswith(b"%PDF-") or control * 20 > len(head)
+    return b"\0" in head or control * 20 > len(head)
 
 
-def decode(data: bytes, media_type: str | None) -> tuple[str, str]:
+def decode(data: bytes, media_type: str | None, charset: str | None = None) -> tuple[str, str]:
     """Text of some bytes, and its encoding's name; line ends become line feeds.
 
-    The encoding goes by byte order mark, by what the bytes declare, as UTF-8, else as Windows-1252,
-    which takes anything.
+    The encoding goes by byte order mark, by ``charset``, which a server said, by what the bytes
+    declare, as UTF-8, else as Windows-1252, which takes anything.
     """
-    text, encoding = _decode(data, media_type)
+    text, encoding = _decode(data, media_type, charset)
     return text.replace("\r\n", "\n").replace("\r", "\n"), encoding
 
 
-def _decode(data: bytes, media_type: str | None) -> tuple[str, str]:
-    for encoding in (*_declared_encodings(data, media_type), "utf-8"):
+def _decode(data: bytes, media_type: str | None, charset: str | None) -> tuple[str, str]:
+    for encoding in (*_declared_encodings(data, media_type, charset), "utf-8"):
         try:
             return data.decode(encoding), "utf-8" if encoding == "utf-8-sig" else encoding
         except (UnicodeError, LookupError):
@@ -77,17 +77,20 @@ def _decode(data: bytes, media_type: str | None) -> tuple[str, str]:
     return data.decode(_FALLBACK_ENCODING, errors="replace"), _FALLBACK_ENCODING
 
 
-def _declared_encodings(data: bytes, media_type: str | None) -> Iterator[str]:
+def _declared_encodings(data: bytes, media_type: str | None, charset: str | None) -> Iterator[str]:
     for bom, encoding in _BOMS:
         if data.startswith(bom):
             yield encoding
             return
-    if media_type == "text/x-python":
+    larger: Mapping[str, str]
+    if charset is not None:
+        label, larger = charset.lower(), _WEB_ENCODINGS
+    elif media_type == "text/x-python":
         try:
             label = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
         except SyntaxError:  # an encoding that Python doesn't know
             return
-        larger: Mapping[str, str] = {}
+        larger = {}
     elif media_type == "text/html" and (match := _HTML_CHARSET.search(data[:1_024])):
         label = match[1].decode("ascii").lower()
         larger = _WEB_ENCODINGS

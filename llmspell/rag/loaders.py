@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from llmspell.errors import IngestError
 from llmspell.rag.decoding import decode, is_binary
 from llmspell.rag.html import html_to_markdown
 from llmspell.rag.media_types import (
@@ -16,9 +17,12 @@ from llmspell.rag.media_types import (
     MARKDOWN,
     PLAIN,
     TSV,
+    charset_of,
+    container_type,
     media_type_of,
     sniff,
 )
+from llmspell.rag.parsers import Parsers
 from llmspell.rag.records import csv_to_text, json_lines_to_text
 from llmspell.rag.sources import Pending, Skipped
 from llmspell.tenancy.documents import Blob, Document
@@ -29,11 +33,17 @@ __all__ = ["MAX_FILE_BYTES", "load", "readable"]
 MAX_FILE_BYTES: Final = 16 << 20
 
 
-def load(item: Pending | Blob, *, max_bytes: int = MAX_FILE_BYTES) -> Document | Skipped:
+def load(
+    item: Pending | Blob, *, max_bytes: int = MAX_FILE_BYTES, parsers: Parsers | None = None
+) -> Document | Skipped:
     """Read a file or bytes as a document.
 
-    The type goes by what is declared, else by extension, else by content. The metadata holds
-    ``media_type``, and ``encoding`` unless UTF-8, beside what a blob has of its own.
+    PDF and DOCX are known by their content; other types go by what is declared, else by extension,
+    else by content. The metadata holds ``media_type``, ``encoding`` unless UTF-8, and ``title``
+    where a PDF or DOCX file has one, beside what a blob has of its own.
+
+    Raises:
+        MissingDependency, SandboxUnavailable: a PDF or DOCX file can't be read here.
     """
     if isinstance(item, Pending):
         blob = _read(item, max_bytes)
@@ -43,15 +53,30 @@ def load(item: Pending | Blob, *, max_bytes: int = MAX_FILE_BYTES) -> Document |
         blob = item
     if len(blob.data) > max_bytes:
         return Skipped(blob.id, f"larger than {max_bytes:,} bytes")
+    container = container_type(blob.data)
+    if container is not None:
+        return _parsed(blob, container, parsers or Parsers())
     if is_binary(blob.data):
         return Skipped(blob.id, "binary")
     declared = media_type_of(blob.name or blob.id, blob.media_type)
-    text, encoding = decode(blob.data, declared)
+    text, encoding = decode(blob.data, declared, charset_of(blob.media_type))
     media_type = declared or sniff(text)
     metadata: dict[str, MetadataValue] = {"media_type": media_type}
     if encoding != "utf-8":
         metadata["encoding"] = encoding
     return Document(blob.id, text, {**metadata, **blob.metadata}, media_type, blob.source)
+
+
+def _parsed(blob: Blob, container: str, parsers: Parsers) -> Document | Skipped:
+    try:
+        parsed = parsers.parse(blob.data, container)
+    except IngestError as error:
+        return Skipped(blob.id, str(error))
+    metadata: dict[str, MetadataValue] = {"media_type": container}
+    if parsed.title:
+        metadata["title"] = parsed.title
+    metadata |= blob.metadata
+    return Document(blob.id, parsed.text, metadata, parsed.media_type, blob.source)
 
 
 def readable(document: Document) -> tuple[str, str, Metadata]:

@@ -9,12 +9,16 @@ from typing import Final
 
 __all__ = [
     "CSV",
+    "DOCX",
     "HTML",
     "JSON_LINES",
     "MARKDOWN",
+    "PDF",
     "PLAIN",
     "PYTHON",
     "TSV",
+    "charset_of",
+    "container_type",
     "media_type_of",
     "sniff",
 ]
@@ -26,6 +30,8 @@ CSV: Final = "text/csv"
 TSV: Final = "text/tab-separated-values"
 JSON_LINES: Final = "application/jsonl"
 PYTHON: Final = "text/x-python"
+PDF: Final = "application/pdf"
+DOCX: Final = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 _EXTENSIONS: Final = {
     **dict.fromkeys((".txt", ".text", ".rst", ".log"), PLAIN),
@@ -69,8 +75,19 @@ _SHEBANGS: Final = (
     (re.compile(r"#!.*\bnode\b"), "text/javascript"),
     (re.compile(r"#!.*\bruby\b"), "text/x-ruby"),
 )
+#: Readers of PDF take what comes before its mark for no part of it (PDF 1.7, appendix H).
+_PDF_HEAD: Final = 1_024
 #: Characters of a line that is looked at.
 _LOOKED_AT: Final = 1 << 16
+
+
+def container_type(data: bytes) -> str | None:
+    """PDF or DOCX, where bytes are such a file, whatever its name is; None for all others."""
+    if b"%PDF-" in data[:_PDF_HEAD]:
+        return PDF
+    if data.startswith(b"PK\3\4") and b"word/document.xml" in data:
+        return DOCX
+    return None
 
 
 def media_type_of(name: str, declared: str | None = None) -> str | None:
@@ -89,6 +106,15 @@ def media_type_of(name: str, declared: str | None = None) -> str | None:
             return said
     by_name = _EXTENSIONS.get(PurePosixPath(name).suffix.lower())
     return by_name or (PLAIN if said == PLAIN else None)
+
+
+def charset_of(declared: str | None) -> str | None:
+    """The charset that a ``Content-Type`` names, if it does."""
+    for parameter in (declared or "").split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip("\"'") or None
+    return None
 
 
 def sniff(text: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,10 @@ from llmspell.rag.chunker import Chunker
 from llmspell.rag.chunking import Chunking, splitting_way
 from llmspell.rag.embedding import Embedder, LocalEmbedder
 from llmspell.rag.loaders import MAX_FILE_BYTES, load, readable
+from llmspell.rag.parsers import Parsers
 from llmspell.rag.progress import progress_bar
 from llmspell.rag.sources import Item, Pending, Skipped, find
+from llmspell.rag.web import fetch
 from llmspell.tenancy.documents import (
     Blob,
     Chunk,
@@ -30,10 +32,14 @@ from llmspell.tenancy.documents import (
     IngestReport,
     Progress,
     SplitDocument,
+    WebPage,
 )
 from llmspell.tenancy.model import Metadata
 from llmspell.tenancy.operation import current_operation
 from llmspell.tenancy.ports import IngestSource, IngestTarget
+
+if TYPE_CHECKING:
+    from llmspell.security import Broker
 
 __all__ = ["Pipeline"]
 
@@ -101,6 +107,8 @@ class Pipeline:
         embedder: the embedded default model where None. Nothing is loaded before the first use.
         chunking: how documents are split.
         max_file_bytes: larger files and blobs are skipped.
+        web: fetches each :class:`WebPage`, from the hosts that it allows.
+        allow_unsandboxed: read PDF and DOCX files in this process where the host can't confine one.
     """
 
     def __init__(
@@ -109,6 +117,8 @@ class Pipeline:
         *,
         chunking: Chunking | None = None,
         max_file_bytes: int = MAX_FILE_BYTES,
+        web: Broker | None = None,
+        allow_unsandboxed: bool = False,
     ) -> None:
         self._embedder: Embedder = LocalEmbedder() if embedder is None else embedder
         self._chunking = chunking or Chunking()
@@ -118,6 +128,8 @@ class Pipeline:
                 f"that {self._embedder.model_id} takes, got {self._chunking.size}"
             )
         self._max_file_bytes = max_file_bytes
+        self._web = web
+        self._parsers = Parsers(allow_unsandboxed=allow_unsandboxed)
         self._lock = threading.Lock()
         self._lazy_chunker: Chunker | None = None
 
@@ -145,7 +157,8 @@ class Pipeline:
 
         Args:
             room: the tenant.
-            source: a file, a folder, a :class:`Document`, a :class:`Blob`, or an iterable of these.
+            source: a file, a folder, a :class:`Document`, a :class:`Blob`, a :class:`WebPage`, or
+                an iterable of these.
             progress: called after every document; True draws a bar on standard error.
 
         Raises:
@@ -153,6 +166,8 @@ class Pipeline:
             InputError: its id or its metadata can't be stored.
             QuotaExceeded: the batch at hand is refused as a whole.
             MissingDependency: an extra isn't installed.
+            SandboxUnavailable: a PDF or DOCX file, on a host that can't confine its parser.
+            ConfigError: a page of the web, without a broker.
         """
         started = time.perf_counter()
         if not (progress is None or isinstance(progress, bool) or callable(progress)):
@@ -202,9 +217,11 @@ class Pipeline:
 
     def _load(self, run: _Run, item: Item) -> Document | None:
         """The document of an item; None where it is settled without one."""
-        if isinstance(item, Pending | Blob):
-            with run.stage("load"):
-                item = load(item, max_bytes=self._max_file_bytes)
+        with run.stage("load"):
+            if isinstance(item, WebPage):
+                item = fetch(item, self._web)
+            if isinstance(item, Pending | Blob):
+                item = load(item, max_bytes=self._max_file_bytes, parsers=self._parsers)
         if isinstance(item, Document) and item.id in run.seen:
             item = Skipped(item.id, "the same id came before in this ingest")
         if isinstance(item, Skipped):

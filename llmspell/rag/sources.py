@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from llmspell.errors import IngestError
-from llmspell.tenancy.documents import Blob, Document
+from llmspell.tenancy.documents import Blob, Document, WebPage
 from llmspell.tenancy.ports import IngestSource
 
 __all__ = ["Item", "Pending", "Skipped", "find"]
@@ -44,7 +44,7 @@ class Pending:
     path: Path
 
 
-Item: TypeAlias = Document | Blob | Pending | Skipped
+Item: TypeAlias = Document | Blob | WebPage | Pending | Skipped
 """What comes out of a source."""
 
 
@@ -60,7 +60,7 @@ def find(source: IngestSource) -> Iterable[Item]:
     Raises:
         IngestError: a path that doesn't exist, or no source.
     """
-    if isinstance(source, str | PathLike | Document | Blob):
+    if isinstance(source, str | PathLike | Document | Blob | WebPage):
         return list(_find_one(source))
     if isinstance(source, bytes | bytearray | memoryview):
         raise IngestError("bytes need an id: give Blob(id, data)")
@@ -72,13 +72,13 @@ def find(source: IngestSource) -> Iterable[Item]:
 
 def _no_source(source: object) -> IngestError:
     return IngestError(
-        "a source must be a path, a Document, a Blob or an iterable of these, got "
+        "a source must be a path, a Document, a Blob, a WebPage or an iterable of these, got "
         f"{type(source).__name__}"
     )
 
 
-def _find_one(source: str | PathLike[str] | Document | Blob) -> Iterator[Item]:
-    if isinstance(source, Document | Blob):
+def _find_one(source: str | PathLike[str] | Document | Blob | WebPage) -> Iterator[Item]:
+    if isinstance(source, Document | Blob | WebPage):
         yield source
         return
     if not isinstance(source, str | PathLike):

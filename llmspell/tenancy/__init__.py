@@ -13,6 +13,7 @@ from llmspell.tenancy.documents import (
     IngestReport,
     Progress,
     SplitDocument,
+    WebPage,
 )
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation
 from llmspell.tenancy.fusion import ReciprocalRank, WeightedScores
@@ -108,6 +109,7 @@ __all__ = [
     "TextServices",
     "Thresholds",
     "WeightedScores",
+    "WebPage",
     "Workers",
     "current_operation",
     "tenant_id_of",

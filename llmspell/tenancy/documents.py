@@ -19,6 +19,7 @@ __all__ = [
     "IngestReport",
     "Progress",
     "SplitDocument",
+    "WebPage",
 ]
 
 
@@ -63,6 +64,21 @@ class Blob:
     media_type: str | None = None
     name: str | None = None
     source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebPage:
+    """A page to fetch and ingest, by the broker that the database's texts were made with.
+
+    Args:
+        url: of http or https.
+        id: as of a :class:`Document`; the URL where None.
+        metadata: copied to every chunk.
+    """
+
+    url: str
+    id: str | None = None
+    metadata: Metadata = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

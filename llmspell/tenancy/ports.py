@@ -18,14 +18,16 @@ from llmspell.tenancy.documents import (
     IngestReport,
     Progress,
     SplitDocument,
+    WebPage,
 )
 
 __all__ = ["Embed", "IngestSource", "IngestTarget", "TextServices"]
 
 IngestSource: TypeAlias = (
-    "str | PathLike[str] | Document | Blob | Iterable[str | PathLike[str] | Document | Blob]"
+    "str | PathLike[str] | Document | Blob | WebPage"
+    "| Iterable[str | PathLike[str] | Document | Blob | WebPage]"
 )
-"""A file or folder, a document, bytes, or any number of these."""
+"""A file or folder, a document, bytes, a page of the web, or any number of these."""
 
 Embed: TypeAlias = Callable[[Sequence[str]], NDArray[np.float32]]
 """From n texts to (n, dim) float32."""

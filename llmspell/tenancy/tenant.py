@@ -488,8 +488,8 @@ class Tenant(RetrieveCalls):
         """Split, embed and write documents; those that haven't changed cost nothing.
 
         Args:
-            source: a file, a folder, a :class:`llmspell.Document`, a :class:`llmspell.Blob`, or an
-                iterable of those.
+            source: a file, a folder, a :class:`llmspell.Document`, a :class:`llmspell.Blob`, a
+                :class:`llmspell.WebPage`, or an iterable of those.
             progress: called after every document; True draws a bar on standard error, by the extra
                 ``cli``.
 

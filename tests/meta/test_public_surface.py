@@ -75,6 +75,7 @@ SURFACE = {
     "TenantInfo",
     "Thresholds",
     "Usage",
+    "WebPage",
     "WeightedScores",
     "current_operation",
     "errors",

@@ -1,0 +1,5 @@
+"""Files that take a parser: PDF and DOCX, read in processes that the kernel confines."""
+
+from llmspell.rag.parsers.parsers import Parsed, Parsers
+
+__all__ = ["Parsed", "Parsers"]
