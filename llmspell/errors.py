@@ -50,6 +50,18 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── IngestError (ValueError)            a source that can't be read, decoded or split
     ├── EmbeddingError (RuntimeError)       the embedding model failed
     ├── RerankError (RuntimeError)          a reranker gave no scores
+    ├── ProviderError (RuntimeError)        a chat model's provider failed or refused
+    │   ├── BadProviderResponse (ValueError) a response that isn't of the format, or is cut short
+    │   ├── CircuitOpen                     a model that isn't called for a while after failures
+    │   ├── ProviderBusy                    our own limits have no place for a call in time
+    │   ├── ProviderDenied (PermissionError) a key that isn't accepted for this
+    │   ├── ProviderInterrupted (ConnectionError) the connection ended before the answer
+    │   ├── ProviderOverloaded              the provider has too much to do, or a fault
+    │   ├── ProviderRateLimited             the provider's rate for this key is used up
+    │   ├── ProviderRefused (ValueError)    a request that the provider doesn't take
+    │   │   └── ContextTooLong              more tokens than the model takes
+    │   ├── ProviderTimeout (TimeoutError)  no answer in time
+    │   └── ProviderUnreachable (ConnectionError) no connection; nothing was sent
     ├── SecurityError                       what the security layer refuses
     │   ├── AuditDamaged (OSError)          an audit log whose chain doesn't hold
     │   ├── AuditFailed (OSError)           a record that can't be written to the audit log
@@ -97,10 +109,13 @@ __all__ = [
     "AgentLimitExceeded",
     "AuditDamaged",
     "AuditFailed",
+    "BadProviderResponse",
+    "CircuitOpen",
     "ClosedError",
     "CommandDenied",
     "CommitFailed",
     "ConfigError",
+    "ContextTooLong",
     "CorruptFile",
     "DatabaseLocked",
     "DimensionMismatch",
@@ -139,6 +154,15 @@ __all__ = [
     "PathEscape",
     "PathNotAllowed",
     "PatternLimitExceeded",
+    "ProviderBusy",
+    "ProviderDenied",
+    "ProviderError",
+    "ProviderInterrupted",
+    "ProviderOverloaded",
+    "ProviderRateLimited",
+    "ProviderRefused",
+    "ProviderTimeout",
+    "ProviderUnreachable",
     "QuotaExceeded",
     "RequirementDenied",
     "RerankError",
@@ -503,6 +527,76 @@ class RerankError(LlmspellError, RuntimeError):
 
 class EmbeddingError(LlmspellError, RuntimeError):
     """The embedding model failed."""
+
+
+class ProviderError(LlmspellError, RuntimeError):
+    """A chat model's provider failed or refused; base of its errors.
+
+    Attributes:
+        is_sent: whether the provider may have worked on the request, and bill it.
+        status: of its response, or None.
+        retry_after: seconds that it asks to wait, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        is_sent: bool = False,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        self.is_sent = is_sent
+        self.status = status
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class BadProviderResponse(ProviderError, ValueError):
+    """A response that isn't of the format, or ends before its end."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message, is_sent=True, status=status)
+
+
+class CircuitOpen(ProviderError):
+    """A model isn't called for a while, since its calls failed one after another."""
+
+
+class ProviderBusy(ProviderError):
+    """Our own limit of calls side by side, of connections or of a rate has no place in time."""
+
+
+class ProviderDenied(ProviderError, PermissionError):
+    """The key isn't accepted, or may not use this model, or its account can't pay."""
+
+
+class ProviderInterrupted(ProviderError, ConnectionError):
+    """The connection ended while the request was sent or answered."""
+
+
+class ProviderOverloaded(ProviderError):
+    """The provider is overloaded or has a fault of its own: 500 and above."""
+
+
+class ProviderRateLimited(ProviderError):
+    """The provider's rate for this key is used up: 429."""
+
+
+class ProviderRefused(ProviderError, ValueError):
+    """The provider doesn't take such a request: the message says why."""
+
+
+class ContextTooLong(ProviderRefused):
+    """The request and its answer have more tokens than the model takes."""
+
+
+class ProviderTimeout(ProviderError, TimeoutError):
+    """There was no answer in time."""
+
+
+class ProviderUnreachable(ProviderError, ConnectionError):
+    """No connection to the provider; nothing was sent."""
 
 
 class SecurityError(LlmspellError):

@@ -45,6 +45,8 @@ _EXTRAS = (
     "keyring",
     "vault",
     "aws",
+    "openai",
+    "anthropic",
 )
 
 

@@ -1,0 +1,98 @@
+"""What a call of a model may cost its tenant: set aside before, settled after."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from llmspell.errors import ProviderError
+from llmspell.providers.chat import ChatRequest
+from llmspell.providers.price import Price, Usage
+from llmspell.tenancy import Hold, current_operation
+
+__all__ = ["Bill", "billed", "most_usage"]
+
+# Marks around a message, its role and the names of its fields: 4 to 8 tokens in the known formats.
+_MESSAGE_TOKENS: Final = 16
+# A provider puts instructions of its own before tools: 346 tokens is the most that one names.
+_TOOLS_TOKENS: Final = 512
+
+
+def most_usage(request: ChatRequest) -> Usage:
+    """More tokens than a call can take.
+
+    The vocabularies of chat models fall back to bytes, so that no text has more tokens than its
+    UTF-8 has bytes.
+    """
+    size = 0
+    for message in request.messages:
+        size += _MESSAGE_TOKENS + len(message.text.encode("utf-8", "replace"))
+        for call in message.tool_calls:
+            size += (
+                _MESSAGE_TOKENS + len(call.name) + len(call.arguments.encode("utf-8", "replace"))
+            )
+    if request.tools or request.output is not None:
+        size += _TOOLS_TOKENS
+    for tool in request.tools:
+        described = tool.name + tool.description + json.dumps(dict(tool.schema))
+        size += _MESSAGE_TOKENS + len(described.encode("utf-8", "replace"))
+    if request.output is not None:
+        size += len(json.dumps(dict(request.output.schema)))
+    return Usage(size, request.max_tokens)
+
+
+class Bill:
+    """What one call has set aside; nothing where it is no tenant's."""
+
+    __slots__ = ("_hold", "_is_settled", "_price")
+
+    def __init__(self, hold: Hold | None, price: Price | None) -> None:
+        self._hold = hold
+        self._price = price
+        self._is_settled = False
+
+    def settle(self, usage: Usage) -> None:
+        """Count what was used; of a provider that doesn't say, all that was set aside."""
+        self._is_settled = True
+        if self._hold is None:
+            return
+        if not usage.total:
+            self._hold.settle()
+            return
+        cost = None if self._price is None else self._price.cost(usage)
+        self._hold.settle(tokens=usage.total, cost=cost)
+
+    def _end(self, error: BaseException) -> None:
+        """After a failure: nothing where the provider did nothing, otherwise everything."""
+        if self._is_settled or self._hold is None:
+            return
+        if isinstance(error, ProviderError) and not error.is_sent:
+            self._hold.release()
+        else:
+            self._hold.settle()
+
+
+@asynccontextmanager
+async def billed(request: ChatRequest, price: Price | None) -> AsyncIterator[Bill]:
+    """Set aside the most that a call may use, of the tenant whose operation it is in.
+
+    Raises:
+        QuotaExceeded: the tenant hasn't so much; nothing was sent.
+    """
+    operation = current_operation()
+    if operation is None:
+        yield Bill(None, price)
+        return
+    most = most_usage(request)
+    cost = 0.0 if price is None else price.most(most)
+    # Where quotas are shared by hosts, it asks their server.
+    hold = await asyncio.to_thread(operation.hold, tokens=most.total, cost=cost)
+    bill = Bill(hold, price)
+    try:
+        yield bill
+    except BaseException as error:
+        bill._end(error)
+        raise

@@ -1,0 +1,101 @@
+"""The SDK's clients of one model: one for each event loop, renewed as they age."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmspell.errors import ClosedError
+from llmspell.providers.settings import ConnectionSettings
+
+__all__ = ["Clients"]
+
+
+@dataclass(slots=True)
+class _Client:
+    sdk: Any
+    made_at: float = field(default_factory=time.monotonic)
+    calls: int = 0
+
+
+class Clients:
+    """Gives a call the client of its event loop. Thread-safe.
+
+    Connections belong to the loop that made them. A client that has reached its lifetime takes no
+    new calls, and is closed with its last one.
+
+    Args:
+        make: from a client of httpx2 to one of the SDK.
+        settings: of the connections.
+    """
+
+    def __init__(self, make: Callable[[Any], Any], settings: ConnectionSettings) -> None:
+        self._make = make
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._current: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Client] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Any]:
+        """The client for one call; raises ClosedError."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if self._is_closed:
+                raise ClosedError("the model has been closed")
+            current = self._current.get(loop)
+            old = None
+            if current is None or time.monotonic() - current.made_at >= self._settings.lifetime:
+                old, current = current, _Client(self._make(self._http_client()))
+                self._current[loop] = current
+            current.calls += 1
+        try:
+            if old is not None and not old.calls:
+                await old.sdk.close()
+            yield current.sdk
+        finally:
+            with self._lock:
+                current.calls -= 1
+                is_last = not current.calls and self._current.get(loop) is not current
+            if is_last:
+                await asyncio.shield(current.sdk.close())
+
+    def _http_client(self) -> Any:
+        import httpx2
+
+        settings = self._settings
+        return httpx2.AsyncClient(
+            limits=httpx2.Limits(
+                max_connections=settings.size,
+                max_keepalive_connections=settings.idle,
+                keepalive_expiry=settings.idle_timeout,
+            ),
+            timeout=httpx2.Timeout(
+                settings.timeout,
+                connect=settings.connect_timeout,
+                pool=settings.acquire_timeout,
+            ),
+            follow_redirects=False,  # the key goes to the host that was named, and to no other
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections of all loops that still run; calls that are under way fail."""
+        with self._lock:
+            self._is_closed = True
+            clients = list(self._current.items())
+            self._current.clear()
+        here = asyncio.get_running_loop()
+        for loop, client in clients:
+            if loop is here:
+                await client.sdk.close()
+            elif loop.is_running():
+                closing = asyncio.run_coroutine_threadsafe(client.sdk.close(), loop)
+                await asyncio.wrap_future(closing)

@@ -1,0 +1,159 @@
+"""What went wrong in an official SDK, as our errors. Both are generated alike."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import ModuleType
+from typing import Any, Final
+
+from llmspell.errors import (
+    BadProviderResponse,
+    ContextTooLong,
+    LlmspellError,
+    ProviderBusy,
+    ProviderDenied,
+    ProviderError,
+    ProviderInterrupted,
+    ProviderOverloaded,
+    ProviderRateLimited,
+    ProviderRefused,
+    ProviderTimeout,
+    ProviderUnreachable,
+)
+
+__all__ = ["failure_of"]
+
+_LONGEST_SHOWN: Final = 300
+_MAX_RETRY_AFTER: Final = 86_400.0
+# Of an event of a stream, which has no status of its own.
+_STATUS_OF: Final = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "api_error": 500,
+    "server_error": 500,
+    "overloaded_error": 529,
+}
+_TOO_LONG: Final = ("context_length", "prompt is too long", "maximum context", "context window")
+
+
+def failure_of(error: BaseException, sdk: ModuleType, provider: str) -> BaseException:
+    """The error to raise in place of one of the SDK; what isn't the SDK's or HTTP's stays.
+
+    Args:
+        error: as it was caught.
+        sdk: ``openai`` or ``anthropic``.
+        provider: for the message.
+    """
+    if isinstance(error, LlmspellError):
+        return error
+    if isinstance(error, sdk.APIStatusError):
+        return _of_status(error, provider)
+    if isinstance(error, sdk.APIConnectionError):  # the SDK's timeouts are some of these
+        return _of_connection(error.__cause__ or error, provider)
+    if isinstance(error, sdk.APIResponseValidationError):
+        return BadProviderResponse(
+            f"{provider}: the response isn't as it should be: {error!r:.300}"
+        )
+    if isinstance(error, sdk.APIError):
+        return _of_event(error, provider)
+    if type(error).__module__.partition(".")[0] in ("httpx2", "httpcore2"):
+        return _of_connection(error, provider)
+    if isinstance(error, ValueError):  # JSON that isn't, or bytes that are no text
+        return BadProviderResponse(f"{provider}: the response can't be read: {error!r:.300}")
+    return error
+
+
+def _of_connection(cause: BaseException, provider: str) -> ProviderError:
+    kind = type(cause).__name__
+    if kind == "PoolTimeout":
+        return ProviderBusy(f"{provider}: all connections are in use; nothing was sent")
+    if kind in ("ConnectError", "ConnectTimeout", "UnsupportedProtocol", "ProxyError"):
+        return ProviderUnreachable(f"{provider}: no connection: {cause!s:.300}; nothing was sent")
+    if kind.endswith("Timeout") or isinstance(cause, TimeoutError):
+        return ProviderTimeout(f"{provider}: no answer in time", is_sent=True)
+    return ProviderInterrupted(
+        f"{provider}: the connection ended before the answer did: {cause!r:.300}", is_sent=True
+    )
+
+
+def _of_status(error: Any, provider: str) -> ProviderError:
+    status = int(error.status_code)
+    body = error.body if isinstance(error.body, dict) else {}
+    is_event = status < 400  # inside of a stream
+    kind = _kind(body)
+    if is_event:
+        status = _STATUS_OF.get(kind, 500)
+    return _made(
+        status,
+        provider,
+        kind,
+        _said(body, error),
+        retry_after=None if is_event else _retry_after(error.response.headers),
+        # A request that is refused before it is worked on isn't billed; a fault comes any time.
+        is_sent=is_event or (status >= 500 and status not in (503, 529)),
+    )
+
+
+def _of_event(error: Any, provider: str) -> ProviderError:
+    body = error.body if isinstance(error.body, dict) else {}
+    kind = _kind(body)
+    status = _STATUS_OF.get(kind, 500)
+    return _made(status, provider, kind, _said(body, error), retry_after=None, is_sent=True)
+
+
+def _made(
+    status: int, provider: str, kind: str, said: str, *, retry_after: float | None, is_sent: bool
+) -> ProviderError:
+    if status in (401, 402, 403):
+        # A provider may repeat a part of the key.
+        return ProviderDenied(f"{provider}: {status}, the key isn't accepted", status=status)
+    message = f"{provider}: {status}: {said}"
+    if status == 429:
+        return ProviderRateLimited(message, status=status, retry_after=retry_after, is_sent=is_sent)
+    if status >= 500:
+        return ProviderOverloaded(message, status=status, retry_after=retry_after, is_sent=is_sent)
+    if status == 408:
+        return ProviderTimeout(message, status=status, is_sent=True)
+    is_too_long = any(part in f"{kind} {said}".lower() for part in _TOO_LONG)
+    refused = ContextTooLong if is_too_long else ProviderRefused
+    return refused(message, status=status, is_sent=is_sent)
+
+
+def _kind(body: dict[str, Any]) -> str:
+    inner = body.get("error")
+    found = inner if isinstance(inner, dict) else body
+    return str(found.get("code") or found.get("type") or "")
+
+
+def _said(body: dict[str, Any], error: BaseException) -> str:
+    inner = body.get("error")
+    found = inner if isinstance(inner, dict) else body
+    said = str(found.get("message") or error)
+    return "".join(letter if letter.isprintable() else " " for letter in said[:_LONGEST_SHOWN])
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Seconds of ``Retry-After``, a number or a date; RFC 9110, 10.2.3."""
+    milliseconds, given = headers.get("retry-after-ms"), headers.get("retry-after")
+    try:
+        if milliseconds is not None:
+            seconds = float(milliseconds) / 1_000
+        elif given is None:
+            return None
+        else:
+            try:
+                seconds = float(given)
+            except ValueError:
+                seconds = (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds()
+    except (TypeError, ValueError):
+        return None
+    if not math.isfinite(seconds):
+        return None
+    return min(max(0.0, seconds), _MAX_RETRY_AFTER)

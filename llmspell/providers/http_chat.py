@@ -1,0 +1,185 @@
+"""What models behind an official SDK have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from types import ModuleType
+from typing import Any, Protocol, Self
+
+from llmspell.errors import BadProviderResponse, ConfigError, MissingDependency, ProviderTimeout
+from llmspell.providers.background import run_in_background
+from llmspell.providers.bill import billed
+from llmspell.providers.chat import ChatRequest, ChatResponse, StreamEvent, TextDelta
+from llmspell.providers.clients import Clients
+from llmspell.providers.deadline import current_deadline
+from llmspell.providers.failures import failure_of
+from llmspell.providers.price import Price
+from llmspell.providers.settings import ConnectionSettings
+from llmspell.security import Secret
+
+__all__ = ["Assembly", "HttpChat"]
+
+
+class Assembly(Protocol):
+    """The parts of a streamed answer, put together."""
+
+    @property
+    def is_whole(self) -> bool: ...
+
+    def add(self, part: Any) -> str: ...
+
+    def response(self) -> ChatResponse: ...
+
+
+class HttpChat(ABC):
+    """A chat model by an official SDK, which is imported with the first call. Thread-safe.
+
+    A call that is made within a tenant's operation sets aside the most that it may cost, and is
+    settled with what the provider says it took. Where it doesn't say, and may have billed the call,
+    all of it counts: after a timeout, a lost connection, a stream that was left early.
+    """
+
+    _sdk_name: str
+
+    def __init__(
+        self,
+        model_id: str,
+        *,
+        provider: str,
+        api_key: str | Secret[str],
+        base_url: str | None,
+        price: Price | None,
+        connections: ConnectionSettings | None,
+    ) -> None:
+        for name, value in {"model_id": model_id, "provider": provider}.items():
+            if not isinstance(value, str) or not value.strip():
+                raise ConfigError(f"{name} must be a str that isn't blank, got {value!r}")
+        self._model_id = model_id
+        self._provider = provider
+        self._key = api_key if isinstance(api_key, Secret) else Secret(api_key)
+        self._base_url = base_url
+        self._price = price
+        self._settings = connections or ConnectionSettings()
+        self._clients = Clients(self._make_client, self._settings)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._model_id!r}, provider={self._provider!r})"
+
+    @property
+    def provider(self) -> str:
+        """Who serves it."""
+        return self._provider
+
+    @property
+    def model_id(self) -> str:
+        """Name of the model at its provider."""
+        return self._model_id
+
+    @property
+    def price(self) -> Price | None:
+        """What tokens cost, as it was given."""
+        return self._price
+
+    def complete(self, request: ChatRequest) -> ChatResponse:
+        """See :meth:`llmspell.providers.ChatModel.complete`."""
+        return run_in_background(self.acomplete(request))
+
+    async def acomplete(self, request: ChatRequest) -> ChatResponse:
+        """See :meth:`llmspell.providers.ChatModel.acomplete`."""
+        async with billed(request, self._price) as bill, self._guarded():
+            async with self._clients.client() as client:
+                response = await self._ask(client, request)
+            bill.settle(response.usage)
+            return response
+
+    async def astream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """See :meth:`llmspell.providers.ChatModel.astream`."""
+        assembly = self._assembly(request)
+        async with billed(request, self._price) as bill, self._clients.client() as client:
+            async with aclosing(self._parts(client, request)) as parts:
+                while True:
+                    # A deadline counts the provider's time, and not that of who reads.
+                    async with self._guarded():
+                        try:
+                            part = await anext(parts)
+                        except StopAsyncIteration:
+                            break
+                    text = assembly.add(part)
+                    if text:
+                        yield TextDelta(text)
+            if not assembly.is_whole:
+                raise BadProviderResponse(f"{self._provider}: the stream ended before its end")
+            response = assembly.response()
+            bill.settle(response.usage)
+            yield response
+
+    async def aclose(self) -> None:
+        """Close its connections; later calls raise ClosedError."""
+        await self._clients.aclose()
+
+    def close(self) -> None:
+        """As :meth:`aclose`, where no event loop runs."""
+        run_in_background(self.aclose())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @asynccontextmanager
+    async def _guarded(self) -> AsyncIterator[None]:
+        """Hold the deadline, and raise what the SDK raises as our errors."""
+        deadline = current_deadline()
+        limit = self._settings.timeout
+        if deadline is not None:
+            limit = min(limit, deadline.require(self._provider))
+        ends_at = time.monotonic() + limit
+        try:
+            async with asyncio.timeout(limit):
+                yield
+        except TimeoutError as error:
+            if time.monotonic() < ends_at:
+                raise
+            raise ProviderTimeout(
+                f"{self._provider}: no answer within {limit:.3g} s", is_sent=True
+            ) from error
+        except Exception as error:
+            failure = failure_of(error, self._sdk(), self._provider)
+            if failure is error:
+                raise
+            raise failure from error
+
+    @classmethod
+    def _sdk(cls) -> ModuleType:
+        try:
+            return importlib.import_module(cls._sdk_name)
+        except ImportError as error:
+            raise MissingDependency(cls._sdk_name, cls._sdk_name) from error
+
+    @abstractmethod
+    def _make_client(self, http_client: Any) -> Any:
+        """The SDK's client over a client of httpx2."""
+
+    @abstractmethod
+    async def _ask(self, client: Any, request: ChatRequest) -> ChatResponse:
+        """Ask once; what the SDK raises is translated by the caller."""
+
+    @abstractmethod
+    def _parts(self, client: Any, request: ChatRequest) -> AsyncGenerator[Any, None]:
+        """Ask for a stream; gives its parts."""
+
+    @abstractmethod
+    def _assembly(self, request: ChatRequest) -> Assembly:
+        """What puts the parts together."""

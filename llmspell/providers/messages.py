@@ -1,0 +1,109 @@
+"""What is said in a chat: messages, calls of tools, and what a model may call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from llmspell.errors import InputError
+
+__all__ = ["Message", "OutputSchema", "Role", "ToolCall", "ToolDefinition"]
+
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that a model asks for.
+
+    Args:
+        id: by which its result names it.
+        name: of the tool.
+        arguments: JSON, as the model wrote it: it may be no object, or no JSON at all.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+    def parsed(self) -> dict[str, Any]:
+        """The arguments; raises InputError where they aren't a JSON object."""
+        try:
+            value = json.loads(self.arguments or "{}")
+        except ValueError as error:
+            raise InputError(f"arguments of {self.name!r} aren't JSON: {error}") from None
+        if not isinstance(value, dict):
+            kind = type(value).__name__
+            raise InputError(f"arguments of {self.name!r} must be a JSON object, got {kind}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat. The constructors below check what belongs to which role.
+
+    Args:
+        role: whose it is.
+        text: what is said; of a tool, its result.
+        tool_calls: that an assistant asks for.
+        tool_call_id: of a tool: which call this is the result of.
+        is_error: of a tool: whether the call failed.
+    """
+
+    role: Role
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    is_error: bool = False
+
+    @classmethod
+    def system(cls, text: str) -> Message:
+        """Instructions, ahead of all others."""
+        return cls("system", text)
+
+    @classmethod
+    def user(cls, text: str) -> Message:
+        """What the model is asked."""
+        return cls("user", text)
+
+    @classmethod
+    def assistant(cls, text: str, tool_calls: tuple[ToolCall, ...] = ()) -> Message:
+        """What a model said, and which tools it called."""
+        return cls("assistant", text, tuple(tool_calls))
+
+    @classmethod
+    def tool(cls, call_id: str, text: str, *, is_error: bool = False) -> Message:
+        """The result of a call."""
+        return cls("tool", text, tool_call_id=call_id, is_error=is_error)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDefinition:
+    """A tool that a model may call.
+
+    Args:
+        name: letters, digits, ``_`` and ``-``, 64 at most.
+        description: for the model.
+        schema: JSON Schema of its arguments, an object's.
+    """
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSchema:
+    """What the answer must be: JSON of a schema.
+
+    Args:
+        schema: JSON Schema of an object.
+        name: for the model; letters, digits, ``_`` and ``-``.
+        is_strict: whether the provider is to enforce it, which not all schemas allow.
+    """
+
+    schema: Mapping[str, Any]
+    name: str = "answer"
+    is_strict: bool = False

@@ -1,0 +1,103 @@
+"""Models of OpenAI, and of the many servers that speak its chat completions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Literal
+
+from llmspell.errors import ConfigError
+from llmspell.providers.chat import ChatRequest, ChatResponse
+from llmspell.providers.http_chat import HttpChat
+from llmspell.providers.price import Price
+from llmspell.providers.settings import ConnectionSettings
+from llmspell.providers.wire_openai import OpenAIStream, openai_arguments, openai_response
+from llmspell.security import Secret
+
+__all__ = ["OpenAIChat"]
+
+
+class OpenAIChat(HttpChat):
+    """A model by the official SDK of OpenAI (extra ``openai``). Thread-safe.
+
+    vLLM, Ollama, TGI, llama.cpp, LiteLLM, OpenRouter and others are reached by ``base_url``.
+
+    Args:
+        model_id: as the provider names it.
+        api_key: a text, or a secret of :class:`llmspell.security.SecretStore`; any text for
+            servers that ask for none.
+        provider: what it is called in responses, errors and metrics.
+        base_url: of the server, to ``/v1``; that of OpenAI where None.
+        price: of its tokens; without one nothing is charged as money.
+        connections: of the model; those of :class:`ConnectionSettings` where None.
+        headers: sent with each request, such as ``OpenAI-Organization``.
+        max_tokens_field: ``max_completion_tokens`` for OpenAI, ``max_tokens`` for servers that
+            know only the older name; by ``base_url`` where None.
+    """
+
+    _sdk_name = "openai"
+
+    def __init__(
+        self,
+        model_id: str,
+        *,
+        api_key: str | Secret[str],
+        provider: str = "openai",
+        base_url: str | None = None,
+        price: Price | None = None,
+        connections: ConnectionSettings | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None,
+    ) -> None:
+        super().__init__(
+            model_id,
+            provider=provider,
+            api_key=api_key,
+            base_url=base_url,
+            price=price,
+            connections=connections,
+        )
+        if max_tokens_field not in (None, "max_completion_tokens", "max_tokens"):
+            raise ConfigError(
+                "max_tokens_field must be max_completion_tokens or max_tokens, got "
+                f"{max_tokens_field!r}"
+            )
+        self._headers = dict(headers or {})
+        self._field = max_tokens_field or (
+            "max_completion_tokens" if base_url is None else "max_tokens"
+        )
+
+    def _make_client(self, http_client: Any) -> Any:
+        return self._sdk().AsyncOpenAI(
+            api_key=self._key.reveal(),
+            base_url=self._base_url or "https://api.openai.com/v1",
+            max_retries=0,
+            default_headers=self._headers,
+            http_client=http_client,
+            timeout=http_client.timeout,
+        )
+
+    async def _ask(self, client: Any, request: ChatRequest) -> ChatResponse:
+        given = self._given(request, stream=False)
+        raw = await client.chat.completions.with_raw_response.create(**given)
+        return openai_response(
+            raw.http_response.json(),
+            provider=self._provider,
+            model_id=self._model_id,
+            price=self._price,
+        )
+
+    async def _parts(self, client: Any, request: ChatRequest) -> AsyncGenerator[Any, None]:
+        stream = await client.chat.completions.create(**self._given(request, stream=True))
+        try:
+            async for chunk in stream:
+                yield chunk.to_dict(warnings=False)
+        finally:
+            await stream.close()
+
+    def _assembly(self, request: ChatRequest) -> OpenAIStream:
+        return OpenAIStream(provider=self._provider, model_id=self._model_id, price=self._price)
+
+    def _given(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        return openai_arguments(
+            request, self._model_id, max_tokens_field=self._field, stream=stream
+        )

@@ -1,0 +1,257 @@
+"""Chats in the format of Anthropic's messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from llmspell.errors import BadProviderResponse
+from llmspell.providers.chat import ChatRequest, ChatResponse, Finish
+from llmspell.providers.messages import Message, ToolCall
+from llmspell.providers.price import Price, Usage
+
+__all__ = ["AnthropicStream", "anthropic_arguments", "anthropic_response"]
+
+_FINISHES: Final[Mapping[str | None, Finish]] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "refused",
+}
+
+
+def anthropic_arguments(request: ChatRequest, model_id: str, *, stream: bool) -> dict[str, Any]:
+    """What the SDK's ``messages.create`` takes.
+
+    An output schema becomes a tool that the model must call, which all its models know.
+    """
+    system = "\n\n".join(said.text for said in request.messages if said.role == "system")
+    given: dict[str, Any] = {
+        "model": model_id,
+        "max_tokens": request.max_tokens,
+        "messages": _turns([said for said in request.messages if said.role != "system"]),
+    }
+    if system:
+        given["system"] = system
+    tools = [
+        {"name": tool.name, "description": tool.description, "input_schema": dict(tool.schema)}
+        for tool in request.tools
+    ]
+    choice: dict[str, Any] | None = None
+    if request.tools and request.tool_choice != "auto":
+        choice = {"type": "any" if request.tool_choice == "required" else "none"}
+    if request.output is not None:
+        tools.append(
+            {
+                "name": request.output.name,
+                "description": "Gives the answer.",
+                "input_schema": dict(request.output.schema),
+            }
+        )
+        has_choice = bool(request.tools) and request.tool_choice != "none"
+        choice = {"type": "any"} if has_choice else {"type": "tool", "name": request.output.name}
+    if tools:
+        given["tools"] = tools
+    if choice is not None:
+        given["tool_choice"] = choice
+    if request.temperature is not None:
+        # Its scale ends at 1. The SDK knows it no more, since newer models take none.
+        given["extra_body"] = {"temperature": min(request.temperature, 1.0)}
+    if request.stop:
+        given["stop_sequences"] = list(request.stop)
+    if stream:
+        given["stream"] = True
+    return given
+
+
+def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Turns of user and assistant by turns: results of tools are said by the user."""
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        role = "assistant" if message.role == "assistant" else "user"
+        blocks = _blocks(message)
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        elif blocks:
+            turns.append({"role": role, "content": blocks})
+    return turns
+
+
+def _blocks(message: Message) -> list[dict[str, Any]]:
+    if message.role == "tool":
+        result: dict[str, Any] = {
+            "type": "tool_result",
+            "tool_use_id": message.tool_call_id,
+            "content": message.text,
+        }
+        if message.is_error:
+            result["is_error"] = True
+        return [result]
+    blocks: list[dict[str, Any]] = []
+    if message.text:  # an empty block is refused
+        blocks.append({"type": "text", "text": message.text})
+    for call in message.tool_calls:
+        blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)})
+    return blocks
+
+
+def _input(call: ToolCall) -> dict[str, Any]:
+    try:
+        value = json.loads(call.arguments or "{}")
+    except ValueError:
+        value = None
+    # What was no object was answered with an error; the model must see that it said something.
+    return value if isinstance(value, dict) else {"invalid": call.arguments}
+
+
+def anthropic_response(
+    body: Any, request: ChatRequest, *, provider: str, model_id: str, price: Price | None
+) -> ChatResponse:
+    """The response of a body.
+
+    Raises:
+        BadProviderResponse: it isn't of the format.
+    """
+    stream = AnthropicStream(request, provider=provider, model_id=model_id, price=price)
+    try:
+        stream.begin(body)
+        for number, block in enumerate(body["content"]):
+            stream.start(number, block)
+        stream.end(body.get("stop_reason"))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise stream.damaged(error) from None
+    return stream.response()
+
+
+class AnthropicStream:
+    """The parts of one answer, put together. For one answer.
+
+    Args:
+        request: that it answers.
+        provider, model_id, price: of the model.
+    """
+
+    def __init__(
+        self, request: ChatRequest, *, provider: str, model_id: str, price: Price | None
+    ) -> None:
+        self._output = None if request.output is None else request.output.name
+        self._provider = provider
+        self._model = model_id
+        self._price = price
+        self._texts: dict[int, list[str]] = {}
+        self._calls: dict[int, tuple[str, str, list[str]]] = {}
+        self._reason: str | None = None
+        self._usage: dict[str, int] = {}
+
+    def add(self, event: Any) -> str:
+        """Take the next event; the text in it.
+
+        Raises:
+            BadProviderResponse: it isn't of the format.
+        """
+        try:
+            return self._add(event)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise self.damaged(error) from None
+
+    def _add(self, event: Mapping[str, Any]) -> str:
+        match event["type"]:
+            case "message_start":
+                self.begin(event["message"])
+            case "content_block_start":
+                return self.start(event["index"], event["content_block"])
+            case "content_block_delta":
+                return self._delta(event["index"], event["delta"])
+            case "message_delta":
+                self._count(event.get("usage") or {})
+                self.end(event["delta"].get("stop_reason"))
+        return ""
+
+    def begin(self, message: Mapping[str, Any]) -> None:
+        """Take what a message says of itself."""
+        self._model = _text(message.get("model") or self._model)
+        self._count(message.get("usage") or {})
+
+    def start(self, number: int, block: Mapping[str, Any]) -> str:
+        """Take a block, or its beginning; the text in it."""
+        if block["type"] == "text":
+            text = _text(block.get("text") or "")
+            self._texts[number] = [text]
+            return text
+        if block["type"] == "tool_use":
+            given = block.get("input")
+            parts = [json.dumps(given)] if given else []
+            self._calls[number] = (_text(block["id"]), _text(block["name"]), parts)
+        return ""
+
+    def end(self, reason: str | None) -> None:
+        """Take the reason of the end."""
+        self._reason = reason or self._reason
+
+    def _delta(self, number: int, delta: Mapping[str, Any]) -> str:
+        match delta["type"]:
+            case "text_delta":
+                text = _text(delta["text"])
+                self._texts[number].append(text)
+                return text
+            case "input_json_delta":
+                self._calls[number][2].append(_text(delta["partial_json"]))
+        return ""
+
+    def _count(self, usage: Mapping[str, Any]) -> None:
+        for name in (
+            *("input_tokens", "output_tokens"),
+            *("cache_read_input_tokens", "cache_creation_input_tokens"),
+        ):
+            if usage.get(name) is not None:
+                count = int(usage[name])
+                if count < 0:
+                    raise ValueError(f"a count of tokens below 0: {count}")
+                self._usage[name] = count
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer has its end."""
+        return self._reason is not None
+
+    def damaged(self, error: Exception) -> BadProviderResponse:
+        """What to raise of an answer that isn't of the format."""
+        return BadProviderResponse(
+            f"{self._provider}: the response isn't that of a message: {error!r}"
+        )
+
+    def response(self) -> ChatResponse:
+        """The whole answer."""
+        text = "".join("".join(parts) for _, parts in sorted(self._texts.items()))
+        calls: list[ToolCall] = []
+        answer: str | None = None
+        for _, (call_id, name, parts) in sorted(self._calls.items()):
+            arguments = "".join(parts) or "{}"
+            if name == self._output:
+                answer = arguments
+            else:
+                calls.append(ToolCall(call_id, name, arguments))
+        finish = _FINISHES.get(self._reason, "stop")
+        if finish == "tool_calls" and not calls:
+            finish = "stop"
+        if answer is not None and not calls:
+            text = answer
+        read = self._usage.get("cache_read_input_tokens", 0)
+        written = self._usage.get("cache_creation_input_tokens", 0)
+        usage = Usage(
+            self._usage.get("input_tokens", 0) + read + written,
+            self._usage.get("output_tokens", 0),
+            read,
+        )
+        cost = None if self._price is None else self._price.cost(usage)
+        return ChatResponse(text, tuple(calls), finish, usage, self._provider, self._model, cost)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a text was expected, got {type(value).__name__}")
+    return value

@@ -1,0 +1,225 @@
+"""Chats in the format of OpenAI's chat completions, which many servers speak."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmspell.errors import BadProviderResponse
+from llmspell.providers.chat import ChatRequest, ChatResponse, Finish
+from llmspell.providers.messages import Message, ToolCall
+from llmspell.providers.price import Price, Usage
+
+__all__ = ["OpenAIStream", "openai_arguments", "openai_response"]
+
+_FINISHES: Final[Mapping[str | None, Finish]] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "refused",
+}
+
+
+def openai_arguments(
+    request: ChatRequest, model_id: str, *, max_tokens_field: str, stream: bool
+) -> dict[str, Any]:
+    """What the SDK's ``chat.completions.create`` takes."""
+    given: dict[str, Any] = {
+        "model": model_id,
+        "messages": [_message(message) for message in request.messages],
+        max_tokens_field: request.max_tokens,
+    }
+    if request.tools:
+        given["tools"] = [
+            {
+                "type": "function",
+                "function": {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": dict(tool.schema),
+                },
+            }
+            for tool in request.tools
+        ]
+        if request.tool_choice != "auto":
+            given["tool_choice"] = request.tool_choice
+    if request.output is not None:
+        given["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {
+                "name": request.output.name,
+                "schema": dict(request.output.schema),
+                "strict": request.output.is_strict,
+            },
+        }
+    if request.temperature is not None:
+        given["temperature"] = request.temperature
+    if request.stop:
+        given["stop"] = list(request.stop)
+    if stream:
+        given |= {"stream": True, "stream_options": {"include_usage": True}}
+    return given
+
+
+def _message(message: Message) -> dict[str, Any]:
+    made: dict[str, Any] = {"role": message.role, "content": message.text}
+    if message.role == "tool":
+        made["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        made["content"] = message.text or None
+        made["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    return made
+
+
+def openai_response(
+    body: Any, *, provider: str, model_id: str, price: Price | None
+) -> ChatResponse:
+    """The response of a body.
+
+    Raises:
+        BadProviderResponse: it isn't of the format.
+    """
+    try:
+        choice = body["choices"][0]
+        message = choice["message"]
+        calls = tuple(
+            ToolCall(
+                _text(call["id"]),
+                _text(call["function"]["name"]),
+                _text(call["function"]["arguments"]),
+            )
+            for call in message.get("tool_calls") or ()
+        )
+        refusal = message.get("refusal")
+        return _made(
+            text=_text(message.get("content") or refusal or ""),
+            calls=calls,
+            finish="refused" if refusal else _finish(choice.get("finish_reason"), calls),
+            usage=_usage(body.get("usage")),
+            model=_text(body.get("model") or model_id),
+            provider=provider,
+            price=price,
+        )
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise BadProviderResponse(
+            f"{provider}: the response isn't that of a chat completion: {error!r}"
+        ) from None
+
+
+class OpenAIStream:
+    """The parts of one streamed answer, put together. For one stream.
+
+    Args:
+        provider, model_id, price: of the model.
+    """
+
+    def __init__(self, *, provider: str, model_id: str, price: Price | None) -> None:
+        self._provider = provider
+        self._model = model_id
+        self._price = price
+        self._texts: list[str] = []
+        self._calls: dict[int, list[str]] = {}
+        self._finish: str | None = None
+        self._usage: Any = None
+
+    def add(self, chunk: Any) -> str:
+        """Take the next part; the text in it.
+
+        Raises:
+            BadProviderResponse: it isn't of the format.
+        """
+        try:
+            self._model = _text(chunk.get("model") or self._model)
+            self._usage = chunk.get("usage") or self._usage
+            choices = chunk.get("choices") or ()
+            return self._add(choices[0]) if choices else ""
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise BadProviderResponse(
+                f"{self._provider}: a part of the stream isn't that of a chat completion: {error!r}"
+            ) from None
+
+    def _add(self, choice: Mapping[str, Any]) -> str:
+        self._finish = choice.get("finish_reason") or self._finish
+        delta = choice.get("delta") or {}
+        for part in delta.get("tool_calls") or ():
+            call = self._calls.setdefault(int(part.get("index") or 0), ["", "", ""])
+            function = part.get("function") or {}
+            call[0] = _text(part.get("id") or call[0])
+            call[1] += _text(function.get("name") or "")
+            call[2] += _text(function.get("arguments") or "")
+        text = _text(delta.get("content") or delta.get("refusal") or "")
+        if text:
+            self._texts.append(text)
+        return text
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer has its end."""
+        return self._finish is not None
+
+    def response(self) -> ChatResponse:
+        """The whole answer; raises BadProviderResponse where a call lacks its id or name."""
+        calls = tuple(ToolCall(*parts) for _, parts in sorted(self._calls.items()))
+        if not all(call.id and call.name for call in calls):
+            raise BadProviderResponse(f"{self._provider}: a call in the stream has no id or name")
+        return _made(
+            text="".join(self._texts),
+            calls=calls,
+            finish=_finish(self._finish, calls),
+            usage=_usage(self._usage),
+            model=self._model,
+            provider=self._provider,
+            price=self._price,
+        )
+
+
+def _made(
+    *,
+    text: str,
+    calls: tuple[ToolCall, ...],
+    finish: Finish,
+    usage: Usage,
+    model: str,
+    provider: str,
+    price: Price | None,
+) -> ChatResponse:
+    cost = None if price is None else price.cost(usage)
+    return ChatResponse(text, calls, finish, usage, provider, model, cost)
+
+
+def _finish(reason: str | None, calls: tuple[ToolCall, ...]) -> Finish:
+    # Some servers say "stop" of an answer that calls tools.
+    found = _FINISHES.get(reason, "stop")
+    return "tool_calls" if calls and found == "stop" else found
+
+
+def _usage(found: Any) -> Usage:
+    if not found:
+        return Usage()
+    details = found.get("prompt_tokens_details") or {}
+    return Usage(
+        _count(found.get("prompt_tokens")),
+        _count(found.get("completion_tokens")),
+        _count(details.get("cached_tokens")),
+    )
+
+
+def _count(value: Any) -> int:
+    count = int(value or 0)
+    if count < 0:
+        raise ValueError(f"a count of tokens below 0: {count}")
+    return count
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a text was expected, got {type(value).__name__}")
+    return value

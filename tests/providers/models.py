@@ -1,0 +1,32 @@
+"""Both models over a server that follows a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llmspell.providers import AnthropicChat, ChatRequest, Message, OpenAIChat
+from llmspell.testing import Script, ScriptedChatServer
+
+KINDS: dict[str, Callable[..., OpenAIChat | AnthropicChat]] = {
+    "openai": lambda server, **given: OpenAIChat("m-1", base_url=server.openai_url, **given),
+    "anthropic": lambda server, **given: AnthropicChat(
+        "m-1", base_url=server.anthropic_url, **given
+    ),
+}
+
+
+def ask(text: str = "How are you?", **given: Any) -> ChatRequest:
+    return ChatRequest(messages=(Message.user(text),), **given)
+
+
+@contextmanager
+def scripted(
+    kind: str, script: Script, **given: Any
+) -> Iterator[tuple[OpenAIChat | AnthropicChat, ScriptedChatServer]]:
+    with (
+        ScriptedChatServer(script) as server,
+        KINDS[kind](server, api_key="sk-x", **given) as model,
+    ):
+        yield model, server

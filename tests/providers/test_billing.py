@@ -1,0 +1,91 @@
+"""Calls within a tenant's operation are paid before they are made, and settled after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import llmspell
+from llmspell import QuotaLimits, TenantConfig, errors
+from llmspell.providers import ChatResponse, Price
+from llmspell.testing import Fault, Reply
+from tests.providers.models import KINDS, ask, scripted
+
+kinds = pytest.mark.parametrize("kind", KINDS)
+PRICE = Price(input=100.0, output=1_000.0)
+
+
+@pytest.fixture
+def tenant(tmp_path: Path) -> Iterator[llmspell.Tenant]:
+    quotas = QuotaLimits(max_tokens_per_day=2_000, max_cost_per_month=1.0)
+    with llmspell.open(tmp_path) as database:
+        yield database.create_tenant(TenantConfig(id="acme", quotas=quotas))
+
+
+def _used(tenant: llmspell.Tenant) -> tuple[int, int]:
+    usage = tenant.usage()
+    return usage.tokens.used, usage.cost.used
+
+
+@kinds
+def test_what_the_provider_says_is_what_is_charged(kind: str, tenant: llmspell.Tenant) -> None:
+    reply = Reply("x", input_tokens=30, output_tokens=12)
+    with scripted(kind, reply, price=PRICE) as (model, _), tenant.operation():
+        model.complete(ask(max_tokens=500))
+        model.complete(ask(max_tokens=500))
+    assert _used(tenant) == (84, 30_000)
+
+
+@kinds
+def test_a_stream_is_charged_too(kind: str, tenant: llmspell.Tenant) -> None:
+    async def run() -> None:
+        try:
+            async for event in model.astream(ask(max_tokens=500)):
+                assert isinstance(event, ChatResponse) or _used(tenant)[0] >= 500
+        finally:
+            await model.aclose()
+
+    with (
+        scripted(kind, Reply("some text", output_tokens=4), price=PRICE) as (model, _),
+        tenant.operation(),
+    ):
+        asyncio.run(run())
+    assert _used(tenant)[0] == 14
+
+
+@kinds
+@pytest.mark.parametrize("most", [{"max_tokens": 2_001}, {"max_tokens": 1_500}])
+def test_a_call_that_could_cost_more_than_is_left_is_not_made(
+    kind: str, most: dict[str, int], tenant: llmspell.Tenant
+) -> None:
+    with scripted(kind, "x", price=PRICE) as (model, server):
+        with tenant.operation(), pytest.raises(errors.QuotaExceeded):
+            model.complete(ask(**most))
+        assert server.asked == []
+    assert _used(tenant) == (0, 0)
+
+
+@kinds
+def test_a_refused_call_costs_nothing_and_a_lost_one_all(
+    kind: str, tenant: llmspell.Tenant
+) -> None:
+    with (
+        scripted(kind, [Fault("status", status=429), Fault("drop")]) as (model, _),
+        tenant.operation(),
+    ):
+        with pytest.raises(errors.ProviderRateLimited):
+            model.complete(ask(max_tokens=300))
+        assert _used(tenant)[0] == 0
+        with pytest.raises(errors.ProviderInterrupted):
+            model.complete(ask(max_tokens=300))
+    assert 300 < _used(tenant)[0] < 400
+
+
+@kinds
+def test_outside_of_an_operation_nobody_is_charged(kind: str, tenant: llmspell.Tenant) -> None:
+    with scripted(kind, "x", price=PRICE) as (model, _):
+        model.complete(ask())
+    assert _used(tenant) == (0, 0)

@@ -1,0 +1,211 @@
+"""What both models ask on the wire, and read from it, by the official clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmspell import errors
+from llmspell.providers import (
+    ChatModel,
+    ChatRequest,
+    ChatResponse,
+    ConnectionSettings,
+    Message,
+    OpenAIChat,
+    OutputSchema,
+    Price,
+    StreamEvent,
+    TextDelta,
+    ToolCall,
+    ToolDefinition,
+    Usage,
+)
+from llmspell.testing import Call, Reply
+from tests.providers.models import KINDS, ask, scripted
+
+ADD = ToolDefinition("add", "Adds.", {"type": "object", "properties": {"a": {"type": "integer"}}})
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+async def _streamed(model: ChatModel, request: ChatRequest) -> list[StreamEvent]:
+    return [event async for event in model.astream(request)]
+
+
+def _close_after(model: ChatModel, request: ChatRequest) -> list[StreamEvent]:
+    async def run() -> list[StreamEvent]:
+        try:
+            return await _streamed(model, request)
+        finally:
+            await model.aclose()  # type: ignore[attr-defined]
+
+    return asyncio.run(run())
+
+
+@kinds
+def test_an_answer_has_text_usage_and_cost(kind: str) -> None:
+    reply = Reply("Fine.", input_tokens=100, output_tokens=20, cached_tokens=40)
+    price = Price(input=1.0, output=10.0, cached=0.5)
+    with scripted(kind, reply, price=price) as (model, server):
+        answer = model.complete(ask(temperature=0.0, stop=("END",), max_tokens=77))
+        (asked,) = server.asked
+    usage = Usage(100, 20, 40)
+    assert answer == ChatResponse("Fine.", (), "stop", usage, kind, "m-1", price.cost(usage))
+    assert answer.cost == pytest.approx((60 * 1.0 + 40 * 0.5 + 20 * 10.0) / 1e6)
+    assert asked.texts == ["How are you?"]
+    limits = {asked.body.get("max_tokens"), asked.body.get("max_completion_tokens")}
+    assert 77 in limits and asked.body["temperature"] == 0.0
+    assert ["END"] in (asked.body.get("stop"), asked.body.get("stop_sequences"))
+    keys = (asked.headers.get("authorization"), asked.headers.get("x-api-key"))
+    assert keys in (("Bearer sk-x", None), (None, "sk-x"))
+
+
+@kinds
+def test_calls_of_tools_come_with_their_arguments_and_take_their_results(kind: str) -> None:
+    calls = [Call("add", {"a": 1}), Call("add", {"a": 2})]
+    with scripted(kind, [Reply("Let me see.", calls), "3"]) as (model, server):
+        first = model.complete(ask(tools=(ADD,), tool_choice="required"))
+        assert first.finish == "tool_calls" and first.text == "Let me see."
+        assert [call.parsed() for call in first.tool_calls] == [{"a": 1}, {"a": 2}]
+        results = [Message.tool(call.id, f"sum {call.id}") for call in first.tool_calls]
+        messages = (Message.system("Be brief."), Message.user("go"), first.message, *results)
+        last = model.complete(ChatRequest(messages=messages, tools=(ADD,)))
+        assert last.text == "3" and last.finish == "stop"
+        second = server.asked[1]
+    said = [f"sum {call.id}" for call in first.tool_calls]
+    assert second.texts[-2:] == said
+    roles = [message["role"] for message in second.body["messages"]]
+    assert roles in (["user", "assistant", "user"], ["system", "user", "assistant", "tool", "tool"])
+    assert "Be brief." in json.dumps(second.body)
+
+
+@kinds
+def test_a_stream_gives_texts_and_then_the_whole_answer(kind: str) -> None:
+    reply = Reply("The answer, piece by piece.", [Call("add", {"a": 7})], input_tokens=9)
+    with scripted(kind, reply) as (model, _):
+        *texts, whole = _close_after(model, ask(tools=(ADD,)))
+    assert len(texts) > 2 and all(isinstance(event, TextDelta) for event in texts)
+    assert isinstance(whole, ChatResponse)
+    assert "".join(event.text for event in texts if isinstance(event, TextDelta)) == whole.text
+    assert whole.text == reply.text and whole.finish == "tool_calls"
+    assert whole.tool_calls[0].parsed() == {"a": 7} and whole.usage.input_tokens == 9
+
+
+@kinds
+def test_an_output_schema_gives_json(kind: str) -> None:
+    schema = OutputSchema({"type": "object", "properties": {"n": {"type": "integer"}}})
+    reply = Reply("", [Call("answer", {"n": 3})]) if kind == "anthropic" else Reply('{"n": 3}')
+    with scripted(kind, reply) as (model, server):
+        answer = model.complete(ask(output=schema))
+        (asked,) = server.asked
+    assert json.loads(answer.text) == {"n": 3} and answer.finish == "stop"
+    assert answer.tool_calls == ()
+    assert '"integer"' in json.dumps(asked.body)
+
+
+@kinds
+@pytest.mark.parametrize("finish", ["stop", "length", "refused"])
+def test_the_reason_of_the_end_is_told(kind: str, finish: str) -> None:
+    with scripted(kind, Reply("so far", finish=finish)) as (model, _):  # type: ignore[arg-type]
+        assert model.complete(ask()).finish == finish
+
+
+@kinds
+def test_calls_of_one_loop_share_connections_and_threads_may_call_at_once(kind: str) -> None:
+    with scripted(kind, lambda asked: asked.texts[-1]) as (model, server):
+        with ThreadPoolExecutor(4) as pool:
+            texts = list(pool.map(lambda n: model.complete(ask(str(n))).text, range(24)))
+        assert texts == [str(number) for number in range(24)]
+        assert server.connections <= 8
+
+
+@kinds
+def test_connections_are_renewed_after_their_lifetime(kind: str) -> None:
+    young = ConnectionSettings(lifetime=1e-6)
+    with scripted(kind, "x", connections=young) as (model, server):
+        for _ in range(3):
+            model.complete(ask())
+        assert server.connections == 3
+
+
+def test_a_closed_model_and_a_running_loop_are_told() -> None:
+    with scripted("openai", "x") as (model, _):
+
+        async def inside() -> None:
+            with pytest.raises(errors.InputError, match="await the async form"):
+                model.complete(ask())
+
+        asyncio.run(inside())
+        model.close()
+        with pytest.raises(errors.ClosedError):
+            model.complete(ask())
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        (),
+        (Message.system("only"),),
+        (Message.user("a"), Message.assistant("b")),
+        (Message.user("a"), Message.system("late"), Message.user("b")),
+    ],
+)
+def test_messages_that_no_provider_takes_are_refused(messages: Sequence[Message]) -> None:
+    with pytest.raises(errors.InputError):
+        ChatRequest(messages=tuple(messages))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_tokens": 0},
+        {"temperature": 3.0},
+        {"tool_choice": "required"},
+        {"tool_choice": "sometimes"},
+        {"tools": (ADD, ADD)},
+        {"tools": (ToolDefinition("no spaces", "", {}),)},
+    ],
+)
+def test_settings_of_a_request_are_checked(wrong: dict[str, object]) -> None:
+    with pytest.raises(errors.InputError):
+        ask(**wrong)
+
+
+@given(st.text())
+def test_arguments_are_an_object_or_an_error(text: str) -> None:
+    try:
+        expected = json.loads(text or "{}")
+    except ValueError:
+        expected = None
+    call = ToolCall("1", "t", text)
+    if isinstance(expected, dict):
+        assert call.parsed() == expected
+    else:
+        with pytest.raises(errors.InputError):
+            call.parsed()
+
+
+def test_the_key_is_never_shown() -> None:
+    model = OpenAIChat("m", api_key="sk-very-secret")
+    assert "secret" not in repr(model) + repr(vars(model))
+
+
+def test_no_sdk_is_imported_before_the_first_call() -> None:
+    program = """
+import sys
+from llmspell.providers import AnthropicChat, OpenAIChat
+OpenAIChat("m", api_key="k"), AnthropicChat("m", api_key="k")
+print([name for name in ("openai", "anthropic", "httpx2", "pydantic") if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,137 @@
+"""Providers that fail: what is raised, and whether the call may have been billed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from llmspell import errors
+from llmspell.providers import ConnectionSettings, OpenAIChat, deadline
+from llmspell.testing import Fault, Reply
+from tests.providers.models import KINDS, ask, scripted
+
+kinds = pytest.mark.parametrize("kind", KINDS)
+QUICK = ConnectionSettings(timeout=0.3)
+
+
+def _stream(model: Any) -> None:
+    async def run() -> None:
+        try:
+            async for _ in model.astream(ask()):
+                pass
+        finally:
+            await model.aclose()
+
+    asyncio.run(run())
+
+
+@kinds
+@pytest.mark.parametrize(
+    "status, expected, is_sent",
+    [
+        (400, errors.ProviderRefused, False),
+        (401, errors.ProviderDenied, False),
+        (403, errors.ProviderDenied, False),
+        (404, errors.ProviderRefused, False),
+        (429, errors.ProviderRateLimited, False),
+        (500, errors.ProviderOverloaded, True),
+        (503, errors.ProviderOverloaded, False),
+        (529, errors.ProviderOverloaded, False),
+    ],
+)
+def test_a_status_is_an_error_of_its_own(
+    kind: str, status: int, expected: type[errors.ProviderError], is_sent: bool
+) -> None:
+    with (
+        scripted(kind, Fault("status", status=status, retry_after="7")) as (model, _),
+        pytest.raises(expected) as caught,
+    ):
+        model.complete(ask())
+    assert (caught.value.status, caught.value.is_sent) == (status, is_sent)
+    if status in (429, 503, 529):
+        assert caught.value.retry_after == 7.0
+
+
+@kinds
+@pytest.mark.parametrize(
+    "fault, expected",
+    [
+        ("drop", errors.ProviderInterrupted),
+        ("truncate", errors.ProviderInterrupted),
+        ("garbage", errors.BadProviderResponse),
+        ("stall", errors.ProviderTimeout),
+    ],
+)
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_broken_answer_is_an_error_and_may_have_been_billed(
+    kind: str, fault: Any, expected: type[errors.ProviderError], is_stream: bool
+) -> None:
+    with (
+        scripted(kind, Fault(fault), connections=QUICK) as (model, _),
+        pytest.raises(expected) as caught,
+    ):
+        _stream(model) if is_stream else model.complete(ask())
+    assert caught.value.is_sent
+
+
+@kinds
+def test_an_error_within_a_stream_is_told(kind: str) -> None:
+    with (
+        scripted(kind, Fault("event", status=529)) as (model, _),
+        pytest.raises(errors.ProviderOverloaded) as caught,
+    ):
+        _stream(model)
+    assert caught.value.is_sent
+
+
+@kinds
+def test_no_server_means_that_nothing_was_sent(kind: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with scripted(kind, "x") as (model, server):
+        server.close()
+        with pytest.raises(errors.ProviderUnreachable) as caught:
+            model.complete(ask())
+    assert not caught.value.is_sent
+    with (
+        OpenAIChat("m", api_key="k", base_url=url) as model,
+        pytest.raises(errors.ProviderUnreachable),
+    ):
+        model.complete(ask())
+
+
+@kinds
+def test_a_deadline_passes_through_and_ends_the_call(kind: str) -> None:
+    with scripted(kind, Reply("late", after=30)) as (model, server):
+        with deadline(0.2):
+            with pytest.raises(errors.ProviderTimeout) as caught:
+                model.complete(ask())
+            assert caught.value.is_sent
+            with pytest.raises(errors.ProviderTimeout, match="nothing was sent"):
+                model.complete(ask())
+        assert len(server.asked) == 1
+
+
+def test_the_earlier_of_two_deadlines_holds() -> None:
+    with deadline(0.5) as outer, deadline(60) as inner:
+        assert inner == outer
+    with pytest.raises(errors.InputError), deadline(0):
+        pass
+
+
+@kinds
+def test_a_cancelled_call_ends(kind: str) -> None:
+    async def run(model: Any) -> None:
+        task = asyncio.create_task(model.acomplete(ask()))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await model.aclose()
+
+    with scripted(kind, Reply("late", after=30)) as (model, _):
+        asyncio.run(run(model))
