@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -106,6 +107,7 @@ class Agent:
         self._policy = policy
         self._transcripts: Transcripts = transcripts
         self._own: ToolRegistry | None = None
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Agent(name={self.name!r})"
@@ -167,14 +169,13 @@ class Agent:
         """A run to follow, in an ``async with``; arguments as :meth:`run`."""
         if not isinstance(text, str) or not text.strip():
             raise InputError("an agent is asked a text that isn't blank")
-        return self._made(text, run_id or uuid.uuid4().hex, session, max_messages)
+        return self._made(text, run_id, session, max_messages)
 
     async def resume(
         self,
         run_id: str,
         *,
         decisions: Mapping[str, bool | Approval] | None = None,
-        session: str | None = None,
     ) -> AgentResult:
         """Go on with a run that waits, failed, was cancelled or was cut off by a crash.
 
@@ -185,13 +186,12 @@ class Agent:
         Args:
             run_id: of the run.
             decisions: about calls that wait for approval, by their keys.
-            session: that it began with.
 
         Raises:
             RunNotFound: there is no run of that id.
             LlmspellError: as :meth:`run`.
         """
-        return await self._made(None, run_id, session, 0, decisions).run()
+        return await self._made(None, run_id, None, 0, decisions).run()
 
     def as_tool(self, *, description: str, name: str | None = None) -> AgentTool:
         """It as a tool of other agents, which give it a task in words.
@@ -209,9 +209,10 @@ class Agent:
 
     def close(self) -> None:
         """End the workers of tools that it was given; does nothing the second time."""
-        if self._own is not None:
-            self._own.close()
-            self._own = None
+        with self._lock:
+            own, self._own = self._own, None
+        if own is not None:
+            own.close()
 
     def __enter__(self) -> Self:
         return self
@@ -225,11 +226,12 @@ class Agent:
             return None
         registry: Any = self._given
         if isinstance(self._given, tuple):
-            if self._own is None:
-                from llmspell.tools import ToolRegistry
+            with self._lock:
+                if self._own is None:
+                    from llmspell.tools import ToolRegistry
 
-                self._own = ToolRegistry(self._given)
-            registry = self._own
+                    self._own = ToolRegistry(self._given)
+                registry = self._own
         bound: TenantTools = registry.bind(tenant, policy=self._policy, approve=approve)
         return bound
 
@@ -251,25 +253,26 @@ class Agent:
     def _made(
         self,
         text: str | None,
-        run_id: str,
+        run_id: str | None,
         session: str | None,
         max_messages: int,
         decisions: Mapping[str, bool | Approval] | None = None,
     ) -> AgentRun:
-        from llmspell.agents.memory import Session
         from llmspell.agents.run import AgentRun
 
         if self.tenant is None:
             raise ConfigError(f"agent {self.name!r} runs on behalf of a tenant; give it a handle")
-        state = state_of(self.tenant)
+        own_id = run_id or uuid.uuid4().hex
         return AgentRun(
             self,
             self.tenant,
-            run_id,
+            own_id,
             text,
-            self._transcript(run_id),
-            session=None if session is None else Session(state, session, max_messages=max_messages),
+            self._transcript(own_id),
+            session=session,
+            max_messages=max_messages,
             decisions=decisions,
+            is_new=run_id is None,
         )
 
     def _transcript(self, run_id: str) -> Transcript:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from llmspell.agents.limits import RunUsage
 from llmspell.agents.transcript import Entry
 from llmspell.errors import InputError, TranscriptDamaged
 from llmspell.tools import Approval, ToolResult
 
-__all__ = ["Answer", "Call", "History", "Said", "Turn"]
+__all__ = ["FORMAT", "Answer", "Call", "History", "Said", "Turn"]
+
+#: Of transcripts; those of another one are refused.
+FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ class History:
         agent: name of the agent; None before the first entry.
         input: what it was asked.
         earlier: messages of the session before.
+        session: name of the session, if it is in one.
         turns: answers so far.
         is_ended: whether it came to an output.
         output: as it is stored.
@@ -115,6 +119,7 @@ class History:
         self.agent: str | None = None
         self.input = ""
         self.earlier: tuple[Said, ...] = ()
+        self.session: str | None = None
         self.turns: list[Turn] = []
         self.is_ended = False
         self.output: Any = None
@@ -164,12 +169,17 @@ class History:
             ) from None
 
     def _take(self, entry: Entry) -> None:
+        if self.is_ended:
+            raise ValueError("it has ended")
         match entry["kind"]:
             case "start":
                 if self.agent is not None:
                     raise ValueError("it begins twice")
+                if entry["format"] != FORMAT:
+                    raise ValueError(f"it is of format {entry['format']}, expected {FORMAT}")
                 self.agent = entry["agent"]
                 self.input = entry["input"]
+                self.session = entry["session"]
                 self.earlier = tuple(Said(one["role"], one["text"]) for one in entry["earlier"])
             case "answer":
                 number = len(self.turns)
@@ -194,7 +204,7 @@ class History:
                 self.turns[-1].repair = entry["text"]
             case "end":
                 self.is_ended, self.output = True, entry["output"]
-            case "stop":
+            case "resume" | "stop":
                 pass
             case kind:
                 raise ValueError(f"unknown: {kind!r}")

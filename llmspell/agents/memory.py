@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from llmspell.agents.history import Said
-from llmspell.agents.state_transcript import StateTranscript
+from llmspell.agents.state_transcript import StateTranscript, storable
 from llmspell.agents.transcript import Entry, Transcript
 from llmspell.errors import ConfigError
 from llmspell.state import Append, AsyncState
@@ -46,19 +46,25 @@ class Session:
         page = await self._state.items(self._key, -self._max_messages, self._max_messages)
         return [Said(one["role"], one["text"]) for one in page.values]
 
-    async def end(self, transcript: Transcript, end: Entry, asked: str, answered: str) -> None:
-        """Remember what was said, with the end of the run's transcript.
+    async def end(
+        self, transcript: Transcript, entries: Sequence[Entry], asked: str, answered: str
+    ) -> None:
+        """Remember what was said, with the last entries of the run's transcript.
 
         Both are one write where the transcript is in the state too.
         """
         said = Append(
-            self._key, [{"role": "user", "text": asked}, {"role": "assistant", "text": answered}]
+            self._key,
+            [
+                {"role": "user", "text": storable(asked)},
+                {"role": "assistant", "text": storable(answered)},
+            ],
         )
         if isinstance(transcript, StateTranscript):
-            await transcript.end(end, said)
+            await transcript.append_with((said,), *entries)
             return
         await self._state.write([said])
-        await transcript.append(end)
+        await transcript.append(*entries)
 
     async def forget(self) -> bool:
         """Remove it; returns whether there was anything."""

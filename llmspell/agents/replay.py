@@ -19,7 +19,7 @@ class ReplayModel:
     the transcript has.
 
     Args:
-        entries: of the transcript, as ``Transcript.open`` gives them.
+        entries: of the transcript, as ``Transcript.read`` gives them.
 
     Raises:
         TranscriptDamaged: no run has written such entries.

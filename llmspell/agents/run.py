@@ -19,8 +19,8 @@ from llmspell.agents.events import (
     StateChanged,
     TextDelta,
 )
-from llmspell.agents.handle import Handle, operation_of
-from llmspell.agents.history import History
+from llmspell.agents.handle import Handle, operation_of, state_of
+from llmspell.agents.history import FORMAT, Answer, History
 from llmspell.agents.hooks import AgentHooks
 from llmspell.agents.limits import Budget, RunUsage
 from llmspell.agents.model import ModelRequest
@@ -48,6 +48,7 @@ __all__ = ["AgentResult", "AgentRun"]
 _EVENTS: Final = 256
 #: Beyond the time of a run, for its end to be written down.
 LEASE_EXTRA_S: Final = 60.0
+MAX_LEASE_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,11 @@ class AgentRun:
         text: str | None,
         transcript: Transcript,
         *,
-        session: Session | None = None,
+        session: str | None = None,
+        max_messages: int = 0,
         decisions: Mapping[str, bool | Approval] | None = None,
         within: CallInRun | None = None,
+        is_new: bool = False,
     ) -> None:
         self.agent = agent
         self.id = run_id
@@ -99,8 +102,11 @@ class AgentRun:
         self.transcript = transcript
         self._tenant = tenant
         self._text = text
-        self._session = session
+        self._session_name = session
+        self._max_messages = max_messages
+        self._session: Session | None = None
         self._within = within
+        self._is_new = is_new
         self._asked: dict[str, asyncio.Future[bool | Approval]] = {}
         self._events: asyncio.Queue[AgentEvent | None] | None = None
         self._task: asyncio.Task[AgentResult] | None = None
@@ -114,6 +120,8 @@ class AgentRun:
     # --- for who follows it
 
     async def __aenter__(self) -> Self:
+        if self._task is not None:
+            raise InputError(f"run {self.id!r} has begun; resume it by its agent")
         self._events = asyncio.Queue(_EVENTS)
         self._task = asyncio.ensure_future(self._told())
         return self
@@ -265,10 +273,12 @@ class AgentRun:
 
     async def _run(self) -> AgentResult:
         limits = self.agent.limits
-        for entry in await self.transcript.open():
+        # Nobody else has this one yet.
+        for entry in () if self._is_new else await self.transcript.read():
             self.history.take(entry)
         is_resumed = self.history.agent is not None
         self._require_own(is_resumed)
+        self._join_session()
         if self.history.is_ended:
             await self.enter(RunState.FINISHED)
             return self._finished()
@@ -288,11 +298,14 @@ class AgentRun:
             },
         ):
             async with operation_of(
-                self._tenant, tokens=tokens, cost=cost, seconds=limits.max_seconds + LEASE_EXTRA_S
+                self._tenant,
+                tokens=tokens,
+                cost=cost,
+                seconds=min(limits.max_seconds + LEASE_EXTRA_S, MAX_LEASE_S),
             ) as operation:
                 self._operation = operation
-                if not is_resumed:
-                    await self._begin()
+                # In either case another process that has the run finds out at its next write.
+                await (self.keep({"kind": "resume"}) if is_resumed else self._begin())
                 await self.enter(RunState.RUNNING)
                 return await self._in_time(is_resumed)
 
@@ -301,8 +314,10 @@ class AgentRun:
         await self.keep(
             {
                 "kind": "start",
+                "format": FORMAT,
                 "agent": self.agent.name,
                 "input": self._text,
+                "session": self._session_name,
                 "earlier": [{"role": one.role, "text": one.text} for one in earlier],
             }
         )
@@ -321,18 +336,20 @@ class AgentRun:
 
     async def _loop(self, is_resumed: bool) -> AgentResult:
         calls = ToolCalls(self, self._tenant)
-        while True:
+        while not self.history.is_ended:
             turn = self.history.last
             if turn is not None and turn.open_calls:
                 await calls.make(turn, is_resumed=is_resumed)
                 if calls.pending:
                     return await self._paused(calls)
             elif turn is not None and not turn.answer.calls and turn.repair is None:
-                if await self._came_out(turn.answer.text):
-                    return self._finished()
+                # It was refused as the output before the run was resumed.
+                entries, problem = self._read_answer(turn.answer)
+                await self._settle(turn.answer, entries[1:], problem)
                 continue
             is_resumed = False
             await self._ask(calls)
+        return self._finished()
 
     async def _ask(self, calls: ToolCalls) -> None:
         agent = self.agent
@@ -360,10 +377,28 @@ class AgentRun:
             output_tokens=answer.output_tokens,
             cost=answer.cost,
         )
-        await self.keep(answer.to_entry())
-        turn = self.history.turns[-1]
-        await self.tell(Answered(turn.answer))
-        await self.hooks.after_model(self, turn.answer)
+        await self._settle(answer, *self._read_answer(answer))
+
+    async def _settle(
+        self, answer: Answer, entries: list[Entry], problem: InputError | OutputInvalid | None
+    ) -> None:
+        """Keep what an answer came to, and tell of it."""
+        if entries and entries[-1]["kind"] == "end" and self._session is not None:
+            await self._session.end(self.transcript, entries, self.history.input, answer.text)
+        elif entries:
+            await self.transcript.append(*entries)
+        for entry in entries:
+            self.history.take(entry)
+        if entries and entries[0]["kind"] == "answer":
+            kept = self.history.turns[-1].answer
+            await self.tell(Answered(kept))
+            await self.hooks.after_model(self, kept)
+        if isinstance(problem, OutputInvalid):
+            raise problem
+        if problem is not None:
+            await self.tell(OutputRejected(answer.text, str(problem)))
+        if self.history.is_ended:
+            await self.enter(RunState.FINISHED)
 
     @property
     def _is_followed(self) -> bool:
@@ -375,36 +410,27 @@ class AgentRun:
     async def _on_text(self, text: str) -> None:
         await self.tell(TextDelta(text))
 
-    async def _came_out(self, text: str) -> bool:
-        """Whether an answer is the output, which is kept then; else the model is to mend it."""
-        output = self.agent.output
+    def _read_answer(self, answer: Answer) -> tuple[list[Entry], InputError | OutputInvalid | None]:
+        """What of an answer stands in the transcript, and what is wrong with it."""
+        entries = [answer.to_entry()]
+        if answer.calls:
+            return entries, None
         try:
-            value = output.parse(text)
+            value = self.agent.output.parse(answer.text)
         except InputError as error:
             if self.history.repairs >= self.agent.limits.max_repairs:
-                raise OutputInvalid(
+                return entries, OutputInvalid(
                     f"run {self.id!r}: the model's answer isn't what was to come out, after "
                     f"{self.history.repairs} repairs: {error}",
-                    text=text,
+                    text=answer.text,
                     run_id=self.id,
-                ) from None
-            await self.keep(
-                {
-                    "kind": "repair",
-                    "text": f"Your answer can't be used: {error}. Answer again with nothing but "
-                    "the whole corrected JSON.",
-                }
+                )
+            told = (
+                f"Your answer can't be used: {error}. Answer again with nothing but the whole "
+                "corrected JSON."
             )
-            await self.tell(OutputRejected(text, str(error)))
-            return False
-        end = {"kind": "end", "output": output.to_data(value)}
-        if self._session is None:
-            await self.keep(end)
-        else:
-            await self._session.end(self.transcript, end, self.history.input, text)
-            self.history.take(end)
-        await self.enter(RunState.FINISHED)
-        return True
+            return [*entries, {"kind": "repair", "text": told}], error
+        return [*entries, {"kind": "end", "output": self.agent.output.to_data(value)}], None
 
     def _finished(self) -> AgentResult:
         value = self.agent.output.from_data(self.history.output)
@@ -414,6 +440,14 @@ class AgentRun:
     async def _paused(self, calls: ToolCalls) -> AgentResult:
         await self.enter(RunState.WAITING)
         return AgentResult(None, self.id, RunState.WAITING, self.budget.used, tuple(calls.pending))
+
+    def _join_session(self) -> None:
+        name = self.history.session if self.history.agent is not None else self._session_name
+        if name is not None:
+            from llmspell.agents.memory import Session
+
+            state = state_of(self._tenant)
+            self._session = Session(state, name, max_messages=self._max_messages)
 
     def _require_own(self, is_resumed: bool) -> None:
         history = self.history

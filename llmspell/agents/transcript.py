@@ -19,14 +19,14 @@ Entry: TypeAlias = dict[str, Any]
 class Transcript(Protocol):
     """Where the entries of one run are kept, in order; for one run at a time."""
 
-    async def open(self) -> list[Entry]:
-        """Entries so far; who has opened it before may append no more, where that can be told."""
+    async def read(self) -> list[Entry]:
+        """Entries so far."""
 
     async def append(self, *entries: Entry) -> None:
-        """Keep entries, all or none, as durably as this kind does.
+        """Keep entries, behind those that were read and appended before, all or none.
 
         Raises:
-            RunConflict: another run has opened it since.
+            RunConflict: others were appended elsewhere meanwhile; told by those kinds that can.
         """
 
     def child(self, call_id: str) -> Transcript:
@@ -43,8 +43,8 @@ class MemoryTranscript:
         self.entries: list[Entry] = [] if entries is None else entries
         self.children: dict[str, MemoryTranscript] = {}
 
-    async def open(self) -> list[Entry]:
-        """As :meth:`Transcript.open`."""
+    async def read(self) -> list[Entry]:
+        """As :meth:`Transcript.read`."""
         return list(self.entries)
 
     async def append(self, *entries: Entry) -> None:
@@ -67,8 +67,8 @@ class FileTranscript:
         self.path = Path(path)
         self._end = 0
 
-    async def open(self) -> list[Entry]:
-        """As :meth:`Transcript.open`; raises TranscriptDamaged."""
+    async def read(self) -> list[Entry]:
+        """As :meth:`Transcript.read`; raises TranscriptDamaged."""
         return await asyncio.to_thread(self._read)
 
     async def append(self, *entries: Entry) -> None:

@@ -1,7 +1,16 @@
 """A tenant's durable state: values and lists of values under keys, in the tenant's own room."""
 
 from llmspell.state.aio import AsyncState
-from llmspell.state.edits import MAX_EDITS, MAX_VALUE_BYTES, Append, Check, Delete, Edit, Set
+from llmspell.state.edits import (
+    MAX_EDITS,
+    MAX_VALUE_BYTES,
+    Append,
+    Check,
+    CheckLength,
+    Delete,
+    Edit,
+    Set,
+)
 from llmspell.state.model import NOTHING, StateItem, StateKey, StateList, StatePage
 from llmspell.state.state import State
 
@@ -12,6 +21,7 @@ __all__ = [
     "Append",
     "AsyncState",
     "Check",
+    "CheckLength",
     "Delete",
     "Edit",
     "Set",

@@ -13,6 +13,7 @@ from llmspell.storage.state_keys import pack_state_key
 from llmspell.storage.state_table import (
     AppendItems,
     CheckContent,
+    CheckItems,
     DeleteState,
     PutContent,
     StateEdit,
@@ -23,6 +24,7 @@ __all__ = [
     "MAX_VALUE_BYTES",
     "Append",
     "Check",
+    "CheckLength",
     "Delete",
     "Edit",
     "Set",
@@ -68,7 +70,15 @@ class Check:
     value: Any
 
 
-Edit: TypeAlias = Set | Append | Delete | Check
+@dataclass(frozen=True, slots=True)
+class CheckLength:
+    """Refuse the whole write unless the list of a key has so many items; 0 for nothing there."""
+
+    key: StateKey
+    length: int
+
+
+Edit: TypeAlias = Set | Append | Delete | Check | CheckLength
 
 
 def as_edits(edits: Sequence[Edit]) -> list[StateEdit]:
@@ -97,7 +107,13 @@ def _packed(edit: Edit) -> StateEdit:
         case Check(key, value):
             held = value if value is NOTHING else unpack(_pack(key, value))
             return CheckContent(pack_state_key(key), held)
-    raise InputError(f"an edit is a Set, Append, Delete or Check, got {type(edit).__name__}")
+        case CheckLength(key, length):
+            if isinstance(length, bool) or not isinstance(length, int) or length < 0:
+                raise InputError(f"length must be an int of 0 or more, got {length!r}")
+            return CheckItems(pack_state_key(key), length)
+    raise InputError(
+        f"an edit is a Set, Append, Delete, Check or CheckLength, got {type(edit).__name__}"
+    )
 
 
 def _size(edit: StateEdit) -> int:

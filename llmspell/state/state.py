@@ -150,7 +150,7 @@ class State:
         """Do edits of :mod:`llmspell.state` in order, all of them or none.
 
         Args:
-            edits: each a ``Set``, an ``Append``, a ``Delete`` or a ``Check``.
+            edits: each a ``Set``, ``Append``, ``Delete``, ``Check`` or ``CheckLength``.
 
         Raises:
             InputError: more than 10,000 edits, or something else among them.

@@ -15,6 +15,7 @@ __all__ = [
     "NOTHING",
     "AppendItems",
     "CheckContent",
+    "CheckItems",
     "DeleteState",
     "PutContent",
     "StateEdit",
@@ -71,7 +72,14 @@ class CheckContent(NamedTuple):
     value: Any
 
 
-StateEdit: TypeAlias = PutContent | AppendItems | DeleteState | CheckContent
+class CheckItems(NamedTuple):
+    """Refuse the write unless the list of a key has so many items; 0 where nothing is there."""
+
+    key: bytes
+    length: int
+
+
+StateEdit: TypeAlias = PutContent | AppendItems | DeleteState | CheckContent | CheckItems
 
 
 class StoredState(NamedTuple):
@@ -169,6 +177,8 @@ class StateTable:
                 return self._delete_below(key) if below else int(self._delete(key))
             case CheckContent(key, value):
                 self._check(key, value)
+            case CheckItems(key, length):
+                self._check_items(key, length)
         return 0
 
     def _put(self, key: bytes, content: bytes) -> None:
@@ -225,6 +235,16 @@ class StateTable:
             what = "nothing" if found is None else "a list" if is_list else "another value"
             raise StateConflict(
                 f"{_named(key)} was checked, and the state has {what} there; nothing was written. "
+                "Read it again, and decide anew"
+            )
+
+    def _check_items(self, key: bytes, length: int) -> None:
+        found = self.get(key)
+        held = 0 if found is None else found.length
+        if held != length:
+            what = "a value" if held is None else f"{held} items"
+            raise StateConflict(
+                f"{_named(key)} was to have {length} items, and has {what}; nothing was written. "
                 "Read it again, and decide anew"
             )
 

@@ -67,8 +67,14 @@ def test_it_is_asked_no_more_often_than_it_may(acme: Tenant) -> None:
         Script(*[say("no")] * 3), tenant=acme, output=City, limits=AgentLimits(max_repairs=2)
     )
     with pytest.raises(errors.OutputInvalid) as caught:
-        run(agent)
+        run(agent, run_id="r")
     assert caught.value.text == "no"
+    with pytest.raises(errors.OutputInvalid):
+        asyncio.run(agent.resume("r"))
+    model = Script(say(GOOD))
+    more = Agent(model, tenant=acme, output=City, limits=AgentLimits(max_repairs=3))
+    assert asyncio.run(more.resume("r")).output.name == "Bern"
+    assert "can't be used" in model.told(0)[-1]
 
 
 def test_a_run_that_has_ended_gives_its_output_again(acme: Tenant) -> None:

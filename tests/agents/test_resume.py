@@ -54,7 +54,7 @@ def test_after_a_kill_no_finished_call_is_made_again(tmp_path: Path) -> None:
         time.sleep(0.02)
     key = ("agents", "runs", RUN)
     with llmspell.open(data) as db:  # beside it: the result of the second payment is written
-        while db.tenant("acme").state.items(key).length < 5:
+        while db.tenant("acme").state.items(key).length < 5:  # start, two answers, two results
             time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
     child.wait()
@@ -160,15 +160,15 @@ def transcript(request: pytest.FixtureRequest, tmp_path: Path, acme: Tenant) -> 
 
 def test_a_transcript_gives_its_entries_back(transcript: Any) -> None:
     async def main() -> None:
-        assert await transcript.open() == []
+        assert await transcript.read() == []
         await transcript.append({"kind": "a"}, {"kind": "b", "x": [1, None, "é\n"]})
         await transcript.append({"kind": "c"})
-        assert [one["kind"] for one in await transcript.open()] == ["a", "b", "c"]
+        assert [one["kind"] for one in await transcript.read()] == ["a", "b", "c"]
         child = transcript.child("0-1")
-        assert await child.open() == []
+        assert await child.read() == []
         await child.append({"kind": "d"})
-        assert len(await transcript.open()) == 3
-        assert [one["kind"] for one in await transcript.child("0-1").open()] == ["d"]
+        assert len(await transcript.read()) == 3
+        assert [one["kind"] for one in await transcript.child("0-1").read()] == ["d"]
 
     asyncio.run(main())
 
@@ -179,7 +179,7 @@ def test_a_line_that_a_crash_cut_short_is_overwritten(tmp_path: Path) -> None:
 
     async def main() -> None:
         transcript = FileTranscript(path)
-        assert await transcript.open() == [{"kind": "a"}]
+        assert await transcript.read() == [{"kind": "a"}]
         await transcript.append({"kind": "c"})
 
     asyncio.run(main())
@@ -189,7 +189,8 @@ def test_a_line_that_a_crash_cut_short_is_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["nonsense", "[1]", '{"kind": "end"}', '{"kind": "odd"}', "{}"])
 def test_what_no_run_can_have_written_is_named(acme: Tenant, tmp_path: Path, line: str) -> None:
     path = tmp_path / "run.jsonl"
-    start = {"kind": "start", "agent": "agent", "input": "go", "earlier": []}
+    start = {"kind": "start", "format": 1, "agent": "agent", "input": "go", "earlier": []}
+    start["session"] = None
     path.write_text(json.dumps(start) + "\n" + line + "\n")
     agent = Agent(Script(), tenant=acme, transcripts=lambda run_id: FileTranscript(path))
     with pytest.raises(errors.TranscriptDamaged):
@@ -218,7 +219,7 @@ def test_a_transcript_is_removed_with_those_of_sub_agents(acme: Tenant) -> None:
     with Agent(model, [helper.as_tool(description="Helps.")], "", acme) as agent:
         asyncio.run(agent.run("go", run_id="r"))
         asyncio.run(Agent(Script(say("other")), tenant=acme).run("go", run_id="r2"))
-    assert asyncio.run(StateTranscript(state(acme), "r").forget()) == 4
+    assert asyncio.run(StateTranscript(state(acme), "r").forget()) == 2
     assert {item.key[2] for item in acme.state.scan("agents").items} == {"r2"}
 
 

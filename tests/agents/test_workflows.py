@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell import errors
@@ -84,6 +84,7 @@ def test_workflows_are_steps_themselves() -> None:
     assert run(flow, 1) == 32
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([add_one, double]), max_size=6), st.integers(0, 9))
 def test_a_sequence_is_what_a_loop_over_its_steps_would_be(steps: Any, value: int) -> None:
     wanted = value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell import errors
@@ -21,6 +21,7 @@ def rank(key: tuple[str | int, ...]) -> list[tuple[bool, Any]]:
     return [(isinstance(part, int), part) for part in key]
 
 
+@settings(deadline=None)
 @given(one=KEYS, other=KEYS)
 def test_bytes_sort_as_their_parts_do(one: Any, other: Any) -> None:
     packed = pack_state_key(one), pack_state_key(other)
@@ -28,11 +29,13 @@ def test_bytes_sort_as_their_parts_do(one: Any, other: Any) -> None:
     assert packed[0].startswith(packed[1]) == (one[: len(other)] == other)
 
 
+@settings(deadline=None)
 @given(key=KEYS)
 def test_bytes_give_the_key_back(key: Any) -> None:
     assert unpack_state_key(pack_state_key(key)) == (key, None)
 
 
+@settings(deadline=None)
 @given(raw=st.binary(max_size=40))
 def test_bytes_that_are_no_key_are_refused_as_damaged(raw: bytes) -> None:
     try:

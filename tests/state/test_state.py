@@ -23,6 +23,7 @@ from llmspell.state import (
     Append,
     AsyncState,
     Check,
+    CheckLength,
     Delete,
     Set,
     State,
@@ -40,6 +41,7 @@ EDITS = st.one_of(
     st.builds(Append, KEYS, st.lists(VALUES, max_size=3)),
     st.builds(Delete, KEYS),
     st.builds(Check, KEYS, st.just(NOTHING) | VALUES),
+    st.builds(CheckLength, KEYS, st.integers(0, 2)),
 )
 
 
@@ -62,6 +64,10 @@ class Model:
                     return False
                 if edit.values:
                     held[edit.key] = (() if there is NOTHING else there) + tuple(edit.values)
+            elif isinstance(edit, CheckLength):
+                held_items = there if isinstance(there, tuple) else () if there is NOTHING else None
+                if held_items is None or len(held_items) != edit.length:
+                    return False
             else:
                 is_one_there = (there is NOTHING) != (edit.value is NOTHING)
                 if isinstance(there, tuple) or is_one_there or there != edit.value:
@@ -79,7 +85,9 @@ class Model:
         ]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None
+)
 @given(writes=st.lists(st.lists(EDITS, max_size=4), max_size=12), prefix=KEYS)
 def test_state_is_what_a_dict_would_be(acme: Tenant, writes: list[Any], prefix: Any) -> None:
     state, model = acme.state, Model()
@@ -160,7 +168,9 @@ def test_a_limit_out_of_range_is_refused(acme: Tenant, limit: Any) -> None:
         acme.state.items("a", limit=limit)
 
 
-@pytest.mark.parametrize("edits", [None, "ab", [1], [("a", 1)], [Append("a", "text")]])
+@pytest.mark.parametrize(
+    "edits", [None, "ab", [1], [("a", 1)], [Append("a", "text")], [CheckLength("a", -1)]]
+)
 def test_what_is_no_edit_is_refused(acme: Tenant, edits: Any) -> None:
     with pytest.raises(errors.InputError):
         acme.state.write(edits)
