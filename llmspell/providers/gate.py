@@ -1,0 +1,193 @@
+"""How many calls of a model run side by side, and how many begin in a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from llmspell.errors import ConfigError, ProviderBusy
+from llmspell.providers.deadline import current_deadline
+from llmspell.providers.settings import check_seconds
+
+__all__ = ["CallLimits", "Gate"]
+
+# A tenth of a minute's calls may begin at once.
+_BURST_S: Final = 6.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLimits:
+    """What a model is asked at most, by all threads and event loops of a pool.
+
+    Args:
+        concurrency: calls side by side; None for as many as there are connections.
+        requests_per_minute: calls that begin; None for any number. They are spread evenly, with a
+            tenth of the minute's at once.
+        tokens_per_minute: that they may take at most, so counted; None for any number.
+        max_wait: seconds that a call waits for its turn.
+    """
+
+    concurrency: int | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    max_wait: float = 30.0
+
+    def __post_init__(self) -> None:
+        count = self.concurrency
+        if count is not None and (
+            not isinstance(count, int) or isinstance(count, bool) or count < 1
+        ):
+            raise ConfigError(f"concurrency must be an int of 1 or more, got {count!r}")
+        for name in ("requests_per_minute", "tokens_per_minute"):
+            value = getattr(self, name)
+            if value is not None and (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not 0 < value < math.inf
+            ):
+                raise ConfigError(f"{name} must be a number above 0, got {value!r}")
+        check_seconds("max_wait", self.max_wait)
+
+
+class _Rate:
+    """A generic cell rate: a call moves a time ahead, which may lead the clock by a burst.
+
+    A call that is larger than the burst begins when those before it are paid for, and delays those
+    that come next by all that it takes.
+    """
+
+    __slots__ = ("_at", "_burst", "_per_unit")
+
+    def __init__(self, per_minute: float) -> None:
+        self._per_unit = 60.0 / per_minute
+        self._burst = _BURST_S
+        self._at = -math.inf
+
+    def wait(self, amount: float, now: float) -> float:
+        """Seconds before so much may begin."""
+        own = min(amount * self._per_unit, self._burst)
+        return max(0.0, max(self._at, now) + own - now - self._burst)
+
+    def take(self, amount: float, now: float) -> None:
+        """Let it begin."""
+        self._at = max(self._at, now) + amount * self._per_unit
+
+
+class Gate:
+    """Lets calls of one model begin, in their order. Thread-safe, for any number of event loops.
+
+    Args:
+        limits: of the model.
+        name: of the model, for the error.
+        clock: seconds that go on evenly.
+    """
+
+    def __init__(
+        self, limits: CallLimits, name: str, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limits = limits
+        self._name = name
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._running = 0
+        self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
+        self._requests = _rate(limits.requests_per_minute)
+        self._tokens = _rate(limits.tokens_per_minute)
+
+    @property
+    def running(self) -> int:
+        """Calls that are under way."""
+        return self._running
+
+    @asynccontextmanager
+    async def turn(self, tokens: int) -> AsyncIterator[None]:
+        """Wait for the turn of a call, and hold it; raises ProviderBusy where that takes too long.
+
+        Args:
+            tokens: that the call may take at most.
+        """
+        deadline = current_deadline()
+        most = self._limits.max_wait
+        ends_at = self._clock() + (most if deadline is None else min(most, deadline.remaining))
+        await self._enter(ends_at)
+        try:
+            await self._pace(tokens, ends_at)
+            yield
+        finally:
+            self._leave()
+
+    async def _enter(self, ends_at: float) -> None:
+        with self._lock:
+            most = self._limits.concurrency
+            if most is None or self._running < most:
+                self._running += 1
+                return
+            loop = asyncio.get_running_loop()
+            place = (loop, loop.create_future())
+            self._waiting.append(place)
+        try:
+            async with asyncio.timeout(max(0.0, ends_at - self._clock())):
+                await place[1]
+        except BaseException as error:
+            with self._lock:
+                if place in self._waiting:
+                    self._waiting.remove(place)
+                    has_turn = False
+                else:
+                    has_turn = True  # it came while this one gave up
+            if has_turn:
+                self._leave()
+            if isinstance(error, TimeoutError):
+                raise self._busy(f"{self._limits.concurrency} calls are under way") from None
+            raise
+
+    def _leave(self) -> None:
+        with self._lock:
+            while self._waiting:
+                loop, future = self._waiting.popleft()
+                try:
+                    loop.call_soon_threadsafe(_wake, future)
+                except RuntimeError:  # its loop has ended, and with it the call
+                    continue
+                return
+            self._running -= 1
+
+    async def _pace(self, tokens: int, ends_at: float) -> None:
+        while True:
+            with self._lock:
+                now = self._clock()
+                due = [(rate, n) for rate, n in self._rates(tokens) if rate is not None]
+                wait = max((rate.wait(amount, now) for rate, amount in due), default=0.0)
+                if wait <= 0:
+                    for rate, amount in due:
+                        rate.take(amount, now)
+                    return
+            if now + wait > ends_at:
+                raise self._busy("its rate is used up", wait)
+            await asyncio.sleep(wait)
+
+    def _rates(self, tokens: int) -> list[tuple[_Rate | None, int]]:
+        return [(self._requests, 1), (self._tokens, tokens)]
+
+    def _busy(self, why: str, wait: float | None = None) -> ProviderBusy:
+        return ProviderBusy(
+            f"{self._name}: {why}, and there is no place for this one within max_wait, "
+            f"{self._limits.max_wait:.3g} s, or its deadline; nothing was sent",
+            retry_after=wait,
+        )
+
+
+def _rate(per_minute: float | None) -> _Rate | None:
+    return None if per_minute is None else _Rate(per_minute)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

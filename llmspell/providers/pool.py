@@ -1,0 +1,189 @@
+"""Several models as one: retries, fallback, hedging."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Self
+
+from llmspell.errors import ConfigError, ContextTooLong, ProviderError, ProviderRefused
+from llmspell.providers.background import run_in_background
+from llmspell.providers.breaker import Breaker
+from llmspell.providers.chat import ChatModel, ChatRequest, ChatResponse, StreamEvent
+from llmspell.providers.gate import CallLimits
+from llmspell.providers.member import Member, ModelStats
+from llmspell.providers.price import Price
+from llmspell.providers.retry import Retry
+from llmspell.providers.settings import check_seconds
+
+__all__ = ["ProviderPool"]
+
+
+class ProviderPool:
+    """A chat model that asks others, in their order, and is one itself. Thread-safe.
+
+    Each call is charged by the model that is asked, also where several are for one answer. What a
+    provider may have worked on isn't asked for again, of none of them, unless ``retry.sent``.
+
+    Args:
+        models: the first is asked; the others where those before them can't answer.
+        retry: of each model.
+        breaker: of each model.
+        limits: of each model; or by ``provider``, those that aren't named having none.
+        hedge_after: seconds without an answer after which the next model, or the only one, is
+            asked too: the first answer counts, the other call is cancelled, and both may be billed.
+            None doesn't. Streams aren't hedged.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[ChatModel],
+        *,
+        retry: Retry | None = None,
+        breaker: Breaker | None = None,
+        limits: CallLimits | Mapping[str, CallLimits] | None = None,
+        hedge_after: float | None = None,
+    ) -> None:
+        self._models = tuple(models)
+        if not self._models:
+            raise ConfigError("a pool needs a model")
+        for model in self._models:
+            if not isinstance(model, ChatModel):
+                raise ConfigError(f"models must be of ChatModel's protocol, got {model!r:.80}")
+        if hedge_after is not None:
+            check_seconds("hedge_after", hedge_after)
+        by_name: Mapping[str, CallLimits] = limits if isinstance(limits, Mapping) else {}
+        strangers = set(by_name) - {model.provider for model in self._models}
+        if strangers:
+            raise ConfigError(f"limits name providers that the pool hasn't: {sorted(strangers)}")
+        default = limits if isinstance(limits, CallLimits) else CallLimits()
+        self._members = [
+            Member(
+                model,
+                retry=retry or Retry(),
+                breaker=breaker or Breaker(),
+                limits=by_name.get(model.provider, default),
+            )
+            for model in self._models
+        ]
+        self._repeats_sent = (retry or Retry()).sent
+        self._hedge_after = hedge_after
+
+    def __repr__(self) -> str:
+        return f"ProviderPool({[member.name for member in self._members]})"
+
+    @property
+    def provider(self) -> str:
+        """That of the first model."""
+        return self._models[0].provider
+
+    @property
+    def model_id(self) -> str:
+        """That of the first model."""
+        return self._models[0].model_id
+
+    @property
+    def price(self) -> Price | None:
+        """That of the first model."""
+        return self._models[0].price
+
+    def stats(self) -> list[ModelStats]:
+        """What was counted of each model, in their order."""
+        return [member.stats() for member in self._members]
+
+    def complete(self, request: ChatRequest) -> ChatResponse:
+        """See :meth:`ChatModel.complete`."""
+        return run_in_background(self.acomplete(request))
+
+    async def acomplete(self, request: ChatRequest) -> ChatResponse:
+        """See :meth:`ChatModel.acomplete`.
+
+        Raises:
+            ProviderError: of the last model that was asked, with a note on each before it.
+        """
+        failures: list[tuple[Member, ProviderError]] = []
+        for place, member in enumerate(self._members):
+            try:
+                if self._hedge_after is None:
+                    return await member.acomplete(request)
+                others = self._members[place + 1 :] or [member]
+                return await self._hedged(member, others[0], request, self._hedge_after)
+            except ProviderError as error:
+                failures.append((member, error))
+                if not self._falls_back(error):
+                    break
+        raise _last(failures)
+
+    async def astream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """See :meth:`ChatModel.astream`; another model is asked until the first event came."""
+        failures: list[tuple[Member, ProviderError]] = []
+        for member in self._members:
+            has_begun = False
+            try:
+                async with aclosing(member.astream(request)) as events:
+                    async for event in events:
+                        has_begun = True
+                        yield event
+                return
+            except ProviderError as error:
+                failures.append((member, error))
+                if has_begun or not self._falls_back(error):
+                    break
+        raise _last(failures)
+
+    async def aclose(self) -> None:
+        """Close all models that can be closed."""
+        for model in self._models:
+            close = getattr(model, "aclose", None)
+            if close is not None:
+                await close()
+
+    def close(self) -> None:
+        """As :meth:`aclose`, where no event loop runs."""
+        run_in_background(self.aclose())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _falls_back(self, error: ProviderError) -> bool:
+        if isinstance(error, ProviderRefused) and not isinstance(error, ContextTooLong):
+            return False  # the request is at fault
+        return self._repeats_sent or not error.is_sent
+
+    async def _hedged(
+        self, first: Member, second: Member, request: ChatRequest, after: float
+    ) -> ChatResponse:
+        """The first answer of two calls, of which the second begins late."""
+        calls = [asyncio.ensure_future(first.acomplete(request))]
+        try:
+            done, _ = await asyncio.wait(calls, timeout=after)
+            if not done:
+                calls.append(asyncio.ensure_future(second.acomplete(request, is_hedge=True)))
+            pending = set(calls)
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for call in done:
+                    if call.exception() is None:
+                        return call.result()
+            return calls[0].result()  # raises
+        finally:
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+
+def _last(failures: Sequence[tuple[Member, ProviderError]]) -> ProviderError:
+    *before, (_, error) = failures
+    for member, other in before:
+        error.add_note(f"before it, {member.name}: {type(other).__name__}: {other}")
+    return error

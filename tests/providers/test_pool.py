@@ -1,0 +1,284 @@
+"""Several models as one, over servers that fail as their scripts say."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from llmspell import errors
+from llmspell.providers import (
+    Breaker,
+    CallLimits,
+    ChatModel,
+    ChatResponse,
+    OpenAIChat,
+    ProviderPool,
+    Retry,
+    TextDelta,
+    deadline,
+)
+from llmspell.testing import Fault, Reply, Script, ScriptedChatServer
+from tests.providers.models import ask
+
+SOON = Retry(base=0.001)
+BUSY = Fault("status", status=529)
+
+
+class Rig:
+    """Models over servers of their own."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.servers: list[ScriptedChatServer] = []
+
+    def pool(self, *scripts: Script, **given: Any) -> ProviderPool:
+        models = []
+        for number, script in enumerate(scripts):
+            server = self._stack.enter_context(ScriptedChatServer(script))
+            self.servers.append(server)
+            models.append(
+                OpenAIChat("m", api_key="k", base_url=server.openai_url, provider=f"p{number}")
+            )
+        return self._stack.enter_context(ProviderPool(models, **{"retry": SOON} | given))
+
+    @property
+    def asked(self) -> list[int]:
+        return [len(server.asked) for server in self.servers]
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with ExitStack() as stack:
+        yield Rig(stack)
+
+
+def test_a_pool_is_a_model(rig: Rig) -> None:
+    pool = rig.pool("x")
+    assert isinstance(pool, ChatModel)
+    assert (pool.provider, pool.model_id, pool.complete(ask()).text) == ("p0", "m", "x")
+
+
+@pytest.mark.parametrize("status", [429, 503, 529])
+def test_what_was_refused_is_asked_again(rig: Rig, status: int) -> None:
+    fault = Fault("status", status=status)
+    pool = rig.pool([fault, fault, fault, "at last"])
+    assert pool.complete(ask()).text == "at last"
+    (stats,) = pool.stats()
+    assert (stats.calls, stats.retries, sum(stats.failures.values())) == (4, 3, 3)
+
+
+def test_there_are_three_retries_and_no_more(rig: Rig) -> None:
+    with pytest.raises(errors.ProviderOverloaded):
+        rig.pool(BUSY).complete(ask())
+    assert rig.asked == [4]
+
+
+@pytest.mark.parametrize("fault", [Fault("drop"), Fault("status", status=500), Fault("garbage")])
+def test_what_may_have_been_billed_is_asked_again_only_by_choice(rig: Rig, fault: Fault) -> None:
+    with pytest.raises(errors.ProviderError) as caught:
+        rig.pool([fault, "no"], ["nor this"]).complete(ask())
+    assert caught.value.is_sent and rig.asked == [1, 0]
+    chosen = rig.pool([fault, "yes"], retry=Retry(base=0.001, sent=True))
+    assert chosen.complete(ask()).text == "yes"
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_a_refusal_of_the_request_or_the_key_is_not_retried(rig: Rig, status: int) -> None:
+    with pytest.raises(errors.ProviderError):
+        rig.pool([Fault("status", status=status), "no"]).complete(ask())
+    assert rig.asked == [1]
+
+
+def test_retry_after_is_waited_for_and_one_that_is_too_long_ends_it(rig: Rig) -> None:
+    error = errors.ProviderRateLimited("x", retry_after=3.0)
+    waits = [SOON.wait(error, 0) for _ in range(20)]
+    assert all(wait is not None and 3.0 <= wait <= 3.01 for wait in waits)
+    slow = Fault("status", status=429, retry_after="3600")
+    with pytest.raises(errors.ProviderRateLimited) as caught:
+        rig.pool([slow, "no"]).complete(ask())
+    assert caught.value.retry_after == 3600 and rig.asked == [1]
+
+
+def test_waits_double_with_full_jitter() -> None:
+    retry = Retry()
+    error = errors.ProviderUnreachable("x")
+    for number in range(3):
+        waits = [retry.wait(error, number) or 0.0 for _ in range(500)]
+        assert 0 <= min(waits) < 0.02 * 2**number
+        assert 0.08 * 2**number < max(waits) <= 0.1 * 2**number
+    assert retry.wait(error, 3) is None
+
+
+def test_a_retry_beyond_the_deadline_is_not_waited_for(rig: Rig) -> None:
+    pool = rig.pool([Fault("status", status=429, retry_after="15"), "no"])
+    with deadline(5), pytest.raises(errors.ProviderRateLimited):
+        pool.complete(ask())
+
+
+def test_others_are_asked_where_the_first_cannot_answer(rig: Rig) -> None:
+    pool = rig.pool(Fault("status", status=401), BUSY, "third")
+    answer = pool.complete(ask())
+    assert (answer.text, answer.provider) == ("third", "p2")
+    assert rig.asked == [1, 4, 1]
+
+
+def test_where_none_answers_the_error_tells_of_all(rig: Rig) -> None:
+    with pytest.raises(errors.ProviderRateLimited) as caught:
+        rig.pool(BUSY, Fault("status", status=429), retry=Retry(retries=0)).complete(ask())
+    assert "p0/m: ProviderOverloaded" in "".join(caught.value.__notes__)
+
+
+def test_a_model_that_fails_again_and_again_rests_and_is_tried_again(rig: Rig) -> None:
+    script = [BUSY] * 2 + [Fault("status", status=503), "well", "well"]
+    breaker = Breaker(failures=2, rest=0.2)
+    pool = rig.pool(script, retry=Retry(retries=0), breaker=breaker)
+    for _ in range(2):
+        with pytest.raises(errors.ProviderOverloaded):
+            pool.complete(ask())
+    with pytest.raises(errors.CircuitOpen) as caught:
+        pool.complete(ask())
+    assert caught.value.retry_after and pool.stats()[0].circuit == "open" and rig.asked == [2]
+    rested = threading.Event()
+    while pool.stats()[0].circuit != "half-open":
+        rested.wait(0.02)
+    with pytest.raises(errors.ProviderOverloaded):  # the one that tries
+        pool.complete(ask())
+    with pytest.raises(errors.CircuitOpen):
+        pool.complete(ask())
+    while pool.stats()[0].circuit != "half-open":
+        rested.wait(0.02)
+    assert pool.complete(ask()).text == "well"
+    assert pool.stats()[0].circuit == "closed"
+
+
+def test_refusals_do_not_open_the_circuit(rig: Rig) -> None:
+    pool = rig.pool(Fault("status", status=400), breaker=Breaker(failures=1))
+    for _ in range(3):
+        with pytest.raises(errors.ProviderRefused):
+            pool.complete(ask())
+    assert pool.stats()[0].circuit == "closed"
+
+
+def test_a_slow_answer_is_overtaken_by_a_hedge(rig: Rig) -> None:
+    pool = rig.pool([Reply("slow", after=30)], "quick", hedge_after=0.05)
+    assert pool.complete(ask()).text == "quick"
+    first, second = pool.stats()
+    assert (first.calls, second.calls, second.hedges) == (1, 1, 1)
+    assert first.failures == {"CancelledError": 1} and first.running == 0
+
+
+def test_a_quick_answer_is_not_hedged(rig: Rig) -> None:
+    pool = rig.pool("quick", "never", hedge_after=20)
+    assert pool.complete(ask()).text == "quick" and rig.asked == [1, 0]
+
+
+def test_no_more_calls_run_side_by_side_than_the_limit(rig: Rig) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def script(_: object) -> Reply:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.02)
+        with lock:
+            running -= 1
+        return Reply("x")
+
+    pool = rig.pool(script, limits=CallLimits(concurrency=3))
+
+    async def run() -> None:
+        await asyncio.gather(*(pool.acomplete(ask()) for _ in range(20)))
+        await pool.aclose()
+
+    asyncio.run(run())
+    assert most <= 3 and pool.stats()[0].running == 0
+
+
+def test_who_waits_too_long_for_a_turn_is_told(rig: Rig) -> None:
+    pool = rig.pool(
+        Reply("slow", after=0.5),
+        limits=CallLimits(concurrency=1, max_wait=0.05),
+        retry=Retry(retries=0),
+    )
+
+    async def run() -> None:
+        try:
+            first = asyncio.create_task(pool.acomplete(ask()))
+            await asyncio.sleep(0.02)
+            with pytest.raises(errors.ProviderBusy):
+                await pool.acomplete(ask())
+            assert (await first).text == "slow"
+        finally:
+            await pool.aclose()
+
+    asyncio.run(run())
+    assert rig.asked == [1]
+
+
+def test_a_rate_that_is_used_up_refuses_what_would_wait_too_long(rig: Rig) -> None:
+    pool = rig.pool("x", limits=CallLimits(requests_per_minute=20, max_wait=0.5))
+    assert [pool.complete(ask()).text for _ in range(2)] == ["x", "x"]
+    with pytest.raises(errors.ProviderBusy) as caught:
+        pool.complete(ask())
+    assert caught.value.retry_after is not None and 1 < caught.value.retry_after <= 3
+    assert rig.asked == [2]
+
+
+def _streamed(pool: ProviderPool) -> list[TextDelta | ChatResponse]:
+    async def run() -> list[TextDelta | ChatResponse]:
+        try:
+            return [event async for event in pool.astream(ask())]
+        finally:
+            await pool.aclose()
+
+    return asyncio.run(run())
+
+
+def test_a_stream_falls_back_until_it_has_begun(rig: Rig) -> None:
+    *_, whole = _streamed(rig.pool(BUSY, Reply("from the second")))
+    assert isinstance(whole, ChatResponse) and whole.text == "from the second"
+
+
+def test_a_stream_that_breaks_off_is_not_begun_again(rig: Rig) -> None:
+    fault = Fault("truncate", reply=Reply("a text that is long enough to be cut in two"))
+    pool = rig.pool(fault, "never", retry=Retry(base=0.001, sent=True))
+    with pytest.raises(errors.ProviderInterrupted):
+        _streamed(pool)
+    assert rig.asked == [1, 0] and pool.stats()[0].running == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"models": ()},
+        {"models": ("gpt",)},
+        {"hedge_after": 0},
+        {"limits": {"nobody": CallLimits()}},
+    ],
+)
+def test_settings_of_a_pool_are_checked(wrong: dict[str, Any]) -> None:
+    models = wrong.pop("models", (OpenAIChat("m", api_key="k"),))
+    with pytest.raises(errors.ConfigError):
+        ProviderPool(models, **wrong)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Retry(retries=-1),
+        lambda: Retry(base=0),
+        lambda: Breaker(failures=0),
+        lambda: Breaker(rest=float("inf")),
+        lambda: CallLimits(concurrency=0),
+        lambda: CallLimits(requests_per_minute=0),
+    ],
+)
+def test_settings_are_checked(make: Any) -> None:
+    with pytest.raises(errors.ConfigError):
+        make()
