@@ -4,6 +4,7 @@ from llmspell.rag.chunker import Chunker
 from llmspell.rag.chunking import Chunking, ChunkingMethod
 from llmspell.rag.cross_encoder import CrossEncoder
 from llmspell.rag.embedding import Embedder, LocalEmbedder, Task
+from llmspell.rag.memory import MemoryGuard, ResourceTracker
 from llmspell.rag.pipeline import Pipeline
 from llmspell.rag.progress import progress_bar
 
@@ -14,7 +15,9 @@ __all__ = [
     "CrossEncoder",
     "Embedder",
     "LocalEmbedder",
+    "MemoryGuard",
     "Pipeline",
+    "ResourceTracker",
     "Task",
     "progress_bar",
 ]

@@ -6,9 +6,8 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -20,15 +19,17 @@ from llmspell.rag.chunker import Chunker
 from llmspell.rag.chunking import Chunking, splitting_way
 from llmspell.rag.embedding import Embedder, LocalEmbedder
 from llmspell.rag.loaders import MAX_FILE_BYTES, load, readable
+from llmspell.rag.memory import Hold, MemoryGuard
 from llmspell.rag.parsers import Parsers
 from llmspell.rag.progress import progress_bar
-from llmspell.rag.sources import Item, Pending, Skipped, find
+from llmspell.rag.run import Run, Split
+from llmspell.rag.sources import Item, Pending, Skipped, find, name_of
 from llmspell.rag.web import fetch
+from llmspell.rag.weighing import bytes_to_keep, bytes_to_read
 from llmspell.tenancy.documents import (
     Blob,
     Chunk,
     Document,
-    IngestProgress,
     IngestReport,
     Progress,
     SplitDocument,
@@ -48,56 +49,6 @@ _FORMAT: Final = 2
 # Written at once: about 8 s of embedding on 2 cores, which is what a killed ingest loses at most,
 # unless one document alone has more.
 _BATCH_CHUNKS: Final = 64
-_STAGES: Final = ("load", "split", "embed", "write")
-
-
-@dataclass(slots=True)
-class _Split:
-    """A document that waits for its vectors."""
-
-    document: SplitDocument
-    replaces: bool
-
-
-@dataclass(slots=True)
-class _Run:
-    """The tally of one ingest."""
-
-    room: IngestTarget
-    progress: Progress | None
-    total: int | None
-    added: int = 0
-    replaced: int = 0
-    unchanged: int = 0
-    chunks: int = 0
-    kept: int = 0
-    done: int = 0
-    skipped: list[str] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGES, 0.0))
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count the time of a ``with``, less that of the stages within it."""
-        start, before = time.perf_counter(), sum(self.seconds.values())
-        try:
-            yield
-        finally:
-            within = sum(self.seconds.values()) - before
-            self.seconds[name] += time.perf_counter() - start - within
-
-    def skip(self, item: Skipped) -> None:
-        self.skipped.append(str(item))
-        self.finished(item.source)
-
-    def finished(self, document_id: str) -> None:
-        """One more item of the source is settled."""
-        self.done += 1
-        if self.progress is not None:
-            state = IngestProgress(
-                documents=self.done, total=self.total, chunks=self.chunks, current=document_id
-            )
-            self.progress(state)
 
 
 class Pipeline:
@@ -109,6 +60,8 @@ class Pipeline:
         max_file_bytes: larger files and blobs are skipped.
         web: fetches each :class:`WebPage`, from the hosts that it allows.
         allow_unsandboxed: read PDF and DOCX files in this process where the host can't confine one.
+        memory: bounds what all ingests by this hold together; one of 500 MB where None. Give the
+            same to several to bound these together.
     """
 
     def __init__(
@@ -119,6 +72,7 @@ class Pipeline:
         max_file_bytes: int = MAX_FILE_BYTES,
         web: Broker | None = None,
         allow_unsandboxed: bool = False,
+        memory: MemoryGuard | None = None,
     ) -> None:
         self._embedder: Embedder = LocalEmbedder() if embedder is None else embedder
         self._chunking = chunking or Chunking()
@@ -130,6 +84,7 @@ class Pipeline:
         self._max_file_bytes = max_file_bytes
         self._web = web
         self._parsers = Parsers(allow_unsandboxed=allow_unsandboxed)
+        self._memory = memory or MemoryGuard()
         self._lock = threading.Lock()
         self._lazy_chunker: Chunker | None = None
 
@@ -180,7 +135,7 @@ class Pipeline:
             else:
                 callback = progress or None
             items = find(source)
-            run = _Run(room, callback, len(items) if isinstance(items, Sized) else None)
+            run = Run(room, callback, items.count() if callback is not None else None)
             self._ingest(run, items)
         return IngestReport(
             added=run.added,
@@ -193,44 +148,83 @@ class Pipeline:
             skipped=tuple(run.skipped),
         )
 
-    def _ingest(self, run: _Run, items: Iterable[Item]) -> None:
-        batch: list[_Split] = []
-        waiting = 0
-        for item in items:
-            try:
-                document = self._load(run, item)
-                split = None if document is None else self._split(run, document)
-            except (IngestError, InvalidId) as error:
-                if not isinstance(item, Pending):
-                    raise
-                run.skip(Skipped(item.id, str(error)))
-                continue
-            if split is None:
-                continue
-            if batch and waiting + len(split.document.chunks) > _BATCH_CHUNKS:
-                self._write(run, batch)
-                batch, waiting = [], 0
-            batch.append(split)
-            waiting += len(split.document.chunks)
-        if batch:
+    def _ingest(self, run: Run, items: Iterable[Item]) -> None:
+        batch: list[Split] = []
+        try:
+            for item in items:
+                split = self._read(run, item, batch)
+                if split is None:
+                    continue
+                batch.append(split)
+                if sum(len(one.document.chunks) for one in batch) > _BATCH_CHUNKS:
+                    self._write(run, batch, keep=1)
             self._write(run, batch)
+        finally:
+            for split in batch:
+                split.release()
 
-    def _load(self, run: _Run, item: Item) -> Document | None:
+    def _read(self, run: Run, item: Item, batch: list[Split]) -> Split | None:
+        """What is to be embedded of an item; None where it is settled without that.
+
+        Nothing is read before the guard has room for it. What waits is written for that first, so
+        that ingests which share a guard never wait for each other.
+        """
+        if isinstance(item, Skipped):
+            run.skip(item)
+            return None
+        hold = self._take(run, item, bytes_to_read(item, self._max_file_bytes), batch)
+        try:
+            document = None if hold is None else self._load(run, item)
+            split = None if document is None else self._split(run, document)
+            if split is None or hold is None:
+                return None
+            size = bytes_to_keep(split.document, self._embedder.dim)
+            if size > hold.size:
+                # Who waits must hold nothing; the text alone isn't counted meanwhile.
+                hold.release()
+                hold = self._take(run, item, size, batch)
+                if hold is None:
+                    return None
+            hold.shrink(size)
+            split.hold, hold = hold, None
+            return split
+        except (IngestError, InvalidId) as error:
+            if not isinstance(item, Pending):
+                raise
+            run.skip(Skipped(item.id, str(error)))
+            return None
+        finally:
+            if hold is not None:
+                hold.release()
+
+    def _take(self, run: Run, item: Item, size: int, batch: list[Split]) -> Hold | None:
+        """Room for so many bytes; None where there never is, which settles the item."""
+        most = self._memory.max_bytes
+        if size > most:
+            reason = f"takes up to {size:,} bytes of memory, and ingests may hold {most:,}"
+            run.skip(Skipped(name_of(item), reason))
+            return None
+        hold = self._memory.try_take(size)
+        if hold is None:
+            self._write(run, batch)
+            hold = self._memory.take(size)
+        return hold
+
+    def _load(self, run: Run, item: Item) -> Document | None:
         """The document of an item; None where it is settled without one."""
         with run.stage("load"):
             if isinstance(item, WebPage):
                 item = fetch(item, self._web)
             if isinstance(item, Pending | Blob):
                 item = load(item, max_bytes=self._max_file_bytes, parsers=self._parsers)
-        if isinstance(item, Document) and item.id in run.seen:
+        if isinstance(item, Document) and not run.seen.add(item.id):
             item = Skipped(item.id, "the same id came before in this ingest")
         if isinstance(item, Skipped):
             run.skip(item)
             return None
-        run.seen.add(item.id)
         return item
 
-    def _split(self, run: _Run, document: Document) -> _Split | None:
+    def _split(self, run: Run, document: Document) -> Split | None:
         """What is to be embedded; None where the document is unchanged or has no text."""
         content_hash = self._hash(document)
         known = run.room.document_hash(document.id)
@@ -247,18 +241,21 @@ class Pipeline:
         if not chunks and known is None:
             run.skip(Skipped(document.id, "no text in it"))
             return None
-        return _Split(
-            SplitDocument(
-                document.id, content_hash, metadata, chunks, document.source, self._embedder_id
-            ),
-            replaces=known is not None,
+        made = SplitDocument(
+            document.id, content_hash, metadata, chunks, document.source, self._embedder_id
         )
+        return Split(made, replaces=known is not None)
 
     def _chunks(self, document: Document) -> tuple[Metadata, list[Chunk]]:
         text, media_type, metadata = readable(document)
         return metadata, self._chunker().split(text, media_type)
 
-    def _write(self, run: _Run, batch: Sequence[_Split]) -> None:
+    def _write(self, run: Run, waiting: list[Split], *, keep: int = 0) -> None:
+        """Write what waits, but for the last ``keep``, and let it go."""
+        batch = waiting[: len(waiting) - keep]
+        if not batch:
+            return
+
         def embed(texts: Sequence[str]) -> NDArray[np.float32]:
             with run.stage("embed"):
                 return self._embedder.embed(texts, task="passage")
@@ -268,9 +265,11 @@ class Pipeline:
         run.chunks += written
         run.kept += sum(len(split.document.chunks) for split in batch) - written
         for split in batch:
+            split.release()
             run.added += not split.replaces
             run.replaced += split.replaces
             run.finished(split.document.id)
+        del waiting[: len(batch)]
 
     def _hash(self, document: Document) -> bytes:
         """Of all that decides what is written for a document."""

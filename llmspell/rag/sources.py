@@ -17,7 +17,7 @@ from llmspell.errors import IngestError
 from llmspell.tenancy.documents import Blob, Document, WebPage
 from llmspell.tenancy.ports import IngestSource
 
-__all__ = ["Item", "Pending", "Skipped", "find"]
+__all__ = ["Found", "Item", "Pending", "Skipped", "find", "name_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +48,58 @@ Item: TypeAlias = Document | Blob | WebPage | Pending | Skipped
 """What comes out of a source."""
 
 
-def find(source: IngestSource) -> Iterable[Item]:
+Source: TypeAlias = str | PathLike[str] | Document | Blob | WebPage
+
+
+class Found:
+    """What there is in a source, in a fixed order; found as it is asked for, again each time.
+
+    Args:
+        sources: of the caller, each checked where they aren't an iterator.
+    """
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        self._sources = sources
+
+    def __iter__(self) -> Iterator[Item]:
+        for source in self._sources:
+            yield from _find_one(source)
+
+    def count(self) -> int | None:
+        """How much there is, by a look through all folders; None of an iterator."""
+        return sum(1 for _ in self) if isinstance(self._sources, Collection) else None
+
+
+def find(source: IngestSource) -> Found:
     """What there is in a source, in a fixed order; no file is opened.
 
     Folders are searched to the bottom, by name. Hidden entries, symbolic links, ``__pycache__``
     and what is not a regular file are skipped.
 
-    Returns:
-        A list, or a lazy iterator where ``source`` is an iterator itself.
-
     Raises:
         IngestError: a path that doesn't exist, or no source.
     """
     if isinstance(source, str | PathLike | Document | Blob | WebPage):
-        return list(_find_one(source))
-    if isinstance(source, bytes | bytearray | memoryview):
+        sources: Iterable[Source] = [source]
+    elif isinstance(source, bytes | bytearray | memoryview):
         raise IngestError("bytes need an id: give Blob(id, data)")
-    if not isinstance(source, Iterable):
+    elif isinstance(source, Collection):
+        sources = list(source)
+    elif isinstance(source, Iterable):
+        return Found(source)
+    else:
         raise _no_source(source)
-    found = (item for one in source for item in _find_one(one))
-    return list(found) if isinstance(source, Collection) else found
+    for one in sources:
+        if not isinstance(one, Document | Blob | WebPage):
+            _mode(one)
+    return Found(sources)
+
+
+def name_of(item: Item) -> str:
+    """Id of an item."""
+    if isinstance(item, Skipped):
+        return item.source
+    return (item.id or item.url) if isinstance(item, WebPage) else item.id
 
 
 def _no_source(source: object) -> IngestError:
@@ -77,17 +109,21 @@ def _no_source(source: object) -> IngestError:
     )
 
 
-def _find_one(source: str | PathLike[str] | Document | Blob | WebPage) -> Iterator[Item]:
+def _mode(source: object) -> int:
+    """What kind of file a path leads to; raises IngestError."""
+    if not isinstance(source, str | PathLike):
+        raise _no_source(source)
+    try:
+        return Path(source).stat().st_mode
+    except (OSError, ValueError) as error:
+        raise IngestError(f"{os.fspath(source)!r} can't be read: {error}") from error
+
+
+def _find_one(source: Source) -> Iterator[Item]:
     if isinstance(source, Document | Blob | WebPage):
         yield source
         return
-    if not isinstance(source, str | PathLike):
-        raise _no_source(source)
-    path = Path(source)
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        raise IngestError(f"{os.fspath(source)!r} can't be read: {error}") from error
+    path, mode = Path(source), _mode(source)
     if stat.S_ISDIR(mode):
         yield from _walk(path)
     elif stat.S_ISREG(mode):

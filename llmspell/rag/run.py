@@ -1,0 +1,74 @@
+"""One ingest under way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from llmspell.rag.memory import Hold
+from llmspell.rag.seen import Seen
+from llmspell.rag.sources import Skipped
+from llmspell.tenancy.documents import IngestProgress, Progress, SplitDocument
+from llmspell.tenancy.ports import IngestTarget
+
+__all__ = ["Run", "Split"]
+
+_STAGES: Final = ("load", "split", "embed", "write")
+
+
+@dataclass(slots=True)
+class Split:
+    """A document that waits for its vectors."""
+
+    document: SplitDocument
+    replaces: bool
+    hold: Hold | None = None
+
+    def release(self) -> None:
+        """Give back the memory that it holds."""
+        if self.hold is not None:
+            self.hold.release()
+
+
+@dataclass(slots=True)
+class Run:
+    """The tally of one ingest."""
+
+    room: IngestTarget
+    progress: Progress | None
+    total: int | None
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    chunks: int = 0
+    kept: int = 0
+    done: int = 0
+    skipped: list[str] = field(default_factory=list)
+    seen: Seen = field(default_factory=Seen)
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGES, 0.0))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time of a ``with``, less that of the stages within it."""
+        start, before = time.perf_counter(), sum(self.seconds.values())
+        try:
+            yield
+        finally:
+            within = sum(self.seconds.values()) - before
+            self.seconds[name] += time.perf_counter() - start - within
+
+    def skip(self, item: Skipped) -> None:
+        self.skipped.append(str(item))
+        self.finished(item.source)
+
+    def finished(self, document_id: str) -> None:
+        """One more item of the source is settled."""
+        self.done += 1
+        if self.progress is not None:
+            state = IngestProgress(
+                documents=self.done, total=self.total, chunks=self.chunks, current=document_id
+            )
+            self.progress(state)
