@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from llmspell.index import CancelToken
+    from llmspell.rag import Embedder
     from llmspell.security.audit import AuditSink
     from llmspell.tenancy.lifecycle import TenantMaker
     from llmspell.tenancy.scrubbing import ScrubOptions
@@ -82,8 +83,9 @@ class Database:
 
     Args:
         path: the directory.
-        texts: turns texts into vectors; None means the embedded default model, loaded when a
-            text is first ingested or searched.
+        embedder: the model that turns texts into vectors, which you close where it has to be; None
+            means the embedded default model, loaded when a text is first ingested or searched.
+        texts: in place of ``embedder``, a :class:`llmspell.rag.Pipeline` with settings of its own.
         map_size: bytes of address space for each open tenant, and so the most that a tenant can
             hold; neither memory nor disk is taken for it.
         lock_timeout: seconds that a write waits for the write of another process.
@@ -125,6 +127,7 @@ class Database:
         self,
         path: str | os.PathLike[str],
         *,
+        embedder: Embedder | None = None,
         texts: TextServices | None = None,
         map_size: int = DEFAULT_MAP_SIZE,
         lock_timeout: float = 5.0,
@@ -148,7 +151,10 @@ class Database:
         policy = WritePolicy(
             durability=durability, flush_interval=flush_interval, write_batch_size=write_batch_size
         )
+        if embedder is not None and texts is not None:
+            raise ConfigError("give embedder or texts, not both: Pipeline(embedder) takes it")
         self._path = as_path(path)
+        self._embedder = embedder
         self._texts = texts
         self._texts_lock = threading.Lock()
         self._async: AsyncDatabase | None = None
@@ -592,7 +598,7 @@ class Database:
             if self._texts is None:
                 from llmspell.rag import Pipeline
 
-                self._texts = Pipeline()
+                self._texts = Pipeline(self._embedder)
             return self._texts
 
     def _update(

@@ -25,6 +25,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── InvalidStateKey                 a key of the state that there can't be
     │   ├── InvalidStateValue               a value of the state that isn't JSON-like, or too long
     │   ├── MetadataError                   metadata that isn't JSON-like, or not as declared
+    │   ├── TextTooLong                     a text that is longer than the embedding model takes
     │   └── FilterError                     a filter that can't be understood or never matches
     ├── DuplicateId (KeyError)              add or insert of an id that is there already
     ├── IdNotFound (KeyError)               an id that isn't there
@@ -49,6 +50,11 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── ReservationExpired (TimeoutError)   a reservation that was given back as its lease passed
     ├── IngestError (ValueError)            a source that can't be read, decoded or split
     ├── EmbeddingError (RuntimeError)       the embedding model failed
+    │   ├── EmbeddingDenied (PermissionError) its service refuses the key, or what the key may do
+    │   ├── EmbeddingRateLimited            its service has had too many requests
+    │   ├── EmbeddingUnavailable (ConnectionError) its service can't be reached, or fails
+    │   │   └── EmbeddingTimeout (TimeoutError) it hasn't answered in time
+    │   └── InvalidEmbedding (ValueError)   what came back isn't one finite vector for each text
     ├── RerankError (RuntimeError)          a reranker gave no scores
     ├── ProviderError (RuntimeError)        a chat model's provider failed or refused
     │   ├── BadProviderResponse (ValueError) a response that isn't of the format, or is cut short
@@ -124,7 +130,11 @@ __all__ = [
     "EgressDenied",
     "EgressFailed",
     "EgressTimeout",
+    "EmbeddingDenied",
     "EmbeddingError",
+    "EmbeddingRateLimited",
+    "EmbeddingTimeout",
+    "EmbeddingUnavailable",
     "FilterError",
     "FlushFailed",
     "HostUnresolved",
@@ -136,6 +146,7 @@ __all__ = [
     "InvalidArguments",
     "InvalidCommand",
     "InvalidCursor",
+    "InvalidEmbedding",
     "InvalidId",
     "InvalidPath",
     "InvalidSecretRef",
@@ -187,6 +198,7 @@ __all__ = [
     "TenantNotFound",
     "TenantSuspended",
     "TextRefused",
+    "TextTooLong",
     "ToolDenied",
     "ToolFailed",
     "ToolLimitExceeded",
@@ -365,6 +377,10 @@ class MetadataError(InputError):
     """Metadata isn't JSON-like values and times, of their declared types; names the part."""
 
 
+class TextTooLong(InputError):
+    """A text has more tokens than the embedding model takes; split it, or have it cut."""
+
+
 class FilterError(InputError):
     """A metadata filter can't be understood, or can never match; the message names the part."""
 
@@ -527,6 +543,44 @@ class RerankError(LlmspellError, RuntimeError):
 
 class EmbeddingError(LlmspellError, RuntimeError):
     """The embedding model failed."""
+
+
+class EmbeddingDenied(EmbeddingError, PermissionError):
+    """The service of an embedding model refuses the key, or the key may not do this."""
+
+
+class EmbeddingRateLimited(EmbeddingError):
+    """The service of an embedding model has had too many requests, or its budget is used up.
+
+    Attributes:
+        retry_after: seconds until the service wants to be asked again, or None if it didn't say.
+        is_used_up: whether a budget is used up, which waiting doesn't mend.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, is_used_up: bool = False):
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.is_used_up = is_used_up
+
+
+class EmbeddingUnavailable(EmbeddingError, ConnectionError):
+    """The service of an embedding model can't be reached, breaks off, or fails by itself.
+
+    Attributes:
+        retry_after: seconds until the service wants to be asked again, or None if it didn't say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None):
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class EmbeddingTimeout(EmbeddingUnavailable, TimeoutError):
+    """The service of an embedding model hasn't answered in time."""
+
+
+class InvalidEmbedding(EmbeddingError, ValueError):
+    """What came back isn't one finite vector of the model's dimension for each text."""
 
 
 class ProviderError(LlmspellError, RuntimeError):

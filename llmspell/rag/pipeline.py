@@ -298,9 +298,9 @@ class Pipeline:
     def _chunker(self) -> Chunker:
         with self._lock:
             if self._lazy_chunker is None:
-                self._lazy_chunker = Chunker(
-                    self._embedder.tokenizer, self._chunking, embed=self._embed_charged
-                )
+                # What a service counts by is often not to be had; then the default model's does.
+                tokenizer = self._embedder.tokenizer or LocalEmbedder().tokenizer
+                self._lazy_chunker = Chunker(tokenizer, self._chunking, embed=self._embed_charged)
             return self._lazy_chunker
 
     def _embed_charged(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -1,6 +1,17 @@
-"""What tests of programs that use llmspell need: providers that follow a script, over real HTTP."""
+"""What tests of programs that use llmspell need: services that follow a script, over real HTTP."""
 
 from llmspell.testing.chat_replies import Call, ChatAsked, Fault, Reply
 from llmspell.testing.chat_server import Script, ScriptedChatServer
+from llmspell.testing.embeddings import EmbeddingFault, EmbeddingRequest, FakeEmbeddingServer
 
-__all__ = ["Call", "ChatAsked", "Fault", "Reply", "Script", "ScriptedChatServer"]
+__all__ = [
+    "Call",
+    "ChatAsked",
+    "EmbeddingFault",
+    "EmbeddingRequest",
+    "FakeEmbeddingServer",
+    "Fault",
+    "Reply",
+    "Script",
+    "ScriptedChatServer",
+]

@@ -18,12 +18,12 @@ class Embedder(Protocol):
     """Turns texts into unit vectors. Implementations are thread-safe.
 
     Attributes:
-        provider: who computes them: ``local``, or a service; with ``model_id`` it tells vectors
-            that compare from those that don't. It holds no secret.
+        provider: who computes them: ``local``, a service, or the host of one; with ``model_id`` it
+            tells vectors that compare from those that don't. It holds no secret.
         model_id: names weights, precision and pooling; vectors of different ids don't compare.
         dim: length of a vector.
         tokenizer: a ``tokenizers.Tokenizer`` that counts as the model does, without truncation or
-            padding.
+            padding; None where there is none to be had, as for many services.
         max_tokens: the longest text that is embedded whole, the model's own marks included.
     """
 
@@ -56,7 +56,8 @@ class Embedder(Protocol):
             A (len(texts), dim) float32 array of unit rows, in the order of ``texts``.
 
         Raises:
-            InputError: a text is too long and ``truncate`` is False; nothing was embedded.
+            InputError: ``texts`` isn't a sequence of str.
+            TextTooLong: a text is too long and ``truncate`` is False.
             EmbeddingError: the model failed.
         """
         ...

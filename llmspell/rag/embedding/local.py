@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell.errors import ConfigError, EmbeddingError, InputError, MissingDependency
+from llmspell.errors import ConfigError, EmbeddingError, InputError, MissingDependency, TextTooLong
 from llmspell.rag.embedding.embedder import Task
 from llmspell.rag.embedding.minilm import integer_graph
 
@@ -76,7 +76,7 @@ class LocalEmbedder:
         for position, ids in enumerate(encoded):
             if len(ids) > self.max_tokens:
                 if not truncate:
-                    raise InputError(
+                    raise TextTooLong(
                         f"text {position} has {len(ids)} tokens, the model takes at most "
                         f"{self.max_tokens}; split it, or pass truncate=True"
                     )

@@ -1,0 +1,178 @@
+"""OpenAI's embeddings, and those of the many servers that speak as it does."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
+
+from llmspell.errors import ConfigError
+from llmspell.rag.embedding.base_url import place
+from llmspell.rag.embedding.embedder import Task
+from llmspell.rag.embedding.remote import ApiKey, ModelFacts, RemoteEmbedder, Reply
+from llmspell.rag.embedding.remote_settings import RemoteSettings
+from llmspell.rag.embedding.replies import data_reply
+
+__all__ = ["AzureEmbedder", "OpenAIEmbedder", "facts_of"]
+
+_OPENAI: Final = "https://api.openai.com/v1"
+_API_VERSION: Final = "2024-10-21"
+# platform.openai.com/docs/guides/embeddings
+_MODELS: Final = {
+    "text-embedding-3-large": ModelFacts(3_072, 8_192),
+    "text-embedding-3-small": ModelFacts(1_536, 8_192),
+    "text-embedding-ada-002": ModelFacts(1_536, 8_192),
+}
+
+
+class OpenAIEmbedder(RemoteEmbedder):
+    """Embeddings by OpenAI, or by a server with its interface: vLLM, Ollama, TEI and others.
+
+    See :class:`llmspell.rag.embedding.RemoteEmbedder` for what all services have in common.
+
+    Args:
+        model: its name at the service.
+        api_key: a :class:`llmspell.security.Secret`, or a function that gives one for each request;
+            None where the server wants none.
+        base_url: up to ``/v1``.
+        dim: length of the model's vectors; needed where the model isn't one of OpenAI's.
+        dimensions: have the service shorten the vectors to so many, where the model can.
+        max_tokens: the longest text that the model takes; as ``dim``.
+        tokenizer: a ``tokenizers.Tokenizer`` that counts as the model does, or the path of its
+            ``tokenizer.json``. Texts that are too long are then refused before they are sent.
+        query_prefix, passage_prefix: what the model wants before texts of either task, such as
+            ``"query: "``.
+        settings: batches, concurrency, retries and time.
+
+    Raises:
+        ConfigError: a setting is out of range or missing.
+    """
+
+    _BATCH: ClassVar[tuple[int, int]] = (256, 100_000)
+
+    def __init__(
+        self,
+        model: str = "text-embedding-3-small",
+        *,
+        api_key: ApiKey | None = None,
+        base_url: str = _OPENAI,
+        dim: int | None = None,
+        dimensions: int | None = None,
+        max_tokens: int | None = None,
+        tokenizer: Any = None,
+        query_prefix: str = "",
+        passage_prefix: str = "",
+        settings: RemoteSettings | None = None,
+    ) -> None:
+        is_openai = base_url.rstrip("/") == _OPENAI
+        if is_openai and api_key is None:
+            raise ConfigError("OpenAI wants an api_key, such as Secret(...)")
+        super().__init__(
+            model,
+            provider="openai" if is_openai else place(base_url),
+            base_url=base_url,
+            api_key=api_key,
+            facts=facts_of(_MODELS, model, dimensions or dim, max_tokens),
+            tokenizer=tokenizer,
+            settings=settings,
+        )
+        self._dimensions = dimensions
+        self._prefixes: dict[Task, str] = {"query": query_prefix, "passage": passage_prefix}
+        if query_prefix or passage_prefix:
+            marks = hashlib.blake2b(repr((query_prefix, passage_prefix)).encode(), digest_size=4)
+            self.model_id = f"{model}+{marks.hexdigest()}"
+
+    def _marked(self, text: str, task: Task) -> str:
+        return self._prefixes[task] + text
+
+    def _request(
+        self, texts: Sequence[str], task: Task, truncate: bool
+    ) -> tuple[str, dict[str, Any]]:
+        # A quarter of the bytes of numbers as text; servers that don't know it give those.
+        body: dict[str, Any] = {
+            "model": self._model,
+            "input": texts,
+            "encoding_format": "base64",
+        }
+        if self._dimensions is not None:
+            body["dimensions"] = self._dimensions
+        return "/embeddings", body
+
+    def _reply(self, answer: Any, count: int) -> Reply:
+        return data_reply(answer, count)
+
+
+class AzureEmbedder(OpenAIEmbedder):
+    """Embeddings by a deployment of Azure OpenAI.
+
+    Args:
+        deployment: its name; it is the model's id too, for Azure doesn't say which model it is.
+        endpoint: of the resource, such as ``https://acme.openai.azure.com``.
+        api_key: as of :class:`OpenAIEmbedder`.
+        dim, dimensions, max_tokens, tokenizer, settings: as there; ``dim`` is needed unless the
+            deployment is named as its model.
+        api_version: of Azure's interface.
+
+    Raises:
+        ConfigError: a setting is out of range or missing.
+    """
+
+    def __init__(
+        self,
+        deployment: str,
+        *,
+        endpoint: str,
+        api_key: ApiKey,
+        dim: int | None = None,
+        dimensions: int | None = None,
+        max_tokens: int | None = 8_192,
+        tokenizer: Any = None,
+        api_version: str = _API_VERSION,
+        settings: RemoteSettings | None = None,
+    ) -> None:
+        if not re.fullmatch(r"[0-9a-z-]{1,40}", api_version):
+            raise ConfigError(f"api_version must be a date such as {_API_VERSION!r}")
+        super().__init__(
+            deployment,
+            api_key=api_key,
+            base_url=endpoint,
+            dim=dim,
+            dimensions=dimensions,
+            max_tokens=max_tokens,
+            tokenizer=tokenizer,
+            settings=settings,
+        )
+        self._path = f"/openai/deployments/{quote(deployment, safe='')}/embeddings"
+        self._path += f"?api-version={api_version}"
+
+    def _request(
+        self, texts: Sequence[str], task: Task, truncate: bool
+    ) -> tuple[str, dict[str, Any]]:
+        _, body = super()._request(texts, task, truncate)
+        del body["model"]
+        return self._path, body
+
+    def _auth(self, key: str) -> dict[str, str]:
+        return {"api-key": key}
+
+
+def facts_of(
+    known: Mapping[str, ModelFacts], model: str, dim: int | None, max_tokens: int | None
+) -> ModelFacts:
+    """What is known of a model, with what was given in place of it.
+
+    Raises:
+        ConfigError: neither known nor given, or out of range.
+    """
+    found = known.get(model)
+    dim = dim if dim is not None or found is None else found.dim
+    max_tokens = max_tokens if max_tokens is not None or found is None else found.max_tokens
+    for name, value in (("dim", dim), ("max_tokens", max_tokens)):
+        if value is None:
+            raise ConfigError(f"{name} of model {model!r} isn't known here; give it")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{name} must be an int of at least 1, got {value!r}")
+    assert dim is not None and max_tokens is not None
+    return ModelFacts(dim, max_tokens)

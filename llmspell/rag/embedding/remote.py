@@ -1,0 +1,232 @@
+"""What embedders that ask a service have in common."""
+
+from __future__ import annotations
+
+import re
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmspell.errors import ConfigError, InputError, TextTooLong
+from llmspell.rag.embedding.base_url import checked_url
+from llmspell.rag.embedding.embedder import Task
+from llmspell.rag.embedding.remote_call import EmbeddingCall
+from llmspell.rag.embedding.remote_settings import EmbeddingUsage, RemoteSettings
+from llmspell.rag.embedding.service import Service
+from llmspell.rag.embedding.tokens import TokenCounter, batches
+from llmspell.rag.embedding.vectors import as_texts
+from llmspell.security import Secret
+from llmspell.tenancy.operation import current_operation
+
+__all__ = ["ApiKey", "ModelFacts", "RemoteEmbedder", "Reply"]
+
+ApiKey: TypeAlias = "Secret[str] | Callable[[], Secret[str]]"
+"""A key, or what gives it for each request, as ``lambda: store.api_key("openai")``."""
+
+# What a header may hold; the HTTP library would repeat another in its error.
+_KEY: Final = re.compile(r"[!-~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What is known of a model beforehand.
+
+    Attributes:
+        dim: length of its vectors.
+        max_tokens: the longest text that it takes.
+    """
+
+    dim: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a service gave: a row for each text, and the tokens that it counted, if it says."""
+
+    rows: object
+    tokens: int | None
+
+
+class RemoteEmbedder(ABC):
+    """Asks a service for vectors: in batches, several at once, again where that may help.
+
+    Thread-safe; any number of threads and tasks may embed at once, and share ``concurrency``.
+    Connections are opened with the first text; close it, or use it in ``with``.
+
+    In an operation of a tenant, :func:`llmspell.current_operation`, the tokens that a call takes
+    are charged to it: those that the tokenizer counts before anything is sent, the rest by what
+    each answer reports, and no request is sent once the tenant has none left.
+    """
+
+    #: Texts and tokens of a request.
+    _BATCH: ClassVar[tuple[int, int]]
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        provider: str,
+        base_url: str,
+        api_key: ApiKey | None,
+        facts: ModelFacts,
+        tokenizer: Any,
+        settings: RemoteSettings | None,
+    ) -> None:
+        self._settings = settings or RemoteSettings()
+        self._url = checked_url(
+            base_url, has_key=api_key is not None, allow_http=self._settings.allow_http
+        )
+        if not (api_key is None or isinstance(api_key, Secret) or callable(api_key)):
+            raise ConfigError(
+                "api_key must be a llmspell.security.Secret, or a function that gives one; wrap "
+                "the str: Secret(...)"
+            )
+        if not isinstance(model, str) or not model:
+            raise ConfigError("model must be the name of a model")
+        self._model = model
+        self._api_key = api_key
+        self._counter = TokenCounter(tokenizer)
+        self._service = Service(self._settings, self._headers, self._keys)
+        self._lock = threading.Lock()
+        self._texts = self._tokens = 0
+        self.provider = provider
+        self.model_id = model
+        self.dim = facts.dim
+        self.max_tokens = facts.max_tokens
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._model!r}, url={self._url!r}, dim={self.dim})"
+
+    @property
+    def tokenizer(self) -> Any:
+        """As it was given; None without one."""
+        return self._counter.tokenizer
+
+    @property
+    def usage(self) -> EmbeddingUsage:
+        """What this embedder has used so far."""
+        with self._lock:
+            return EmbeddingUsage(
+                requests=self._service.sent, texts=self._texts, tokens=self._tokens
+            )
+
+    def embed(
+        self, texts: Sequence[str], *, task: Task = "passage", truncate: bool = False
+    ) -> NDArray[np.float32]:
+        """Embed texts; see :meth:`llmspell.rag.Embedder.embed`.
+
+        An empty text is sent as a space, for services refuse it. Without a tokenizer it is the
+        service that finds a text too long, when others may have been embedded; ``truncate`` then
+        sends it again, shorter by a quarter each time.
+
+        Raises:
+            EmbeddingError: the service failed, or refused; a subclass says how.
+            MissingDependency: the extra ``embeddings`` isn't installed.
+            QuotaExceeded: the tenant of the current operation has no tokens or money left.
+            TextTooLong: a text is too long for the model, and ``truncate`` is False.
+        """
+        if task not in ("passage", "query"):
+            raise InputError(f"task must be 'passage' or 'query', got {task!r}")
+        found = [self._marked(text, task) or " " for text in as_texts(texts)]
+        counts = self._fit(found, truncate)
+        known = counts if self._counter.is_exact else [0] * len(found)
+        self._charge(sum(known))
+        call = EmbeddingCall(self, found, counts, known, task, truncate)
+        size, tokens = self._BATCH
+        call.run(
+            batches(
+                counts,
+                max_texts=self._settings.batch_texts or size,
+                max_tokens=self._settings.batch_tokens or tokens,
+            )
+        )
+        return call.rows
+
+    async def aembed(
+        self, texts: Sequence[str], *, task: Task = "passage", truncate: bool = False
+    ) -> NDArray[np.float32]:
+        """As :meth:`embed`, in a thread; what is cancelled ends by itself, at its timeout."""
+        import asyncio
+
+        return await asyncio.to_thread(self.embed, texts, task=task, truncate=truncate)
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._service.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def _request(
+        self, texts: Sequence[str], task: Task, truncate: bool
+    ) -> tuple[str, dict[str, Any]]:
+        """Path behind the base URL, and body."""
+
+    @abstractmethod
+    def _reply(self, answer: Any, count: int) -> Reply:
+        """Read an answer; KeyError, TypeError and the like where it isn't as it should be."""
+
+    def _auth(self, key: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key}"}
+
+    def _marked(self, text: str, task: Task) -> str:
+        """A text as the model wants it for a task, where the service doesn't see to that."""
+        return text
+
+    def _fit(self, texts: list[str], truncate: bool) -> list[int]:
+        """Tokens of each text; texts that are too long are cut in place."""
+        counts = self._counter.counts(texts)
+        if not self._counter.is_exact:
+            return counts
+        for position, count in enumerate(counts):
+            if count > self.max_tokens:
+                if not truncate:
+                    raise TextTooLong(
+                        f"text {position} has {count} tokens, {self.model_id} takes at most "
+                        f"{self.max_tokens}; split it, or pass truncate=True"
+                    )
+                texts[position] = self._counter.cut(texts[position], self.max_tokens)
+                counts[position] = self.max_tokens
+        return counts
+
+    def _count(self, texts: int, tokens: int) -> None:
+        with self._lock:
+            self._texts += texts
+            self._tokens += tokens
+
+    def _charge(self, tokens: int) -> None:
+        operation = current_operation()
+        if operation is None or not tokens:
+            return
+        price = self._settings.price
+        operation.use(tokens=tokens, cost=tokens * price / 1e6 if price else None)
+
+    def _keys(self) -> list[Secret[str]]:
+        if self._api_key is None:
+            return []
+        return [self._api_key if isinstance(self._api_key, Secret) else self._api_key()]
+
+    def _headers(self) -> Mapping[str, str]:
+        for key in self._keys():
+            if not _KEY.fullmatch(key.reveal()):
+                raise ConfigError(
+                    "the api_key has white space or characters beyond ASCII in it; is it a key?"
+                )
+            return self._auth(key.reveal())
+        return {}

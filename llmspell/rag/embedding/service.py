@@ -1,0 +1,185 @@
+"""One request to an embedding service: sent, sent again, read, its failure named."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, Final
+
+from llmspell.errors import (
+    EmbeddingError,
+    EmbeddingTimeout,
+    EmbeddingUnavailable,
+    InvalidEmbedding,
+    MissingDependency,
+)
+from llmspell.rag.embedding.remote_settings import RemoteSettings
+from llmspell.rag.embedding.service_errors import failure, is_passing, retry_after
+from llmspell.security import Secret
+
+__all__ = ["Credentials", "Deadline", "Service"]
+
+#: Headers for a request; asked for each one, so that a key that was replaced is used at once.
+Credentials = Callable[[], Mapping[str, str]]
+
+# A vector of 4,096 numbers as text has about 90 KB; no service takes more texts than 2,048.
+_MAX_REPLY_BYTES: Final = 256 << 20
+
+
+class Deadline:
+    """Until when a call may go on, and whether it still should. Thread-safe."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._stopped = threading.Event()
+
+    @property
+    def left(self) -> float:
+        """Seconds; below zero when it has passed."""
+        return self._end - time.monotonic()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether another part of the call has failed."""
+        return self._stopped.is_set()
+
+    def stop(self) -> None:
+        """Let what goes on elsewhere send nothing more."""
+        self._stopped.set()
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, until stopped."""
+        self._stopped.wait(seconds)
+
+
+class Service:
+    """Sends JSON to one host and gives its JSON back. Thread-safe; opens nothing before its use.
+
+    Args:
+        settings: retries, delays and limits.
+        credentials: gives the headers that carry the key.
+        secrets: gives what must not be repeated from an error of the service.
+    """
+
+    def __init__(
+        self,
+        settings: RemoteSettings,
+        credentials: Credentials,
+        secrets: Callable[[], list[Secret[str]]],
+    ) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._secrets = secrets
+        self._slots = threading.BoundedSemaphore(settings.concurrency)
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._pid = 0
+        self._sent = 0
+
+    @property
+    def sent(self) -> int:
+        """Requests so far."""
+        return self._sent
+
+    def post(self, url: str, body: Mapping[str, Any], deadline: Deadline) -> Any:
+        """Send a request, again where it failed in a way that may pass, and read its answer.
+
+        Raises:
+            EmbeddingError: it is refused, or failed for the last time; a subclass says how.
+            MissingDependency: the extra ``embeddings`` isn't installed.
+            TextTooLong: the service finds the request, or a text of it, too long.
+        """
+        content = json.dumps(body).encode()
+        for attempt in range(self._settings.retries + 1):
+            try:
+                return self._once(url, content, deadline)
+            except EmbeddingError as error:
+                asked = retry_after(error)
+                delay = asked + random.uniform(0, self._settings.retry_delay * 2**attempt)
+                is_last = attempt == self._settings.retries or not is_passing(error)
+                if is_last or deadline.is_stopped or delay >= deadline.left:
+                    raise
+            deadline.pause(delay)
+            if deadline.is_stopped:
+                raise EmbeddingError("given up, for another request of the same call failed")
+        raise AssertionError("the last attempt returns or raises")
+
+    def _once(self, url: str, content: bytes, deadline: Deadline) -> Any:
+        library, client = self._open()
+        if not self._slots.acquire(timeout=max(deadline.left, 0)):
+            raise EmbeddingTimeout(
+                f"no request was free in time; {self._settings.concurrency} are under way at most "
+                "(concurrency)"
+            )
+        try:
+            left = deadline.left
+            if left <= 0:
+                raise EmbeddingTimeout(
+                    f"the {self._settings.timeout:g} s of timeout were over before all was sent"
+                )
+            timeout = library.Timeout(left, connect=min(left, self._settings.connect_timeout))
+            headers = {**self._credentials(), "Content-Type": "application/json"}
+            with self._lock:
+                self._sent += 1
+            with client.stream(
+                "POST", url, content=content, headers=headers, timeout=timeout
+            ) as response:
+                reply = _read(response, deadline)
+                status, found = response.status_code, dict(response.headers)
+        except library.TimeoutException as error:
+            raise EmbeddingTimeout(f"{_host(url)} hasn't answered in time") from error
+        except library.RequestError as error:
+            # The message of the library has no header and no body.
+            raise EmbeddingUnavailable(f"{_host(url)}: {error or type(error).__name__}") from error
+        finally:
+            self._slots.release()
+        if status != 200:
+            raise failure(_host(url), status, found, reply, self._secrets())
+        try:
+            return json.loads(reply)
+        except (ValueError, RecursionError) as error:
+            raise InvalidEmbedding(f"{_host(url)} answered with no JSON") from error
+
+    def _open(self) -> tuple[ModuleType, Any]:
+        try:
+            library = importlib.import_module("httpx2")
+        except ImportError as error:
+            raise MissingDependency("embeddings", "httpx2") from error
+        with self._lock:
+            if self._client is None or self._pid != os.getpid():  # connections aren't for a fork
+                count = self._settings.concurrency
+                self._client = library.Client(
+                    headers={"User-Agent": "llmspell", "Accept-Encoding": "identity"},
+                    limits=library.Limits(max_connections=count, max_keepalive_connections=count),
+                )
+                self._pid = os.getpid()
+            return library, self._client
+
+    def close(self) -> None:
+        """Close the connections; a later request opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid():
+            client.close()
+
+
+def _read(response: Any, deadline: Deadline) -> bytes:
+    parts, size = [], 0
+    for part in response.iter_bytes():
+        size += len(part)
+        if size > _MAX_REPLY_BYTES:
+            raise InvalidEmbedding(f"the answer has more than {_MAX_REPLY_BYTES >> 20} MiB")
+        if deadline.left <= 0:
+            raise EmbeddingTimeout("the answer didn't end in time")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _host(url: str) -> str:
+    return url.split("/", 3)[2]

@@ -1,0 +1,92 @@
+"""What embedding by a service costs the tenant that it is done for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import llmspell
+from llmspell import Document, QuotaLimits, TenantConfig, errors
+from llmspell.rag.embedding import LocalEmbedder
+from llmspell.testing import FakeEmbeddingServer
+from tests.rag.embedding.conftest import Connect
+
+
+@pytest.fixture
+def config() -> TenantConfig:
+    return TenantConfig(
+        id="acme", dim=64, quotas=QuotaLimits(max_tokens_per_day=100, max_cost_per_month=1.0)
+    )
+
+
+def test_tokens_and_money_that_a_service_reports_are_charged_to_the_operation(
+    tmp_path: Path, connect: Connect, config: TenantConfig
+) -> None:
+    embedder = connect(batch_texts=2, price=1_000.0)
+    with llmspell.open(tmp_path) as database:
+        tenant = database.create_tenant(config)
+        with tenant.operation(tokens=10, cost=0.5):
+            embedder.embed(["one two three", "four", "five six"])
+        usage = tenant.usage()
+        assert usage.tokens.used == 6
+        assert usage.cost.used == 6_000
+
+
+def test_no_request_is_sent_once_a_tenant_has_no_tokens_left(
+    tmp_path: Path, server: FakeEmbeddingServer, connect: Connect, config: TenantConfig
+) -> None:
+    embedder = connect(batch_texts=1, concurrency=1)
+    with llmspell.open(tmp_path) as database:
+        tenant = database.create_tenant(config)
+        with tenant.operation(), pytest.raises(errors.QuotaExceeded):
+            embedder.embed(["word " * 60] * 50)
+        assert tenant.usage().tokens.used <= 100
+    assert len(server.requests) == 2
+
+
+def test_a_tokenizer_lets_a_tenant_be_refused_before_anything_is_sent(
+    tmp_path: Path,
+    server: FakeEmbeddingServer,
+    connect: Connect,
+    config: TenantConfig,
+    embedder: LocalEmbedder,
+) -> None:
+    remote = connect(tokenizer=embedder.tokenizer)
+    with llmspell.open(tmp_path) as database:
+        tenant = database.create_tenant(config)
+        with tenant.operation(), pytest.raises(errors.QuotaExceeded):
+            remote.embed(["word " * 60] * 2)
+        with tenant.operation(), pytest.raises(errors.TextTooLong, match="text 1 has 902 tokens"):
+            remote.embed(["short", "word " * 900])
+        assert not server.requests
+        with tenant.operation():
+            remote.embed(["word " * 10])
+        assert tenant.usage().tokens.used == 12
+    assert remote.embed(["word " * 900], truncate=True).shape == (1, 64)
+    assert len(server.requests[-1].texts[0].split()) == 510
+
+
+def test_a_database_embeds_by_a_service(
+    tmp_path: Path, server: FakeEmbeddingServer, connect: Connect, config: TenantConfig
+) -> None:
+    embedder = connect("voyage")
+    with llmspell.open(tmp_path, embedder=embedder) as database:
+        tenant = database.create_tenant(config)
+        tenant.ingest(
+            [
+                Document(id="a", text="Cats sleep on warm mats."),
+                Document(id="b", text="Ships cross the cold sea."),
+            ]
+        )
+        (hit,) = tenant.search("where do cats sleep", k=1)
+        assert "Cats" in (hit.text or "")
+        assert tenant.usage().tokens.used == 14
+    assert [request.body["input_type"] for request in server.requests] == ["document", "query"]
+
+
+def test_a_model_is_given_once(tmp_path: Path, embedder: LocalEmbedder) -> None:
+    from llmspell.rag import Pipeline
+
+    with pytest.raises(errors.ConfigError, match="not both"):
+        llmspell.open(tmp_path, embedder=embedder, texts=Pipeline())

@@ -1,0 +1,151 @@
+"""Services that fail: what is tried again, what isn't, and what it is called in the end."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import numpy as np
+import pytest
+
+from llmspell import errors
+from llmspell.rag.embedding import OpenAIEmbedder, RemoteSettings
+from llmspell.testing import EmbeddingFault, FakeEmbeddingServer
+from tests.rag.embedding.conftest import Connect
+
+PASSING = [
+    EmbeddingFault(kind="status", status=429, retry_after="0"),
+    EmbeddingFault(kind="status", status=500),
+    EmbeddingFault(kind="status", status=503),
+    EmbeddingFault(kind="status", status=529),
+    EmbeddingFault(kind="drop"),
+    EmbeddingFault(kind="truncate"),
+]
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: f"{fault.kind}-{fault.status}")
+def test_a_failure_that_may_pass_is_tried_three_times_more(
+    server: FakeEmbeddingServer, connect: Connect, fault: EmbeddingFault
+) -> None:
+    embedder = connect()
+    server.fail(fault, fault, fault)
+    assert embedder.embed(["a"]).shape == (1, server.dim)
+    assert len(server.requests) == 4
+    server.fail(*[fault] * 4)
+    named = errors.EmbeddingRateLimited if fault.status == 429 else errors.EmbeddingUnavailable
+    with pytest.raises(named):
+        embedder.embed(["a"])
+    assert len(server.requests) == 8
+    assert embedder.usage.requests == 8
+
+
+@pytest.mark.parametrize("kind", ["wrong_count", "wrong_dim", "nan", "zeros", "garbage"])
+@pytest.mark.parametrize("service", ["openai", "cohere", "voyage", "tei"])
+def test_an_answer_that_is_no_vector_for_each_text_is_never_taken(
+    server: FakeEmbeddingServer, connect: Connect, service: str, kind: str
+) -> None:
+    server.fail(EmbeddingFault(kind=kind))  # type: ignore[arg-type]
+    with pytest.raises(errors.InvalidEmbedding):
+        connect(service).embed(["a", "b"])
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 301])
+def test_a_refusal_is_not_tried_again(
+    server: FakeEmbeddingServer, connect: Connect, status: int
+) -> None:
+    server.fail(EmbeddingFault(kind="status", status=status, message="no such model"))
+    with pytest.raises(errors.EmbeddingError, match=f"{status}: no such model"):
+        connect().embed(["a"])
+    assert len(server.requests) == 1
+
+
+def test_a_budget_that_is_used_up_is_not_asked_again(
+    server: FakeEmbeddingServer, connect: Connect
+) -> None:
+    server.fail(EmbeddingFault(kind="status", status=429, code="insufficient_quota"))
+    with pytest.raises(errors.EmbeddingRateLimited) as refused:
+        connect().embed(["a"])
+    assert refused.value.is_used_up
+    assert len(server.requests) == 1
+
+
+def test_a_service_is_left_alone_for_as_long_as_it_asks(
+    server: FakeEmbeddingServer, connect: Connect
+) -> None:
+    server.fail(EmbeddingFault(kind="status", status=429, retry_after="0.2"))
+    started = time.monotonic()
+    connect().embed(["a"])
+    assert time.monotonic() - started >= 0.2  # no earlier; how much later is the machine's affair
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_a_wait_beyond_the_deadline_is_told_at_once(
+    server: FakeEmbeddingServer, connect: Connect, as_date: bool
+) -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    value = later if as_date else "3600"
+    server.fail(EmbeddingFault(kind="status", status=429, retry_after=value))
+    with pytest.raises(errors.EmbeddingRateLimited) as refused:
+        connect().embed(["a"])
+    assert refused.value.retry_after == pytest.approx(3600, abs=60)
+    assert len(server.requests) == 1
+
+
+def test_a_service_that_stalls_is_given_up(server: FakeEmbeddingServer, connect: Connect) -> None:
+    server.fail(EmbeddingFault(kind="stall", seconds=60))
+    with pytest.raises(errors.EmbeddingTimeout):
+        connect(timeout=0.2).embed(["a"])
+
+
+def test_a_service_that_is_not_there_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    settings = RemoteSettings(retry_delay=0.001)
+    url = f"http://127.0.0.1:{port}/v1"
+    with (
+        OpenAIEmbedder("m", base_url=url, dim=3, max_tokens=9, settings=settings) as embedder,
+        pytest.raises(errors.EmbeddingUnavailable),
+    ):
+        embedder.embed(["a"])
+    assert embedder.usage.requests == 4
+
+
+def test_what_fails_stops_the_rest_of_its_call(
+    server: FakeEmbeddingServer, connect: Connect
+) -> None:
+    server.fail(EmbeddingFault(kind="status", status=400, message="no such model"))
+    with pytest.raises(errors.EmbeddingError, match="no such model"):
+        connect(batch_texts=1, concurrency=2).embed([str(n) for n in range(100)])
+    assert len(server.requests) < 100
+
+
+def test_threads_share_the_bound_of_requests(server: FakeEmbeddingServer, connect: Connect) -> None:
+    embedder = connect(batch_texts=1, concurrency=3)
+    texts = [f"text {n}" for n in range(20)]
+    expected = embedder.embed(texts)
+    found: list[np.ndarray] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(embedder.embed(texts))) for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    for vectors in found:
+        np.testing.assert_array_equal(vectors, expected)
+    assert server.peak <= 3
+
+
+def test_a_closed_embedder_opens_new_connections(
+    server: FakeEmbeddingServer, connect: Connect
+) -> None:
+    embedder = connect()
+    embedder.embed(["a"])
+    embedder.close()
+    embedder.close()
+    assert embedder.embed(["a"]).shape == (1, server.dim)
