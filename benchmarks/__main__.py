@@ -13,6 +13,7 @@ from benchmarks import (
     ingest,
     ledger,
     recall,
+    retrieval,
     sandbox,
     stream,
     tenant,
@@ -32,6 +33,7 @@ _BENCHMARKS = {
     "sandbox": sandbox,
     "import": imports,
     "ingest": ingest,
+    "retrieval": retrieval,
 }
 
 

@@ -20,6 +20,7 @@ from benchmarks.tables.filtered import filter_summary, filter_table
 from benchmarks.tables.ledger import ledger_summary, ledger_table
 from benchmarks.tables.markdown import markdown, size
 from benchmarks.tables.recall import recall_summary, recall_table
+from benchmarks.tables.retrieval import retrieval_summary, retrieval_table
 from benchmarks.tables.stream import stream_summary, stream_table
 from benchmarks.tables.tenant import tenant_summary, tenant_table
 from benchmarks.tables.tenants import tenants_summary, tenants_table
@@ -42,6 +43,7 @@ _COMMANDS = {
     "broker": "python -m benchmarks broker",
     "import": "python -m benchmarks import",
     "ingest": "python -m benchmarks ingest",
+    "retrieval": "python -m benchmarks retrieval",
 }
 
 _OF_A_DATASET = {"recall", "filter", "calibration", "stream", "tenant", "durable"}
@@ -58,6 +60,7 @@ _HEADINGS = {
     "broker": "The way out of a confined tool",
     "import": "Import, milliseconds beyond NumPy",
     "ingest": "Ingestion",
+    "retrieval": "How well is found what is relevant",
 }
 
 
@@ -148,6 +151,7 @@ _TABLES = {
     "broker": security.broker_table,
     "import": service.import_table,
     "ingest": service.ingest_table,
+    "retrieval": retrieval_table,
 }
 _SUMMARIES = {
     "recall": recall_summary,
@@ -162,6 +166,7 @@ _SUMMARIES = {
     "broker": security.broker_summary,
     "import": service.import_summary,
     "ingest": service.ingest_summary,
+    "retrieval": retrieval_summary,
 }
 
 

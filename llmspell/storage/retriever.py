@@ -48,7 +48,7 @@ class Candidates(NamedTuple):
         records: of all of them.
         dense: scores by meaning, as a search gives them.
         lexical: scores by words, BM25.
-        most_lexical: what no text can score more than by the words; 0 where nothing is fused.
+        most_lexical: what no text can score more than by the words; 0 where none was found.
     """
 
     records: dict[int, StoredRecord]
@@ -133,12 +133,11 @@ class Retriever:
             if record.expires_us > now_us:
                 records[row] = record
         stages.fetch.record_since(started)
-        is_fused = sought.vector is not None and sought.terms is not None
         return Candidates(
             records,
             {row: score for row, score in dense.items() if row in records},
             {row: score for row, score in lexical.items() if row in records},
-            self._views.lexical().most(sought.terms or ()) if is_fused else 0.0,
+            self._views.lexical().most(sought.terms) if lexical and sought.terms else 0.0,
         )
 
     def _by_meaning(self, sought: Sought) -> dict[int, float]:

@@ -74,7 +74,7 @@ class WeightedScores:
         """Scores of all rows.
 
         Args:
-            most_lexical: what no score by words is above, but for rounding.
+            most_lexical: above 0; what no score by words is above, but for rounding.
         """
         whole = self.dense + self.lexical
         fused = dict.fromkeys([*dense, *lexical], 0.0)
@@ -84,8 +84,7 @@ class WeightedScores:
                 share = (score - least) / (most - least) if most > least else 1.0
                 fused[row] += self.dense / whole * share
         for row, score in lexical.items():
-            share = min(1.0, score / most_lexical) if most_lexical > 0 else 1.0
-            fused[row] += self.lexical / whole * share
+            fused[row] += self.lexical / whole * min(1.0, score / most_lexical)
         return fused
 
 

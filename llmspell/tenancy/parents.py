@@ -108,10 +108,12 @@ def _joined(hit: Retrieved, passage: Sequence[StoredRecord]) -> Retrieved:
         text, metadata = chunk.text or "", chunk.metadata
         if metadata["end"] <= end:
             continue
-        if metadata["start"] > end:
-            # White space, which no chunk has.
+        shared = end - metadata["start"]
+        if parts and (shared < 0 or len(text) != metadata["end"] - metadata["start"]):
+            # White space, which no chunk has; or a text that isn't as the document has it.
             parts.append("\n")
-        parts.append(text[max(0, end - metadata["start"]) :])
+            shared = 0
+        parts.append(text[shared:])
         end = metadata["end"]
     ids = tuple(chunk.id for chunk in passage)
     return replace(hit, text="".join(parts), start=start, end=end, chunks=ids)

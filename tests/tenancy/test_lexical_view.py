@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,51 @@ os.kill(os.getpid(), signal.SIGKILL)
         (ours,) = workplaces(root)
         assert ours != left
     assert workplaces(root) == []
+
+
+KILLED = """
+import os, signal, sys, llmspell
+from llmspell.storage.lexical import snapshot_file, text_index
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+database = llmspell.open(sys.argv[1])
+tenant = database.tenant("acme")
+tenant.retrieve("apple", mode="lexical")
+tenant.upsert(5, [1.0, 1.0], texts="apple")
+where = sys.argv[2]
+if where == "following":
+    apply = text_index.TextIndex.apply
+    def half(self, added, removed, **named):
+        def some():
+            yield from added
+            die()
+        apply(self, some(), removed, **named)
+    text_index.TextIndex.apply = half
+elif where == "before the sync":
+    snapshot_file.os.fsync = die
+elif where == "before the rename":
+    snapshot_file.Path.replace = die
+else:
+    snapshot_file.sync_directory = die
+tenant.retrieve("apple", mode="lexical")
+database.close()
+"""
+
+
+@pytest.mark.parametrize(
+    "where", ["following", "before the sync", "before the rename", "behind the rename"]
+)
+def test_a_kill_in_the_middle_costs_nothing_but_time(root: Path, where: str) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(root), where], check=False)
+    assert done.returncode == -signal.SIGKILL
+    with llmspell.open(root) as database:
+        tenant = database.tenant("acme")
+        assert found(tenant, "apple") == [2, 4, 5]
+        put(tenant, {6: "apple"})
+        assert found(tenant, "apple") == [2, 4, 5, 6]
+    assert not list(root.glob("tenants/*/*/*.tmp"))
 
 
 def test_a_full_disk_is_named_and_the_view_opens_anew(

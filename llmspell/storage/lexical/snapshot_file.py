@@ -7,7 +7,6 @@ checksum. Then come the files. Checksums are CRC-32; all integers are little-end
 from __future__ import annotations
 
 import os
-import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from llmspell.errors import CorruptFile, StorageError, UnsupportedFormat
 from llmspell.storage.codec import UNDECODABLE, pack, unpack
 from llmspell.storage.errors import storage_errors
 from llmspell.storage.files import sync_directory
+from llmspell.storage.lexical.text_index import ENGINE_FILE
 
 __all__ = ["check_lexical", "lexical_sequence", "read_lexical", "write_lexical"]
 
@@ -28,9 +28,6 @@ VERSION: Final = 1
 # the directory, nothing.
 _HEADER: Final = struct.Struct("<8sIIQQQII")
 _CHECKED_FROM: Final = 16
-
-#: What the engine calls its files; a name is where a file is written to.
-_NAME: Final = re.compile(r"(meta|\.managed)\.json|[0-9a-f]{32}(\.\d{1,20})?\.[a-z]{1,16}")
 
 CHUNK: Final = 1 << 20
 MAX_DIRECTORY_BYTES: Final = 1 << 20
@@ -135,7 +132,8 @@ def _read_head(path: Path, file: BinaryIO) -> _Head:
         raise CorruptFile(f"{path}: snapshot whose directory can't be read: {error}") from None
     names = {name for name, _, _ in files}
     is_whole = all(length >= 0 for _, length, _ in files) and len(names) == len(files)
-    is_whole = is_whole and all(map(_NAME.fullmatch, names))
+    # A name is where a file is written to.
+    is_whole = is_whole and all(map(ENGINE_FILE.fullmatch, names))
     held = _HEADER.size + directory_size + sum(length for _, length, _ in files)
     if not is_whole or held != size:
         raise CorruptFile(f"{path}: snapshot whose directory isn't one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ WRITER_BYTES: Final = 15_000_000
 #: Rows that a filter keeps are given to the engine where they are few beside what would be read
 #: over; measured, a row costs 4 us as a term of the query and 2.4 us as a hit that is passed over.
 FETCHED_BEYOND: Final = 4
+
+#: What the engine calls its files, but for its locks.
+ENGINE_FILE: Final = re.compile(r"(meta|\.managed)\.json|[0-9a-f]{32}(\.\d{1,20})?\.[a-z]{1,16}")
 
 #: Of BM25, as the engine has it.
 K1: Final = 1.2
@@ -185,7 +189,9 @@ class TextIndex:
         searcher = self._searcher
         count, total = searcher.num_docs, 0.0
         for term, times in Counter(terms).items():
-            holders = min(searcher.doc_freq(_TEXT, term), count)
+            with _engine_errors(self.path, "searching"):
+                # Texts that were removed count until their segment is merged.
+                holders = min(searcher.doc_freq(_TEXT, term), count)
             total += times * math.log1p((count - holders + 0.5) / (holders + 0.5)) * (K1 + 1)
         return total
 
@@ -198,7 +204,7 @@ class TextIndex:
                 writer.garbage_collect_files()
             finally:
                 writer.wait_merging_threads()
-        return sorted(path for path in self.path.iterdir() if path.suffix != ".lock")
+        return sorted(path for path in self.path.iterdir() if ENGINE_FILE.fullmatch(path.name))
 
 
 def _among(
