@@ -18,8 +18,7 @@ from llmspell.tenancy.diversity import MMR
 from llmspell.tenancy.fusion import WeightedScores, as_number
 from llmspell.tenancy.parents import with_parents
 from llmspell.tenancy.reranking import DEPTH, Rerank
-from llmspell.tenancy.retrieval_cursor import RetrievalCursor
-from llmspell.tenancy.retrieved import Evidence, Retrieval, Retrieved, Span
+from llmspell.tenancy.retrieved import Evidence, Retrieved, Span
 
 if TYPE_CHECKING:
     from llmspell.tenancy.retrieving import Retrieve
@@ -29,6 +28,9 @@ __all__ = ["Ranking", "Thresholds"]
 #: Characters of a text in which words of the query are marked, and marks of a text.
 MARKED_CHARS: Final = 200_000
 MOST_SPANS: Final = 1_000
+
+#: Candidates that are told apart where passages are to be made of them.
+DIVERSE: Final = 1_000
 
 #: By `python -m benchmarks retrieval`.
 DEFAULT_FUSION: Final = WeightedScores()
@@ -88,10 +90,9 @@ class Ranking:
         else:
             raise InputError(f"threshold is a number or a Thresholds, got {type(given).__name__}")
 
-    def page(self, text: str, sought: Sought, cursor: RetrievalCursor) -> Retrieval:
-        """The hits of one query."""
+    def page(self, text: str, sought: Sought, first: int) -> tuple[list[Retrieved], bool]:
+        """The hits of one query from the ``first`` on, and whether there are more behind."""
         asked, least = self._asked, self._thresholds
-        first = 0 if asked.cursor is None else cursor.decode(asked.cursor)
         end = first + asked.k
         found = self._retriever.find(sought)
         found = found._replace(
@@ -104,17 +105,15 @@ class Ranking:
             reranked = scores = self._reranked(text, _best(scores), found)
         order = _best(_at_least(scores, least.score))
         if asked.mmr is not None:
-            # Passages may take several chunks each; what lies far behind stays in its order.
-            order = self._diverse(
-                asked.mmr, order, scores, end + 1 if asked.parents is None else 4 * end
-            )
+            # Passages may take many chunks each; what lies far behind stays in its order.
+            wanted = end + 1 if asked.parents is None else max(end + 1, DIVERSE)
+            order = self._diverse(asked.mmr, order, scores, wanted)
         hits = self._hits(order, scores, found, reranked)
         if asked.parents is not None:
             hits = with_parents(self._retriever, asked.parents, hits)
         page = list(islice(hits, first, end + 1))
-        following = cursor.encode(end) if len(page) > asked.k else None
         marked = [self._marked(hit, sought.terms) for hit in page[: asked.k]]
-        return Retrieval(tuple(marked), following)
+        return marked, len(page) > asked.k
 
     def _reranked(self, query: str, order: list[int], found: Candidates) -> dict[int, float]:
         rerank = self._asked.rerank

@@ -79,8 +79,14 @@ def retrieve(tenant: Tenant, room: Room, asked: Retrieve) -> Any:
     )
     # All that can be refused is, before anything is embedded.
     terms = [None if asked.mode == "dense" else _terms(room, text) for text in texts]
-    vectors = _vectors(tenant, room, asked, texts, is_one=is_one)
     depth = max(CANDIDATES, asked.k) if asked.candidates is None else asked.candidates
+    given = _given(asked, texts, is_one=is_one)
+    cursors = [
+        _cursor(tenant, asked, depth, text, None if given is None else given[position])
+        for position, text in enumerate(texts)
+    ]
+    first = 0 if asked.cursor is None else cursors[0].decode(asked.cursor)
+    vectors = _embedded(tenant, room, asked, texts) if given is None else given
     retrievals: list[Retrieval] = []
     for position in range(count):
         sought = Sought(
@@ -92,8 +98,9 @@ def retrieve(tenant: Tenant, room: Room, asked: Retrieve) -> Any:
             recall=recall,
             is_strong=asked.consistency == "strong",
         )
-        cursor = _cursor(tenant, asked, texts[position], sought)
-        retrievals.append(ranking.page(texts[position], sought, cursor))
+        hits, has_more = ranking.page(texts[position], sought, first)
+        following = cursors[position].encode(first + asked.k) if has_more else None
+        retrievals.append(Retrieval(tuple(hits), following))
     return retrievals[0] if is_one else retrievals
 
 
@@ -109,14 +116,16 @@ def _rerank(
     return scores
 
 
-def _cursor(tenant: Tenant, asked: Retrieve, text: str, sought: Sought) -> RetrievalCursor:
-    given = None if asked.vector is None or sought.vector is None else sought.vector.tobytes()
-    depth = asked.rerank.depth if isinstance(asked.rerank, Rerank) else asked.rerank is not None
+def _cursor(
+    tenant: Tenant, asked: Retrieve, depth: int, text: str, vector: NDArray[np.float32] | None
+) -> RetrievalCursor:
+    given = None if vector is None else vector.tobytes()
+    reranked = asked.rerank.depth if isinstance(asked.rerank, Rerank) else asked.rerank is not None
     return RetrievalCursor(
         tenant.id,
         tenant.generation,
         *(text, given, asked.filter, asked.k, asked.mode, asked.threshold, asked.fusion),
-        *(sought.depth, asked.mmr, depth, asked.parents, asked.ef_search, asked.recall),
+        *(depth, asked.mmr, reranked, asked.parents, asked.ef_search, asked.recall),
     )
 
 
@@ -162,6 +171,8 @@ def _check(asked: Retrieve, texts: Sequence[str], *, is_one: bool) -> None:
             raise InputError(f"rerank is a Rerank or a callable, got {type(asked.rerank).__name__}")
         if inspect.iscoroutinefunction(asked.rerank):
             raise InputError("rerank is called in a thread; give a callable that isn't async")
+    if asked.ef_search is not None:
+        _check_count("ef_search", asked.ef_search, most=None)
     if asked.cursor is not None and not is_one:
         raise InputError("a cursor is of one query; ask for the pages of a batch one by one")
     if asked.vector is not None and asked.mode == "lexical":
@@ -177,11 +188,12 @@ def _terms(room: Room, text: str) -> list[str]:
     return terms
 
 
-def _check_count(name: str, value: object) -> None:
+def _check_count(name: str, value: object, most: int | None = MOST) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise InputError(f"{name} must be an int, got {type(value).__name__}")
-    if not 1 <= value <= MOST:
-        raise InputError(f"{name} must be from 1 to {MOST:,}, got {value}")
+    if value < 1 or (most is not None and value > most):
+        rule = "1 or more" if most is None else f"from 1 to {most:,}"
+        raise InputError(f"{name} must be {rule}, got {value}")
 
 
 def _one_of(name: str, value: object, literal: Any) -> None:
@@ -190,17 +202,10 @@ def _one_of(name: str, value: object, literal: Any) -> None:
         raise InputError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
-def _vectors(
-    tenant: Tenant, room: Room, asked: Retrieve, texts: Sequence[str], *, is_one: bool
-) -> NDArray[np.float32] | None:
-    """(q, dim) vectors of the queries; None where they aren't looked for by meaning."""
-    if asked.mode == "lexical" or not texts:
+def _given(asked: Retrieve, texts: Sequence[str], *, is_one: bool) -> NDArray[np.float32] | None:
+    """(q, dim) vectors that came with the queries; None where none did."""
+    if asked.vector is None or not texts:
         return None
-    if asked.vector is None:
-        is_strong = asked.consistency == "strong"
-        index = room.views.current() if is_strong else room.views.index
-        # Nothing is embedded to be looked for in nothing.
-        return None if index is None else embed_queries(tenant, texts)
     vectors = as_vectors(asked.vector)
     if is_one and vectors.ndim == 1:
         vectors = vectors[np.newaxis]
@@ -210,3 +215,15 @@ def _vectors(
             f"{len(texts)}, got {vectors.shape}"
         )
     return vectors
+
+
+def _embedded(
+    tenant: Tenant, room: Room, asked: Retrieve, texts: Sequence[str]
+) -> NDArray[np.float32] | None:
+    """(q, dim) vectors of the queries; None where they aren't looked for by meaning."""
+    if asked.mode == "lexical" or not texts:
+        return None
+    is_strong = asked.consistency == "strong"
+    index = room.views.current() if is_strong else room.views.index
+    # Nothing is embedded to be looked for in nothing.
+    return None if index is None else embed_queries(tenant, texts)
