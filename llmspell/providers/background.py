@@ -60,10 +60,11 @@ def _start(
             loop.call_soon_threadsafe(task.cancel)
 
     def tell(task: asyncio.Task[_R]) -> None:
-        if future.cancelled():
+        # From here on an interrupt of the caller no longer cancels it.
+        if not future.set_running_or_notify_cancel():
             return
         if task.cancelled():
-            future.cancel()
+            future.set_exception(asyncio.CancelledError())
         elif (error := task.exception()) is not None:
             future.set_exception(error)
         else:

@@ -12,6 +12,7 @@ from llmspell.errors import (
     BadProviderResponse,
     CircuitOpen,
     ConfigError,
+    ProviderError,
     ProviderInterrupted,
     ProviderOverloaded,
     ProviderTimeout,
@@ -96,14 +97,14 @@ class Circuit:
             self._is_probing = True
 
     def leave(self, error: BaseException | None) -> None:
-        """End a call; what was cancelled says nothing."""
+        """End a call; what was cancelled, or the tenant can't pay, says nothing."""
         with self._lock:
             was_probing, self._is_probing = self._is_probing, False
             if isinstance(error, _FAILURES):
                 self._failures += 1
                 if was_probing or self._failures >= self._settings.failures:
                     self._opened_at = self._clock()
-            elif error is None or isinstance(error, Exception):
+            elif error is None or isinstance(error, ProviderError):
                 self._failures = 0
                 self._opened_at = None
 

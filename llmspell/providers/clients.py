@@ -53,6 +53,7 @@ class Clients:
                 raise ClosedError("the model has been closed")
             current = self._current.get(loop)
             old = None
+            self._forget_ended()
             if current is None or time.monotonic() - current.made_at >= self._settings.lifetime:
                 old, current = current, _Client(self._make(self._http_client()))
                 self._current[loop] = current
@@ -67,6 +68,11 @@ class Clients:
                 is_last = not current.calls and self._current.get(loop) is not current
             if is_last:
                 await asyncio.shield(current.sdk.close())
+
+    def _forget_ended(self) -> None:
+        """A client holds its loop, which therefore never leaves the mapping by itself."""
+        for loop in [loop for loop in self._current if loop.is_closed()]:
+            del self._current[loop]
 
     def _http_client(self) -> Any:
         import httpx2

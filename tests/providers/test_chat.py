@@ -136,6 +136,17 @@ def test_connections_are_renewed_after_their_lifetime(kind: str) -> None:
         assert server.connections == 3
 
 
+def test_a_model_outlives_the_event_loops_that_used_it() -> None:
+    async def once() -> str:
+        answer = await model.acomplete(ask())
+        await model._clients._current[asyncio.get_running_loop()].sdk.close()
+        return answer.text
+
+    with scripted("openai", "x") as (model, _):
+        assert [asyncio.run(once()) for _ in range(3)] == ["x"] * 3
+        assert len(model._clients._current) <= 1
+
+
 def test_a_closed_model_and_a_running_loop_are_told() -> None:
     with scripted("openai", "x") as (model, _):
 
