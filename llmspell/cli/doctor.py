@@ -42,6 +42,7 @@ _EXTRAS = (
     "security",
     "agents",
     "tools",
+    "mcp",
     "keyring",
     "vault",
     "aws",
