@@ -4,6 +4,7 @@ from llmspell.rag.embedding.callable import CallableEmbedder
 from llmspell.rag.embedding.cohere import CohereEmbedder
 from llmspell.rag.embedding.embedder import Embedder, Task
 from llmspell.rag.embedding.local import LocalEmbedder
+from llmspell.rag.embedding.onnx import OnnxEmbedder
 from llmspell.rag.embedding.openai import AzureEmbedder, OpenAIEmbedder
 from llmspell.rag.embedding.remote import RemoteEmbedder
 from llmspell.rag.embedding.remote_settings import EmbeddingUsage, RemoteSettings
@@ -16,6 +17,7 @@ __all__ = [
     "Embedder",
     "EmbeddingUsage",
     "LocalEmbedder",
+    "OnnxEmbedder",
     "OpenAIEmbedder",
     "RemoteEmbedder",
     "RemoteSettings",

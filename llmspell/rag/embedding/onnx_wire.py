@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from llmspell.errors import EmbeddingError
 
-__all__ = ["GraphWriter", "read_weights"]
+__all__ = ["GraphWriter", "has_external_weights", "read_weights"]
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FLOAT_ATTRIBUTE, _INT_ATTRIBUTE, _INTS_ATTRIBUTE = 1, 2, 7
@@ -26,6 +26,18 @@ _DTYPES: Final[Mapping[int, np.dtype[Any]]] = {
 }
 _DTYPE_CODES: Final = {dtype: code for code, dtype in _DTYPES.items()}
 _IR_VERSION: Final = 8
+# By field number, the messages within a message that lead to tensors, and what says that the data
+# of one lie elsewhere (TensorProto.external_data and data_location).
+_IN_GRAPH: Final[Mapping[int, str]] = {1: "node", 5: "tensor", 15: "sparse"}
+_IN_FUNCTION: Final[Mapping[int, str]] = {7: "node"}
+_INNER: Final[Mapping[str, Mapping[int, str]]] = {
+    "graph": _IN_GRAPH,
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "external", 14: "external"},
+}
+_MAX_DEPTH: Final = 64
 _OPSETS: Final = (("", 17), ("com.microsoft", 1))
 
 
@@ -46,6 +58,41 @@ def read_weights(model: bytes) -> dict[str, NDArray[Any]]:
     except (IndexError, ValueError, TypeError) as error:
         raise EmbeddingError(f"the model file is damaged ({error}); install it again") from error
     return weights
+
+
+def has_external_weights(model: bytes) -> bool:
+    """Whether a tensor of a model, in whatever depth, has its data in another file.
+
+    Raises:
+        EmbeddingError: ``model`` isn't a whole ONNX file.
+    """
+    is_graph = False
+    try:
+        for field, value in _fields(memoryview(model)):
+            if field == 7:  # ModelProto.graph
+                is_graph = True
+                if _is_external(value, _IN_GRAPH):
+                    return True
+            elif field == 25 and _is_external(value, _IN_FUNCTION):  # ModelProto.functions
+                return True
+    except (IndexError, ValueError, TypeError) as error:
+        raise EmbeddingError(f"the model file is damaged ({error}); install it again") from error
+    if not is_graph:
+        raise EmbeddingError("the model file has no graph; is it an ONNX file?")
+    return False
+
+
+def _is_external(message: memoryview, inner: Mapping[int, str], depth: int = 0) -> bool:
+    if depth > _MAX_DEPTH:
+        raise ValueError("graphs are nested too deeply")
+    for field, value in _fields(message):
+        kind = inner.get(field)
+        if kind == "external":
+            if value:
+                return True
+        elif kind is not None and _is_external(value, _INNER[kind], depth + 1):
+            return True
+    return False
 
 
 def _read_tensor(message: memoryview, weights: dict[str, NDArray[Any]]) -> None:
