@@ -66,7 +66,7 @@ class CohereEmbedder(RemoteEmbedder):
             provider="cohere" if base_url.rstrip("/") == _COHERE else place(base_url),
             base_url=base_url,
             api_key=api_key,
-            facts=facts_of(_MODELS, model, dimensions or dim, max_tokens),
+            facts=facts_of(_MODELS, model, dim if dimensions is None else dimensions, max_tokens),
             tokenizer=tokenizer,
             settings=settings,
         )

@@ -74,7 +74,7 @@ class OpenAIEmbedder(RemoteEmbedder):
             provider="openai" if is_openai else place(base_url),
             base_url=base_url,
             api_key=api_key,
-            facts=facts_of(_MODELS, model, dimensions or dim, max_tokens),
+            facts=facts_of(_MODELS, model, dim if dimensions is None else dimensions, max_tokens),
             tokenizer=tokenizer,
             settings=settings,
         )

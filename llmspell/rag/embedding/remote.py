@@ -140,13 +140,12 @@ class RemoteEmbedder(ABC):
         self._charge(sum(known))
         call = EmbeddingCall(self, found, counts, known, task, truncate)
         size, tokens = self._BATCH
-        call.run(
-            batches(
-                counts,
-                max_texts=self._settings.batch_texts or size,
-                max_tokens=self._settings.batch_tokens or tokens,
-            )
+        planned = batches(
+            counts,
+            max_texts=self._settings.batch_texts or size,
+            max_tokens=self._settings.batch_tokens or tokens,
         )
+        call.run(list(planned))
         return call.rows
 
     async def aembed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from itertools import islice
@@ -47,30 +47,38 @@ class EmbeddingCall:
         self._deadline = Deadline(owner._settings.timeout)
         self._late: SimpleQueue[int] = SimpleQueue()
 
-    def run(self, planned: Iterator[list[int]]) -> None:
+    def run(self, planned: Sequence[list[int]]) -> None:
         """Run all batches, some at once; the operation of this thread is charged."""
-        workers = min(self._owner._settings.concurrency, max(len(self._texts), 1))
-        pending: set[Future[None]] = set()
         try:
-            with ThreadPoolExecutor(workers, "llmspell-embed") as pool:
-                try:
-                    while True:
-                        for positions in islice(planned, workers - len(pending)):
-                            pending.add(pool.submit(self._send, positions))
-                        if not pending:
-                            return
-                        done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                        for future in done:
-                            future.result()
-                        self._settle()
-                except BaseException:
-                    self._deadline.stop()
-                    raise
+            if len(planned) == 1:
+                self._send(planned[0])
+                self._settle()
+            elif planned:
+                self._run_side_by_side(planned)
         except BaseException:
             # What was done is charged as far as it fits; that the call failed says more.
             with suppress(QuotaExceeded):
                 self._settle()
             raise
+
+    def _run_side_by_side(self, planned: Sequence[list[int]]) -> None:
+        workers = min(self._owner._settings.concurrency, len(planned))
+        waiting = iter(planned)
+        pending: set[Future[None]] = set()
+        with ThreadPoolExecutor(workers, "llmspell-embed") as pool:
+            try:
+                while True:
+                    for positions in islice(waiting, workers - len(pending)):
+                        pending.add(pool.submit(self._send, positions))
+                    if not pending:
+                        return
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        future.result()
+                    self._settle()
+            except BaseException:
+                self._deadline.stop()
+                raise
 
     def _send(self, positions: list[int]) -> None:
         """Embed a batch, in halves where the service finds it too large as a whole."""

@@ -76,7 +76,7 @@ class Service:
         self._settings = settings
         self._credentials = credentials
         self._secrets = secrets
-        self._slots = threading.BoundedSemaphore(settings.concurrency)
+        self._slots = threading.BoundedSemaphore()  # made anew with the first request
         self._lock = threading.Lock()
         self._client: Any = None
         self._pid = 0
@@ -97,22 +97,22 @@ class Service:
         """
         content = json.dumps(body).encode()
         for attempt in range(self._settings.retries + 1):
+            if deadline.is_stopped:
+                raise EmbeddingError("given up, for another request of the same call failed")
             try:
                 return self._once(url, content, deadline)
             except EmbeddingError as error:
                 asked = retry_after(error)
                 delay = asked + random.uniform(0, self._settings.retry_delay * 2**attempt)
                 is_last = attempt == self._settings.retries or not is_passing(error)
-                if is_last or deadline.is_stopped or delay >= deadline.left:
+                if is_last or delay >= deadline.left:
                     raise
             deadline.pause(delay)
-            if deadline.is_stopped:
-                raise EmbeddingError("given up, for another request of the same call failed")
         raise AssertionError("the last attempt returns or raises")
 
     def _once(self, url: str, content: bytes, deadline: Deadline) -> Any:
-        library, client = self._open()
-        if not self._slots.acquire(timeout=max(deadline.left, 0)):
+        library, client, slots = self._open()
+        if not slots.acquire(timeout=max(deadline.left, 0)):
             raise EmbeddingTimeout(
                 f"no request was free in time; {self._settings.concurrency} are under way at most "
                 "(concurrency)"
@@ -137,8 +137,12 @@ class Service:
         except library.RequestError as error:
             # The message of the library has no header and no body.
             raise EmbeddingUnavailable(f"{_host(url)}: {error or type(error).__name__}") from error
+        except EmbeddingError:
+            raise
+        except RuntimeError as error:  # of a client that was closed meanwhile
+            raise EmbeddingUnavailable(f"{_host(url)}: the embedder was closed") from error
         finally:
-            self._slots.release()
+            slots.release()
         if status != 200:
             raise failure(_host(url), status, found, reply, self._secrets())
         try:
@@ -146,26 +150,29 @@ class Service:
         except (ValueError, RecursionError) as error:
             raise InvalidEmbedding(f"{_host(url)} answered with no JSON") from error
 
-    def _open(self) -> tuple[ModuleType, Any]:
+    def _open(self) -> tuple[ModuleType, Any, threading.BoundedSemaphore]:
         try:
             library = importlib.import_module("httpx2")
         except ImportError as error:
             raise MissingDependency("embeddings", "httpx2") from error
         with self._lock:
-            if self._client is None or self._pid != os.getpid():  # connections aren't for a fork
-                count = self._settings.concurrency
+            count = self._settings.concurrency
+            if self._pid != os.getpid():  # neither connections nor what others hold are for a fork
+                self._client, self._pid = None, os.getpid()
+                self._slots = threading.BoundedSemaphore(count)
+            if self._client is None:
                 self._client = library.Client(
                     headers={"User-Agent": "llmspell", "Accept-Encoding": "identity"},
                     limits=library.Limits(max_connections=count, max_keepalive_connections=count),
                 )
-                self._pid = os.getpid()
-            return library, self._client
+            return library, self._client, self._slots
 
     def close(self) -> None:
         """Close the connections; a later request opens new ones."""
         with self._lock:
             client, self._client = self._client, None
-        if client is not None and self._pid == os.getpid():
+            is_ours = self._pid == os.getpid()
+        if client is not None and is_ours:
             client.close()
 
 

@@ -67,7 +67,7 @@ class VoyageEmbedder(RemoteEmbedder):
             provider="voyage" if base_url.rstrip("/") == _VOYAGE else place(base_url),
             base_url=base_url,
             api_key=api_key,
-            facts=facts_of(_MODELS, model, dimensions or dim, max_tokens),
+            facts=facts_of(_MODELS, model, dim if dimensions is None else dimensions, max_tokens),
             tokenizer=tokenizer,
             settings=settings,
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -149,3 +151,50 @@ def test_a_closed_embedder_opens_new_connections(
     embedder.close()
     embedder.close()
     assert embedder.embed(["a"]).shape == (1, server.dim)
+
+
+def test_a_call_goes_on_when_the_embedder_is_closed_in_the_middle_of_it(
+    server: FakeEmbeddingServer, connect: Connect
+) -> None:
+    embedder = connect()
+    server.fail(EmbeddingFault(kind="stall", seconds=0.3))
+    found: list[np.ndarray] = []
+    thread = threading.Thread(target=lambda: found.append(embedder.embed(["a"])))
+    thread.start()
+    while not server.requests:
+        time.sleep(0.001)
+    embedder.close()
+    thread.join()
+    assert [vectors.shape for vectors in found] == [(1, server.dim)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_process_has_connections_and_places_of_its_own(
+    run_python: Callable[[str], str],
+) -> None:
+    code = """
+import os, threading
+from llmspell.rag.embedding import OpenAIEmbedder, RemoteSettings
+from llmspell.testing import EmbeddingFault, FakeEmbeddingServer
+
+settings = RemoteSettings(concurrency=1)
+with (
+    FakeEmbeddingServer(dim=8) as server,
+    OpenAIEmbedder(
+        "m", base_url=server.url_of("tei"), dim=8, max_tokens=9, settings=settings
+    ) as embedder,
+):
+    embedder.embed(["a"])
+    server.fail(EmbeddingFault(kind="stall", seconds=0.5))
+    thread = threading.Thread(target=embedder.embed, args=(["b"],))
+    thread.start()
+    while len(server.requests) < 2:
+        pass
+    child = os.fork()
+    if not child:
+        os._exit(embedder.embed(["c"]).shape != (1, 8))
+    print(os.waitpid(child, 0)[1])
+    thread.join()
+    print(embedder.embed(["d"]).shape)
+"""
+    assert run_python(code).split("\n")[:2] == ["0", "(1, 8)"]

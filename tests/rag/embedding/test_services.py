@@ -187,6 +187,8 @@ def test_settings_that_disagree_are_refused() -> None:
     assert KEY not in str(refused.value)
     with pytest.raises(errors.ConfigError, match="dim of model"):
         OpenAIEmbedder("unknown", api_key=key, max_tokens=512)
+    with pytest.raises(errors.ConfigError, match="dim must be"):
+        OpenAIEmbedder(api_key=key, dimensions=0)
     with pytest.raises(errors.ConfigError, match="max_tokens of model"):
         VoyageEmbedder("unknown", api_key=key, dim=3)
     with pytest.raises(errors.ConfigError, match="plain text"):
