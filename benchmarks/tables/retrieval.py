@@ -20,17 +20,9 @@ def retrieval_table(result: dict[str, Any]) -> list[str]:
         ways = one["ways"]
         columns = [[row[figure] for row in ways.values()] for figure in _FIGURES]
         cells = turned(best_in_bold(columns, ".3f"))
-        spent = [f"{row['p50_ms']:.2f}" for row in ways.values()]
         named = [_name(way, result["versions"]) for way in ways]
-        rows = [[name, *cell, ms] for name, cell, ms in zip(named, cells, spent, strict=True)]
-        lines += markdown(("way", *_FIGURES.values(), "p50, ms"), rows)
-        index = one["lexical_index"]
-        lines += [
-            "",
-            f"The lexical index takes in {index['build_texts_per_s']:,} texts a second, and "
-            f"{index['bytes']:,} bytes; the first search behind a write took "
-            f"{index['behind_a_write_ms']:.1f} ms.",
-        ]
+        rows = [[name, *cell] for name, cell in zip(named, cells, strict=True)]
+        lines += markdown(("way", *_FIGURES.values()), rows)
     return lines[1:]
 
 

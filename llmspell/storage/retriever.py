@@ -13,7 +13,7 @@ from llmspell.errors import CorruptFile
 from llmspell.observability import Stages, now_ns
 from llmspell.storage.filters import Filter
 from llmspell.storage.finder import ATTEMPTS
-from llmspell.storage.lexical import Token
+from llmspell.storage.lexical import Analyzer
 from llmspell.storage.record import StoredRecord
 from llmspell.storage.store import TenantStore
 from llmspell.storage.views import Views
@@ -102,9 +102,9 @@ class Retriever:
         """Terms of a query, as the lexical index has them."""
         return self._views.lexical().terms(text)
 
-    def tokens(self, text: str) -> list[Token]:
-        """Words of a text with their places, as the lexical index has them."""
-        return self._views.lexical().tokens(text)
+    def analyzer(self) -> Analyzer:
+        """What made the terms of the lexical index; of use also when the room has closed."""
+        return self._views.lexical().analyzer
 
     def vectors(self, rows: Sequence[int]) -> list[NDArray[np.float32] | None]:
         """Vectors of some rows; None where one has gone."""

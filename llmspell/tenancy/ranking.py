@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 from llmspell.config import Metric
 from llmspell.errors import InputError
 from llmspell.storage import StoredRecord
+from llmspell.storage.lexical import Analyzer
 from llmspell.storage.retriever import Candidates, Retriever, Sought
 from llmspell.tenancy.diversity import MMR
 from llmspell.tenancy.fusion import WeightedScores, as_number
 from llmspell.tenancy.parents import with_parents
 from llmspell.tenancy.reranking import DEPTH, Rerank
-from llmspell.tenancy.retrieved import Evidence, Retrieved, Span
+from llmspell.tenancy.retrieved import Evidence, Marks, Retrieved, Span
 
 if TYPE_CHECKING:
     from llmspell.tenancy.retrieving import Retrieve
@@ -184,10 +186,14 @@ class Ranking:
     def _marked(self, hit: Retrieved, terms: Sequence[str] | None) -> Retrieved:
         if not terms or hit.text is None:
             return hit
-        wanted = set(terms)
-        words = self._retriever.tokens(hit.text[:MARKED_CHARS])
-        spans = [Span(word.start, word.end, word.term) for word in words if word.term in wanted]
-        return replace(hit, spans=tuple(spans[:MOST_SPANS]))
+        find = partial(_spans, self._retriever.analyzer(), frozenset(terms), hit.text)
+        return replace(hit, marks=Marks(find))
+
+
+def _spans(analyzer: Analyzer, terms: Set[str], text: str) -> tuple[Span, ...]:
+    words = analyzer.tokens(text[:MARKED_CHARS])
+    found = (Span(word.start, word.end, word.term) for word in words if word.term in terms)
+    return tuple(islice(found, MOST_SPANS))
 
 
 def _at_least(scores: Mapping[int, float], least: float | None) -> dict[int, float]:

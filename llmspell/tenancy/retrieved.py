@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, overload
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llmspell.tenancy.model import RecordId
 
-__all__ = ["Evidence", "Retrieval", "Retrieved", "Span"]
+__all__ = ["Evidence", "Marks", "Retrieval", "Retrieved", "Span"]
 
 SHOWN_TERMS = 8
 
@@ -41,6 +41,34 @@ class Span(NamedTuple):
     term: str
 
 
+class Marks:
+    """Finds the words of a query in a text when it is first asked. Thread-safe.
+
+    To look for them takes longer than the search that found the text.
+    """
+
+    __slots__ = ("_find", "_spans")
+
+    def __init__(self, find: Callable[[], tuple[Span, ...]]) -> None:
+        self._find = find
+        self._spans: tuple[Span, ...] | None = None
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """In their order."""
+        if self._spans is None:
+            self._spans = self._find()
+        return self._spans
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The engine can't be copied.
+        return _found, (self.spans,)
+
+
+def _found(spans: tuple[Span, ...]) -> Marks:
+    return Marks(lambda: spans)
+
+
 @dataclass(frozen=True, slots=True)
 class Retrieved:
     """A record that a retrieval found, or a passage around one.
@@ -53,10 +81,10 @@ class Retrieved:
         dense: what the vector index says; None where it isn't among its candidates.
         lexical: what the lexical index says, by BM25.
         rerank: what the reranker says.
-        spans: words of the query in ``text``, in their order; none where ``mode`` is "dense".
         document: id of the ingested document that it is of; None for other records.
         start, end: where in that document it is, in characters.
         chunks: ids of all chunks that the passage holds, in their order; of others none.
+        marks: what :attr:`spans` come from.
     """
 
     id: RecordId
@@ -66,11 +94,19 @@ class Retrieved:
     dense: Evidence | None = None
     lexical: Evidence | None = None
     rerank: Evidence | None = None
-    spans: tuple[Span, ...] = ()
     document: str | None = None
     start: int | None = None
     end: int | None = None
     chunks: tuple[RecordId, ...] = ()
+    marks: Marks | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Words of the query in ``text``, in their order; none where ``mode`` is "dense".
+
+        They are looked for when they are first asked for, in 200,000 characters at most.
+        """
+        return () if self.marks is None else self.marks.spans
 
     @property
     def terms(self) -> tuple[str, ...]:

@@ -207,7 +207,17 @@ def plain(value: Any) -> Any:
             (
                 *(hit.id, hit.score, hit.text, hit.metadata),
                 *(hit.document, hit.chunks, hit.why, hit.terms, hit.start, hit.end),
-                *map(repr, (hit.spans, hit.dense, hit.lexical, hit.rerank, value.cursor)),
+                *map(
+                    repr,
+                    (
+                        hit.marks and hit.marks.spans,
+                        hit.spans,
+                        hit.dense,
+                        hit.lexical,
+                        hit.rerank,
+                        value.cursor,
+                    ),
+                ),
             )
             for hit in value
         ]

@@ -118,7 +118,7 @@ READ: dict[type, dict[str, str]] = {
     Retrieved: dict.fromkeys(
         (
             *("id", "score", "text", "metadata", "document", "chunks", "why", "terms", "spans"),
-            *("start", "end", "dense", "lexical", "rerank"),
+            *("start", "end", "dense", "lexical", "rerank", "marks"),
         ),
         "calls.plain",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import pickle
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -82,6 +83,18 @@ def test_spans_are_counted_in_characters(acme: Tenant) -> None:
     acme.upsert("one", [1.0, 0.0], texts=text)
     (hit,) = acme.retrieve("unicode naive", mode="lexical")
     assert [text[span.start : span.end] for span in hit.spans] == ["naïve", "ünïcode"]
+
+
+def test_hits_are_whole_behind_the_end_of_their_tenant_and_can_be_copied(animals: Tenant) -> None:
+    before = animals.retrieve("running cats", mode="lexical")
+    after = animals.retrieve("running cats", mode="lexical")
+    whole = [hit.spans for hit in before]
+    animals.close()
+    assert [hit.spans for hit in after] == whole
+    assert after == before
+    copied = pickle.loads(pickle.dumps(before))
+    assert [hit.spans for hit in copied] == whole
+    assert copied == before
 
 
 def test_dense_gives_what_a_search_gives(animals: Tenant) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError, LlmspellError, StorageError
 from llmspell.storage.batches import in_batches
-from llmspell.storage.lexical.analyzer import Token
+from llmspell.storage.lexical.analyzer import Analyzer
 from llmspell.storage.lexical.snapshot_file import read_lexical, write_lexical
 from llmspell.storage.lexical.text_index import Scored, TextIndex, about_engine
 from llmspell.storage.lexical.workplace import Workplace
@@ -91,9 +91,10 @@ class LexicalView:
         """Terms of a query."""
         return self._opened().analyzer.terms(text)
 
-    def tokens(self, text: str) -> list[Token]:
-        """Words of a text that was found, with their places."""
-        return self._opened().analyzer.tokens(text)
+    @property
+    def analyzer(self) -> Analyzer:
+        """What makes terms of texts."""
+        return self._opened().analyzer
 
     def most(self, terms: Sequence[str]) -> float:
         """As :meth:`TextIndex.most`."""
