@@ -59,6 +59,8 @@ class ToolRegistry:
         self._given_sandbox = sandbox
         self._sandbox = Sandbox(audit=audit) if sandbox is None else sandbox
         self._confined: dict[ToolDefinition, ConfinedTool | UnconfinedTool] = {}
+        # By name, for making a definition reads the module's source.
+        self._found: dict[str, tuple[Tool, ConfinedTool | UnconfinedTool]] = {}
         self._closes: list[Callable[[], None]] = []
         self._is_closed = False
         self.add(*tools)
@@ -101,6 +103,7 @@ class ToolRegistry:
             if self._tools.pop(name, None) is None:
                 raise ConfigError(f"there is no tool {name!r}")
             del self._places[name]
+            self._found.pop(name, None)
 
     def discover(self, names: Collection[str] | None = None) -> list[str]:
         """Add what installed packages offer as entry points of the group ``llmspell.tools``.
@@ -166,12 +169,18 @@ class ToolRegistry:
             SandboxUnavailable: this host can't enforce what it needs.
             ClosedError: after :meth:`close`.
         """
+        name = tool.spec.name
+        known = self._found.get(name)
+        if known is not None and known[0] is tool:
+            return known[1]
         definition = definition_of(tool)
         with self._lock:
             self.require_open()
             found = self._confined.get(definition)
             if found is None:
                 found = self._confined[definition] = self._sandbox.register(definition)
+            if self._tools.get(name) is tool:
+                self._found[name] = tool, found
             return found
 
     def on_close(self, close: Callable[[], None]) -> None:

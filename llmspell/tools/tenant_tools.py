@@ -7,7 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
-from llmspell.errors import ConfigError, InputError, InvalidArguments, SecurityError, ToolDenied
+from llmspell.errors import (
+    ConfigError,
+    InputError,
+    InvalidArguments,
+    MissingDependency,
+    QuotaExceeded,
+    SecurityError,
+    TenantSuspended,
+    ToolDenied,
+)
 from llmspell.security.denials import Denials
 from llmspell.tenancy import AsyncTenant, Operation, Tenant, current_operation
 from llmspell.tools.approval import Approval, ApprovalHook, ToolCall
@@ -157,7 +166,8 @@ class TenantTools:
         try:
             yield call
         except Exception as error:
-            call.outcome = "refused" if type(error).__name__ in _REFUSALS else "error"
+            is_refusal = isinstance(error, QuotaExceeded | TenantSuspended)
+            call.outcome = "refused" if is_refusal else "error"
             raise
         finally:
             known = None if call.tool is None else call.tool.spec.name
@@ -191,9 +201,6 @@ class TenantTools:
         return self._approve(asked)
 
 
-_REFUSALS = frozenset({"QuotaExceeded", "TenantSuspended"})
-
-
 class _Call:
     """One call of a tool on its way, from what was asked for to the result."""
 
@@ -219,7 +226,11 @@ class _Call:
         self._timeout = min((t for t in (timeout, tool.spec.timeout) if t), default=None)
         try:
             self._arguments = tool.validate(arguments)
-        except (InvalidArguments, SecurityError) as error:
+        except (ConfigError, MissingDependency):
+            raise
+        except (ValueError, SecurityError) as error:  # of a check too
+            if not isinstance(error, InputError | SecurityError):
+                error = InvalidArguments(str(error))
             self.result = ToolResult(self._name, fault=fault_of(error))
             self.outcome = str(fault_of(error).kind)
             return False

@@ -292,3 +292,6 @@ def test_a_program_that_takes_too_long_ends_with_its_call(
 def test_what_can_not_be_a_place_is_refused() -> None:
     with pytest.raises(ConfigError, match="file must be an absolute path"):
         sqlite_tools("shop.db")
+    for none in ([], "a.test"):
+        with pytest.raises(ConfigError, match="domains must list the hosts"):
+            web_tools(none)

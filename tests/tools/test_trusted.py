@@ -11,7 +11,7 @@ import pytest
 
 import llmspell
 from llmspell import Database, Tenant, TenantConfig, current_operation
-from llmspell.errors import ConfigError, QuotaExceeded
+from llmspell.errors import ConfigError, InvalidArguments, PathEscape, QuotaExceeded
 from llmspell.tools import FaultKind, Tool, ToolContext, ToolOptions, ToolRegistry, tool
 
 
@@ -93,6 +93,23 @@ def test_what_a_tool_raises_is_data(mine: ToolRegistry, tenant: Tenant) -> None:
     fault = mine.bind(tenant).call("odd", {"kind": "none"}).fault
     assert fault is not None
     assert (fault.kind, fault.error) == (FaultKind.FAILED, "KeyError")
+
+
+def test_what_a_check_raises_is_data_too(mine: ToolRegistry, tenant: Tenant) -> None:
+    def refuse(arguments: dict[str, object]) -> dict[str, object]:
+        raise {"in": InvalidArguments, "value": ValueError, "path": PathEscape}[
+            str(arguments["kind"])
+        ]("so it is")
+
+    mine.add(odd.checked(refuse).with_options(name="checked"))
+    tools = mine.bind(tenant)
+    kinds = []
+    for kind in ("in", "value", "path"):
+        fault = tools.call("checked", {"kind": kind}).fault
+        assert fault is not None
+        assert fault.message == "so it is"
+        kinds.append(fault.kind)
+    assert kinds == [FaultKind.INVALID_ARGUMENTS, FaultKind.INVALID_ARGUMENTS, FaultKind.DENIED]
 
 
 class Waiting(Tool):

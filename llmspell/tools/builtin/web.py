@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
+from llmspell.errors import ConfigError
 from llmspell.security import SecurityRequirements, egress
 from llmspell.tools import FunctionTool, tool
 
@@ -24,9 +25,11 @@ def web_tools(domains: Iterable[str]) -> list[FunctionTool[..., Any]]:
         domains: as :meth:`SecurityRequirements.with_network_access` takes them.
 
     Raises:
-        ConfigError: no host.
+        ConfigError: no host, or what is none.
     """
-    hosts = list(domains)
+    hosts = [] if isinstance(domains, str) else list(domains)
+    if not hosts:
+        raise ConfigError(f"domains must list the hosts to reach, got {domains!r}")
     needs = SecurityRequirements.privileged() if "*" in hosts else SecurityRequirements.restricted()
     for host in hosts:
         needs = needs.with_network_access(host)

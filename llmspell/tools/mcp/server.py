@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from llmspell.errors import ConfigError, LlmspellError, QuotaExceeded, TenantSuspended
+from llmspell.errors import ConfigError, QuotaExceeded, TenantSuspended
 from llmspell.tools.mcp.content import content_of
 from llmspell.tools.mcp.sdk import require_mcp
 from llmspell.tools.result import FaultKind
@@ -179,8 +179,8 @@ class McpServer:
             return types.CallToolResult(
                 content=[types.TextContent(text=f"Error (refused): {refusal}")], is_error=True
             )
-        except LlmspellError as error:
-            _log.error("the tool %r can't be run: %s", params.name, error)
+        except Exception as error:  # whatever it is, a client is told no more
+            _log.error("the tool %r can't be run", params.name, exc_info=error)
             raise MCPError(types.INTERNAL_ERROR, "the tool can't be run now") from error
         if result.fault is not None and result.fault.kind is FaultKind.UNKNOWN_TOOL:
             raise MCPError(types.INVALID_PARAMS, result.fault.message)

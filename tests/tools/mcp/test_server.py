@@ -214,7 +214,12 @@ def test_what_an_operator_has_to_see_to_is_not_told(mine: ToolRegistry, tenant: 
         with pytest.raises(MCPError, match="the tool can't be run now"):
             await client.call_tool("add", {"a": 1})
 
-    with served(McpServer(mine.bind(tenant)).asgi()) as url:
+    def broken(call: object) -> bool:
+        raise RuntimeError("a secret of the operator")
+
+    tools = mine.bind(tenant, policy=ToolPolicy(approve=("add",)), approve=broken)
+    with served(McpServer(tools).asgi()) as url:
+        asked(url, ask)
         tenant.close()
         asked(url, ask)
 
