@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         estimate_memory,
     )
     from llmspell.quota import QuotaUsage, Usage
-    from llmspell.rag import Chunking
+    from llmspell.rag import Chunking, EmbeddingCacheSettings, EmbeddingCacheStats
     from llmspell.tenancy import (
         MMR,
         AsyncTenant,
@@ -99,6 +99,8 @@ __all__ = [
     "DocumentPage",
     "DropReceipt",
     "ElementType",
+    "EmbeddingCacheSettings",
+    "EmbeddingCacheStats",
     "Evidence",
     "ExportReport",
     "GraphFaults",
@@ -183,7 +185,7 @@ _MODULES = {
         ),
     ),
     "quota": ("QuotaUsage", "Usage"),
-    "rag": ("Chunking",),
+    "rag": ("Chunking", "EmbeddingCacheSettings", "EmbeddingCacheStats"),
     "tenancy": (
         *(
             "AsyncTenant",

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
     from llmspell.index import CancelToken
     from llmspell.rag import Embedder
+    from llmspell.rag.cache import EmbeddingCache, EmbeddingCacheSettings
     from llmspell.security.audit import AuditSink
     from llmspell.tenancy.lifecycle import TenantMaker
     from llmspell.tenancy.scrubbing import ScrubOptions
@@ -111,13 +112,16 @@ class Database:
         audit: a :class:`llmspell.security.AuditLog`, which you close, another sink, or the
             directory of a log, which is made where missing. Steps in the life of tenants are
             recorded before they begin, and when they end; refused operations are recorded, too.
+        embedding_cache: keeps the vectors of texts, so that the same text isn't embedded, nor
+            charged, again; see :class:`llmspell.EmbeddingCacheSettings`. None keeps none.
 
     Raises:
         AuditDamaged, AuditFailed: ``audit`` is a directory whose log can't be opened.
         ConfigError: an argument is out of range.
         CorruptFile: the catalog is damaged.
         DatabaseLocked: this process has the directory open already; use that database.
-        MissingDependency: ``shared_quotas`` is given without the extra ``redis``.
+        MissingDependency: ``shared_quotas`` is given without the extra ``redis``, or
+            ``embedding_cache`` without the extra ``cache``.
         InputError: ``path`` isn't a path.
         UnsupportedFormat: a later release made it.
         UseAfterFork: the directory was open when this process was forked.
@@ -139,6 +143,7 @@ class Database:
         on_event: OnEvent | None = None,
         shared_quotas: SharedLedger | str | None = None,
         audit: AuditSink | str | os.PathLike[str] | None = None,
+        embedding_cache: EmbeddingCacheSettings | None = None,
     ) -> None:
         if not isinstance(map_size, int) or map_size < 1 << 20:
             raise ConfigError(f"map_size must be an int of at least 1 MiB, got {map_size!r}")
@@ -155,6 +160,7 @@ class Database:
             raise ConfigError("give embedder or texts, not both: Pipeline(embedder) takes it")
         self._path = as_path(path)
         self._embedder = embedder
+        self._embedding_cache = _embedding_cache(embedding_cache, self._path)
         self._texts = texts
         self._texts_lock = threading.Lock()
         self._async: AsyncDatabase | None = None
@@ -180,7 +186,10 @@ class Database:
             flusher=self._flusher,
             map_size=map_size,
             lock_timeout=float(lock_timeout),
+            embedding_cache=self._embedding_cache,
         )
+        if self._embedding_cache is not None:
+            self._instruments.embedding_cache = self._embedding_cache.stats
         self._lock = self._house.lock
 
     def __repr__(self) -> str:
@@ -195,6 +204,11 @@ class Database:
     def instruments(self) -> Instruments:
         """Counters and latency histograms of all operations since it was opened."""
         return self._instruments
+
+    @property
+    def embedding_cache(self) -> EmbeddingCache | None:
+        """The cache of the vectors of texts, if there is one: what it did, and holds."""
+        return self._embedding_cache
 
     def create_tenant(self, config: TenantConfig) -> Tenant:
         """Make a tenant, durably. It takes no room on disk before its first use.
@@ -535,6 +549,8 @@ class Database:
             return
         with ExitStack() as closing:
             closing.callback(self._registry.close)
+            if self._embedding_cache is not None:
+                closing.callback(self._embedding_cache.close)
             closing.callback(self._house.close)
         self._flusher.close()
 
@@ -624,6 +640,16 @@ class Database:
 
 #: Reads better: ``with llmspell.open("data") as db``.
 open = Database
+
+
+def _embedding_cache(settings: EmbeddingCacheSettings | None, root: Path) -> EmbeddingCache | None:
+    if settings is None:
+        return None
+    from llmspell.rag.cache import EmbeddingCache, EmbeddingCacheSettings
+
+    if not isinstance(settings, EmbeddingCacheSettings):
+        raise ConfigError(f"embedding_cache is an EmbeddingCacheSettings, got {settings!r}")
+    return EmbeddingCache(settings, shared=root)
 
 
 def _info(entry: CatalogEntry) -> TenantInfo:

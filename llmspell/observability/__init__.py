@@ -1,6 +1,14 @@
 """Counters and latency histograms of a database, and their export as Prometheus text."""
 
-from llmspell.observability.metrics import Ingestion, Instruments, Operation, Stages, now_ns
+from llmspell.observability.metrics import (
+    CacheState,
+    Counter,
+    Ingestion,
+    Instruments,
+    Operation,
+    Stages,
+    now_ns,
+)
 from llmspell.observability.prometheus import (
     OTHER_TENANTS,
     PrometheusCollector,
@@ -13,6 +21,8 @@ from llmspell.observability.tools import ToolMetrics
 
 __all__ = [
     "OTHER_TENANTS",
+    "CacheState",
+    "Counter",
     "Ingestion",
     "Instruments",
     "Operation",

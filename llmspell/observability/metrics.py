@@ -6,12 +6,23 @@ asked for, so a label never multiplies the cost of counting.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Protocol
 
 from llmspell._hot import Counter, Histogram, Operation, now_ns
 from llmspell.config import QUOTA_NAMES
 
-__all__ = ["Ingestion", "Instruments", "Operation", "Scrubbing", "Stages", "now_ns"]
+__all__ = [
+    "CacheState",
+    "Counter",
+    "Ingestion",
+    "Instruments",
+    "Operation",
+    "Scrubbing",
+    "Stages",
+    "now_ns",
+]
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -75,6 +86,33 @@ class Scrubbing:
             object.__setattr__(self, field.name, Counter())
 
 
+class CacheState(Protocol):
+    """What an embedding cache did and holds, as ``EmbeddingCacheStats`` says it."""
+
+    @property
+    def memory_hits(self) -> int: ...
+    @property
+    def disk_hits(self) -> int: ...
+    @property
+    def shared(self) -> int: ...
+    @property
+    def misses(self) -> int: ...
+    @property
+    def evicted(self) -> int: ...
+    @property
+    def corrupt(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def memory_entries(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+    @property
+    def disk_entries(self) -> int: ...
+    @property
+    def disk_bytes(self) -> int: ...
+
+
 class Instruments:
     """All instruments of one database; made with it and read by the collector.
 
@@ -86,6 +124,7 @@ class Instruments:
         ingestion: :class:`Ingestion`.
         scrubbing: :class:`Scrubbing`.
         refusals: counters by quota name.
+        embedding_cache: gives a :class:`CacheState`; None where the database has no such cache.
     """
 
     OPERATIONS = (
@@ -112,6 +151,7 @@ class Instruments:
         self.stages = Stages()
         self.ingestion = Ingestion()
         self.scrubbing = Scrubbing()
+        self.embedding_cache: Callable[[], CacheState] | None = None
 
     def operations(self) -> dict[str, Operation]:
         """The operations by name."""

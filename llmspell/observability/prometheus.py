@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llmspell.errors import MissingDependency
-from llmspell.observability.metrics import Ingestion, Instruments, Stages
+from llmspell.observability.metrics import CacheState, Ingestion, Instruments, Stages
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -124,6 +124,8 @@ class PrometheusCollector:
         """
         core = _client_core()
         yield from self._collect_operations(core)
+        if self._instruments.embedding_cache is not None:
+            yield from _cache_families(core, self._instruments.embedding_cache())
         yield from self._collect_tenants(core)
 
     def _collect_operations(self, core: Any) -> Iterator[Metric]:
@@ -232,6 +234,34 @@ def render(
     collector = PrometheusCollector(instruments, tenants, recalls, max_tenants=max_tenants)
     registry.register(collector)
     return prometheus_client.generate_latest(registry).decode("utf-8")
+
+
+def _cache_families(core: Any, state: CacheState) -> Iterator[Metric]:
+    texts = core.CounterMetricFamily(
+        "llmspell_embedding_cache_texts",
+        "Texts asked of the embedding cache, by where their vector was; miss: it was computed",
+        labels=["result"],
+    )
+    texts.add_metric(["memory"], state.memory_hits)
+    texts.add_metric(["disk"], state.disk_hits)
+    texts.add_metric(["shared"], state.shared)
+    texts.add_metric(["miss"], state.misses)
+    yield texts
+    lost = core.CounterMetricFamily(
+        "llmspell_embedding_cache_lost", "Vectors that the cache doesn't keep", labels=["reason"]
+    )
+    for reason in ("evicted", "corrupt", "dropped"):
+        lost.add_metric([reason], getattr(state, reason))
+    yield lost
+    for unit, meaning in (("entries", "Vectors"), ("bytes", "Bytes")):
+        held = core.GaugeMetricFamily(
+            f"llmspell_embedding_cache_{unit}",
+            f"{meaning} in the embedding cache; on disk, of tenants whose cache is open",
+            labels=["tier"],
+        )
+        for tier in ("memory", "disk"):
+            held.add_metric([tier], getattr(state, f"{tier}_{unit}"))
+        yield held
 
 
 def _client_core() -> Any:

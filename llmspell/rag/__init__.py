@@ -1,5 +1,11 @@
 """Documents in, chunks and vectors out: loading, splitting, embedding."""
 
+from llmspell.rag.cache import (
+    EmbeddingCache,
+    EmbeddingCacheSettings,
+    EmbeddingCacheStats,
+    warm_embeddings,
+)
 from llmspell.rag.chunker import Chunker
 from llmspell.rag.chunking import Chunking, ChunkingMethod
 from llmspell.rag.cross_encoder import CrossEncoder
@@ -14,10 +20,14 @@ __all__ = [
     "ChunkingMethod",
     "CrossEncoder",
     "Embedder",
+    "EmbeddingCache",
+    "EmbeddingCacheSettings",
+    "EmbeddingCacheStats",
     "LocalEmbedder",
     "MemoryGuard",
     "Pipeline",
     "ResourceTracker",
     "Task",
     "progress_bar",
+    "warm_embeddings",
 ]

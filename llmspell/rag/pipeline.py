@@ -37,7 +37,7 @@ from llmspell.tenancy.documents import (
 )
 from llmspell.tenancy.model import Metadata
 from llmspell.tenancy.operation import current_operation
-from llmspell.tenancy.ports import IngestSource, IngestTarget
+from llmspell.tenancy.ports import EmbeddingModel, IngestSource, IngestTarget
 
 if TYPE_CHECKING:
     from llmspell.security import Broker
@@ -87,6 +87,12 @@ class Pipeline:
         self._memory = memory or MemoryGuard()
         self._lock = threading.Lock()
         self._lazy_chunker: Chunker | None = None
+
+    @property
+    def embedding_model(self) -> EmbeddingModel:
+        """What embeds, by which vectors of texts can be cached."""
+        embedder = self._embedder
+        return EmbeddingModel(embedder.provider, embedder.model_id, embedder.dim)
 
     def embed_query(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts to search with; one that is too long for the model is cut at its end.

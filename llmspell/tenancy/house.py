@@ -14,7 +14,7 @@ from llmspell.observability import Instruments
 from llmspell.quota import JoinedSlot, Slot, Usage
 from llmspell.storage import CatalogEntry, Flusher
 from llmspell.tenancy.budget import Budget
-from llmspell.tenancy.ports import TextServices
+from llmspell.tenancy.ports import TextServices, VectorCache
 from llmspell.tenancy.registry import Registry
 from llmspell.tenancy.residence import HandleRef, Residence
 from llmspell.tenancy.residents import Residents
@@ -39,6 +39,7 @@ class House:
         flusher: Flusher,
         map_size: int,
         lock_timeout: float,
+        embedding_cache: VectorCache | None = None,
     ) -> None:
         """Describe a database; nothing is opened.
 
@@ -50,6 +51,7 @@ class House:
             flusher: commits what waits.
             map_size: bytes of address space of a room's LMDB environment.
             lock_timeout: seconds to wait for another process that writes to a room.
+            embedding_cache: of the vectors of texts; whoever made it closes it.
         """
         self.registry = registry
         self.root = registry.root
@@ -58,6 +60,7 @@ class House:
         self.flusher = flusher
         self.map_size = map_size
         self.lock_timeout = lock_timeout
+        self.embedding_cache = embedding_cache
         self.residents = Residents(budget)
         self.lock = threading.RLock()
         self._residences: dict[bytes, Residence] = {}
@@ -93,8 +96,11 @@ class House:
             # Handles are given out under the lock, so none can come meanwhile. Where another thread
             # came first, there may be a new residence of that tenant.
             key = residence.entry.key
-            if residence.is_empty and self._residences.get(key) is residence:
-                del self._residences[key]
+            if not residence.is_empty or self._residences.get(key) is not residence:
+                return
+            del self._residences[key]
+        if self.embedding_cache is not None:
+            self.embedding_cache.rest(key)
 
     def purge(self, entry: CatalogEntry) -> int:
         """Remove a tenant's expired records; returns how many. Its room stays closed if it is."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
-from typing import Protocol, TypeAlias
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,16 @@ from llmspell.tenancy.documents import (
     WebPage,
 )
 
-__all__ = ["Embed", "IngestSource", "IngestTarget", "TextServices"]
+__all__ = [
+    "CacheOwner",
+    "Embed",
+    "EmbeddingModel",
+    "IngestSource",
+    "IngestTarget",
+    "Task",
+    "TextServices",
+    "VectorCache",
+]
 
 IngestSource: TypeAlias = (
     "str | PathLike[str] | Document | Blob | WebPage"
@@ -31,6 +41,48 @@ IngestSource: TypeAlias = (
 
 Embed: TypeAlias = Callable[[Sequence[str]], NDArray[np.float32]]
 """From n texts to (n, dim) float32."""
+
+Task: TypeAlias = Literal["passage", "query"]
+"""What a text is embedded for: to be found, or to find others."""
+
+
+class EmbeddingModel(NamedTuple):
+    """What decides, with task and text, which vector comes out."""
+
+    provider: str
+    model_id: str
+    dim: int
+
+
+class CacheOwner(NamedTuple):
+    """A tenant as a cache knows it: no other ever has its key; its directory goes with it."""
+
+    key: bytes
+    id: str
+    directory: Path
+
+
+class VectorCache(Protocol):
+    """Keeps the vectors of texts, of each tenant apart. Thread-safe."""
+
+    def embed(
+        self,
+        owner: CacheOwner,
+        model: EmbeddingModel,
+        task: Task,
+        texts: Sequence[str],
+        compute: Embed,
+    ) -> NDArray[np.float32]:
+        """Vectors (n, model.dim) of n texts; ``compute`` is called with those that aren't there."""
+
+    def rest(self, key: bytes) -> None:
+        """Close the files of a tenant that nobody uses at present."""
+
+    def forget(self, owner: CacheOwner) -> None:
+        """Keep nothing of a tenant that is about to be removed, and close its files."""
+
+    def close(self) -> None:
+        """Write what waits, and close all."""
 
 
 class IngestTarget(Protocol):
@@ -62,7 +114,11 @@ class IngestTarget(Protocol):
 
 
 class TextServices(Protocol):
-    """Turns texts into vectors. Thread-safe."""
+    """Turns texts into vectors. Thread-safe.
+
+    One that has an attribute ``embedding_model``, an :class:`EmbeddingModel`, lets the vectors of
+    both its ways be cached.
+    """
 
     def embed_query(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts to search with; none of them is blank.

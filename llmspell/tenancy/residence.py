@@ -31,6 +31,7 @@ from llmspell.storage import (
     Uses,
     disk_bytes,
 )
+from llmspell.tenancy.embedding import owner_of
 from llmspell.tenancy.model import DropReceipt
 from llmspell.tenancy.searching import search_door
 
@@ -313,6 +314,8 @@ class Residence:
             self._finish(self._dropped(), snapshot=False)
             # What is left of them raises what ended the tenant.
             self._handles = ()
+            if self.house.embedding_cache is not None:
+                self.house.embedding_cache.forget(owner_of(self))
             erase(dropped)
             return receipt
 

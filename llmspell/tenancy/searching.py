@@ -15,6 +15,7 @@ from llmspell.index import Index, as_recall
 from llmspell.observability import now_ns
 from llmspell.quota import Quota
 from llmspell.storage import Found, Room, parse_filter
+from llmspell.tenancy.embedding import embedded
 from llmspell.tenancy.hit import hit_maker
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.inputs import as_vectors, pack_text
@@ -103,16 +104,20 @@ def _index(room: Room, consistency: Consistency) -> Index | None:
 
 
 def embed_queries(tenant: Tenant, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Vectors (n, dim) of n texts to search with, charged."""
+    """Vectors (n, dim) of n texts to search with; those that are in no cache are charged."""
     residence = tenant._residence
     for position, text in enumerate(texts):
         if not text.strip():
             raise InputError(f"query {position} is blank; give a text to search with")
         pack_text(text)  # raises InputError
-    held = residence.slot.reserve(embeddings=len(texts), lease=EMBED_LEASE_S)
-    with held, within(tenant):
+
+    def charged(texts: Sequence[str]) -> NDArray[np.float32]:
+        with residence.slot.reserve(embeddings=len(texts), lease=EMBED_LEASE_S):
+            return as_vectors(residence.house.texts().embed_query(texts))
+
+    with within(tenant):
         started = now_ns()
-        vectors = as_vectors(residence.house.texts().embed_query(texts))
+        vectors = embedded(residence, "query", texts, charged)
         residence.house.instruments.stages.embed.record_since(started)
         return vectors
 

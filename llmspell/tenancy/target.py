@@ -7,10 +7,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from llmspell.errors import InputError, MetadataError, ShapeError
 from llmspell.storage import Room, check_document_id, unpack
 from llmspell.tenancy.diff import Diff, Place
 from llmspell.tenancy.documents import SplitDocument
+from llmspell.tenancy.embedding import embedded
 from llmspell.tenancy.inputs import as_vectors, check_vectors, pack_metadata, pack_text
 from llmspell.tenancy.ports import Embed
 
@@ -65,8 +69,12 @@ class Target:
                 # Looked at, and not held while embedding: that takes seconds, in which others may
                 # write.
                 slot.require_room(**diff.growth)
-                held.enter_context(slot.reserve(embeddings=len(missing), lease=EMBED_LEASE_S))
-                self._embed(room, batch, missing, embed, vectors)
+
+                def charged(texts: Sequence[str]) -> NDArray[np.float32]:
+                    held.enter_context(slot.reserve(embeddings=len(texts), lease=EMBED_LEASE_S))
+                    return as_vectors(embed(texts))
+
+                self._embed(room, batch, missing, charged, vectors)
                 try:
                     room.write_as(lambda: self._write(room, batch, vectors))
                 except _MovedOn:
@@ -108,7 +116,8 @@ class Target:
     ) -> None:
         if not places:
             return
-        made = as_vectors(embed([batch[d].chunks[c].text for d, c in places]))
+        texts = [batch[d].chunks[c].text for d, c in places]
+        made = embedded(self._residence, "passage", texts, embed)
         config = self._residence.entry.config
         check_vectors(made, config.metric, room.dim or config.dim)
         if len(made) != len(places):

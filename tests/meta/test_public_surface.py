@@ -23,6 +23,8 @@ SURFACE = {
     "DocumentPage",
     "DropReceipt",
     "ElementType",
+    "EmbeddingCacheSettings",
+    "EmbeddingCacheStats",
     "Evidence",
     "ExportReport",
     "GraphFaults",

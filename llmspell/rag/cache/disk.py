@@ -1,0 +1,201 @@
+"""The tier on disk: an LMDB environment of one compartment, oldest out first, save what was used.
+
+It is a cache: where it is damaged it begins anew. A commit survives a crash of the process; the
+last ones may be missing after one of the machine (``metasync=False``), and what is there is whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import lmdb
+
+from llmspell.rag.cache.entry import Made, decode, encode
+from llmspell.rag.cache.keys import KEY_BYTES
+from llmspell.rag.cache.settings import EmbeddingCacheSettings
+from llmspell.rag.cache.stats import Counters
+
+__all__ = ["DiskTier"]
+
+_NUMBER: Final = struct.Struct(">Q")
+_BYTES: Final = b"bytes"
+# Pages that are half full, a page of its own for a long vector, and some to work with.
+_MAP_FACTOR: Final = 3
+_MAP_BESIDE: Final = 32 << 20
+# Used ones that are known; the rest are as if they weren't.
+_MAX_USED: Final = 100_000
+
+
+class DiskTier:
+    """Vectors of a compartment on disk. Thread-safe, and several processes may have it open."""
+
+    def __init__(
+        self, directory: Path, settings: EmbeddingCacheSettings, counters: Counters
+    ) -> None:
+        """Open it, or make it; one that can't be read is made anew, and counted as corrupt.
+
+        Args:
+            directory: of its own; its parent is there.
+            settings: of the cache.
+            counters: told what is corrupt.
+
+        Raises:
+            OSError, lmdb.Error: the disk failed.
+        """
+        self._settings = settings
+        self._counters = counters
+        self._idle = threading.Condition()
+        self._users = 0
+        self._is_closed = False
+        self._used: set[bytes] = set()
+        try:
+            self._open(directory)
+        except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PanicError):
+            counters.corrupt.inc()
+            shutil.rmtree(directory, ignore_errors=True)
+            self._open(directory)
+
+    def _open(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
+        env = lmdb.open(
+            str(directory),
+            map_size=_MAP_FACTOR * self._settings.disk_bytes + _MAP_BESIDE,
+            max_dbs=3,
+            max_readers=512,
+            metasync=False,
+            readahead=False,
+            max_spare_txns=8,
+        )
+        try:
+            env.reader_check()
+            self._vectors = env.open_db(b"vectors")
+            self._order = env.open_db(b"order", integerkey=False)
+            self._meta = env.open_db(b"meta")
+        except BaseException:
+            env.close()
+            raise
+        self._env = env
+
+    def get(self, keys: Sequence[bytes], dim: int, oldest_us: int) -> dict[bytes, Made]:
+        """The vectors of those keys that are there, whole, and made at ``oldest_us`` or later.
+
+        Raises:
+            OSError, lmdb.Error: the disk failed.
+        """
+        found: dict[bytes, Made] = {}
+        with self._in_use() as is_open:
+            if not is_open:
+                return found
+            with self._env.begin(self._vectors, buffers=True) as transaction:
+                for key in keys:
+                    raw = transaction.get(key)
+                    if raw is None:
+                        continue
+                    made = decode(key, raw[_NUMBER.size :], dim)
+                    if made is None:
+                        self._counters.corrupt.inc()
+                    elif made.at_us >= oldest_us:
+                        found[key] = made
+        if len(self._used) < _MAX_USED:
+            self._used.update(found)
+        return found
+
+    def put(self, entries: Sequence[tuple[bytes, Made]]) -> None:
+        """Write vectors in one transaction; others go where there are too many.
+
+        Raises:
+            OSError, lmdb.Error: the disk failed; nothing was written.
+        """
+        with self._in_use() as is_open:
+            if not is_open:
+                return
+            with self._env.begin(write=True) as transaction:
+                held = self._held(transaction)
+                last = self._last(transaction)
+                for number, (key, made) in enumerate(entries, last + 1):
+                    held -= self._remove(transaction, key)
+                    raw = _NUMBER.pack(number) + encode(key, made, self._settings)
+                    transaction.put(key, raw, db=self._vectors)
+                    transaction.put(_NUMBER.pack(number), key, db=self._order, append=True)
+                    held += len(key) + len(raw)
+                held = self._evict(transaction, held, last + len(entries))
+                transaction.put(_BYTES, _NUMBER.pack(held), db=self._meta)
+
+    def state(self) -> tuple[int, int]:
+        """Entries, and bytes of their keys and values."""
+        with self._in_use() as is_open:
+            if not is_open:
+                return 0, 0
+            with self._env.begin() as transaction:
+                return transaction.stat(self._vectors)["entries"], self._held(transaction)
+
+    def close(self) -> None:
+        """Close it when nobody is inside."""
+        with self._idle:
+            self._is_closed = True
+            self._idle.wait_for(lambda: not self._users)
+            self._env.close()
+
+    def _evict(self, transaction: Any, held: int, last: int) -> int:
+        """Drop the oldest beyond the bound; those used since are put behind the newest, once."""
+        spared: set[bytes] = set()
+        while held > self._settings.disk_bytes:
+            with transaction.cursor(self._order) as cursor:
+                if not cursor.first():
+                    break
+                number, key = cursor.item()
+            raw = transaction.get(key, db=self._vectors)
+            if raw is not None and raw[: _NUMBER.size] != number:
+                raw = None  # it was written anew since
+            if raw is not None and key in self._used and key not in spared:
+                spared.add(key)
+                self._used.discard(key)
+                transaction.delete(number, db=self._order)
+                last += 1
+                moved = _NUMBER.pack(last)
+                transaction.put(key, moved + raw[_NUMBER.size :], db=self._vectors)
+                transaction.put(moved, key, db=self._order, append=True)
+                continue
+            transaction.delete(number, db=self._order)
+            if raw is not None:
+                held -= len(key) + len(raw)
+                transaction.delete(key, db=self._vectors)
+        return held
+
+    def _remove(self, transaction: Any, key: bytes) -> int:
+        """Take an entry out; gives the bytes that it took."""
+        raw = transaction.get(key, db=self._vectors)
+        if raw is None:
+            return 0
+        transaction.delete(raw[: _NUMBER.size], db=self._order)
+        transaction.delete(key, db=self._vectors)
+        return KEY_BYTES + len(raw)
+
+    def _held(self, transaction: Any) -> int:
+        raw = transaction.get(_BYTES, db=self._meta)
+        return 0 if raw is None else int(_NUMBER.unpack(raw)[0])
+
+    def _last(self, transaction: Any) -> int:
+        with transaction.cursor(self._order) as cursor:
+            return int(_NUMBER.unpack(cursor.key())[0]) if cursor.last() else 0
+
+    @contextmanager
+    def _in_use(self) -> Iterator[bool]:
+        """Keep it open; gives False where it was closed."""
+        with self._idle:
+            is_open = not self._is_closed
+            self._users += is_open
+        try:
+            yield is_open
+        finally:
+            if is_open:
+                with self._idle:
+                    self._users -= 1
+                    if self._is_closed and not self._users:
+                        self._idle.notify_all()

@@ -1,0 +1,149 @@
+"""The tiers on disk that are open, as many as may be; and the thread that writes to them."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import lmdb
+
+from llmspell.rag.cache.compartment import Compartment
+from llmspell.rag.cache.disk import DiskTier
+from llmspell.rag.cache.entry import Made
+from llmspell.rag.cache.settings import EmbeddingCacheSettings
+from llmspell.rag.cache.stats import Counters
+
+__all__ = ["Disks"]
+
+_LOG = logging.getLogger("llmspell")
+#: Written in one transaction.
+_BATCH = 256
+
+_Job = tuple[Compartment, bytes, Made]
+
+
+class Disks:
+    """What all compartments keep on disk. Thread-safe. A disk that fails has nothing.
+
+    A put returns at once; a thread writes what waits, and ends with :meth:`close`.
+    """
+
+    def __init__(self, settings: EmbeddingCacheSettings, counters: Counters) -> None:
+        """Open nothing."""
+        self._settings = settings
+        self._counters = counters
+        self._lock = threading.Lock()
+        self._open: OrderedDict[bytes, DiskTier] = OrderedDict()
+        self._pending: queue.Queue[_Job | None] = queue.Queue(settings.max_pending)
+        self._writer: threading.Thread | None = None
+        self._is_closed = False
+
+    def get(
+        self, compartment: Compartment, keys: Sequence[bytes], dim: int, oldest_us: int
+    ) -> dict[bytes, Made]:
+        """As :meth:`DiskTier.get`; empty where there is none, or the disk fails."""
+        try:
+            tier = self._tier(compartment)
+            return {} if tier is None else tier.get(keys, dim, oldest_us)
+        except (lmdb.Error, OSError) as error:
+            _LOG.warning("reading the embedding cache: %s", error)
+            return {}
+
+    def put(self, compartment: Compartment, key: bytes, made: Made) -> None:
+        """Have a vector written; dropped, and counted, where too many wait."""
+        if compartment.directory is None or compartment.is_gone:
+            return
+        with self._lock:
+            if self._is_closed:
+                return
+            if self._writer is None:
+                self._writer = threading.Thread(
+                    target=self._write, name="llmspell-embedding-cache", daemon=True
+                )
+                self._writer.start()
+        try:
+            self._pending.put_nowait((compartment, key, made))
+        except queue.Full:
+            self._counters.dropped.inc()
+
+    def flush(self) -> None:
+        """Wait until what waits is written."""
+        self._pending.join()
+
+    def state(self) -> tuple[int, int]:
+        """Entries and bytes of those that are open."""
+        with self._lock:
+            tiers = list(self._open.values())
+        states = [tier.state() for tier in tiers]
+        return sum(n for n, _ in states), sum(size for _, size in states)
+
+    def rest(self, scope: bytes) -> None:
+        """Close what is open of a compartment."""
+        with self._lock:
+            tier = self._open.pop(scope, None)
+        if tier is not None:
+            tier.close()
+
+    def close(self) -> None:
+        """Write what waits, and close all."""
+        with self._lock:
+            self._is_closed = True
+            writer, self._writer = self._writer, None
+        if writer is not None:
+            self._pending.put(None)
+            writer.join()
+        with self._lock:
+            tiers = list(self._open.values())
+            self._open.clear()
+        for tier in tiers:
+            tier.close()
+
+    def _tier(self, compartment: Compartment) -> DiskTier | None:
+        directory, scope = compartment.directory, compartment.scope
+        if directory is None:
+            return None
+        closed: DiskTier | None = None
+        with self._lock:
+            tier = self._open.get(scope)
+            if tier is not None:
+                self._open.move_to_end(scope)
+                return tier
+            # The directory above goes with the tenant; one that was dropped gets none anew.
+            if compartment.is_gone or not directory.parent.is_dir():
+                return None
+            tier = self._open[scope] = DiskTier(directory, self._settings, self._counters)
+            if len(self._open) > self._settings.max_open:
+                closed = self._open.popitem(last=False)[1]
+        if closed is not None:
+            closed.close()
+        return tier
+
+    def _write(self) -> None:
+        while True:
+            first = self._pending.get()
+            jobs = [first]
+            while first is not None and len(jobs) < _BATCH and jobs[-1] is not None:
+                try:
+                    jobs.append(self._pending.get_nowait())
+                except queue.Empty:
+                    break
+            by_scope: dict[bytes, tuple[Compartment, dict[bytes, Made]]] = {}
+            for job in jobs:
+                if job is not None:
+                    compartment, key, made = job
+                    by_scope.setdefault(compartment.scope, (compartment, {}))[1][key] = made
+            for compartment, entries in by_scope.values():
+                try:
+                    tier = self._tier(compartment)
+                    if tier is not None:
+                        tier.put(list(entries.items()))
+                except (lmdb.Error, OSError) as error:
+                    self._counters.dropped.inc(len(entries))
+                    _LOG.warning("writing the embedding cache: %s", error)
+            for _ in jobs:
+                self._pending.task_done()
+            if jobs[-1] is None:
+                return

@@ -1,0 +1,80 @@
+"""A vector as the disk has it: checked by its checksum, in half precision or compressed if asked.
+
+Layout, little-endian: magic ``LSE1``, flags (1: float16, 2: zstd), dimension, microseconds since
+1970 when it was made, CRC-32 of the key and all else, then the numbers.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmspell.rag.cache.packages import required
+from llmspell.rag.cache.settings import EmbeddingCacheSettings
+
+__all__ = ["Made", "decode", "encode"]
+
+_MAGIC: Final = b"LSE1"
+_FLOAT16: Final = 1
+_ZSTD: Final = 2
+_HEAD: Final = struct.Struct("<4sB3xIQ")
+_CHECK: Final = struct.Struct("<I")
+_LARGEST_HALF: Final = 65_504.0
+
+
+class Made(NamedTuple):
+    """A vector (dim,) float32, read-only, and when it was made, in microseconds since 1970."""
+
+    vector: NDArray[np.float32]
+    at_us: int
+
+
+def encode(key: bytes, made: Made, settings: EmbeddingCacheSettings) -> bytes:
+    """The bytes of an entry."""
+    flags, rows = 0, made.vector.astype("<f4", copy=False)
+    # Unit vectors fit; one that doesn't stays as it is.
+    if settings.disk_dtype == "float16" and np.abs(rows).max(initial=0.0) <= _LARGEST_HALF:
+        flags, body = _FLOAT16, rows.astype("<f2").tobytes()
+    else:
+        body = rows.tobytes()
+    if len(body) > settings.compress_over:
+        packed = required("zstandard").ZstdCompressor(level=1).compress(body)
+        if len(packed) < len(body):
+            flags, body = flags | _ZSTD, packed
+    head = _HEAD.pack(_MAGIC, flags, rows.size, made.at_us)
+    return head + _CHECK.pack(_checksum(key, head, body)) + body
+
+
+def decode(key: bytes, raw: bytes | memoryview, dim: int) -> Made | None:
+    """The vector of an entry; None where it is damaged, or of another key or dimension."""
+    raw = memoryview(raw)
+    if len(raw) < _HEAD.size + _CHECK.size:
+        return None
+    head, body = raw[: _HEAD.size], raw[_HEAD.size + _CHECK.size :]
+    (checksum,) = _CHECK.unpack_from(raw, _HEAD.size)
+    magic, flags, size, at_us = _HEAD.unpack(head)
+    if magic != _MAGIC or size != dim or flags > 3 or checksum != _checksum(key, head, body):
+        return None
+    width = 2 if flags & _FLOAT16 else 4
+    if flags & _ZSTD:
+        zstandard = required("zstandard")
+        try:
+            body = memoryview(
+                zstandard.ZstdDecompressor().decompress(body, max_output_size=width * dim)
+            )
+        except zstandard.ZstdError:
+            return None
+    if len(body) != width * dim:
+        return None
+    # A copy: the bytes belong to a transaction that ends.
+    vector = np.frombuffer(body, "<f2" if width == 2 else "<f4").astype(np.float32)
+    vector.flags.writeable = False
+    return Made(vector, at_us)
+
+
+def _checksum(key: bytes, head: bytes | memoryview, body: bytes | memoryview) -> int:
+    return zlib.crc32(body, zlib.crc32(head, zlib.crc32(key)))

@@ -1,0 +1,220 @@
+"""No text is embedded twice, however many ask for it, and nothing false is kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llmspell import EmbeddingCacheSettings, errors
+from llmspell.rag.cache import EmbeddingCache
+from llmspell.tenancy.ports import EmbeddingModel
+from tests.rag.cache.owners import MODEL, Model, owner
+from tests.tenancy.texts import DIM, embed
+
+Open = Callable[..., EmbeddingCache]
+
+
+@pytest.fixture
+def make() -> Iterator[Open]:
+    opened: list[EmbeddingCache] = []
+
+    def make(shared: Path | None = None, **given: object) -> EmbeddingCache:
+        opened.append(EmbeddingCache(EmbeddingCacheSettings(**given), shared=shared))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield make
+    for cache in opened:
+        cache.close()
+
+
+def test_texts_are_embedded_once_and_come_in_order(tmp_path: Path, make: Open) -> None:
+    cache, model, acme = make(), Model(), owner(tmp_path)
+    texts = ["one", "two", "one", "three"]
+    np.testing.assert_array_equal(cache.embed(acme, MODEL, "query", texts, model), embed(texts))
+    texts = ["three", "four", "two"]
+    np.testing.assert_array_equal(cache.embed(acme, MODEL, "query", texts, model), embed(texts))
+    assert model.asked == ["one", "two", "three", "four"]
+    stats = cache.stats()
+    assert (stats.memory_hits, stats.shared, stats.misses) == (2, 1, 4)
+    assert stats.hit_share == 3 / 7
+
+
+def test_what_decides_the_vector_is_in_the_key(tmp_path: Path, make: Open) -> None:
+    cache, model, acme = make(), Model(), owner(tmp_path)
+    for other in (
+        MODEL,
+        MODEL._replace(provider="other"),
+        MODEL._replace(model_id="other"),
+        # The same letters, divided otherwise.
+        EmbeddingModel("testl", "ines", DIM),
+    ):
+        cache.embed(acme, other, "query", ["text"], model)
+    cache.embed(acme, MODEL, "passage", ["text"], model)
+    cache.embed(owner(tmp_path, "other"), MODEL, "query", ["text"], model)
+    assert model.asked == ["text"] * 6
+    assert cache.stats().misses == 6
+
+
+def test_disk_serves_after_a_restart(tmp_path: Path, make: Open) -> None:
+    model, acme = Model(), owner(tmp_path)
+    first = make()
+    made = first.embed(acme, MODEL, "passage", ["one", "two"], model)
+    first.close()
+    second = make()
+    np.testing.assert_array_equal(
+        second.embed(acme, MODEL, "passage", ["two", "one"], model), made[::-1]
+    )
+    assert model.asked == ["one", "two"]
+    assert second.stats().disk_hits == 2
+    second.embed(acme, MODEL, "passage", ["one"], model)
+    assert second.stats().memory_hits == 1
+
+
+def test_old_vectors_are_made_anew(tmp_path: Path, make: Open) -> None:
+    model, acme = Model(), owner(tmp_path)
+    first = make()
+    first.embed(acme, MODEL, "query", ["one"], model)
+    first.close()
+    second = make(ttl=1e-6)
+    for _ in range(2):
+        second.embed(acme, MODEL, "query", ["one"], model)
+    assert model.asked == ["one"] * 3
+
+
+def test_callers_at_a_time_have_a_text_embedded_once(tmp_path: Path, make: Open) -> None:
+    cache, model, acme = make(), Model(), owner(tmp_path)
+    model.gate = threading.Event()
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(cache.embed, acme, MODEL, "query", ["one", "two"], model)
+        assert model.entered.wait(30)
+        others = [
+            pool.submit(cache.embed, acme, MODEL, "query", ["two", "three"], model)
+            for _ in range(6)
+        ]
+        model.gate.set()
+        np.testing.assert_array_equal(first.result(30), embed(["one", "two"]))
+        for other in others:
+            np.testing.assert_array_equal(other.result(30), embed(["two", "three"]))
+    assert sorted(model.asked) == ["one", "three", "two"]
+    assert cache.stats().misses == 3
+
+
+def test_callers_who_want_each_others_texts_dont_wait_in_a_circle(
+    tmp_path: Path, make: Open
+) -> None:
+    cache, acme = make(), owner(tmp_path)
+    models = [Model(), Model()]
+    both = threading.Barrier(2)
+    orders = [["x", "y"], ["y", "x"]]
+
+    def ask(number: int) -> np.ndarray:
+        both.wait(30)
+        return cache.embed(acme, MODEL, "query", orders[number], models[number])
+
+    with ThreadPoolExecutor(2) as pool:
+        for number, found in enumerate(pool.map(ask, range(2), timeout=60)):
+            np.testing.assert_array_equal(found, embed(orders[number]))
+    assert sorted(models[0].asked + models[1].asked) == ["x", "y"]
+
+
+def test_failure_is_raised_and_not_kept_and_others_embed_for_themselves(
+    tmp_path: Path, make: Open
+) -> None:
+    cache, failing, working, acme = make(), Model(), Model(), owner(tmp_path)
+    failing.gate, failing.error = threading.Event(), errors.EmbeddingError("the model failed")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cache.embed, acme, MODEL, "query", ["one"], failing)
+        assert failing.entered.wait(30)
+        second = pool.submit(cache.embed, acme, MODEL, "query", ["one"], working)
+        failing.gate.set()
+        with pytest.raises(errors.EmbeddingError):
+            first.result(30)
+        np.testing.assert_array_equal(second.result(30), embed(["one"]))
+    assert working.asked == ["one"]
+
+
+def test_vectors_that_arent_finite_are_given_and_not_kept(tmp_path: Path, make: Open) -> None:
+    cache, acme = make(), owner(tmp_path)
+
+    def broken(texts: object) -> np.ndarray:
+        return np.full((1, DIM), np.nan, np.float32)
+
+    assert np.isnan(cache.embed(acme, MODEL, "query", ["one"], broken)).all()
+    assert cache.stats().memory_entries == 0
+
+
+def test_vectors_of_another_shape_are_refused(tmp_path: Path, make: Open) -> None:
+    cache, acme = make(), owner(tmp_path)
+    with pytest.raises(errors.ShapeError, match="gave vectors of shape"):
+        cache.embed(acme, MODEL, "query", ["one", "two"], lambda texts: embed(texts)[:1])
+    assert cache.stats().memory_entries == 0
+
+
+def test_answer_doesnt_change_what_is_kept(tmp_path: Path, make: Open) -> None:
+    cache, model, acme = make(), Model(), owner(tmp_path)
+    cache.embed(acme, MODEL, "query", ["one"], model)[:] = 0
+    np.testing.assert_array_equal(cache.embed(acme, MODEL, "query", ["one"], model), embed(["one"]))
+
+
+def test_more_than_may_wait_for_the_disk_is_dropped_and_counted(tmp_path: Path, make: Open) -> None:
+    cache, model, acme = make(max_pending=1), Model(), owner(tmp_path)
+    texts = [f"text {number}" for number in range(500)]
+    cache.embed(acme, MODEL, "passage", texts, model)
+    cache.flush()
+    stats = cache.stats()
+    assert stats.dropped > 0
+    assert stats.disk_entries + stats.dropped == 500
+
+
+def test_disk_that_cant_be_used_costs_hits_and_not_answers(tmp_path: Path, make: Open) -> None:
+    cache, model, acme = make(memory_entries=1), Model(), owner(tmp_path)
+    (acme.directory / "embeddings").write_text("not a directory")
+    for _ in range(2):
+        np.testing.assert_array_equal(
+            cache.embed(acme, MODEL, "query", ["a", "b", "c"], model), embed(["a", "b", "c"])
+        )
+        cache.flush()
+    assert cache.stats().dropped > 0
+
+
+def test_no_more_files_are_open_than_may_be(tmp_path: Path, make: Open) -> None:
+    cache, model = make(max_open=2, memory_entries=1), Model()
+    owners = [owner(tmp_path, f"tenant{number}") for number in range(5)]
+    for one in owners:
+        cache.embed(one, MODEL, "query", ["text"], model)
+        cache.flush()
+    assert cache.stats().disk_entries == 2
+    for one in owners:
+        cache.embed(one, MODEL, "query", ["text"], model)
+    assert len(model.asked) == 5
+
+
+def test_closed_cache_says_so(tmp_path: Path, make: Open) -> None:
+    cache, acme = make(), owner(tmp_path)
+    cache.close()
+    cache.close()
+    with pytest.raises(errors.ClosedError):
+        cache.embed(acme, MODEL, "query", ["one"], Model())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"memory_bytes": 10},
+        {"memory_entries": 0},
+        {"disk_bytes": -1},
+        {"disk_dtype": "int8"},
+        {"ttl": 0},
+        {"ttl": float("nan")},
+        {"max_pending": True},
+        {"shared_by": "acme"},
+    ],
+)
+def test_settings_that_cant_be_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(errors.ConfigError):
+        EmbeddingCacheSettings(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,150 @@
+"""What the disk keeps, across restarts, within its bound; and what becomes of damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from blake3 import blake3
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmspell.rag.cache import EmbeddingCacheSettings
+from llmspell.rag.cache.disk import DiskTier
+from llmspell.rag.cache.entry import Made, decode, encode
+from llmspell.rag.cache.stats import Counters
+
+FLOATS = st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=40)
+
+
+def key(number: int) -> bytes:
+    return blake3(b"%d" % number).digest()
+
+
+def made(number: int, dim: int = 64, at_us: int = 7) -> Made:
+    return Made(np.random.default_rng(number).standard_normal(dim).astype(np.float32), at_us)
+
+
+def opened(path: Path, counters: Counters | None = None, **given: int) -> DiskTier:
+    asked = EmbeddingCacheSettings(**{"disk_bytes": 1 << 20, **given})
+    return DiskTier(path / "embeddings", asked, counters or Counters())
+
+
+@given(FLOATS, st.integers(0, 100))
+def test_entry_comes_back_to_the_last_bit(numbers: list[float], over: int) -> None:
+    one = Made(np.array(numbers, np.float32), 123)
+    raw = encode(key(1), one, EmbeddingCacheSettings(compress_over=over))
+    back = decode(key(1), raw, len(numbers))
+    assert back is not None
+    assert back.vector.tobytes() == one.vector.tobytes()
+    assert back.at_us == 123
+    assert decode(key(2), raw, len(numbers)) is None
+    assert decode(key(1), raw, len(numbers) + 1) is None
+
+
+@given(FLOATS, st.data())
+def test_entry_that_was_changed_or_cut_is_none(numbers: list[float], data: st.DataObject) -> None:
+    one = Made(np.array(numbers, np.float32), 123)
+    raw = bytearray(encode(key(1), one, EmbeddingCacheSettings(compress_over=8)))
+    place = data.draw(st.integers(0, len(raw) - 1))
+    assert decode(key(1), bytes(raw[:place]), len(numbers)) is None
+    raw[place] ^= data.draw(st.integers(1, 255))
+    assert decode(key(1), bytes(raw), len(numbers)) is None
+
+
+def test_half_precision_takes_half_and_is_rounded() -> None:
+    one = made(1, 512)
+    half = encode(key(1), one, EmbeddingCacheSettings(disk_dtype="float16"))
+    whole = encode(key(1), one, EmbeddingCacheSettings())
+    assert len(whole) - len(half) == 512 * 2
+    back = decode(key(1), half, 512)
+    assert back is not None
+    np.testing.assert_array_equal(back.vector, one.vector.astype(np.float16))
+    large = Made(np.full(4, 1e9, np.float32), 0)
+    kept = decode(key(1), encode(key(1), large, EmbeddingCacheSettings(disk_dtype="float16")), 4)
+    assert kept is not None
+    assert kept.vector[0] == np.float32(1e9)
+
+
+@settings(max_examples=15, deadline=None)
+@given(batches=st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=12), max_size=12))
+def test_disk_counts_to_the_byte_and_stays_within_its_bound(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[list[int]]
+) -> None:
+    path = tmp_path_factory.mktemp("disk")
+    tier = opened(path, disk_bytes=6_000)
+    for batch in batches:
+        tier.put([(key(number), made(number)) for number in dict.fromkeys(batch)])
+    found = tier.get([key(number) for number in range(41)], 64, -1)
+    entries, size = tier.state()
+    assert entries == len(found)
+    each = 32 + 8 + len(encode(key(1), made(1), EmbeddingCacheSettings()))
+    assert size == entries * each <= 6_000
+    if batches:
+        assert set(found) >= {key(number) for number in list(dict.fromkeys(batches[-1]))[-3:]}
+    tier.close()
+
+
+def test_entries_outlive_a_restart(tmp_path: Path) -> None:
+    tier = opened(tmp_path)
+    tier.put([(key(1), made(1)), (key(2), made(2))])
+    state = tier.state()
+    tier.close()
+    assert tier.get([key(1)], 64, -1) == {}
+    again = opened(tmp_path)
+    assert again.state() == state
+    found = again.get([key(1), key(2), key(3)], 64, -1)
+    assert set(found) == {key(1), key(2)}
+    np.testing.assert_array_equal(found[key(2)].vector, made(2).vector)
+    again.close()
+
+
+def test_those_that_were_used_stay_when_the_oldest_go(tmp_path: Path) -> None:
+    tier = opened(tmp_path, disk_bytes=10 * 400)
+    tier.put([(key(number), made(number)) for number in range(8)])
+    tier.get([key(0)], 64, -1)
+    tier.put([(key(number), made(number)) for number in range(100, 109)])
+    found = tier.get([key(0), key(1)], 64, -1)
+    assert set(found) == {key(0)}
+    tier.close()
+
+
+def test_old_ones_arent_found(tmp_path: Path) -> None:
+    tier = opened(tmp_path)
+    tier.put([(key(1), made(1, at_us=5))])
+    assert tier.get([key(1)], 64, 5)
+    assert not tier.get([key(1)], 64, 6)
+    tier.close()
+
+
+def test_damaged_entry_is_a_miss_and_counted(tmp_path: Path) -> None:
+    tier = opened(tmp_path)
+    tier.put([(key(1), made(1))])
+    tier.close()
+    with lmdb.open(str(tmp_path / "embeddings"), max_dbs=3) as env:
+        vectors = env.open_db(b"vectors")
+        with env.begin(vectors, write=True) as transaction:
+            raw = bytearray(transaction.get(key(1)))
+            raw[-1] ^= 1
+            transaction.put(key(1), bytes(raw))
+            transaction.put(key(2), b"short")
+    counters = Counters()
+    tier = opened(tmp_path, counters)
+    assert tier.get([key(1), key(2)], 64, -1) == {}
+    assert counters.corrupt.value == 2
+    tier.put([(key(1), made(1))])
+    assert set(tier.get([key(1)], 64, -1)) == {key(1)}
+    tier.close()
+
+
+def test_file_that_is_no_database_is_made_anew(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    (tmp_path / "embeddings" / "data.mdb").write_bytes(b"\xff" * 20_000)
+    counters = Counters()
+    tier = opened(tmp_path, counters)
+    assert counters.corrupt.value == 1
+    tier.put([(key(1), made(1))])
+    assert set(tier.get([key(1)], 64, -1)) == {key(1)}
+    tier.close()
