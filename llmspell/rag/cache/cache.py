@@ -93,8 +93,13 @@ class EmbeddingCache:
         if self._is_closed:
             raise ClosedError("the embedding cache is closed")
         compartment = self._compartment(owner)
-        keys = text_keys(compartment.scope, model, task, texts)
+        keys = text_keys(compartment.prefix(model, task), texts)
         oldest = self._oldest()
+        if len(keys) == 1:  # a query, which can't wait
+            made = self._memory.get(keys[0], oldest)
+            if made is not None:
+                self._counters.memory_hits.inc()
+                return made.vector.reshape(1, -1).copy()
         out = np.empty((len(texts), model.dim), dtype=np.float32)
         missing: dict[bytes, list[int]] = {}
         hits = 0

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from llmspell.rag.cache.keys import key_prefix
+from llmspell.tenancy.ports import EmbeddingModel
+
 __all__ = ["SHARED_SCOPE", "Compartment"]
 
 #: No tenant's key: those have 16 bytes.
@@ -20,9 +23,17 @@ class Compartment:
         is_gone: set with the lock of :class:`MemoryTier`, for good.
     """
 
-    __slots__ = ("directory", "is_gone", "scope")
+    __slots__ = ("_prefixes", "directory", "is_gone", "scope")
 
     def __init__(self, scope: bytes, directory: Path | None) -> None:
         self.scope = scope
         self.directory = directory
         self.is_gone = False
+        self._prefixes: dict[tuple[EmbeddingModel, str], bytes] = {}
+
+    def prefix(self, model: EmbeddingModel, task: str) -> bytes:
+        """As :func:`key_prefix`, made once for each of the few models that a process has."""
+        prefix = self._prefixes.get((model, task))
+        if prefix is None:
+            prefix = self._prefixes[model, task] = key_prefix(self.scope, model, task)
+        return prefix

@@ -9,8 +9,7 @@ from __future__ import annotations
 import shutil
 import struct
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,9 +88,9 @@ class DiskTier:
             OSError, lmdb.Error: the disk failed.
         """
         found: dict[bytes, Made] = {}
-        with self._in_use() as is_open:
-            if not is_open:
-                return found
+        if not self._enter():
+            return found
+        try:
             with self._env.begin(self._vectors, buffers=True) as transaction:
                 for key in keys:
                     raw = transaction.get(key)
@@ -102,6 +101,8 @@ class DiskTier:
                         self._counters.corrupt.inc()
                     elif made.at_us >= oldest_us:
                         found[key] = made
+        finally:
+            self._leave()
         if len(self._used) < _MAX_USED:
             self._used.update(found)
         return found
@@ -112,9 +113,9 @@ class DiskTier:
         Raises:
             OSError, lmdb.Error: the disk failed; nothing was written.
         """
-        with self._in_use() as is_open:
-            if not is_open:
-                return
+        if not self._enter():
+            return
+        try:
             with self._env.begin(write=True) as transaction:
                 held = self._held(transaction)
                 last = self._last(transaction)
@@ -126,14 +127,18 @@ class DiskTier:
                     held += len(key) + len(raw)
                 held = self._evict(transaction, held, last + len(entries))
                 transaction.put(_BYTES, _NUMBER.pack(held), db=self._meta)
+        finally:
+            self._leave()
 
     def state(self) -> tuple[int, int]:
         """Entries, and bytes of their keys and values."""
-        with self._in_use() as is_open:
-            if not is_open:
-                return 0, 0
+        if not self._enter():
+            return 0, 0
+        try:
             with self._env.begin() as transaction:
                 return transaction.stat(self._vectors)["entries"], self._held(transaction)
+        finally:
+            self._leave()
 
     def close(self) -> None:
         """Close it when nobody is inside."""
@@ -185,17 +190,14 @@ class DiskTier:
         with transaction.cursor(self._order) as cursor:
             return int(_NUMBER.unpack(cursor.key())[0]) if cursor.last() else 0
 
-    @contextmanager
-    def _in_use(self) -> Iterator[bool]:
-        """Keep it open; gives False where it was closed."""
+    def _enter(self) -> bool:
+        """Keep it open until :meth:`_leave`; gives False where it was closed."""
         with self._idle:
-            is_open = not self._is_closed
-            self._users += is_open
-        try:
-            yield is_open
-        finally:
-            if is_open:
-                with self._idle:
-                    self._users -= 1
-                    if self._is_closed and not self._users:
-                        self._idle.notify_all()
+            self._users += not self._is_closed
+            return not self._is_closed
+
+    def _leave(self) -> None:
+        with self._idle:
+            self._users -= 1
+            if self._is_closed and not self._users:
+                self._idle.notify_all()

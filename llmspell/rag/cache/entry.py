@@ -1,7 +1,7 @@
 """A vector as the disk has it: checked by its checksum, in half precision or compressed if asked.
 
-Layout, little-endian: magic ``LSE1``, flags (1: float16, 2: zstd), dimension, microseconds since
-1970 when it was made, CRC-32 of the key and all else, then the numbers.
+Layout, little-endian: CRC-32 of the key and all else, magic ``LSE1``, flags (1: float16, 2: zstd),
+dimension, microseconds since 1970 when it was made, then the numbers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ __all__ = ["Made", "decode", "encode"]
 _MAGIC: Final = b"LSE1"
 _FLOAT16: Final = 1
 _ZSTD: Final = 2
-_HEAD: Final = struct.Struct("<4sB3xIQ")
 _CHECK: Final = struct.Struct("<I")
+_HEAD: Final = struct.Struct("<4x4sB3xIQ")
 _LARGEST_HALF: Final = 65_504.0
 
 
@@ -45,20 +45,22 @@ def encode(key: bytes, made: Made, settings: EmbeddingCacheSettings) -> bytes:
         packed = required("zstandard").ZstdCompressor(level=1).compress(body)
         if len(packed) < len(body):
             flags, body = flags | _ZSTD, packed
-    head = _HEAD.pack(_MAGIC, flags, rows.size, made.at_us)
-    return head + _CHECK.pack(_checksum(key, head, body)) + body
+    checked = _HEAD.pack(_MAGIC, flags, rows.size, made.at_us)[_CHECK.size :] + body
+    return _CHECK.pack(zlib.crc32(checked, zlib.crc32(key))) + checked
 
 
 def decode(key: bytes, raw: bytes | memoryview, dim: int) -> Made | None:
     """The vector of an entry; None where it is damaged, or of another key or dimension."""
+    if len(raw) < _HEAD.size:
+        return None
     raw = memoryview(raw)
-    if len(raw) < _HEAD.size + _CHECK.size:
+    (checksum,) = _CHECK.unpack_from(raw)
+    magic, flags, size, at_us = _HEAD.unpack_from(raw)
+    if magic != _MAGIC or size != dim or flags > 3:
         return None
-    head, body = raw[: _HEAD.size], raw[_HEAD.size + _CHECK.size :]
-    (checksum,) = _CHECK.unpack_from(raw, _HEAD.size)
-    magic, flags, size, at_us = _HEAD.unpack(head)
-    if magic != _MAGIC or size != dim or flags > 3 or checksum != _checksum(key, head, body):
+    if checksum != zlib.crc32(raw[_CHECK.size :], zlib.crc32(key)):
         return None
+    body = raw[_HEAD.size :]
     width = 2 if flags & _FLOAT16 else 4
     if flags & _ZSTD:
         zstandard = required("zstandard")
@@ -74,7 +76,3 @@ def decode(key: bytes, raw: bytes | memoryview, dim: int) -> Made | None:
     vector = np.frombuffer(body, "<f2" if width == 2 else "<f4").astype(np.float32)
     vector.flags.writeable = False
     return Made(vector, at_us)
-
-
-def _checksum(key: bytes, head: bytes | memoryview, body: bytes | memoryview) -> int:
-    return zlib.crc32(body, zlib.crc32(head, zlib.crc32(key)))
