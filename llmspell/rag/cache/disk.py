@@ -107,14 +107,17 @@ class DiskTier:
             self._used.update(found)
         return found
 
-    def put(self, entries: Sequence[tuple[bytes, Made]]) -> None:
+    def put(self, entries: Sequence[tuple[bytes, Made]]) -> bool:
         """Write vectors in one transaction; others go where there are too many.
+
+        Returns:
+            False where it was closed before.
 
         Raises:
             OSError, lmdb.Error: the disk failed; nothing was written.
         """
         if not self._enter():
-            return
+            return False
         try:
             with self._env.begin(write=True) as transaction:
                 held = self._held(transaction)
@@ -127,6 +130,11 @@ class DiskTier:
                     held += len(key) + len(raw)
                 held = self._evict(transaction, held, last + len(entries))
                 transaction.put(_BYTES, _NUMBER.pack(held), db=self._meta)
+            return True
+        except lmdb.MapFullError:
+            # Readers of a process that was killed may hold what was freed.
+            self._env.reader_check()
+            raise
         finally:
             self._leave()
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Final
 
 import lmdb
 
@@ -20,7 +22,9 @@ __all__ = ["Disks"]
 
 _LOG = logging.getLogger("llmspell")
 #: Written in one transaction.
-_BATCH = 256
+_BATCH: Final = 256
+#: Seconds that a compartment whose disk failed is left alone.
+_PAUSE_S: Final = 60.0
 
 _Job = tuple[Compartment, bytes, Made]
 
@@ -37,6 +41,7 @@ class Disks:
         self._counters = counters
         self._lock = threading.Lock()
         self._open: OrderedDict[bytes, DiskTier] = OrderedDict()
+        self._failed: dict[bytes, float] = {}
         self._pending: queue.Queue[_Job | None] = queue.Queue(settings.max_pending)
         self._writer: threading.Thread | None = None
         self._is_closed = False
@@ -49,21 +54,15 @@ class Disks:
             tier = self._tier(compartment)
             return {} if tier is None else tier.get(keys, dim, oldest_us)
         except (lmdb.Error, OSError) as error:
-            _LOG.warning("reading the embedding cache: %s", error)
+            self._pause(compartment, error)
             return {}
 
     def put(self, compartment: Compartment, key: bytes, made: Made) -> None:
         """Have a vector written; dropped, and counted, where too many wait."""
         if compartment.directory is None or compartment.is_gone:
             return
-        with self._lock:
-            if self._is_closed:
-                return
-            if self._writer is None:
-                self._writer = threading.Thread(
-                    target=self._write, name="llmspell-embedding-cache", daemon=True
-                )
-                self._writer.start()
+        if self._writer is None and not self._begin():
+            return
         try:
             self._pending.put_nowait((compartment, key, made))
         except queue.Full:
@@ -71,7 +70,8 @@ class Disks:
 
     def flush(self) -> None:
         """Wait until what waits is written."""
-        self._pending.join()
+        if not self._is_closed:
+            self._pending.join()
 
     def state(self) -> tuple[int, int]:
         """Entries and bytes of those that are open."""
@@ -82,31 +82,47 @@ class Disks:
 
     def rest(self, scope: bytes) -> None:
         """Close what is open of a compartment."""
+        # Closed under the lock: a process mustn't have one open twice.
         with self._lock:
+            self._failed.pop(scope, None)
             tier = self._open.pop(scope, None)
-        if tier is not None:
-            tier.close()
+            if tier is not None:
+                tier.close()
 
     def close(self) -> None:
         """Write what waits, and close all."""
         with self._lock:
-            self._is_closed = True
-            writer, self._writer = self._writer, None
-        if writer is not None:
+            is_first, self._is_closed = not self._is_closed, True
+        if self._writer is not None and is_first:
             self._pending.put(None)
-            writer.join()
+            self._writer.join()
         with self._lock:
-            tiers = list(self._open.values())
+            for tier in self._open.values():
+                tier.close()
             self._open.clear()
-        for tier in tiers:
-            tier.close()
+
+    def _begin(self) -> bool:
+        """Start the thread; gives False where it has ended for good."""
+        with self._lock:
+            if self._writer is None and not self._is_closed:
+                self._writer = threading.Thread(
+                    target=self._write, name="llmspell-embedding-cache", daemon=True
+                )
+                self._writer.start()
+            return self._writer is not None
+
+    def _pause(self, compartment: Compartment, error: Exception) -> None:
+        with self._lock:
+            self._failed[compartment.scope] = time.monotonic() + _PAUSE_S
+        _LOG.warning("the embedding cache in %s fails: %s", compartment.directory, error)
 
     def _tier(self, compartment: Compartment) -> DiskTier | None:
         directory, scope = compartment.directory, compartment.scope
         if directory is None:
             return None
-        closed: DiskTier | None = None
         with self._lock:
+            if self._failed and self._failed.get(scope, 0.0) > time.monotonic():
+                return None
             tier = self._open.get(scope)
             if tier is not None:
                 self._open.move_to_end(scope)
@@ -116,9 +132,7 @@ class Disks:
                 return None
             tier = self._open[scope] = DiskTier(directory, self._settings, self._counters)
             if len(self._open) > self._settings.max_open:
-                closed = self._open.popitem(last=False)[1]
-        if closed is not None:
-            closed.close()
+                self._open.popitem(last=False)[1].close()
         return tier
 
     def _write(self) -> None:
@@ -136,14 +150,19 @@ class Disks:
                     compartment, key, made = job
                     by_scope.setdefault(compartment.scope, (compartment, {}))[1][key] = made
             for compartment, entries in by_scope.values():
-                try:
-                    tier = self._tier(compartment)
-                    if tier is not None:
-                        tier.put(list(entries.items()))
-                except (lmdb.Error, OSError) as error:
+                if not self._wrote(compartment, list(entries.items())):
                     self._counters.dropped.inc(len(entries))
-                    _LOG.warning("writing the embedding cache: %s", error)
             for _ in jobs:
                 self._pending.task_done()
             if jobs[-1] is None:
                 return
+
+    def _wrote(self, compartment: Compartment, entries: list[tuple[bytes, Made]]) -> bool:
+        try:
+            for _ in range(2):  # it may have been closed for another to be opened
+                tier = self._tier(compartment)
+                if tier is not None and tier.put(entries):
+                    return True
+        except (lmdb.Error, OSError) as error:
+            self._pause(compartment, error)
+        return False
