@@ -6,6 +6,7 @@ import argparse
 
 from benchmarks import (
     broker,
+    cache,
     calibration,
     durable,
     filtered,
@@ -30,6 +31,7 @@ _BENCHMARKS = {
     "durable": durable,
     "ledger": ledger,
     "broker": broker,
+    "cache": cache,
     "sandbox": sandbox,
     "import": imports,
     "ingest": ingest,

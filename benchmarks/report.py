@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import bars, figures
 from benchmarks.tables import security, service
+from benchmarks.tables.cache import cache_summary, cache_table
 from benchmarks.tables.calibration import calibration_summary, calibration_table
 from benchmarks.tables.durable import durable_summary, durable_table
 from benchmarks.tables.filtered import filter_summary, filter_table
@@ -41,6 +42,7 @@ _COMMANDS = {
     "ledger": "python -m benchmarks ledger --calls {calls}",
     "sandbox": "python -m benchmarks sandbox",
     "broker": "python -m benchmarks broker",
+    "cache": "python -m benchmarks cache",
     "import": "python -m benchmarks import",
     "ingest": "python -m benchmarks ingest",
     "retrieval": "python -m benchmarks retrieval",
@@ -58,6 +60,7 @@ _HEADINGS = {
     "ledger": "What a charge costs",
     "sandbox": "Confined calls",
     "broker": "The way out of a confined tool",
+    "cache": "Embedding cache",
     "import": "Import, milliseconds beyond NumPy",
     "ingest": "Ingestion",
     "retrieval": "How well is found what is relevant",
@@ -149,6 +152,7 @@ _TABLES = {
     "ledger": ledger_table,
     "sandbox": security.sandbox_table,
     "broker": security.broker_table,
+    "cache": cache_table,
     "import": service.import_table,
     "ingest": service.ingest_table,
     "retrieval": retrieval_table,
@@ -164,6 +168,7 @@ _SUMMARIES = {
     "ledger": ledger_summary,
     "sandbox": security.sandbox_summary,
     "broker": security.broker_summary,
+    "cache": cache_summary,
     "import": service.import_summary,
     "ingest": service.ingest_summary,
     "retrieval": retrieval_summary,

@@ -44,7 +44,8 @@ class Disks:
         self._failed: dict[bytes, float] = {}
         self._pending: queue.Queue[_Job | None] = queue.Queue(settings.max_pending)
         self._writer: threading.Thread | None = None
-        self._is_closed = False
+        self._is_closed = False  # takes no more to write
+        self._is_over = False  # opens nothing any more
 
     def get(
         self, compartment: Compartment, keys: Sequence[bytes], dim: int, oldest_us: int
@@ -100,6 +101,7 @@ class Disks:
             for tier in self._open.values():
                 tier.close()
             self._open.clear()
+            self._is_over = True
 
     def _begin(self) -> bool:
         """Start the thread; gives False where it has ended for good."""
@@ -128,7 +130,7 @@ class Disks:
                 self._open.move_to_end(scope)
                 return tier
             # The directory above goes with the tenant; one that was dropped gets none anew.
-            if compartment.is_gone or not directory.parent.is_dir():
+            if self._is_over or compartment.is_gone or not directory.parent.is_dir():
                 return None
             tier = self._open[scope] = DiskTier(directory, self._settings, self._counters)
             if len(self._open) > self._settings.max_open:
