@@ -60,7 +60,7 @@ class AnthropicChat(HttpChat):
 
     def _make_client(self, http_client: Any) -> Any:
         return self._sdk().AsyncAnthropic(
-            api_key=self._key.reveal(),
+            api_key=self._revealed_key(),
             base_url=self._base_url or "https://api.anthropic.com",
             max_retries=0,
             default_headers=self._headers,

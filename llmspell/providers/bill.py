@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from llmspell.errors import ProviderError
+from llmspell.errors import ClosedError, ProviderError
 from llmspell.providers.chat import ChatRequest
 from llmspell.providers.price import Price, Usage
 from llmspell.tenancy import Hold, current_operation
@@ -47,12 +47,17 @@ def most_usage(request: ChatRequest) -> Usage:
 class Bill:
     """What one call has set aside; nothing where it is no tenant's."""
 
-    __slots__ = ("_hold", "_is_settled", "_price")
+    __slots__ = ("_hold", "_is_settled", "_price", "is_begun")
 
     def __init__(self, hold: Hold | None, price: Price | None) -> None:
         self._hold = hold
         self._price = price
+        self.is_begun = False
         self._is_settled = False
+
+    def begin(self) -> None:
+        """The request goes out from here on: what fails before costs nothing."""
+        self.is_begun = True
 
     def settle(self, usage: Usage) -> None:
         """Count what was used; of a provider that doesn't say, all that was set aside."""
@@ -69,7 +74,8 @@ class Bill:
         """After a failure: nothing where the provider did nothing, otherwise everything."""
         if self._is_settled or self._hold is None:
             return
-        if isinstance(error, ProviderError) and not error.is_sent:
+        is_unsent = isinstance(error, ProviderError) and not error.is_sent
+        if is_unsent or not self.is_begun:
             self._hold.release()
         else:
             self._hold.settle()
@@ -89,10 +95,22 @@ async def billed(request: ChatRequest, price: Price | None) -> AsyncIterator[Bil
     most = most_usage(request)
     cost = 0.0 if price is None else price.most(most)
     # Where quotas are shared by hosts, it asks their server.
-    hold = await asyncio.to_thread(operation.hold, tokens=most.total, cost=cost)
+    holding = asyncio.ensure_future(asyncio.to_thread(operation.hold, tokens=most.total, cost=cost))
+    try:
+        hold = await asyncio.shield(holding)
+    except asyncio.CancelledError:
+        holding.add_done_callback(_release)  # the thread goes on, and may get it all the same
+        raise
     bill = Bill(hold, price)
     try:
         yield bill
     except BaseException as error:
         bill._end(error)
         raise
+
+
+def _release(holding: asyncio.Future[Hold]) -> None:
+    if holding.cancelled() or holding.exception() is not None:
+        return
+    with suppress(ClosedError):  # the operation has ended meanwhile, and gave it back
+        holding.result().release()

@@ -12,9 +12,11 @@ from llmspell.errors import (
     BadProviderResponse,
     CircuitOpen,
     ConfigError,
-    ProviderError,
+    ProviderDenied,
     ProviderInterrupted,
     ProviderOverloaded,
+    ProviderRateLimited,
+    ProviderRefused,
     ProviderTimeout,
     ProviderUnreachable,
 )
@@ -25,7 +27,8 @@ __all__ = ["Breaker", "Circuit", "CircuitState"]
 CircuitState: TypeAlias = Literal["closed", "open", "half-open"]
 """Calls are made; none are; one is, to see whether it works again."""
 
-# What says that a provider doesn't work. A rate, a key or a request that it refuses doesn't.
+# What says that a provider doesn't work, and what says that it does, as an answer would. Others,
+# such as a quota of our own or a cancelled call, say neither.
 _FAILURES = (
     BadProviderResponse,
     ProviderInterrupted,
@@ -33,6 +36,7 @@ _FAILURES = (
     ProviderTimeout,
     ProviderUnreachable,
 )
+_REFUSALS = (ProviderDenied, ProviderRateLimited, ProviderRefused)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +86,15 @@ class Circuit:
                 return "closed"
             return "half-open" if self._left() <= 0 else "open"
 
-    def enter(self) -> None:
-        """Let a call begin, which ends with :meth:`leave`; raises CircuitOpen."""
+    def enter(self) -> bool:
+        """Let a call begin, which ends with :meth:`leave`; raises CircuitOpen.
+
+        Returns:
+            Whether it is the one that sees whether the provider works again.
+        """
         with self._lock:
             if self._opened_at is None:
-                return
+                return False
             left = self._left()
             if left > 0 or self._is_probing:
                 raise CircuitOpen(
@@ -95,16 +103,25 @@ class Circuit:
                     retry_after=max(left, 0.1),
                 )
             self._is_probing = True
+            return True
 
-    def leave(self, error: BaseException | None) -> None:
-        """End a call; what was cancelled, or the tenant can't pay, says nothing."""
+    def leave(self, error: BaseException | None, *, is_probe: bool) -> None:
+        """End a call.
+
+        Args:
+            error: with which it ended.
+            is_probe: what :meth:`enter` gave.
+        """
         with self._lock:
-            was_probing, self._is_probing = self._is_probing, False
+            if is_probe:
+                self._is_probing = False
+            elif self._opened_at is not None:
+                return  # begun before it opened: the probe decides
             if isinstance(error, _FAILURES):
                 self._failures += 1
-                if was_probing or self._failures >= self._settings.failures:
+                if is_probe or self._failures >= self._settings.failures:
                     self._opened_at = self._clock()
-            elif error is None or isinstance(error, ProviderError):
+            elif error is None or isinstance(error, _REFUSALS):
                 self._failures = 0
                 self._opened_at = None
 

@@ -66,6 +66,8 @@ def _check(request: ChatRequest) -> None:
         raise InputError(f"tool_choice must be auto, required or none, got {request.tool_choice!r}")
     if request.tool_choice == "required" and not request.tools:
         raise InputError("tool_choice 'required' needs a tool")
+    if not all(isinstance(tool, ToolDefinition) for tool in request.tools):
+        raise InputError("tools must be of llmspell.providers.ToolDefinition")
     names = [tool.name for tool in request.tools]
     if len(set(names)) < len(names):
         raise InputError("two tools have the same name")
@@ -76,8 +78,11 @@ def _check(request: ChatRequest) -> None:
             raise InputError(
                 f"a name has letters, digits, '_' and '-', 64 at most, got {name[:80]!r}"
             )
+    if not all(isinstance(text, str) and text for text in request.stop):
+        raise InputError("stop must be texts that aren't empty")
     heat = request.temperature
-    if heat is not None and not 0 <= heat <= 2:
+    is_number = isinstance(heat, (int, float)) and not isinstance(heat, bool)
+    if heat is not None and not (is_number and 0 <= heat <= 2):
         raise InputError(f"temperature must be from 0 to 2, got {heat!r}")
 
 

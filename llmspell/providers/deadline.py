@@ -37,11 +37,17 @@ class Deadline:
         """Seconds that are left; 0 when it has passed."""
         return max(0.0, self.at - time.monotonic())
 
-    def require(self, what: str) -> float:
-        """Seconds that are left for something; raises ProviderTimeout where there are none."""
+    def require(self, what: str, *, is_sent: bool = False) -> float:
+        """Seconds that are left for something; raises ProviderTimeout where there are none.
+
+        Args:
+            what: for the message.
+            is_sent: whether it is under way already.
+        """
         left = self.remaining
         if left <= 0:
-            raise ProviderTimeout(f"{what}: the deadline had passed; nothing was sent")
+            became = "the answer was under way" if is_sent else "nothing was sent"
+            raise ProviderTimeout(f"{what}: the deadline had passed; {became}", is_sent=is_sent)
         return left
 
 

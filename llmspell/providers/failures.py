@@ -65,7 +65,8 @@ def failure_of(error: BaseException, sdk: ModuleType, provider: str) -> BaseExce
         return _of_event(error, provider)
     if type(error).__module__.partition(".")[0] in ("httpx2", "httpcore2"):
         return _of_connection(error, provider)
-    if isinstance(error, ValueError):  # JSON that isn't, or bytes that are no text
+    # JSON that isn't, or is nested too deeply; bytes that are no text.
+    if isinstance(error, (RecursionError, ValueError)):
         return BadProviderResponse(f"{provider}: the response can't be read: {error!r:.300}")
     return error
 

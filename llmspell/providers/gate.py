@@ -81,11 +81,11 @@ class _Rate:
 
 
 class Gate:
-    """Lets calls of one model begin, in their order. Thread-safe, for any number of event loops.
+    """Lets calls begin, in their order. Thread-safe, for any number of event loops.
 
     Args:
-        limits: of the model.
-        name: of the model, for the error.
+        limits: of the model, or of all models of a provider.
+        name: whose limits these are, for the error.
         clock: seconds that go on evenly.
     """
 
@@ -100,11 +100,6 @@ class Gate:
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self._requests = _rate(limits.requests_per_minute)
         self._tokens = _rate(limits.tokens_per_minute)
-
-    @property
-    def running(self) -> int:
-        """Calls that are under way."""
-        return self._running
 
     @asynccontextmanager
     async def turn(self, tokens: int) -> AsyncIterator[None]:

@@ -11,13 +11,20 @@ from contextlib import aclosing, asynccontextmanager
 from types import ModuleType
 from typing import Any, Protocol, Self
 
-from llmspell.errors import BadProviderResponse, ConfigError, MissingDependency, ProviderTimeout
+from llmspell.errors import (
+    BadProviderResponse,
+    ConfigError,
+    LlmspellError,
+    MissingDependency,
+    ProviderTimeout,
+)
 from llmspell.providers.background import run_in_background
-from llmspell.providers.bill import billed
+from llmspell.providers.bill import Bill, billed
 from llmspell.providers.chat import ChatRequest, ChatResponse, StreamEvent, TextDelta
 from llmspell.providers.clients import Clients
 from llmspell.providers.deadline import current_deadline
 from llmspell.providers.failures import failure_of
+from llmspell.providers.messages import well_formed
 from llmspell.providers.price import Price
 from llmspell.providers.settings import ConnectionSettings
 from llmspell.security import Secret
@@ -91,8 +98,9 @@ class HttpChat(ABC):
 
     async def acomplete(self, request: ChatRequest) -> ChatResponse:
         """See :meth:`llmspell.providers.ChatModel.acomplete`."""
-        async with billed(request, self._price) as bill, self._guarded():
+        async with billed(request, self._price) as bill, self._guarded(bill):
             async with self._clients.client() as client:
+                bill.begin()
                 response = await self._ask(client, request)
             bill.settle(response.usage)
             return response
@@ -103,15 +111,16 @@ class HttpChat(ABC):
         async with billed(request, self._price) as bill, self._clients.client() as client:
             async with aclosing(self._parts(client, request)) as parts:
                 while True:
-                    # A deadline counts the provider's time, and not that of who reads.
-                    async with self._guarded():
+                    # Who reads may take a pause; no time is counted meanwhile but the deadline's.
+                    async with self._guarded(bill):
+                        bill.begin()
                         try:
                             part = await anext(parts)
                         except StopAsyncIteration:
                             break
                     text = assembly.add(part)
                     if text:
-                        yield TextDelta(text)
+                        yield TextDelta(well_formed(text))
             if not assembly.is_whole:
                 raise BadProviderResponse(f"{self._provider}: the stream ended before its end")
             response = assembly.response()
@@ -139,12 +148,15 @@ class HttpChat(ABC):
         self.close()
 
     @asynccontextmanager
-    async def _guarded(self) -> AsyncIterator[None]:
-        """Hold the deadline, and raise what the SDK raises as our errors."""
+    async def _guarded(self, bill: Bill) -> AsyncIterator[None]:
+        """Hold the deadline, and raise what the SDK raises as our errors.
+
+        What the SDK raised isn't their cause: its text may repeat the key.
+        """
         deadline = current_deadline()
         limit = self._settings.timeout
         if deadline is not None:
-            limit = min(limit, deadline.require(self._provider))
+            limit = min(limit, deadline.require(self._provider, is_sent=bill.is_begun))
         ends_at = time.monotonic() + limit
         try:
             async with asyncio.timeout(limit):
@@ -153,13 +165,25 @@ class HttpChat(ABC):
             if time.monotonic() < ends_at:
                 raise
             raise ProviderTimeout(
-                f"{self._provider}: no answer within {limit:.3g} s", is_sent=True
+                f"{self._provider}: no answer within {limit:.3g} s", is_sent=bill.is_begun
             ) from error
+        except LlmspellError:
+            raise
         except Exception as error:
             failure = failure_of(error, self._sdk(), self._provider)
             if failure is error:
                 raise
-            raise failure from error
+            raise failure from None
+
+    def _revealed_key(self) -> str:
+        """The key, for a header."""
+        key = self._key.reveal()
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ConfigError(
+                f"the api_key of {self._provider} has characters that no header takes, such as a "
+                "space or the end of a line: it isn't shown here; strip it where it is read"
+            )
+        return key
 
     @classmethod
     def _sdk(cls) -> ModuleType:

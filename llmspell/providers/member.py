@@ -15,7 +15,7 @@ from llmspell.providers.bill import most_usage
 from llmspell.providers.breaker import Breaker, Circuit, CircuitState
 from llmspell.providers.chat import ChatModel, ChatRequest, ChatResponse, StreamEvent
 from llmspell.providers.deadline import current_deadline
-from llmspell.providers.gate import CallLimits, Gate
+from llmspell.providers.gate import Gate
 from llmspell.providers.retry import Retry
 
 __all__ = ["Member", "ModelStats"]
@@ -52,14 +52,13 @@ class ModelStats:
 class Member:
     """One model of a pool. Thread-safe."""
 
-    def __init__(
-        self, model: ChatModel, *, retry: Retry, breaker: Breaker, limits: CallLimits
-    ) -> None:
+    def __init__(self, model: ChatModel, *, retry: Retry, breaker: Breaker, gate: Gate) -> None:
         self.model = model
         self.name = f"{model.provider}/{model.model_id}"
         self._retry = retry
         self._circuit = Circuit(breaker, self.name)
-        self._gate = Gate(limits, self.name)
+        self._gate = gate
+        self._running = 0
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
@@ -78,7 +77,7 @@ class Member:
                 failures=dict(self._failures),
                 tokens=counts["tokens"],
                 cost=self._cost,
-                running=self._gate.running,
+                running=self._running,
                 circuit=self._circuit.state,
             )
 
@@ -119,17 +118,21 @@ class Member:
         self, request: ChatRequest, number: int, *, is_hedge: bool = False
     ) -> AsyncIterator[None]:
         async with self._gate.turn(most_usage(request).total):
-            self._circuit.enter()
+            is_probe = self._circuit.enter()
             with self._lock:
                 self._counts.update(calls=1, retries=int(number > 0), hedges=int(is_hedge))
+                self._running += 1
             try:
                 yield
             except BaseException as error:
-                self._circuit.leave(error)
+                self._circuit.leave(error, is_probe=is_probe)
                 with self._lock:
                     self._failures[type(error).__name__] += 1
                 raise
-            self._circuit.leave(None)
+            finally:
+                with self._lock:
+                    self._running -= 1
+            self._circuit.leave(None, is_probe=is_probe)
 
     async def _wait(self, error: ProviderError, number: int) -> None:
         """Wait before the next retry; raises the error where there is none."""

@@ -9,9 +9,29 @@ from typing import Any, Literal, TypeAlias
 
 from llmspell.errors import InputError
 
-__all__ = ["Message", "OutputSchema", "Role", "ToolCall", "ToolDefinition"]
+__all__ = ["Message", "OutputSchema", "Role", "ToolCall", "ToolDefinition", "well_formed"]
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+
+
+def well_formed(text: str) -> str:
+    """A text with U+FFFD for halves of surrogate pairs, which no request can hold."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _checked_text(what: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{what} must be a str, got {type(value).__name__}")
+    return value if value.isascii() else well_formed(value)
+
+
+def _check_schema(schema: object) -> None:
+    if not isinstance(schema, Mapping):
+        raise InputError(f"a schema must be a mapping, got {type(schema).__name__}")
+    try:
+        json.dumps(dict(schema), allow_nan=False)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise InputError(f"a schema must be JSON: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +48,11 @@ class ToolCall:
     name: str
     arguments: str
 
+    def __post_init__(self) -> None:
+        for field in ("id", "name", "arguments"):
+            text = _checked_text(f"{field} of a call", getattr(self, field))
+            object.__setattr__(self, field, text)
+
     def parsed(self) -> dict[str, Any]:
         """The arguments; raises InputError where they aren't a JSON object."""
         try:
@@ -42,11 +67,12 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat. The constructors below check what belongs to which role.
+    """One turn of a chat. The constructors below know what belongs to which role.
 
     Args:
         role: whose it is.
-        text: what is said; of a tool, its result.
+        text: what is said; of a tool, its result. Halves of surrogate pairs, which no request can
+            hold, become U+FFFD.
         tool_calls: that an assistant asks for.
         tool_call_id: of a tool: which call this is the result of.
         is_error: of a tool: whether the call failed.
@@ -57,6 +83,20 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     is_error: bool = False
+
+    def __post_init__(self) -> None:
+        if self.role not in ("system", "user", "assistant", "tool"):
+            raise InputError(f"role must be system, user, assistant or tool, got {self.role!r:.80}")
+        object.__setattr__(self, "text", _checked_text("text of a message", self.text))
+        if (self.role == "tool") != (self.tool_call_id is not None):
+            raise InputError("tool_call_id belongs to a message of role 'tool', and to no other")
+        if self.tool_call_id is not None:
+            _checked_text("tool_call_id", self.tool_call_id)
+        object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
+        if self.tool_calls and self.role != "assistant":
+            raise InputError("only a message of role 'assistant' has tool_calls")
+        if not all(isinstance(call, ToolCall) for call in self.tool_calls):
+            raise InputError("tool_calls must be of llmspell.providers.ToolCall")
 
     @classmethod
     def system(cls, text: str) -> Message:
@@ -93,6 +133,12 @@ class ToolDefinition:
     description: str
     schema: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        _checked_text("name of a tool", self.name)
+        description = _checked_text("description of a tool", self.description)
+        object.__setattr__(self, "description", description)
+        _check_schema(self.schema)
+
 
 @dataclass(frozen=True, slots=True)
 class OutputSchema:
@@ -107,3 +153,7 @@ class OutputSchema:
     schema: Mapping[str, Any]
     name: str = "answer"
     is_strict: bool = False
+
+    def __post_init__(self) -> None:
+        _checked_text("name of an output schema", self.name)
+        _check_schema(self.schema)

@@ -68,7 +68,7 @@ class OpenAIChat(HttpChat):
 
     def _make_client(self, http_client: Any) -> Any:
         return self._sdk().AsyncOpenAI(
-            api_key=self._key.reveal(),
+            api_key=self._revealed_key(),
             base_url=self._base_url or "https://api.openai.com/v1",
             max_retries=0,
             default_headers=self._headers,

@@ -11,7 +11,7 @@ from llmspell.errors import ConfigError, ContextTooLong, ProviderError, Provider
 from llmspell.providers.background import run_in_background
 from llmspell.providers.breaker import Breaker
 from llmspell.providers.chat import ChatModel, ChatRequest, ChatResponse, StreamEvent
-from llmspell.providers.gate import CallLimits
+from llmspell.providers.gate import CallLimits, Gate
 from llmspell.providers.member import Member, ModelStats
 from llmspell.providers.price import Price
 from llmspell.providers.retry import Retry
@@ -30,7 +30,8 @@ class ProviderPool:
         models: the first is asked; the others where those before them can't answer.
         retry: of each model.
         breaker: of each model.
-        limits: of each model; or by ``provider``, those that aren't named having none.
+        limits: of each model; or by ``provider``, of all its models together, those that aren't
+            named having none.
         hedge_after: seconds without an answer after which the next model, or the only one, is
             asked too: the first answer counts, the other call is cancelled, and both may be billed.
             None doesn't. Streams aren't hedged.
@@ -58,12 +59,14 @@ class ProviderPool:
         if strangers:
             raise ConfigError(f"limits name providers that the pool hasn't: {sorted(strangers)}")
         default = limits if isinstance(limits, CallLimits) else CallLimits()
+        gates = {name: Gate(shared, name) for name, shared in by_name.items()}
         self._members = [
             Member(
                 model,
                 retry=retry or Retry(),
                 breaker=breaker or Breaker(),
-                limits=by_name.get(model.provider, default),
+                gate=gates.get(model.provider)
+                or Gate(default, f"{model.provider}/{model.model_id}"),
             )
             for model in self._models
         ]
@@ -175,7 +178,12 @@ class ProviderPool:
                 for call in done:
                     if call.exception() is None:
                         return call.result()
-            return calls[0].result()  # raises
+            # What may have been worked on must not be asked for again, so its error counts first.
+            errors = [call.exception() for call in calls]
+            raise next(
+                (e for e in errors if isinstance(e, ProviderError) and e.is_sent),
+                errors[0] or AssertionError("a call without an answer has an error"),
+            )
         finally:
             for call in calls:
                 call.cancel()

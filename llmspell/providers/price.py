@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +10,7 @@ from llmspell.errors import ConfigError
 __all__ = ["Price", "Usage"]
 
 _MILLION: Final = 1_000_000
+_DEAREST: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class Price:
             if value is None and name == "cached":
                 continue
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not is_number or not 0 <= value < math.inf:
-                raise ConfigError(f"{name} must be a price of 0 or more, got {value!r}")
+            if not is_number or not 0 <= value <= _DEAREST:
+                raise ConfigError(f"{name} must be a price from 0 to {_DEAREST:,}, got {value!r}")
 
     def cost(self, usage: Usage) -> float:
         """What these tokens cost."""

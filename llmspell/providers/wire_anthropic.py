@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from llmspell.errors import BadProviderResponse
 from llmspell.providers.chat import ChatRequest, ChatResponse, Finish
-from llmspell.providers.messages import Message, ToolCall
+from llmspell.providers.messages import Message, ToolCall, well_formed
 from llmspell.providers.price import Price, Usage
+from llmspell.providers.wire import count_of, text_of
 
 __all__ = ["AnthropicStream", "anthropic_arguments", "anthropic_response"]
 
@@ -122,7 +123,7 @@ def anthropic_response(
         for number, block in enumerate(body["content"]):
             stream.start(number, block)
         stream.end(body.get("stop_reason"))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise stream.damaged(error) from None
     return stream.response()
 
@@ -155,7 +156,7 @@ class AnthropicStream:
         """
         try:
             return self._add(event)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise self.damaged(error) from None
 
     def _add(self, event: Mapping[str, Any]) -> str:
@@ -173,19 +174,19 @@ class AnthropicStream:
 
     def begin(self, message: Mapping[str, Any]) -> None:
         """Take what a message says of itself."""
-        self._model = _text(message.get("model") or self._model)
+        self._model = text_of(message.get("model") or self._model)
         self._count(message.get("usage") or {})
 
     def start(self, number: int, block: Mapping[str, Any]) -> str:
         """Take a block, or its beginning; the text in it."""
         if block["type"] == "text":
-            text = _text(block.get("text") or "")
+            text = text_of(block.get("text") or "")
             self._texts[number] = [text]
             return text
         if block["type"] == "tool_use":
             given = block.get("input")
             parts = [json.dumps(given)] if given else []
-            self._calls[number] = (_text(block["id"]), _text(block["name"]), parts)
+            self._calls[number] = (text_of(block["id"]), text_of(block["name"]), parts)
         return ""
 
     def end(self, reason: str | None) -> None:
@@ -195,11 +196,11 @@ class AnthropicStream:
     def _delta(self, number: int, delta: Mapping[str, Any]) -> str:
         match delta["type"]:
             case "text_delta":
-                text = _text(delta["text"])
+                text = text_of(delta["text"])
                 self._texts[number].append(text)
                 return text
             case "input_json_delta":
-                self._calls[number][2].append(_text(delta["partial_json"]))
+                self._calls[number][2].append(text_of(delta["partial_json"]))
         return ""
 
     def _count(self, usage: Mapping[str, Any]) -> None:
@@ -208,10 +209,7 @@ class AnthropicStream:
             *("cache_read_input_tokens", "cache_creation_input_tokens"),
         ):
             if usage.get(name) is not None:
-                count = int(usage[name])
-                if count < 0:
-                    raise ValueError(f"a count of tokens below 0: {count}")
-                self._usage[name] = count
+                self._usage[name] = count_of(usage[name])
 
     @property
     def is_whole(self) -> bool:
@@ -248,10 +246,5 @@ class AnthropicStream:
             read,
         )
         cost = None if self._price is None else self._price.cost(usage)
+        text = well_formed(text)
         return ChatResponse(text, tuple(calls), finish, usage, self._provider, self._model, cost)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"a text was expected, got {type(value).__name__}")
-    return value

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from llmspell.errors import BadProviderResponse
 from llmspell.providers.chat import ChatRequest, ChatResponse, Finish
-from llmspell.providers.messages import Message, ToolCall
+from llmspell.providers.messages import Message, ToolCall, well_formed
 from llmspell.providers.price import Price, Usage
+from llmspell.providers.wire import count_of, text_of
 
 __all__ = ["OpenAIStream", "openai_arguments", "openai_response"]
 
@@ -92,23 +93,23 @@ def openai_response(
         message = choice["message"]
         calls = tuple(
             ToolCall(
-                _text(call["id"]),
-                _text(call["function"]["name"]),
-                _text(call["function"]["arguments"]),
+                text_of(call["id"]),
+                text_of(call["function"]["name"]),
+                text_of(call["function"]["arguments"]),
             )
             for call in message.get("tool_calls") or ()
         )
         refusal = message.get("refusal")
         return _made(
-            text=_text(message.get("content") or refusal or ""),
+            text=text_of(message.get("content") or refusal or ""),
             calls=calls,
             finish="refused" if refusal else _finish(choice.get("finish_reason"), calls),
             usage=_usage(body.get("usage")),
-            model=_text(body.get("model") or model_id),
+            model=text_of(body.get("model") or model_id),
             provider=provider,
             price=price,
         )
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise BadProviderResponse(
             f"{provider}: the response isn't that of a chat completion: {error!r}"
         ) from None
@@ -137,11 +138,11 @@ class OpenAIStream:
             BadProviderResponse: it isn't of the format.
         """
         try:
-            self._model = _text(chunk.get("model") or self._model)
+            self._model = text_of(chunk.get("model") or self._model)
             self._usage = chunk.get("usage") or self._usage
             choices = chunk.get("choices") or ()
             return self._add(choices[0]) if choices else ""
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise BadProviderResponse(
                 f"{self._provider}: a part of the stream isn't that of a chat completion: {error!r}"
             ) from None
@@ -152,10 +153,10 @@ class OpenAIStream:
         for part in delta.get("tool_calls") or ():
             call = self._calls.setdefault(int(part.get("index") or 0), ["", "", ""])
             function = part.get("function") or {}
-            call[0] = _text(part.get("id") or call[0])
-            call[1] += _text(function.get("name") or "")
-            call[2] += _text(function.get("arguments") or "")
-        text = _text(delta.get("content") or delta.get("refusal") or "")
+            call[0] = text_of(part.get("id") or call[0])
+            call[1] += text_of(function.get("name") or "")
+            call[2] += text_of(function.get("arguments") or "")
+        text = text_of(delta.get("content") or delta.get("refusal") or "")
         if text:
             self._texts.append(text)
         return text
@@ -192,7 +193,7 @@ def _made(
     price: Price | None,
 ) -> ChatResponse:
     cost = None if price is None else price.cost(usage)
-    return ChatResponse(text, calls, finish, usage, provider, model, cost)
+    return ChatResponse(well_formed(text), calls, finish, usage, provider, model, cost)
 
 
 def _finish(reason: str | None, calls: tuple[ToolCall, ...]) -> Finish:
@@ -206,20 +207,7 @@ def _usage(found: Any) -> Usage:
         return Usage()
     details = found.get("prompt_tokens_details") or {}
     return Usage(
-        _count(found.get("prompt_tokens")),
-        _count(found.get("completion_tokens")),
-        _count(details.get("cached_tokens")),
+        count_of(found.get("prompt_tokens") or 0),
+        count_of(found.get("completion_tokens") or 0),
+        count_of(details.get("cached_tokens") or 0),
     )
-
-
-def _count(value: Any) -> int:
-    count = int(value or 0)
-    if count < 0:
-        raise ValueError(f"a count of tokens below 0: {count}")
-    return count
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"a text was expected, got {type(value).__name__}")
-    return value

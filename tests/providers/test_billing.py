@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 import llmspell
 from llmspell import QuotaLimits, TenantConfig, errors
-from llmspell.providers import ChatResponse, Price
+from llmspell.providers import ChatResponse, Price, deadline
 from llmspell.testing import Fault, Reply
 from tests.providers.models import KINDS, ask, scripted
 
@@ -89,3 +90,51 @@ def test_outside_of_an_operation_nobody_is_charged(kind: str, tenant: llmspell.T
     with scripted(kind, "x", price=PRICE) as (model, _):
         model.complete(ask())
     assert _used(tenant) == (0, 0)
+
+
+@kinds
+def test_what_fails_before_it_is_sent_costs_nothing(kind: str, tenant: llmspell.Tenant) -> None:
+    with scripted(kind, "x", price=PRICE) as (model, _):
+        model.close()
+        with tenant.operation(), pytest.raises(errors.ClosedError):
+            model.complete(ask(max_tokens=100))
+    assert _used(tenant) == (0, 0)
+
+
+@kinds
+def test_a_stream_that_the_deadline_ends_while_it_is_read_costs_all(
+    kind: str, tenant: llmspell.Tenant
+) -> None:
+    async def run() -> None:
+        with deadline(0.5) as limit:
+            async with aclosing(model.astream(ask(max_tokens=300))) as events:
+                await anext(events)
+                await asyncio.sleep(limit.remaining + 0.01)
+                with pytest.raises(errors.ProviderTimeout) as caught:
+                    await anext(events)
+                assert caught.value.is_sent
+        await model.aclose()
+
+    reply = Reply("a text of several parts")
+    with scripted(kind, reply) as (model, _), tenant.operation():
+        model.complete(ask(max_tokens=300))  # imports the SDK
+        before = _used(tenant)[0]
+        asyncio.run(run())
+    assert _used(tenant)[0] - before > 300
+
+
+def test_a_call_that_is_cancelled_while_it_is_paid_holds_nothing(tenant: llmspell.Tenant) -> None:
+    async def run() -> None:
+        with operation._lock:  # what pays waits for it
+            task = asyncio.create_task(model.acomplete(ask(max_tokens=1_900)))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        while _used(tenant)[0]:
+            await asyncio.sleep(0.01)
+        await model.aclose()
+
+    with scripted("openai", "x") as (model, server), tenant.operation() as operation:
+        asyncio.run(asyncio.wait_for(run(), 20))
+        assert server.asked == []

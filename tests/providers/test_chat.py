@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -202,6 +202,34 @@ def test_arguments_are_an_object_or_an_error(text: str) -> None:
     else:
         with pytest.raises(errors.InputError):
             call.parsed()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Message("robot", "x"),  # type: ignore[arg-type]
+        lambda: Message.user(None),  # type: ignore[arg-type]
+        lambda: Message("tool", "x"),
+        lambda: Message("user", "x", tool_call_id="1"),
+        lambda: Message("user", "x", (ToolCall("1", "t", "{}"),)),
+        lambda: ToolCall("1", "t", {}),  # type: ignore[arg-type]
+        lambda: ToolDefinition("t", "", {"type": object()}),
+        lambda: ToolDefinition("t", "", []),  # type: ignore[arg-type]
+        lambda: OutputSchema({"maximum": float("inf")}),
+        lambda: ask(stop=("",)),
+        lambda: ask(temperature="hot"),
+    ],
+)
+def test_what_a_request_is_made_of_is_checked(make: Callable[[], object]) -> None:
+    with pytest.raises(errors.InputError):
+        make()
+
+
+@kinds
+def test_halves_of_surrogate_pairs_are_replaced_on_both_ways(kind: str) -> None:
+    with scripted(kind, Reply("one \ud83d half")) as (model, server):
+        assert model.complete(ask("\ude00 a whole \U0001f600")).text == "one \ufffd half"
+        assert server.asked[0].texts == ["\ufffd a whole \U0001f600"]
 
 
 def test_the_key_is_never_shown() -> None:

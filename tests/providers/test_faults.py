@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import traceback
 from typing import Any
 
 import pytest
 
 from llmspell import errors
 from llmspell.providers import ConnectionSettings, OpenAIChat, deadline
-from llmspell.testing import Fault, Reply
+from llmspell.testing import Fault, Reply, ScriptedChatServer
 from tests.providers.models import KINDS, ask, scripted
 
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -106,14 +107,15 @@ def test_no_server_means_that_nothing_was_sent(kind: str) -> None:
 
 @kinds
 def test_a_deadline_passes_through_and_ends_the_call(kind: str) -> None:
-    with scripted(kind, Reply("late", after=30)) as (model, server):
-        with deadline(0.2):
+    with scripted(kind, ["quick", Reply("late", after=30)]) as (model, server):
+        model.complete(ask())
+        with deadline(0.5):
             with pytest.raises(errors.ProviderTimeout) as caught:
                 model.complete(ask())
             assert caught.value.is_sent
             with pytest.raises(errors.ProviderTimeout, match="nothing was sent"):
                 model.complete(ask())
-        assert len(server.asked) == 1
+        assert len(server.asked) == 2
 
 
 def test_the_earlier_of_two_deadlines_holds() -> None:
@@ -135,3 +137,29 @@ def test_a_cancelled_call_ends(kind: str) -> None:
 
     with scripted(kind, Reply("late", after=30)) as (model, _):
         asyncio.run(run(model))
+
+
+@kinds
+def test_counts_that_no_model_can_have_are_no_answer(kind: str) -> None:
+    with scripted(kind, Reply("x", input_tokens=10**12)) as (model, _):
+        with pytest.raises(errors.BadProviderResponse) as caught:
+            model.complete(ask())
+        assert caught.value.is_sent
+
+
+@kinds
+def test_a_refused_key_has_no_trace_of_what_the_provider_said_of_it(kind: str) -> None:
+    with scripted(kind, Fault("status", status=401)) as (model, _):
+        with pytest.raises(errors.ProviderDenied) as caught:
+            model.complete(ask())
+        assert "scripted" not in "".join(traceback.format_exception(caught.value))
+
+
+@kinds
+@pytest.mark.parametrize("key", ["sk-hidden\n", "sk hidden", "sk-hidd\u00e9n"])
+def test_a_key_that_no_header_takes_is_told_and_not_shown(kind: str, key: str) -> None:
+    with ScriptedChatServer("x") as server, KINDS[kind](server, api_key=key) as model:
+        with pytest.raises(errors.ConfigError) as caught:
+            model.complete(ask())
+        assert "hid" not in "".join(traceback.format_exception(caught.value))
+        assert server.asked == []

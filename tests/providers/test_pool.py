@@ -22,6 +22,7 @@ from llmspell.providers import (
     TextDelta,
     deadline,
 )
+from llmspell.providers.breaker import Circuit
 from llmspell.testing import Fault, Reply, Script, ScriptedChatServer
 from tests.providers.models import ask
 
@@ -282,3 +283,50 @@ def test_settings_of_a_pool_are_checked(wrong: dict[str, Any]) -> None:
 def test_settings_are_checked(make: Any) -> None:
     with pytest.raises(errors.ConfigError):
         make()
+
+
+def test_models_of_a_provider_share_its_limits() -> None:
+    with ScriptedChatServer([BUSY, "never"]) as server:
+        models = [
+            OpenAIChat(name, api_key="k", base_url=server.openai_url, provider="p")
+            for name in ("large", "small")
+        ]
+        limits = {"p": CallLimits(requests_per_minute=10, max_wait=0.1)}
+        with (
+            ProviderPool(models, retry=Retry(retries=0), limits=limits) as pool,
+            pytest.raises(errors.ProviderBusy, match="p: its rate"),
+        ):
+            pool.complete(ask())
+        assert [asked.body["model"] for asked in server.asked] == ["large"]
+
+
+def test_a_hedge_that_may_be_billed_ends_the_chain(rig: Rig) -> None:
+    def late(_: object) -> Fault:
+        threading.Event().wait(0.4)
+        return Fault("status", status=429)
+
+    pool = rig.pool(late, Fault("drop"), "never", hedge_after=0.05, retry=Retry(retries=0))
+    with pytest.raises(errors.ProviderInterrupted):
+        pool.complete(ask())
+    assert rig.asked == [1, 1, 0]
+
+
+def test_only_the_call_that_tries_closes_a_circuit_again() -> None:
+    now = 0.0
+    circuit = Circuit(Breaker(failures=2, rest=10), "m", clock=lambda: now)
+    failure, quota = errors.ProviderOverloaded("x"), errors.InputError("x")
+    slow = circuit.enter()
+    for _ in range(2):
+        circuit.leave(failure, is_probe=circuit.enter())
+    circuit.leave(None, is_probe=slow)  # begun before it opened
+    assert circuit.state == "open"
+    now = 10.0
+    for said_nothing in (quota, asyncio.CancelledError()):
+        circuit.leave(said_nothing, is_probe=circuit.enter())
+        assert circuit.state == "half-open"
+    probe = circuit.enter()
+    circuit.leave(None, is_probe=slow)
+    with pytest.raises(errors.CircuitOpen):
+        circuit.enter()
+    circuit.leave(errors.ProviderRateLimited("it works"), is_probe=probe)
+    assert circuit.state == "closed"
