@@ -10,6 +10,7 @@ from benchmarks import (
     calibration,
     durable,
     filtered,
+    frameworks,
     imports,
     ingest,
     ledger,
@@ -36,6 +37,7 @@ _BENCHMARKS = {
     "import": imports,
     "ingest": ingest,
     "retrieval": retrieval,
+    "frameworks": frameworks,
 }
 
 

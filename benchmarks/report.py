@@ -18,6 +18,7 @@ from benchmarks.tables.cache import cache_summary, cache_table
 from benchmarks.tables.calibration import calibration_summary, calibration_table
 from benchmarks.tables.durable import durable_summary, durable_table
 from benchmarks.tables.filtered import filter_summary, filter_table
+from benchmarks.tables.frameworks import frameworks_summary, frameworks_table
 from benchmarks.tables.ledger import ledger_summary, ledger_table
 from benchmarks.tables.markdown import markdown, size
 from benchmarks.tables.recall import recall_summary, recall_table
@@ -46,6 +47,7 @@ _COMMANDS = {
     "import": "python -m benchmarks import",
     "ingest": "python -m benchmarks ingest",
     "retrieval": "python -m benchmarks retrieval",
+    "frameworks": "python -m benchmarks frameworks",
 }
 
 _OF_A_DATASET = {"recall", "filter", "calibration", "stream", "tenant", "durable"}
@@ -64,6 +66,7 @@ _HEADINGS = {
     "import": "Import, milliseconds beyond NumPy",
     "ingest": "Ingestion",
     "retrieval": "How well is found what is relevant",
+    "frameworks": "Beside agent frameworks",
 }
 
 
@@ -156,6 +159,7 @@ _TABLES = {
     "import": service.import_table,
     "ingest": service.ingest_table,
     "retrieval": retrieval_table,
+    "frameworks": frameworks_table,
 }
 _SUMMARIES = {
     "recall": recall_summary,
@@ -172,6 +176,7 @@ _SUMMARIES = {
     "import": service.import_summary,
     "ingest": service.ingest_summary,
     "retrieval": retrieval_summary,
+    "frameworks": frameworks_summary,
 }
 
 
