@@ -23,7 +23,7 @@ class LlmspellEmbeddings(Embeddings):
         self._truncate = truncate
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Vectors of texts.
+        """Vectors of texts that are to be found.
 
         Raises:
             EmbeddingError: the model failed.
@@ -33,5 +33,14 @@ class LlmspellEmbeddings(Embeddings):
         return self._embedder.embed(texts, truncate=self._truncate).tolist()
 
     def embed_query(self, text: str) -> list[float]:
-        """As :meth:`embed_documents`, of one text."""
-        return self.embed_documents([text])[0]
+        """As :meth:`embed_documents`, of a text to find others with."""
+        return self._embedder.embed([text], task="query", truncate=self._truncate)[0].tolist()
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """As :meth:`embed_documents`."""
+        return (await self._embedder.aembed(texts, truncate=self._truncate)).tolist()
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """As :meth:`embed_query`."""
+        found = await self._embedder.aembed([text], task="query", truncate=self._truncate)
+        return found[0].tolist()
