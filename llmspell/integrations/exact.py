@@ -44,7 +44,7 @@ def loads(text: str) -> Any:
     """
     try:
         return _decode(json.loads(text))
-    except (KeyError, TypeError, ArithmeticError, RecursionError) as error:
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError) as error:
         raise ValueError(f"not of this form: {error}") from error
 
 

@@ -95,8 +95,12 @@ def test_endless_nesting_is_refused() -> None:
         to_fields({"a": endless})
 
 
+WRONG = [("uuid", "5"), ("decimal", '"x"'), ("os", '"x"'), ("dict", "[1]"), ("tuple", "1")]
+
+
 def test_a_field_that_was_written_by_another_hand_is_damage_that_is_named() -> None:
-    for text in ("{", "5", "[1]", '[{"$":"decimal","v":"x"},{}]', '[{"$":"os","v":"x"},{}]'):
+    tagged = [f'[{{"$":"{kind}","v":{value}}},{{}}]' for kind, value in WRONG]
+    for text in ("{", "5", "[1]", *tagged):
         with pytest.raises(errors.CorruptFile, match="_exact"):
             from_fields({"_exact": text})
 

@@ -25,7 +25,7 @@ class LlmspellTool(BaseTool):
     """
 
     tools: TenantTools
-    handle_tool_error: bool = True
+    handle_tool_error: Any = True
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
 
     @classmethod
@@ -38,10 +38,10 @@ class LlmspellTool(BaseTool):
             tools=tools,
         )
 
-    def _run(self, **arguments: Any) -> tuple[str, ToolResult]:
+    def _run(self, /, **arguments: Any) -> tuple[str, ToolResult]:
         return _done(self.tools.call(self.name, arguments))
 
-    async def _arun(self, **arguments: Any) -> tuple[str, ToolResult]:
+    async def _arun(self, /, **arguments: Any) -> tuple[str, ToolResult]:
         return _done(await self.tools.acall(self.name, arguments))
 
 

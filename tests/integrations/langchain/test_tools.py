@@ -27,6 +27,12 @@ async def wait_for(what: str = "nothing") -> str:
     return f"waited for {what}"
 
 
+@tool(trusted=True)
+def greet(self: str, config: str) -> str:
+    """Greet by names that frameworks use themselves."""
+    return f"{self}, {config}"
+
+
 @pytest.fixture
 def registry() -> Iterator[ToolRegistry]:
     with ToolRegistry([divide, wait_for]) as made:
@@ -65,6 +71,13 @@ def test_faults_are_messages_unless_they_are_asked_for(tools: dict[str, Llmspell
     strict = tools["divide"].model_copy(update={"handle_tool_error": False})
     with pytest.raises(ToolException, match="failed"):
         strict.invoke({"a": 1, "b": 0})
+
+
+def test_arguments_have_any_names(tenant: Tenant) -> None:
+    with ToolRegistry([greet]) as registry:
+        (tool,) = langchain_tools(registry.bind(tenant))
+        given = {"self": "I", "config": "you"}
+        assert tool.invoke(given) == asyncio.run(tool.ainvoke(given)) == "I, you"
 
 
 def test_only_what_the_policy_allows_is_there(registry: ToolRegistry, tenant: Tenant) -> None:
