@@ -67,6 +67,8 @@ class FrameworksWorker:
     def _check(self, case: str, given: object) -> None:
         if case in EXPECTED and given != EXPECTED[case]:
             raise SystemExit(f"{case}: gave {given!r}, not {EXPECTED[case]!r}")
+        if case == "cache" and not self._setup.same(given):
+            raise SystemExit(f"{case}: gave {given!r}, which is another vector")
         if case.startswith("retrieval"):
             asked = self._setup.questions[self._setup.asked]
             exact, found = self._setup.nearest(asked), set(given)  # type: ignore[call-overload]

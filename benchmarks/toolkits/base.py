@@ -57,6 +57,7 @@ CASES: Final[Mapping[str, str]] = {
     "run, kept": "the same, with a transcript on disk by which it goes on after a crash",
     "tool": "a call of a tool with two arguments",
     "tool, confined": "the same in a process that the kernel confines",
+    "cache": "a query is embedded by a cache in memory that has it",
     "retrieval": "a text is embedded, and the ten nearest documents are found in a tenant's index",
     "retrieval, own store": "the same in the framework's own store in memory",
     "engine": "the ten nearest vectors, from the index alone",
@@ -143,6 +144,10 @@ class Setup:
         """One after the other."""
         self.asked = (self.asked + 1) % len(self.questions)
         return self.questions[self.asked]
+
+    def same(self, vector: Any) -> bool:
+        """Whether it is that of the question asked last."""
+        return bool(np.allclose(vector, self.queries[self.questions[self.asked]]))
 
     def nearest(self, question: str) -> list[str]:
         """Ids of the ten nearest documents, exactly."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from langchain.agents import create_agent
+from langchain_classic.embeddings import CacheBackedEmbeddings
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.stores import InMemoryByteStore
 from langchain_core.tools import tool
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
@@ -25,7 +27,7 @@ from benchmarks.toolkits.base import (
 from benchmarks.toolkits.llmspell import make_tenant
 from llmspell.integrations.langchain import LlmspellVectorStore
 
-DISTRIBUTIONS = ("langchain", "langchain-core", "langgraph")
+DISTRIBUTIONS = ("langchain", "langchain-classic", "langchain-core", "langgraph")
 
 
 class _Looked(Embeddings):
@@ -82,12 +84,23 @@ def cases(setup: Setup) -> Cases:
         retriever = store.as_retriever(search_kwargs={"k": 10})
         return lambda: [one.id for one in retriever.invoke(setup.question())]
 
+    cache = CacheBackedEmbeddings.from_bytes_store(
+        embeddings,
+        InMemoryByteStore(),
+        namespace="bench",
+        query_embedding_cache=True,
+        key_encoder="blake2b",
+    )
+    for question in setup.questions:
+        cache.embed_query(question)
+
     own = InMemoryVectorStore(embeddings)
     own.add_texts(setup.texts, ids=setup.ids)
     return {
         "agent": make,
         "run": run,
         "tool": lambda: tools[0].invoke({"a": 2, "b": 3}),
+        "cache": lambda: cache.embed_query(setup.question()),
         "retrieval": retrieval(LlmspellVectorStore(make_tenant(setup), embeddings)),
         "retrieval, own store": retrieval(own),
     }

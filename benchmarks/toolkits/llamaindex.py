@@ -11,6 +11,7 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole, ToolCallB
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.llms import MockFunctionCallingLLM
 from llama_index.core.schema import TextNode
+from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.core.tools import FunctionTool
 
 from benchmarks.toolkits.base import (
@@ -70,6 +71,11 @@ def cases(setup: Setup) -> Cases:
         retriever = index.as_retriever(similarity_top_k=10)
         return lambda: [one.node_id for one in retriever.retrieve(setup.question())]
 
+    cache = _Looked(setup)
+    cache.embeddings_cache = SimpleKVStore()
+    for question in setup.questions:
+        cache.get_query_embedding(question)
+
     nodes = [
         TextNode(id_=name, text=text, embedding=vector)
         for name, text, vector in zip(setup.ids, setup.texts, setup.vectors.tolist(), strict=True)
@@ -82,6 +88,7 @@ def cases(setup: Setup) -> Cases:
         "agent": make,
         "run": lambda: setup.wait(run()),
         "tool": lambda: tools[0].call(a=2, b=3).raw_output,
+        "cache": lambda: cache.get_query_embedding(setup.question()),
         "retrieval": retrieval(ours),
         "retrieval, own store": retrieval(own),
     }

@@ -22,8 +22,10 @@ from benchmarks.toolkits.base import (
 from llmspell import Index, QuotaLimits, Tenant, TenantConfig
 from llmspell.agents import Agent, Answer, Call
 from llmspell.integrations import SCHEMA
+from llmspell.rag.cache import EmbeddingCache
 from llmspell.security import SecurityLevel
 from llmspell.security.host import probe
+from llmspell.tenancy.ports import CacheOwner, EmbeddingModel
 from llmspell.tools import ToolRegistry, tool
 from llmspell.tools.builtin import calculator
 
@@ -75,11 +77,22 @@ def cases(setup: Setup) -> Cases:
     keeping = setup.stack.enter_context(make("state"))
     index = Index(dim=setup.dim)
     index.add(np.arange(setup.documents), setup.vectors)
+    cache = EmbeddingCache()
+    setup.stack.callback(cache.close)
+    owner = CacheOwner(b"bench", tenant.id, setup.scratch / "cache")
+    looked_up = EmbeddingModel("benchmarks", "looked-up", setup.dim)
+    for question in setup.questions:
+        cache.embed(owner, looked_up, "query", [question], setup.embed)
+
+    def cached() -> object:
+        return cache.embed(owner, looked_up, "query", [setup.question()], setup.embed)[0]
+
     found: Cases = {
         "agent": make,
         "run": lambda: setup.wait(agent.run(QUESTION)).output,
         "run, kept": lambda: setup.wait(keeping.run(QUESTION)).output,
         "tool": lambda: bound.call("add", {"a": 2, "b": 3}).value,
+        "cache": cached,
         "retrieval": lambda: [hit.id for hit in tenant.search(setup.question())],
         "engine": lambda: index.search(setup.queries[setup.question()], 10).ids.tolist(),
     }

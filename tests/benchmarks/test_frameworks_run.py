@@ -20,7 +20,11 @@ def measured() -> dict[str, Any]:
 
 def test_all_cases_are_done_and_give_what_they_are_to_give(measured: dict[str, Any]) -> None:
     found = measured["us"]["llmspell"]
-    assert {"agent", "run", "run, kept", "tool", "retrieval", "engine"} <= set(found) <= set(CASES)
+    assert (
+        {"agent", "run", "run, kept", "tool", "cache", "retrieval", "engine"}
+        <= set(found)
+        <= set(CASES)
+    )
     for spread in (*found.values(), measured["import_ms"]["llmspell"]):
         assert 0 < spread["min"] <= spread["median"] <= spread["max"]
 
