@@ -2,7 +2,8 @@
 
 from llmspell.testing.chat_replies import Call, ChatAsked, Fault, Reply
 from llmspell.testing.chat_server import Script, ScriptedChatServer
-from llmspell.testing.embeddings import EmbeddingFault, EmbeddingRequest, FakeEmbeddingServer
+from llmspell.testing.embedding_faults import EmbeddingFault, EmbeddingRequest
+from llmspell.testing.embeddings import FakeEmbeddingServer
 
 __all__ = [
     "Call",

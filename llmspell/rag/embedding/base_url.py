@@ -19,10 +19,12 @@ def checked_url(base_url: str, *, has_key: bool, allow_http: bool) -> str:
         ConfigError: not http or https, with a user, a query or a fragment in it, or one by which a
             key would go over a network in plain text.
     """
+    if not isinstance(base_url, str):
+        raise ConfigError(f"base_url must be a str, got {type(base_url).__name__}")
     try:
         parts = urlsplit(base_url)
         host, _ = parts.hostname, parts.port
-    except (ValueError, TypeError, AttributeError):
+    except ValueError:
         # What is wrong with it may be a password in it.
         raise ConfigError("base_url is no URL; is its port a number?") from None
     if parts.scheme not in ("http", "https") or not host:

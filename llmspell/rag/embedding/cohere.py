@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from llmspell.errors import ConfigError
-from llmspell.rag.embedding.base_url import place
 from llmspell.rag.embedding.embedder import Task
 from llmspell.rag.embedding.openai import facts_of
 from llmspell.rag.embedding.remote import ApiKey, ModelFacts, RemoteEmbedder, Reply
@@ -63,7 +62,7 @@ class CohereEmbedder(RemoteEmbedder):
             raise ConfigError("Cohere wants an api_key, such as Secret(...)")
         super().__init__(
             model,
-            provider="cohere" if base_url.rstrip("/") == _COHERE else place(base_url),
+            home=(_COHERE, "cohere"),
             base_url=base_url,
             api_key=api_key,
             facts=facts_of(_MODELS, model, dim if dimensions is None else dimensions, max_tokens),

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from llmspell.errors import ConfigError
-from llmspell.rag.embedding.base_url import place
 from llmspell.rag.embedding.embedder import Task
 from llmspell.rag.embedding.remote import ApiKey, ModelFacts, RemoteEmbedder, Reply
 from llmspell.rag.embedding.remote_settings import RemoteSettings
@@ -66,18 +65,17 @@ class OpenAIEmbedder(RemoteEmbedder):
         passage_prefix: str = "",
         settings: RemoteSettings | None = None,
     ) -> None:
-        is_openai = base_url.rstrip("/") == _OPENAI
-        if is_openai and api_key is None:
-            raise ConfigError("OpenAI wants an api_key, such as Secret(...)")
         super().__init__(
             model,
-            provider="openai" if is_openai else place(base_url),
+            home=(_OPENAI, "openai"),
             base_url=base_url,
             api_key=api_key,
             facts=facts_of(_MODELS, model, dim if dimensions is None else dimensions, max_tokens),
             tokenizer=tokenizer,
             settings=settings,
         )
+        if self.provider == "openai" and api_key is None:
+            raise ConfigError("OpenAI wants an api_key, such as Secret(...)")
         self._dimensions = dimensions
         self._prefixes: dict[Task, str] = {"query": query_prefix, "passage": passage_prefix}
         if query_prefix or passage_prefix:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.errors import ConfigError, InputError, TextTooLong
-from llmspell.rag.embedding.base_url import checked_url
+from llmspell.rag.embedding.base_url import checked_url, place
 from llmspell.rag.embedding.embedder import Task
 from llmspell.rag.embedding.remote_call import EmbeddingCall
 from llmspell.rag.embedding.remote_settings import EmbeddingUsage, RemoteSettings
@@ -72,7 +72,7 @@ class RemoteEmbedder(ABC):
         self,
         model: str,
         *,
-        provider: str,
+        home: tuple[str, str],
         base_url: str,
         api_key: ApiKey | None,
         facts: ModelFacts,
@@ -96,7 +96,8 @@ class RemoteEmbedder(ABC):
         self._service = Service(self._settings, self._headers, self._keys)
         self._lock = threading.Lock()
         self._texts = self._tokens = 0
-        self.provider = provider
+        url, name = home
+        self.provider = name if self._url == url else place(self._url)
         self.model_id = model
         self.dim = facts.dim
         self.max_tokens = facts.max_tokens

@@ -195,6 +195,10 @@ def test_settings_that_disagree_are_refused() -> None:
         CohereEmbedder(api_key=key, base_url="http://models.example")
     with pytest.raises(errors.ConfigError, match="no user"):
         OpenAIEmbedder("m", base_url="https://u:p@models.example/v1", dim=3, max_tokens=9)
+    for url in (None, "http://[", "models.example/v1", "http://u:p/w@x", "ftp://models.example"):
+        with pytest.raises(errors.ConfigError, match="base_url") as refused:
+            OpenAIEmbedder("m", base_url=url, dim=3, max_tokens=9)  # type: ignore[arg-type]
+        assert "u:p" not in str(refused.value)
     with pytest.raises(errors.ConfigError, match="api_version"):
         AzureEmbedder("d", endpoint="https://x", api_key=key, dim=3, api_version="1&x=")
     with pytest.raises(errors.ConfigError, match="concurrency"):
