@@ -42,6 +42,8 @@ class Disks:
         self._lock = threading.Lock()
         self._open: OrderedDict[bytes, DiskTier] = OrderedDict()
         self._failed: dict[bytes, float] = {}
+        # What waits is found, too: memory may have let go of it before it is written.
+        self._waiting: dict[bytes, Made] = {}
         self._pending: queue.Queue[_Job | None] = queue.Queue(settings.max_pending)
         self._writer: threading.Thread | None = None
         self._is_closed = False  # takes no more to write
@@ -50,13 +52,22 @@ class Disks:
     def get(
         self, compartment: Compartment, keys: Sequence[bytes], dim: int, oldest_us: int
     ) -> dict[bytes, Made]:
-        """As :meth:`DiskTier.get`; empty where there is none, or the disk fails."""
+        """As :meth:`DiskTier.get`, and what waits; only that where the disk fails."""
+        waiting: dict[bytes, Made] = {}
+        if self._waiting:
+            for key in keys:
+                made = self._waiting.get(key)
+                if made is not None and made.at_us >= oldest_us:
+                    waiting[key] = made
+            keys = [key for key in keys if key not in waiting]
+            if not keys:
+                return waiting
         try:
             tier = self._tier(compartment)
-            return {} if tier is None else tier.get(keys, dim, oldest_us)
+            return waiting if tier is None else waiting | tier.get(keys, dim, oldest_us)
         except (lmdb.Error, OSError) as error:
             self._pause(compartment, error)
-            return {}
+            return waiting
 
     def put(self, compartment: Compartment, key: bytes, made: Made) -> None:
         """Have a vector written; dropped, and counted, where too many wait."""
@@ -64,9 +75,11 @@ class Disks:
             return
         if self._writer is None and not self._begin():
             return
+        self._waiting[key] = made
         try:
             self._pending.put_nowait((compartment, key, made))
         except queue.Full:
+            self._waiting.pop(key, None)
             self._counters.dropped.inc()
 
     def flush(self) -> None:
@@ -154,6 +167,8 @@ class Disks:
             for compartment, entries in by_scope.values():
                 if not self._wrote(compartment, list(entries.items())):
                     self._counters.dropped.inc(len(entries))
+                for key in entries:
+                    self._waiting.pop(key, None)
             for _ in jobs:
                 self._pending.task_done()
             if jobs[-1] is None:

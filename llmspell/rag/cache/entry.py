@@ -23,6 +23,8 @@ _FLOAT16: Final = 1
 _ZSTD: Final = 2
 _CHECK: Final = struct.Struct("<I")
 _HEAD: Final = struct.Struct("<4x4sB3xIQ")
+_SINGLE: Final = np.dtype("<f4")
+_HALF: Final = np.dtype("<f2")
 _LARGEST_HALF: Final = 65_504.0
 
 
@@ -72,7 +74,9 @@ def decode(key: bytes, raw: bytes | memoryview, dim: int) -> Made | None:
             return None
     if len(body) != width * dim:
         return None
-    # A copy: the bytes belong to a transaction that ends.
-    vector = np.frombuffer(body, "<f2" if width == 2 else "<f4").astype(np.float32)
+    # A copy, for the bytes belong to a transaction that ends; of bytes, an array is read-only.
+    if width == 4:
+        return Made(np.frombuffer(bytes(body), _SINGLE).astype(np.float32, copy=False), at_us)
+    vector = np.frombuffer(body, _HALF).astype(np.float32)
     vector.flags.writeable = False
     return Made(vector, at_us)

@@ -171,6 +171,21 @@ def test_more_than_may_wait_for_the_disk_is_dropped_and_counted(tmp_path: Path, 
     assert stats.disk_entries + stats.dropped == 500
 
 
+def test_what_waits_for_the_disk_is_found_though_memory_let_go_of_it(
+    tmp_path: Path, make: Open
+) -> None:
+    cache, model, acme = make(memory_entries=1), Model(), owner(tmp_path)
+    texts = [f"text {number}" for number in range(300)]
+    for _ in range(2):
+        for text in texts:
+            np.testing.assert_array_equal(
+                cache.embed(acme, MODEL, "passage", [text], model), embed([text])
+            )
+    assert model.asked == texts
+    cache.flush()
+    assert cache.stats().disk_entries == 300
+
+
 def test_disk_that_cant_be_used_costs_hits_and_not_answers(tmp_path: Path, make: Open) -> None:
     cache, model, acme = make(memory_entries=1), Model(), owner(tmp_path)
     (acme.directory / "embeddings").write_text("not a directory")
