@@ -9,6 +9,7 @@ from llmspell.providers.chat import ChatRequest, ChatResponse
 from llmspell.providers.http_chat import HttpChat
 from llmspell.providers.price import Price
 from llmspell.providers.settings import ConnectionSettings
+from llmspell.providers.wire import part_of
 from llmspell.providers.wire_anthropic import (
     AnthropicStream,
     anthropic_arguments,
@@ -84,7 +85,7 @@ class AnthropicChat(HttpChat):
         stream = await client.messages.create(**given)
         try:
             async for event in stream:
-                yield event.to_dict(warnings=False)
+                yield part_of(event)
         finally:
             await stream.close()
 

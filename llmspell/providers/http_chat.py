@@ -27,6 +27,7 @@ from llmspell.providers.failures import failure_of
 from llmspell.providers.messages import well_formed
 from llmspell.providers.price import Price
 from llmspell.providers.settings import ConnectionSettings
+from llmspell.providers.wire import reading
 from llmspell.security import Secret
 
 __all__ = ["Assembly", "HttpChat"]
@@ -123,7 +124,8 @@ class HttpChat(ABC):
                         yield TextDelta(well_formed(text))
             if not assembly.is_whole:
                 raise BadProviderResponse(f"{self._provider}: the stream ended before its end")
-            response = assembly.response()
+            with reading(self._provider, "the stream"):
+                response = assembly.response()
             bill.settle(response.usage)
             yield response
 

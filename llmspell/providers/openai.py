@@ -10,6 +10,7 @@ from llmspell.providers.chat import ChatRequest, ChatResponse
 from llmspell.providers.http_chat import HttpChat
 from llmspell.providers.price import Price
 from llmspell.providers.settings import ConnectionSettings
+from llmspell.providers.wire import part_of
 from llmspell.providers.wire_openai import OpenAIStream, openai_arguments, openai_response
 from llmspell.security import Secret
 
@@ -90,7 +91,7 @@ class OpenAIChat(HttpChat):
         stream = await client.chat.completions.create(**self._given(request, stream=True))
         try:
             async for chunk in stream:
-                yield chunk.to_dict(warnings=False)
+                yield part_of(chunk)
         finally:
             await stream.close()
 

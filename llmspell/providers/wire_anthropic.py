@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from llmspell.errors import BadProviderResponse
 from llmspell.providers.chat import ChatRequest, ChatResponse, Finish
 from llmspell.providers.messages import Message, ToolCall, well_formed
 from llmspell.providers.price import Price, Usage
-from llmspell.providers.wire import count_of, text_of
+from llmspell.providers.wire import count_of, reading, text_of
 
 __all__ = ["AnthropicStream", "anthropic_arguments", "anthropic_response"]
 
@@ -118,14 +117,12 @@ def anthropic_response(
         BadProviderResponse: it isn't of the format.
     """
     stream = AnthropicStream(request, provider=provider, model_id=model_id, price=price)
-    try:
+    with reading(provider, "the message"):
         stream.begin(body)
         for number, block in enumerate(body["content"]):
             stream.start(number, block)
         stream.end(body.get("stop_reason"))
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise stream.damaged(error) from None
-    return stream.response()
+        return stream.response()
 
 
 class AnthropicStream:
@@ -154,10 +151,8 @@ class AnthropicStream:
         Raises:
             BadProviderResponse: it isn't of the format.
         """
-        try:
+        with reading(self._provider, "a part of the stream"):
             return self._add(event)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise self.damaged(error) from None
 
     def _add(self, event: Mapping[str, Any]) -> str:
         match event["type"]:
@@ -215,12 +210,6 @@ class AnthropicStream:
     def is_whole(self) -> bool:
         """Whether the answer has its end."""
         return self._reason is not None
-
-    def damaged(self, error: Exception) -> BadProviderResponse:
-        """What to raise of an answer that isn't of the format."""
-        return BadProviderResponse(
-            f"{self._provider}: the response isn't that of a message: {error!r}"
-        )
 
     def response(self) -> ChatResponse:
         """The whole answer."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+import threading
 import traceback
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from llmspell import errors
-from llmspell.providers import ConnectionSettings, OpenAIChat, deadline
+from llmspell.providers import OpenAIChat, deadline
 from llmspell.testing import Fault, Reply, ScriptedChatServer
 from tests.providers.models import KINDS, ask, scripted
 
 kinds = pytest.mark.parametrize("kind", KINDS)
-QUICK = ConnectionSettings(timeout=0.3)
 
 
 def _stream(model: Any) -> None:
@@ -70,11 +73,10 @@ def test_a_status_is_an_error_of_its_own(
 def test_a_broken_answer_is_an_error_and_may_have_been_billed(
     kind: str, fault: Any, expected: type[errors.ProviderError], is_stream: bool
 ) -> None:
-    with (
-        scripted(kind, Fault(fault), connections=QUICK) as (model, _),
-        pytest.raises(expected) as caught,
-    ):
-        _stream(model) if is_stream else model.complete(ask())
+    with scripted(kind, ["well", Fault(fault)]) as (model, _):
+        model.complete(ask())  # imports the SDK
+        with deadline(1.0 if fault == "stall" else 60.0), pytest.raises(expected) as caught:
+            _stream(model) if is_stream else model.complete(ask())
     assert caught.value.is_sent
 
 
@@ -163,3 +165,64 @@ def test_a_key_that_no_header_takes_is_told_and_not_shown(kind: str, key: str) -
             model.complete(ask())
         assert "hid" not in "".join(traceback.format_exception(caught.value))
         assert server.asked == []
+
+
+BODIES = [
+    b"[]",
+    b"null",
+    b"",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"content": null}',
+    b'{"content": [], "stop_reason": ["a"]}',
+    b'{"content": [{"type": "text", "text": 5}]}',
+    b'{"content": [], "stop_reason": "end_turn", "usage": {"input_tokens": Infinity}}',
+    b'{"type": "message_delta", "delta": {"stop_reason": ["a"]}, "usage": {}}',
+    b'{"choices": [{"finish_reason": ["x"], "message": {"content": "x"}}]}',
+    b'{"choices": [{"finish_reason": "stop", "message": {"content": ["x"]}}]}',
+    b'{"choices": [{"finish_reason": "stop", "message": {"content": "x"}}], "usage": 7}',
+    b'{"choices": [{"finish_reason": "stop", "delta": {}}], "usage": {"prompt_tokens": Infinity}}',
+]
+
+
+@kinds
+def test_garbage_of_any_kind_is_a_bad_response(kind: str) -> None:
+    body = b""
+
+    class Garbage(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            is_stream = asked.get("stream")
+            self.send_response(200)
+            kind = "text/event-stream" if is_stream else "application/json"
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(b"data: " + body + b"\n\n" if is_stream else body)
+
+    async def run() -> None:
+        nonlocal body
+        async with KINDS[kind](Address(), api_key="k") as model:
+            for given in BODIES:
+                body = given
+                with pytest.raises(errors.BadProviderResponse):
+                    await model.acomplete(ask())
+                with suppress(errors.BadProviderResponse):  # some are a stream that says nothing
+                    async for _ in model.astream(ask()):
+                        pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Garbage) as server:
+
+        class Address:
+            anthropic_url = f"http://127.0.0.1:{server.server_port}"
+            openai_url = f"{anthropic_url}/v1"
+
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            asyncio.run(run())
+        finally:
+            server.shutdown()
+            thread.join()
