@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from benchmarks.toolkits.base import (
     subtract,
 )
 from llmspell import Index, QuotaLimits, Tenant, TenantConfig
-from llmspell.agents import Agent, Answer, Call
+from llmspell.agents import Agent
 from llmspell.integrations import SCHEMA
+from llmspell.providers import ChatRequest, ChatResponse, StreamEvent, ToolCall, Usage
 from llmspell.rag.cache import EmbeddingCache
 from llmspell.security import SecurityLevel
 from llmspell.security.host import probe
@@ -46,10 +47,20 @@ class _Texts:
 
 
 class _Scripted:
-    async def answer(self, request: Any) -> Answer:
-        if len(request.messages) > 1:
-            return Answer(ANSWER)
-        return Answer("", (Call("", "1", "add", '{"a": 2, "b": 3}'),))
+    provider = model_id = "scripted"
+    price = None
+
+    def complete(self, request: ChatRequest) -> ChatResponse:
+        if len(request.messages) > 2:  # behind instructions and question
+            return ChatResponse(ANSWER, (), "stop", Usage(1, 1), "scripted", "scripted")
+        calls = (ToolCall("1", "add", '{"a": 2, "b": 3}'),)
+        return ChatResponse("", calls, "tool_calls", Usage(1, 1), "scripted", "scripted")
+
+    async def acomplete(self, request: ChatRequest) -> ChatResponse:
+        return self.complete(request)
+
+    async def astream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        yield self.complete(request)
 
 
 def make_tenant(setup: Setup) -> Tenant:

@@ -22,11 +22,10 @@ if TYPE_CHECKING:
         ToolFinished,
         ToolStarted,
     )
-    from llmspell.agents.history import Answer, Call, Said
+    from llmspell.agents.history import AgentMessage, Answer, Call, Said
     from llmspell.agents.hooks import AgentHooks
     from llmspell.agents.limits import AgentLimits, RunUsage
     from llmspell.agents.memory import Session
-    from llmspell.agents.model import AgentMessage, Model, ModelRequest
     from llmspell.agents.policies import Fail, FailurePolicy, Fallback, Retry, Skip
     from llmspell.agents.replay import ReplayModel
     from llmspell.agents.run import AgentResult, AgentRun
@@ -62,8 +61,6 @@ __all__ = [
     "Fallback",
     "FileTranscript",
     "MemoryTranscript",
-    "Model",
-    "ModelRequest",
     "OutputRejected",
     "ReplayModel",
     "Retry",
@@ -102,11 +99,10 @@ _MODULES = {
         "ToolFinished",
         "ToolStarted",
     ),
-    "history": ("Answer", "Call", "Said"),
+    "history": ("AgentMessage", "Answer", "Call", "Said"),
     "hooks": ("AgentHooks",),
     "limits": ("AgentLimits", "RunUsage"),
     "memory": ("Session",),
-    "model": ("AgentMessage", "Model", "ModelRequest"),
     "policies": ("Fail", "FailurePolicy", "Fallback", "Retry", "Skip"),
     "replay": ("ReplayModel",),
     "run": ("AgentResult", "AgentRun"),

@@ -17,11 +17,11 @@ from llmspell.errors import ConfigError, InputError
 from llmspell.tenancy import AsyncTenant, Tenant
 
 if TYPE_CHECKING:
-    from llmspell.agents.model import Model
     from llmspell.agents.run import AgentResult, AgentRun
     from llmspell.agents.sub_agent import AgentTool
     from llmspell.agents.tool_calls import CallInRun
     from llmspell.agents.transcript import Transcript
+    from llmspell.providers import ChatModel
     from llmspell.tools import Approval, ApprovalHook, TenantTools, Tool, ToolPolicy, ToolRegistry
 
 __all__ = ["Agent", "Transcripts"]
@@ -40,7 +40,7 @@ class Agent:
     their workers end with it.
 
     A run is one operation of its tenant, in the tenant's quotas: what :class:`AgentLimits` allow is
-    reserved first, and what the model says that it has used is charged. In an operation of the
+    reserved first, and the model charges what it used to that. In an operation of the
     tenant it is part of that.
 
     Args:
@@ -65,7 +65,7 @@ class Agent:
 
     def __init__(
         self,
-        model: Model,
+        model: ChatModel,
         tools: Iterable[Tool] | ToolRegistry = (),
         instructions: str = "",
         tenant: Handle | None = None,
@@ -78,6 +78,8 @@ class Agent:
         hooks: AgentHooks | None = None,
         transcripts: Transcripts = "state",
     ) -> None:
+        if not callable(getattr(model, "acomplete", None)):
+            raise ConfigError(f"model must be a ChatModel of llmspell.providers, got {model!r}")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ConfigError(
                 f"an agent's name is 1 to 64 of the letters, digits, _ and -; got {name!r}"

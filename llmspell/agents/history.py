@@ -11,7 +11,7 @@ from llmspell.agents.transcript import Entry
 from llmspell.errors import InputError, TranscriptDamaged
 from llmspell.tools import Approval, ToolResult
 
-__all__ = ["FORMAT", "Answer", "Call", "History", "Said", "Turn"]
+__all__ = ["FORMAT", "AgentMessage", "Answer", "Call", "History", "Said", "Turn"]
 
 #: Of transcripts; those of another one are refused.
 FORMAT: Final = 1
@@ -43,7 +43,7 @@ class Answer:
         calls: of tools, which it waits for.
         input_tokens, output_tokens, cost: of this answer.
         model: that gave it, as it calls itself.
-        extra: what the provider wants to see again with the message, as JSON can hold it.
+        finish: why it ended; see :data:`llmspell.providers.Finish`.
     """
 
     text: str
@@ -52,7 +52,7 @@ class Answer:
     output_tokens: int = 0
     cost: float = 0.0
     model: str = ""
-    extra: Any = None
+    finish: str = "stop"
 
     def to_entry(self) -> Entry:
         """It as an entry of a transcript."""
@@ -65,7 +65,7 @@ class Answer:
             "output_tokens": self.output_tokens,
             "cost": self.cost,
             "model": self.model,
-            "extra": self.extra,
+            "finish": self.finish,
         }
 
 
@@ -100,6 +100,9 @@ class Turn:
 
 
 ToolSaid: TypeAlias = tuple[Call, ToolResult]
+
+AgentMessage: TypeAlias = Said | Answer | ToolSaid
+"""What was said, an answer of the model, or a call of a tool with its result."""
 
 
 class History:
@@ -148,7 +151,7 @@ class History:
             cost=sum(one.cost for one in spent),
         )
 
-    def messages(self) -> Iterator[Said | Answer | ToolSaid]:
+    def messages(self) -> Iterator[AgentMessage]:
         """What the model is told, in order."""
         yield from self.earlier
         yield Said("user", self.input)

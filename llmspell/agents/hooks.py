@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llmspell.agents.events import RunState
-from llmspell.agents.history import Answer, Call, Said, ToolSaid
+from llmspell.agents.history import AgentMessage, Answer, Call
 from llmspell.tools import ToolResult
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class AgentHooks:
         """The run is in another state."""
 
     async def before_model(
-        self, run: AgentRun, messages: Sequence[Said | Answer | ToolSaid]
-    ) -> Sequence[Said | Answer | ToolSaid]:
+        self, run: AgentRun, messages: Sequence[AgentMessage]
+    ) -> Sequence[AgentMessage]:
         """What the model is to be told; gives what it is told instead."""
         return messages
 

@@ -32,7 +32,7 @@ class AgentLimits:
         max_cost: money, in the unit of ``max_cost_per_month``.
         max_tool_calls: calls of tools.
         max_parallel_tools: calls of tools at one time.
-        max_answer_tokens: of one answer; None leaves that to the model.
+        max_answer_tokens: of one answer; with its prompt the most that is set aside for it.
         max_repairs: times that the model may mend an answer that isn't as ``output`` says.
         tool_retries: further tries of a tool that failed, where that can do no harm: it says
             ``idempotent``, or nothing of it has run.
@@ -47,14 +47,14 @@ class AgentLimits:
     max_cost: float | None = None
     max_tool_calls: int = 100
     max_parallel_tools: int = 8
-    max_answer_tokens: int | None = None
+    max_answer_tokens: int = 4_096
     max_repairs: int = 2
     tool_retries: int = 2
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None and field.name in ("max_tokens", "max_cost", "max_answer_tokens"):
+            if value is None and field.name in ("max_tokens", "max_cost"):
                 continue
             if field.name in ("max_seconds", "max_cost"):
                 is_right = isinstance(value, int | float) and not isinstance(value, bool)
@@ -132,7 +132,7 @@ class Budget:
         """Of the time of this run and of those that it is part of."""
         return self.deadline - time.monotonic()
 
-    def answer_tokens(self) -> int | None:
+    def answer_tokens(self) -> int:
         """How long the next answer may be; raises AgentLimitExceeded where it may not be at all.
 
         Steps, tokens and cost are looked at.
@@ -142,15 +142,14 @@ class Budget:
         allowed = limits.max_answer_tokens
         if limits.max_tokens is not None:
             self._require("max_tokens", used.tokens + 1, limits.max_tokens)
-            left = limits.max_tokens - used.tokens
-            allowed = left if allowed is None else min(allowed, left)
+            allowed = min(allowed, limits.max_tokens - used.tokens)
         if limits.max_cost is not None and used.cost >= limits.max_cost:
             self._refuse("max_cost", limits.max_cost)
         if self._outer is not None:
             # Its own steps aren't the outer run's; its tokens and its cost are.
             outer = self._outer._spendable()
             if outer is not None:
-                allowed = outer if allowed is None else min(allowed, outer)
+                allowed = min(allowed, outer)
         return allowed
 
     def answered(self, *, input_tokens: int, output_tokens: int, cost: float) -> None:

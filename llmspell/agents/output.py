@@ -12,6 +12,8 @@ __all__ = ["Output", "output_of"]
 
 _MISTAKES: Final = 10
 _SHOWN: Final = 200
+#: Key of data that isn't an object.
+_VALUE: Final = "value"
 
 
 class Output:
@@ -43,7 +45,7 @@ class _Typed(Output):
             raise MissingDependency("tools", "pydantic") from error
         try:
             self._adapter: Any = pydantic.TypeAdapter(kind)
-            self.schema = self._adapter.json_schema()
+            self.schema, self._is_wrapped = _as_object(self._adapter.json_schema())
         except (pydantic.errors.PydanticUserError, NameError, TypeError) as error:
             raise ConfigError(
                 f"output must be a type that JSON Schema describes, or a schema: {error}"
@@ -52,7 +54,9 @@ class _Typed(Output):
 
     def parse(self, text: str) -> Any:
         try:
-            return self._adapter.validate_json(_json_of(text))
+            if not self._is_wrapped:
+                return self._adapter.validate_json(_json_of(text))
+            return self._adapter.validate_python(_unwrapped(text))
         except self._invalid as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             raise InputError(
@@ -74,21 +78,17 @@ class _BySchema(Output):
             import jsonschema  # type: ignore[import-untyped]
         except ImportError as error:
             raise MissingDependency("agents", "jsonschema") from error
-        self.schema = dict(schema)
-        kind = jsonschema.validators.validator_for(
-            self.schema, default=jsonschema.Draft202012Validator
-        )
+        given = dict(schema)
+        self.schema, self._is_wrapped = _as_object(given)
+        kind = jsonschema.validators.validator_for(given, default=jsonschema.Draft202012Validator)
         try:
-            kind.check_schema(self.schema)
+            kind.check_schema(given)
         except jsonschema.SchemaError as error:
             raise ConfigError(f"output is no JSON Schema: {error.message}") from None
-        self._validator = kind(self.schema)
+        self._validator = kind(given)
 
     def parse(self, text: str) -> Any:
-        try:
-            data = json.loads(_json_of(text))
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"it is no JSON: {error}") from None
+        data = _unwrapped(text) if self._is_wrapped else _loaded(text)
         found = list(self._validator.iter_errors(data))
         if found:
             raise InputError(_listed((one.json_path, one.message) for one in found))
@@ -108,6 +108,32 @@ def output_of(kind: Any) -> Output:
     if kind is None or kind is str:
         return Output()
     return _BySchema(kind) if isinstance(kind, Mapping) else _Typed(kind)
+
+
+def _as_object(schema: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The schema that a model is told, and whether it is of an object around the data.
+
+    Providers take schemas of objects alone.
+    """
+    if schema.get("type") == "object" or "$ref" in schema:
+        return schema, False
+    inner = {name: part for name, part in schema.items() if name != "$defs"}
+    told = {"type": "object", "properties": {_VALUE: inner}, "required": [_VALUE]}
+    return ({**told, "$defs": schema["$defs"]} if "$defs" in schema else told), True
+
+
+def _unwrapped(text: str) -> Any:
+    data = _loaded(text)
+    if isinstance(data, dict) and _VALUE in data:
+        return data[_VALUE]
+    raise InputError(f"it must be an object with the key {_VALUE!r}")
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(_json_of(text))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"it is no JSON: {error}") from None
 
 
 def _json_of(text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from llmspell.agents.chat import ask, request_of
 from llmspell.agents.events import (
     AgentEvent,
     Answered,
@@ -23,7 +24,6 @@ from llmspell.agents.handle import Handle, operation_of, state_of
 from llmspell.agents.history import FORMAT, Answer, History
 from llmspell.agents.hooks import AgentHooks
 from llmspell.agents.limits import Budget, RunUsage
-from llmspell.agents.model import ModelRequest
 from llmspell.agents.tool_calls import CallInRun, ToolCalls
 from llmspell.agents.transcript import Entry, Transcript
 from llmspell.errors import (
@@ -34,8 +34,7 @@ from llmspell.errors import (
     RunConflict,
     RunNotFound,
 )
-from llmspell.observability import span
-from llmspell.tenancy import Operation
+from llmspell.observability import Attribute, span
 from llmspell.tools import Approval, ToolCall
 
 if TYPE_CHECKING:
@@ -110,7 +109,6 @@ class AgentRun:
         self._asked: dict[str, asyncio.Future[bool | Approval]] = {}
         self._events: asyncio.Queue[AgentEvent | None] | None = None
         self._task: asyncio.Task[AgentResult] | None = None
-        self._operation: Operation[Any] | None = None
         self._is_cancelled = False
         self._is_over = False
 
@@ -302,8 +300,7 @@ class AgentRun:
                 tokens=tokens,
                 cost=cost,
                 seconds=min(limits.max_seconds + LEASE_EXTRA_S, MAX_LEASE_S),
-            ) as operation:
-                self._operation = operation
+            ):
                 # In either case another process that has the run finds out at its next write.
                 await (self.keep({"kind": "resume"}) if is_resumed else self._begin())
                 await self.enter(RunState.RUNNING)
@@ -355,23 +352,28 @@ class AgentRun:
         agent = self.agent
         allowed = self.budget.answer_tokens()
         messages = await self.hooks.before_model(self, list(self.history.messages()))
-        with span("chat", {"gen_ai.operation.name": "chat"}) as told:
-            answer = await agent.model.answer(
-                ModelRequest(
+        model = agent.model
+        told_of_it: dict[str, Attribute] = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": model.provider,
+            "gen_ai.request.model": model.model_id,
+        }
+        with span(f"chat {model.model_id}", told_of_it) as told:
+            answer = await ask(
+                model,
+                request_of(
                     instructions=agent.instructions,
                     messages=messages,
                     tools=calls.specs,
                     schema=agent.output.schema,
                     max_tokens=allowed,
-                    deadline=self.budget.deadline,
-                    on_text=self._on_text if self._is_followed else None,
-                )
+                ),
+                until=self.budget.deadline,
+                on_text=self._on_text if self._is_followed else None,
             )
             told.set("gen_ai.response.model", answer.model)
             told.set("gen_ai.usage.input_tokens", answer.input_tokens)
             told.set("gen_ai.usage.output_tokens", answer.output_tokens)
-        assert self._operation is not None
-        self._operation.use(tokens=answer.input_tokens + answer.output_tokens, cost=answer.cost)
         self.budget.answered(
             input_tokens=answer.input_tokens,
             output_tokens=answer.output_tokens,

@@ -16,13 +16,14 @@ from llmspell.observability.prometheus import (
     TenantState,
     render,
 )
-from llmspell.observability.spans import Span, span
+from llmspell.observability.spans import Attribute, Span, span
 from llmspell.observability.tools import ToolMetrics
 
 __all__ = [
     "OTHER_TENANTS",
     "CacheState",
     "Counter",
+    "Attribute",
     "Ingestion",
     "Instruments",
     "Operation",

@@ -77,7 +77,7 @@ def test_more_events_than_anybody_reads_keep_no_run_from_its_end(acme: Tenant) -
 
 def test_a_mended_answer_is_told_of(acme: Tenant) -> None:
     async def main() -> None:
-        agent = Agent(Script(say("x"), say("7")), tenant=acme, output=int)
+        agent = Agent(Script(say("x"), say('{"value": 7}')), tenant=acme, output=int)
         async with agent.start("go") as run:
             rejected = [e async for e in run if isinstance(e, OutputRejected)]
         assert [one.text for one in rejected] == ["x"]

@@ -34,13 +34,22 @@ def run(agent: Agent, **named: Any) -> Any:
 def test_data_of_a_type_comes_out(acme: Tenant) -> None:
     model = Script(say(GOOD))
     assert run(Agent(model, tenant=acme, output=City)).output == City("Bern", 134_000)
-    assert (model.asked[0].schema or {})["required"] == ["name", "people"]
+    assert model.schema(0)["required"] == ["name", "people"]
 
 
 def test_data_by_a_schema_comes_out(acme: Tenant) -> None:
     model = Script(say(GOOD))
     out = run(Agent(model, tenant=acme, output=SCHEMA)).output
     assert out == {"name": "Bern", "people": 134_000}
+
+
+@pytest.mark.parametrize("output", [list[City], {"type": "array", "items": SCHEMA}])
+def test_data_that_is_no_object_is_asked_for_within_one(acme: Tenant, output: Any) -> None:
+    model = Script(say(f"[{GOOD}]"), say(f'{{"value": [{GOOD}]}}'))
+    (city,) = run(Agent(model, tenant=acme, output=output)).output
+    assert city in (City("Bern", 134_000), {"name": "Bern", "people": 134_000})
+    assert model.schema(0)["required"] == ["value"]
+    assert "'value'" in model.told(1)[-1]
 
 
 def test_fences_around_the_json_are_no_mistake(acme: Tenant) -> None:

@@ -17,6 +17,7 @@ from llmspell.agents import (
     Call,
     RunState,
 )
+from llmspell.providers import Price
 from llmspell.tools import ToolResult, tool
 from tests.agents.script import Script, call, say
 
@@ -38,7 +39,7 @@ def test_an_answer_without_calls_is_the_output(acme: Tenant) -> None:
     assert (result.output, result.state) == ("Hello.", RunState.FINISHED)
     assert (result.usage.steps, result.usage.tokens) == (1, 20)
     assert model.told(0) == ["Hi"]
-    assert model.asked[0].instructions == "Be kind."
+    assert model.instructions(0) == "Be kind."
 
 
 def test_the_model_is_told_what_its_tools_came_to(acme: Tenant) -> None:
@@ -110,13 +111,16 @@ def test_a_run_uses_no_more_than_it_may(acme: Tenant, limits: AgentLimits, limit
     with pytest.raises(errors.AgentLimitExceeded, match=limit) as caught:
         run(Agent(model, [add], tenant=acme, limits=limits))
     assert caught.value.run_id
-    assert len(model.answers) == (0 if limit == "max_tool_calls" else 1)
+    assert model.asked == (3 if limit == "max_tool_calls" else 2)
 
 
 def test_an_answer_is_asked_for_no_longer_than_what_is_left(acme: Tenant) -> None:
     model = Script(call(("add", {"a": 1, "b": 2}), tokens=15), say("3"))
     run(Agent(model, [add], tenant=acme, limits=AgentLimits(max_tokens=100)))
-    assert [one.max_tokens for one in model.asked] == [100, 70]
+    assert [model.max_tokens(n) for n in (0, 1)] == [100, 70]
+    limits = AgentLimits(max_answer_tokens=50)
+    run(Agent(short := Script(say("3")), tenant=acme, limits=limits))
+    assert short.max_tokens(0) == 50
 
 
 def test_a_run_ends_when_its_time_is_over(acme: Tenant) -> None:
@@ -137,7 +141,7 @@ def test_a_run_ends_when_its_time_is_over(acme: Tenant) -> None:
 
 
 def test_what_a_run_may_use_is_reserved_once_and_what_it_used_is_charged(db: Database) -> None:
-    tenant = db.create_tenant(TenantConfig(id="s", quotas=QuotaLimits(max_tokens_per_day=100)))
+    tenant = db.create_tenant(TenantConfig(id="s", quotas=QuotaLimits(max_tokens_per_day=10_000)))
     used: list[int] = []
 
     @tool(trusted=True)
@@ -146,9 +150,9 @@ def test_what_a_run_may_use_is_reserved_once_and_what_it_used_is_charged(db: Dat
         used.append(tenant.usage().tokens.used)
 
     model = Script(call(("look", {})), say("done"))
-    limits = AgentLimits(max_tokens=100)
+    limits = AgentLimits(max_tokens=10_000, max_answer_tokens=1_000)
     run(Agent(model, [look], tenant=tenant, limits=limits))
-    assert used == [100]
+    assert used == [10_000]
     assert tenant.usage().tokens.used == 40
     with pytest.raises(errors.QuotaExceeded, match="max_tokens_per_day"):
         run(Agent(Script(say("never")), tenant=tenant, limits=limits))
@@ -156,11 +160,11 @@ def test_what_a_run_may_use_is_reserved_once_and_what_it_used_is_charged(db: Dat
 
 
 def test_in_an_operation_of_the_tenant_a_run_is_part_of_it(db: Database) -> None:
-    tenant = db.create_tenant(TenantConfig(id="s", quotas=QuotaLimits(max_tokens_per_day=100)))
-    agent = Agent(Script(say("Hello.")), tenant=tenant, limits=AgentLimits(max_tokens=100))
+    tenant = db.create_tenant(TenantConfig(id="s", quotas=QuotaLimits(max_tokens_per_day=9_000)))
+    agent = Agent(Script(say("Hello.")), tenant=tenant, limits=AgentLimits(max_tokens=9_000))
 
     async def main() -> Any:
-        with tenant.operation(tokens=100):
+        with tenant.operation(tokens=9_000):
             return await agent("Hi")
 
     assert asyncio.run(main()) == "Hello."
@@ -176,6 +180,18 @@ def test_in_an_operation_of_the_tenant_a_run_is_part_of_it(db: Database) -> None
 def test_limits_out_of_range_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(errors.ConfigError):
         AgentLimits(**given)
+
+
+def test_money_is_charged_as_the_model_bills_it_and_bounded(db: Database) -> None:
+    quotas = QuotaLimits(max_cost_per_month=100.0)
+    tenant = db.create_tenant(TenantConfig(id="s", quotas=quotas))
+    price = Price(input=10_000.0, output=10_000.0)  # a tenth for each answer of 5 + 5 tokens
+    model = Script(*[call(("add", {"a": 1, "b": 2}), tokens=5)] * 3, price=price)
+    limits = AgentLimits(max_cost=0.2, max_answer_tokens=10)
+    with pytest.raises(errors.AgentLimitExceeded, match="max_cost"):
+        run(Agent(model, [add], tenant=tenant, limits=limits))
+    assert model.asked == 2
+    assert tenant.usage().cost.used == 200_000
 
 
 # --- tools that fail
@@ -270,6 +286,7 @@ def test_hooks_see_and_change_what_is_done(acme: Tenant) -> None:
     assert model.told(1) == ["<40>", "<4>"]
     assert hooks.states == [RunState.RUNNING, RunState.FINISHED]
     assert hooks.answers == ["adding", "done"]
+    assert model.asked == 2
 
 
 def test_what_a_hook_raises_ends_the_run(acme: Tenant) -> None:
@@ -294,6 +311,11 @@ def test_what_a_hook_raises_ends_the_run(acme: Tenant) -> None:
 def test_arguments_of_another_kind_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(errors.ConfigError):
         Agent(Script(), **given)
+
+
+def test_a_model_of_another_kind_is_refused() -> None:
+    with pytest.raises(errors.ConfigError, match="ChatModel"):
+        Agent("gpt")  # type: ignore[arg-type]
 
 
 def test_a_run_needs_a_tenant_and_a_text(acme: Tenant) -> None:

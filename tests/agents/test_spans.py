@@ -42,7 +42,7 @@ found = {span.context.span_id: span for span in spans.get_finished_spans()}
 for span in found.values():
     above = found[span.parent.span_id].name if span.parent else "-"
     print(span.name, "<", above, span.attributes.get("error.type", ""))
-chat = next(span for span in found.values() if span.name == "chat")
+chat = next(span for span in found.values() if span.name == "chat script")
 assert chat.attributes["gen_ai.usage.input_tokens"] == 10
 provider.shutdown()
 """
@@ -60,8 +60,8 @@ def test_the_steps_of_a_run_are_spans_of_the_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = [line.strip() for line in done.stdout.splitlines()]
     assert sorted(lines) == [
-        "chat < invoke_agent adder",
-        "chat < invoke_agent adder",
+        "chat script < invoke_agent adder",
+        "chat script < invoke_agent adder",
         "execute_tool add < invoke_agent adder",
         "execute_tool nothing < invoke_agent adder unknown_tool",
         "invoke_agent adder < workflow.step adder",
@@ -73,7 +73,9 @@ def test_an_agent_is_made_and_nothing_is_imported_that_it_does_not_use() -> None
     program = """
 import sys
 from llmspell.agents import Agent
-Agent(object(), (), "x")
+class Model:
+    def acomplete(self, request): ...
+Agent(Model(), (), "x")
 heavy = ("pydantic", "openai", "anthropic", "opentelemetry", "jsonschema", "llmspell.rag",
          "llmspell.agents.workflows", "llmspell.agents.run")
 print([name for name in heavy if name in sys.modules])
