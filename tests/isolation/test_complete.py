@@ -75,6 +75,7 @@ READ: dict[type, dict[str, str]] = {
         "generation": "calls._said_by",
         "scope": "calls._said_by",
         "is_open": "calls._operation",
+        "is_of": "a flag",
         "use": "calls._operation",
         "renew": "calls._operation",
     },
