@@ -98,6 +98,7 @@ async def _operation(handle: Any, tokens: int) -> tuple[Any, ...]:
         assert current_operation() is operation
         assert operation.is_open
         operation.renew(60)
+        operation.hold(tokens=tokens).release()
         operation.use(tokens=tokens)
         count = await call(operation.tenant, "count")
     assert not operation.is_open

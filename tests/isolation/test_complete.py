@@ -46,6 +46,7 @@ KINDS = (Tenant, AsyncTenant, Database, AsyncDatabase)
 WAYS = (0, 1, SHELL)
 #: What needs no rule, and why.
 LEFT_OUT = {
+    "Database.embedding_cache": "counters of a process; tests/rag/cache keeps tenants apart",
     "Database.instruments": "counters of a process; what is in them is in its metrics",
     "llmspell audit show": "the operator's, of the records of all tenants",
     "llmspell audit verify": "the operator's, of the records of all tenants",
@@ -77,6 +78,7 @@ READ: dict[type, dict[str, str]] = {
         "is_open": "calls._operation",
         "is_of": "a flag",
         "use": "calls._operation",
+        "hold": "calls._operation",
         "renew": "calls._operation",
     },
     StateScope: {
