@@ -13,7 +13,8 @@ STORE_FORMAT = 3
 cdef enum:
     has_text = 1
     is_chunk_flag = 2
-    format_now = 2
+    is_packed_flag = 4
+    format_now = 3
 
 cdef packed struct RecordHeader:
     uint32_t checksum
@@ -29,11 +30,23 @@ cdef packed struct RecordHeader:
     uint32_t vector
 
 
+cdef object decompress = None
+
+cdef bytes unpacked(bytes packed, uint32_t size):
+    """A text that was compressed; raises CorruptFile where it doesn't have ``size`` bytes."""
+    global decompress
+    if decompress is None:
+        from llmspell.storage.packed_text import decompress as found
+        decompress = found
+    return decompress(packed, size)
+
+
 cdef class RecordBytes:
     """A record of a row, without its vector, as it lies in the store. Immutable.
 
     Little-endian: CRC-32C of all that follows, seeded with the row; version and flags; times; the
-    lengths of key, metadata, text and vector; then key, metadata and text.
+    lengths of key, metadata, text and vector; then key, metadata and text. A text that is packed is
+    its length as a u32, and a frame of zstd.
 
     What it holds is checked by :meth:`check`, at the first look at the latest. All that looks
     raises CorruptFile where the checksum or a length doesn't hold or it belongs to another row,
@@ -71,6 +84,8 @@ cdef class RecordBytes:
             )
         if size != sizeof(RecordHeader) + <uint64_t>header.key + header.metadata + header.text:
             raise CorruptFile(f"record {self.rowid}: its lengths do not add up")
+        if header.flags & is_packed_flag and header.text < sizeof(uint32_t):
+            raise CorruptFile(f"record {self.rowid}: its packed text has no length")
         self._is_checked = True
         return 0
 
@@ -105,13 +120,24 @@ cdef class RecordBytes:
         cdef const RecordHeader* header = self.header()
         return (self.data() + sizeof(RecordHeader) + header.key)[:header.metadata]
 
+    cdef inline uint32_t text_size(self) except? 0:
+        """Bytes of the text in UTF-8, packed or not."""
+        cdef const RecordHeader* header = self.header()
+        cdef uint32_t size = header.text
+        if header.flags & is_packed_flag:
+            memcpy(&size, self.data() + sizeof(RecordHeader) + header.key + header.metadata, 4)
+        return size
+
     @property
     def raw_text(self):
         """The text in UTF-8; None where the record has none."""
         cdef const RecordHeader* header = self.header()
         if not header.flags & has_text:
             return None
-        return (self.data() + sizeof(RecordHeader) + header.key + header.metadata)[:header.text]
+        cdef const char* text = self.data() + sizeof(RecordHeader) + header.key + header.metadata
+        if header.flags & is_packed_flag:
+            return unpacked((text + 4)[:header.text - 4], self.text_size())
+        return text[:header.text]
 
     @property
     def text(self):
@@ -119,6 +145,8 @@ cdef class RecordBytes:
         cdef const RecordHeader* header = self.header()
         if not header.flags & has_text:
             return None
+        if header.flags & is_packed_flag:
+            return self.raw_text.decode()
         return PyUnicode_DecodeUTF8(
             self.data() + sizeof(RecordHeader) + header.key + header.metadata, header.text, NULL
         )
@@ -144,15 +172,20 @@ cdef class RecordBytes:
         return self.header().flags & is_chunk_flag != 0
 
     @property
+    def is_packed(self):
+        """Whether its text is compressed."""
+        return self.header().flags & is_packed_flag != 0
+
+    @property
     def vector_bytes(self):
         """Bytes of its vector, which lies apart."""
         return self.header().vector
 
     @property
     def storage(self):
-        """Bytes that the storage quota counts: id, metadata, text and vector."""
+        """Bytes that the storage quota counts: id, metadata, text as it was given, and vector."""
         cdef const RecordHeader* header = self.header()
-        return <uint64_t>header.key + header.metadata + header.text + header.vector
+        return <uint64_t>header.key + header.metadata + self.text_size() + header.vector
 
 
 cdef class FoundRecord(RecordBytes):
@@ -195,8 +228,12 @@ def encode_record(
     int64_t updated_us,
     int64_t expires_us,
     cbool is_chunk,
+    cbool is_packed=False,
 ):
     """Bytes of a record, as :class:`RecordBytes` has them; ``text`` is None where it has none.
+
+    Args:
+        is_packed: ``text`` is its length and a frame.
 
     Raises:
         OverflowError: key, metadata or text have 2**32 bytes or more.
@@ -215,6 +252,8 @@ def encode_record(
     header.checksum = 0
     header.version = format_now
     header.flags = (0 if text is None else has_text) | (is_chunk_flag if is_chunk else 0)
+    if is_packed:
+        header.flags |= is_packed_flag
     header.reserved = 0
     header.created_us = created_us
     header.updated_us = updated_us

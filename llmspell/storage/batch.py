@@ -296,14 +296,31 @@ class Batch:
 
     def _record(self, rowid: int, put: Put, created: Mapping[bytes, int]) -> bytes:
         created_us, updated_us = put.created_us, put.updated_us
+        if created_us is None:
+            created_us = created.get(put.key, self._now_us)
+        if updated_us is None:
+            updated_us = self._now_us
+        if put.is_chunk:
+            return StoredRecord.encode(
+                rowid,
+                key=put.key,
+                metadata=put.metadata,
+                text=put.text,
+                vector_bytes=len(put.vector),
+                created_us=created_us,
+                updated_us=updated_us,
+                expires_us=put.expires_us,
+                is_chunk=True,
+            )
+        # Cheaper, for the commonest write.
         return encode_record(
             rowid,
             put.key,
             put.metadata,
             put.text,
             len(put.vector),
-            created.get(put.key, self._now_us) if created_us is None else created_us,
-            self._now_us if updated_us is None else updated_us,
+            created_us,
+            updated_us,
             put.expires_us,
             put.is_chunk,
         )

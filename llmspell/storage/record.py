@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from llmspell._hot import NEVER_US, RecordBytes, checked_bytes, crc32c, encode_record
 from llmspell.errors import CorruptFile
 from llmspell.storage.codec import unpack
+from llmspell.storage.packed_text import packed
 
 __all__ = ["NEVER", "StoredRecord", "decode_vector", "encode_vector"]
 
@@ -51,9 +52,16 @@ class StoredRecord(RecordBytes):
         expires_us: int,
         is_chunk: bool,
     ) -> bytes:
-        """Bytes of a record; ``key`` and ``metadata`` are encoded already."""
+        """Bytes of a record; ``key`` and ``metadata`` are encoded already.
+
+        The text of a chunk is compressed where that makes it shorter.
+        """
         times = created_us, updated_us, expires_us
-        return encode_record(rowid, key, metadata, text, vector_bytes, *times, is_chunk)
+        short = packed(text) if is_chunk and text is not None else None
+        kept = text if short is None else short
+        return encode_record(
+            rowid, key, metadata, kept, vector_bytes, *times, is_chunk, short is not None
+        )
 
     def with_metadata(self, metadata: bytes, updated_us: int) -> bytes:
         """Bytes of the same record with other metadata, encoded."""

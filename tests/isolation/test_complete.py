@@ -108,7 +108,9 @@ READ: dict[type, dict[str, str]] = {
             ("check", "key", "raw_metadata", "raw_text", "rowid", "storage", "vector_bytes"),
             "its bytes, of which the others are made",
         ),
-        **dict.fromkeys(("created_us", "expires_us", "is_chunk", "updated_us"), "times and a flag"),
+        **dict.fromkeys(
+            ("created_us", "expires_us", "is_chunk", "is_packed", "updated_us"), "times and flags"
+        ),
     },
     Retrieval: {
         "hits": "calls.plain",

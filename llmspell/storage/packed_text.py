@@ -1,0 +1,47 @@
+"""Texts of chunks, compressed by zstd where that makes them smaller."""
+
+from __future__ import annotations
+
+import importlib
+import struct
+from typing import Any, Final
+
+from llmspell.errors import CorruptFile
+
+__all__ = ["LEAST_BYTES", "decompress", "packed"]
+
+#: Shorter texts gain little, and each costs a call.
+LEAST_BYTES: Final = 1_024
+#: The default of zstd itself.
+_LEVEL: Final = 3
+
+_LENGTH: Final = struct.Struct("<I")
+
+
+def packed(text: bytes) -> bytes | None:
+    """Length and frame of a text of :data:`LEAST_BYTES` or more; None where it is no shorter."""
+    if len(text) < LEAST_BYTES:
+        return None
+    frame: bytes = _zstd().compress(text, level=_LEVEL)
+    return _LENGTH.pack(len(text)) + frame if _LENGTH.size + len(frame) < len(text) else None
+
+
+def decompress(frame: bytes, size: int) -> bytes:
+    """The text of a frame; raises CorruptFile where it is none, or not of ``size`` bytes."""
+    zstd = _zstd()
+    try:
+        # No more than that is made, whatever the frame says.
+        unpacker = zstd.ZstdDecompressor()
+        text: bytes = unpacker.decompress(frame, size + 1)
+    except zstd.ZstdError as error:
+        raise CorruptFile(f"a packed text can't be unpacked: {error}") from error
+    if len(text) != size or not unpacker.eof:
+        raise CorruptFile(f"a packed text doesn't have {size} bytes")
+    return text
+
+
+def _zstd() -> Any:
+    try:
+        return importlib.import_module("compression.zstd")  # from Python 3.14 on
+    except ImportError:
+        return importlib.import_module("backports.zstd")
