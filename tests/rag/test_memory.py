@@ -18,7 +18,7 @@ from llmspell.rag.pipeline import Pipeline
 from llmspell.rag.seen import Seen
 from llmspell.rag.sources import find
 from llmspell.rag.weighing import bytes_to_read
-from llmspell.tenancy.documents import Document, SplitDocument
+from llmspell.tenancy.documents import Blob, Document, SplitDocument, WebPage
 from llmspell.tenancy.ports import Embed
 from tests.rag.test_pipeline import Room
 
@@ -131,7 +131,7 @@ def test_document_beyond_the_bound_is_told_and_the_rest_goes_on(embedder: LocalE
     report = Pipeline(embedder, memory=MemoryGuard(1_000_000)).ingest(room, documents)
     assert report.added == 1
     assert report.skipped == (
-        "huge: takes up to 2,400,000 bytes of memory, and ingests may hold 1,000,000",
+        "huge: takes up to 2,800,000 bytes of memory, and ingests may hold 1,000,000",
     )
 
 
@@ -140,6 +140,20 @@ def test_document_of_many_small_chunks_is_weighed_by_them(embedder: LocalEmbedde
     report = texts.ingest(Room(), Document("doc", "A sentence of some words is here.\n\n" * 200))
     assert report.skipped[0].startswith("doc: takes up to ")
     assert texts._memory.tracker.held == 0
+
+
+def test_html_and_what_may_be_html_is_weighed_double(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_bytes(b"x" * 100)
+    (tmp_path / "b.txt").write_bytes(b"x" * 100)
+    (tmp_path / "c").write_bytes(b"x" * 100)
+    page, text, unknown = (bytes_to_read(item, 1_000) for item in find(tmp_path))
+    assert page == unknown == 2 * text
+    assert bytes_to_read(Blob("a.txt", b"x" * 100), 50) == text // 2
+    assert bytes_to_read(Document("a", "x" * 100, media_type="text/html"), 1) == page
+    assert bytes_to_read(WebPage("https://a.test/"), 50) == page // 2
+    (gone,) = find(tmp_path / "b.txt")
+    (tmp_path / "b.txt").unlink()
+    assert bytes_to_read(gone, 1_000) == 0
 
 
 def test_failure_gives_back_all_that_was_held(embedder: LocalEmbedder) -> None:

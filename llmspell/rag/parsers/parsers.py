@@ -28,6 +28,7 @@ MAX_CHARS: Final = 8 << 20
 MAX_UNPACKED: Final = 64 << 20
 CPU_MS: Final = 60_000
 SECONDS: Final = 120.0
+MAX_SAID: Final = 300
 
 
 class Parsed(NamedTuple):
@@ -109,9 +110,11 @@ class Parsers:
         try:
             found = self._tool(kind).call(kind.function, [data, *kind.limits]).value
         except (ToolTimeout, ToolLimitExceeded) as error:
-            raise IngestError(f"the {kind.name} file takes too much to read: {error}") from error
+            raise IngestError(
+                f"the {kind.name} file takes too much to read: {_said(error)}"
+            ) from error
         except ToolFailed as error:
-            raise IngestError(f"the {kind.name} file can't be read: {error}") from error
+            raise IngestError(f"the {kind.name} file can't be read: {_said(error)}") from error
         text, title = found.get("text"), found.get("title")
         if not isinstance(text, str) or not isinstance(title, str):
             raise IngestError(f"the {kind.name} file can't be read: its parser gave no text")
@@ -148,3 +151,9 @@ class Parsers:
             preload=kind.preload,
             ready=1,
         )
+
+
+def _said(error: ToolFailed) -> str:
+    """What a worker said, which isn't to be trusted, in short."""
+    said = str(error)
+    return said if len(said) <= MAX_SAID else said[:MAX_SAID] + "…"
