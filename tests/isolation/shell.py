@@ -45,7 +45,7 @@ class Shell:
         self._data = data
         self._run = run_process if is_process else run_here
         self._closing = contextlib.ExitStack()
-        self._closing.enter_context(mock.patch("llmspell.rag.Pipeline", lambda *given: FileLines()))
+        self._closing.enter_context(mock.patch("llmspell.rag.Pipeline", FileLines))
         self._folder = Path(self._closing.enter_context(tempfile.TemporaryDirectory()))
 
     def ask(self, way: str, what: str, *given: Any, **named: Any) -> Reply:
