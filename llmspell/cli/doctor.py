@@ -33,6 +33,9 @@ _FLEETING = {"tmpfs", "ramfs"}
 # Those that make it do more; the others are for its development.
 _EXTRAS = (
     "local",
+    "embeddings",
+    "cache",
+    "lexical",
     "rag",
     "documents",
     "code",
