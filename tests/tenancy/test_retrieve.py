@@ -129,6 +129,17 @@ def test_weighted_scores_count_what_words_alone_have_found_by_its_vector(animals
     assert few.ids == ["dogs"]
 
 
+def test_what_words_could_score_at_most_holds_behind_deletes(acme: Tenant) -> None:
+    texts = [f"apple {'pie ' * number}" for number in range(5)] + ["pear"] * 40
+    acme.upsert(list(range(45)), np.ones((45, 2)), texts=texts)
+    fusion = WeightedScores(dense=0.0, lexical=1.0)
+    before = acme.retrieve("apple", 5, fusion=fusion, vector=[1.0, 1.0])
+    acme.delete(list(range(5, 45)))
+    after = acme.retrieve("apple", 5, fusion=fusion, vector=[1.0, 1.0])
+    assert after.ids == before.ids == [0, 1, 2, 3, 4]
+    assert (np.diff(after.scores) < 0).all() and after.scores[0] < 1.0
+
+
 def test_weighted_scores_count_words_by_what_they_could_score_at_most(animals: Tenant) -> None:
     fusion = WeightedScores(dense=0.0, lexical=2.0)
     asked = {"vector": VECTORS["log"], "fusion": fusion}

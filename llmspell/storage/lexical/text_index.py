@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -31,6 +32,9 @@ ENGINE_FILE: Final = re.compile(r"(meta|\.managed)\.json|[0-9a-f]{32}(\.\d{1,20}
 
 #: Of BM25, as the engine has it.
 K1: Final = 1.2
+
+#: What it knows its segments by.
+_META: Final = "meta.json"
 
 _TEXT: Final = "text"
 _ROW: Final = "row"
@@ -62,7 +66,7 @@ class TextIndex:
     It holds neither a thread nor a descriptor, and little memory: its files are mapped.
     """
 
-    __slots__ = ("_index", "_schema", "_searcher", "_tantivy", "analyzer", "path")
+    __slots__ = ("_counted", "_index", "_schema", "_searcher", "_tantivy", "analyzer", "path")
 
     def __init__(self, path: Path) -> None:
         """Open what lies in the directory, or make an empty one.
@@ -83,7 +87,7 @@ class TextIndex:
             self._index.register_tokenizer("words", self.analyzer.native)
             # Else a thread looks at the directory twice a second.
             self._index.config_reader("manual")
-            self._searcher: Any = self._index.searcher()
+            self._see()
 
     @property
     def documents(self) -> int:
@@ -122,7 +126,7 @@ class TextIndex:
                 # Its threads and its memory go with it.
                 writer.wait_merging_threads()
             self._index.reload()
-            self._searcher = self._index.searcher()
+            self._see()
 
     def search(
         self,
@@ -187,13 +191,19 @@ class TextIndex:
     def most(self, terms: Sequence[str]) -> float:
         """What no text can score more than: each term as often as it counts, in a short text."""
         searcher = self._searcher
-        count, total = searcher.num_docs, 0.0
+        count, total = self._counted, 0.0
         for term, times in Counter(terms).items():
             with _engine_errors(self.path, "searching"):
-                # Texts that were removed count until their segment is merged.
                 holders = min(searcher.doc_freq(_TEXT, term), count)
             total += times * math.log1p((count - holders + 0.5) / (holders + 0.5)) * (K1 + 1)
         return total
+
+    def _see(self) -> None:
+        """Let searches see what was committed."""
+        self._searcher: Any = self._index.searcher()
+        # BM25 counts texts that were removed until their segment is merged, in all of its numbers.
+        segments = json.loads((self.path / _META).read_text())["segments"]
+        self._counted: int = sum([segment["max_doc"] for segment in segments])
 
     def files(self) -> list[Path]:
         """All that the index consists of, while nobody changes it."""
