@@ -140,6 +140,13 @@ def test_what_words_could_score_at_most_holds_behind_deletes(acme: Tenant) -> No
     assert (np.diff(after.scores) < 0).all() and after.scores[0] < 1.0
 
 
+def test_a_word_counts_as_often_as_a_query_says_it(acme: Tenant) -> None:
+    acme.upsert([1, 2], np.ones((2, 2)), texts=["apple", "apple pear"])
+    once = acme.retrieve("apple", mode="lexical").scores
+    often = acme.retrieve("apple " * 20_000, mode="lexical").scores
+    assert often == pytest.approx(20_000 * once, rel=1e-3)
+
+
 def test_weighted_scores_count_words_by_what_they_could_score_at_most(animals: Tenant) -> None:
     fusion = WeightedScores(dense=0.0, lexical=2.0)
     asked = {"vector": VECTORS["log"], "fusion": fusion}

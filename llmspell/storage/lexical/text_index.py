@@ -151,11 +151,8 @@ class TextIndex:
         tantivy = self._tantivy
         query = tantivy.Query.boolean_query(
             [
-                (
-                    tantivy.Occur.Should,
-                    tantivy.Query.term_query(self._schema, _TEXT, term, index_option="freq"),
-                )
-                for term in terms
+                (tantivy.Occur.Should, self._of_term(term, times))
+                for term, times in Counter(terms).items()
             ]
         )
         share = 1.0
@@ -204,6 +201,12 @@ class TextIndex:
         # BM25 counts texts that were removed until their segment is merged, in all of its numbers.
         segments = json.loads((self.path / _META).read_text())["segments"]
         self._counted: int = sum([segment["max_doc"] for segment in segments])
+
+    def _of_term(self, term: str, times: int) -> Any:
+        """A term that counts so often: one look at its texts, however often a query says it."""
+        query = self._tantivy.Query
+        one = query.term_query(self._schema, _TEXT, term, index_option="freq")
+        return one if times == 1 else query.boost_query(one, float(times))
 
     def files(self) -> list[Path]:
         """All that the index consists of, while nobody changes it."""
