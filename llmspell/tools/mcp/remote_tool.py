@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,6 +9,7 @@ from typing import Any, Final
 
 from llmspell.errors import InvalidArguments, ToolFailed
 from llmspell.tools.definition import Tool
+from llmspell.tools.mcp.schemas import mistakes_by
 from llmspell.tools.options import ToolOptions
 
 __all__ = ["RemoteTool"]
@@ -24,8 +24,9 @@ class RemoteTool(Tool):
     """A tool of an MCP server; made by :class:`McpConnection`.
 
     What the server says of it was read once, when the connection was made. Arguments are checked
-    by the server's schema before they are sent, but for its regular expressions, which are left to
-    the server; references out of the schema aren't followed.
+    by the server's schema before they are sent, but for what takes regular expressions, which is
+    left to the server. A schema that takes more than 20,000 steps to judge by is given up;
+    references out of it aren't followed.
     """
 
     def __init__(self, found: Any, *, prefix: str, options: ToolOptions, call: Caller) -> None:
@@ -68,7 +69,9 @@ class RemoteTool(Tool):
         try:
             mistakes = [
                 f"{'.'.join(map(str, one.absolute_path)) or 'arguments'}: {one.message[:200]}"
-                for one, _ in zip(self._judge.iter_errors(found), range(_MISTAKES), strict=False)
+                for one, _ in zip(
+                    mistakes_by(self._parameters, found), range(_MISTAKES), strict=False
+                )
             ]
         except (UnknownType, Unresolvable, RecursionError, TypeError, ValueError) as error:
             raise InvalidArguments(f"the server's schema can't be used: {error}") from None
@@ -83,18 +86,3 @@ class RemoteTool(Tool):
 
     def _schema(self) -> dict[str, Any]:
         return self._parameters
-
-    @functools.cached_property
-    def _judge(self) -> Any:
-        import jsonschema  # type: ignore[import-untyped]
-        import referencing
-
-        def nothing(*_: Any) -> tuple[()]:
-            return ()
-
-        # A pattern of theirs could take for ever, in this process.
-        judge = jsonschema.validators.extend(
-            jsonschema.Draft202012Validator, {"pattern": nothing, "patternProperties": nothing}
-        )
-        registry: Any = referencing.Registry()  # which fetches nothing
-        return judge(self._parameters, registry=registry)

@@ -192,3 +192,42 @@ def test_a_pattern_of_theirs_is_left_to_them() -> None:
     options = ToolOptions(trusted=True)
     remote = RemoteTool(Found(schema), prefix="", options=options, call=nothing)
     assert remote.validate({"x": "a" * 60 + "!"})["x"].endswith("!")
+
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+EVIL = "^(a+)+$"
+NAMES = {"patternProperties": {EVIL: True}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"x": {"$schema": DRAFT, "pattern": EVIL}}},
+        {**NAMES, "additionalProperties": False},
+        {**NAMES, "unevaluatedProperties": False},
+        {
+            "allOf": [{"$ref": "#/properties"}],
+            "properties": {**NAMES, "additionalProperties": False},
+        },
+    ],
+)
+def test_no_rule_of_theirs_runs_a_pattern_here(schema: dict[str, Any]) -> None:
+    remote = RemoteTool(Found(schema), prefix="", options=ToolOptions(trusted=True), call=nothing)
+    # Long enough to be told apart, short enough that the test ends where it is run.
+    text = "a" * 16 + "!"
+    assert remote.validate({"x": text, text: 1}) == {"x": text, text: 1}
+
+
+def test_a_schema_that_multiplies_is_given_up() -> None:
+    parts = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(15)}
+    schema = {"$ref": "#/$defs/d0", "$defs": {**parts, "d15": {}}}
+    remote = RemoteTool(Found(schema), prefix="", options=ToolOptions(trusted=True), call=nothing)
+    with pytest.raises(InvalidArguments, match="more than 20,000 steps"):
+        remote.validate({})
+
+
+def test_additional_arguments_are_refused_where_no_pattern_says_otherwise() -> None:
+    schema = {"properties": {"x": {}}, "additionalProperties": False}
+    remote = RemoteTool(Found(schema), prefix="", options=ToolOptions(trusted=True), call=nothing)
+    with pytest.raises(InvalidArguments, match="'y' was unexpected"):
+        remote.validate({"y": 1})
