@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final, Self
 
 from llmspell.errors import ClosedError, ConfigError, ToolFailed
+from llmspell.tools.mcp.bodies import bound_body
 from llmspell.tools.mcp.remote_tool import RemoteTool
 from llmspell.tools.mcp.sdk import require_mcp
 from llmspell.tools.options import ToolOptions
@@ -170,6 +171,9 @@ class McpConnection:
                 cursor = page.next_cursor
                 if not cursor or len(tools) >= _MAX_TOOLS:
                     break
+            # The SDK would judge results by the server's schema: regular expressions that could
+            # keep the whole process, whatever the time of the call.
+            client.session.validate_tool_result = _unjudged
             self._client, self._stop = client, stop
             self._ready.set_result(tools[:_MAX_TOOLS])
             await stop.wait()
@@ -189,13 +193,21 @@ async def _client(
         return Client(
             StdioServerParameters(command=words[0], args=words[1:], env=environment or None)
         )
-    if not headers:
-        return Client(server)
     import httpx2
     from mcp.client.streamable_http import streamable_http_client
 
-    http = await enter(httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(30, read=300)))
+    http = await enter(
+        httpx2.AsyncClient(
+            headers={"accept-encoding": "identity", **headers},
+            timeout=httpx2.Timeout(30, read=300),
+            event_hooks={"response": [bound_body]},
+        )
+    )
     return Client(streamable_http_client(server, http_client=http))
+
+
+async def _unjudged(*_: Any) -> None:
+    return None
 
 
 def _said(error: BaseException) -> str:

@@ -1,0 +1,43 @@
+"""What a response of an MCP server may take of memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+__all__ = ["MAX_BODY", "bound_body"]
+
+#: Of one that isn't a stream of events, of which the SDK bounds each.
+MAX_BODY: Final = 64 << 20
+
+
+async def bound_body(response: Any) -> None:
+    """Let a response of httpx2 be read up to :data:`MAX_BODY`, and none that is packed.
+
+    Reading beyond raises ``httpx2.StreamError``, of which the SDK makes the call's failure. What is
+    packed could be a thousand times as large as what was sent, and nobody asked for it.
+    """
+    import httpx2
+
+    class Bounded(httpx2.AsyncByteStream):
+        """The body, as it comes."""
+
+        def __init__(self, body: Any) -> None:
+            self._body = body
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            if is_packed:
+                raise httpx2.StreamError("the response is compressed, which wasn't asked for")
+            left = MAX_BODY
+            async for piece in self._body:
+                left -= len(piece)
+                if left < 0 and not is_events:
+                    raise httpx2.StreamError(f"a response of more than {MAX_BODY:,} bytes")
+                yield piece
+
+        async def aclose(self) -> None:
+            await self._body.aclose()
+
+    is_packed = response.headers.get("content-encoding", "identity").lower() != "identity"
+    is_events = response.headers.get("content-type", "").lower().startswith("text/event-stream")
+    response.stream = Bounded(response.stream)
