@@ -281,7 +281,7 @@ class Pipeline:
         """Of all that decides what is written for a document."""
         way = splitting_way(self._chunking, document.media_type)
         size, overlap = self._chunking.size, self._chunking.overlap
-        settings = (_FORMAT, self._embedder.model_id, way, size, overlap)
+        settings = (_FORMAT, self._embedder_id, way, size, overlap)
         source = document.source or ""
         try:
             metadata = json.dumps(document.metadata, sort_keys=True, default=_as_dict)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from llmspell import errors
 from llmspell.rag.chunking import Chunking
+from llmspell.rag.embedding import CallableEmbedder, Task
 from llmspell.rag.embedding.local import LocalEmbedder
 from llmspell.rag.pipeline import Pipeline
 from llmspell.tenancy.documents import Document, IngestProgress, SplitDocument
@@ -103,6 +104,26 @@ def test_changed_text_metadata_or_type_replaces_the_document(
     report = pipeline.ingest(room, [*DOCUMENTS[1:], changed])
     assert (report.added, report.replaced, report.unchanged) == (0, 1, 2)
     assert room.documents["leave"].metadata == changed.metadata
+
+
+def test_the_same_model_name_at_another_provider_replaces_the_document(
+    embedder: LocalEmbedder,
+) -> None:
+    def lengths(texts: Sequence[str], task: Task) -> list[list[float]]:
+        return [[len(text), 1.0] for text in texts]
+
+    room = Room()
+    here, there = (
+        Pipeline(
+            CallableEmbedder(
+                lengths, model_id="m", dim=2, tokenizer=embedder.tokenizer, provider=provider
+            )
+        )
+        for provider in ("one.example", "other.example")
+    )
+    here.ingest(room, DOCUMENTS)
+    assert here.ingest(room, DOCUMENTS).unchanged == 3
+    assert there.ingest(room, DOCUMENTS).replaced == 3
 
 
 def test_changed_settings_replace_the_document(pipeline: Pipeline, embedder: LocalEmbedder) -> None:
