@@ -134,7 +134,7 @@ class StateTable:
 
     def below(self, prefix: bytes, after: bytes) -> Iterator[tuple[bytes, StoredState]]:
         """Keys at or below a prefix and behind a key, in order, without the items of lists."""
-        if not after and prefix:
+        if after < prefix:
             content = self._chain.get(prefix)
             if content is not None:
                 yield prefix, _decoded(content)

@@ -119,6 +119,14 @@ def test_state_is_what_a_dict_would_be(acme: Tenant, writes: list[Any], prefix: 
     assert acme.usage().storage.used == 0
 
 
+def test_a_scan_from_before_its_prefix_gives_the_prefix_too(acme: Tenant) -> None:
+    for key in ("a", "b", ("b", 1), "c"):
+        acme.state.set(key, 0)
+    assert [item.key for item in acme.state.scan("b", after="a").items] == [("b",), ("b", 1)]
+    assert [item.key for item in acme.state.scan("b", after="b").items] == [("b", 1)]
+    assert not acme.state.scan("b", after="c").items
+
+
 def test_a_value_comes_back_as_it_was(acme: Tenant) -> None:
     value = {"a": [1, -2.5, None, True, b"\0", "é"], "at": datetime(2026, 1, 1, tzinfo=UTC)}
     acme.state.set("key", value)
