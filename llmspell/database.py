@@ -207,7 +207,7 @@ class Database:
 
     @property
     def embedding_cache(self) -> EmbeddingCache | None:
-        """The cache of the vectors of texts, which tells what it did and holds; None without one."""
+        """The cache of the vectors of texts, which tells what it did and holds; or None."""
         return self._embedding_cache
 
     def create_tenant(self, config: TenantConfig) -> Tenant:
