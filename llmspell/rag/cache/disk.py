@@ -6,6 +6,7 @@ last ones may be missing after one of the machine (``metasync=False``), and what
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import threading
@@ -29,6 +30,13 @@ _MAP_FACTOR: Final = 3
 _MAP_BESIDE: Final = 32 << 20
 # Used ones that are known; the rest are as if they weren't.
 _MAX_USED: Final = 100_000
+_DAMAGE: Final = (
+    lmdb.CorruptedError,
+    lmdb.InvalidError,
+    lmdb.PageNotFoundError,
+    lmdb.PanicError,
+    lmdb.VersionMismatchError,
+)
 
 
 class DiskTier:
@@ -55,7 +63,7 @@ class DiskTier:
         self._used: set[bytes] = set()
         try:
             self._open(directory)
-        except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PanicError):
+        except _DAMAGE:
             counters.corrupt.inc()
             shutil.rmtree(directory, ignore_errors=True)
             self._open(directory)
@@ -72,6 +80,10 @@ class DiskTier:
             max_spare_txns=8,
         )
         try:
+            self._data = directory / "data.mdb"
+            if _is_short(self._data, env):
+                # To read a page behind the end of the file would kill the process.
+                raise lmdb.CorruptedError(f"{self._data} was cut off")
             env.reader_check()
             self._vectors = env.open_db(b"vectors")
             self._order = env.open_db(b"order", integerkey=False)
@@ -130,6 +142,11 @@ class DiskTier:
                     held += len(key) + len(raw)
                 held = self._evict(transaction, held, last + len(entries))
                 transaction.put(_BYTES, _NUMBER.pack(held), db=self._meta)
+            if _is_short(self._data, self._env):
+                # Pages that were free at once are never written.
+                end = _end(self._env)
+                with self._data.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), end - 1, 1)
             return True
         except lmdb.MapFullError:
             # Readers of a process that was killed may hold what was freed.
@@ -209,3 +226,12 @@ class DiskTier:
             self._users -= 1
             if self._is_closed and not self._users:
                 self._idle.notify_all()
+
+
+def _end(env: lmdb.Environment) -> int:
+    """Bytes of the pages that LMDB counts."""
+    return int((env.info()["last_pgno"] + 1) * env.stat()["psize"])
+
+
+def _is_short(path: Path, env: lmdb.Environment) -> bool:
+    return path.stat().st_size < _end(env)
