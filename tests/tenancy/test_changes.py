@@ -135,7 +135,8 @@ def test_updates_are_there_after_opening_again(tmp_path: Path) -> None:
 def test_update_leaves_what_leads_from_a_chunk_to_its_document(acme: Tenant) -> None:
     acme.ingest(llmspell.Document("d", "one\ntwo"))
     acme.update_metadata("d#0", {"x": 1, "document": "other"}, replace=True)
-    assert acme.get("d#0").metadata == {"x": 1, "document": "d", "start": 0, "end": 3}
+    placed = {"document": "d", "source": "d", "version": 1, "start": 0, "end": 3}
+    assert acme.get("d#0").metadata == {"x": 1} | placed
     assert acme.delete(["d#0"]) == 1
     assert acme.delete("d") == 1
     assert acme.usage().documents.used == 0

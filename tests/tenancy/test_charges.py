@@ -81,6 +81,9 @@ CHARGED: dict[str, Charged] = {
     "get": Charged(lambda t: t.get(1), before=one_record),
     "delete": Charged(lambda t: t.delete([2]), before=one_record),
     "search": Charged(lambda t: t.search("text"), (Quota.QUERIES, Quota.EMBEDDINGS), one_record),
+    "retrieve": Charged(
+        lambda t: t.retrieve("text"), (Quota.QUERIES, Quota.EMBEDDINGS), one_record
+    ),
     "ingest": Charged(lambda t: t.ingest(DOCUMENT), (*LEVELS, Quota.EMBEDDINGS)),
     "document": Charged(lambda t: t.document("new"), before=lambda t: t.ingest(DOCUMENT)),
     "documents": Charged(lambda t: t.documents()),
@@ -111,6 +114,7 @@ FREE = {
 DATABASE_FREE = {
     "path": "where it is",
     "instruments": "counters of this process",
+    "embedding_cache": "counters of this process",
     "create_tenant": "the operator's",
     "create_tenants": "the operator's",
     "tenant": "gives a handle, whose operations are charged",
@@ -340,6 +344,7 @@ def test_what_is_free_works_where_every_quota_is_used_up(db: Database) -> None:
     calls: dict[str, Callable[[], object]] = {
         "path": lambda: db.path,
         "instruments": lambda: db.instruments,
+        "embedding_cache": lambda: db.embedding_cache,
         "create_tenant": lambda: db.create_tenant(TenantConfig(id="b", quotas=NOTHING_LEFT)),
         "create_tenants": lambda: db.create_tenants([TenantConfig(id="e")]),
         "tenant": lambda: db.tenant("acme"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,13 +12,12 @@ import pytest
 import llmspell
 from llmspell import Database, QuotaLimits, TenantConfig
 from llmspell.quota import Ledger
-from llmspell.storage import ExportReader, ExportWriter, FileLock, Room
+from llmspell.storage import FileLock, Room
 from llmspell.storage.batch import RECORDS
-from llmspell.storage.codec import pack
 from llmspell.storage.ids import pack_rowid
 from llmspell.storage.store import TenantStore
 from tests.tenancy.copies import levels, recount
-from tests.tenancy.transfers import Makes, exported, lines, vectors
+from tests.tenancy.transfers import vectors
 
 HOUR_NS = 3_600 * 10**9
 
@@ -113,26 +111,3 @@ def test_a_record_that_is_missing_where_it_should_expire_is_named(
     an_hour_passes()
     assert db.purge_expired() == 3
     assert "acme" in caplog.text and "record 2 is to expire, but isn't there" in caplog.text
-
-
-def test_a_document_goes_with_chunks_that_expire(
-    make: Makes, db: Database, an_hour_passes: Callable[[], None]
-) -> None:
-    source, target = make(), make()
-    source.ingest(lines("a", 2))
-    file = io.BytesIO()
-    reader = ExportReader(io.BytesIO(exported(source)), "export")
-    writer = ExportWriter(file.write, reader.header)
-    soon = _now(db._registry.ledger) // 1_000 + 60_000_000
-    for item in reader.items():
-        if item[0] == 2:
-            item[4] = soon
-        writer.add(pack(item))
-    writer.finish({"records": 2, "documents": 1})
-    file.seek(0)
-    target.import_from(file)
-    assert target.usage().documents.used == 1
-    an_hour_passes()
-    assert db.purge_expired() == 2
-    assert levels(target.usage()) == recount(target)
-    assert target.usage().documents.used == 0
