@@ -44,6 +44,7 @@ WRONG: dict[str, Any] = {
 RIGHT: dict[str, Any] = {
     "config": TenantConfig(id="made"),
     "configs": [],
+    "document_id": "d",
     "ids": 1,
     "metadata": {"a": 1},
     "operation": Search(QUERY),
