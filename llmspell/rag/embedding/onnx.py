@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
@@ -19,11 +17,11 @@ from llmspell.errors import (
     CorruptFile,
     EmbeddingError,
     InputError,
-    MissingDependency,
     TextTooLong,
 )
 from llmspell.rag.embedding.embedder import Task
 from llmspell.rag.embedding.onnx_files import POOLINGS, ModelFiles, Pooling, read_model_files
+from llmspell.rag.embedding.runtime import local_module, usable_cores
 from llmspell.rag.embedding.vectors import as_texts, unit_rows
 
 __all__ = ["OnnxEmbedder"]
@@ -100,7 +98,7 @@ class OnnxEmbedder:
             "query": files.query_prompt if query_prefix is None else query_prefix,
             "passage": files.passage_prompt if passage_prefix is None else passage_prefix,
         }
-        self._threads = threads or _usable_cores()
+        self._threads = threads or usable_cores()
         self._tokenizer = _load_tokenizer(files, self._path)
         self._cutting = _load_tokenizer(files, self._path)
         self._cutting.enable_truncation(longest)
@@ -193,14 +191,8 @@ class OnnxEmbedder:
         return np.asarray(tokens[0 if self._pooling == "cls" else -1])
 
 
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _load_tokenizer(files: ModelFiles, path: Path) -> Any:
-    library = _module("tokenizers")
+    library = local_module("tokenizers")
     try:
         tokenizer = library.Tokenizer.from_str(files.tokenizer)
     except Exception as error:  # the library raises Exception itself
@@ -212,7 +204,7 @@ def _load_tokenizer(files: ModelFiles, path: Path) -> Any:
 
 def _load_session(files: ModelFiles, path: Path) -> tuple[Any, list[str], str]:
     """Session, names of its inputs, and that of the output that has a vector for each token."""
-    ort = _module("onnxruntime")
+    ort = local_module("onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # texts run side by side instead
     options.inter_op_num_threads = 1
@@ -234,10 +226,3 @@ def _load_session(files: ModelFiles, path: Path) -> tuple[Any, list[str], str]:
             f"the model of {path} gives {sorted(outputs)}: none has a vector for each token"
         )
     return session, list(inputs), named[0]
-
-
-def _module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingDependency("local", name) from error
