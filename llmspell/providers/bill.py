@@ -78,7 +78,8 @@ class Bill:
         if is_unsent or not self.is_begun:
             self._hold.release()
         else:
-            self._hold.settle()
+            with suppress(ClosedError):  # its operation has ended: why the call failed says more
+                self._hold.settle()
 
 
 @asynccontextmanager
@@ -112,5 +113,4 @@ async def billed(request: ChatRequest, price: Price | None) -> AsyncIterator[Bil
 def _release(holding: asyncio.Future[Hold]) -> None:
     if holding.cancelled() or holding.exception() is not None:
         return
-    with suppress(ClosedError):  # the operation has ended meanwhile, and gave it back
-        holding.result().release()
+    holding.result().release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from llmspell.errors import ClosedError, ReservationExpired
@@ -52,9 +53,21 @@ class Hold:
         self._operation._settle_hold(self, tokens, cost)
 
     def release(self) -> None:
-        """Give back everything: nothing was used. Does nothing where it was settled."""
+        """Give back everything: nothing was used.
+
+        Does nothing where it was settled, or where its operation has ended and given it back.
+        """
         if self._is_open:
-            self.settle(tokens=0, cost=0.0)
+            with suppress(ClosedError):  # meanwhile
+                self.settle(tokens=0, cost=0.0)
+
+    def _give_back(self) -> None:
+        """End it without use, as its operation has ended; under the operation's lock."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if self._reservation is not None:
+            self._reservation.cancel()
 
     def _close(self, used: dict[Quota, int | None]) -> dict[Quota, int]:
         """End it; of each quota, how much of what it used the operation is to count.

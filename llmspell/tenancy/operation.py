@@ -68,6 +68,7 @@ class Operation(Generic[HandleT]):
         self._used: dict[Quota, int] = {}  # of what was reported
         self._covered = dict.fromkeys(_SPENT, 0)  # reserved, or charged since
         self._held = dict.fromkeys(_SPENT, 0)  # of what is covered, set aside by steps
+        self._holds: set[Hold] = set()  # of steps that are under way
         self._lease = OPERATION_LEASE_S
         self._reservation = None
         if allowance is None:
@@ -198,7 +199,8 @@ class Operation(Generic[HandleT]):
     def hold(self, *, tokens: int = 0, cost: float = 0.0) -> Hold:
         """Set aside what a step may use at most, such as a call of a model, before it is done.
 
-        Settle it with what was used. Steps that run side by side never use more together than was
+        Settle it with what was used. What is still held when the operation ends is given back,
+        and counts as not used. Steps that run side by side never use more together than was
         reserved and what the quotas had left. Where quotas are shared by hosts it may ask their
         server, and in async code belongs in a thread.
 
@@ -226,7 +228,9 @@ class Operation(Generic[HandleT]):
                 self._held[quota] += amount
         beyond = {quota: wanted[quota] - within[quota] for quota in wanted}
         try:
-            return Hold(self, within, beyond)
+            hold = Hold(self, within, beyond)
+            self._keep(hold)
+            return hold
         except BaseException as error:
             with self._lock:
                 for quota, amount in within.items():
@@ -235,17 +239,27 @@ class Operation(Generic[HandleT]):
                 self._residence.check()
             raise
 
+    def _keep(self, hold: Hold) -> None:
+        """Know of a hold that was made; where the operation has ended meanwhile, give it back."""
+        with self._lock:
+            if self._is_open:
+                self._holds.add(hold)
+                return
+        hold._give_back()
+        raise ClosedError("the operation has ended while it was asked to hold something")
+
     def _settle_hold(self, hold: Hold, tokens: int | None, cost: float | None) -> None:
         given = {
             Quota.TOKENS: None if tokens is None else _count("tokens", tokens),
             Quota.COST: None if cost is None else _millionths(_amount("cost", cost)),
         }
         with self._lock:
-            counted = hold._close(given)
-            for quota, amount in hold._within.items():
-                self._held[quota] -= amount
             if not self._is_open:
                 raise ClosedError("the operation has ended; settle what it holds inside of it")
+            counted = hold._close(given)
+            self._holds.discard(hold)
+            for quota, amount in hold._within.items():
+                self._held[quota] -= amount
             money = counted.get(Quota.COST)
             self._report(
                 {Quota.TOKENS: counted.get(Quota.TOKENS)},
@@ -283,6 +297,9 @@ class Operation(Generic[HandleT]):
         """Settle, as :meth:`_end`, without waiting; what is left for :meth:`_charge_late`."""
         with self._lock:
             self._is_open = False
+            for hold in self._holds:  # of steps that outlive it, or forgot them
+                hold._give_back()
+            self._holds.clear()
         if self._reservation is None:
             return {}
         kept = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -85,6 +86,38 @@ def test_a_hold_is_settled_once_and_inside_of_its_operation(tenant: llmspell.Ten
         late.settle()
     with pytest.raises(errors.ClosedError):
         operation.hold(tokens=1)
+
+
+def test_what_is_still_held_at_the_end_is_given_back(tenant: llmspell.Tenant) -> None:
+    with tenant.operation(tokens=100) as operation:
+        operation.use(tokens=30)
+        left = operation.hold(tokens=600, cost=0.5)
+    assert (used(tenant), tenant.usage().cost.used) == (30, 0)
+    left.release()  # by a step that outlives its operation
+    with pytest.raises(errors.ClosedError):
+        left.settle(tokens=1)
+    assert used(tenant) == 30
+
+
+def test_an_operation_that_ends_while_a_step_is_reserving_gives_it_back(
+    tenant: llmspell.Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as stack:
+        operation = stack.enter_context(tenant.operation(tokens=0))
+        reserve = operation._slot.reserve
+
+        class Slot:
+            """The slot, whose answer comes when the operation has ended."""
+
+            def reserve(self, **given: Any) -> Any:
+                reservation = reserve(**given)
+                stack.close()
+                return reservation
+
+        monkeypatch.setattr(operation, "_slot", Slot())
+        with pytest.raises(errors.ClosedError, match="has ended"):
+            operation.hold(tokens=500)
+    assert used(tenant) == 0
 
 
 def test_threads_that_hold_together_stay_within_the_quota(tenant: llmspell.Tenant) -> None:
