@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 from llmspell.errors import ClosedError, ConfigError, ToolFailed
 from llmspell.tools.mcp.bodies import bound_body
+from llmspell.tools.mcp.listing import listed_tools
 from llmspell.tools.mcp.remote_tool import RemoteTool
 from llmspell.tools.mcp.sdk import require_mcp
 from llmspell.tools.options import ToolOptions
@@ -18,7 +19,6 @@ from llmspell.tools.options import ToolOptions
 __all__ = ["McpConnection"]
 
 _DEFAULT: Final = ToolOptions(trusted=True, timeout=60.0)
-_MAX_TOOLS: Final = 1_000
 
 
 class McpConnection:
@@ -39,7 +39,8 @@ class McpConnection:
         connect_timeout: seconds to connect and list the tools.
 
     Raises:
-        ToolFailed: the server can't be reached, or doesn't answer as one of MCP.
+        ToolFailed: the server can't be reached, doesn't answer as one of MCP, or lists more than
+            1,000 tools, 100 pages or 8 MiB.
         ConfigError: options that aren't trusted, or a tool in ``only`` that it doesn't have.
         MissingDependency: the extra ``mcp`` is not installed.
     """
@@ -163,19 +164,12 @@ class McpConnection:
             client = await stack.enter_async_context(
                 await _client(server, headers, environment, stack.enter_async_context)
             )
-            tools: list[Any] = []
-            cursor: str | None = None
-            while True:
-                page = await client.list_tools(cursor=cursor)
-                tools += page.tools
-                cursor = page.next_cursor
-                if not cursor or len(tools) >= _MAX_TOOLS:
-                    break
+            tools = await listed_tools(client)
             # The SDK would judge results by the server's schema: regular expressions that could
             # keep the whole process, whatever the time of the call.
             client.session.validate_tool_result = _unjudged
             self._client, self._stop = client, stop
-            self._ready.set_result(tools[:_MAX_TOOLS])
+            self._ready.set_result(tools)
             await stop.wait()
 
 

@@ -14,8 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from llmspell import Tenant
+from llmspell.errors import ToolFailed
 from llmspell.tools import FaultKind, ToolRegistry
-from llmspell.tools.mcp import McpConnection, bodies
+from llmspell.tools.mcp import McpConnection, bodies, listing
 from tests.tools.mcp.serving import served
 
 TEXT = "a" * 16 + "!"
@@ -31,6 +32,23 @@ def said_by(name: str) -> dict[str, Any]:
     if name == "judged":
         return {"content": [], "structuredContent": {"x": TEXT}}
     return {"content": [{"type": "text", "text": "a" * 200_000}]}
+
+
+def page_of(pages: str | None, message: dict[str, Any]) -> dict[str, Any]:
+    """The tools, or a page of a list that never ends, in one way or another."""
+    number = int((message.get("params") or {}).get("cursor") or 0)
+    tool = {"name": f"t{number}", "inputSchema": {"type": "object"}}
+    match pages:
+        case "empty":
+            return {"tools": [], "nextCursor": str(number + 1)}
+        case "again":
+            return {"tools": [tool], "nextCursor": "7"}
+        case "many":
+            return {"tools": [tool] * 600, "nextCursor": str(number + 1)}
+        case "large":
+            return {"tools": [{**tool, "description": "a" * 3_000}], "nextCursor": str(number + 1)}
+        case _:
+            return {"tools": TOOLS}
 
 
 async def answer(request: Request) -> Response:
@@ -49,7 +67,7 @@ async def answer(request: Request) -> Response:
                 "serverInfo": {"name": "hostile", "version": "1"},
             }
         case "tools/list":
-            told["result"] = {"tools": TOOLS}
+            told["result"] = page_of(request.path_params.get("pages"), message)
         case "tools/call":
             told["result"] = said_by(message["params"]["name"])
             if message["params"]["name"] == "packed":
@@ -63,7 +81,8 @@ async def answer(request: Request) -> Response:
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     methods = ["GET", "POST", "DELETE"]
-    with served(Starlette(routes=[Route("/mcp", answer, methods=methods)])) as url:
+    routes = [Route(path, answer, methods=methods) for path in ("/mcp", "/mcp/{pages}")]
+    with served(Starlette(routes=routes)) as url:
         yield f"{url}/mcp"
 
 
@@ -84,3 +103,21 @@ def test_a_body_takes_no_more_than_it_may(
         assert fault.kind is FaultKind.FAILED
         assert why in fault.message
         assert tools.call("judged", {}).is_ok  # the connection goes on
+
+
+@pytest.mark.parametrize(
+    "pages, why",
+    [
+        ("empty", "doesn't end within 1,000 tools, 20 pages"),
+        ("again", "the cursor '7' comes twice"),
+        ("many", "doesn't end within"),
+        ("large", "doesn't end within"),
+    ],
+)
+def test_a_list_of_tools_that_does_not_end_is_left(
+    url: str, monkeypatch: pytest.MonkeyPatch, pages: str, why: str
+) -> None:
+    monkeypatch.setattr(listing, "MAX_PAGES", 20)
+    monkeypatch.setattr(listing, "MAX_LISTED_BYTES", 40_000)
+    with pytest.raises(ToolFailed, match=why):
+        McpConnection(f"{url}/{pages}")
