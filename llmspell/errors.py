@@ -7,6 +7,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── AgentError                          a run of an agent that came to no result
     │   ├── AgentCancelled                  it was cancelled
     │   ├── AgentLimitExceeded              it would use more than its limits allow
+    │   ├── CallNotWaiting (ValueError)     a decision about a call that doesn't wait for one
     │   ├── OutputInvalid (ValueError)      the model's last answer isn't what was to come out
     │   ├── RunConflict                     a run of another agent, or one that another took over
     │   ├── RunNotFound (KeyError)          there is no run of that id
@@ -116,6 +117,7 @@ __all__ = [
     "AuditDamaged",
     "AuditFailed",
     "BadProviderResponse",
+    "CallNotWaiting",
     "CircuitOpen",
     "ClosedError",
     "CommandDenied",
@@ -275,6 +277,13 @@ class OutputInvalid(AgentError, ValueError):
 
 class RunConflict(AgentError):
     """A run is of another agent, has ended, or was taken over by another process meanwhile."""
+
+
+class CallNotWaiting(AgentError, ValueError):
+    """A decision about a call that there isn't, that nobody was asked about, or decided otherwise.
+
+    Nothing was done.
+    """
 
 
 class RunNotFound(AgentError, KeyError):

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from llmspell.agents.memory import Session
     from llmspell.agents.policies import Fail, FailurePolicy, Fallback, Retry, Skip
     from llmspell.agents.replay import ReplayModel
-    from llmspell.agents.run import AgentResult, AgentRun
+    from llmspell.agents.result import AgentResult
+    from llmspell.agents.run import AgentRun
     from llmspell.agents.state_transcript import StateTranscript
     from llmspell.agents.transcript import Entry, FileTranscript, MemoryTranscript, Transcript
     from llmspell.agents.workflows import (
@@ -105,7 +106,8 @@ _MODULES = {
     "memory": ("Session",),
     "policies": ("Fail", "FailurePolicy", "Fallback", "Retry", "Skip"),
     "replay": ("ReplayModel",),
-    "run": ("AgentResult", "AgentRun"),
+    "result": ("AgentResult",),
+    "run": ("AgentRun",),
     "state_transcript": ("StateTranscript",),
     "transcript": ("Entry", "FileTranscript", "MemoryTranscript", "Transcript"),
     "workflows": ("SKIPPED", "Step", "Workflow", "branch", "loop", "parallel", "sequence", "step"),

@@ -7,9 +7,9 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from llmspell.agents.handle import Handle, state_of
+from llmspell.agents.handle import Handle
 from llmspell.agents.hooks import AgentHooks
 from llmspell.agents.limits import AgentLimits
 from llmspell.agents.output import Output, output_of
@@ -17,19 +17,17 @@ from llmspell.errors import ConfigError, InputError
 from llmspell.tenancy import AsyncTenant, Tenant
 
 if TYPE_CHECKING:
-    from llmspell.agents.run import AgentResult, AgentRun
+    from llmspell.agents.result import AgentResult
+    from llmspell.agents.run import AgentRun
     from llmspell.agents.sub_agent import AgentTool
     from llmspell.agents.tool_calls import CallInRun
-    from llmspell.agents.transcript import Transcript
+    from llmspell.agents.transcript import Transcripts
     from llmspell.providers import ChatModel
     from llmspell.tools import Approval, ApprovalHook, TenantTools, Tool, ToolPolicy, ToolRegistry
 
 __all__ = ["Agent", "Transcripts"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-Transcripts: TypeAlias = "Literal['state', 'memory'] | Callable[[str], Transcript]"
-"""Where transcripts are kept: in the tenant's state, in memory, or what is given a run's id."""
 
 
 class Agent:
@@ -187,9 +185,11 @@ class Agent:
 
         Args:
             run_id: of the run.
-            decisions: about calls that wait for approval, by their keys.
+            decisions: about calls that wait for approval, by their keys; one that was taken
+                already may be given again.
 
         Raises:
+            CallNotWaiting: a decision is about another call; nothing was done.
             RunNotFound: there is no run of that id.
             LlmspellError: as :meth:`run`.
         """
@@ -239,6 +239,7 @@ class Agent:
 
     def run_within(self, text: str, tenant: Handle, call: CallInRun) -> AgentRun:
         """A run that is part of another one's call."""
+        from llmspell.agents.decisions import below
         from llmspell.agents.run import AgentRun
 
         outer = call.run
@@ -248,7 +249,7 @@ class Agent:
             f"{outer.id}/{call.call.key}",
             text,
             outer.transcript.child(call.call.key),
-            decisions=_below(outer.decisions, call.call.key + "/"),
+            decisions=below(outer.decisions, call.call.key),
             within=call,
         )
 
@@ -261,6 +262,7 @@ class Agent:
         decisions: Mapping[str, bool | Approval] | None = None,
     ) -> AgentRun:
         from llmspell.agents.run import AgentRun
+        from llmspell.agents.transcript import transcript_of
 
         if self.tenant is None:
             raise ConfigError(f"agent {self.name!r} runs on behalf of a tenant; give it a handle")
@@ -270,33 +272,12 @@ class Agent:
             self.tenant,
             own_id,
             text,
-            self._transcript(own_id),
+            transcript_of(self._transcripts, self.tenant, own_id),
             session=session,
             max_messages=max_messages,
             decisions=decisions,
             is_new=run_id is None,
         )
-
-    def _transcript(self, run_id: str) -> Transcript:
-        if callable(self._transcripts):
-            return self._transcripts(run_id)
-        if self._transcripts == "memory":
-            from llmspell.agents.transcript import MemoryTranscript
-
-            return MemoryTranscript()
-        from llmspell.agents.state_transcript import StateTranscript
-
-        assert self.tenant is not None
-        return StateTranscript(state_of(self.tenant), run_id)
-
-
-def _below(decisions: Mapping[str, bool | Approval], prefix: str) -> dict[str, bool | Approval]:
-    """Decisions about calls of a sub-agent, by their keys in its run."""
-    return {
-        key.removeprefix(prefix): decision
-        for key, decision in decisions.items()
-        if key.startswith(prefix)
-    }
 
 
 def _is_registry(tools: object) -> bool:

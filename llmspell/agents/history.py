@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from llmspell.agents.limits import RunUsage
 from llmspell.agents.transcript import Entry
-from llmspell.errors import InputError, TranscriptDamaged
+from llmspell.errors import InputError, RunConflict, RunNotFound, TranscriptDamaged
 from llmspell.tools import Approval, ToolResult
 
 __all__ = ["FORMAT", "AgentMessage", "Answer", "Call", "History", "Said", "Turn"]
@@ -150,6 +150,30 @@ class History:
             output_tokens=sum(one.output_tokens for one in spent),
             cost=sum(one.cost for one in spent),
         )
+
+    def turn_of(self, key: str) -> Turn | None:
+        """The answer that asked for a call; None where none has."""
+        for turn in reversed(self.turns):
+            if any(call.key == key for call in turn.answer.calls):
+                return turn
+        return None
+
+    def require_own(self, run_id: str, agent: str, text: str | None) -> None:
+        """Be of that agent, and of that input; one that has not begun needs an input.
+
+        Raises:
+            RunNotFound: it hasn't begun, and there is no input to begin with.
+            RunConflict: it is another agent's, or of another input.
+        """
+        if self.agent is None:
+            if text is None:
+                raise RunNotFound(f"there is no run {run_id!r}", run_id=run_id)
+        elif self.agent != agent or text not in (None, self.input):
+            raise RunConflict(
+                f"run {run_id!r} is of agent {self.agent!r} with another input; give it another "
+                "id, or resume it by that agent",
+                run_id=run_id,
+            )
 
     def messages(self) -> Iterator[AgentMessage]:
         """What the model is told, in order."""

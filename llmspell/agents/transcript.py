@@ -6,11 +6,23 @@ import asyncio
 import json
 import os
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from llmspell.errors import TranscriptDamaged
 
-__all__ = ["Entry", "FileTranscript", "MemoryTranscript", "Transcript"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmspell.agents.handle import Handle
+
+__all__ = [
+    "Entry",
+    "FileTranscript",
+    "MemoryTranscript",
+    "Transcript",
+    "Transcripts",
+    "transcript_of",
+]
 
 Entry: TypeAlias = dict[str, Any]
 """A mapping that JSON can hold, with a ``kind``; see docs/reference/agents.md."""
@@ -31,6 +43,22 @@ class Transcript(Protocol):
 
     def child(self, call_id: str) -> Transcript:
         """That of the sub-agent of a call."""
+
+
+Transcripts: TypeAlias = "Literal['state', 'memory'] | Callable[[str], Transcript]"
+"""Where transcripts are kept: in the tenant's state, in memory, or what is given a run's id."""
+
+
+def transcript_of(kind: Transcripts, tenant: Handle, run_id: str) -> Transcript:
+    """That of a run of a tenant."""
+    if callable(kind):
+        return kind(run_id)
+    if kind == "memory":
+        return MemoryTranscript()
+    from llmspell.agents.handle import state_of
+    from llmspell.agents.state_transcript import StateTranscript
+
+    return StateTranscript(state_of(tenant), run_id)
 
 
 class MemoryTranscript:

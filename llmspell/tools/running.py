@@ -14,16 +14,12 @@ from llmspell.errors import (
     AuditFailed,
     ClosedError,
     DatabaseLocked,
-    InputError,
     LedgerUnavailable,
     MissingDependency,
     QuotaExceeded,
     SandboxUnavailable,
-    SecurityError,
     TenantNotFound,
     TenantSuspended,
-    ToolFailed,
-    ToolLimitExceeded,
     ToolNotLoaded,
     ToolTimeout,
     UseAfterFork,
@@ -31,7 +27,8 @@ from llmspell.errors import (
 from llmspell.security import CallCancel
 from llmspell.tools.confining import qualified_name
 from llmspell.tools.definition import Tool
-from llmspell.tools.result import FaultKind, ToolFault, ToolResult
+from llmspell.tools.faults import UnusableResult, fault_of
+from llmspell.tools.result import ToolResult
 from llmspell.tools.threads import awaited, begin, finished
 
 if TYPE_CHECKING:
@@ -39,7 +36,7 @@ if TYPE_CHECKING:
     from llmspell.tools.context import ToolContext
     from llmspell.tools.registry import ToolRegistry
 
-__all__ = ["Run", "fault_of"]
+__all__ = ["Run"]
 
 #: What the operator has to mend, or the tenant's quotas refuse, is raised and no model told.
 RAISED: Final = (
@@ -56,7 +53,6 @@ RAISED: Final = (
     ToolNotLoaded,
     UseAfterFork,
 )
-_MESSAGE_CHARS: Final = 2_000
 
 
 @dataclass(slots=True)
@@ -200,10 +196,6 @@ class Run:
         return self.ran_ns / 1e9
 
 
-class UnusableResult(Exception):
-    """A tool returned what is no data, or too much of it."""
-
-
 def as_data(value: Any, most: int) -> Any:
     """A result as JSON can hold it: bytes in base64, times in ISO 8601.
 
@@ -219,25 +211,3 @@ def as_data(value: Any, most: int) -> Any:
     if len(text) > most:
         raise UnusableResult(f"its result takes {len(text):,} bytes, of {most:,} allowed")
     return json.loads(text)
-
-
-def fault_of(error: Exception) -> ToolFault:
-    """What a model is told of an error."""
-    told = str(error)
-    message = told if len(told) <= _MESSAGE_CHARS else told[: _MESSAGE_CHARS - 1] + "…"
-    match error:
-        case UnusableResult():
-            return ToolFault(FaultKind.RESULT_TOO_LARGE, message)
-        case ToolTimeout():
-            return ToolFault(FaultKind.TIMEOUT, message)
-        case ToolLimitExceeded():
-            return ToolFault(FaultKind.RESOURCE_LIMIT, message, error=error.error)
-        case ToolFailed():
-            return ToolFault(FaultKind.FAILED, message, error=error.error)
-        case SecurityError():
-            return ToolFault(FaultKind.DENIED, message, error=type(error).__name__)
-        case InputError():
-            return ToolFault(FaultKind.INVALID_ARGUMENTS, message)
-        case _:
-            kind = type(error).__name__
-            return ToolFault(FaultKind.FAILED, f"{kind}: {message}" if message else kind, kind)

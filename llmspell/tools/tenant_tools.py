@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
-from llmspell.errors import (
-    ConfigError,
-    InputError,
-    InvalidArguments,
-    MissingDependency,
-    QuotaExceeded,
-    SecurityError,
-    TenantSuspended,
-    ToolDenied,
-)
+from llmspell.errors import ConfigError, QuotaExceeded, TenantSuspended
 from llmspell.security.denials import Denials
 from llmspell.tenancy import AsyncTenant, Operation, Tenant, current_operation
 from llmspell.tools.approval import Approval, ApprovalHook, ToolCall
-from llmspell.tools.context import ToolContext
-from llmspell.tools.definition import Tool
+from llmspell.tools.one_call import Given, OneCall
 from llmspell.tools.policy import ToolPolicy
 from llmspell.tools.registry import ToolRegistry
-from llmspell.tools.result import FaultKind, ToolFault, ToolResult
-from llmspell.tools.running import Run, fault_of
+from llmspell.tools.result import ToolResult
 from llmspell.tools.spec import ToolSpec
 from llmspell.tools.threads import awaited
 
 __all__ = ["TenantTools"]
-
-Given = Mapping[str, Any] | str | bytes
 
 
 class TenantTools:
@@ -161,8 +148,8 @@ class TenantTools:
                 return call.done(run, await run.later())
 
     @contextmanager
-    def _counted(self, name: str) -> Iterator[_Call]:
-        call = _Call(self, name)
+    def _counted(self, name: str) -> Iterator[OneCall]:
+        call = OneCall(self, name)
         try:
             yield call
         except Exception as error:
@@ -199,117 +186,3 @@ class TenantTools:
         if self._approve is None:
             return Approval(False, "nobody is there to approve it")
         return self._approve(asked)
-
-
-class _Call:
-    """One call of a tool on its way, from what was asked for to the result."""
-
-    def __init__(self, tools: TenantTools, name: str) -> None:
-        self._tools = tools
-        self._name = name if isinstance(name, str) else repr(name)
-        self.tool: Tool | None = None
-        self.outcome = "cancelled"
-        self.ran_ns = 0
-
-    def check(self, operation: Operation[Any], arguments: Given, timeout: float | None) -> bool:
-        """Whether the tool may be called with these; otherwise there is a result."""
-        if timeout is not None and not timeout > 0:
-            raise InputError(f"timeout must be seconds above 0, got {timeout!r}")
-        self._tools._registry.require_open()
-        tool = self._tools._registry.get(self._name)
-        if tool is None or not self._tools._policy.allows(tool):
-            if tool is not None:
-                self._deny(ToolDenied(f"{self._name}: the tenant isn't allowed it"))
-            return self._refuse(FaultKind.UNKNOWN_TOOL, f"there is no tool {self._name[:64]!r}")
-        self.tool = tool
-        self._operation = operation
-        self._timeout = min((t for t in (timeout, tool.spec.timeout) if t), default=None)
-        try:
-            self._arguments = tool.validate(arguments)
-        except (ConfigError, MissingDependency):
-            raise
-        except (ValueError, SecurityError) as error:  # of a check too
-            if not isinstance(error, InputError | SecurityError):
-                error = InvalidArguments(str(error))
-            self.result = ToolResult(self._name, fault=fault_of(error))
-            self.outcome = str(fault_of(error).kind)
-            return False
-        taken = self._tally.take(self._name, self._tools._policy.quotas)
-        if taken is not None:
-            which, seconds = taken
-            whose = "calls of all tools" if which == "*" else "calls of this tool"
-            return self._refuse(
-                FaultKind.CALL_LIMIT, f"the tenant has used its {whose}", retry_after=seconds
-            )
-        return True
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether somebody is to approve it."""
-        assert self.tool is not None
-        return self._tools._policy.asks(self.tool)
-
-    @property
-    def asked(self) -> ToolCall:
-        """What is to be approved."""
-        assert self.tool is not None
-        shown = {k: v for k, v in self._arguments.items() if k not in self.tool.bound}
-        return ToolCall(self._tools._tenant.id, self._name, shown)
-
-    def approved(self, answer: object) -> bool:
-        """Whether the answer is a yes; otherwise there is a result."""
-        decision = Approval(answer) if isinstance(answer, bool) else answer
-        if not isinstance(decision, Approval):
-            raise ConfigError(f"approve gave {answer!r}; it gives True, False or an Approval")
-        if decision.is_given is True:
-            return True
-        why = f": {decision.reason}" if decision.reason else ""
-        self._deny(ToolDenied(f"{self._name}: the call wasn't approved"))
-        return self._refuse(FaultKind.DENIED, f"the call wasn't approved{why}")
-
-    def places(self) -> Iterator[Any]:
-        """What a place is to be taken of."""
-        yield self._tally.places(self._tools._policy.max_concurrent)
-        yield self._tools._registry.places_of(self._name)
-
-    def busy(self) -> ToolResult:
-        """The result where no place was free."""
-        waited = self._tools._policy.max_wait
-        self._refuse(FaultKind.BUSY, f"too many calls at one time; none ended in {waited:g} s")
-        return self.result
-
-    def run(self, held: ExitStack) -> Run:
-        """The call that is to be made, which holds its places from now on."""
-        assert self.tool is not None
-        if self.tool.options.cost:
-            self._operation.use(cost=self.tool.options.cost)
-        context = ToolContext(self._tools._tenant, self._operation, self._name)
-        return Run(
-            self._tools._registry,
-            self.tool,
-            self._arguments,
-            context,
-            self._timeout,
-            held.pop_all().close,
-        )
-
-    def done(self, run: Run, result: ToolResult) -> ToolResult:
-        """The result, noted."""
-        self.ran_ns = run.ran_ns
-        self.outcome = "ok" if result.fault is None else str(result.fault.kind)
-        return result
-
-    @property
-    def _tally(self) -> Any:
-        tenant = self._tools._tenant
-        return self._tools._registry.tallies.of(tenant.id, tenant.generation)
-
-    def _refuse(self, kind: FaultKind, message: str, *, retry_after: float | None = None) -> bool:
-        self.outcome = str(kind)
-        self.result = ToolResult(
-            self._name, fault=ToolFault(kind, message, retry_after=retry_after)
-        )
-        return False
-
-    def _deny(self, denial: ToolDenied) -> None:
-        self._tools._denials.noted(denial, self._name)

@@ -111,7 +111,7 @@ def test_who_follows_a_run_decides_while_it_waits(acme: Tenant) -> None:
     async def main() -> list[RunState]:
         states = []
         async with agent.start("go") as run:
-            with pytest.raises(errors.InputError):
+            with pytest.raises(errors.CallNotWaiting):
                 run.decide("0-0", True)
             async for event in run:
                 if isinstance(event, ApprovalAsked):
@@ -144,6 +144,33 @@ def test_where_nobody_decides_the_run_waits_for_days(acme: Tenant, is_given: boo
     assert result.output == "done"
     assert removed == (["a"] if is_given else [])
     assert model.told(1)[-1] == "2"
+
+
+@pytest.mark.parametrize("key", ["0-1", "0-2", "1-0", "0-1/0-0", "nonsense", 7])
+def test_a_decision_about_a_call_that_does_not_wait_is_refused(acme: Tenant, key: Any) -> None:
+    model = Script(call(("remove", {"name": "a"}), ("add", {"a": 1, "b": 1})), say("done"))
+    with Agent(model, [remove, add], "", acme) as agent:
+        waits = asyncio.run(agent.run("go"))
+        before = acme.state.items(("agents", "runs", waits.run_id))
+        with pytest.raises(errors.CallNotWaiting, match="no call"):
+            asyncio.run(agent.resume(waits.run_id, decisions={"0-0": True, key: True}))
+        assert acme.state.items(("agents", "runs", waits.run_id)) == before
+        assert removed == []
+        assert asyncio.run(agent.resume(waits.run_id, decisions={"0-0": True})).output == "done"
+
+
+def test_a_decision_may_be_given_again_and_not_changed(acme: Tenant) -> None:
+    model = Script(call(("remove", {"name": "a"})), None, say("done"))
+    with Agent(model, [remove], "", acme) as agent:
+        run_id = asyncio.run(agent.run("go")).run_id
+        with pytest.raises(errors.ProviderError):  # behind the call
+            asyncio.run(agent.resume(run_id, decisions={"0-0": True}))
+        with pytest.raises(errors.CallNotWaiting):
+            asyncio.run(agent.resume(run_id, decisions={"0-0": False}))
+        with pytest.raises(errors.InputError, match="Approval"):
+            asyncio.run(agent.resume(run_id, decisions={"0-0": "yes"}))  # type: ignore[dict-item]
+        assert asyncio.run(agent.resume(run_id, decisions={"0-0": True})).output == "done"
+    assert removed == ["a"]
 
 
 def test_a_step_can_not_wait(acme: Tenant) -> None:

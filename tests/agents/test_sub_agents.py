@@ -101,6 +101,9 @@ def test_where_nobody_decides_both_wait_and_go_on_together(acme: Tenant) -> None
         waits = asyncio.run(agent.run("go"))
         assert waits.state is RunState.WAITING
         assert [one.key for one in waits.pending] == ["0-0/0-0"]
+        for key in ("0-0", "0-0/0-1", "0-1/0-0"):
+            with pytest.raises(errors.CallNotWaiting):
+                asyncio.run(agent.resume(waits.run_id, decisions={key: True}))
         result = asyncio.run(agent.resume(waits.run_id, decisions={"0-0/0-0": True}))
     assert result.output == "done"
     assert inner.told(1)[-1] == "a is gone"

@@ -11,8 +11,15 @@ import pytest
 
 import llmspell
 from llmspell import Database, Tenant, TenantConfig, current_operation
-from llmspell.errors import ConfigError, InvalidArguments, PathEscape, QuotaExceeded
+from llmspell.errors import (
+    ConfigError,
+    EgressDenied,
+    InvalidArguments,
+    PathEscape,
+    QuotaExceeded,
+)
 from llmspell.tools import FaultKind, Tool, ToolContext, ToolOptions, ToolRegistry, tool
+from llmspell.tools.faults import MESSAGE_CHARS
 
 
 @tool(trusted=True)
@@ -93,6 +100,27 @@ def test_what_a_tool_raises_is_data(mine: ToolRegistry, tenant: Tenant) -> None:
     fault = mine.bind(tenant).call("odd", {"kind": "none"}).fault
     assert fault is not None
     assert (fault.kind, fault.error) == (FaultKind.FAILED, "KeyError")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, InvalidArguments, EgressDenied])
+def test_no_more_of_an_error_is_told_than_a_model_needs_and_no_secret(
+    mine: ToolRegistry, tenant: Tenant, error: type[Exception]
+) -> None:
+    key = "sk-ant-api03-" + ("aB3dE5gH7jK9" * 8)[:93] + "AA"
+
+    @tool(trusted=True)
+    def failing(where: int) -> None:
+        """Fail, with a key somewhere in a long response."""
+        raise error("x" * where + f" key {key} " + "y" * 100_000)
+
+    mine.add(failing)
+    for where in (0, 1_970, 5_000):  # at the beginning, where it is cut, behind that
+        fault = mine.bind(tenant).call("failing", {"where": where}).fault
+        assert fault is not None
+        assert len(fault.message) <= MESSAGE_CHARS + len("RuntimeError: ")
+        assert "aB3dE5gH" not in fault.message
+        assert fault.message.endswith("…")
+        assert ("key sk-ant-api03-***" in fault.message) == (where < 5_000)
 
 
 def test_what_a_check_raises_is_data_too(mine: ToolRegistry, tenant: Tenant) -> None:

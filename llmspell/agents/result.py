@@ -1,0 +1,31 @@
+"""What a run of an agent came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmspell.agents.events import ApprovalAsked, RunState
+from llmspell.agents.limits import RunUsage
+
+__all__ = ["AgentResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResult:
+    """What a run came to.
+
+    Args:
+        output: text, or data of the type, or by the schema, that the agent was made with; None
+            where it waits.
+        run_id: of the run.
+        state: ``FINISHED``, or ``WAITING`` where calls are to be approved.
+        usage: that the run has used, sub-agents and what was before it was resumed included.
+        pending: calls to be approved: :meth:`Agent.resume` takes the decisions by their keys.
+    """
+
+    output: Any
+    run_id: str
+    state: RunState
+    usage: RunUsage
+    pending: tuple[ApprovalAsked, ...] = ()
