@@ -59,6 +59,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     ├── RerankError (RuntimeError)          a reranker gave no scores
     ├── ProviderError (RuntimeError)        a chat model's provider failed or refused
     │   ├── BadProviderResponse (ValueError) a response that isn't of the format, or is cut short
+    │   │   └── ProviderResponseTooLarge    one that goes on beyond its bound of bytes
     │   ├── CircuitOpen                     a model that isn't called for a while after failures
     │   ├── ProviderBusy                    our own limits have no place for a call in time
     │   ├── ProviderDenied (PermissionError) a key that isn't accepted for this
@@ -174,6 +175,7 @@ __all__ = [
     "ProviderOverloaded",
     "ProviderRateLimited",
     "ProviderRefused",
+    "ProviderResponseTooLarge",
     "ProviderTimeout",
     "ProviderUnreachable",
     "QuotaExceeded",
@@ -620,6 +622,10 @@ class BadProviderResponse(ProviderError, ValueError):
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message, is_sent=True, status=status)
+
+
+class ProviderResponseTooLarge(BadProviderResponse):
+    """A response, or an event of a stream, has more bytes than are read of it."""
 
 
 class CircuitOpen(ProviderError):

@@ -77,6 +77,8 @@ class Clients:
     def _http_client(self) -> Any:
         import httpx2
 
+        from llmspell.providers.bounded import bounding  # needs httpx2
+
         settings = self._settings
         return httpx2.AsyncClient(
             limits=httpx2.Limits(
@@ -89,6 +91,12 @@ class Clients:
                 connect=settings.connect_timeout,
                 pool=settings.acquire_timeout,
             ),
+            headers={"Accept-Encoding": "identity"},  # what is read is bounded as it comes
+            event_hooks={
+                "response": [
+                    bounding(total=settings.max_response_bytes, event=settings.max_event_bytes)
+                ]
+            },
             follow_redirects=False,  # the key goes to the host that was named, and to no other
         )
 

@@ -56,7 +56,10 @@ def failure_of(error: BaseException, sdk: ModuleType, provider: str) -> BaseExce
     if isinstance(error, sdk.APIStatusError):
         return _of_status(error, provider)
     if isinstance(error, sdk.APIConnectionError):  # the SDK's timeouts are some of these
-        return _of_connection(error.__cause__ or error, provider)
+        cause = error.__cause__ or error
+        if isinstance(cause, LlmspellError):  # of what bounds the response
+            return cause
+        return _of_connection(cause, provider)
     if isinstance(error, sdk.APIResponseValidationError):
         return BadProviderResponse(
             f"{provider}: the response isn't as it should be: {error!r:.300}"

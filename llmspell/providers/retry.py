@@ -12,6 +12,7 @@ from llmspell.errors import (
     ProviderInterrupted,
     ProviderOverloaded,
     ProviderRateLimited,
+    ProviderResponseTooLarge,
     ProviderTimeout,
     ProviderUnreachable,
 )
@@ -51,6 +52,8 @@ class Retry:
 
     def takes(self, error: ProviderError) -> bool:
         """Whether a call that failed so may be made again at all."""
+        if isinstance(error, ProviderResponseTooLarge):
+            return False  # it would be so again
         return isinstance(error, _SENT if self.sent else _NOT_SENT) and (
             self.sent or not error.is_sent
         )

@@ -23,6 +23,10 @@ class ConnectionSettings:
         connect_timeout: seconds for a new one.
         acquire_timeout: seconds that a call waits for one of ``size``.
         timeout: seconds for a call as a whole where no deadline says less.
+        max_response_bytes: of an answer, or of a stream as a whole, that are read; beyond, the call
+            raises ProviderResponseTooLarge. 128,000 tokens are about 45 MB of a stream, by the
+            350 bytes that OpenAI's format puts around each.
+        max_event_bytes: of one event of a stream.
     """
 
     size: int = 32
@@ -32,9 +36,12 @@ class ConnectionSettings:
     connect_timeout: float = 5.0
     acquire_timeout: float = 30.0
     timeout: float = 600.0
+    max_response_bytes: int = 64 << 20
+    max_event_bytes: int = 4 << 20
 
     def __post_init__(self) -> None:
-        for name, least in {"size": 1, "idle": 0}.items():
+        least_of = {"size": 1, "idle": 0, "max_response_bytes": 1, "max_event_bytes": 1}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ConfigError(f"{name} must be an int of {least} or more, got {value!r}")

@@ -50,13 +50,16 @@ class Fault:
     Args:
         kind: ``status`` answers with an error; ``drop`` closes the connection without an answer;
             ``stall`` never answers; ``truncate`` closes it in the middle; ``garbage`` sends what
-            is no answer; ``event`` sends an error inside of a stream.
+            is no answer; ``event`` sends an error inside of a stream; ``endless`` sends an answer,
+            or events of one, that has no end; ``endless_event`` an event of a stream that has none.
         status: of ``status`` and ``event``.
         retry_after: of ``status``, as the header says it.
         reply: of which a part is sent before ``truncate``, ``stall`` and ``event`` of a stream.
     """
 
-    kind: Literal["status", "drop", "stall", "truncate", "garbage", "event"]
+    kind: Literal[
+        "status", "drop", "stall", "truncate", "garbage", "event", "endless", "endless_event"
+    ]
     status: int = 500
     retry_after: str | None = None
     reply: Reply = Reply("an answer that ends too soon")

@@ -201,6 +201,9 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._send(200, b'{"choices": 7, "content": [{}]}', {})
             return
+        if fault.kind in ("endless", "endless_event"):
+            self._send_without_end(asked, fault, model)
+            return
         if fault.kind in ("truncate", "event", "stall") and asked.is_stream:
             events = list(events_of(asked.path, fault.reply, model))
             self._send_events(events[: max(3, len(events) // 2)])
@@ -214,6 +217,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content[: len(content) // 2])
         if fault.kind == "stall":
             self.server.scripted._stopping.wait()
+
+    def _send_without_end(self, asked: ChatAsked, fault: Fault, model: str) -> None:
+        """Until the client goes away."""
+        if not asked.is_stream:
+            start, piece = b'{"choices": [{"message": {"content": "', b"more and " * 1_000
+        elif fault.kind == "endless_event":
+            start, piece = b'data: {"choices": [{"delta": {"content": "', b"more and " * 1_000
+        else:
+            events = list(events_of(asked.path, fault.reply, model))
+            start, piece = b"".join(events[:4]), events[3]
+        kind = "text/event-stream" if asked.is_stream else "application/json"
+        self._send_head(200, {"Content-Type": kind, "Connection": "close"})
+        self.wfile.write(start)
+        while not self.server.scripted._stopping.is_set():
+            self.wfile.write(piece)
 
     def _send_json(self, status: int, body: Any, more: dict[str, str] | None = None) -> None:
         self._send(status, json.dumps(body).encode(), more or {})

@@ -8,7 +8,17 @@ from typing import Any, Literal
 __all__ = ["EmbeddingFault", "EmbeddingRequest"]
 
 FaultKind = Literal[
-    "status", "drop", "truncate", "stall", "wrong_count", "wrong_dim", "nan", "zeros", "garbage"
+    "status",
+    "drop",
+    "truncate",
+    "stall",
+    "wrong_count",
+    "wrong_dim",
+    "nan",
+    "zeros",
+    "garbage",
+    "endless",
+    "compressed",
 ]
 
 
@@ -19,8 +29,8 @@ class EmbeddingFault:
     Args:
         kind: ``"status"`` answers with ``status``; ``"drop"`` closes the connection without an
             answer, ``"truncate"`` in the middle of it; ``"stall"`` answers after ``seconds``; the
-            others answer 200 with a vector too few, vectors a number too short, a NaN, zeros, or no
-            JSON.
+            others answer 200 with a vector too few, vectors a number too short, a NaN, zeros, no
+            JSON, a body without an end, or a compressed one.
         status: of ``"status"``.
         retry_after: value of the header ``Retry-After`` of ``"status"``.
         code: in the error of ``"status"``, such as ``"insufficient_quota"``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 import socket
@@ -268,10 +269,22 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(fault.status, error, retry_after=fault.retry_after)
         elif kind == "garbage":
             self._send(200, None, raw=b"<html>Bad gateway</html>")
+        elif kind == "endless":
+            self._send_without_end()
+        elif kind == "compressed":
+            self._send(200, None, raw=gzip.compress(b" " * 10_000_000), encoding="gzip")
         elif refusal := fake._refusal(request):
             self._send(refusal[0], _error(request.service, *refusal))
         else:
             self._send(200, fake._answer(request, fault), cut=kind == "truncate")
+
+    def _send_without_end(self) -> None:
+        """Until the client goes away."""
+        self.close_connection = True
+        self.send_response(200)
+        self.end_headers()
+        while not self.server.fake._closing.is_set():
+            self.wfile.write(b'{"data": [' + b"0.125, " * 10_000)
 
     def _send(
         self,
@@ -281,6 +294,7 @@ class _Handler(BaseHTTPRequestHandler):
         raw: bytes | None = None,
         retry_after: str | None = None,
         cut: bool = False,
+        encoding: str | None = None,
     ) -> None:
         content = json.dumps(answer).encode() if raw is None else raw
         self.send_response(status)
@@ -288,6 +302,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         if retry_after is not None:
             self.send_header("Retry-After", retry_after)
+        if encoding is not None:
+            self.send_header("Content-Encoding", encoding)
         self.end_headers()
         self.wfile.write(content[: len(content) // 2] if cut else content)
         if cut:

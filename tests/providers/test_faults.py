@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import socket
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from llmspell import errors
-from llmspell.providers import OpenAIChat, deadline
+from llmspell.providers import ConnectionSettings, OpenAIChat, Retry, deadline
 from llmspell.testing import Fault, Reply, ScriptedChatServer
 from tests.providers.models import KINDS, ask, scripted
 
@@ -165,6 +166,69 @@ def test_a_key_that_no_header_takes_is_told_and_not_shown(kind: str, key: str) -
             model.complete(ask())
         assert "hid" not in "".join(traceback.format_exception(caught.value))
         assert server.asked == []
+
+
+NARROW = ConnectionSettings(max_response_bytes=100_000, max_event_bytes=8_000)
+
+
+@kinds
+@pytest.mark.parametrize(
+    "fault, is_stream, said",
+    [
+        ("endless", False, "max_response_bytes"),
+        ("endless", True, "max_response_bytes"),
+        ("endless_event", True, "max_event_bytes"),
+    ],
+)
+def test_an_answer_without_end_is_read_up_to_its_bound(
+    kind: str, fault: Any, is_stream: bool, said: str
+) -> None:
+    with (
+        scripted(kind, Fault(fault), connections=NARROW) as (model, _),
+        pytest.raises(errors.ProviderResponseTooLarge, match=said) as caught,
+    ):
+        _stream(model) if is_stream else model.complete(ask())
+    assert caught.value.is_sent and not Retry(sent=True).takes(caught.value)
+
+
+@kinds
+def test_a_stream_of_many_short_events_is_within_their_bound(kind: str) -> None:
+    text = "many short events, " * 500
+    with scripted(kind, Reply(text), connections=ConnectionSettings(max_event_bytes=700)) as (
+        model,
+        _,
+    ):
+        _stream(model)
+
+
+def test_a_compressed_answer_is_not_asked_for_and_not_taken() -> None:
+    asked_for = []
+
+    class Compressed(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+        def do_POST(self) -> None:
+            asked_for.append(self.headers["Accept-Encoding"])
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            self.wfile.write(gzip.compress(b" " * 10_000_000))
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Compressed) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        try:
+            with (
+                OpenAIChat("m", api_key="k", base_url=url) as model,
+                pytest.raises(errors.BadProviderResponse, match="compressed"),
+            ):
+                model.complete(ask())
+        finally:
+            server.shutdown()
+            thread.join()
+    assert asked_for == ["identity"]
 
 
 BODIES = [

@@ -86,7 +86,9 @@ class EmbeddingCall:
         texts = [self._texts[position] for position in positions]
         path, body = owner._request(texts, self._task, self._truncate)
         try:
-            answer = owner._service.post(owner._url + path, body, self._deadline)
+            answer = owner._service.post(
+                owner._url + path, body, self._deadline, numbers=len(texts) * owner.dim
+            )
         except TextTooLong as error:
             if len(texts) > 1:
                 middle = len(texts) // 2

@@ -28,8 +28,10 @@ __all__ = ["Credentials", "Deadline", "Service"]
 #: Headers for a request; asked for each one, so that a key that was replaced is used at once.
 Credentials = Callable[[], Mapping[str, str]]
 
-# A vector of 4,096 numbers as text has about 90 KB; no service takes more texts than 2,048.
-_MAX_REPLY_BYTES: Final = 256 << 20
+# A number as text has 24 characters at most, and marks around it. The rest is for what else an
+# answer says, and lets one whose vectors are longer than they should be say so.
+_NUMBER_BYTES: Final = 32
+_MORE_BYTES: Final = 4 << 20
 
 
 class Deadline:
@@ -87,8 +89,13 @@ class Service:
         """Requests so far."""
         return self._sent
 
-    def post(self, url: str, body: Mapping[str, Any], deadline: Deadline) -> Any:
+    def post(self, url: str, body: Mapping[str, Any], deadline: Deadline, *, numbers: int) -> Any:
         """Send a request, again where it failed in a way that may pass, and read its answer.
+
+        Args:
+            url, body: of the request.
+            deadline: of the call.
+            numbers: that the answer should have; what it is read up to follows from it.
 
         Raises:
             EmbeddingError: it is refused, or failed for the last time; a subclass says how.
@@ -100,7 +107,7 @@ class Service:
             if deadline.is_stopped:
                 raise EmbeddingError("given up, for another request of the same call failed")
             try:
-                return self._once(url, content, deadline)
+                return self._once(url, content, deadline, numbers)
             except EmbeddingError as error:
                 asked = retry_after(error)
                 delay = asked + random.uniform(0, self._settings.retry_delay * 2**attempt)
@@ -110,7 +117,7 @@ class Service:
             deadline.pause(delay)
         raise AssertionError("the last attempt returns or raises")
 
-    def _once(self, url: str, content: bytes, deadline: Deadline) -> Any:
+    def _once(self, url: str, content: bytes, deadline: Deadline, numbers: int) -> Any:
         library, client, slots = self._open()
         if not slots.acquire(timeout=max(deadline.left, 0)):
             raise EmbeddingTimeout(
@@ -130,7 +137,7 @@ class Service:
             with client.stream(
                 "POST", url, content=content, headers=headers, timeout=timeout
             ) as response:
-                reply = _read(response, deadline)
+                reply = _read(response, deadline, _MORE_BYTES + numbers * _NUMBER_BYTES)
                 status, found = response.status_code, dict(response.headers)
         except library.TimeoutException as error:
             raise EmbeddingTimeout(f"{_host(url)} hasn't answered in time") from error
@@ -176,12 +183,15 @@ class Service:
             client.close()
 
 
-def _read(response: Any, deadline: Deadline) -> bytes:
+def _read(response: Any, deadline: Deadline, most: int) -> bytes:
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding != "identity":  # its size would say nothing of what it becomes
+        raise InvalidEmbedding(f"the answer is compressed ({encoding:.40}), against the request")
     parts, size = [], 0
-    for part in response.iter_bytes():
+    for part in response.iter_raw():
         size += len(part)
-        if size > _MAX_REPLY_BYTES:
-            raise InvalidEmbedding(f"the answer has more than {_MAX_REPLY_BYTES >> 20} MiB")
+        if size > most:
+            raise InvalidEmbedding(f"the answer has more than {most:,} bytes, which no vectors do")
         if deadline.left <= 0:
             raise EmbeddingTimeout("the answer didn't end in time")
         parts.append(part)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,16 @@ def test_an_answer_that_is_no_vector_for_each_text_is_never_taken(
     server.fail(EmbeddingFault(kind=kind))  # type: ignore[arg-type]
     with pytest.raises(errors.InvalidEmbedding):
         connect(service).embed(["a", "b"])
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kind, said", [("endless", "more than"), ("compressed", "compressed")])
+def test_an_answer_without_end_is_read_up_to_a_bound(
+    server: FakeEmbeddingServer, connect: Connect, kind: Any, said: str
+) -> None:
+    server.fail(EmbeddingFault(kind=kind))
+    with pytest.raises(errors.InvalidEmbedding, match=said):
+        connect().embed(["a", "b"])
     assert len(server.requests) == 1
 
 
