@@ -5,8 +5,9 @@ Names are loaded when they are first used: who redacts text loads no parser of U
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from llmspell._lazy import lazy_names
 
 if TYPE_CHECKING:
     from llmspell.security.audit import (
@@ -334,18 +335,6 @@ _MODULES = {
         "open_checked",
     ),
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name, once: it is an attribute from then on."""
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 # A layer may import the layers of lower rank, and itself.
 PYTHON_RANK = {
+    "_lazy": 0,
     "errors": 0,
     "config": 1,
     "observability": 2,
@@ -50,7 +51,7 @@ CPP_MAY_INCLUDE = {
 
 PYTHON_FILES = sorted(
     path for path in (ROOT / "llmspell").rglob("*.py") if path.parent != ROOT / "llmspell"
-) + [ROOT / "llmspell" / f"{name}.py" for name in ("aio", "config", "database", "errors")]
+) + [ROOT / "llmspell" / f"{name}.py" for name in ("_lazy", "aio", "config", "database", "errors")]
 CPP_FILES = sorted(
     path for pattern in ("*.hpp", "*.cpp") for path in (ROOT / "csrc").rglob(pattern)
 )

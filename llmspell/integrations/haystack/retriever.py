@@ -18,26 +18,29 @@ __all__ = ["Retriever"]
 class Retriever:
     """Settings of a retriever, which a run may give anew, and their way to a file and back."""
 
-    document_store: LlmspellDocumentStore
-    filter_policy: FilterPolicy
-    settings: dict[str, Any]
-
-    def _set(
-        self, document_store: object, filter_policy: FilterPolicy, settings: dict[str, Any]
+    def __init__(
+        self,
+        document_store: LlmspellDocumentStore,
+        filters: dict[str, Any] | None = None,
+        top_k: int = 10,
+        scale_score: bool = False,
+        filter_policy: FilterPolicy = FilterPolicy.REPLACE,
     ) -> None:
         if not isinstance(document_store, LlmspellDocumentStore):
             raise TypeError(f"an LlmspellDocumentStore expected, got {document_store!r}")
-        if settings["top_k"] < 1:
-            raise ValueError(f"top_k must be 1 or more, got {settings['top_k']}")
+        if top_k < 1:
+            raise ValueError(f"top_k must be 1 or more, got {top_k}")
         self.document_store = document_store
         self.filter_policy = filter_policy
-        self.settings = settings
+        self.settings: dict[str, Any] = {
+            "filters": filters,
+            "top_k": top_k,
+            "scale_score": scale_score,
+        }
 
-    def _given(self, **given: Any) -> dict[str, Any]:
+    def _given(self, filters: dict[str, Any] | None, **given: Any) -> dict[str, Any]:
         """Settings of a run: what is None is as the component was made."""
-        filters = apply_filter_policy(
-            self.filter_policy, self.settings["filters"], given.pop("filters")
-        )
+        filters = apply_filter_policy(self.filter_policy, self.settings["filters"], filters)
         chosen = {name: value for name, value in given.items() if value is not None}
         return {**self.settings, **chosen, "filters": filters}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from llmspell.integrations.haystack.document_store import LlmspellDocumentStore
@@ -37,13 +38,9 @@ class LlmspellEmbeddingRetriever(Retriever):
         return_embedding: bool = False,
         filter_policy: FilterPolicy = FilterPolicy.REPLACE,
     ) -> None:
-        settings = {
-            "filters": filters,
-            "top_k": top_k,
-            "scale_score": scale_score,
-            "return_embedding": return_embedding,
-        }
-        self._set(document_store, filter_policy, settings)
+        # Not by super(): the decorator makes this class anew.
+        Retriever.__init__(self, document_store, filters, top_k, scale_score, filter_policy)
+        self.settings["return_embedding"] = return_embedding
 
     @component.output_types(documents=list[Document])
     def run(
@@ -56,10 +53,7 @@ class LlmspellEmbeddingRetriever(Retriever):
     ) -> dict[str, list[Document]]:
         """The nearest documents, as ``documents``; what is None is as the component was made."""
         given = self._given(
-            filters=filters,
-            top_k=top_k,
-            scale_score=scale_score,
-            return_embedding=return_embedding,
+            filters, top_k=top_k, scale_score=scale_score, return_embedding=return_embedding
         )
         return {"documents": self.document_store.embedding_retrieval(query_embedding, **given)}
 
@@ -73,14 +67,9 @@ class LlmspellEmbeddingRetriever(Retriever):
         return_embedding: bool | None = None,
     ) -> dict[str, list[Document]]:
         """As :meth:`run`."""
-        given = self._given(
-            filters=filters,
-            top_k=top_k,
-            scale_score=scale_score,
-            return_embedding=return_embedding,
+        return await asyncio.to_thread(
+            self.run, query_embedding, filters, top_k, scale_score, return_embedding
         )
-        found = await self.document_store.embedding_retrieval_async(query_embedding, **given)
-        return {"documents": found}
 
 
 @component
@@ -99,17 +88,6 @@ class LlmspellBM25Retriever(Retriever):
         ValueError: ``top_k`` is below 1.
     """
 
-    def __init__(
-        self,
-        document_store: LlmspellDocumentStore,
-        filters: dict[str, Any] | None = None,
-        top_k: int = 10,
-        scale_score: bool = False,
-        filter_policy: FilterPolicy = FilterPolicy.REPLACE,
-    ) -> None:
-        settings = {"filters": filters, "top_k": top_k, "scale_score": scale_score}
-        self._set(document_store, filter_policy, settings)
-
     @component.output_types(documents=list[Document])
     def run(
         self,
@@ -119,7 +97,7 @@ class LlmspellBM25Retriever(Retriever):
         scale_score: bool | None = None,
     ) -> dict[str, list[Document]]:
         """The best documents, as ``documents``; what is None is as the component was made."""
-        given = self._given(filters=filters, top_k=top_k, scale_score=scale_score)
+        given = self._given(filters, top_k=top_k, scale_score=scale_score)
         return {"documents": self.document_store.bm25_retrieval(query, **given)}
 
     @component.output_types(documents=list[Document])
@@ -131,5 +109,4 @@ class LlmspellBM25Retriever(Retriever):
         scale_score: bool | None = None,
     ) -> dict[str, list[Document]]:
         """As :meth:`run`."""
-        given = self._given(filters=filters, top_k=top_k, scale_score=scale_score)
-        return {"documents": await self.document_store.bm25_retrieval_async(query, **given)}
+        return await asyncio.to_thread(self.run, query, filters, top_k, scale_score)

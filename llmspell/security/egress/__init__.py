@@ -6,9 +6,9 @@ Nothing here opens a socket or a file.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from llmspell._lazy import lazy_names
 from llmspell.security.egress.client import Client, Exchange, bind, client
 from llmspell.security.egress.response import Response
 
@@ -27,13 +27,7 @@ __all__ = [
 ]
 
 # Theirs need httpx and requests, which are imported with them.
-_OPTIONAL = {"HttpxTransport": "httpx_transport", "RequestsAdapter": "requests_adapter"}
+_MODULES = {"httpx_transport": ("HttpxTransport",), "requests_adapter": ("RequestsAdapter",)}
 
-
-def __getattr__(name: str) -> Any:
-    """Load a transport when it is first used."""
-    if name not in _OPTIONAL:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_OPTIONAL[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(__name__, _MODULES)

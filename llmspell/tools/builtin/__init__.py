@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from llmspell._lazy import lazy_names
 
 if TYPE_CHECKING:
     from llmspell.tools.builtin.archives import archive_tools
@@ -56,18 +57,6 @@ _MODULES = {
     "texts": ("decode_text", "diff_texts", "encode_text", "hash_text", "text_statistics"),
     "web": ("html_to_markdown", "web_tools"),
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    """Load a tool with its module, which is run when the first of it is asked for."""
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(__name__, _MODULES)
