@@ -17,6 +17,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── DtypeError (TypeError)          an array of a type that isn't accepted
     │   ├── ShapeError                      an array with the wrong number of axes or rows
     │   ├── DimensionMismatch               vectors of another dimension than the index
+    │   ├── EmbedderMismatch                a text, for vectors that another model made
     │   ├── MetricMismatch                  an export of a tenant that compares by another metric
     │   ├── NonFiniteVector                 NaN or infinity in a vector
     │   ├── ZeroVector                      a vector of length zero under the cosine metric
@@ -111,6 +112,11 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = [
     "AgentCancelled",
     "AgentError",
@@ -130,6 +136,7 @@ __all__ = [
     "DimensionMismatch",
     "DtypeError",
     "DuplicateId",
+    "EmbedderMismatch",
     "EgressDenied",
     "EgressFailed",
     "EgressTimeout",
@@ -342,6 +349,22 @@ class DimensionMismatch(InputError):
         super().__init__(message)
         self.expected = expected
         self.actual = actual
+
+
+class EmbedderMismatch(InputError):
+    """Texts are to be embedded by another model than that of the tenant's documents.
+
+    Attributes:
+        held: documents of the tenant by the model, as "provider/model", that made their vectors.
+        asked: the model that is to embed.
+    """
+
+    def __init__(
+        self, message: str, *, held: Mapping[str, int] | None = None, asked: str | None = None
+    ):
+        super().__init__(message)
+        self.held = dict(held or {})
+        self.asked = asked
 
 
 class MetricMismatch(InputError):

@@ -28,6 +28,10 @@ def ingest(
         typer.Argument(metavar="PATH...", exists=True, help="Files and folders."),
     ],
     data: DataOption,
+    change_model: Annotated[
+        bool,
+        typer.Option("--change-model", help="Replace what another model embedded, by and by."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Put files and folders into a tenant.
@@ -44,7 +48,7 @@ def ingest(
     ) as database:
         room = database.tenant(tenant)
         with shown_progress(out) as progress:
-            report = room.ingest(sources, progress=progress)
+            report = room.ingest(sources, progress=progress, change_model=change_model)
     payload: IngestPayload = ingest_payload(tenant, report)
     out.result(payload)
     if not as_json:

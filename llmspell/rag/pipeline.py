@@ -299,7 +299,7 @@ class Pipeline:
 
     @property
     def _embedder_id(self) -> str:
-        return f"{self._embedder.provider}/{self._embedder.model_id}"
+        return self.embedding_model.name
 
     def _chunker(self) -> Chunker:
         with self._lock:

@@ -14,6 +14,7 @@ from llmspell._hot import encode_record
 from llmspell.errors import CorruptFile, DuplicateId, IdNotFound
 from llmspell.storage.chain import Chain
 from llmspell.storage.codec import pack, unpack
+from llmspell.storage.embedders import EmbedderChanges
 from llmspell.storage.ids import decode_id, pack_expiry, pack_rowid, unpack_rowid
 from llmspell.storage.log import NO_ROWS, Change, Counters, Update
 from llmspell.storage.record import NEVER, StoredRecord, encode_vector
@@ -142,6 +143,7 @@ class Batch:
         self._updates: list[Update] = []
         self._storage = 0
         self._documents_gone = 0
+        self._embedders = EmbedderChanges()
         self._touched: set[str] = set()
 
     @cached_property
@@ -286,6 +288,8 @@ class Batch:
                 self._name(put, row)
         if write.documents:
             self._write_documents(write.documents, first)
+        if write.documents or self._documents_gone:
+            self._embedders.write(self._txn, self._dbs[META], self._documents)
         gone = NO_ROWS
         if self._removed:
             gone = np.array([record.rowid for record in self._removed], dtype=np.uint64)
@@ -342,7 +346,9 @@ class Batch:
                 continue
             self._documents_gone += 1
             kept = set() if document is None else set(document.rows)
-            for rowid in StoredDocument.decode(raw).rows:
+            former = StoredDocument.decode(raw)
+            self._embedders.went(former)
+            for rowid in former.rows:
                 if rowid in kept:
                     continue
                 record = self._txn.get(pack_rowid(rowid), db=self._dbs[RECORDS])
@@ -385,6 +391,7 @@ class Batch:
             else:
                 self._documents.pop(key)
                 self._documents_gone += 1
+                self._embedders.went(document)
         self._touched.clear()
 
     def _take(self, record: StoredRecord) -> None:
@@ -411,6 +418,7 @@ class Batch:
         for document_id, document in documents.items():
             if document is not None:
                 settled = document.settled(first, self._now_us)
+                self._embedders.came(settled)
                 self._documents.put(document_id.encode(), settled.encode())
 
 

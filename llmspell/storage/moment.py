@@ -20,6 +20,7 @@ from llmspell.storage.batch import (
     VECTORS,
 )
 from llmspell.storage.chain import FIRST, Chain
+from llmspell.storage.embedders import read_embedders
 from llmspell.storage.ids import pack_rowid, unpack_rowid
 from llmspell.storage.log import Counters
 from llmspell.storage.record import StoredRecord, decode_vector
@@ -51,6 +52,11 @@ class Moment:
     def counters(self) -> Counters:
         """Counters behind the last write that the moment shows."""
         return Counters.decode(self._txn.get(COUNTERS, db=self._dbs[META]))
+
+    @property
+    def embedders(self) -> dict[str, int] | None:
+        """Documents by the model of their vectors; None where nobody has counted them yet."""
+        return read_embedders(self._txn, self._dbs[META])
 
     def rows(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Rows of some ids, packed; None for a missing id."""

@@ -164,6 +164,11 @@ class TenantStore:
             raw = self._chain(txn, DOCUMENTS).get(document_id.encode())
         return None if raw is None else StoredDocument.decode(raw)
 
+    def embedders(self) -> dict[str, int] | None:
+        """As :attr:`Moment.embedders`."""
+        with self.moment() as moment:
+            return moment.embedders
+
     @contextmanager
     def state(self) -> Iterator[StateTable]:
         """The state, as one moment shows it."""

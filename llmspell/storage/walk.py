@@ -7,6 +7,7 @@ was written from its first page to its last.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, TypeAlias
@@ -36,6 +37,7 @@ from llmspell.storage.batch import (
 )
 from llmspell.storage.chain import FIRST
 from llmspell.storage.codec import UNDECODABLE
+from llmspell.storage.embedders import count_embedders
 from llmspell.storage.ids import (
     decode_id,
     encode_id,
@@ -100,6 +102,7 @@ class Walk:
         self._is_sound = True
         self._seen = BitMap64()
         self._storage = 0
+        self._embedders: Counter[str] | None = Counter()
         self._last_entry: int | None = None
         self.counters: Counters | None = None
         self.records = self.vectors = self.documents = 0
@@ -122,6 +125,8 @@ class Walk:
             self._moments_seen.clear()
             self.is_recounted = False
             self._storage = 0
+            # Documents are walked over once.
+            self._embedders = None
             self._go_over(self._storage_again, _BEFORE_ROWS)
             self._go_over(self._state_again, FIRST)
             self._go_over(self._sums, FIRST)
@@ -317,6 +322,8 @@ class Walk:
 
     def _judge_document(self, moment: Moment, name: str, content: bytes) -> None:
         document = StoredDocument.decode(content)
+        if self._embedders is not None:
+            self._embedders.update(count_embedders([document]))
         if len(set(document.rows)) < len(document.rows):
             raise CorruptFile(f"document {name!r}: a chunk stands in it twice")
         for row in document.rows:
@@ -376,7 +383,17 @@ class Walk:
                         f"{counters.storage}"
                     )
                 )
+            self._judge_embedders(moment)
         return None
+
+    def _judge_embedders(self, moment: Moment) -> None:
+        if self._embedders is None:
+            return
+        with self._judging("embedders"):
+            told, found = moment.embedders, dict(self._embedders)
+            # What an earlier release wrote last says nothing.
+            if told is not None and told != found:
+                raise CorruptFile(f"embedders: {found} documents are there, the record says {told}")
 
     def _state_again(self, moment: Moment, after: bytes) -> bytes | None:
         if len(self._moments_seen) > 1:

@@ -267,10 +267,16 @@ class AsyncTenant(AsyncRetrieveCalls):
         return await self._workers.run(self._tenant.estimated_recall, k, ef_search=ef_search)
 
     async def ingest(
-        self, source: IngestSource, *, progress: Progress | bool | None = None
+        self,
+        source: IngestSource,
+        *,
+        progress: Progress | bool | None = None,
+        change_model: bool = False,
     ) -> IngestReport:
         """As :meth:`Tenant.ingest`; ``progress`` is called in a worker thread."""
-        return await self._workers.run(self._tenant.ingest, source, progress=progress)
+        return await self._workers.run(
+            self._tenant.ingest, source, progress=progress, change_model=change_model
+        )
 
     async def scan(
         self,

@@ -1,19 +1,30 @@
-"""The one way from a tenant's texts to their vectors: by the cache, where there is one."""
+"""From a tenant's texts to vectors: all by one model, and by the cache where there is one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmspell.errors import DimensionMismatch, EmbedderMismatch
 from llmspell.tenancy.ports import CacheOwner, Embed, EmbeddingModel, Task
 
 if TYPE_CHECKING:
+    from llmspell.storage import Room
     from llmspell.tenancy.residence import Residence
 
-__all__ = ["embedded", "owner_of"]
+__all__ = [
+    "embedded",
+    "owner_of",
+    "require_one_model",
+    "require_room_for_model",
+    "require_same_model",
+]
+
+#: Models that a message names.
+NAMED: Final = 3
 
 
 def embedded(
@@ -30,8 +41,8 @@ def embedded(
     cache = residence.house.embedding_cache
     if cache is None:
         return embed(texts)
-    # Services that name no model can't tell whether a vector is still theirs.
-    model: EmbeddingModel | None = getattr(residence.house.texts(), "embedding_model", None)
+    # Without a name it can't be told whether a vector is still theirs.
+    model = _model_of(residence)
     if model is None:
         return embed(texts)
     return cache.embed(owner_of(residence), model, task, texts, embed)
@@ -40,3 +51,85 @@ def embedded(
 def owner_of(residence: Residence) -> CacheOwner:
     """The tenant as a cache knows it."""
     return CacheOwner(residence.entry.key, residence.entry.config.id, residence.path)
+
+
+def require_same_model(residence: Residence, room: Room) -> None:
+    """Let the model that is to embed queries be that of the documents that they are to find.
+
+    Raises:
+        EmbedderMismatch: it isn't, or only of some of them.
+    """
+    model = _model_of(residence)
+    held = None if model is None else room.store.embedders()
+    if model is None or not held or held.keys() == {model.name}:
+        return
+    way = "open the database with the embedder that made them"
+    if len(held) > 1:
+        way = f"ingest with change_model=True, or delete, what {model.name!r} didn't embed"
+    raise EmbedderMismatch(
+        f"tenant {residence.entry.config.id!r}: {_counted(held)}, and {model.name!r} is to embed "
+        f"the query: vectors of different models don't compare. {way[0].upper()}{way[1:]}; or "
+        'search by words, with mode="lexical"',
+        held=held,
+        asked=model.name,
+    )
+
+
+def require_room_for_model(residence: Residence, room: Room, *, change_model: bool) -> None:
+    """Let what is to embed be able to, before a source is read.
+
+    Raises:
+        DimensionMismatch: the tenant's vectors have another dimension.
+        EmbedderMismatch: as :func:`require_one_model`.
+    """
+    model = _model_of(residence)
+    if model is None:
+        return
+    if not change_model:
+        require_one_model(residence, room.store.embedders(), [model.name])
+    dim = room.dim or residence.entry.config.dim
+    if dim not in (None, model.dim):
+        raise DimensionMismatch(
+            f"vectors of dimension {dim} expected, {model.name!r} makes {model.dim}; ingest into "
+            "another tenant",
+            expected=dim,
+            actual=model.dim,
+        )
+
+
+def require_one_model(
+    residence: Residence, held: Mapping[str, int] | None, names: Iterable[str]
+) -> None:
+    """Let documents that are to be written, and those that are there, be of one model.
+
+    Args:
+        held: what the tenant has; None where nobody has counted it.
+        names: of what is to be written; an empty one says nothing.
+
+    Raises:
+        EmbedderMismatch: they would be of several.
+    """
+    named = sorted({name for name in names if name})
+    others = {*named, *(held or {})}
+    if not named or len(others) == 1:
+        return
+    asked = next((name for name in named if name not in (held or {})), named[0])
+    raise EmbedderMismatch(
+        f"tenant {residence.entry.config.id!r}: {_counted(held or {})}, and {asked!r} is to embed "
+        "more: vectors of different models don't compare. Open the database with the embedder that "
+        "made them, ingest into another tenant, or ingest all anew with change_model=True",
+        held=held,
+        asked=asked,
+    )
+
+
+def _model_of(residence: Residence) -> EmbeddingModel | None:
+    model: EmbeddingModel | None = getattr(residence.house.texts(), "embedding_model", None)
+    return model
+
+
+def _counted(held: Mapping[str, int]) -> str:
+    """How a message tells what a tenant holds."""
+    names = [f"{count:,} by {name!r}" for name, count in held.items()]
+    more = f" and by {len(names) - NAMED} other models" if len(names) > NAMED else ""
+    return f"documents were embedded {', '.join(names[:NAMED]) or 'by no model'}{more}"

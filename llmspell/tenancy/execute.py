@@ -31,6 +31,7 @@ class Ingest:
 
     source: IngestSource
     progress: Progress | bool | None = None
+    change_model: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,9 @@ def _call(operation: object) -> Callable[[Any], Any]:
     """The call of a handle, sync or async, that the operation stands for."""
     if isinstance(operation, Ingest):
         ingest = operation
-        return lambda handle: handle.ingest(ingest.source, progress=ingest.progress)
+        return lambda handle: handle.ingest(
+            ingest.source, progress=ingest.progress, change_model=ingest.change_model
+        )
     if isinstance(operation, Search):
         search = operation
         return lambda handle: handle.search(

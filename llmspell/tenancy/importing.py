@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
 from llmspell.config import TenantConfig
-from llmspell.errors import DimensionMismatch, DuplicateId, InputError, MetricMismatch
+from llmspell.errors import (
+    DimensionMismatch,
+    DuplicateId,
+    EmbedderMismatch,
+    InputError,
+    MetricMismatch,
+)
 from llmspell.quota import Slot
 from llmspell.storage import (
     ExportedDocument,
@@ -99,6 +105,8 @@ class _Importer:
         self._on_conflict = on_conflict
         self._now_us = room.views.now_us()
         self._dim = 0
+        self._held = frozenset(room.store.embedders() or {})
+        self._models: set[str] = set()
         self.records = 0
         self.documents = 0
         self.skipped = 0
@@ -217,6 +225,19 @@ class _Importer:
             updated_us=record.updated_us,
         )
 
+    def _require_model(self, batch: _Batch, documents: Mapping[str, StoredDocument]) -> None:
+        """Let no document come beside those of another model, unless the export has both."""
+        self._models.update(document.embedder for document in batch.documents.values())
+        others = sorted({one.embedder for one in documents.values() if one.embedder} - self._held)
+        if others and self._held and not self._held <= self._models:
+            raise EmbedderMismatch(
+                f"{others[0]!r} embedded documents of the export, {', '.join(sorted(self._held))} "
+                "those of this tenant: vectors of different models don't compare. Import it into "
+                "another tenant",
+                held=self._room.store.embedders(),
+                asked=others[0],
+            )
+
     def _plan(self, batch: _Batch) -> _Plan:
         """Decide by what is there now."""
         with self._room.store.moment() as moment:
@@ -231,6 +252,7 @@ class _Importer:
             passed: set[str | bytes] = set(taken) if self._on_conflict == "skip" else set()
             puts, documents = _without(batch, passed)
             gone = held.replaced(moment, puts, documents)
+        self._require_model(batch, documents)
         came = sum(put.storage for put in puts)
         grown = (
             len(documents) - sum(name in held.documents for name in documents),

@@ -53,6 +53,11 @@ class EmbeddingModel(NamedTuple):
     model_id: str
     dim: int
 
+    @property
+    def name(self) -> str:
+        """As documents name what embedded them."""
+        return f"{self.provider}/{self.model_id}"
+
 
 class CacheOwner(NamedTuple):
     """A tenant as a cache knows it: no other ever has its key; its directory goes with it."""
@@ -117,7 +122,7 @@ class TextServices(Protocol):
     """Turns texts into vectors. Thread-safe.
 
     One that has an attribute ``embedding_model``, an :class:`EmbeddingModel`, lets the vectors of
-    both its ways be cached.
+    both its ways be cached, and is refused where documents name another model as their embedder.
     """
 
     def embed_query(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -112,6 +112,7 @@ class RetrieveCalls:
 
         Raises:
             DimensionMismatch, DtypeError, NonFiniteVector, ShapeError, ZeroVector: the vector.
+            EmbedderMismatch: documents were embedded by another model than the text would be.
             EmbeddingError: the text can't be embedded.
             FilterError: the message names the bad part.
             InputError: a text is blank, or an argument isn't what it must be.

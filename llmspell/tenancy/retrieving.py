@@ -18,6 +18,7 @@ from llmspell.quota import Quota
 from llmspell.storage import Room, parse_filter
 from llmspell.storage.retriever import Sought
 from llmspell.tenancy.diversity import MMR
+from llmspell.tenancy.embedding import require_same_model
 from llmspell.tenancy.fusion import Fusion, ReciprocalRank, WeightedScores
 from llmspell.tenancy.inputs import as_vectors, pack_text
 from llmspell.tenancy.operation import within
@@ -225,5 +226,8 @@ def _embedded(
         return None
     is_strong = asked.consistency == "strong"
     index = room.views.current() if is_strong else room.views.index
-    # Nothing is embedded to be looked for in nothing.
-    return None if index is None else embed_queries(tenant, texts)
+    if index is None:
+        # Nothing is embedded to be looked for in nothing.
+        return None
+    require_same_model(tenant._residence, room)
+    return embed_queries(tenant, texts)

@@ -15,7 +15,7 @@ from llmspell.index import Index, as_recall
 from llmspell.observability import now_ns
 from llmspell.quota import Quota
 from llmspell.storage import Found, Room, parse_filter
-from llmspell.tenancy.embedding import embedded
+from llmspell.tenancy.embedding import embedded, require_same_model
 from llmspell.tenancy.hit import hit_maker
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.inputs import as_vectors, pack_text
@@ -81,6 +81,7 @@ def search(
         empty = [Hits.of(make, _NOTHING) for _ in range(count)]
         return empty[0] if is_one else empty
     if vectors is None:
+        require_same_model(tenant._residence, room)
         vectors = embed_queries(tenant, [query] if is_one else query)
         vectors = vectors[0] if is_one else vectors
     given = (asked.k, asked.ef_search, recall, condition, asked.threshold)

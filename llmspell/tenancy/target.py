@@ -14,7 +14,7 @@ from llmspell.errors import InputError, MetadataError, ShapeError
 from llmspell.storage import Room, check_document_id, unpack
 from llmspell.tenancy.diff import Diff, Place
 from llmspell.tenancy.documents import SplitDocument
-from llmspell.tenancy.embedding import embedded
+from llmspell.tenancy.embedding import embedded, require_one_model
 from llmspell.tenancy.inputs import as_vectors, check_vectors, pack_metadata, pack_text
 from llmspell.tenancy.ports import Embed
 
@@ -33,11 +33,18 @@ class _MovedOn(Exception):
 
 
 class Target:
-    """Implements :class:`llmspell.tenancy.IngestTarget` for a tenant. Thread-safe."""
+    """Implements :class:`llmspell.tenancy.IngestTarget` for a tenant. Thread-safe.
 
-    def __init__(self, residence: Residence, enter: Callable[[], Room]) -> None:
+    Args:
+        change_model: whether documents may be of another model than those that are there.
+    """
+
+    def __init__(
+        self, residence: Residence, enter: Callable[[], Room], *, change_model: bool = False
+    ) -> None:
         self._residence = residence
         self._enter = enter
+        self._change_model = change_model
 
     def document_hash(self, document_id: str) -> bytes | None:
         """Content hash of a document; empty where it lost chunks, None where it isn't there."""
@@ -53,6 +60,7 @@ class Target:
             Chunks embedded and written.
 
         Raises:
+            EmbedderMismatch: there are documents of another model.
             InputError: a document that can't be stored, or two of one id.
             QuotaExceeded: documents, vectors, embeddings or storage; nothing was charged or
                 written.
@@ -104,6 +112,9 @@ class Target:
     def _diff(self, room: Room, batch: Sequence[SplitDocument]) -> Diff:
         now_us = room.views.now_us()
         with room.store.moment() as moment:
+            if not self._change_model:
+                names = [document.embedder for document in batch]
+                require_one_model(self._residence, moment.embedders, names)
             return Diff(moment, batch, self._residence.entry.config.schema, now_us)
 
     def _embed(

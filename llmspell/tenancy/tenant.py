@@ -37,6 +37,7 @@ from llmspell.quota import Quota, Usage
 from llmspell.state import State
 from llmspell.storage import CatalogEntry, Found, Room, Write, decode_id, parse_filter
 from llmspell.tenancy.documents import DocumentInfo, DocumentPage, IngestReport, Progress
+from llmspell.tenancy.embedding import require_room_for_model
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute
 from llmspell.tenancy.exporting import export_tenant
 from llmspell.tenancy.hits import Hits
@@ -398,6 +399,7 @@ class Tenant(RetrieveCalls):
 
         Raises:
             DimensionMismatch, DtypeError, NonFiniteVector, ShapeError, ZeroVector: the query.
+            EmbedderMismatch: documents were embedded by another model than a text would be.
             EmbeddingError, MissingDependency: a text can't be embedded.
             FilterError: the message names the bad part.
             InputError: a text is blank, k or ef_search is below 1, or recall out of range or
@@ -483,7 +485,11 @@ class Tenant(RetrieveCalls):
 
     @_until_the_end
     def ingest(
-        self, source: IngestSource, *, progress: Progress | bool | None = None
+        self,
+        source: IngestSource,
+        *,
+        progress: Progress | bool | None = None,
+        change_model: bool = False,
     ) -> IngestReport:
         """Split, embed and write documents; those that haven't changed cost nothing.
 
@@ -492,15 +498,22 @@ class Tenant(RetrieveCalls):
                 :class:`llmspell.WebPage`, or an iterable of those.
             progress: called after every document; True draws a bar on standard error, by the extra
                 ``cli``.
+            change_model: take documents although another model embedded those that are there, and
+                replace these by and by. Searches by a text's meaning are refused until no document
+                of another model is left.
 
         Raises:
+            DimensionMismatch: the model makes vectors of another dimension.
+            EmbedderMismatch: documents of another model are there; nothing was read.
             IngestError: a source can't be read.
             EmbeddingError, MissingDependency: texts can't be embedded.
         """
         with self._instruments.ingest.timed():
-            self._enter()
+            room = self._room or self._enter()
             self._charge(_API_CALLS, 1)
-            target = Target(self._residence, self._enter)
+            change_model = as_flag("change_model", change_model)
+            require_room_for_model(self._residence, room, change_model=change_model)
+            target = Target(self._residence, self._enter, change_model=change_model)
             with within(self):
                 report = self._residence.house.texts().ingest(target, source, progress=progress)
             counts = self._instruments.ingestion

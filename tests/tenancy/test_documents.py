@@ -109,7 +109,7 @@ def test_other_metadata_reach_every_chunk_without_embedding(acme: Tenant, texts:
 
 
 def test_another_model_embeds_all_anew(acme: Tenant, texts: Counting) -> None:
-    target = Target(acme._residence, acme._enter)
+    target = Target(acme._residence, acme._enter, change_model=True)
     made = split(Document("doc", "one\ntwo"), "lines")
     assert target.put_documents([made], embed) == 2
     assert target.put_documents([made], embed) == 0

@@ -37,7 +37,7 @@ def split(document: Document, embedder: str = "") -> SplitDocument:
         if text:
             chunks.append(Chunk(text, start, start + len(text)))
         start += len(line)
-    content = repr((document.text, sorted(document.metadata.items()))).encode()
+    content = repr((document.text, sorted(document.metadata.items()), embedder)).encode()
     return SplitDocument(
         id=document.id,
         content_hash=hashlib.blake2b(content, digest_size=16).digest(),
