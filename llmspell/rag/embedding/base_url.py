@@ -9,6 +9,7 @@ from llmspell.errors import ConfigError
 
 __all__ = ["checked_url", "place"]
 
+_PORTS: Final = {"http": 80, "https": 443}
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -39,6 +40,19 @@ def checked_url(base_url: str, *, has_key: bool, allow_http: bool) -> str:
     return base_url.rstrip("/")
 
 
-def place(base_url: str) -> str:
-    """Host and port of a URL, which tell where vectors come from."""
-    return urlsplit(base_url).netloc.lower()
+def place(base_url: str, *, home: str) -> str:
+    """What of a URL tells where vectors come from: host and port, and a path of its own.
+
+    One host may serve several models under one name, each under another path.
+
+    Args:
+        base_url: as :func:`checked_url` gives it.
+        home: that of the service whose interface it is; its path isn't repeated.
+    """
+    parts = urlsplit(base_url)
+    host = str(parts.hostname)
+    if ":" in host:
+        host = f"[{host}]"
+    if parts.port not in (None, _PORTS[parts.scheme]):
+        host += f":{parts.port}"
+    return host if parts.path == urlsplit(home).path else f"{host}{parts.path or '/'}"

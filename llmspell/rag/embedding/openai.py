@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -14,14 +14,14 @@ from llmspell.rag.embedding.remote import ApiKey, ModelFacts, RemoteEmbedder, Re
 from llmspell.rag.embedding.remote_settings import RemoteSettings
 from llmspell.rag.embedding.replies import data_reply
 
-__all__ = ["AzureEmbedder", "OpenAIEmbedder", "facts_of"]
+__all__ = ["AzureEmbedder", "OpenAIEmbedder"]
 
 _OPENAI: Final = "https://api.openai.com/v1"
 _API_VERSION: Final = "2024-10-21"
 # platform.openai.com/docs/guides/embeddings
 _MODELS: Final = {
-    "text-embedding-3-large": ModelFacts(3_072, 8_192),
     "text-embedding-3-small": ModelFacts(1_536, 8_192),
+    "text-embedding-3-large": ModelFacts(3_072, 8_192),
     "text-embedding-ada-002": ModelFacts(1_536, 8_192),
 }
 
@@ -29,34 +29,29 @@ _MODELS: Final = {
 class OpenAIEmbedder(RemoteEmbedder):
     """Embeddings by OpenAI, or by a server with its interface: vLLM, Ollama, TEI and others.
 
-    See :class:`llmspell.rag.embedding.RemoteEmbedder` for what all services have in common.
+    See :class:`llmspell.rag.embedding.RemoteEmbedder` for what all services have in common, and for
+    the other arguments. ``base_url`` goes up to ``/v1``; ``dim`` and ``max_tokens`` are needed
+    where the model isn't one of OpenAI's, and no key where the server wants none.
 
     Args:
-        model: its name at the service.
-        api_key: a :class:`llmspell.security.Secret`, or a function that gives one for each request;
-            None where the server wants none.
-        base_url: up to ``/v1``.
-        dim: length of the model's vectors; needed where the model isn't one of OpenAI's.
-        dimensions: have the service shorten the vectors to so many, where the model can.
-        max_tokens: the longest text that the model takes; as ``dim``.
-        tokenizer: a ``tokenizers.Tokenizer`` that counts as the model does, or the path of its
-            ``tokenizer.json``. Texts that are too long are then refused before they are sent.
         query_prefix, passage_prefix: what the model wants before texts of either task, such as
             ``"query: "``.
-        settings: batches, concurrency, retries and time.
 
     Raises:
         ConfigError: a setting is out of range or missing.
     """
 
-    _BATCH: ClassVar[tuple[int, int]] = (256, 100_000)
+    _HOME: ClassVar[tuple[str, str] | None] = (_OPENAI, "openai")
+    _MODELS = _MODELS
+    _BATCH = (256, 100_000)
+    _ALWAYS_HAS_KEY = False
 
     def __init__(
         self,
-        model: str = "text-embedding-3-small",
+        model: str | None = None,
         *,
         api_key: ApiKey | None = None,
-        base_url: str = _OPENAI,
+        base_url: str | None = None,
         dim: int | None = None,
         dimensions: int | None = None,
         max_tokens: int | None = None,
@@ -67,20 +62,18 @@ class OpenAIEmbedder(RemoteEmbedder):
     ) -> None:
         super().__init__(
             model,
-            home=(_OPENAI, "openai"),
-            base_url=base_url,
             api_key=api_key,
-            facts=facts_of(_MODELS, model, dim if dimensions is None else dimensions, max_tokens),
+            base_url=base_url,
+            dim=dim,
+            dimensions=dimensions,
+            max_tokens=max_tokens,
             tokenizer=tokenizer,
             settings=settings,
         )
-        if self.provider == "openai" and api_key is None:
-            raise ConfigError("OpenAI wants an api_key, such as Secret(...)")
-        self._dimensions = dimensions
         self._prefixes: dict[Task, str] = {"query": query_prefix, "passage": passage_prefix}
         if query_prefix or passage_prefix:
             marks = hashlib.blake2b(repr((query_prefix, passage_prefix)).encode(), digest_size=4)
-            self.model_id = f"{model}+{marks.hexdigest()}"
+            self.model_id = f"{self.model_id}+{marks.hexdigest()}"
 
     def _marked(self, text: str, task: Task) -> str:
         return self._prefixes[task] + text
@@ -116,6 +109,9 @@ class AzureEmbedder(OpenAIEmbedder):
     Raises:
         ConfigError: a setting is out of range or missing.
     """
+
+    _HOME = None
+    _ALWAYS_HAS_KEY = True
 
     def __init__(
         self,
@@ -154,23 +150,3 @@ class AzureEmbedder(OpenAIEmbedder):
 
     def _auth(self, key: str) -> dict[str, str]:
         return {"api-key": key}
-
-
-def facts_of(
-    known: Mapping[str, ModelFacts], model: str, dim: int | None, max_tokens: int | None
-) -> ModelFacts:
-    """What is known of a model, with what was given in place of it.
-
-    Raises:
-        ConfigError: neither known nor given, or out of range.
-    """
-    found = known.get(model)
-    dim = dim if dim is not None or found is None else found.dim
-    max_tokens = max_tokens if max_tokens is not None or found is None else found.max_tokens
-    for name, value in (("dim", dim), ("max_tokens", max_tokens)):
-        if value is None:
-            raise ConfigError(f"{name} of model {model!r} isn't known here; give it")
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f"{name} must be an int of at least 1, got {value!r}")
-    assert dim is not None and max_tokens is not None
-    return ModelFacts(dim, max_tokens)

@@ -63,22 +63,46 @@ class RemoteEmbedder(ABC):
     In an operation of a tenant, :func:`llmspell.current_operation`, the tokens that a call takes
     are charged to it: those that the tokenizer counts before anything is sent, the rest by what
     each answer reports, and no request is sent once the tenant has none left.
+
+    Args:
+        model: its name at the service; the service's newest where None.
+        api_key: a :class:`llmspell.security.Secret`, or a function that gives one for each request.
+        base_url: of the service; its own where None.
+        dim: length of the model's vectors, where the model isn't known here.
+        dimensions: have the service shorten the vectors to so many, where the model can.
+        max_tokens: the longest text that the model takes, where the model isn't known here.
+        tokenizer: a ``tokenizers.Tokenizer`` that counts as the model does, or the path of its
+            ``tokenizer.json``. Texts that are too long are then refused before they are sent.
+        settings: batches, concurrency, retries and time.
+
+    Raises:
+        ConfigError: a setting is out of range or missing.
     """
 
+    #: Base URL and name of the service; None where each has its own.
+    _HOME: ClassVar[tuple[str, str] | None]
+    #: What is known of its models; the first is the default.
+    _MODELS: ClassVar[Mapping[str, ModelFacts]]
     #: Texts and tokens of a request.
     _BATCH: ClassVar[tuple[int, int]]
+    #: Whether a server that isn't the service's own wants a key, too.
+    _ALWAYS_HAS_KEY: ClassVar[bool] = True
 
     def __init__(
         self,
-        model: str,
+        model: str | None = None,
         *,
-        home: tuple[str, str],
-        base_url: str,
-        api_key: ApiKey | None,
-        facts: ModelFacts,
-        tokenizer: Any,
-        settings: RemoteSettings | None,
+        api_key: ApiKey | None = None,
+        base_url: str | None = None,
+        dim: int | None = None,
+        dimensions: int | None = None,
+        max_tokens: int | None = None,
+        tokenizer: Any = None,
+        settings: RemoteSettings | None = None,
     ) -> None:
+        home, name = self._HOME or ("", "")
+        base_url = home if base_url is None else base_url
+        model = next(iter(self._MODELS)) if model is None else model
         self._settings = settings or RemoteSettings()
         self._url = checked_url(
             base_url, has_key=api_key is not None, allow_http=self._settings.allow_http
@@ -90,14 +114,17 @@ class RemoteEmbedder(ABC):
             )
         if not isinstance(model, str) or not model:
             raise ConfigError("model must be the name of a model")
+        facts = facts_of(self._MODELS, model, dim if dimensions is None else dimensions, max_tokens)
         self._model = model
+        self._dimensions = dimensions
         self._api_key = api_key
         self._counter = TokenCounter(tokenizer)
         self._service = Service(self._settings, self._headers, self._keys)
         self._lock = threading.Lock()
         self._texts = self._tokens = 0
-        url, name = home
-        self.provider = name if self._url == url else place(self._url)
+        self.provider = name if self._url == home else place(self._url, home=home)
+        if api_key is None and (self._ALWAYS_HAS_KEY or self._url == home):
+            raise ConfigError(f"{name or self.provider} wants an api_key, such as Secret(...)")
         self.model_id = model
         self.dim = facts.dim
         self.max_tokens = facts.max_tokens
@@ -230,3 +257,23 @@ class RemoteEmbedder(ABC):
                 )
             return self._auth(key.reveal())
         return {}
+
+
+def facts_of(
+    known: Mapping[str, ModelFacts], model: str, dim: int | None, max_tokens: int | None
+) -> ModelFacts:
+    """What is known of a model, with what was given in place of it.
+
+    Raises:
+        ConfigError: neither known nor given, or out of range.
+    """
+    found = known.get(model)
+    dim = dim if dim is not None or found is None else found.dim
+    max_tokens = max_tokens if max_tokens is not None or found is None else found.max_tokens
+    for name, value in (("dim", dim), ("max_tokens", max_tokens)):
+        if value is None:
+            raise ConfigError(f"{name} of model {model!r} isn't known here; give it")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{name} must be an int of at least 1, got {value!r}")
+    assert dim is not None and max_tokens is not None
+    return ModelFacts(dim, max_tokens)

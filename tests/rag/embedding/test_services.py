@@ -33,6 +33,7 @@ def test_vectors_are_unit_rows_in_the_order_of_the_texts_over_many_requests(
     server: FakeEmbeddingServer, connect: Connect, service: str
 ) -> None:
     embedder = connect(service, batch_texts=3)
+    server.fail(*[EmbeddingFault(kind="stall", seconds=0.1)] * 2)  # so that others come meanwhile
     vectors = embedder.embed(TEXTS)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, expected(server, TEXTS), atol=1e-6)
@@ -195,7 +196,7 @@ def test_settings_that_disagree_are_refused() -> None:
         CohereEmbedder(api_key=key, base_url="http://models.example")
     with pytest.raises(errors.ConfigError, match="no user"):
         OpenAIEmbedder("m", base_url="https://u:p@models.example/v1", dim=3, max_tokens=9)
-    for url in (None, "http://[", "models.example/v1", "http://u:p/w@x", "ftp://models.example"):
+    for url in (7, "http://[", "models.example/v1", "http://u:p/w@x", "ftp://models.example"):
         with pytest.raises(errors.ConfigError, match="base_url") as refused:
             OpenAIEmbedder("m", base_url=url, dim=3, max_tokens=9)  # type: ignore[arg-type]
         assert "u:p" not in str(refused.value)
@@ -216,3 +217,29 @@ def test_providers_tell_where_vectors_come_from() -> None:
     url = "http://Models.example:8000/v1"
     ours = OpenAIEmbedder("m", api_key=key, base_url=url, dim=3, max_tokens=9, settings=settings)
     assert ours.provider == "models.example:8000"
+
+
+@pytest.mark.parametrize(
+    "base_url, provider",
+    [
+        ("https://models.example/v1", "models.example"),
+        ("https://MODELS.example:443/v1/", "models.example"),
+        ("https://models.example/bge/v1", "models.example/bge/v1"),
+        ("https://models.example/E5/v1", "models.example/E5/v1"),
+        ("https://models.example", "models.example/"),
+        ("http://[::1]:8000/v1", "[::1]:8000"),
+    ],
+)
+def test_each_path_of_a_host_is_a_provider_of_its_own(base_url: str, provider: str) -> None:
+    embedder = OpenAIEmbedder("m", base_url=base_url, dim=3, max_tokens=9)
+    assert embedder.provider == provider
+
+
+def test_the_path_of_another_deployment_of_cohere_and_azure_tells_them_apart() -> None:
+    key = Secret(KEY)
+    urls = ["https://models.example", "https://models.example/b"]
+    cohere = [CohereEmbedder(api_key=key, base_url=url).provider for url in urls]
+    azure = [
+        AzureEmbedder("d", endpoint=url, api_key=key, dim=3, max_tokens=9).provider for url in urls
+    ]
+    assert cohere == azure == ["models.example", "models.example/b"]
