@@ -1,7 +1,8 @@
 """What the tests of LlamaIndex's own integrations ask of a vector store, and what is ours.
 
-LlamaIndex ships no suite for vector stores. The first half restates what the tests of its
-integrations with Chroma, DuckDB and Qdrant check.
+LlamaIndex ships no suite for vector stores, and packages its integrations without their tests. The
+first half restates what those with Chroma, DuckDB and Qdrant check; ``test_polign_suite.py`` runs
+those of another maker.
 """
 
 from __future__ import annotations
