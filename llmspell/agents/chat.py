@@ -25,6 +25,8 @@ __all__ = ["ask", "request_of"]
 
 #: The model's provider says itself when a run's time is over; the run ends by its own clock.
 _LEAST_SECONDS: Final = 0.001
+#: An answer isn't asked for where the tenant can't pay for so many tokens: it would be cut off.
+_LEAST_TOKENS: Final = 256
 
 
 class _Closable(Protocol):
@@ -45,6 +47,7 @@ def request_of(
     return ChatRequest(
         messages=tuple(told),
         max_tokens=max_tokens,
+        min_tokens=min(_LEAST_TOKENS, max_tokens),
         tools=tuple(ToolDefinition(one.name, one.description, one.parameters) for one in tools),
         output=None if schema is None else OutputSchema(schema),
     )

@@ -33,6 +33,9 @@ class AnthropicChat(HttpChat):
         base_url: of the server; that of Anthropic where None.
         price: of its tokens; without one nothing is charged as money.
         connections: of the model; those of :class:`ConnectionSettings` where None.
+        bytes_per_token: of UTF-8, of which prompts have one token at least. By 1 no quota is ever
+            overrun; by more, less is set aside for a prompt, and one that takes more than that is
+            charged after the call.
         headers: sent with each request, such as ``anthropic-beta``.
     """
 
@@ -47,6 +50,7 @@ class AnthropicChat(HttpChat):
         base_url: str | None = None,
         price: Price | None = None,
         connections: ConnectionSettings | None = None,
+        bytes_per_token: float = 1.0,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(
@@ -56,6 +60,7 @@ class AnthropicChat(HttpChat):
             base_url=base_url,
             price=price,
             connections=connections,
+            bytes_per_token=bytes_per_token,
         )
         self._headers = dict(headers or {})
 

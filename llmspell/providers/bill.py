@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
-from llmspell.errors import ClosedError, ProviderError
+from llmspell.errors import ClosedError, ProviderError, QuotaExceeded
 from llmspell.providers.chat import ChatRequest
 from llmspell.providers.price import Price, Usage
-from llmspell.tenancy import Hold, current_operation
+from llmspell.quota import Quota
+from llmspell.tenancy import Hold, Operation, current_operation
 
 __all__ = ["Bill", "billed", "most_usage"]
 
@@ -21,11 +24,11 @@ _MESSAGE_TOKENS: Final = 16
 _TOOLS_TOKENS: Final = 512
 
 
-def most_usage(request: ChatRequest) -> Usage:
+def most_usage(request: ChatRequest, bytes_per_token: float = 1.0) -> Usage:
     """More tokens than a call can take.
 
     The vocabularies of chat models fall back to bytes, so that no text has more tokens than its
-    UTF-8 has bytes.
+    UTF-8 has bytes. Where it is known that a token has more of them, it is an estimate by that.
     """
     size = 0
     for message in request.messages:
@@ -41,15 +44,35 @@ def most_usage(request: ChatRequest) -> Usage:
         size += _MESSAGE_TOKENS + len(described.encode("utf-8", "replace"))
     if request.output is not None:
         size += len(json.dumps(dict(request.output.schema)))
-    return Usage(size, request.max_tokens)
+    return Usage(math.ceil(size / bytes_per_token), request.max_tokens)
+
+
+def _shortened(request: ChatRequest, refusal: QuotaExceeded, price: Price | None) -> ChatRequest:
+    """The request with an answer no longer than what is left pays for; raises the refusal."""
+    missing = refusal.requested - max(0, refusal.limit - refusal.used)
+    if refusal.quota == Quota.COST.limit_name and price is not None and price.output:
+        # A price of a million tokens is, in the quota's millionths, that of one.
+        missing = math.ceil(missing / price.output)
+    elif refusal.quota != Quota.TOKENS.limit_name:
+        raise refusal
+    left = request.max_tokens - missing
+    if request.min_tokens is None or left < request.min_tokens or missing < 1:
+        raise refusal
+    return replace(request, max_tokens=left)
 
 
 class Bill:
-    """What one call has set aside; nothing where it is no tenant's."""
+    """What one call has set aside; nothing where it is no tenant's.
 
-    __slots__ = ("_hold", "_is_settled", "_price", "is_begun")
+    Attributes:
+        request: to send, whose ``max_tokens`` may be lower than what was asked for.
+        is_begun: whether it has gone out.
+    """
 
-    def __init__(self, hold: Hold | None, price: Price | None) -> None:
+    __slots__ = ("_hold", "_is_settled", "_price", "is_begun", "request")
+
+    def __init__(self, request: ChatRequest, hold: Hold | None, price: Price | None) -> None:
+        self.request = request
         self._hold = hold
         self._price = price
         self.is_begun = False
@@ -83,31 +106,46 @@ class Bill:
 
 
 @asynccontextmanager
-async def billed(request: ChatRequest, price: Price | None) -> AsyncIterator[Bill]:
+async def billed(
+    request: ChatRequest, price: Price | None, bytes_per_token: float = 1.0
+) -> AsyncIterator[Bill]:
     """Set aside the most that a call may use, of the tenant whose operation it is in.
+
+    Where the tenant has less, and the request says ``min_tokens``, its answer is to be shorter.
 
     Raises:
         QuotaExceeded: the tenant hasn't so much; nothing was sent.
     """
     operation = current_operation()
     if operation is None:
-        yield Bill(None, price)
+        yield Bill(request, None, price)
         return
-    most = most_usage(request)
-    cost = 0.0 if price is None else price.most(most)
-    # Where quotas are shared by hosts, it asks their server.
-    holding = asyncio.ensure_future(asyncio.to_thread(operation.hold, tokens=most.total, cost=cost))
-    try:
-        hold = await asyncio.shield(holding)
-    except asyncio.CancelledError:
-        holding.add_done_callback(_release)  # the thread goes on, and may get it all the same
-        raise
-    bill = Bill(hold, price)
+    request, hold = await _held(operation, request, price, bytes_per_token)
+    bill = Bill(request, hold, price)
     try:
         yield bill
     except BaseException as error:
         bill._end(error)
         raise
+
+
+async def _held(
+    operation: Operation[Any], request: ChatRequest, price: Price | None, bytes_per_token: float
+) -> tuple[ChatRequest, Hold]:
+    while True:
+        most = most_usage(request, bytes_per_token)
+        cost = 0.0 if price is None else price.most(most)
+        # Where quotas are shared by hosts, it asks their server.
+        holding = asyncio.ensure_future(
+            asyncio.to_thread(operation.hold, tokens=most.total, cost=cost)
+        )
+        try:
+            return request, await asyncio.shield(holding)
+        except asyncio.CancelledError:
+            holding.add_done_callback(_release)  # the thread goes on, and may get it all the same
+            raise
+        except QuotaExceeded as refusal:
+            request = _shortened(request, refusal, price)
 
 
 def _release(holding: asyncio.Future[Hold]) -> None:

@@ -26,6 +26,8 @@ class ChatRequest:
     Args:
         messages: in order; those of role ``system`` come first.
         max_tokens: that the answer may have; it bounds what the call can cost.
+        min_tokens: to which ``max_tokens`` may be lowered where the tenant that pays hasn't more
+            left; None refuses the call then.
         tools: that it may call.
         tool_choice: ``auto`` lets it choose, ``required`` has it call some tool, ``none`` none.
         output: what the answer must be, as JSON.
@@ -35,6 +37,7 @@ class ChatRequest:
 
     messages: tuple[Message, ...]
     max_tokens: int = 1_024
+    min_tokens: int | None = None
     tools: tuple[ToolDefinition, ...] = ()
     tool_choice: Literal["auto", "required", "none"] = "auto"
     output: OutputSchema | None = None
@@ -62,6 +65,11 @@ def _check(request: ChatRequest) -> None:
     count = request.max_tokens
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise InputError(f"max_tokens must be an int of 1 or more, got {count!r}")
+    least = request.min_tokens
+    if least is not None and (
+        not isinstance(least, int) or isinstance(least, bool) or not 1 <= least <= count
+    ):
+        raise InputError(f"min_tokens must be an int of 1 to max_tokens, {count}, got {least!r}")
     if request.tool_choice not in ("auto", "required", "none"):
         raise InputError(f"tool_choice must be auto, required or none, got {request.tool_choice!r}")
     if request.tool_choice == "required" and not request.tools:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from types import ModuleType
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from llmspell.errors import (
     BadProviderResponse,
@@ -31,6 +31,9 @@ from llmspell.providers.wire import reading
 from llmspell.security import Secret
 
 __all__ = ["Assembly", "HttpChat"]
+
+#: Tokens have few bytes, whatever the text; a greater number is a mistake.
+_MOST_BYTES: Final = 8
 
 
 class Assembly(Protocol):
@@ -63,7 +66,13 @@ class HttpChat(ABC):
         base_url: str | None,
         price: Price | None,
         connections: ConnectionSettings | None,
+        bytes_per_token: float,
     ) -> None:
+        is_number = isinstance(bytes_per_token, int | float)
+        if not is_number or not 1 <= bytes_per_token <= _MOST_BYTES:
+            raise ConfigError(
+                f"bytes_per_token must be a number from 1 to {_MOST_BYTES}, got {bytes_per_token!r}"
+            )
         for name, value in {"model_id": model_id, "provider": provider}.items():
             if not isinstance(value, str) or not value.strip():
                 raise ConfigError(f"{name} must be a str that isn't blank, got {value!r}")
@@ -72,6 +81,7 @@ class HttpChat(ABC):
         self._key = api_key if isinstance(api_key, Secret) else Secret(api_key)
         self._base_url = base_url
         self._price = price
+        self._bytes_per_token = bytes_per_token
         self._settings = connections or ConnectionSettings()
         self._clients = Clients(self._make_client, self._settings)
 
@@ -99,18 +109,20 @@ class HttpChat(ABC):
 
     async def acomplete(self, request: ChatRequest) -> ChatResponse:
         """See :meth:`llmspell.providers.ChatModel.acomplete`."""
-        async with billed(request, self._price) as bill, self._guarded(bill):
+        paying = billed(request, self._price, self._bytes_per_token)
+        async with paying as bill, self._guarded(bill):
             async with self._clients.client() as client:
                 bill.begin()
-                response = await self._ask(client, request)
+                response = await self._ask(client, bill.request)
             bill.settle(response.usage)
             return response
 
     async def astream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """See :meth:`llmspell.providers.ChatModel.astream`."""
         assembly = self._assembly(request)
-        async with billed(request, self._price) as bill, self._clients.client() as client:
-            async with aclosing(self._parts(client, request)) as parts:
+        paying = billed(request, self._price, self._bytes_per_token)
+        async with paying as bill, self._clients.client() as client:
+            async with aclosing(self._parts(client, bill.request)) as parts:
                 while True:
                     # Who reads may take a pause; no time is counted meanwhile but the deadline's.
                     async with self._guarded(bill):

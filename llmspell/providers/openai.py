@@ -30,6 +30,9 @@ class OpenAIChat(HttpChat):
         base_url: of the server, to ``/v1``; that of OpenAI where None.
         price: of its tokens; without one nothing is charged as money.
         connections: of the model; those of :class:`ConnectionSettings` where None.
+        bytes_per_token: of UTF-8, of which prompts have one token at least. By 1 no quota is ever
+            overrun; by more, less is set aside for a prompt, and one that takes more than that is
+            charged after the call.
         headers: sent with each request, such as ``OpenAI-Organization``.
         max_tokens_field: ``max_completion_tokens`` for OpenAI, ``max_tokens`` for servers that
             know only the older name; by ``base_url`` where None.
@@ -46,6 +49,7 @@ class OpenAIChat(HttpChat):
         base_url: str | None = None,
         price: Price | None = None,
         connections: ConnectionSettings | None = None,
+        bytes_per_token: float = 1.0,
         headers: Mapping[str, str] | None = None,
         max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None,
     ) -> None:
@@ -56,6 +60,7 @@ class OpenAIChat(HttpChat):
             base_url=base_url,
             price=price,
             connections=connections,
+            bytes_per_token=bytes_per_token,
         )
         if max_tokens_field not in (None, "max_completion_tokens", "max_tokens"):
             raise ConfigError(

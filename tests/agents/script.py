@@ -47,8 +47,8 @@ class Script:
         return asyncio.run(self.acomplete(request))
 
     async def acomplete(self, request: ChatRequest) -> ChatResponse:
-        self.requests.append(request)
         async with billed(request, self.price) as bill:
+            self.requests.append(bill.request)
             reply = self._replies.pop(0) if self._replies else None
             if reply is None:
                 raise ProviderError("the script has ended")

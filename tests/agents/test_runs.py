@@ -159,6 +159,19 @@ def test_what_a_run_may_use_is_reserved_once_and_what_it_used_is_charged(db: Dat
     assert tenant.usage().tokens.used == 40
 
 
+def test_a_small_quota_is_used_up_by_answers_that_fit_in_it(db: Database) -> None:
+    tenant = db.create_tenant(TenantConfig(id="s", quotas=QuotaLimits(max_tokens_per_day=2_000)))
+    model = Script(call(("add", {"a": 1, "b": 2}), tokens=300), say("3"), say("never"))
+    limits = AgentLimits(max_tokens=None)
+    run(Agent(model, [add], tenant=tenant, limits=limits))
+    assert [256 <= model.max_tokens(n) <= 2_000 - 600 * n for n in (0, 1)] == [True, True]
+    assert tenant.usage().tokens.used == 620
+    with pytest.raises(errors.QuotaExceeded, match="max_tokens_per_day"):
+        run(Agent(model, [add], "Long. " * 300, tenant=tenant, limits=limits))
+    assert model.asked == 2
+    assert tenant.usage().tokens.used == 620
+
+
 def test_in_an_operation_of_the_tenant_a_run_is_part_of_it(db: Database) -> None:
     tenant = db.create_tenant(TenantConfig(id="s", quotas=QuotaLimits(max_tokens_per_day=9_000)))
     agent = Agent(Script(say("Hello.")), tenant=tenant, limits=AgentLimits(max_tokens=9_000))

@@ -70,6 +70,42 @@ def test_a_call_that_could_cost_more_than_is_left_is_not_made(
 
 
 @kinds
+@pytest.mark.parametrize("price, most, each", [(None, 2_000, 42), (PRICE, 1_000, 15)])
+def test_an_answer_is_shortened_to_what_is_left_where_it_may_be(
+    kind: str, price: Price | None, most: int, each: int, tenant: llmspell.Tenant
+) -> None:
+    reply = Reply("x", input_tokens=30, output_tokens=12)
+    with scripted(kind, reply, price=price) as (model, server), tenant.operation():
+        for number in range(3):
+            model.complete(ask(max_tokens=3_000, min_tokens=100))
+            body = server.asked[number].body
+            sent = body.get("max_tokens") or body["max_completion_tokens"]
+            left = most - each * number
+            assert left - 100 < sent < left
+        with pytest.raises(errors.QuotaExceeded):
+            model.complete(ask(max_tokens=3_000, min_tokens=1_950))
+        assert len(server.asked) == 3
+    assert _used(tenant)[0] == 126
+
+
+@kinds
+def test_a_prompt_is_priced_by_the_bytes_that_tokens_are_said_to_have(
+    kind: str, tenant: llmspell.Tenant
+) -> None:
+    long = ask("a word " * 600, max_tokens=100)
+    reply = Reply("x", input_tokens=1_200, output_tokens=12)
+    with scripted(kind, reply) as (model, server), tenant.operation():
+        with pytest.raises(errors.QuotaExceeded):
+            model.complete(long)
+        assert server.asked == []
+    with scripted(kind, reply, bytes_per_token=3) as (model, server), tenant.operation():
+        model.complete(long)
+    assert _used(tenant)[0] == 1_212
+    with scripted(kind, "x") as (_, _), pytest.raises(errors.ConfigError, match="bytes_per_token"):
+        type(model)("m", api_key="sk-x", bytes_per_token=0.5)
+
+
+@kinds
 def test_a_refused_call_costs_nothing_and_a_lost_one_all(
     kind: str, tenant: llmspell.Tenant
 ) -> None:
