@@ -35,6 +35,7 @@ from llmspell.tenancy.documents import (
     SplitDocument,
     WebPage,
 )
+from llmspell.tenancy.embedding import embedded_within
 from llmspell.tenancy.model import Metadata
 from llmspell.tenancy.operation import current_operation
 from llmspell.tenancy.ports import EmbeddingModel, IngestSource, IngestTarget
@@ -310,11 +311,16 @@ class Pipeline:
             return self._lazy_chunker
 
     def _embed_charged(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed what isn't written; charged to the tenant that it is for."""
+        """Embed what isn't written; cached for, and charged to, the tenant that it is for."""
         operation = current_operation()
-        if operation is not None:
+        if operation is None:
+            return self._embedder.embed(texts, task="passage")
+
+        def charged(texts: Sequence[str]) -> NDArray[np.float32]:
             operation.use(embeddings=len(texts))
-        return self._embedder.embed(texts, task="passage")
+            return self._embedder.embed(texts, task="passage")
+
+        return embedded_within(operation, self.embedding_model, texts, charged)
 
 
 def _as_dict(value: object) -> object:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.errors import DimensionMismatch, EmbedderMismatch
+from llmspell.storage.catalog_entry import directory_of
 from llmspell.tenancy.ports import CacheOwner, Embed, EmbeddingModel, Task
 
 if TYPE_CHECKING:
     from llmspell.storage import Room
+    from llmspell.tenancy.operation import Operation
     from llmspell.tenancy.residence import Residence
 
 __all__ = [
     "embedded",
+    "embedded_within",
     "owner_of",
     "require_one_model",
     "require_room_for_model",
@@ -38,19 +43,36 @@ def embedded(
         texts: to embed.
         embed: charges and embeds texts; called with those alone that are in no cache.
     """
-    cache = residence.house.embedding_cache
-    if cache is None:
+    if residence.house.embedding_cache is None:
         return embed(texts)
     # Without a name it can't be told whether a vector is still theirs.
-    model = _model_of(residence)
-    if model is None:
-        return embed(texts)
-    return cache.embed(owner_of(residence), model, task, texts, embed)
+    return _cached(residence, _model_of(residence), task, texts, embed)
+
+
+def embedded_within(
+    operation: Operation[Any], model: EmbeddingModel, texts: Sequence[str], embed: Embed
+) -> NDArray[np.float32]:
+    """Vectors (n, dim) of n passages that aren't written, for the tenant of an operation.
+
+    Args:
+        operation: that they are needed in.
+        model: that ``embed`` asks.
+        texts: to embed.
+        embed: charges and embeds texts; called with those alone that are in no cache.
+    """
+    return _cached(operation._residence, model, "passage", texts, embed)
 
 
 def owner_of(residence: Residence) -> CacheOwner:
     """The tenant as a cache knows it."""
-    return CacheOwner(residence.entry.key, residence.entry.config.id, residence.path)
+    entry = residence.entry
+    return _owner(residence.house.root, entry.key, entry.config.id)
+
+
+@functools.lru_cache(maxsize=1_024)
+def _owner(root: Path, key: bytes, tenant_id: str) -> CacheOwner:
+    """Made once: to join a path takes as long as to find a vector in memory."""
+    return CacheOwner(key, tenant_id, root / directory_of(key))
 
 
 def require_same_model(residence: Residence, room: Room) -> None:
@@ -121,6 +143,19 @@ def require_one_model(
         held=held,
         asked=asked,
     )
+
+
+def _cached(
+    residence: Residence,
+    model: EmbeddingModel | None,
+    task: Task,
+    texts: Sequence[str],
+    embed: Embed,
+) -> NDArray[np.float32]:
+    cache = residence.house.embedding_cache
+    if cache is None or model is None:
+        return embed(texts)
+    return cache.embed(owner_of(residence), model, task, texts, embed)
 
 
 def _model_of(residence: Residence) -> EmbeddingModel | None:

@@ -15,7 +15,7 @@ from llmspell.errors import ClosedError, ShapeError
 from llmspell.rag.cache.compartment import SHARED_SCOPE, Compartment
 from llmspell.rag.cache.disks import Disks
 from llmspell.rag.cache.entry import Made
-from llmspell.rag.cache.flights import Flights
+from llmspell.rag.cache.flights import Flights, embedding, is_embedding, landed
 from llmspell.rag.cache.keys import text_keys
 from llmspell.rag.cache.memory import MemoryTier
 from llmspell.rag.cache.packages import required
@@ -176,14 +176,16 @@ class EmbeddingCache:
         compute: Embed,
         oldest: int,
     ) -> dict[bytes, Made]:
+        if is_embedding():  # others may wait for the call that asks, and so mustn't be waited for
+            return self._compute(compartment, model, text_of, compute)
         mine, theirs = self._flights.join(list(text_of))
         made: dict[bytes, Made] = {}
         try:
             # One that was under way when it was looked for may have come in since.
             for key in mine:
-                landed = self._memory.get(key, oldest)
-                if landed is not None:
-                    made[key] = landed
+                known = self._memory.get(key, oldest)
+                if known is not None:
+                    made[key] = known
             self._counters.shared.inc(len(made))
             left = {key: text_of[key] for key in mine if key not in made}
             if left:
@@ -192,11 +194,11 @@ class EmbeddingCache:
             self._flights.land(mine, made)
         failed = {}
         for key, flight in theirs.items():
-            landed = flight.result()
-            if landed is None:
+            one = landed(flight)
+            if one is None:
                 failed[key] = text_of[key]
             else:
-                made[key] = landed
+                made[key] = one
         self._counters.shared.inc(len(theirs) - len(failed))
         if failed:
             made |= self._compute(compartment, model, failed, compute)
@@ -210,7 +212,8 @@ class EmbeddingCache:
         compute: Embed,
     ) -> dict[bytes, Made]:
         self._counters.misses.inc(len(text_of))
-        rows = compute(list(text_of.values()))
+        with embedding():
+            rows = compute(list(text_of.values()))
         if rows.shape != (len(text_of), model.dim):
             raise ShapeError(
                 f"{model.provider}/{model.model_id} gave vectors of shape {rows.shape} for "

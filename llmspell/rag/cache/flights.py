@@ -3,15 +3,51 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
 
 from llmspell.rag.cache.entry import Made
 
-__all__ = ["Flight", "Flights"]
+__all__ = ["PATIENCE_S", "Flight", "Flights", "embedding", "is_embedding", "landed"]
+
+#: Seconds that a call waits for what another embeds, before it embeds it itself: a model that asks
+#: for its own text from a thread that knows nothing of it would wait for itself.
+PATIENCE_S = 60.0
 
 #: Comes to None where whoever embeds it failed.
 Flight = Future["Made | None"]
+
+_EMBEDS: Final[ContextVar[bool]] = ContextVar("llmspell_embeds", default=False)
+
+
+@contextmanager
+def embedding() -> Iterator[None]:
+    """Around a call of a model, with all that it calls, in tasks and by ``asyncio.to_thread`` too.
+
+    What is asked for in there waits for nobody: that might be the call itself, or one that waits
+    for it.
+    """
+    token = _EMBEDS.set(True)
+    try:
+        yield
+    finally:
+        _EMBEDS.reset(token)
+
+
+def is_embedding() -> bool:
+    """Whether this runs in a call of a model; see :func:`embedding`."""
+    return _EMBEDS.get()
+
+
+def landed(flight: Flight) -> Made | None:
+    """What comes of a flight; None where it failed, or took longer than :data:`PATIENCE_S`."""
+    try:
+        return flight.result(PATIENCE_S)
+    except TimeoutError:
+        return None
 
 
 class Flights:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from llmspell import EmbeddingCacheSettings, errors
-from llmspell.rag.cache import EmbeddingCache
+from llmspell.rag.cache import EmbeddingCache, flights
 from llmspell.tenancy.ports import EmbeddingModel
 from tests.rag.cache.owners import MODEL, Model, owner
 from tests.tenancy.texts import DIM, embed
@@ -120,6 +121,70 @@ def test_callers_who_want_each_others_texts_dont_wait_in_a_circle(
         for number, found in enumerate(pool.map(ask, range(2), timeout=60)):
             np.testing.assert_array_equal(found, embed(orders[number]))
     assert sorted(models[0].asked + models[1].asked) == ["x", "y"]
+
+
+def within_seconds(call: Callable[[], object]) -> object:
+    """What a call gives; fails where it still waits, which a pool would wait for, too."""
+    given: list[object] = []
+    thread = threading.Thread(target=lambda: given.append(call()), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert given, "it waits for itself"
+    return given[0]
+
+
+def test_model_that_asks_for_what_it_embeds_doesnt_wait_for_itself(
+    tmp_path: Path, make: Open
+) -> None:
+    cache, model, acme = make(), Model(), owner(tmp_path)
+
+    def asking(texts: Sequence[str]) -> np.ndarray:
+        # As one that lets a helper do part of the work, in another thread.
+        work = asyncio.to_thread(cache.embed, acme, MODEL, "query", list(texts), model)
+        np.testing.assert_array_equal(asyncio.run(work), embed(texts))
+        return cache.embed(acme, MODEL, "query", [*texts, "more"], model)[:-1]
+
+    found = within_seconds(lambda: cache.embed(acme, MODEL, "query", ["one", "two"], asking))
+    np.testing.assert_array_equal(found, embed(["one", "two"]))
+    assert model.asked == ["one", "two", "more"]
+
+
+def test_models_that_ask_for_what_each_other_embeds_dont_wait_in_a_circle(
+    tmp_path: Path, make: Open
+) -> None:
+    cache, acme, both = make(), owner(tmp_path), threading.Barrier(2)
+
+    def ask(mine: str, other: str) -> np.ndarray:
+        def asking(texts: Sequence[str]) -> np.ndarray:
+            both.wait(20)  # each is under way when the other asks for it
+            cache.embed(acme, MODEL, "query", [other], Model())
+            return embed(texts)
+
+        return cache.embed(acme, MODEL, "query", [mine], asking)
+
+    calls = [threading.Thread(target=ask, args=names, daemon=True) for names in ("xy", "yx")]
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join(20)
+        assert not call.is_alive()
+
+
+def test_who_waits_too_long_for_another_embeds_for_itself(
+    tmp_path: Path, make: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flights, "PATIENCE_S", 0.05)
+    cache, stuck, working, acme = make(), Model(), Model(), owner(tmp_path)
+    stuck.gate = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(cache.embed, acme, MODEL, "query", ["one"], stuck)
+        assert stuck.entered.wait(30)
+        np.testing.assert_array_equal(
+            cache.embed(acme, MODEL, "query", ["one"], working), embed(["one"])
+        )
+        stuck.gate.set()
+        first.result(30)
+    assert working.asked == ["one"]
 
 
 def test_failure_is_raised_and_not_kept_and_others_embed_for_themselves(

@@ -11,10 +11,20 @@ import pytest
 from numpy.typing import NDArray
 
 import llmspell
-from llmspell import Database, Document, EmbeddingCacheSettings, QuotaLimits, TenantConfig, errors
+from llmspell import (
+    Chunking,
+    Database,
+    Document,
+    EmbeddingCacheSettings,
+    QuotaLimits,
+    TenantConfig,
+    errors,
+)
+from llmspell.rag import LocalEmbedder, Pipeline
 from llmspell.rag.cache import warm_embeddings
+from llmspell.rag.embedding import CallableEmbedder
 from llmspell.tenancy.ports import EmbeddingModel
-from tests.tenancy.texts import DIM, Lines
+from tests.tenancy.texts import DIM, Lines, embed
 
 
 class Counting(Lines):
@@ -103,13 +113,33 @@ def test_entries_outlive_the_database(tmp_path: Path, texts: Counting) -> None:
     assert texts.asked == ["one", "query"]
 
 
-def test_clone_and_snapshot_leave_the_cache_behind(db: Database, texts: Counting) -> None:
-    db.create_tenant(TenantConfig(id="acme")).ingest(Document("doc", "one"))
+def test_copies_of_a_tenant_leave_the_cache_behind(
+    db: Database, texts: Counting, tmp_path: Path
+) -> None:
+    tenant = db.create_tenant(TenantConfig(id="acme"))
+    tenant.ingest(Document("doc", "one"))
+    tenant.search("asked")
     assert db.embedding_cache is not None
     db.embedding_cache.flush()
+    asked = embed(["asked"])[0].tobytes()
+    (kept,) = db.path.rglob("embeddings")
+    assert asked in (kept / "data.mdb").read_bytes()  # as it would be in a copy of it
+
+    db.snapshot_tenant("acme", tmp_path / "folder")
+    db.snapshot_tenant("acme", tmp_path / "acme.tar")
+    tenant.export(tmp_path / "acme.export")
+    copies = [tmp_path / "acme.tar", tmp_path / "acme.export", *(tmp_path / "folder").rglob("*")]
+    assert {path.name for path in copies} >= {"manifest.json", "data.mdb"}
+    for path in copies:
+        assert path.is_file()
+        assert asked not in path.read_bytes()
+
     clone = db.clone_tenant("acme", "copy")
-    assert len(clone.search("one")) == 1
-    assert texts.asked == ["one", "one"]
+    restored = db.restore_tenant(tmp_path / "acme.tar", tenant_id="restored")
+    assert list(db.path.rglob("embeddings")) == [kept]
+    for copy in (clone, restored):
+        assert len(copy.search("asked")) == 1
+    assert texts.asked == ["one"] + ["asked"] * 3
     assert not db.scrub().damages
 
 
@@ -122,6 +152,41 @@ def test_services_that_name_no_model_arent_cached(tmp_path: Path) -> None:
         assert tenant.usage().embeddings.used == 3
         assert db.embedding_cache is not None
         assert db.embedding_cache.stats().misses == 0
+
+
+def test_sentences_by_which_a_document_is_split_are_embedded_once(tmp_path: Path) -> None:
+    asked: list[str] = []
+    model = LocalEmbedder()
+
+    def counted(texts: Sequence[str], task: str) -> NDArray[np.float32]:
+        asked.extend(texts)
+        return model.embed(texts)
+
+    embedder = CallableEmbedder(
+        counted, model_id="counted", dim=model.dim, tokenizer=model.tokenizer
+    )
+    pipeline = Pipeline(embedder, chunking=Chunking(method="semantic", size=64, overlap=0))
+    soup = [f"The soup of day {day} simmers for hours on the stove." for day in range(4)]
+    bank = [f"The bank raised its rate by {part} parts of a hundred." for part in range(4)]
+    settings = EmbeddingCacheSettings()
+    with llmspell.open(tmp_path / "data", texts=pipeline, embedding_cache=settings) as db:
+        acme = db.create_tenant(TenantConfig(id="acme"))
+        acme.ingest(Document("doc", " ".join(soup + bank)))
+        assert set(soup + bank) <= set(asked)
+        assert acme.usage().embeddings.used == len(asked)
+        del asked[:]
+        # One sentence is edited: of all the others the vectors are there.
+        edited = "The soup of the last day was cold when it was served."
+        acme.ingest(Document("doc", " ".join([*soup[:3], edited, *bank])))
+        assert edited in asked
+        assert not set(soup + bank) & set(asked)
+        other = db.create_tenant(TenantConfig(id="other"))
+        other.ingest(Document("doc", " ".join(soup + bank)))
+        assert set(soup + bank) <= set(asked)
+        assert db.embedding_cache is not None
+        assert db.embedding_cache.stats().misses == sum(
+            tenant.usage().embeddings.used for tenant in (acme, other)
+        )
 
 
 def test_refused_ingest_charges_nothing(db: Database, texts: Counting) -> None:
