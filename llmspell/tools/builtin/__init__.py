@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llmspell.tools.builtin.data import query_data, render_template
     from llmspell.tools.builtin.files import file_tools
     from llmspell.tools.builtin.knowledge import search_knowledge
+    from llmspell.tools.builtin.memory import memory_tools
     from llmspell.tools.builtin.sqlite import sqlite_tools
     from llmspell.tools.builtin.texts import (
         decode_text,
@@ -36,6 +37,7 @@ __all__ = [
     "file_tools",
     "hash_text",
     "html_to_markdown",
+    "memory_tools",
     "query_data",
     "render_template",
     "search_knowledge",
@@ -53,6 +55,7 @@ _MODULES = {
     "data": ("query_data", "render_template"),
     "files": ("file_tools",),
     "knowledge": ("search_knowledge",),
+    "memory": ("memory_tools",),
     "sqlite": ("sqlite_tools",),
     "texts": ("decode_text", "diff_texts", "encode_text", "hash_text", "text_statistics"),
     "web": ("html_to_markdown", "web_tools"),
