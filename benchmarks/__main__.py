@@ -6,6 +6,7 @@ import argparse
 
 from benchmarks import (
     broker,
+    bulk,
     cache,
     calibration,
     durable,
@@ -36,6 +37,7 @@ _BENCHMARKS = {
     "sandbox": sandbox,
     "import": imports,
     "ingest": ingest,
+    "bulk": bulk,
     "retrieval": retrieval,
     "frameworks": frameworks,
 }

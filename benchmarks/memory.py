@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Resident", "resident"]
+__all__ = ["Resident", "now", "resident"]
 
 _STATUS = Path("/proc/self/status")
 
@@ -33,14 +33,19 @@ class Resident:
 
 
 def resident() -> Resident | None:
-    """Now, after a garbage collection; None where the system doesn't show it in /proc."""
+    """After a garbage collection; None where the system doesn't show it in /proc."""
     gc.collect()
-    if not _STATUS.exists():
-        return None
     # Freed blocks that the allocator keeps would count as the index's.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+    return now()
+
+
+def now() -> Resident | None:
+    """As it is; None where the system doesn't show it in /proc."""
+    if not _STATUS.exists():
+        return None
     kibibytes = {}
     for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
         name, _, value = line.partition(":")

@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import bars, figures
 from benchmarks.tables import security, service
+from benchmarks.tables.bulk import bulk_summary, bulk_table
 from benchmarks.tables.cache import cache_summary, cache_table
 from benchmarks.tables.calibration import calibration_summary, calibration_table
 from benchmarks.tables.durable import durable_summary, durable_table
@@ -46,6 +47,7 @@ _COMMANDS = {
     "cache": "python -m benchmarks cache",
     "import": "python -m benchmarks import",
     "ingest": "python -m benchmarks ingest",
+    "bulk": "python -m benchmarks bulk --gigabytes {gigabytes:g} --embedder {embedder}",
     "retrieval": "python -m benchmarks retrieval",
     "frameworks": "python -m benchmarks frameworks",
 }
@@ -65,6 +67,7 @@ _HEADINGS = {
     "cache": "Embedding cache",
     "import": "Import, milliseconds beyond NumPy",
     "ingest": "Ingestion",
+    "bulk": "Memory of a long ingest",
     "retrieval": "How well is found what is relevant",
     "frameworks": "Beside agent frameworks",
 }
@@ -158,6 +161,7 @@ _TABLES = {
     "cache": cache_table,
     "import": service.import_table,
     "ingest": service.ingest_table,
+    "bulk": bulk_table,
     "retrieval": retrieval_table,
     "frameworks": frameworks_table,
 }
@@ -175,6 +179,7 @@ _SUMMARIES = {
     "cache": cache_summary,
     "import": service.import_summary,
     "ingest": service.ingest_summary,
+    "bulk": bulk_summary,
     "retrieval": retrieval_summary,
     "frameworks": frameworks_summary,
 }

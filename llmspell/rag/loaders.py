@@ -28,9 +28,17 @@ from llmspell.rag.sources import Pending, Skipped
 from llmspell.tenancy.documents import Blob, Document
 from llmspell.tenancy.model import Metadata, MetadataValue
 
-__all__ = ["MAX_FILE_BYTES", "load", "readable"]
+__all__ = ["MAX_FILE_BYTES", "load", "read", "readable"]
 
 MAX_FILE_BYTES: Final = 16 << 20
+
+
+def read(item: Pending | Blob, *, max_bytes: int = MAX_FILE_BYTES) -> Blob | Skipped:
+    """The bytes of a file, or those that there are; of ``max_bytes`` at most."""
+    blob = _read(item, max_bytes) if isinstance(item, Pending) else item
+    if isinstance(blob, Blob) and len(blob.data) > max_bytes:
+        return Skipped(blob.id, f"larger than {max_bytes:,} bytes")
+    return blob
 
 
 def load(
@@ -45,14 +53,9 @@ def load(
     Raises:
         MissingDependency, SandboxUnavailable: a PDF or DOCX file can't be read here.
     """
-    if isinstance(item, Pending):
-        blob = _read(item, max_bytes)
-        if isinstance(blob, Skipped):
-            return blob
-    else:
-        blob = item
-    if len(blob.data) > max_bytes:
-        return Skipped(blob.id, f"larger than {max_bytes:,} bytes")
+    blob = read(item, max_bytes=max_bytes)
+    if isinstance(blob, Skipped):
+        return blob
     container = container_type(blob.data)
     if container is not None:
         return _parsed(blob, container, parsers or Parsers())

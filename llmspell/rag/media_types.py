@@ -16,6 +16,7 @@ __all__ = [
     "PDF",
     "PLAIN",
     "PYTHON",
+    "SHEBANG_TYPES",
     "TSV",
     "charset_of",
     "container_type",
@@ -75,6 +76,8 @@ _SHEBANGS: Final = (
     (re.compile(r"#!.*\bnode\b"), "text/javascript"),
     (re.compile(r"#!.*\bruby\b"), "text/x-ruby"),
 )
+#: Sources that are known by their first line.
+SHEBANG_TYPES: Final = tuple(kind for _, kind in _SHEBANGS)
 #: Readers of PDF take what comes before its mark for no part of it (PDF 1.7, appendix H).
 _PDF_HEAD: Final = 1_024
 #: Characters of a line that is looked at.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,13 +13,14 @@ from numpy.typing import NDArray
 
 from llmspell.errors import ConfigError, IngestError, InputError, InvalidId
 from llmspell.rag.chunker import Chunker
-from llmspell.rag.chunking import Chunking, splitting_way
+from llmspell.rag.chunking import Chunking
+from llmspell.rag.content_hash import hash_of_blob, hash_of_document
 from llmspell.rag.embedding import Embedder, LocalEmbedder
-from llmspell.rag.loaders import MAX_FILE_BYTES, load, readable
+from llmspell.rag.loaders import MAX_FILE_BYTES, load, read, readable
 from llmspell.rag.memory import Hold, MemoryGuard
 from llmspell.rag.parsers import Parsers
 from llmspell.rag.progress import progress_bar
-from llmspell.rag.run import Run, Split
+from llmspell.rag.run import Loaded, Run, Split
 from llmspell.rag.sources import Item, Pending, Skipped, find, name_of
 from llmspell.rag.web import fetch
 from llmspell.rag.weighing import bytes_to_keep, bytes_to_read
@@ -45,8 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline"]
 
-# Raised when the same text would give other chunks, so that unchanged documents are done anew.
-_FORMAT: Final = 2
 # Written at once: about 8 s of embedding on 2 cores, which is what a killed ingest loses at most,
 # unless one document alone has more.
 _BATCH_CHUNKS: Final = 64
@@ -181,8 +177,8 @@ class Pipeline:
             return None
         hold = self._take(run, item, bytes_to_read(item, self._max_file_bytes), batch)
         try:
-            document = None if hold is None else self._load(run, item)
-            split = None if document is None else self._split(run, document)
+            loaded = None if hold is None else self._load(run, item)
+            split = None if loaded is None else self._split(run, loaded)
             if split is None or hold is None:
                 return None
             size = bytes_to_keep(split.document, self._embedder.dim)
@@ -217,41 +213,52 @@ class Pipeline:
             hold = self._memory.take(size)
         return hold
 
-    def _load(self, run: Run, item: Item) -> Document | None:
+    def _load(self, run: Run, item: Item) -> Loaded | None:
         """The document of an item; None where it is settled without one."""
         with run.stage("load"):
             if isinstance(item, WebPage):
                 item = fetch(item, self._web)
             if isinstance(item, Pending | Blob):
+                item = read(item, max_bytes=self._max_file_bytes)
+            # Bytes that are known need not be parsed; a text is what it is.
+            if isinstance(item, Blob):
+                content_hash = hash_of_blob(item, self._chunking, self._embedder_id)
+            elif isinstance(item, Document):
+                content_hash = hash_of_document(item, self._chunking, self._embedder_id)
+            else:
+                run.skip(item)
+                return None
+            known = run.room.document_hash(item.id)
+            if isinstance(item, Blob) and known != content_hash:
                 item = load(item, max_bytes=self._max_file_bytes, parsers=self._parsers)
-        if isinstance(item, Document) and not run.seen.add(item.id):
+        if not isinstance(item, Skipped) and not run.seen.add(item.id):
             item = Skipped(item.id, "the same id came before in this ingest")
         if isinstance(item, Skipped):
             run.skip(item)
             return None
-        return item
-
-    def _split(self, run: Run, document: Document) -> Split | None:
-        """What is to be embedded; None where the document is unchanged or has no text."""
-        content_hash = self._hash(document)
-        known = run.room.document_hash(document.id)
         if known == content_hash:
             run.unchanged += 1
-            run.finished(document.id)
+            run.finished(item.id)
             return None
+        assert isinstance(item, Document)
+        return Loaded(item, content_hash, is_known=known is not None)
+
+    def _split(self, run: Run, loaded: Loaded) -> Split | None:
+        """What is to be embedded; None where the document has no text."""
+        document = loaded.document
         with run.stage("split"):
             try:
                 metadata, chunks = self._chunks(document)
             except IngestError as error:
                 run.skip(Skipped(document.id, str(error)))
                 return None
-        if not chunks and known is None:
+        if not chunks and not loaded.is_known:
             run.skip(Skipped(document.id, "no text in it"))
             return None
         made = SplitDocument(
-            document.id, content_hash, metadata, chunks, document.source, self._embedder_id
+            document.id, loaded.content_hash, metadata, chunks, document.source, self._embedder_id
         )
-        return Split(made, replaces=known is not None)
+        return Split(made, replaces=loaded.is_known)
 
     def _chunks(self, document: Document) -> tuple[Metadata, list[Chunk]]:
         text, media_type, metadata = readable(document)
@@ -278,26 +285,6 @@ class Pipeline:
             run.finished(split.document.id)
         del waiting[: len(batch)]
 
-    def _hash(self, document: Document) -> bytes:
-        """Of all that decides what is written for a document."""
-        way = splitting_way(self._chunking, document.media_type)
-        size, overlap = self._chunking.size, self._chunking.overlap
-        settings = (_FORMAT, self._embedder_id, way, size, overlap)
-        source = document.source or ""
-        try:
-            metadata = json.dumps(document.metadata, sort_keys=True, default=_as_dict)
-            parts = (repr(settings), document.media_type, source, metadata, document.text)
-            encoded = [part.encode() for part in parts]
-        except UnicodeEncodeError as error:
-            raise IngestError(f"document {document.id!r} isn't valid Unicode: {error}") from error
-        except (TypeError, ValueError) as error:
-            raise InputError(f"metadata of document {document.id!r}: {error}") from error
-        digest = hashlib.blake2b(digest_size=16)
-        for part in encoded:
-            digest.update(len(part).to_bytes(8, "little"))
-            digest.update(part)
-        return digest.digest()
-
     @property
     def _embedder_id(self) -> str:
         return self.embedding_model.name
@@ -321,13 +308,3 @@ class Pipeline:
             return self._embedder.embed(texts, task="passage")
 
         return embedded_within(operation, self.embedding_model, texts, charged)
-
-
-def _as_dict(value: object) -> object:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, datetime):
-        return {"$time": value.isoformat()}
-    raise TypeError(
-        f"{type(value).__name__} is not str, int, float, bool, datetime, None, list or mapping"
-    )

@@ -11,12 +11,21 @@ from typing import Final
 from llmspell.rag.memory import Hold
 from llmspell.rag.seen import Seen
 from llmspell.rag.sources import Skipped
-from llmspell.tenancy.documents import IngestProgress, Progress, SplitDocument
+from llmspell.tenancy.documents import Document, IngestProgress, Progress, SplitDocument
 from llmspell.tenancy.ports import IngestTarget
 
-__all__ = ["Run", "Split"]
+__all__ = ["Loaded", "Run", "Split"]
 
 _STAGES: Final = ("load", "split", "embed", "write")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A document that isn't there as it is; ``is_known`` where it is there otherwise."""
+
+    document: Document
+    content_hash: bytes
+    is_known: bool
 
 
 @dataclass(slots=True)

@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import llmspell
-from llmspell import Chunking, QuotaLimits, TenantConfig, errors
+from llmspell import Blob, Chunking, QuotaLimits, TenantConfig, errors
 from llmspell.rag.embedding.local import LocalEmbedder
+from llmspell.rag.loaders import load
 from llmspell.rag.pipeline import Pipeline
 
 PAGES = {
@@ -74,6 +77,44 @@ def test_ingesting_again_after_reopening_changes_nothing(tmp_path: Path, handboo
         report = db.tenant("acme").ingest(handbook)
         assert (report.unchanged, report.chunks) == (len(PAGES), 0)
         assert db.tenant("acme").usage().embeddings.used == used.embeddings.used == len(PAGES)
+
+
+def test_bytes_that_are_there_are_not_read_again_until_they_or_what_is_said_of_them_change(
+    tmp_path: Path, handbook: Path, embedder: LocalEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+
+    def counted(item: Blob, **settings: Any) -> Any:
+        parsed.append(item.name or item.id)
+        return load(item, **settings)
+
+    monkeypatch.setattr("llmspell.rag.pipeline.load", counted)
+    with llmspell.open(tmp_path / "data", texts=Pipeline(embedder)) as db:
+        acme = db.create_tenant(TenantConfig(id="acme"))
+        acme.ingest(handbook)
+        assert sorted(parsed) == sorted(PAGES)
+        parsed.clear()
+        for name in PAGES:
+            os.utime(handbook / name, (0, 0))
+        report = acme.ingest([handbook, handbook / "leave.md"])
+        assert (report.unchanged, parsed) == (len(PAGES), [])
+        assert report.skipped == (
+            f"{handbook.as_posix()}/leave.md: the same id came before in this ingest",
+        )
+        # The same text, by other bytes.
+        (handbook / "leave.md").write_bytes(b"\xef\xbb\xbf" + PAGES["leave.md"].encode())
+        report = acme.ingest(handbook)
+        assert (report.replaced, report.kept, parsed) == (1, 1, ["leave.md"])
+        blob = Blob("b", b"Doors close at nine.", {"lang": "en"}, name="b.txt", source="s")
+        acme.ingest(blob)
+        others = [
+            replace(blob, metadata={"lang": "de"}),
+            replace(blob, media_type="text/markdown"),
+            replace(blob, name="b.html"),
+            replace(blob, source="t"),
+        ]
+        assert [acme.ingest(other).replaced for other in others] == [1] * 4
+        assert acme.ingest(others[-1]).unchanged == 1
 
 
 def test_embedding_quota_refuses_a_whole_batch_before_it_is_embedded(tmp_path: Path) -> None:
