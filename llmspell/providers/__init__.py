@@ -10,7 +10,6 @@ from llmspell.providers.chat import (
     StreamEvent,
     TextDelta,
 )
-from llmspell.providers.deadline import Deadline, current_deadline, deadline
 from llmspell.providers.gate import CallLimits
 from llmspell.providers.member import ModelStats
 from llmspell.providers.messages import Message, OutputSchema, Role, ToolCall, ToolDefinition
@@ -19,6 +18,7 @@ from llmspell.providers.pool import ProviderPool
 from llmspell.providers.price import Price, Usage
 from llmspell.providers.retry import Retry
 from llmspell.providers.settings import ConnectionSettings
+from llmspell.remote import Deadline, current_deadline, deadline
 
 __all__ = [
     "AnthropicChat",

@@ -13,6 +13,7 @@ from typing import Any
 
 from llmspell.errors import ClosedError
 from llmspell.providers.settings import ConnectionSettings
+from llmspell.security import Secret
 
 __all__ = ["Clients"]
 
@@ -22,6 +23,14 @@ class _Client:
     sdk: Any
     made_at: float = field(default_factory=time.monotonic)
     calls: int = 0
+    key: str = field(default="", repr=False)
+    keyed: Any = None  # the SDK's client with that key, over the same connections
+
+    def with_key(self, key: str) -> Any:
+        """The SDK's client for a call; it is of one event loop."""
+        if self.keyed is None or key != self.key:
+            self.key, self.keyed = key, self.sdk.with_options(api_key=key)
+        return self.keyed
 
 
 class Clients:
@@ -45,8 +54,8 @@ class Clients:
         )
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Any]:
-        """The client for one call; raises ClosedError."""
+    async def client(self, key: Secret[str]) -> AsyncIterator[Any]:
+        """The client for one call, with its key; raises ClosedError."""
         loop = asyncio.get_running_loop()
         with self._lock:
             if self._is_closed:
@@ -61,7 +70,7 @@ class Clients:
         try:
             if old is not None and not old.calls:
                 await old.sdk.close()
-            yield current.sdk
+            yield current.with_key(key.reveal())
         finally:
             with self._lock:
                 current.calls -= 1

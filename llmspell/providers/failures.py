@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import ModuleType
 from typing import Any, Final
 
@@ -22,11 +19,11 @@ from llmspell.errors import (
     ProviderTimeout,
     ProviderUnreachable,
 )
+from llmspell.remote import retry_after
 
 __all__ = ["failure_of"]
 
 _LONGEST_SHOWN: Final = 300
-_MAX_RETRY_AFTER: Final = 86_400.0
 # Of an event of a stream, which has no status of its own.
 _STATUS_OF: Final = {
     "invalid_request_error": 400,
@@ -99,7 +96,7 @@ def _of_status(error: Any, provider: str) -> ProviderError:
         provider,
         kind,
         _said(body, error),
-        retry_after=None if is_event else _retry_after(error.response.headers),
+        retry_after=None if is_event else retry_after(error.response.headers),
         # A request that is refused before it is worked on isn't billed; a fault comes any time.
         is_sent=is_event or (status >= 500 and status not in (503, 529)),
     )
@@ -141,23 +138,3 @@ def _said(body: dict[str, Any], error: BaseException) -> str:
     found = inner if isinstance(inner, dict) else body
     said = str(found.get("message") or error)
     return "".join(letter if letter.isprintable() else " " for letter in said[:_LONGEST_SHOWN])
-
-
-def _retry_after(headers: Any) -> float | None:
-    """Seconds of ``Retry-After``, a number or a date; RFC 9110, 10.2.3."""
-    milliseconds, given = headers.get("retry-after-ms"), headers.get("retry-after")
-    try:
-        if milliseconds is not None:
-            seconds = float(milliseconds) / 1_000
-        elif given is None:
-            return None
-        else:
-            try:
-                seconds = float(given)
-            except ValueError:
-                seconds = (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):
-        return None
-    if not math.isfinite(seconds):
-        return None
-    return min(max(0.0, seconds), _MAX_RETRY_AFTER)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from llmspell.errors import ConfigError, ProviderBusy
-from llmspell.providers.deadline import current_deadline
 from llmspell.providers.settings import check_seconds
+from llmspell.remote import current_deadline
 
 __all__ = ["CallLimits", "Gate"]
 

@@ -6,10 +6,10 @@ import asyncio
 import importlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from types import ModuleType
-from typing import Any, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Protocol, Self
 
 from llmspell.errors import (
     BadProviderResponse,
@@ -22,12 +22,12 @@ from llmspell.providers.background import run_in_background
 from llmspell.providers.bill import Bill, billed
 from llmspell.providers.chat import ChatRequest, ChatResponse, StreamEvent, TextDelta
 from llmspell.providers.clients import Clients
-from llmspell.providers.deadline import current_deadline
 from llmspell.providers.failures import failure_of
 from llmspell.providers.messages import well_formed
 from llmspell.providers.price import Price
 from llmspell.providers.settings import ConnectionSettings
 from llmspell.providers.wire import reading
+from llmspell.remote import KeyReader, KeySource, SecretReader, current_deadline
 from llmspell.security import Secret
 
 __all__ = ["Assembly", "HttpChat"]
@@ -53,21 +53,42 @@ class HttpChat(ABC):
     A call that is made within a tenant's operation sets aside the most that it may cost, and is
     settled with what the provider says it took. Where it doesn't say, and may have billed the call,
     all of it counts: after a timeout, a lost connection, a stream that was left early.
+
+    Args:
+        model_id: as the provider names it.
+        api_key: a text; a secret of :class:`llmspell.security.SecretStore`; or, read anew for each
+            call, a :class:`llmspell.security.SecretRef` or a function that gives a secret. Any text
+            for servers that ask for none.
+        provider: what it is called in responses, errors and metrics; the SDK's name where None.
+        base_url: of the server; the provider's own where None.
+        price: of its tokens; without one nothing is charged as money.
+        connections: of the model; those of :class:`ConnectionSettings` where None.
+        bytes_per_token: of UTF-8, of which prompts have one token at least. By 1 no quota is ever
+            overrun; by more, less is set aside for a prompt, and one that takes more than that is
+            charged after the call.
+        headers: sent with each request.
+        secrets: what reads an ``api_key`` that is a reference; the process's environment where
+            None.
     """
 
-    _sdk_name: str
+    _sdk_name: ClassVar[str]
+    _client_name: ClassVar[str]
+    _home: ClassVar[str]
 
     def __init__(
         self,
         model_id: str,
         *,
-        provider: str,
-        api_key: str | Secret[str],
-        base_url: str | None,
-        price: Price | None,
-        connections: ConnectionSettings | None,
-        bytes_per_token: float,
+        api_key: str | KeySource,
+        provider: str | None = None,
+        base_url: str | None = None,
+        price: Price | None = None,
+        connections: ConnectionSettings | None = None,
+        bytes_per_token: float = 1.0,
+        headers: Mapping[str, str] | None = None,
+        secrets: SecretReader | None = None,
     ) -> None:
+        provider = self._sdk_name if provider is None else provider
         is_number = isinstance(bytes_per_token, int | float)
         if not is_number or not 1 <= bytes_per_token <= _MOST_BYTES:
             raise ConfigError(
@@ -78,7 +99,9 @@ class HttpChat(ABC):
                 raise ConfigError(f"{name} must be a str that isn't blank, got {value!r}")
         self._model_id = model_id
         self._provider = provider
-        self._key = api_key if isinstance(api_key, Secret) else Secret(api_key)
+        given = Secret(api_key) if isinstance(api_key, str) else api_key
+        self._key = KeyReader(given, provider, secrets)
+        self._headers = dict(headers or {})
         self._base_url = base_url
         self._price = price
         self._bytes_per_token = bytes_per_token
@@ -111,7 +134,7 @@ class HttpChat(ABC):
         """See :meth:`llmspell.providers.ChatModel.acomplete`."""
         paying = billed(request, self._price, self._bytes_per_token)
         async with paying as bill, self._guarded(bill):
-            async with self._clients.client() as client:
+            async with self._clients.client(await self._key.aread()) as client:
                 bill.begin()
                 response = await self._ask(client, bill.request)
             bill.settle(response.usage)
@@ -120,9 +143,13 @@ class HttpChat(ABC):
     async def astream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """See :meth:`llmspell.providers.ChatModel.astream`."""
         assembly = self._assembly(request)
-        paying = billed(request, self._price, self._bytes_per_token)
-        async with paying as bill, self._clients.client() as client:
-            async with aclosing(self._parts(client, bill.request)) as parts:
+        async with billed(request, self._price, self._bytes_per_token) as bill:
+            async with self._guarded(bill):
+                key = await self._key.aread()
+            async with (
+                self._clients.client(key) as client,
+                aclosing(self._parts(client, bill.request)) as parts,
+            ):
                 while True:
                     # Who reads may take a pause; no time is counted meanwhile but the deadline's.
                     async with self._guarded(bill):
@@ -189,16 +216,6 @@ class HttpChat(ABC):
                 raise
             raise failure from None
 
-    def _revealed_key(self) -> str:
-        """The key, for a header."""
-        key = self._key.reveal()
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise ConfigError(
-                f"the api_key of {self._provider} has characters that no header takes, such as a "
-                "space or the end of a line: it isn't shown here; strip it where it is read"
-            )
-        return key
-
     @classmethod
     def _sdk(cls) -> ModuleType:
         try:
@@ -206,9 +223,16 @@ class HttpChat(ABC):
         except ImportError as error:
             raise MissingDependency(cls._sdk_name, cls._sdk_name) from error
 
-    @abstractmethod
     def _make_client(self, http_client: Any) -> Any:
-        """The SDK's client over a client of httpx2."""
+        """The SDK's client over a client of httpx2; each call gives it the key of its own."""
+        return getattr(self._sdk(), self._client_name)(
+            api_key="of each call",
+            base_url=self._base_url or self._home,
+            max_retries=0,
+            default_headers=self._headers,
+            http_client=http_client,
+            timeout=http_client.timeout,
+        )
 
     @abstractmethod
     async def _ask(self, client: Any, request: ChatRequest) -> ChatResponse:

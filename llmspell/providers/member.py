@@ -14,9 +14,9 @@ from llmspell.errors import ProviderError
 from llmspell.providers.bill import most_usage
 from llmspell.providers.breaker import Breaker, Circuit, CircuitState
 from llmspell.providers.chat import ChatModel, ChatRequest, ChatResponse, StreamEvent
-from llmspell.providers.deadline import current_deadline
 from llmspell.providers.gate import Gate
 from llmspell.providers.retry import Retry
+from llmspell.remote import current_deadline
 
 __all__ = ["Member", "ModelStats"]
 

@@ -12,7 +12,7 @@ from llmspell.providers.price import Price
 from llmspell.providers.settings import ConnectionSettings
 from llmspell.providers.wire import part_of
 from llmspell.providers.wire_openai import OpenAIStream, openai_arguments, openai_response
-from llmspell.security import Secret
+from llmspell.remote import KeySource, SecretReader
 
 __all__ = ["OpenAIChat"]
 
@@ -22,64 +22,50 @@ class OpenAIChat(HttpChat):
 
     vLLM, Ollama, TGI, llama.cpp, LiteLLM, OpenRouter and others are reached by ``base_url``.
 
+    See :class:`llmspell.providers.http_chat.HttpChat` for the arguments that all models have;
+    ``base_url`` goes up to ``/v1``.
+
     Args:
-        model_id: as the provider names it.
-        api_key: a text, or a secret of :class:`llmspell.security.SecretStore`; any text for
-            servers that ask for none.
-        provider: what it is called in responses, errors and metrics.
-        base_url: of the server, to ``/v1``; that of OpenAI where None.
-        price: of its tokens; without one nothing is charged as money.
-        connections: of the model; those of :class:`ConnectionSettings` where None.
-        bytes_per_token: of UTF-8, of which prompts have one token at least. By 1 no quota is ever
-            overrun; by more, less is set aside for a prompt, and one that takes more than that is
-            charged after the call.
-        headers: sent with each request, such as ``OpenAI-Organization``.
         max_tokens_field: ``max_completion_tokens`` for OpenAI, ``max_tokens`` for servers that
             know only the older name; by ``base_url`` where None.
     """
 
     _sdk_name = "openai"
+    _client_name = "AsyncOpenAI"
+    _home = "https://api.openai.com/v1"
 
     def __init__(
         self,
         model_id: str,
         *,
-        api_key: str | Secret[str],
-        provider: str = "openai",
+        api_key: str | KeySource,
+        provider: str | None = None,
         base_url: str | None = None,
         price: Price | None = None,
         connections: ConnectionSettings | None = None,
         bytes_per_token: float = 1.0,
         headers: Mapping[str, str] | None = None,
+        secrets: SecretReader | None = None,
         max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None,
     ) -> None:
         super().__init__(
             model_id,
-            provider=provider,
             api_key=api_key,
+            provider=provider,
             base_url=base_url,
             price=price,
             connections=connections,
             bytes_per_token=bytes_per_token,
+            headers=headers,
+            secrets=secrets,
         )
         if max_tokens_field not in (None, "max_completion_tokens", "max_tokens"):
             raise ConfigError(
                 "max_tokens_field must be max_completion_tokens or max_tokens, got "
                 f"{max_tokens_field!r}"
             )
-        self._headers = dict(headers or {})
         self._field = max_tokens_field or (
             "max_completion_tokens" if base_url is None else "max_tokens"
-        )
-
-    def _make_client(self, http_client: Any) -> Any:
-        return self._sdk().AsyncOpenAI(
-            api_key=self._revealed_key(),
-            base_url=self._base_url or "https://api.openai.com/v1",
-            max_retries=0,
-            default_headers=self._headers,
-            http_client=http_client,
-            timeout=http_client.timeout,
         )
 
     async def _ask(self, client: Any, request: ChatRequest) -> ChatResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
 from llmspell.errors import (
@@ -17,6 +16,7 @@ from llmspell.errors import (
     ProviderUnreachable,
 )
 from llmspell.providers.settings import check_seconds
+from llmspell.remote import wait_before
 
 __all__ = ["Retry"]
 
@@ -26,7 +26,7 @@ _SENT = (*_NOT_SENT, ProviderInterrupted, ProviderTimeout, BadProviderResponse)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """Retries with doubling waits and full jitter, as the AWS Architecture Blog found best (2015).
+    """Retries with doubling waits and full jitter; see :func:`llmspell.remote.wait_before`.
 
     Args:
         retries: calls at most after the first.
@@ -60,10 +60,12 @@ class Retry:
 
     def wait(self, error: ProviderError, number: int) -> float | None:
         """Seconds before retry ``number``, from 0; None where there is none."""
-        if number >= self.retries or not self.takes(error):
+        if not self.takes(error):
             return None
-        asked = error.retry_after or 0.0
-        if asked > self.longest:
-            return None
-        jitter = random.uniform(0.0, min(self.longest, self.base * 2.0**number))
-        return asked + jitter if asked else jitter
+        return wait_before(
+            number,
+            retries=self.retries,
+            base=self.base,
+            longest=self.longest,
+            asked=error.retry_after,
+        )

@@ -19,6 +19,7 @@ PYTHON_RANK = {
     "index": 2,
     "quota": 2,
     "security": 3,
+    "remote": 4,
     "storage": 3,
     "state": 4,
     "tenancy": 5,

@@ -29,7 +29,8 @@ from llmspell.providers import (
     ToolDefinition,
     Usage,
 )
-from llmspell.testing import Call, Reply
+from llmspell.security import SecretRef, SecretStore
+from llmspell.testing import Call, Reply, ScriptedChatServer
 from tests.providers.models import KINDS, ask, scripted
 
 ADD = ToolDefinition("add", "Adds.", {"type": "object", "properties": {"a": {"type": "integer"}}})
@@ -230,6 +231,28 @@ def test_halves_of_surrogate_pairs_are_replaced_on_both_ways(kind: str) -> None:
     with scripted(kind, Reply("one \ud83d half")) as (model, server):
         assert model.complete(ask("\ude00 a whole \U0001f600")).text == "one \ufffd half"
         assert server.asked[0].texts == ["\ufffd a whole \U0001f600"]
+
+
+@kinds
+def test_a_key_by_reference_is_read_for_each_call(kind: str) -> None:
+    environ = {"SOME_API_KEY": "sk-old"}
+    store = SecretStore(environ=environ, ttl=0)
+    given = {"api_key": SecretRef("name", "some"), "secrets": store}
+    with ScriptedChatServer("x") as server, KINDS[kind](server, **given) as model:
+        model.complete(ask())
+        environ["SOME_API_KEY"] = "sk-new"
+        _close_after(model, ask())
+        del environ["SOME_API_KEY"]
+    with ScriptedChatServer("x") as unasked, KINDS[kind](unasked, **given) as model:
+        with pytest.raises(errors.SecretNotFound):
+            model.complete(ask())
+        assert unasked.asked == []
+    first, second = (asked.headers for asked in server.asked)
+    assert (
+        first.get("x-api-key", first.get("authorization", "")).removeprefix("Bearer ") == "sk-old"
+    )
+    assert "sk-new" in str(second) and "sk-old" not in str(second)
+    assert "of each call" not in str(first)
 
 
 def test_the_key_is_never_shown() -> None:

@@ -10,9 +10,10 @@ from urllib.parse import quote
 
 from llmspell.errors import ConfigError
 from llmspell.rag.embedding.embedder import Task
-from llmspell.rag.embedding.remote import ApiKey, ModelFacts, RemoteEmbedder, Reply
+from llmspell.rag.embedding.remote import ModelFacts, RemoteEmbedder, Reply
 from llmspell.rag.embedding.remote_settings import RemoteSettings
 from llmspell.rag.embedding.replies import data_reply
+from llmspell.remote import KeySource, SecretReader
 
 __all__ = ["AzureEmbedder", "OpenAIEmbedder"]
 
@@ -50,7 +51,7 @@ class OpenAIEmbedder(RemoteEmbedder):
         self,
         model: str | None = None,
         *,
-        api_key: ApiKey | None = None,
+        api_key: KeySource | None = None,
         base_url: str | None = None,
         dim: int | None = None,
         dimensions: int | None = None,
@@ -59,6 +60,7 @@ class OpenAIEmbedder(RemoteEmbedder):
         query_prefix: str = "",
         passage_prefix: str = "",
         settings: RemoteSettings | None = None,
+        secrets: SecretReader | None = None,
     ) -> None:
         super().__init__(
             model,
@@ -69,6 +71,7 @@ class OpenAIEmbedder(RemoteEmbedder):
             max_tokens=max_tokens,
             tokenizer=tokenizer,
             settings=settings,
+            secrets=secrets,
         )
         self._prefixes: dict[Task, str] = {"query": query_prefix, "passage": passage_prefix}
         if query_prefix or passage_prefix:
@@ -102,8 +105,8 @@ class AzureEmbedder(OpenAIEmbedder):
         deployment: its name; it is the model's id too, for Azure doesn't say which model it is.
         endpoint: of the resource, such as ``https://acme.openai.azure.com``.
         api_key: as of :class:`OpenAIEmbedder`.
-        dim, dimensions, max_tokens, tokenizer, settings: as there; ``dim`` is needed unless the
-            deployment is named as its model.
+        dim, dimensions, max_tokens, tokenizer, settings, secrets: as there; ``dim`` is needed
+            unless the deployment is named as its model.
         api_version: of Azure's interface.
 
     Raises:
@@ -118,13 +121,14 @@ class AzureEmbedder(OpenAIEmbedder):
         deployment: str,
         *,
         endpoint: str,
-        api_key: ApiKey,
+        api_key: KeySource,
         dim: int | None = None,
         dimensions: int | None = None,
         max_tokens: int | None = 8_192,
         tokenizer: Any = None,
         api_version: str = _API_VERSION,
         settings: RemoteSettings | None = None,
+        secrets: SecretReader | None = None,
     ) -> None:
         if not re.fullmatch(r"[0-9a-z-]{1,40}", api_version):
             raise ConfigError(f"api_version must be a date such as {_API_VERSION!r}")
@@ -137,6 +141,7 @@ class AzureEmbedder(OpenAIEmbedder):
             max_tokens=max_tokens,
             tokenizer=tokenizer,
             settings=settings,
+            secrets=secrets,
         )
         self._path = f"/openai/deployments/{quote(deployment, safe='')}/embeddings"
         self._path += f"?api-version={api_version}"

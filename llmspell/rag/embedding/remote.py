@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, TypeAlias
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +20,11 @@ from llmspell.rag.embedding.remote_settings import EmbeddingUsage, RemoteSetting
 from llmspell.rag.embedding.service import Service
 from llmspell.rag.embedding.tokens import TokenCounter, batches
 from llmspell.rag.embedding.vectors import as_texts
+from llmspell.remote import KeyReader, KeySource, SecretReader
 from llmspell.security import Secret
 from llmspell.tenancy.operation import current_operation
 
-__all__ = ["ApiKey", "ModelFacts", "RemoteEmbedder", "Reply"]
-
-ApiKey: TypeAlias = "Secret[str] | Callable[[], Secret[str]]"
-"""A key, or what gives it for each request, as ``lambda: store.api_key("openai")``."""
-
-# What a header may hold; the HTTP library would repeat another in its error.
-_KEY: Final = re.compile(r"[!-~]+")
+__all__ = ["ModelFacts", "RemoteEmbedder", "Reply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +60,8 @@ class RemoteEmbedder(ABC):
 
     Args:
         model: its name at the service; the service's newest where None.
-        api_key: a :class:`llmspell.security.Secret`, or a function that gives one for each request.
+        api_key: a :class:`llmspell.security.Secret`; or, read anew for each request, a
+            :class:`llmspell.security.SecretRef` or a function that gives a secret.
         base_url: of the service; its own where None.
         dim: length of the model's vectors, where the model isn't known here.
         dimensions: have the service shorten the vectors to so many, where the model can.
@@ -74,6 +69,8 @@ class RemoteEmbedder(ABC):
         tokenizer: a ``tokenizers.Tokenizer`` that counts as the model does, or the path of its
             ``tokenizer.json``. Texts that are too long are then refused before they are sent.
         settings: batches, concurrency, retries and time.
+        secrets: what reads an ``api_key`` that is a reference; the process's environment where
+            None.
 
     Raises:
         ConfigError: a setting is out of range or missing.
@@ -92,13 +89,14 @@ class RemoteEmbedder(ABC):
         self,
         model: str | None = None,
         *,
-        api_key: ApiKey | None = None,
+        api_key: KeySource | None = None,
         base_url: str | None = None,
         dim: int | None = None,
         dimensions: int | None = None,
         max_tokens: int | None = None,
         tokenizer: Any = None,
         settings: RemoteSettings | None = None,
+        secrets: SecretReader | None = None,
     ) -> None:
         home, name = self._HOME or ("", "")
         base_url = home if base_url is None else base_url
@@ -107,19 +105,14 @@ class RemoteEmbedder(ABC):
         self._url = checked_url(
             base_url, has_key=api_key is not None, allow_http=self._settings.allow_http
         )
-        if not (api_key is None or isinstance(api_key, Secret) or callable(api_key)):
-            raise ConfigError(
-                "api_key must be a llmspell.security.Secret, or a function that gives one; wrap "
-                "the str: Secret(...)"
-            )
         if not isinstance(model, str) or not model:
             raise ConfigError("model must be the name of a model")
         facts = facts_of(self._MODELS, model, dim if dimensions is None else dimensions, max_tokens)
         self._model = model
         self._dimensions = dimensions
-        self._api_key = api_key
+        self._key = None if api_key is None else KeyReader(api_key, name or base_url, secrets)
         self._counter = TokenCounter(tokenizer)
-        self._service = Service(self._settings, self._headers, self._keys)
+        self._service = Service(self._settings, self._key, self._headers)
         self._lock = threading.Lock()
         self._texts = self._tokens = 0
         self.provider = name if self._url == home else place(self._url, home=home)
@@ -244,19 +237,8 @@ class RemoteEmbedder(ABC):
         price = self._settings.price
         operation.use(tokens=tokens, cost=tokens * price / 1e6 if price else None)
 
-    def _keys(self) -> list[Secret[str]]:
-        if self._api_key is None:
-            return []
-        return [self._api_key if isinstance(self._api_key, Secret) else self._api_key()]
-
-    def _headers(self) -> Mapping[str, str]:
-        for key in self._keys():
-            if not _KEY.fullmatch(key.reveal()):
-                raise ConfigError(
-                    "the api_key has white space or characters beyond ASCII in it; is it a key?"
-                )
-            return self._auth(key.reveal())
-        return {}
+    def _headers(self, key: Secret[str] | None) -> Mapping[str, str]:
+        return {} if key is None else self._auth(key.reveal())
 
 
 def facts_of(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,13 +19,14 @@ from llmspell.errors import (
     MissingDependency,
 )
 from llmspell.rag.embedding.remote_settings import RemoteSettings
-from llmspell.rag.embedding.service_errors import failure, is_passing, retry_after
+from llmspell.rag.embedding.service_errors import asked_wait, failure, is_passing
+from llmspell.remote import KeyReader, wait_before
 from llmspell.security import Secret
 
 __all__ = ["Credentials", "Deadline", "Service"]
 
-#: Headers for a request; asked for each one, so that a key that was replaced is used at once.
-Credentials = Callable[[], Mapping[str, str]]
+#: The headers that carry a key.
+Credentials = Callable[[Secret[str] | None], Mapping[str, str]]
 
 # A number as text has 24 characters at most, and marks around it. The rest is for what else an
 # answer says, and lets one whose vectors are longer than they should be say so.
@@ -65,19 +65,19 @@ class Service:
 
     Args:
         settings: retries, delays and limits.
-        credentials: gives the headers that carry the key.
-        secrets: gives what must not be repeated from an error of the service.
+        key: read for each request, so that one that was replaced is used at once; None for none.
+        credentials: gives the headers that carry it.
     """
 
     def __init__(
         self,
         settings: RemoteSettings,
+        key: KeyReader | None,
         credentials: Credentials,
-        secrets: Callable[[], list[Secret[str]]],
     ) -> None:
         self._settings = settings
+        self._key = key
         self._credentials = credentials
-        self._secrets = secrets
         self._slots = threading.BoundedSemaphore()  # made anew with the first request
         self._lock = threading.Lock()
         self._client: Any = None
@@ -109,10 +109,13 @@ class Service:
             try:
                 return self._once(url, content, deadline, numbers)
             except EmbeddingError as error:
-                asked = retry_after(error)
-                delay = asked + random.uniform(0, self._settings.retry_delay * 2**attempt)
-                is_last = attempt == self._settings.retries or not is_passing(error)
-                if is_last or delay >= deadline.left:
+                delay = wait_before(
+                    attempt,
+                    retries=self._settings.retries,
+                    base=self._settings.retry_delay,
+                    asked=asked_wait(error),
+                )
+                if delay is None or not is_passing(error) or delay >= deadline.left:
                     raise
             deadline.pause(delay)
         raise AssertionError("the last attempt returns or raises")
@@ -131,7 +134,8 @@ class Service:
                     f"the {self._settings.timeout:g} s of timeout were over before all was sent"
                 )
             timeout = library.Timeout(left, connect=min(left, self._settings.connect_timeout))
-            headers = {**self._credentials(), "Content-Type": "application/json"}
+            key = None if self._key is None else self._key.read()
+            headers = {**self._credentials(key), "Content-Type": "application/json"}
             with self._lock:
                 self._sent += 1
             with client.stream(
@@ -151,7 +155,7 @@ class Service:
         finally:
             slots.release()
         if status != 200:
-            raise failure(_host(url), status, found, reply, self._secrets())
+            raise failure(_host(url), status, found, reply, key)
         try:
             return json.loads(reply)
         except (ValueError, RecursionError) as error:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from llmspell.errors import (
@@ -18,9 +16,10 @@ from llmspell.errors import (
     LlmspellError,
     TextTooLong,
 )
+from llmspell.remote import retry_after
 from llmspell.security import Secret
 
-__all__ = ["failure", "is_passing", "retry_after"]
+__all__ = ["asked_wait", "failure", "is_passing"]
 
 # As OpenAI, Azure, vLLM, Ollama, TEI, Cohere and Voyage say it.
 _TOO_LONG: Final = re.compile(
@@ -40,7 +39,7 @@ def failure(
     status: int,
     headers: Mapping[str, str],
     reply: bytes,
-    secrets: Sequence[Secret[str]],
+    key: Secret[str] | None,
 ) -> LlmspellError:
     """The error that an answer stands for; what it says of a key isn't repeated.
 
@@ -49,19 +48,19 @@ def failure(
         status: other than 200.
         headers: with names in lower case.
         reply: its body.
-        secrets: that must not be in the message.
+        key: that must not be in the message.
     """
     if status in (401, 403):
         return EmbeddingDenied(f"{host} refuses the key, or what it asks for (status {status})")
-    said = _said(reply, secrets)
+    said = _said(reply, key)
     text = f"{host} answered {status}: {said}"
     if status == 429:
         is_used_up = bool(_USED_UP.search(f"{said} {_code(reply)}"))
-        return EmbeddingRateLimited(text, retry_after=_seconds(headers), is_used_up=is_used_up)
+        return EmbeddingRateLimited(text, retry_after=retry_after(headers), is_used_up=is_used_up)
     if status == 413 or (status in (400, 422) and _TOO_LONG.search(said)):
         return TextTooLong(text)
     if status in _PASSING:
-        return EmbeddingUnavailable(text, retry_after=_seconds(headers))
+        return EmbeddingUnavailable(text, retry_after=retry_after(headers))
     return EmbeddingError(text)
 
 
@@ -72,35 +71,20 @@ def is_passing(error: EmbeddingError) -> bool:
     return isinstance(error, EmbeddingUnavailable)
 
 
-def retry_after(error: EmbeddingError) -> float:
+def asked_wait(error: EmbeddingError) -> float | None:
     """Seconds that the service wants to be left alone."""
     if isinstance(error, (EmbeddingRateLimited, EmbeddingUnavailable)):
-        return error.retry_after or 0.0
-    return 0.0
+        return error.retry_after
+    return None
 
 
-def _seconds(headers: Mapping[str, str]) -> float | None:
-    """Of ``Retry-After`` (RFC 9110, 10.2.3): a number of seconds, or a date."""
-    value = headers.get("retry-after", "").strip()
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except (TypeError, ValueError, OverflowError):
-            return None
-    return max(seconds, 0.0) if seconds < float("inf") else None
-
-
-def _said(reply: bytes, secrets: Sequence[Secret[str]]) -> str:
+def _said(reply: bytes, key: Secret[str] | None) -> str:
     """What an answer says, on one line and short."""
     text = reply[:65_536].decode("utf-8", "replace")
     with suppress(ValueError, RecursionError):
         text = str(_message(json.loads(reply)) or text)
-    for secret in secrets:
-        text = text.replace(secret.reveal(), "***")
+    if key is not None:
+        text = text.replace(key.reveal(), "***")
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text[:_MESSAGE_CHARS] or "nothing"
 

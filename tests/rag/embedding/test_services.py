@@ -16,7 +16,7 @@ from llmspell.rag.embedding import (
     RemoteSettings,
     VoyageEmbedder,
 )
-from llmspell.security import Secret
+from llmspell.security import Secret, SecretRef, SecretStore
 from llmspell.testing import EmbeddingFault, FakeEmbeddingServer
 from tests.rag.embedding.conftest import KEY, SERVICES, Connect
 
@@ -138,6 +138,22 @@ def test_a_key_that_was_replaced_is_used_from_the_next_request_on(
         embedder.embed(["a"])
     del keys[0]
     assert embedder.embed(["a"]).shape == (1, server.dim)
+
+
+def test_a_key_by_reference_is_read_for_each_request(
+    server: FakeEmbeddingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_API_KEY", KEY)
+    store = SecretStore(environ={"FAKE_API_KEY": "sk-of-the-store"})
+    settings = {"base_url": server.url_of("openai"), "dim": server.dim, "max_tokens": 512}
+    ref = SecretRef("name", "fake")
+    with OpenAIEmbedder("m", api_key=ref, **settings) as embedder:  # type: ignore[arg-type]
+        assert embedder.embed(["a"]).shape == (1, server.dim)
+    with (
+        OpenAIEmbedder("m", api_key=ref, secrets=store, **settings) as embedder,  # type: ignore[arg-type]
+        pytest.raises(errors.EmbeddingDenied),
+    ):
+        embedder.embed(["a"])
 
 
 def test_a_text_that_is_too_long_is_named_or_cut(
