@@ -9,12 +9,10 @@ from typing import Final
 
 from llmspell.errors import IngestError
 from llmspell.rag.decoding import decode, is_binary
-from llmspell.rag.html import html_to_markdown
 from llmspell.rag.media_types import (
     CSV,
     HTML,
     JSON_LINES,
-    MARKDOWN,
     PLAIN,
     TSV,
     charset_of,
@@ -82,20 +80,21 @@ def _parsed(blob: Blob, container: str, parsers: Parsers) -> Document | Skipped:
     return Document(blob.id, parsed.text, metadata, parsed.media_type, blob.source)
 
 
-def readable(document: Document) -> tuple[str, str, Metadata]:
+def readable(document: Document, parsers: Parsers) -> tuple[str, str, Metadata]:
     """The text of a document that is split, its media type, and metadata with its title.
 
     HTML becomes Markdown; CSV and JSON lines become a paragraph for each record. Spans of chunks
     are those of this text.
 
     Raises:
-        IngestError: the text isn't what its media type says.
+        IngestError: the text isn't what its media type says, or takes more than it may.
     """
     media_type = document.media_type
     if media_type == HTML:
-        text, title = html_to_markdown(document.text)
+        parsed = parsers.parse(document.text.encode(), HTML)
+        title = parsed.title
         metadata = {"title": title, **document.metadata} if title else document.metadata
-        return text, MARKDOWN, metadata
+        return parsed.text, parsed.media_type, metadata
     if media_type in (CSV, TSV):
         delimiter = "\t" if media_type == TSV else None
         return csv_to_text(document.text, delimiter=delimiter), PLAIN, document.metadata

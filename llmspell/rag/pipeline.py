@@ -261,7 +261,7 @@ class Pipeline:
         return Split(made, replaces=loaded.is_known)
 
     def _chunks(self, document: Document) -> tuple[Metadata, list[Chunk]]:
-        text, media_type, metadata = readable(document)
+        text, media_type, metadata = readable(document, self._parsers)
         return metadata, self._chunker().split(text, media_type)
 
     def _write(self, run: Run, waiting: list[Split], *, keep: int = 0) -> None:

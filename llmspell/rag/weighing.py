@@ -11,9 +11,12 @@ from llmspell.tenancy.documents import Blob, Document, SplitDocument, WebPage
 __all__ = ["bytes_to_keep", "bytes_to_read"]
 
 #: Bytes held at most for each byte that is read: as they are, as text, parsed, and in chunks.
-#: By the peak of resident memory over 3 MiB it is 12 of text, and 24 of HTML with its tree.
+#: By the peak of resident memory over 3 MiB it is 12 of text, and 15 of HTML that is read in this
+#: process and has a character beyond U+FFFF.
 _WORK: Final = 14
-_WORK_ON_HTML: Final = 28
+_WORK_ON_HTML: Final = 18
+#: Of what isn't known yet, which may be a PDF file that unpacks.
+_WORK_ON_ANY: Final = 28
 #: Of a page whose size nobody knows yet: what a broker lets through by default.
 _PAGE_BYTES: Final = 8 << 20
 #: What a chunk takes beside its text and vectors.
@@ -29,7 +32,7 @@ def bytes_to_read(item: Item, max_file_bytes: int) -> int:
     if isinstance(item, Document):
         return _work(item.media_type) * len(item.text)
     if isinstance(item, WebPage):
-        return _WORK_ON_HTML * min(_PAGE_BYTES, max_file_bytes)
+        return _WORK_ON_ANY * min(_PAGE_BYTES, max_file_bytes)
     if isinstance(item, Blob):
         size, media_type = len(item.data), media_type_of(item.name or item.id, item.media_type)
     else:
@@ -42,8 +45,10 @@ def bytes_to_read(item: Item, max_file_bytes: int) -> int:
 
 
 def _work(media_type: str | None) -> int:
-    """For each byte; what isn't known yet may be HTML, or a PDF file that unpacks."""
-    return _WORK_ON_HTML if media_type in (HTML, None) else _WORK
+    """For each byte."""
+    if media_type is None:
+        return _WORK_ON_ANY
+    return _WORK_ON_HTML if media_type == HTML else _WORK
 
 
 def bytes_to_keep(document: SplitDocument, dim: int) -> int:

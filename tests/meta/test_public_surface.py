@@ -132,7 +132,7 @@ def test_the_drawn_error_tree_is_the_real_one() -> None:
 
 def test_importing_llmspell_pulls_in_no_optional_dependency() -> None:
     optional = {
-        "onnxruntime", "tokenizers", "selectolax", "semantic_text_splitter", "typer", "rich",
+        "onnxruntime", "tokenizers", "semantic_text_splitter", "typer", "rich",
         "prometheus_client", "redis", "h11", "httpx", "requests", "pydantic",
         "asyncio.base_events", "hypothesis", "pytest",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""PDF and DOCX files are read by processes that can do nothing but compute."""
+"""PDF, DOCX and HTML are read by processes that can do nothing but compute."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import llmspell
 from llmspell import Blob, TenantConfig, errors
 from llmspell.rag.loaders import load
-from llmspell.rag.media_types import DOCX, PDF
+from llmspell.rag.media_types import DOCX, HTML, PDF
 from llmspell.rag.parsers import Parsers
 from llmspell.rag.parsers import parsers as module
 from llmspell.rag.sources import Pending, Skipped
@@ -29,6 +29,12 @@ def parsers() -> Iterator[Parsers]:
     if missing:
         pytest.skip(f"this host can't confine tools: {missing}")
     made = Parsers()
+    with pytest.MonkeyPatch.context() as patch:
+        # The minute of a file of 16 MiB is too long for those here.
+        patch.setattr(module, "CPU_MS", 5_000)
+        made.parse(b"", HTML)
+        made.parse(LEAVE, PDF)
+        made.parse(docx_file(), DOCX)
     yield made
     made.close()
 
@@ -78,10 +84,88 @@ def test_limits_of_pages_and_characters_hold(
     parsers: Parsers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kinds = module._KINDS
-    for limits, what in (((1, 1_000), "2 pages, more than 1"), ((9, 40), "more than 40 char")):
+    for limits, what in (((1, 999, 9), "2 pages, more than 1"), ((9, 40, 9), "more than 40 c")):
         monkeypatch.setattr(module, "_KINDS", {**kinds, PDF: kinds[PDF]._replace(limits=limits)})
         with pytest.raises(errors.IngestError, match=what):
             parsers.parse(LEAVE, PDF)
+
+
+HOSTILE_HTML = {
+    "never closed": "<div>" * 100_000,
+    "closed by what was not opened": "<div></b>" * 60_000,
+    "closed in a comment": "<div><!--</div>-->" * 60_000,
+    "closed in an attribute": "<div a='</div>'>" * 60_000,
+    "closed in a script": "<div><script></div></script>" * 60_000,
+    "closed in itself": "<div/>" * 80_000,
+    "ends that nothing implies": "<li><ul>" * 60_000,
+    "foreign content": "<math><mi>" * 60_000,
+    "formatting made anew in each block": "".join(f"<p><b id={n}>" for n in range(30_000)),
+    "tables in cells": "<table><tr><td>" * 30_000,
+    "choices": "<select><option>" * 40_000,
+    "raw text never closed": "<script></script" * 100_000,
+    "attributes": "<p " + " ".join(f"a{n}=1" for n in range(80_000)) + ">",
+    "attribute without end": '<a b="' * 80_000,
+    "quotes in quotes": "<a b=\"><a b='>" * 100_000,
+    "comments without end": "<!--" * 100_000,
+    "marks": "<" * 100_000,
+    "references": "&#" + "9" * 100_000 + "&a" * 100_000,
+    "white space": " " * 300_000 + "x",
+}
+
+
+@pytest.mark.parametrize("trick", HOSTILE_HTML)
+def test_hostile_page_is_read_in_time_by_its_length(parsers: Parsers, trick: str) -> None:
+    # What builds a tree takes more time than a worker has here for some of these.
+    page = f"<p>before{HOSTILE_HTML[trick]}"
+    assert parsers.parse(page.encode(), HTML).text.startswith("before")
+
+
+def test_page_with_more_text_than_there_may_be_is_named(parsers: Parsers) -> None:
+    with pytest.raises(errors.IngestError, match=r"HTML file can't be read.*8,388,608 char"):
+        parsers.parse(b"<p>" + b"x" * (8 << 20) + b"x", HTML)
+    parsed = parsers.parse(b"<title>" + b"t" * (1 << 20) + b"</title>text", HTML)
+    assert (parsed.text, parsed.title) == ("text", "t" * 1_000)
+
+
+HOSTILE_ANSWERS = {
+    "None": "something else",
+    "[]": "something else",
+    "'text'": "something else",
+    "{'text': 'x'}": "something else",
+    "{'text': 'x', 'title': 'x', 'more': 1}": "something else",
+    "{'text': b'x', 'title': ''}": "isn't one",
+    "{'text': 'x', 'title': ['x']}": "isn't one",
+    "{'text': 'x' * (8 << 20) + 'x', 'title': ''}": "more than 8,388,608 characters",
+    "{'text': 'x', 'title': 'x' * 1_001}": "a title of more than 1,000",
+    "{'text': 'x' * (40 << 20), 'title': ''}": "can't be read|takes too much",
+    "[0 for _ in iter(int, 1)]": "takes too much to read",
+    "[bytes(1 << 20) for _ in range(99)]": "takes too much to read",
+    "open('/etc/passwd').read()": "PermissionError|NotFound",
+    "__import__('os')._exit(0)": "can't be read",
+}
+
+
+@pytest.fixture(scope="module")
+def other_parsers() -> Iterator[Parsers]:
+    made = Parsers()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hostile(parsers: Parsers, other_parsers: Parsers, monkeypatch: pytest.MonkeyPatch) -> Parsers:
+    """Its worker does what a file says, as one does whose parser a file has taken over."""
+    source = Path(__file__).with_name("hostile_reader.py")
+    kinds = module._KINDS
+    monkeypatch.setattr(module, "_KINDS", {**kinds, HTML: kinds[HTML]._replace(source=source)})
+    monkeypatch.setattr(module, "CPU_MS", 300)
+    return other_parsers
+
+
+@pytest.mark.parametrize("answer", HOSTILE_ANSWERS)
+def test_whatever_a_worker_gives_that_is_no_text_is_refused(hostile: Parsers, answer: str) -> None:
+    with pytest.raises(errors.IngestError, match=HOSTILE_ANSWERS[answer]):
+        hostile.parse(answer.encode(), HTML)
 
 
 def test_file_that_a_worker_can_not_be_given_is_refused(parsers: Parsers) -> None:
@@ -107,7 +191,7 @@ def test_host_that_can_not_confine_is_named_unless_its_owner_says_so(
 ) -> None:
     monkeypatch.setattr(Sandbox, "_missing", lambda self, needs: ["Landlock"])
     refused = Parsers()
-    with pytest.raises(errors.SandboxUnavailable, match="Landlock"):
+    with pytest.raises(errors.SandboxUnavailable, match=r"Landlock.*Pipeline\(allow_uns"):
         refused.parse(LEAVE, PDF)
     refused.close()
     allowed = Parsers(allow_unsandboxed=True)
@@ -115,6 +199,19 @@ def test_host_that_can_not_confine_is_named_unless_its_owner_says_so(
     assert allowed.parse(docx_file(), DOCX).title == "House rules"
     allowed.close()
     assert "runs without a sandbox" in caplog.text
+
+
+def test_page_is_read_alike_where_nothing_can_be_confined(
+    parsers: Parsers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = b"<title>T</title><h1>One</h1><p>two"
+    confined = parsers.parse(page, HTML)
+    monkeypatch.setattr(Sandbox, "_missing", lambda self, needs: ["Landlock"])
+    here = Parsers()
+    assert here.parse(page, HTML) == confined == ("# One\n\ntwo", "text/markdown", "T")
+    with pytest.raises(errors.IngestError, match="HTML file can't be read: more than 8,388,608"):
+        here.parse(b"x" * ((8 << 20) + 1), HTML)
+    here.close()
 
 
 def test_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,7 +276,7 @@ def test_nothing_is_loaded_before_the_first_use(run_python: Callable[[str], str]
 import sys
 from llmspell.rag import Pipeline
 Pipeline()
-heavy = {"onnxruntime", "tokenizers", "semantic_text_splitter", "selectolax", "rich"}
+heavy = {"onnxruntime", "tokenizers", "semantic_text_splitter", "rich"}
 print(sorted(heavy & set(sys.modules)))
 """
     assert run_python(code) == "[]\n"

@@ -1,4 +1,4 @@
-"""Files that take a parser: PDF and DOCX, read in processes that the kernel confines."""
+"""Files that take a parser: PDF, DOCX and HTML, read in processes that the kernel confines."""
 
 from llmspell.rag.parsers.parsers import Parsed, Parsers
 

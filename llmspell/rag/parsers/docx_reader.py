@@ -10,7 +10,7 @@ import docx
 from docx.table import Table
 
 
-def read_docx(data: bytes, max_unpacked: int, max_chars: int) -> dict[str, Any]:
+def read_docx(data: bytes, max_unpacked: int, max_chars: int, max_title: int) -> dict[str, Any]:
     """Give title and text, with Markdown marks; raises ValueError beyond a limit."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if sum(part.file_size for part in archive.infolist()) > max_unpacked:
@@ -25,7 +25,8 @@ def read_docx(data: bytes, max_unpacked: int, max_chars: int) -> dict[str, Any]:
             raise ValueError(f"more than {max_chars:,} characters")
         if text:
             blocks.append((text, is_item))
-    return {"title": document.core_properties.title or "", "text": _joined(blocks)}
+    title = (document.core_properties.title or "")[:max_title]
+    return {"title": title, "text": _joined(blocks)}
 
 
 def _paragraph(paragraph: Any) -> tuple[str, bool]:

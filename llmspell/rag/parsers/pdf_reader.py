@@ -7,7 +7,7 @@ from typing import Any
 import pypdfium2
 
 
-def read_pdf(data: bytes, max_pages: int, max_chars: int) -> dict[str, Any]:
+def read_pdf(data: bytes, max_pages: int, max_chars: int, max_title: int) -> dict[str, Any]:
     """Give title and text, a page behind the other; raises ValueError beyond a limit."""
     texts: list[str] = []
     left = max_chars
@@ -22,7 +22,7 @@ def read_pdf(data: bytes, max_pages: int, max_chars: int) -> dict[str, Any]:
             if left < 0:
                 raise ValueError(f"more than {max_chars:,} characters")
             texts.append(text)
-    return {"title": _valid(title), "text": "\n\n".join(filter(None, texts))}
+    return {"title": _valid(title)[:max_title], "text": "\n\n".join(filter(None, texts))}
 
 
 def _page_text(document: Any, number: int) -> str:

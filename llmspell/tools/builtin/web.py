@@ -98,6 +98,8 @@ def html_to_markdown(html: str) -> str:
     return _markdown(html)[1]
 
 
+# Not the reader of ingests, which drops links and emphasis: these help an agent to go on, and would
+# be noise in an embedding.
 def _markdown(html: str) -> tuple[str, str]:
     """The title and the text of a page."""
     import re
