@@ -150,6 +150,27 @@ def test_a_log_that_was_trimmed_meanwhile_is_read_from_the_records(
         assert found(tenant, "apple") == [2, 4, 5]
 
 
+def test_an_index_of_more_removed_than_living_texts_is_made_anew(tmp_path: Path) -> None:
+    with llmspell.open(tmp_path / "data") as database:
+        tenant = database.create_tenant(CONFIG)
+        put(tenant, dict.fromkeys(range(600), "apple"))
+        assert len(found(tenant, "apple")) == 100
+        tenant.delete(list(range(290)))
+        assert found(tenant, "apple")[0] == 290
+        view = tenant._enter().views.lexical()
+        assert view._opened()._searcher.removed == 290
+        tenant.delete(list(range(290, 310)))
+        assert found(tenant, "apple") == list(range(310, 410))
+        assert view._opened()._searcher.removed == 0
+        put(tenant, {1_000: "apple"})
+        assert found(tenant, "apple", filter={}) == list(range(310, 410))
+    with llmspell.open(tmp_path / "data") as database:
+        tenant = database.tenant("acme")
+        tenant.delete(list(range(310, 599)))
+        assert found(tenant, "apple") == [1_000, 599]
+        assert tenant._enter().views.lexical()._opened()._searcher.removed == 0
+
+
 def test_what_a_killed_process_left_is_removed(root: Path) -> None:
     script = """
 import os, signal, sys, llmspell
@@ -289,7 +310,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("steps")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(steps=STEPS)
 def test_words_find_what_a_model_has(scratch: Path, steps: list[Any]) -> None:
     root = scratch / str(len(list(scratch.iterdir())))

@@ -2,7 +2,7 @@
 
 from llmspell.storage.lexical.analyzer import Analyzer, Token
 from llmspell.storage.lexical.snapshot_file import check_lexical, lexical_sequence
-from llmspell.storage.lexical.text_index import NOTHING, Scored
+from llmspell.storage.lexical.text_searcher import NOTHING, Scored
 from llmspell.storage.lexical.view import LexicalView
 
 __all__ = [

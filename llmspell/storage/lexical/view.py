@@ -16,7 +16,8 @@ from llmspell.errors import ClosedError, LlmspellError, StorageError
 from llmspell.storage.batches import in_batches
 from llmspell.storage.lexical.analyzer import Analyzer
 from llmspell.storage.lexical.snapshot_file import read_lexical, write_lexical
-from llmspell.storage.lexical.text_index import Scored, TextIndex, about_engine
+from llmspell.storage.lexical.text_index import TextIndex, about_engine
+from llmspell.storage.lexical.text_searcher import Scored
 from llmspell.storage.lexical.workplace import Workplace
 from llmspell.storage.log import Change
 from llmspell.storage.record import StoredRecord
@@ -82,6 +83,8 @@ class LexicalView:
                     self._open()
                 elif self.sequence < sequence:
                     self._follow()
+                if self._opened().is_worn:
+                    self._build(self._opened())
             except BaseException:
                 # What the engine has by now is anyone's guess.
                 self.close()
@@ -97,7 +100,7 @@ class LexicalView:
         return self._opened().analyzer
 
     def most(self, terms: Sequence[str]) -> float:
-        """As :meth:`TextIndex.most`."""
+        """As :meth:`TextSearcher.most`."""
         return self._opened().most(terms)
 
     def search(
@@ -108,7 +111,7 @@ class LexicalView:
         allowed: NDArray[np.int64] | None,
         refused: NDArray[np.int64] | None,
     ) -> Scored:
-        """As :meth:`TextIndex.search`; raises ClosedError where the view is closed."""
+        """As :meth:`TextSearcher.search`; raises ClosedError where the view is closed."""
         try:
             return self._opened().search(terms, limit, allowed=allowed, refused=refused)
         except StorageError:
