@@ -6,7 +6,6 @@ import asyncio
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Final
 
 from llmspell.errors import ConfigError, ProviderBusy
 from llmspell.providers.settings import check_seconds
+from llmspell.quota import Places
 from llmspell.remote import current_deadline
 
 __all__ = ["CallLimits", "Gate"]
@@ -96,8 +96,7 @@ class Gate:
         self._name = name
         self._clock = clock
         self._lock = threading.Lock()
-        self._running = 0
-        self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
+        self._places = Places(limits.concurrency)
         self._requests = _rate(limits.requests_per_minute)
         self._tokens = _rate(limits.tokens_per_minute)
 
@@ -111,48 +110,14 @@ class Gate:
         deadline = current_deadline()
         most = self._limits.max_wait
         ends_at = self._clock() + (most if deadline is None else min(most, deadline.remaining))
-        await self._enter(ends_at)
+        place = await self._places.atake(max(0.0, ends_at - self._clock()))
+        if place is None:
+            raise self._busy(f"{self._limits.concurrency} calls are under way")
         try:
             await self._pace(tokens, ends_at)
             yield
         finally:
-            self._leave()
-
-    async def _enter(self, ends_at: float) -> None:
-        with self._lock:
-            most = self._limits.concurrency
-            if most is None or self._running < most:
-                self._running += 1
-                return
-            loop = asyncio.get_running_loop()
-            place = (loop, loop.create_future())
-            self._waiting.append(place)
-        try:
-            async with asyncio.timeout(max(0.0, ends_at - self._clock())):
-                await place[1]
-        except BaseException as error:
-            with self._lock:
-                if place in self._waiting:
-                    self._waiting.remove(place)
-                    has_turn = False
-                else:
-                    has_turn = True  # it came while this one gave up
-            if has_turn:
-                self._leave()
-            if isinstance(error, TimeoutError):
-                raise self._busy(f"{self._limits.concurrency} calls are under way") from None
-            raise
-
-    def _leave(self) -> None:
-        with self._lock:
-            while self._waiting:
-                loop, future = self._waiting.popleft()
-                try:
-                    loop.call_soon_threadsafe(_wake, future)
-                except RuntimeError:  # its loop has ended, and with it the call
-                    continue
-                return
-            self._running -= 1
+            place.give_back()
 
     async def _pace(self, tokens: int, ends_at: float) -> None:
         while True:
@@ -181,8 +146,3 @@ class Gate:
 
 def _rate(per_minute: float | None) -> _Rate | None:
     return None if per_minute is None else _Rate(per_minute)
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

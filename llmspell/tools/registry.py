@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from llmspell.errors import ClosedError, ConfigError
 from llmspell.observability import ToolMetrics
+from llmspell.quota import Places
 from llmspell.security import Sandbox, ToolDefinition
 from llmspell.tools.confining import definition_of
 from llmspell.tools.definition import Tool
-from llmspell.tools.places import Places
 from llmspell.tools.policy import ToolPolicy
 from llmspell.tools.tally import Tallies
 

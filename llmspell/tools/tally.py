@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from llmspell.tools.places import Places
+from llmspell.quota import Places
 from llmspell.tools.policy import CallQuota
 
 __all__ = ["Tallies", "Tally"]

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmspell.tools.places import Places
 from llmspell.tools.policy import CallQuota
 from llmspell.tools.tally import Tallies, Tally
 
@@ -60,29 +56,3 @@ def test_a_tally_is_idle_when_its_quotas_and_places_are_free() -> None:
     assert tally.is_idle()
     now = 99.0
     assert not tally.is_idle()
-
-
-def test_places_are_never_taken_twice_and_never_lost() -> None:
-    places = Places(3)
-    inside, most = 0, 0
-    lock = threading.Lock()
-
-    def once(number: int) -> bool:
-        nonlocal inside, most
-        place = places.take(0.0005 if number % 3 else 60)
-        if place is None:
-            return False
-        with lock:
-            inside += 1
-            most = max(most, inside)
-        with lock:
-            inside -= 1
-        place.give_back()
-        place.give_back()
-        return True
-
-    with ThreadPoolExecutor(12) as threads:
-        done = list(threads.map(once, range(600)))
-    assert all(done[::3])
-    assert most <= 3
-    assert places.taken == 0

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 __all__ = ["Place", "Places"]
 
-Waiter = Future[None]
+
+class Waiter(Future[None]):
+    """Done when it has a place."""
+
+    loop: AbstractEventLoop | None = None  # that waits for it
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody waits for it any more: its loop was closed without ending its tasks."""
+        return self.loop is not None and self.loop.is_closed()
 
 
 class Place:
@@ -64,7 +76,9 @@ class Places:
 
     async def atake(self, timeout: float) -> Place | None:
         """As :meth:`take`, for a task."""
-        waiter = self._ask()
+        import asyncio  # this module is imported where there is no event loop
+
+        waiter = self._ask(asyncio.get_running_loop())
         if waiter is not None:
             try:
                 await asyncio.wait([asyncio.wrap_future(waiter)], timeout=timeout)
@@ -78,7 +92,7 @@ class Places:
     def _place(self) -> Place:
         return Place(None if self._limit is None else self._give_back)
 
-    def _ask(self) -> Waiter | None:
+    def _ask(self, loop: AbstractEventLoop | None = None) -> Waiter | None:
         """Take a place, or a number; None where it is taken already."""
         if self._limit is None:
             return None
@@ -86,7 +100,8 @@ class Places:
             if self._taken < self._limit:
                 self._taken += 1
                 return None
-            waiter: Waiter = Future()
+            waiter = Waiter()
+            waiter.loop = loop
             self._waiting.append(waiter)
             return waiter
 
@@ -96,7 +111,8 @@ class Places:
         with self._lock:
             if waiter.done():
                 return True
-            self._waiting.remove(waiter)
+            if waiter in self._waiting:  # or it was passed over, as gone
+                self._waiting.remove(waiter)
             return False
 
     def _leave(self, waiter: Waiter | None) -> None:
@@ -105,9 +121,10 @@ class Places:
 
     def _give_back(self) -> None:
         with self._lock:
-            if not self._waiting:
-                self._taken -= 1
-                return
-            waiter = self._waiting.popleft()
-            # Within the lock: who stops waiting sees it done, or is not in line.
-            waiter.set_result(None)
+            while self._waiting:
+                waiter = self._waiting.popleft()
+                if not waiter.is_gone:
+                    # Within the lock: who stops waiting sees it done, or is not in line.
+                    waiter.set_result(None)
+                    return
+            self._taken -= 1
