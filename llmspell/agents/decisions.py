@@ -1,16 +1,21 @@
-"""Decisions about calls that wait for approval, by their keys."""
+"""Decisions about calls that wait for approval: who is asked, and what was decided by key."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeAlias
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from llmspell.agents.events import ApprovalAsked
 from llmspell.agents.history import History
 from llmspell.agents.transcript import Transcript
 from llmspell.errors import CallNotWaiting, InputError
-from llmspell.tools import Approval
+from llmspell.tools import Approval, ToolCall
 
-__all__ = ["Decisions", "below", "require_asked"]
+if TYPE_CHECKING:
+    from llmspell.agents.run import AgentRun
+
+__all__ = ["Decisions", "ask_approval", "below", "require_asked"]
 
 Decisions: TypeAlias = Mapping[str, bool | Approval]
 
@@ -70,3 +75,38 @@ async def _is_asked(
         return own not in turn.results
     given = decision if isinstance(decision, bool) else decision.is_given is True
     return decided.is_given == given
+
+
+async def ask_approval(
+    run: AgentRun, told: ApprovalAsked, asked: ToolCall
+) -> bool | Approval | None:
+    """Ask who decides: the agent's hook, or that of the run that it is part of, or the reader.
+
+    Args:
+        run: whose call it is.
+        told: to the reader of its events.
+        asked: to the hook.
+
+    Returns:
+        None where nobody decides now.
+    """
+    hook = _hook_of(run)
+    if hook is not None:
+        await run.tell(told)
+        answer = hook(asked)
+        decided: bool | Approval | None = await answer if inspect.isawaitable(answer) else answer
+        return decided
+    root = run
+    while root.within is not None:
+        root = root.within.run
+    if not root.following.is_on:
+        return None
+    with root.following.waiting(told.key) as decision:
+        await run.tell(told)
+        return await decision
+
+
+def _hook_of(run: AgentRun) -> Callable[[ToolCall], Any] | None:
+    if run.agent.approve is not None or run.within is None:
+        return run.agent.approve
+    return _hook_of(run.within.run)

@@ -66,6 +66,7 @@ class ModelCalls:
             told.set("gen_ai.response.model", answer.model)
             told.set("gen_ai.usage.input_tokens", answer.input_tokens)
             told.set("gen_ai.usage.output_tokens", answer.output_tokens)
+        run.metrics.answered(run.agent.name, answer.input_tokens, answer.output_tokens)
         run.budget.answered(
             input_tokens=answer.input_tokens,
             output_tokens=answer.output_tokens,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from llmspell.agents.decisions import require_asked
 from llmspell.agents.events import (
     AgentEvent,
-    ApprovalAsked,
     RunState,
     StateChanged,
     SubAgentEvent,
@@ -30,9 +29,12 @@ from llmspell.errors import (
     AgentCancelled,
     AgentLimitExceeded,
     InputError,
+    QuotaExceeded,
+    TenantSuspended,
 )
 from llmspell.observability import span
-from llmspell.tools import Approval, ToolCall
+from llmspell.tenancy import instruments_of
+from llmspell.tools import Approval
 
 if TYPE_CHECKING:
     from llmspell.agents.agent import Agent
@@ -74,14 +76,15 @@ class AgentRun:
         self.decisions = dict(decisions or {})
         self.budget = Budget(agent.limits, run_id, RunUsage())
         self.transcript = transcript
+        self.metrics = instruments_of(tenant).agents
         self._tenant = tenant
         self._text = text
         self._session_name = session
         self._max_messages = max_messages
         self._session: Session | None = None
-        self._within = within
+        self.within = within  #: the call of another run that it is part of
         self._is_new = is_new
-        self._following = Following(run_id)
+        self.following = Following(run_id)  #: between it and who reads its events
         self._task: asyncio.Task[AgentResult] | None = None
         self._is_cancelled = False
         self._has_begun = False
@@ -94,7 +97,7 @@ class AgentRun:
     async def __aenter__(self) -> Self:
         if self._task is not None:
             raise InputError(f"run {self.id!r} has begun; resume it by its agent")
-        self._following.begin()
+        self.following.begin()
         self._task = asyncio.ensure_future(self._told())
         return self
 
@@ -105,7 +108,7 @@ class AgentRun:
         trace: TracebackType | None,
     ) -> None:
         assert self._task is not None
-        self._following.stop()
+        self.following.stop()
         self._task.cancel()
         await asyncio.wait([self._task])
         if not self._task.cancelled():
@@ -117,14 +120,14 @@ class AgentRun:
         """Events up to the end of the run, for one reader; none once :meth:`result` was asked."""
         if self._task is None:
             raise InputError("events are read in the run's async with")
-        async for event in self._following.events():
+        async for event in self.following.events():
             yield event
 
     async def result(self) -> AgentResult:
         """What the run comes to; raises what ended it. Reads no events, and drops those left."""
         if self._task is None:
             raise InputError("a run begins with its async with")
-        self._following.stop()
+        self.following.stop()
         try:
             return await asyncio.shield(self._task)
         except asyncio.CancelledError:
@@ -144,21 +147,21 @@ class AgentRun:
         Raises:
             CallNotWaiting: it doesn't wait.
         """
-        self._following.decide(key, decision)
+        self.following.decide(key, decision)
 
     # --- for its parts
 
     @property
     def is_followed(self) -> bool:
         """Whether anybody reads its events, or those of the run that it is part of."""
-        if self._within is not None:
-            return self._within.run.is_followed
-        return self._following.is_on
+        if self.within is not None:
+            return self.within.run.is_followed
+        return self.following.is_on
 
     @property
     def prefix(self) -> str:
         """Of the keys of its calls, where it is part of another run."""
-        within = self._within
+        within = self.within
         return "" if within is None else f"{within.run.prefix}{within.call.key}/"
 
     async def keep(self, *entries: Entry) -> None:
@@ -169,10 +172,10 @@ class AgentRun:
 
     async def tell(self, event: AgentEvent) -> None:
         """Tell those who follow the run, and the run that it is part of."""
-        await self._following.tell(event)
-        if self._within is not None:
-            part = SubAgentEvent(self._within.call, self.agent.name, event)
-            await self._within.run.tell(part)
+        await self.following.tell(event)
+        if self.within is not None:
+            part = SubAgentEvent(self.within.call, self.agent.name, event)
+            await self.within.run.tell(part)
 
     async def enter(self, state: RunState) -> None:
         """Be in another state."""
@@ -181,32 +184,12 @@ class AgentRun:
             await self.tell(StateChanged(state))
             await self.hooks.on_state(self, state)
 
-    async def ask_approval(self, told: ApprovalAsked, asked: ToolCall) -> bool | Approval | None:
-        """Who decides is asked; None where nobody does now."""
-        hook = self._approve_hook()
-        if hook is not None:
-            await self.tell(told)
-            answer = hook(asked)
-            decided: bool | Approval | None = await _value(answer)
-            return decided
-        root = self
-        while root._within is not None:
-            root = root._within.run
-        if not root._following.is_on:
-            return None
-        with root._following.waiting(told.key) as decision:
-            await self.tell(told)
-            return await decision
-
-    def _approve_hook(self) -> Callable[[ToolCall], Any] | None:
-        if self.agent.approve is not None or self._within is None:
-            return self.agent.approve
-        return self._within.run._approve_hook()
-
     # --- the loop
 
     async def run(self) -> AgentResult:
         """Go through it in this task."""
+        started = time.perf_counter_ns()
+        outcome: str | None = None
         try:
             return await self._run()
         except asyncio.CancelledError:
@@ -215,16 +198,20 @@ class AgentRun:
                 raise AgentCancelled(f"run {self.id!r} was cancelled", run_id=self.id) from None
             raise
         except Exception as error:
+            outcome = "refused" if isinstance(error, QuotaExceeded | TenantSuspended) else None
             await self._stopped(RunState.FAILED, type(error).__name__)
-            if self._within is None:
+            if self.within is None:
                 error.add_note(f"in run {self.id!r} of agent {self.agent.name!r}")
             raise
+        finally:
+            took = time.perf_counter_ns() - started
+            self.metrics.count(self.agent.name, outcome or self.state.value, took)
 
     async def _told(self) -> AgentResult:
         try:
             return await self.run()
         finally:
-            self._following.end()
+            self.following.end()
 
     async def _run(self) -> AgentResult:
         limits = self.agent.limits
@@ -233,14 +220,14 @@ class AgentRun:
             self.history.take(entry)
         is_resumed = self.history.agent is not None
         self.history.require_own(self.id, self.agent.name, self._text)
-        if self._within is None:  # otherwise the outer run has looked
+        if self.within is None:  # otherwise the outer run has looked
             await require_asked(self.id, self.history, self.transcript, self.decisions)
         self._join_session()
         if self.history.is_ended:
             await self.enter(RunState.FINISHED)
             return self._finished()
         used = self.history.used
-        outer = None if self._within is None else self._within.run.budget
+        outer = None if self.within is None else self.within.run.budget
         self.budget = Budget(limits, self.id, used, outer)
         name = self.agent.name
         tokens = max(0, (limits.max_tokens or 0) - used.tokens)
@@ -332,7 +319,3 @@ class AgentRun:
             await self.hooks.on_state(self, state)
             if self._has_begun and not self.history.is_ended:
                 await self.transcript.append({"kind": "stop", "state": str(state), "why": why})
-
-
-async def _value(found: Any) -> Any:
-    return await found if inspect.isawaitable(found) else found

@@ -9,11 +9,12 @@ from contextvars import ContextVar
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from llmspell.agents.decisions import ask_approval
 from llmspell.agents.events import ApprovalAsked, RunState, ToolFinished, ToolStarted
 from llmspell.agents.history import Call, Turn
 from llmspell.agents.limits import RunUsage
-from llmspell.observability import span
 from llmspell.tools import Approval, FaultKind, ToolCall, ToolFault, ToolResult
+from llmspell.tools.approval import ApprovalPending
 
 if TYPE_CHECKING:
     from llmspell.agents.handle import Handle
@@ -48,10 +49,6 @@ _CURRENT: ContextVar[CallInRun | None] = ContextVar("llmspell_agent_call", defau
 def current_call() -> CallInRun | None:
     """The call of an agent that this code runs in."""
     return _CURRENT.get()
-
-
-class Pending(Exception):
-    """Nobody has decided about a call yet."""
 
 
 class ToolCalls:
@@ -119,7 +116,7 @@ class ToolCalls:
             answer = await self._answer(told, asked)
             if answer is None:
                 self.stop(call, [told])
-                raise Pending
+                raise ApprovalPending
         decided = answer if isinstance(answer, Approval) else Approval(answer)
         await run.keep(
             {
@@ -135,7 +132,7 @@ class ToolCalls:
         self._waiting += 1
         try:
             await self._run.enter(RunState.WAITING)
-            return await self._run.ask_approval(told, asked)
+            return await ask_approval(self._run, told, asked)
         finally:
             self._waiting -= 1
             if not self._waiting and self._run.state is RunState.WAITING:
@@ -153,7 +150,7 @@ class ToolCalls:
                 if result is None:
                     try:
                         result = await self._called(call)
-                    except Pending:
+                    except ApprovalPending:
                         return
                     if call.key in self._stopped:
                         return
@@ -188,17 +185,7 @@ class ToolCalls:
     async def _called(self, call: Call) -> ToolResult:
         tries = self._run.agent.limits.tool_retries
         for tried in range(tries + 1):
-            with span(
-                f"execute_tool {call.tool}",
-                {
-                    "gen_ai.operation.name": "execute_tool",
-                    "gen_ai.tool.name": call.tool,
-                    "gen_ai.tool.call.id": call.id,
-                },
-            ) as told:
-                result = await self._call(call)
-                if result.fault is not None:
-                    told.set("error.type", str(result.fault.kind))
+            result = await self._call(call)
             if result.fault is None or tried == tries or not self._may_retry(call, result.fault):
                 return result
             delay = result.fault.retry_after or _FIRST_WAIT * 2**tried * random.random()
@@ -209,7 +196,7 @@ class ToolCalls:
         if self._tools is None:
             fault = ToolFault(FaultKind.UNKNOWN_TOOL, "there are no tools")
             return ToolResult(call.tool, fault=fault)
-        return await self._tools.acall(call.tool, call.arguments)
+        return await self._tools.acall(call.tool, call.arguments, call_id=call.id)
 
     def _may_retry(self, call: Call, fault: ToolFault) -> bool:
         spec = self._by_name.get(call.tool)

@@ -1,5 +1,6 @@
 """Counters and latency histograms of a database, and their export as Prometheus text."""
 
+from llmspell.observability.calls import AgentMetrics, CallMetrics, ToolMetrics
 from llmspell.observability.metrics import (
     CacheState,
     Counter,
@@ -16,16 +17,18 @@ from llmspell.observability.prometheus import (
     TenantState,
     render,
 )
-from llmspell.observability.spans import Attribute, Span, span
-from llmspell.observability.tools import ToolMetrics
+from llmspell.observability.spans import Attribute, OpenSpan, Span, span
 
 __all__ = [
     "OTHER_TENANTS",
-    "CacheState",
-    "Counter",
+    "AgentMetrics",
     "Attribute",
+    "CacheState",
+    "CallMetrics",
+    "Counter",
     "Ingestion",
     "Instruments",
+    "OpenSpan",
     "Operation",
     "PrometheusCollector",
     "QuotaState",

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from llmspell._hot import Counter, Histogram, Operation, now_ns
 from llmspell.config import QUOTA_NAMES
+from llmspell.observability.calls import AgentMetrics, ToolMetrics
 
 __all__ = [
     "CacheState",
@@ -124,6 +125,8 @@ class Instruments:
         ingestion: :class:`Ingestion`.
         scrubbing: :class:`Scrubbing`.
         refusals: counters by quota name.
+        tools: :class:`ToolMetrics`, of all tenants together.
+        agents: :class:`AgentMetrics`, likewise.
         embedding_cache: gives a :class:`CacheState`; None where the database has no such cache.
     """
 
@@ -151,6 +154,8 @@ class Instruments:
         self.stages = Stages()
         self.ingestion = Ingestion()
         self.scrubbing = Scrubbing()
+        self.tools = ToolMetrics()
+        self.agents = AgentMetrics()
         self.embedding_cache: Callable[[], CacheState] | None = None
 
     def operations(self) -> dict[str, Operation]:

@@ -124,6 +124,8 @@ class PrometheusCollector:
         """
         core = _client_core()
         yield from self._collect_operations(core)
+        yield from self._instruments.tools.collect(core)
+        yield from self._instruments.agents.collect(core)
         if self._instruments.embedding_cache is not None:
             yield from _cache_families(core, self._instruments.embedding_cache())
         yield from self._collect_tenants(core)

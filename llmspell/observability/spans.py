@@ -10,7 +10,7 @@ import sys
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeAlias
 
-__all__ = ["Attribute", "Span", "span"]
+__all__ = ["Attribute", "OpenSpan", "Span", "span"]
 
 _API: Final = "opentelemetry.trace"
 _INSTRUMENT: Final = "llmspell"
@@ -62,14 +62,23 @@ class _Traced:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._current.__exit__(kind, error, trace)
+        if getattr(kind, "is_failure", True):
+            self._current.__exit__(kind, error, trace)
+        else:
+            self._current.__exit__(None, None, None)
 
     def set(self, name: str, value: Attribute) -> None:
         self._span.set_attribute(name, value)
 
 
-def span(name: str, attributes: dict[str, Attribute] | None = None) -> _NoSpan | _Traced:
+OpenSpan: TypeAlias = _NoSpan | _Traced
+"""What a ``with`` takes."""
+
+
+def span(name: str, attributes: dict[str, Attribute] | None = None) -> OpenSpan:
     """A span for a ``with``; an exception that leaves it is recorded and marks it as failed.
+
+    One whose class says ``is_failure = False`` just ends it.
 
     It is current for the code inside, of the same thread or task and of tasks made there.
 

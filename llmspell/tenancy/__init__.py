@@ -35,7 +35,7 @@ from llmspell.tenancy.model import (
     TenantEvent,
     TenantInfo,
 )
-from llmspell.tenancy.operation import Operation, current_operation
+from llmspell.tenancy.operation import Operation, current_operation, instruments_of
 from llmspell.tenancy.parents import ParentDocument
 from llmspell.tenancy.ports import IngestSource, IngestTarget, TextServices
 from llmspell.tenancy.ranking import Thresholds
@@ -112,6 +112,7 @@ __all__ = [
     "WebPage",
     "Workers",
     "current_operation",
+    "instruments_of",
     "tenant_id_of",
     "MMR",
     "ParentDocument",

@@ -347,6 +347,12 @@ class Operation(Generic[HandleT]):
 _CURRENT: ContextVar[Operation[Any] | None] = ContextVar("llmspell_operation", default=None)
 
 
+def instruments_of(handle: Tenant | AsyncTenant) -> observability.Instruments:
+    """Those of the database that a handle is of."""
+    tenant = handle if hasattr(handle, "_instruments") else handle._tenant
+    return tenant._instruments
+
+
 def current_operation() -> Operation[Any] | None:
     """The innermost operation that this code runs in; None outside of any.
 

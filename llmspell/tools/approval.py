@@ -37,5 +37,12 @@ class Approval:
     reason: str = ""
 
 
+class ApprovalPending(Exception):
+    """Raised by a hook of an agent where nobody decides now: the call is made again later."""
+
+    #: Of a span that it leaves.
+    is_failure = False
+
+
 #: Decides, sync or async; True and False are an :class:`Approval` without a reason.
 ApprovalHook: TypeAlias = Callable[[ToolCall], bool | Approval | Awaitable[bool | Approval]]

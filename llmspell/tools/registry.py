@@ -8,7 +8,6 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from llmspell.errors import ClosedError, ConfigError
-from llmspell.observability import ToolMetrics
 from llmspell.quota import Places
 from llmspell.security import Sandbox, ToolDefinition
 from llmspell.tools.confining import definition_of
@@ -50,7 +49,6 @@ class ToolRegistry:
         sandbox: Sandbox | None = None,
         audit: AuditSink | None = None,
     ) -> None:
-        self.metrics = ToolMetrics()
         self.audit = audit
         self.tallies = Tallies()
         self._lock = threading.Lock()

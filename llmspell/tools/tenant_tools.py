@@ -5,12 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Final
 
 from llmspell.errors import ConfigError, QuotaExceeded, TenantSuspended
+from llmspell.observability import Attribute, OpenSpan, span
 from llmspell.security.denials import Denials
-from llmspell.tenancy import AsyncTenant, Operation, Tenant, current_operation
-from llmspell.tools.approval import Approval, ApprovalHook, ToolCall
+from llmspell.tenancy import (
+    AsyncTenant,
+    Operation,
+    Tenant,
+    current_operation,
+    instruments_of,
+)
+from llmspell.tools.approval import Approval, ApprovalHook, ApprovalPending, ToolCall
 from llmspell.tools.one_call import Given, OneCall
 from llmspell.tools.policy import ToolPolicy
 from llmspell.tools.registry import ToolRegistry
@@ -19,6 +26,9 @@ from llmspell.tools.spec import ToolSpec
 from llmspell.tools.threads import awaited
 
 __all__ = ["TenantTools"]
+
+#: Of a span: whether a call was approved.
+_GIVEN: Final = "llmspell.approval.given"
 
 
 class TenantTools:
@@ -56,6 +66,7 @@ class TenantTools:
         self._tenant = tenant
         self._policy = policy or ToolPolicy()
         self._approve = approve
+        self._counts = instruments_of(tenant).tools
         self._denials = Denials(registry.audit, "tool.run", tenant.id)
 
     def __repr__(self) -> str:
@@ -76,13 +87,16 @@ class TenantTools:
         found = [tool.spec for tool in self._registry if self._policy.allows(tool)]
         return sorted(found, key=lambda spec: spec.name)
 
-    def call(self, name: str, arguments: Given, *, timeout: float | None = None) -> ToolResult:
+    def call(
+        self, name: str, arguments: Given, *, timeout: float | None = None, call_id: str = ""
+    ) -> ToolResult:
         """Call a tool, and wait.
 
         Args:
             name: of the tool.
             arguments: by name, or as JSON.
             timeout: seconds that the tool may run, where that is less than its own.
+            call_id: that the model gave the call; for traces.
 
         Returns:
             Its result, or the fault by which there is none: what a model asked for wrongly, what
@@ -99,16 +113,18 @@ class TenantTools:
         """
         if not isinstance(self._tenant, Tenant):
             raise ConfigError("the handle is an AsyncTenant; await acall")
-        with self._counted(name) as call, self._charged(self._tenant) as operation:
+        with self._counted(name, call_id) as call, self._charged(self._tenant) as operation:
             if not call.check(operation, arguments, timeout):
                 return call.result
             if call.is_asked:
-                asked = call.asked
-                answer = self._decide(asked)
-                if inspect.isawaitable(answer):
-                    waiting = answer
-                    answer = awaited(lambda: waiting)
-                if not call.approved(answer):
+                with self._asking(name) as told:
+                    answer = self._decide(call.asked)
+                    if inspect.isawaitable(answer):
+                        waiting = answer
+                        answer = awaited(lambda: waiting)
+                    is_given = call.approved(answer)
+                    told.set(_GIVEN, is_given)
+                if not is_given:
                     return call.result
             with ExitStack() as held:
                 for places in call.places():
@@ -120,7 +136,7 @@ class TenantTools:
             return call.done(run, run.now())
 
     async def acall(
-        self, name: str, arguments: Given, *, timeout: float | None = None
+        self, name: str, arguments: Given, *, timeout: float | None = None, call_id: str = ""
     ) -> ToolResult:
         """As :meth:`call`, awaited; cancelling it kills the worker of a confined tool.
 
@@ -128,15 +144,18 @@ class TenantTools:
         The handle is best an :class:`llmspell.AsyncTenant`: with the other, charging keeps the loop
         waiting where quotas are shared by hosts.
         """
-        with self._counted(name) as call:
+        with self._counted(name, call_id) as call:
             async with self._charged_async() as operation:
                 if not call.check(operation, arguments, timeout):
                     return call.result
                 if call.is_asked:
-                    answer = self._decide(call.asked)
-                    if inspect.isawaitable(answer):
-                        answer = await answer
-                    if not call.approved(answer):
+                    with self._asking(name) as told:
+                        answer = self._decide(call.asked)
+                        if inspect.isawaitable(answer):
+                            answer = await answer
+                        is_given = call.approved(answer)
+                        told.set(_GIVEN, is_given)
+                    if not is_given:
                         return call.result
                 with ExitStack() as held:
                     for places in call.places():
@@ -148,17 +167,35 @@ class TenantTools:
                 return call.done(run, await run.later())
 
     @contextmanager
-    def _counted(self, name: str) -> Iterator[OneCall]:
+    def _counted(self, name: str, call_id: str) -> Iterator[OneCall]:
+        """The call, as a span of the trace and a count of the database's metrics."""
         call = OneCall(self, name)
         try:
-            yield call
+            with span(f"execute_tool {str(name)[:64]}", self._attributes(name, call_id)) as told:
+                yield call
+                if call.outcome != "ok":
+                    told.set("error.type", call.outcome)
+        except ApprovalPending:
+            call.outcome = "waiting"
+            raise
         except Exception as error:
             is_refusal = isinstance(error, QuotaExceeded | TenantSuspended)
             call.outcome = "refused" if is_refusal else "error"
             raise
         finally:
             known = None if call.tool is None else call.tool.spec.name
-            self._registry.metrics.count(known, call.outcome, call.ran_ns)
+            self._counts.count(known, call.outcome, call.ran_ns)
+
+    def _attributes(self, name: str, call_id: str) -> dict[str, Attribute]:
+        told: dict[str, Attribute] = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": str(name)[:64],
+            "llmspell.tenant.id": self._tenant.id,
+        }
+        return {**told, "gen_ai.tool.call.id": call_id} if call_id else told
+
+    def _asking(self, name: str) -> OpenSpan:
+        return span(f"approve_tool {name}", {"gen_ai.tool.name": name})
 
     @contextmanager
     def _charged(self, tenant: Tenant) -> Iterator[Operation[Any]]:

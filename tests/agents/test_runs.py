@@ -207,6 +207,22 @@ def test_money_is_charged_as_the_model_bills_it_and_bounded(db: Database) -> Non
     assert tenant.usage().cost.used == 200_000
 
 
+def test_runs_calls_and_tokens_are_metrics_of_the_database(db: Database, acme: Tenant) -> None:
+    with Agent(Script(call(("add", {"a": 1, "b": 2})), say("3")), [add], "", acme, name="a") as one:
+        asyncio.run(one.run("go"))
+    with pytest.raises(errors.ProviderError):
+        asyncio.run(Agent(Script(None), (), "", acme, name="a").run("go"))
+    poor = db.create_tenant(TenantConfig(id="poor", quotas=QuotaLimits(max_tokens_per_day=9)))
+    with pytest.raises(errors.QuotaExceeded):
+        asyncio.run(Agent(Script(), (), "", poor, name="a").run("go"))
+    text = db.metrics()
+    for outcome in ("finished", "failed", "refused"):
+        assert f'llmspell_agent_runs_total{{agent="a",outcome="{outcome}"}} 1.0' in text
+    assert 'llmspell_agent_run_duration_seconds_count{agent="a"} 3.0' in text
+    assert 'llmspell_agent_tokens_total{agent="a",kind="output"} 20.0' in text
+    assert 'llmspell_tool_calls_total{outcome="ok",tool="add"} 1.0' in text
+
+
 # --- tools that fail
 
 

@@ -25,7 +25,7 @@ trace.set_tracer_provider(provider)
 import llmspell
 from llmspell import TenantConfig
 from llmspell.agents import Agent, sequence
-from llmspell.tools import tool
+from llmspell.tools import ToolRegistry, tool
 from tests.agents.script import Script, call, say
 
 @tool(trusted=True)
@@ -33,15 +33,38 @@ def add(a: int, b: int) -> int:
     "Add two numbers."
     return a + b
 
+@tool(trusted=True, needs_approval=True)
+def remove(name: str) -> str:
+    "Remove something."
+    return "gone"
+
+async def main(acme):
+    helper = Agent(Script(call(("remove", {"name": "x"})), say("helped")), [remove], name="helper")
+    first = call(("add", {"a": 1, "b": 2}), ("nothing", {}))
+    second = call(("helper", {"task": "help"}))
+    model = Script(first, second, say("3"))
+    tools = [add, helper.as_tool(description="Helps.")]
+    with Agent(model, tools, "", acme, name="adder", approve=lambda asked: True) as agent:
+        await sequence(agent)("go")
+    with Agent(Script(call(("remove", {"name": "x"}))), [remove], "", acme, name="waits") as agent:
+        await agent.run("go")
+
 with llmspell.open(sys.argv[1]) as db:
     acme = db.create_tenant(TenantConfig(id="acme"))
-    model = Script(call(("add", {"a": 1, "b": 2}), ("nothing", {})), say("3"))
-    with Agent(model, [add], "", acme, name="adder") as agent:
-        asyncio.run(sequence(agent)("go"))
+    asyncio.run(main(acme))
+    with ToolRegistry([add, remove]) as registry:
+        registry.bind(acme).call("add", {"a": 1, "b": 2}, call_id="c1")
+        registry.bind(acme).call("remove", {"name": "x"})
 found = {span.context.span_id: span for span in spans.get_finished_spans()}
 for span in found.values():
     above = found[span.parent.span_id].name if span.parent else "-"
+    assert span.status.is_ok or span.status.status_code.name == "UNSET", span.name
     print(span.name, "<", above, span.attributes.get("error.type", ""))
+given = [s.attributes.get("llmspell.approval.given") for s in found.values() if "approve" in s.name]
+assert sorted(given, key=str) == [False, None, True], given
+added = [s.attributes for s in found.values() if s.name == "execute_tool add"]
+ids = {one.get("gen_ai.tool.call.id") for one in added}
+assert ids == {"id0", "c1"}, ids
 chat = next(span for span in found.values() if span.name == "chat script")
 assert chat.attributes["gen_ai.usage.input_tokens"] == 10
 provider.shutdown()
@@ -60,11 +83,25 @@ def test_the_steps_of_a_run_are_spans_of_the_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = [line.strip() for line in done.stdout.splitlines()]
     assert sorted(lines) == [
+        "approve_tool remove < execute_tool remove",
+        "approve_tool remove < execute_tool remove",
+        "approve_tool remove < execute_tool remove",
         "chat script < invoke_agent adder",
         "chat script < invoke_agent adder",
+        "chat script < invoke_agent adder",
+        "chat script < invoke_agent helper",
+        "chat script < invoke_agent helper",
+        "chat script < invoke_agent waits",
+        "execute_tool add < -",
         "execute_tool add < invoke_agent adder",
+        "execute_tool helper < invoke_agent adder",
         "execute_tool nothing < invoke_agent adder unknown_tool",
+        "execute_tool remove < - denied",
+        "execute_tool remove < invoke_agent helper",
+        "execute_tool remove < invoke_agent waits",
         "invoke_agent adder < workflow.step adder",
+        "invoke_agent helper < execute_tool helper",
+        "invoke_agent waits < -",
         "workflow.step adder < -",
     ]
 

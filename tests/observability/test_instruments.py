@@ -7,7 +7,8 @@ import pytest
 from llmspell import _hot
 from llmspell.config import QUOTA_NAMES
 from llmspell.errors import InputError, QuotaExceeded
-from llmspell.observability import Instruments
+from llmspell.observability import Instruments, ToolMetrics
+from llmspell.observability.calls import MAX_NAMES
 
 
 def refusal(quota: str = "max_vectors") -> QuotaExceeded:
@@ -108,3 +109,15 @@ def test_every_quota_has_a_counter_of_refusals() -> None:
             raise refusal(name)
     assert {counter.value for counter in instruments.refusals.values()} == {1}
     assert instruments.upsert.refused.value == len(QUOTA_NAMES)
+
+
+def test_names_beyond_the_first_so_many_share_a_series() -> None:
+    metrics = ToolMetrics()
+    for number in range(MAX_NAMES + 5):
+        metrics.count(f"tool {number}", "ok", 1_000)
+    metrics.count("tool 0", "ok", 0)
+    metrics.count(None, "unknown_tool", 0)
+    calls = metrics.calls()
+    assert len(calls) == MAX_NAMES + 2
+    assert (calls["tool 0", "ok"], calls["_other", "ok"]) == (2, 5)
+    assert calls["_unknown", "unknown_tool"] == 1

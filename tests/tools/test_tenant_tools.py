@@ -74,11 +74,13 @@ def test_a_tenant_is_told_of_what_it_may_call_and_calls_nothing_else(
         assert kind_of(result) is (None if name in names else FaultKind.UNKNOWN_TOOL)
 
 
-def test_what_is_not_allowed_reads_as_what_is_not_there(mine: ToolRegistry, tenant: Tenant) -> None:
+def test_what_is_not_allowed_reads_as_what_is_not_there(
+    mine: ToolRegistry, tenant: Tenant, database: Database
+) -> None:
     tools = mine.bind(tenant, policy=ToolPolicy(allow=()))
     told = [tools.call(name, {}).text.replace(name, "X") for name in ("small", "nothing")]
     assert told[0] == told[1]
-    assert mine.metrics.calls() == {("_unknown", "unknown_tool"): 2}
+    assert database.instruments.tools.calls() == {("_unknown", "unknown_tool"): 2}
 
 
 def test_calls_are_counted_by_tool_and_tenant(
@@ -230,15 +232,11 @@ def test_a_suspended_tenant_calls_nothing(
         tools.call("small", {})
 
 
-def test_calls_are_measured(mine: ToolRegistry, tenant: Tenant) -> None:
-    import prometheus_client
-
+def test_calls_are_measured(mine: ToolRegistry, tenant: Tenant, database: Database) -> None:
     tools = mine.bind(tenant)
     tools.call("small", {})
     tools.call("small", {"x": "y"})
-    collectors = prometheus_client.CollectorRegistry(auto_describe=False)
-    collectors.register(mine.metrics)
-    text = prometheus_client.generate_latest(collectors).decode()
+    text = database.metrics()
     assert 'llmspell_tool_calls_total{outcome="ok",tool="small"} 1.0' in text
     assert 'llmspell_tool_calls_total{outcome="invalid_arguments",tool="small"} 1.0' in text
     assert 'llmspell_tool_duration_seconds_count{tool="small"} 1.0' in text

@@ -200,7 +200,9 @@ def test_an_async_tool_that_is_late_is_cancelled(mine: ToolRegistry, tenant: Ten
         waiting.was_cancelled = False
 
 
-def test_the_cost_of_a_call_is_charged_before_it_runs(mine: ToolRegistry, tenant: Tenant) -> None:
+def test_the_cost_of_a_call_is_charged_before_it_runs(
+    mine: ToolRegistry, tenant: Tenant, database: Database
+) -> None:
     tools = mine.bind(tenant)
     assert tools.call("paid", {}).value == "done"
     assert tools.call("paid", {}).value == "done"
@@ -208,7 +210,7 @@ def test_the_cost_of_a_call_is_charged_before_it_runs(mine: ToolRegistry, tenant
         tools.call("paid", {})
     assert tenant.usage().cost.used == 800_000
     assert tools.call("paid", {"x": 1}).fault is not None  # wrong arguments cost nothing
-    assert mine.metrics.calls() == {
+    assert database.instruments.tools.calls() == {
         ("paid", "ok"): 2,
         ("paid", "refused"): 1,
         ("paid", "invalid_arguments"): 1,

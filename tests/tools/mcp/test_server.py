@@ -111,7 +111,6 @@ def test_tools_are_listed_and_called(mine: ToolRegistry, tenant: Tenant) -> None
 
     with served(McpServer(mine.bind(tenant)).asgi()) as url:
         asked(url, ask)
-    assert mine.metrics.calls()["add", "ok"] == 1
 
 
 def test_what_the_policy_does_not_allow_is_not_there(mine: ToolRegistry, tenant: Tenant) -> None:
