@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell.errors import ConfigError, IngestError, InputError, InvalidId
+from llmspell.errors import (
+    ConfigError,
+    IngestError,
+    InputError,
+    InvalidId,
+    MissingDependency,
+    SandboxUnavailable,
+)
 from llmspell.rag.chunker import Chunker
 from llmspell.rag.chunking import Chunking
 from llmspell.rag.content_hash import hash_of_blob, hash_of_document
@@ -46,6 +53,8 @@ __all__ = ["Pipeline"]
 # Written at once: about 8 s of embedding on 2 cores, which is what a killed ingest loses at most,
 # unless one document alone has more.
 _BATCH_CHUNKS: Final = 64
+# Extras that files of some types need, and others don't.
+_OF_TYPES: Final = ("code", "documents")
 
 
 class Pipeline:
@@ -123,8 +132,10 @@ class Pipeline:
             IngestError: a path that doesn't exist, or a :class:`Document` that isn't valid Unicode.
             InputError: its id or its metadata can't be stored.
             QuotaExceeded: the batch at hand is refused as a whole.
-            MissingDependency: an extra isn't installed.
-            SandboxUnavailable: a PDF or DOCX file, on a host that can't confine its parser.
+            MissingDependency: an extra isn't installed. Of extras that only some types need, where
+                the source is one file or document; from among others it is skipped.
+            SandboxUnavailable: the source is one PDF or DOCX file, on a host that can't confine its
+                parser; from among others it is skipped.
             ConfigError: a page of the web, without a broker.
         """
         started = time.perf_counter()
@@ -138,7 +149,8 @@ class Pipeline:
             else:
                 callback = progress or None
             items = find(source)
-            run = Run(room, callback, items.count() if callback is not None else None)
+            total = items.count() if callback is not None else None
+            run = Run(room, callback, total, is_of_one=items.is_one)
             self._ingest(run, items)
         return IngestReport(
             added=run.added,
@@ -191,6 +203,12 @@ class Pipeline:
             hold.shrink(size)
             split.hold, hold = hold, None
             return split
+        except (MissingDependency, SandboxUnavailable) as error:
+            is_for_all = isinstance(error, MissingDependency) and error.extra not in _OF_TYPES
+            if run.is_of_one or is_for_all:
+                raise
+            run.skip(Skipped(name_of(item), str(error)))
+            return None
         except (IngestError, InvalidId) as error:
             if not isinstance(item, Pending):
                 raise

@@ -49,6 +49,7 @@ class Run:
     room: IngestTarget
     progress: Progress | None
     total: int | None
+    is_of_one: bool = False
     added: int = 0
     replaced: int = 0
     unchanged: int = 0

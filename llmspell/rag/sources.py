@@ -56,10 +56,12 @@ class Found:
 
     Args:
         sources: of the caller, each checked where they aren't an iterator.
+        is_one: they are one file or document, which the caller named.
     """
 
-    def __init__(self, sources: Iterable[Source]) -> None:
+    def __init__(self, sources: Iterable[Source], *, is_one: bool = False) -> None:
         self._sources = sources
+        self.is_one = is_one
 
     def __iter__(self) -> Iterator[Item]:
         for source in self._sources:
@@ -89,10 +91,11 @@ def find(source: IngestSource) -> Found:
         return Found(source)
     else:
         raise _no_source(source)
-    for one in sources:
-        if not isinstance(one, Document | Blob | WebPage):
-            _mode(one)
-    return Found(sources)
+    are_folders = [
+        not isinstance(one, Document | Blob | WebPage) and stat.S_ISDIR(_mode(one))
+        for one in sources
+    ]
+    return Found(sources, is_one=are_folders == [False])
 
 
 def name_of(item: Item) -> str:

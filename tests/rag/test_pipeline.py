@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,8 +17,10 @@ from llmspell.rag.chunking import Chunking
 from llmspell.rag.embedding import CallableEmbedder, Task
 from llmspell.rag.embedding.local import LocalEmbedder
 from llmspell.rag.pipeline import Pipeline
-from llmspell.tenancy.documents import Document, IngestProgress, SplitDocument
-from llmspell.tenancy.ports import Embed
+from llmspell.security import Sandbox
+from llmspell.tenancy.documents import Blob, Document, IngestProgress, SplitDocument
+from llmspell.tenancy.ports import Embed, IngestSource
+from tests.rag.files import pdf
 
 
 class Room:
@@ -165,18 +170,70 @@ def test_what_is_skipped_is_reported_with_the_reason(pipeline: Pipeline, tmp_pat
     (tmp_path / "a.txt").write_text("Some text.")
     (tmp_path / "b.bin").write_bytes(b"\0\1\2")
     (tmp_path / "c.txt").write_text(" \n")
-    (tmp_path / "d.html").write_text("<div>" * 9_000)
+    (tmp_path / "d.html").write_text("<p>" + "x" * ((8 << 20) + 1))
     report = pipeline.ingest(Room(), [tmp_path, tmp_path / "a.txt"])
     base = tmp_path.as_posix()
     assert report.added == 1
     assert report.skipped == (
         f"{base}/b.bin: binary",
         f"{base}/c.txt: no text in it",
-        f"{base}/d.html: HTML nested more than 2,000 deep",
+        f"{base}/d.html: the HTML file can't be read: read_html: ValueError: "
+        "more than 8,388,608 characters",
         f"{base}/a.txt: the same id came before in this ingest",
     )
     assert "1 added" in str(report)
     assert "4 skipped" in str(report)
+
+
+@pytest.mark.parametrize("lacks", ["extra", "sandbox"])
+def test_file_that_can_not_be_read_here_is_skipped_among_others_and_raised_alone(
+    embedder: LocalEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    error: type[errors.LlmspellError]
+    if lacks == "extra":
+        error, reason = errors.MissingDependency, r"llmspell[documents]"
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    else:
+        error, reason = errors.SandboxUnavailable, "can't confine its parser: Landlock"
+        monkeypatch.setattr(Sandbox, "_missing", lambda self, needs: ["Landlock"])
+    leave, note = tmp_path / "leave.pdf", tmp_path / "note.txt"
+    leave.write_bytes(pdf(["Thirty days."]))
+    note.write_text("Some text.")
+    pipeline = Pipeline(embedder)
+    sources: list[IngestSource] = [tmp_path, [leave, note], iter([leave, note])]
+    for source in sources:
+        report = pipeline.ingest(Room(), source)
+        assert report.added == 1
+        (skipped,) = report.skipped
+        assert skipped.startswith(f"{leave.as_posix()}: ")
+        assert reason in skipped
+    alone: list[IngestSource] = [leave, [leave], Blob("a", leave.read_bytes())]
+    for source in alone:
+        with pytest.raises(error, match=re.escape(reason)):
+            pipeline.ingest(Room(), source)
+
+
+def test_source_whose_grammar_is_not_installed_is_skipped_among_others(
+    embedder: LocalEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline(embedder, chunking=Chunking(method="code"))
+    source = Document("main.rs", "fn main() {}", media_type="text/x-rust")
+    monkeypatch.setitem(sys.modules, "tree_sitter_rust", None)
+    monkeypatch.setattr("llmspell.rag.chunking.has_grammar", lambda media_type: False)
+    report = pipeline.ingest(Room(), [source, DOCUMENTS[0]])
+    assert (report.added, len(report.skipped)) == (1, 1)
+    assert report.skipped[0].startswith("main.rs: ")
+    assert "llmspell[code]" in report.skipped[0]
+    with pytest.raises(errors.MissingDependency):
+        pipeline.ingest(Room(), source)
+
+
+def test_library_that_all_need_is_not_passed_over(
+    embedder: LocalEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "semantic_text_splitter", None)
+    with pytest.raises(errors.MissingDependency, match=r"llmspell\[rag\]"):
+        Pipeline(embedder).ingest(Room(), DOCUMENTS)
 
 
 def test_document_that_became_blank_loses_its_chunks(pipeline: Pipeline) -> None:
