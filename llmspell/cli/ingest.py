@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from llmspell.cli.payloads import IngestPayload
     from llmspell.tenancy import Progress
 
-__all__ = ["ingest", "shown_progress"]
+__all__ = ["ChunkingName", "ingest", "shown_progress"]
+
+
+# That of llmspell.rag, which takes long to import.
+ChunkingName: TypeAlias = Literal["auto", "tokens", "recursive", "markdown", "code", "semantic"]
+"""How documents are split: see :class:`llmspell.Chunking`."""
 
 
 def ingest(
@@ -32,19 +37,32 @@ def ingest(
         bool,
         typer.Option("--change-model", help="Replace what another model embedded, by and by."),
     ] = False,
+    chunking: Annotated[
+        ChunkingName, typer.Option("--chunking", help="Where documents are split.")
+    ] = "auto",
+    chunk_size: Annotated[int, typer.Option(help="Tokens of a chunk at most.")] = 512,
+    chunk_overlap: Annotated[
+        int, typer.Option(help="Tokens at most that a chunk repeats of the one before.")
+    ] = 64,
     as_json: JsonOption = False,
 ) -> None:
     """Put files and folders into a tenant.
 
     Documents are written in batches. What is there already, unchanged, is passed over, so running
-    it again after an interruption goes on where it was.
+    it again after an interruption goes on where it was. Documents that were split otherwise are
+    split anew.
     """
     import llmspell
     from llmspell.cli.payloads import ingest_payload
+    from llmspell.rag import Pipeline
 
     out = Output(as_json=as_json)
+    wanted = llmspell.Chunking(method=chunking, size=chunk_size, overlap=chunk_overlap)
     with llmspell.open(
-        existing(data), shared_quotas=shared_quotas(), audit=audit_log()
+        existing(data),
+        texts=Pipeline(chunking=wanted),
+        shared_quotas=shared_quotas(),
+        audit=audit_log(),
     ) as database:
         room = database.tenant(tenant)
         with shown_progress(out) as progress:

@@ -210,13 +210,17 @@ class DroppedPayload(TypedDict):
 
 
 class IngestPayload(TypedDict):
-    """``llmspell ingest``: documents added, replaced, left as they were; sources passed over."""
+    """``llmspell ingest``: documents added, replaced, left as they were; sources passed over.
+
+    ``chunks`` were embedded and written; ``kept`` are those of replaced documents that stayed.
+    """
 
     tenant: str
     added: int
     replaced: int
     unchanged: int
     chunks: int
+    kept: int
     skipped: list[str]
     seconds: float
 
@@ -403,6 +407,7 @@ def ingest_payload(tenant: str, report: IngestReport) -> IngestPayload:
         "replaced": report.replaced,
         "unchanged": report.unchanged,
         "chunks": report.chunks,
+        "kept": report.kept,
         "skipped": list(report.skipped),
         "seconds": report.seconds,
     }

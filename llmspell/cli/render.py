@@ -190,11 +190,12 @@ def doctor_view(payload: DoctorPayload) -> RenderableType:
 def ingest_view(payload: IngestPayload) -> RenderableType:
     """What an ingest did, on one line, and what it passed over."""
     written = payload["added"] + payload["replaced"]
+    kept = f", {payload['kept']:,} kept" if payload["kept"] else ""
     lines = [
         Text.assemble(
             (payload["tenant"], ACCENT),
             f": {payload['added']:,} documents added, {payload['replaced']:,} replaced, "
-            f"{payload['unchanged']:,} unchanged; {payload['chunks']:,} passages written "
+            f"{payload['unchanged']:,} unchanged; {payload['chunks']:,} passages written{kept} "
             f"in {duration(payload['seconds'])}",
         )
     ]

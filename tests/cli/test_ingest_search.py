@@ -7,12 +7,15 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import get_args
 
 import lmdb
 import pytest
 
 from llmspell.cli import payloads
 from llmspell.cli.exits import ExitCode
+from llmspell.cli.ingest import ChunkingName
+from llmspell.rag.chunking import ChunkingMethod
 
 from .conforming import mismatch
 from .conftest import COMMAND, Cli, environment
@@ -56,6 +59,28 @@ def test_ingested_files_are_found_by_meaning(cli: Cli, notes: Path) -> None:
     again = cli("ingest", "acme", str(notes), "--json").json
     assert (again["added"], again["replaced"], again["unchanged"]) == (0, 0, 3)
     assert again["chunks"] == 0
+
+
+def test_documents_are_split_as_asked_and_what_is_kept_is_told(cli: Cli, tmp_path: Path) -> None:
+    assert get_args(ChunkingName) == get_args(ChunkingMethod)
+    note = tmp_path / "note.txt"
+    sentences = [f"Sentence number {n} tells about the weather in spring." for n in range(30)]
+    note.write_text(" ".join(sentences), encoding="utf-8")
+    cli("tenant", "create", "acme")
+    split = ("--chunking", "tokens", "--chunk-size", "64", "--chunk-overlap", "0", "--json")
+    done = cli("ingest", "acme", str(note), *split)
+    assert done.code == 0, done.err
+    chunks = done.json["chunks"]
+    assert (chunks > 3, done.json["kept"]) == (True, 0)
+    note.write_text(" ".join([*sentences, "One more."]), encoding="utf-8")
+    done = cli("ingest", "acme", str(note), *split)
+    assert (done.json["replaced"], done.json["chunks"], done.json["kept"]) == (1, 1, chunks - 1)
+    assert cli("ingest", "acme", str(note), *split).json["unchanged"] == 1
+    done = cli("ingest", "acme", str(note))
+    assert "1 replaced" in done.out
+    done = cli("ingest", "acme", str(note), "--chunk-size", "64", "--chunk-overlap", "40")
+    assert done.code == ExitCode.USAGE
+    assert "overlap must be from 0 to 31" in done.err
 
 
 def test_filter_and_threshold_narrow_the_hits(cli: Cli, notes: Path) -> None:
