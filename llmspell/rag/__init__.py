@@ -1,6 +1,7 @@
 """Documents in, chunks and vectors out: loading, splitting, embedding."""
 
 from llmspell.rag.cache import (
+    CachedEmbedder,
     EmbeddingCache,
     EmbeddingCacheSettings,
     EmbeddingCacheStats,
@@ -15,6 +16,7 @@ from llmspell.rag.pipeline import Pipeline
 from llmspell.rag.progress import progress_bar
 
 __all__ = [
+    "CachedEmbedder",
     "Chunker",
     "Chunking",
     "ChunkingMethod",

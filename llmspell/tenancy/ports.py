@@ -5,7 +5,7 @@ The layer of texts stands above this one and is handed in when a database is ope
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeAlias
@@ -23,6 +23,7 @@ from llmspell.tenancy.documents import (
 )
 
 __all__ = [
+    "AsyncEmbed",
     "CacheOwner",
     "Embed",
     "EmbeddingModel",
@@ -41,6 +42,9 @@ IngestSource: TypeAlias = (
 
 Embed: TypeAlias = Callable[[Sequence[str]], NDArray[np.float32]]
 """From n texts to (n, dim) float32."""
+
+AsyncEmbed: TypeAlias = Callable[[Sequence[str]], Awaitable[NDArray[np.float32]]]
+"""As :data:`Embed`, to be awaited."""
 
 Task: TypeAlias = Literal["passage", "query"]
 """What a text is embedded for: to be found, or to find others."""
@@ -74,11 +78,21 @@ class VectorCache(Protocol):
         self,
         owner: CacheOwner,
         model: EmbeddingModel,
-        task: Task,
+        task: str,
         texts: Sequence[str],
         compute: Embed,
     ) -> NDArray[np.float32]:
         """Vectors (n, model.dim) of n texts; ``compute`` is called with those that aren't there."""
+
+    async def aembed(
+        self,
+        owner: CacheOwner,
+        model: EmbeddingModel,
+        task: str,
+        texts: Sequence[str],
+        compute: AsyncEmbed,
+    ) -> NDArray[np.float32]:
+        """As :meth:`embed`, without holding up the event loop."""
 
     def rest(self, key: bytes) -> None:
         """Close the files of a tenant that nobody uses at present."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,16 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.errors import ClosedError, ShapeError
+from llmspell.rag.cache.asked import Asked
 from llmspell.rag.cache.compartment import SHARED_SCOPE, Compartment
 from llmspell.rag.cache.disks import Disks
 from llmspell.rag.cache.entry import Made
-from llmspell.rag.cache.flights import Flights, embedding, is_embedding, landed
+from llmspell.rag.cache.flights import (
+    Flights,
+    Missed,
+    embedding,
+    is_embedding,
+    landed,
+    landed_async,
+)
 from llmspell.rag.cache.keys import text_keys
 from llmspell.rag.cache.memory import MemoryTier
 from llmspell.rag.cache.packages import required
 from llmspell.rag.cache.settings import EmbeddingCacheSettings
 from llmspell.rag.cache.stats import Counters, EmbeddingCacheStats
-from llmspell.tenancy.ports import CacheOwner, Embed, EmbeddingModel, Task
+from llmspell.tenancy.ports import AsyncEmbed, CacheOwner, Embed, EmbeddingModel
 
 __all__ = ["EmbeddingCache"]
 
@@ -66,7 +74,7 @@ class EmbeddingCache:
         self,
         owner: CacheOwner,
         model: EmbeddingModel,
-        task: Task,
+        task: str,
         texts: Sequence[str],
         compute: Embed,
     ) -> NDArray[np.float32]:
@@ -79,7 +87,8 @@ class EmbeddingCache:
         Args:
             owner: the tenant whose texts they are.
             model: that ``compute`` asks.
-            task: what the texts are for: ``"passage"`` or ``"query"``.
+            task: what the texts are for, as ``"passage"`` or ``"query"``: tells apart what the
+                model does.
             texts: n of them.
             compute: called with the texts that aren't there, each once; not at all without any.
 
@@ -90,39 +99,47 @@ class EmbeddingCache:
             ClosedError: the cache is closed.
             ShapeError: ``compute`` gave other than (texts, model.dim).
         """
-        if self._is_closed:
-            raise ClosedError("the embedding cache is closed")
-        compartment = self._compartment(owner)
-        keys = text_keys(compartment.prefix(model, task), texts)
-        oldest = self._oldest()
-        if len(keys) == 1:  # a query, which can't wait
-            made = self._memory.get(keys[0], oldest)
-            if made is not None:
-                self._counters.memory_hits.inc()
-                return made.vector.reshape(1, -1).copy()
-        out = np.empty((len(texts), model.dim), dtype=np.float32)
-        missing: dict[bytes, list[int]] = {}
-        hits = 0
-        for position, key in enumerate(keys):
-            made = self._memory.get(key, oldest)
-            if made is None:
-                missing.setdefault(key, []).append(position)
-            else:
-                out[position] = made.vector
-                hits += 1
-        self._counters.memory_hits.inc(hits)
-        if not missing:
-            return out
-        found = self._find(compartment, list(missing), model.dim, oldest)
-        wanted = [key for key in missing if key not in found]
-        twice = sum(len(places) - 1 for places in missing.values())
-        self._counters.shared.inc(twice)
-        if wanted:
-            text_of = {key: texts[missing[key][0]] for key in wanted}
-            found |= self._make(compartment, model, text_of, compute, oldest)
-        for key, places in missing.items():
-            out[places] = found[key].vector
-        return out
+        asked = self._asked(owner, model, task, texts)
+        if not isinstance(asked, Asked):
+            return asked
+        if asked.missing:
+            self._look(asked)
+        while wanted := asked.wanted():
+            if not is_embedding():
+                with self._flights.board(wanted, asked.made) as (mine, theirs):
+                    self._compute(asked, self._since(asked, mine), compute)
+                wanted = self._met(asked, {key: landed(one) for key, one in theirs.items()})
+            self._compute(asked, wanted, compute)
+        return asked.answer()
+
+    async def aembed(
+        self,
+        owner: CacheOwner,
+        model: EmbeddingModel,
+        task: str,
+        texts: Sequence[str],
+        compute: AsyncEmbed,
+    ) -> NDArray[np.float32]:
+        """As :meth:`embed`, without holding up the event loop.
+
+        Calls of both forms share what they embed. Where one that embeds is cancelled, one of those
+        who wait for it takes its place.
+        """
+        import asyncio
+
+        asked = self._asked(owner, model, task, texts)
+        if not isinstance(asked, Asked):
+            return asked
+        if asked.missing:
+            await asyncio.to_thread(self._look, asked)
+        while wanted := asked.wanted():
+            if not is_embedding():
+                with self._flights.board(wanted, asked.made) as (mine, theirs):
+                    await self._acompute(asked, self._since(asked, mine), compute)
+                ends = {key: await landed_async(one) for key, one in theirs.items()}
+                wanted = self._met(asked, ends)
+            await self._acompute(asked, wanted, compute)
+        return asked.answer()
 
     def stats(self) -> EmbeddingCacheStats:
         """What was done, and what is held."""
@@ -159,76 +176,91 @@ class EmbeddingCache:
         self._is_closed = True
         self._disks.close()
 
-    def _find(
-        self, compartment: Compartment, keys: Sequence[bytes], dim: int, oldest: int
-    ) -> dict[bytes, Made]:
-        found = self._disks.get(compartment, keys, dim, oldest)
+    def _asked(
+        self, owner: CacheOwner, model: EmbeddingModel, task: str, texts: Sequence[str]
+    ) -> Asked | NDArray[np.float32]:
+        """What memory has: the answer, where that is all that is asked of one text."""
+        if self._is_closed:
+            raise ClosedError("the embedding cache is closed")
+        compartment = self._compartment(owner)
+        keys = text_keys(compartment.prefix(model, task), texts)
+        oldest_us = self._oldest()
+        if len(keys) == 1:  # a query, which can't wait
+            made = self._memory.get(keys[0], oldest_us)
+            if made is not None:
+                self._counters.memory_hits.inc()
+                return made.vector.reshape(1, -1).copy()
+        asked = Asked(compartment, model, task, texts, oldest_us)
+        hits = 0
+        for place, key in enumerate(keys):
+            made = self._memory.get(key, oldest_us)
+            if made is None:
+                asked.missing.setdefault(key, []).append(place)
+            else:
+                asked.out[place] = made.vector
+                hits += 1
+        self._counters.memory_hits.inc(hits)
+        twice = sum(len(places) - 1 for places in asked.missing.values())
+        self._counters.shared.inc(twice)
+        return asked
+
+    def _look(self, asked: Asked) -> None:
+        """What the disk has."""
+        compartment, dim = asked.compartment, asked.model.dim
+        found = self._disks.get(compartment, list(asked.missing), dim, asked.oldest_us)
         for key, made in found.items():
             self._memory.put(key, made, compartment)
         self._counters.disk_hits.inc(len(found))
-        return found
+        asked.made |= found
 
-    def _make(
-        self,
-        compartment: Compartment,
-        model: EmbeddingModel,
-        text_of: dict[bytes, str],
-        compute: Embed,
-        oldest: int,
-    ) -> dict[bytes, Made]:
-        if is_embedding():  # others may wait for the call that asks, and so mustn't be waited for
-            return self._compute(compartment, model, text_of, compute)
-        mine, theirs = self._flights.join(list(text_of))
-        made: dict[bytes, Made] = {}
-        try:
-            # One that was under way when it was looked for may have come in since.
-            for key in mine:
-                known = self._memory.get(key, oldest)
-                if known is not None:
-                    made[key] = known
-            self._counters.shared.inc(len(made))
-            left = {key: text_of[key] for key in mine if key not in made}
-            if left:
-                made |= self._compute(compartment, model, left, compute)
-        finally:
-            self._flights.land(mine, made)
-        failed = {}
-        for key, flight in theirs.items():
-            one = landed(flight)
-            if one is None:
-                failed[key] = text_of[key]
+    def _since(self, asked: Asked, keys: Sequence[bytes]) -> list[bytes]:
+        """Those keys that are still missing: one that was under way may have come in."""
+        missing = []
+        for key in keys:
+            made = self._memory.get(key, asked.oldest_us)
+            if made is None:
+                missing.append(key)
             else:
-                made[key] = one
-        self._counters.shared.inc(len(theirs) - len(failed))
-        if failed:
-            made |= self._compute(compartment, model, failed, compute)
-        return made
+                asked.made[key] = made
+        self._counters.shared.inc(len(keys) - len(missing))
+        return missing
 
-    def _compute(
-        self,
-        compartment: Compartment,
-        model: EmbeddingModel,
-        text_of: dict[bytes, str],
-        compute: Embed,
-    ) -> dict[bytes, Made]:
-        self._counters.misses.inc(len(text_of))
-        with embedding():
-            rows = compute(list(text_of.values()))
-        if rows.shape != (len(text_of), model.dim):
+    def _met(self, asked: Asked, ends: Mapping[bytes, Made | Missed]) -> list[bytes]:
+        """Take what others made; gives the keys that the caller is to embed itself."""
+        made = {key: end for key, end in ends.items() if isinstance(end, Made)}
+        self._counters.shared.inc(len(made))
+        asked.made |= made
+        return [key for key, end in ends.items() if end is Missed.FAILED]
+
+    def _compute(self, asked: Asked, keys: Sequence[bytes], compute: Embed) -> None:
+        if keys:
+            self._counters.misses.inc(len(keys))
+            with embedding():
+                rows = compute(asked.texts_of(keys))
+            self._keep(asked, keys, rows)
+
+    async def _acompute(self, asked: Asked, keys: Sequence[bytes], compute: AsyncEmbed) -> None:
+        if keys:
+            self._counters.misses.inc(len(keys))
+            with embedding():
+                rows = await compute(asked.texts_of(keys))
+            self._keep(asked, keys, rows)
+
+    def _keep(self, asked: Asked, keys: Sequence[bytes], rows: NDArray[np.float32]) -> None:
+        model = asked.model
+        if rows.shape != (len(keys), model.dim):
             raise ShapeError(
                 f"{model.provider}/{model.model_id} gave vectors of shape {rows.shape} for "
-                f"{len(text_of)} texts; ({len(text_of)}, {model.dim}) expected"
+                f"{len(keys)} texts; ({len(keys)}, {model.dim}) expected"
             )
         at_us = time.time_ns() // 1_000
-        made = {}
-        for key, row in zip(text_of, rows, strict=True):
+        for key, row in zip(keys, rows, strict=True):
             vector = np.array(row, dtype=np.float32)
             vector.flags.writeable = False
-            one = made[key] = Made(vector, at_us)
+            made = asked.made[key] = Made(vector, at_us)
             if np.isfinite(vector).all():
-                self._memory.put(key, one, compartment)
-                self._disks.put(compartment, key, one)
-        return made
+                self._memory.put(key, made, asked.compartment)
+                self._disks.put(asked.compartment, key, made)
 
     def _compartment(self, owner: CacheOwner) -> Compartment:
         if owner.id in self.settings.shared_by:

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Final
+from enum import Enum, auto
+from typing import Final, TypeAlias
 
 from llmspell.rag.cache.entry import Made
 
-__all__ = ["PATIENCE_S", "Flight", "Flights", "embedding", "is_embedding", "landed"]
+__all__ = [
+    "PATIENCE_S",
+    "Flight",
+    "Flights",
+    "Missed",
+    "embedding",
+    "is_embedding",
+    "landed",
+    "landed_async",
+]
 
 #: Seconds that a call waits for what another embeds, before it embeds it itself: a model that asks
 #: for its own text from a thread that knows nothing of it would wait for itself.
 PATIENCE_S = 60.0
 
-#: Comes to None where whoever embeds it failed.
-Flight = Future["Made | None"]
+
+class Missed(Enum):
+    """Why nothing came of a flight."""
+
+    FAILED = auto()  #: the model did; whoever waited asks it for itself
+    LEFT = auto()  #: whoever asked was cancelled; one of those who waited asks in its place
+
+
+Flight: TypeAlias = "Future[Made | Missed]"
 
 _EMBEDS: Final[ContextVar[bool]] = ContextVar("llmspell_embeds", default=False)
 
@@ -42,12 +59,32 @@ def is_embedding() -> bool:
     return _EMBEDS.get()
 
 
-def landed(flight: Flight) -> Made | None:
-    """What comes of a flight; None where it failed, or took longer than :data:`PATIENCE_S`."""
+def landed(flight: Flight) -> Made | Missed:
+    """What comes of a flight; after :data:`PATIENCE_S` it counts as failed."""
     try:
         return flight.result(PATIENCE_S)
     except TimeoutError:
-        return None
+        return Missed.FAILED
+
+
+async def landed_async(flight: Flight) -> Made | Missed:
+    """As :func:`landed`; whoever is cancelled meanwhile leaves the flight as it is."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+
+    def tell(_: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended, with all who waited in it
+            loop.call_soon_threadsafe(ready.set)
+
+    flight.add_done_callback(tell)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await ready.wait()
+    except TimeoutError:
+        return Missed.FAILED
+    return flight.result()
 
 
 class Flights:
@@ -58,11 +95,18 @@ class Flights:
         self._lock = threading.Lock()
         self._under_way: dict[bytes, Flight] = {}
 
-    def join(self, keys: Sequence[bytes]) -> tuple[dict[bytes, Flight], dict[bytes, Flight]]:
-        """Split keys in those that the caller is to embed, and those that others do.
+    @contextmanager
+    def board(
+        self, keys: Sequence[bytes], made: Mapping[bytes, Made]
+    ) -> Iterator[tuple[list[bytes], dict[bytes, Flight]]]:
+        """Split keys in those that the caller is to embed inside of it, and those that others do.
 
-        The first must be landed in any case, and before the caller waits for the second: so nobody
-        waits in a circle.
+        The first land when it is left, before the caller waits for the second: so nobody waits in a
+        circle.
+
+        Args:
+            keys: wanted.
+            made: where the caller puts what it embeds.
         """
         mine: dict[bytes, Flight] = {}
         theirs: dict[bytes, Flight] = {}
@@ -73,12 +117,15 @@ class Flights:
                     mine[key] = self._under_way[key] = Future()
                 elif key not in mine:
                     theirs[key] = flight
-        return mine, theirs
-
-    def land(self, mine: dict[bytes, Flight], made: dict[bytes, Made]) -> None:
-        """Give those who wait what was made; None of what wasn't."""
-        with self._lock:
-            for key in mine:
-                self._under_way.pop(key, None)
-        for key, flight in mine.items():
-            flight.set_result(made.get(key))
+        missed = Missed.LEFT
+        try:
+            yield list(mine), theirs
+        except Exception:
+            missed = Missed.FAILED
+            raise
+        finally:
+            with self._lock:
+                for key in mine:
+                    del self._under_way[key]
+            for key, flight in mine.items():
+                flight.set_result(made.get(key, missed))
