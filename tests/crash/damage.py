@@ -24,7 +24,9 @@ import numpy as np
 
 import llmspell
 from llmspell import Record, Tenant, errors
+from llmspell.storage.snapshots import LEXICAL
 from tests.crash.faults import apart
+from tests.crash.killed import check_words
 from tests.crash.script import Life, Records, expected, steps
 from tests.crash.trace import MEMORY
 from tests.crash.writer import DIM
@@ -36,7 +38,10 @@ def build(data: Path) -> None:
     """Live the script, and close."""
     life = Life(data)
     for step in STEPS:
-        life.do(step)
+        database = life.do(step)
+    for name in expected(STEPS):
+        # Saves its lexical index as it closes.
+        database.tenant(name).retrieve("batch", mode="lexical")
     life.close()
 
 
@@ -80,7 +85,8 @@ class Witness:
 
     RANKS = ("right", "named", "unnamed", "wrong")
 
-    def __init__(self) -> None:
+    def __init__(self, *, asks_words: bool) -> None:
+        self._asks_words = asks_words
         self.verdict = "right"
         self.why = ""
 
@@ -147,6 +153,9 @@ class Witness:
         for query in queries:
             self.ask("search", lambda query=query: self._search(tenant, query, records, matrix))
 
+        if self._asks_words:
+            self.ask("words", lambda: check_words(tenant, records))
+
     def _compare(self, got: Record, key: str, number: int, vector: np.ndarray) -> None:
         self._same((got.id, got.text, got.metadata["batch"]), (key, f"batch {number}", number))
         self._same(got.vector.tobytes(), vector.tobytes())
@@ -173,9 +182,9 @@ class Witness:
             self.verdict, self.why = verdict, why
 
 
-def examine(data: Path) -> tuple[str, str]:
+def examine(data: Path, *, asks_words: bool) -> tuple[str, str]:
     """What a damaged database answers, at first, then behind some writes, then opened again."""
-    witness = Witness()
+    witness = Witness(asks_words=asks_words)
     tenants = expected(STEPS)
     witness.ask("opening", lambda: witness.read(data, tenants))
     witness.ask("opening to write", lambda: witness.write(data, tenants))
@@ -195,7 +204,8 @@ def main(first: str, count: str = "1", names: str = ".*") -> None:
             data = base / "damaged"
             shutil.copytree(base / "whole", data)
             (data / name).write_bytes(raw)
-            result = apart(lambda data=data: examine(data))
+            asks_words = name.name == LEXICAL
+            result = apart(functools.partial(examine, data, asks_words=asks_words))
             verdict, why = (
                 ("died", result["died"].splitlines()[-1]) if isinstance(result, dict) else result
             )

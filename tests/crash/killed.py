@@ -120,6 +120,17 @@ def check_index(tenant: Tenant, records: Records, seed: int) -> None:
         assert {hit.id for hit in tenant.search(matrix[i], k=2 * len(keys))} == set(keys)
 
 
+def check_words(tenant: Tenant, records: Records) -> None:
+    """Each word finds what has it, and nothing else."""
+    by_word: dict[str, set[str]] = {}
+    for key, (number, _) in records.held.items():
+        by_word.setdefault(str(number), set()).add(key)
+    for word, keys in [("batch", set(records.held)), *list(by_word.items())[-3:]]:
+        assert {*tenant.retrieve(word, 10_000, mode="lexical").ids} == keys, (
+            f"{word!r} finds others"
+        )
+
+
 class _Server:
     """What a writer does; each command's result is its answer."""
 
@@ -127,9 +138,17 @@ class _Server:
         self._data = data
         self._records = records
         self._tenant: Tenant | None = None
+        self._asks_words = False
 
     def arm(self, name: str, nth: int) -> bool:
         arm(name, nth)
+        return True
+
+    def words(self) -> bool:
+        """Ask for words from now on, which opens the lexical index and keeps it in step."""
+        self._asks_words = True
+        if self._tenant is not None:
+            check_words(self._tenant, self._records)
         return True
 
     def open(self) -> bool:
@@ -155,7 +174,10 @@ class _Server:
     def write(self, number: int) -> bool:
         assert self._tenant is not None
         perform(self._tenant, batch(number))
-        return self.note(number)
+        self.note(number)
+        if self._asks_words:
+            check_words(self._tenant, self._records)
+        return True
 
     def check(self, counters: bool, seed: int) -> bool:
         assert self._tenant is not None
@@ -163,6 +185,8 @@ class _Server:
         if counters:
             check_counters(self._tenant, self._records)
         check_index(self._tenant, self._records, seed)
+        if self._asks_words:
+            check_words(self._tenant, self._records)
         return True
 
     def close(self) -> bool:
@@ -196,6 +220,7 @@ class Run:
         self._next = 1
         self._doubtful: int | None = None
         self._writers: list[Writer] = []
+        self._words_failed = False
 
     def cycle(self) -> str:
         """Kill one writer; returns how."""
@@ -206,6 +231,8 @@ class Run:
         while len(self._writers) < wanted:
             victim = Writer(self._data, deepcopy(self._records))
             self._writers.append(victim)
+            if self._words_failed:
+                victim.ask("words")
             if len(self._writers) == wanted and name in {*AT_OPENING, "opening moment"}:
                 if nth:
                     victim.ask("arm", name, nth)
@@ -215,6 +242,10 @@ class Run:
             else:
                 assert self._open(victim, PATIENCE), "a writer died that nobody killed"
         victim = self._writers[-1]
+        # An index that nobody asks is in no one's way: who comes behind such a kill asks, too.
+        self._words_failed = name.startswith("words")
+        if self._words_failed:
+            victim.ask("words")
         if name in POINTS and name not in AT_OPENING:
             victim.ask("arm", name, nth)
         was_met = self._write_in_turns(victim, name)

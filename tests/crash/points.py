@@ -1,4 +1,4 @@
-"""Named points at which a process kills itself: in snapshot, rename, trim, commit and replay."""
+"""Named points at which a process kills itself: in commit, snapshot, rename, trim and replay."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import llmspell
 from llmspell import Index
 from llmspell.storage.environment import Environment
+from llmspell.storage.lexical import view as lexical_view
+from llmspell.storage.lexical.text_index import TextIndex
 from llmspell.storage.payload_view import PayloadView
 from llmspell.storage.snapshots import Snapshots
 from llmspell.storage.store import TenantStore
@@ -54,6 +56,10 @@ POINTS = {
     "snapshot, behind it": Point(Index, "save", at_end=True),
     "snapshot, removal of old ones": Point(Snapshots, "keep_newest", Call.NAME, 2),
     "payload snapshot": Point(PayloadView, "snapshot", _COMMITS | Call.NAME, 5),
+    "words, commit of the engine": Point(TextIndex, "apply", _COMMITS | Call.NAME, 12),
+    "words, behind the commit": Point(TextIndex, "apply", at_end=True),
+    "words, snapshot": Point(lexical_view, "write_lexical", _COMMITS | Call.NAME, 6),
+    "words, behind the snapshot": Point(lexical_view, "write_lexical", at_end=True),
     "trim, before it": Point(TenantStore, "trim"),
     "trim, write or sync": Point(TenantStore, "trim", _COMMITS, 4),
     "trim, behind it": Point(TenantStore, "trim", at_end=True),
