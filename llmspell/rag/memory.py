@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
@@ -49,29 +51,46 @@ class ResourceTracker:
             self._peak = max(self._peak, self._held)
 
 
+class _Account:
+    """What a thread holds of a guard, and how it can come to hold less. A thread has one."""
+
+    __slots__ = ("held", "reliefs")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.reliefs: list[Callable[[], None]] = []
+
+
 class Hold:
     """Bytes that a guard let somebody hold; given back at the end of a ``with``, or by release.
 
-    For one thread at a time.
+    For one thread at a time: the one that took them, until it hands them over.
     """
 
-    __slots__ = ("_guard", "size")
+    __slots__ = ("_account", "_guard", "size")
 
-    def __init__(self, guard: MemoryGuard, size: int) -> None:
+    def __init__(self, guard: MemoryGuard, size: int, account: _Account) -> None:
         self._guard = guard
+        self._account: _Account | None = account
         self.size = size
 
     def shrink(self, size: int) -> None:
         """Hold ``size`` bytes from now on, where that is less."""
         if 0 <= size < self.size:
-            self._guard._give_back(self.size - size, holds=0)
+            self._guard._give_back(self.size - size, self._account, holds=0)
             self.size = size
+
+    def hand_over(self) -> None:
+        """Another thread will give them back, so that who took them may wait for that."""
+        account, self._account = self._account, None
+        if account is not None and self.size > 0:
+            self._guard._disown(self.size, account)
 
     def release(self) -> None:
         """Hold nothing any more; again does nothing."""
         if self.size >= 0:
             size, self.size = self.size, -1
-            self._guard._give_back(size, holds=1)
+            self._guard._give_back(size, self._account, holds=1)
 
     def __enter__(self) -> Self:
         return self
@@ -89,8 +108,8 @@ class MemoryGuard:
     """Bounds what ingests hold together; who would go beyond that waits, in turn. Thread-safe.
 
     It counts what it is told: a document is weighed before it is read, by its bytes and what
-    reading and splitting them takes at most. A pipeline waits only while it holds nothing itself,
-    so ingests that share a guard always go on.
+    reading and splitting them takes at most. A thread waits only while it holds nothing itself, so
+    nobody waits for himself, or for one that waits for him. A pipeline writes what it holds first.
 
     Args:
         max_bytes: held at one time, at most.
@@ -105,6 +124,7 @@ class MemoryGuard:
         self._max_bytes = max_bytes
         self._turn = threading.Lock()
         self._room = threading.Condition()
+        self._mine = threading.local()
         #: What is held.
         self.tracker = ResourceTracker()
 
@@ -134,11 +154,48 @@ class MemoryGuard:
             self._turn.release()
 
     def take(self, size: int) -> Hold:
-        """Hold ``size`` bytes, when others have given back enough; raises as :meth:`try_take`."""
+        """Hold ``size`` bytes, when others have given back enough.
+
+        A thread that holds bytes itself gets more at once, before those who may wait for it.
+
+        Raises:
+            IngestError: it never may; or not now, and this thread holds bytes itself.
+            InputError: below zero.
+        """
         self._check(size)
-        with self._turn, self._room:
-            self._room.wait_for(lambda: self._fits(size))
-            return self._taken(size)
+        held = self._account.held
+        if held == 0:
+            with self._turn, self._room:
+                self._room.wait_for(lambda: self._fits(size))
+                return self._taken(size)
+        with self._room:
+            if self._fits(size):
+                return self._taken(size)
+        raise IngestError(
+            f"it takes up to {size:,} bytes of memory and would wait for the {held:,} that this "
+            f"thread holds itself, and ingests may hold {self._max_bytes:,}; let one ingest end "
+            "before the next, or raise max_bytes"
+        )
+
+    @contextmanager
+    def relieved_by(self, relief: Callable[[], None]) -> Iterator[None]:
+        """Within a ``with``, let :meth:`relieve` of this thread call ``relief``."""
+        reliefs = self._account.reliefs
+        reliefs.append(relief)
+        try:
+            yield
+        finally:
+            reliefs.remove(relief)
+
+    def relieve(self) -> None:
+        """Have this thread give back what it can, before it waits."""
+        account = self._account
+        reliefs, account.reliefs = account.reliefs, []
+        try:
+            for relief in reliefs:
+                relief()
+        finally:
+            account.reliefs = reliefs
 
     def _check(self, size: int) -> None:
         if size < 0:
@@ -152,10 +209,26 @@ class MemoryGuard:
         return self.tracker.held + size <= self._max_bytes
 
     def _taken(self, size: int) -> Hold:
+        account = self._account
+        account.held += size
         self.tracker.add(size)
-        return Hold(self, size)
+        return Hold(self, size, account)
 
-    def _give_back(self, size: int, *, holds: int) -> None:
+    @property
+    def _account(self) -> _Account:
+        try:
+            account: _Account = self._mine.account
+        except AttributeError:
+            account = self._mine.account = _Account()
+        return account
+
+    def _disown(self, size: int, account: _Account) -> None:
         with self._room:
+            account.held -= size
+
+    def _give_back(self, size: int, account: _Account | None, *, holds: int) -> None:
+        with self._room:
+            if account is not None:
+                account.held -= size
             self.tracker.add(-size, -holds)
             self._room.notify_all()

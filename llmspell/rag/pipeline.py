@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -27,7 +29,7 @@ from llmspell.rag.loaders import MAX_FILE_BYTES, load, read, readable
 from llmspell.rag.memory import Hold, MemoryGuard
 from llmspell.rag.parsers import Parsers
 from llmspell.rag.progress import progress_bar
-from llmspell.rag.run import Loaded, Run, Split
+from llmspell.rag.run import Loaded, Run, Split, Unchanged
 from llmspell.rag.sources import Item, Pending, Skipped, find, name_of
 from llmspell.rag.web import fetch
 from llmspell.rag.weighing import bytes_to_keep, bytes_to_read
@@ -165,74 +167,88 @@ class Pipeline:
 
     def _ingest(self, run: Run, items: Iterable[Item]) -> None:
         batch: list[Split] = []
+        # An ingest within this one's source may need the room that this one holds; whose tokens
+        # are charged goes by the context.
+        relief = partial(copy_context().run, self._write, run, batch)
         try:
-            for item in items:
-                split = self._read(run, item, batch)
-                if split is None:
-                    continue
-                batch.append(split)
-                if sum(len(one.document.chunks) for one in batch) > _BATCH_CHUNKS:
-                    self._write(run, batch, keep=1)
-            self._write(run, batch)
+            with self._memory.relieved_by(relief):
+                for item in items:
+                    split = self._read(run, item)
+                    if split is None:
+                        continue
+                    batch.append(split)
+                    if sum(len(one.document.chunks) for one in batch) > _BATCH_CHUNKS:
+                        self._write(run, batch, keep=1)
+                self._write(run, batch)
         finally:
             for split in batch:
                 split.release()
 
-    def _read(self, run: Run, item: Item, batch: list[Split]) -> Split | None:
-        """What is to be embedded of an item; None where it is settled without that.
+    def _read(self, run: Run, item: Item) -> Split | None:
+        """What is to be embedded of an item; None where it is settled without that."""
+        found = item if isinstance(item, Skipped) else self._weighed(run, item)
+        if isinstance(found, Split):
+            return found
+        if isinstance(found, Skipped):
+            run.skip(found)
+        else:
+            run.unchanged += 1
+            run.finished(found.id)
+        return None
 
-        Nothing is read before the guard has room for it. What waits is written for that first, so
-        that ingests which share a guard never wait for each other.
-        """
-        if isinstance(item, Skipped):
-            run.skip(item)
-            return None
-        hold = self._take(run, item, bytes_to_read(item, self._max_file_bytes), batch)
+    def _weighed(self, run: Run, item: Item) -> Split | Unchanged | Skipped:
+        """What an item gives; nothing is read before the guard has room for it."""
+        taken = self._take(item, bytes_to_read(item, self._max_file_bytes))
+        if isinstance(taken, Skipped):
+            return taken
+        hold: Hold | None = taken
         try:
-            loaded = None if hold is None else self._load(run, item)
-            split = None if loaded is None else self._split(run, loaded)
-            if split is None or hold is None:
-                return None
+            split = self._prepared(run, item)
+            if not isinstance(split, Split):
+                return split
             size = bytes_to_keep(split.document, self._embedder.dim)
-            if size > hold.size:
+            if size > taken.size:
                 # Who waits must hold nothing; the text alone isn't counted meanwhile.
-                hold.release()
-                hold = self._take(run, item, size, batch)
-                if hold is None:
-                    return None
-            hold.shrink(size)
-            split.hold, hold = hold, None
+                taken.release()
+                again = self._take(item, size)
+                if isinstance(again, Skipped):
+                    return again
+                hold = taken = again
+            taken.shrink(size)
+            split.hold, hold = taken, None
             return split
-        except (MissingDependency, SandboxUnavailable) as error:
-            is_for_all = isinstance(error, MissingDependency) and error.extra not in _OF_TYPES
-            if run.is_of_one or is_for_all:
-                raise
-            run.skip(Skipped(name_of(item), str(error)))
-            return None
-        except (IngestError, InvalidId) as error:
-            if not isinstance(item, Pending):
-                raise
-            run.skip(Skipped(item.id, str(error)))
-            return None
         finally:
             if hold is not None:
                 hold.release()
 
-    def _take(self, run: Run, item: Item, size: int, batch: list[Split]) -> Hold | None:
-        """Room for so many bytes; None where there never is, which settles the item."""
+    def _take(self, item: Item, size: int) -> Hold | Skipped:
+        """Room for so many bytes, for which what waits is written first where there is none."""
         most = self._memory.max_bytes
         if size > most:
             reason = f"takes up to {size:,} bytes of memory, and ingests may hold {most:,}"
-            run.skip(Skipped(name_of(item), reason))
-            return None
+            return Skipped(name_of(item), reason)
         hold = self._memory.try_take(size)
         if hold is None:
-            self._write(run, batch)
+            self._memory.relieve()
             hold = self._memory.take(size)
         return hold
 
-    def _load(self, run: Run, item: Item) -> Loaded | None:
-        """The document of an item; None where it is settled without one."""
+    def _prepared(self, run: Run, item: Item) -> Split | Unchanged | Skipped:
+        try:
+            loaded = self._load(run, item)
+            return self._split(run, loaded) if isinstance(loaded, Loaded) else loaded
+        except (MissingDependency, SandboxUnavailable) as error:
+            is_for_all = isinstance(error, MissingDependency) and error.extra not in _OF_TYPES
+            if run.is_of_one or is_for_all:
+                raise
+            return Skipped(name_of(item), str(error))
+        except (IngestError, InvalidId) as error:
+            if not isinstance(item, Pending):
+                raise
+            return Skipped(item.id, str(error))
+
+    def _load(self, run: Run, item: Item) -> Loaded | Unchanged | Skipped:
+        """The document of an item that isn't there as it is."""
         with run.stage("load"):
             if isinstance(item, WebPage):
                 item = fetch(item, self._web)
@@ -244,35 +260,28 @@ class Pipeline:
             elif isinstance(item, Document):
                 content_hash = hash_of_document(item, self._chunking, self._embedder_id)
             else:
-                run.skip(item)
-                return None
+                return item
             known = run.room.document_hash(item.id)
             if isinstance(item, Blob) and known != content_hash:
                 item = load(item, max_bytes=self._max_file_bytes, parsers=self._parsers)
-        if not isinstance(item, Skipped) and not run.seen.add(item.id):
-            item = Skipped(item.id, "the same id came before in this ingest")
         if isinstance(item, Skipped):
-            run.skip(item)
-            return None
+            return item
+        if not run.seen.add(item.id):
+            return Skipped(item.id, "the same id came before in this ingest")
         if known == content_hash:
-            run.unchanged += 1
-            run.finished(item.id)
-            return None
+            return Unchanged(item.id)
         assert isinstance(item, Document)
         return Loaded(item, content_hash, is_known=known is not None)
 
-    def _split(self, run: Run, loaded: Loaded) -> Split | None:
-        """What is to be embedded; None where the document has no text."""
+    def _split(self, run: Run, loaded: Loaded) -> Split | Skipped:
         document = loaded.document
         with run.stage("split"):
             try:
                 metadata, chunks = self._chunks(document)
             except IngestError as error:
-                run.skip(Skipped(document.id, str(error)))
-                return None
+                return Skipped(document.id, str(error))
         if not chunks and not loaded.is_known:
-            run.skip(Skipped(document.id, "no text in it"))
-            return None
+            return Skipped(document.id, "no text in it")
         made = SplitDocument(
             document.id, loaded.content_hash, metadata, chunks, document.source, self._embedder_id
         )
@@ -287,21 +296,25 @@ class Pipeline:
         batch = waiting[: len(waiting) - keep]
         if not batch:
             return
+        del waiting[: len(batch)]
 
         def embed(texts: Sequence[str]) -> NDArray[np.float32]:
             with run.stage("embed"):
                 return self._embedder.embed(texts, task="passage")
 
-        with run.stage("write"):
-            written = run.room.put_documents([split.document for split in batch], embed)
+        try:
+            with run.stage("write"):
+                written = run.room.put_documents([split.document for split in batch], embed)
+        finally:
+            # Before anybody is told, who may begin another ingest.
+            for split in batch:
+                split.release()
         run.chunks += written
         run.kept += sum(len(split.document.chunks) for split in batch) - written
         for split in batch:
-            split.release()
             run.added += not split.replaces
             run.replaced += split.replaces
             run.finished(split.document.id)
-        del waiting[: len(batch)]
 
     @property
     def _embedder_id(self) -> str:

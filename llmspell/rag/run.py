@@ -14,7 +14,7 @@ from llmspell.rag.sources import Skipped
 from llmspell.tenancy.documents import Document, IngestProgress, Progress, SplitDocument
 from llmspell.tenancy.ports import IngestTarget
 
-__all__ = ["Loaded", "Run", "Split"]
+__all__ = ["Loaded", "Run", "Split", "Unchanged"]
 
 _STAGES: Final = ("load", "split", "embed", "write")
 
@@ -26,6 +26,13 @@ class Loaded:
     document: Document
     content_hash: bytes
     is_known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """A document that is there as it is."""
+
+    id: str
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from llmspell import errors
 from llmspell.rag.chunking import Chunking
+from llmspell.rag.embedding import CallableEmbedder, Task
 from llmspell.rag.embedding.local import LocalEmbedder
 from llmspell.rag.memory import MemoryGuard
 from llmspell.rag.pipeline import Pipeline
@@ -207,3 +209,104 @@ def test_many_seen_ids_are_kept_apart_and_found_again() -> None:
     assert not any(seen.add(str(n)) for n in range(0, 40_000, 7))
     assert seen.add("\ud800")
     assert not seen.add("\ud800")
+
+
+def test_who_holds_does_not_wait_for_itself() -> None:
+    guard = MemoryGuard(100)
+    with guard.take(60) as mine, guard.take(40):
+        with pytest.raises(errors.IngestError, match=r"1 bytes .* 100 that this thread holds"):
+            guard.take(1)
+        mine.shrink(50)
+        guard.take(10).release()
+    assert guard.tracker.held == 0
+    handed = guard.take(100)
+    handed.hand_over()
+    handed.hand_over()
+    thread = threading.Thread(target=handed.release)
+    waiting = threading.Thread(target=lambda: guard.take(100).release())
+    waiting.start()
+    thread.start()
+    guard.take(100).release()
+    thread.join()
+    waiting.join()
+    assert (guard.tracker.held, guard.tracker.holds) == (0, 0)
+
+
+def test_who_holds_does_not_stand_in_line_behind_one_that_waits_for_it() -> None:
+    guard = MemoryGuard(100)
+    with guard.take(60):
+        waiting = threading.Thread(target=lambda: guard.take(80).release())
+        waiting.start()
+        while not guard._turn.locked():
+            pass
+        guard.take(40).release()
+    waiting.join()
+
+
+def test_ingest_within_the_source_of_another_goes_on(embedder: LocalEmbedder) -> None:
+    guard = MemoryGuard(2 * bytes_to_read(Document("doc-0", f"0 {TEXT}"), 1 << 20))
+    texts = Pipeline(embedder, memory=guard)
+    outer, inner = Room(), Room()
+
+    def source() -> Iterator[Document]:
+        for document in many(4):
+            Pipeline(embedder, memory=guard).ingest(inner, many(2))
+            yield document
+
+    texts.ingest(outer, source())
+    assert (len(outer.documents), len(inner.documents)) == (4, 2)
+    assert guard.tracker.held == 0 < guard.tracker.peak <= guard.max_bytes
+
+
+def test_ingest_within_the_progress_of_another_goes_on(embedder: LocalEmbedder) -> None:
+    guard = MemoryGuard(bytes_to_read(Document("doc-0", f"0 {TEXT}"), 1 << 20))
+    texts = Pipeline(embedder, memory=guard)
+    outer, inner = Room(), Room()
+    texts.ingest(outer, many(1))
+    documents = [Document("blank", " "), *many(3)]
+    texts.ingest(outer, documents, progress=lambda state: texts.ingest(inner, many(2)))
+    assert (len(outer.documents), len(inner.documents)) == (3, 2)
+    assert guard.tracker.held == 0
+
+
+def test_ingest_within_the_model_of_another_is_refused_where_it_would_wait(
+    embedder: LocalEmbedder,
+) -> None:
+    guard = MemoryGuard(bytes_to_read(Document("doc-0", f"0 {TEXT}"), 1 << 20))
+    inner = Pipeline(embedder, memory=guard)
+
+    def asks(texts: Sequence[str], task: Task) -> list[list[float]]:
+        inner.ingest(Room(), many(2))
+        return [[1.0]] * len(texts)
+
+    model = CallableEmbedder(asks, model_id="m", dim=1, tokenizer=embedder.tokenizer)
+    with pytest.raises(errors.IngestError, match="that this thread holds"):
+        Pipeline(model, memory=guard).ingest(Room(), many(2))
+    assert guard.tracker.held == 0
+
+
+def test_slow_model_holds_back_the_source_and_the_bound_stays(embedder: LocalEmbedder) -> None:
+    asked = 0
+    seen: list[tuple[int, int]] = []
+    room = Room()
+    most = 3 * bytes_to_read(Document("doc-0", f"0 {TEXT}"), 1 << 20)
+    guard = MemoryGuard(most)
+
+    def slow(texts: Sequence[str], task: Task) -> list[list[float]]:
+        before = asked
+        time.sleep(0.005 * len(texts))
+        seen.append((asked - before, guard.tracker.held))
+        return [[1.0]] * len(texts)
+
+    def source() -> Iterator[Document]:
+        nonlocal asked
+        for document in many(30):
+            asked += 1
+            assert asked - len(room.documents) <= 12
+            yield document
+
+    model = CallableEmbedder(slow, model_id="slow", dim=1, tokenizer=embedder.tokenizer)
+    Pipeline(model, memory=guard).ingest(room, source())
+    assert len(room.documents) == 30
+    assert len(seen) > 2
+    assert all(read == 0 and 0 < held <= most for read, held in seen)
