@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from llmspell._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from llmspell.tools.approval import Approval, ApprovalHook, ToolCall
+    from llmspell.tools.approval import Approval, ApprovalHook, ToolCall, ask_client
+    from llmspell.tools.client import Answer, LogLevel, Sampled, ToolClient
     from llmspell.tools.context import ToolContext
     from llmspell.tools.decorator import tool
     from llmspell.tools.definition import ArgumentCheck, FunctionTool, Tool
@@ -22,15 +23,19 @@ if TYPE_CHECKING:
     from llmspell.tools.tenant_tools import TenantTools
 
 __all__ = [
+    "Answer",
     "Approval",
     "ApprovalHook",
     "ArgumentCheck",
     "CallQuota",
     "FaultKind",
     "FunctionTool",
+    "LogLevel",
+    "Sampled",
     "TenantTools",
     "Tool",
     "ToolCall",
+    "ToolClient",
     "ToolContext",
     "ToolFault",
     "ToolOptions",
@@ -38,11 +43,13 @@ __all__ = [
     "ToolRegistry",
     "ToolResult",
     "ToolSpec",
+    "ask_client",
     "tool",
 ]
 
 _MODULES = {
-    "approval": ("Approval", "ApprovalHook", "ToolCall"),
+    "approval": ("Approval", "ApprovalHook", "ToolCall", "ask_client"),
+    "client": ("Answer", "LogLevel", "Sampled", "ToolClient"),
     "context": ("ToolContext",),
     "decorator": ("tool",),
     "definition": ("ArgumentCheck", "FunctionTool", "Tool"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmspell.tenancy import AsyncTenant, Operation, Tenant
+    from llmspell.tools.client import ToolClient
 
 __all__ = ["ToolContext"]
 
@@ -19,8 +20,10 @@ class ToolContext:
         tenant: handle on whose behalf the tool is called.
         operation: that the call is charged to; report by its ``use`` what the tool used.
         tool: name that was called.
+        client: who asked for the call, where it can be spoken with; None otherwise.
     """
 
     tenant: Tenant | AsyncTenant
     operation: Operation[Any]
     tool: str
+    client: ToolClient | None = None

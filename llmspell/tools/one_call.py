@@ -22,6 +22,7 @@ from llmspell.tools.running import Run
 
 if TYPE_CHECKING:
     from llmspell.tenancy import Operation
+    from llmspell.tools.client import ToolClient
     from llmspell.tools.definition import Tool
     from llmspell.tools.tenant_tools import TenantTools
 
@@ -34,8 +35,9 @@ Given: TypeAlias = Mapping[str, Any] | str | bytes
 class OneCall:
     """One call of a tool on its way, from what was asked for to the result."""
 
-    def __init__(self, tools: TenantTools, name: str) -> None:
+    def __init__(self, tools: TenantTools, name: str, client: ToolClient | None) -> None:
         self._tools = tools
+        self._client = client
         self._name = name if isinstance(name, str) else repr(name)
         self.tool: Tool | None = None
         self.outcome = "cancelled"
@@ -85,7 +87,7 @@ class OneCall:
         """What is to be approved."""
         assert self.tool is not None
         shown = {k: v for k, v in self._arguments.items() if k not in self.tool.bound}
-        return ToolCall(self._tools._tenant.id, self._name, shown)
+        return ToolCall(self._tools._tenant.id, self._name, shown, self._client)
 
     def approved(self, answer: object) -> bool:
         """Whether the answer is a yes; otherwise there is a result."""
@@ -114,7 +116,7 @@ class OneCall:
         assert self.tool is not None
         if self.tool.options.cost:
             self._operation.use(cost=self.tool.options.cost)
-        context = ToolContext(self._tools._tenant, self._operation, self._name)
+        context = ToolContext(self._tools._tenant, self._operation, self._name, self._client)
         return Run(
             self._tools._registry,
             self.tool,

@@ -18,6 +18,7 @@ from llmspell.tenancy import (
     instruments_of,
 )
 from llmspell.tools.approval import Approval, ApprovalHook, ApprovalPending, ToolCall
+from llmspell.tools.client import ToolClient
 from llmspell.tools.one_call import Given, OneCall
 from llmspell.tools.policy import ToolPolicy
 from llmspell.tools.registry import ToolRegistry
@@ -136,16 +137,23 @@ class TenantTools:
             return call.done(run, run.now())
 
     async def acall(
-        self, name: str, arguments: Given, *, timeout: float | None = None, call_id: str = ""
+        self,
+        name: str,
+        arguments: Given,
+        *,
+        timeout: float | None = None,
+        call_id: str = "",
+        client: ToolClient | None = None,
     ) -> ToolResult:
         """As :meth:`call`, awaited; cancelling it kills the worker of a confined tool.
 
         An async tool is cancelled with it; a trusted one that isn't async runs on in its thread.
         The handle is best an :class:`llmspell.AsyncTenant`: with the other, charging keeps the loop
-        waiting where quotas are shared by hosts.
+        waiting where quotas are shared by hosts. ``client`` is who waits for the call; the tool and
+        the approval hook may speak with it.
         """
-        with self._counted(name, call_id) as call:
-            async with self._charged_async() as operation:
+        with self._counted(name, call_id, client) as call:
+            async with self.charged() as operation:
                 if not call.check(operation, arguments, timeout):
                     return call.result
                 if call.is_asked:
@@ -166,10 +174,31 @@ class TenantTools:
                     run = call.run(held)
                 return call.done(run, await run.later())
 
+    @asynccontextmanager
+    async def charged(self) -> AsyncIterator[Operation[Any]]:
+        """Charge one API call for what is done within, or be part of the operation around it.
+
+        Raises:
+            QuotaExceeded, TenantSuspended, TenantNotFound, LedgerUnavailable: the tenant can't be
+                charged.
+        """
+        if isinstance(self._tenant, Tenant):
+            with self._charged(self._tenant) as operation:
+                yield operation
+            return
+        outer = current_operation()
+        if outer is not None and outer.is_of(self._tenant):
+            yield outer
+            return
+        async with self._tenant.operation() as begun:
+            yield begun
+
     @contextmanager
-    def _counted(self, name: str, call_id: str) -> Iterator[OneCall]:
+    def _counted(
+        self, name: str, call_id: str, client: ToolClient | None = None
+    ) -> Iterator[OneCall]:
         """The call, as a span of the trace and a count of the database's metrics."""
-        call = OneCall(self, name)
+        call = OneCall(self, name, client)
         try:
             with span(f"execute_tool {str(name)[:64]}", self._attributes(name, call_id)) as told:
                 yield call
@@ -205,19 +234,6 @@ class TenantTools:
             return
         with tenant.operation() as operation:
             yield operation
-
-    @asynccontextmanager
-    async def _charged_async(self) -> AsyncIterator[Operation[Any]]:
-        if isinstance(self._tenant, Tenant):
-            with self._charged(self._tenant) as operation:
-                yield operation
-            return
-        outer = current_operation()
-        if outer is not None and outer.is_of(self._tenant):
-            yield outer
-            return
-        async with self._tenant.operation() as begun:
-            yield begun
 
     def _decide(self, asked: ToolCall) -> bool | Approval | Awaitable[bool | Approval]:
         if self._approve is None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from llmspell.errors import ConfigError, QuotaExceeded, TenantSuspended
+from llmspell.tenancy import AsyncTenant, Tenant
+from llmspell.tools.mcp.caller import InputNeeded, McpCaller
 from llmspell.tools.mcp.content import content_of
+from llmspell.tools.mcp.offers import Offers
+from llmspell.tools.mcp.prompts import PromptTemplate
+from llmspell.tools.mcp.resources import Offer
 from llmspell.tools.mcp.sdk import require_mcp
+from llmspell.tools.mcp.sessions import SessionMiddleware, begin_session, note_version
+from llmspell.tools.mcp.subscriptions import Subscriptions
 from llmspell.tools.result import FaultKind
 from llmspell.tools.tenant_tools import TenantTools
 
@@ -22,13 +30,15 @@ if TYPE_CHECKING:
 __all__ = ["McpServer"]
 
 _log: Final = logging.getLogger(__name__)
+#: After which a client that was cut off, or sent away, comes back.
+_RETRY_MS: Final = 500
 
 #: Whose a bearer token is; None for nobody's.
 Authenticate: TypeAlias = Callable[[str], TenantTools | Awaitable[TenantTools | None] | None]
 
 
 class McpServer:
-    """Serves tools over MCP. Thread-safe.
+    """Serves tools over MCP, and prompts and resources where they are given. Thread-safe.
 
     A client sees and calls what the policy of its :class:`TenantTools` allows; each call is
     charged, limited and recorded as any other. Search in the tenant is the tool
@@ -41,9 +51,18 @@ class McpServer:
             for HTTP. A session belongs to the token that began it.
         name: that clients are told.
         instructions: to the model, that clients are told.
+        prompts: that clients offer to their users; the same for all, and what they read is of the
+            client's own tenant.
+        resources: that clients may list and read: :class:`Resource`, :class:`ResourceTemplate`
+            and :class:`TenantDocuments`, in the order of their list; as ``prompts`` the same for
+            all.
+        watch_seconds: between two looks whether documents have changed that clients want to be
+            told of. It is looked at what the tenant's quotas count, which is free; where that has
+            changed, each document is looked at, an API call of the tenant's.
 
     Raises:
-        ConfigError: both of ``tools`` and ``authenticate``, or neither.
+        ConfigError: both of ``tools`` and ``authenticate``, or neither; two prompts of one name; an
+            argument of another type.
         MissingDependency: the extra ``mcp`` is not installed.
     """
 
@@ -54,6 +73,9 @@ class McpServer:
         authenticate: Authenticate | Mapping[str, TenantTools] | None = None,
         name: str = "llmspell",
         instructions: str | None = None,
+        prompts: Iterable[PromptTemplate] = (),
+        resources: Iterable[Offer] = (),
+        watch_seconds: float = 5.0,
     ) -> None:
         require_mcp()
         if (tools is None) == (authenticate is None):
@@ -66,6 +88,20 @@ class McpServer:
         )
         self._name = name
         self._instructions = instructions
+        self._offers = Offers(_by_name(prompts), _checked(resources), self._tools_of)
+        self._subscriptions = Subscriptions(self._offers)
+        if not watch_seconds > 0:
+            raise ConfigError(f"watch_seconds must be a number above 0, got {watch_seconds!r}")
+        self._watch_seconds = watch_seconds
+
+    def resource_changed(self, uri: str, *, tenant: Tenant | AsyncTenant | None = None) -> None:
+        """Tell clients that want to know that a resource has changed. Thread-safe.
+
+        Args:
+            uri: of the resource.
+            tenant: whose clients are told; those of all tenants where None.
+        """
+        self._subscriptions.changed(uri, None if tenant is None else tenant.id)
 
     async def run_stdio(self) -> None:
         """Serve one client by standard input and output, until it is gone.
@@ -78,6 +114,7 @@ class McpServer:
         from mcp.server.stdio import stdio_server
 
         server = self._server()
+        begin_session()
         async with stdio_server() as (reads, writes):
             await server.run(reads, writes, server.create_initialization_options())
 
@@ -90,6 +127,7 @@ class McpServer:
         max_sessions: int = 1_000,
         max_request_bytes: int = 4 << 20,
         json_response: bool = False,
+        replay_bytes: int = 1 << 20,
     ) -> Starlette:
         """An ASGI application of streamable HTTP, for uvicorn or any other server.
 
@@ -100,13 +138,20 @@ class McpServer:
             idle_seconds: a session without a request for so long is ended.
             max_sessions: at one time; who would begin another is told to come again.
             max_request_bytes: of one request.
-            json_response: answer by JSON instead of a stream of events.
+            json_response: answer by JSON instead of a stream of events. Then a tool can't speak
+                with the client while it runs.
+            replay_bytes: of the last messages of a session that are kept, for a client that comes
+                back to fetch what it missed; 0 for none.
 
         Raises:
             ConfigError: a number that isn't above 0.
         """
         from mcp.server.transport_security import TransportSecuritySettings
 
+        from llmspell.tools.mcp.events import Events
+
+        if replay_bytes < 0:
+            raise ConfigError(f"replay_bytes must be at least 0, got {replay_bytes!r}")
         allowed = ["127.0.0.1:*", "localhost:*", "[::1]:*", *hosts]
         server = self._server()
         given: dict[str, Any] = {}
@@ -119,8 +164,10 @@ class McpServer:
                 resource_server_url=None,
                 validate_token_resource=False,
             )
+        if replay_bytes and not json_response:
+            given |= {"event_store": Events(), "retry_interval": _RETRY_MS}
         try:
-            return server.streamable_http_app(
+            app = server.streamable_http_app(
                 streamable_http_path=path,
                 json_response=json_response,
                 session_idle_timeout=idle_seconds,
@@ -137,17 +184,50 @@ class McpServer:
             )
         except ValueError as error:
             raise ConfigError(str(error)) from error
+        app.add_middleware(SessionMiddleware, max_bytes=replay_bytes)
+        return app
 
     def _server(self) -> Server[Any]:
+        from mcp import types
         from mcp.server.lowlevel import Server
 
-        return Server(
+        offers = self._offers
+        offered: dict[str, Any] = {}
+        if offers.prompts:
+            offered |= {
+                "on_list_prompts": offers.list_prompts,
+                "on_get_prompt": offers.get_prompt,
+            }
+        if offers.resources:
+            offered |= {
+                "on_list_resources": offers.list_resources,
+                "on_list_resource_templates": offers.list_templates,
+                "on_read_resource": offers.read_resource,
+                "on_subscribe_resource": self._subscriptions.subscribe,
+                "on_unsubscribe_resource": self._subscriptions.unsubscribe,
+                "lifespan": self._watching,
+            }
+        if offers.completes:
+            offered["on_completion"] = offers.complete
+        server: Server[Any] = Server(
             self._name,
             version=version("llmspell"),
             instructions=self._instructions,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
+            **offered,
         )
+        # By the constructor it would warn of what later protocols have no more.
+        server.add_request_handler(
+            "logging/setLevel", types.SetLevelRequestParams, offers.set_level
+        )
+        server.middleware.append(note_version)
+        return server
+
+    @asynccontextmanager
+    async def _watching(self, server: Any) -> AsyncIterator[dict[str, Any]]:
+        async with self._subscriptions.watching(self._watch_seconds):
+            yield {}
 
     def _tools_of(self, context: Any) -> TenantTools:
         if self._tools is not None:
@@ -173,8 +253,13 @@ class McpServer:
     async def _call_tool(self, context: Any, params: Any) -> Any:
         from mcp import MCPError, types
 
+        client = McpCaller(context, params)
         try:
-            result = await self._tools_of(context).acall(params.name, params.arguments or {})
+            result = await self._tools_of(context).acall(
+                params.name, params.arguments or {}, client=client
+            )
+        except InputNeeded as needed:
+            return types.InputRequiredResult(input_requests={needed.key: needed.request})
         except (QuotaExceeded, TenantSuspended) as refusal:
             return types.CallToolResult(
                 content=[types.TextContent(text=f"Error (refused): {refusal}")], is_error=True
@@ -209,6 +294,27 @@ class _Verifier:
         return Whose(
             token="", client_id=tools.tenant.id, scopes=[], subject=_digest(token), tools=tools
         )
+
+
+def _by_name(prompts: Iterable[PromptTemplate]) -> dict[str, PromptTemplate]:
+    found: dict[str, PromptTemplate] = {}
+    for prompt in prompts:
+        if not isinstance(prompt, PromptTemplate):
+            raise ConfigError(f"a prompt is a PromptTemplate, got {prompt!r}")
+        if prompt.name in found:
+            raise ConfigError(f"two prompts are named {prompt.name!r}; give one another name")
+        found[prompt.name] = prompt
+    return found
+
+
+def _checked(resources: Iterable[Offer]) -> list[Offer]:
+    found = list(resources)
+    for one in found:
+        if not callable(getattr(one, "reads", None)):
+            raise ConfigError(
+                f"resources are a Resource, a ResourceTemplate or TenantDocuments, got {one!r}"
+            )
+    return found
 
 
 def _by_token(tokens: Mapping[str, TenantTools]) -> Authenticate:

@@ -1,11 +1,15 @@
-"""The tools that the public conformance scenarios ask a server for."""
+"""What the public conformance scenarios ask a server for: tools, prompts and resources."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from llmspell.tools import Tool, ToolOptions, tool
+from llmspell.tools import Answer, Tool, ToolClient, ToolContext, ToolOptions, tool
+from llmspell.tools.mcp import PromptTemplate, Resource, ResourceTemplate
 
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
@@ -56,6 +60,91 @@ def test_error_handling() -> None:
     raise RuntimeError("This tool intentionally returns an error for testing")
 
 
+@tool(trusted=True)
+async def test_tool_with_logging(context: ToolContext) -> str:
+    """Tell of three things."""
+    client = client_of(context)
+    for what in ("started", "processing data", "completed"):
+        await client.log("info", f"Tool execution {what}")
+        await asyncio.sleep(0.05)
+    return "It was told of."
+
+
+@tool(trusted=True)
+async def test_tool_with_progress(context: ToolContext) -> str:
+    """Tell how far it is."""
+    client = client_of(context)
+    for done in (0, 50, 100):
+        await client.progress(done, 100, f"Completed step {done} of 100")
+        await asyncio.sleep(0.05)
+    return "It was done."
+
+
+@tool(trusted=True)
+async def test_sampling(prompt: str, context: ToolContext) -> str:
+    """Ask the client's model."""
+    said = await client_of(context).sample(prompt, max_tokens=100, timeout=20)
+    return f"LLM response: {said.text}"
+
+
+@tool(trusted=True)
+async def test_elicitation(message: str, context: ToolContext) -> str:
+    """Ask the client's user for a name and an address."""
+    properties = {
+        "username": {"type": "string", "description": "User's response"},
+        "email": {"type": "string", "description": "User's email address"},
+    }
+    return told(await asked(context, message, properties, required=["username", "email"]))
+
+
+@tool(trusted=True)
+async def test_elicitation_sep1034_defaults(context: ToolContext) -> str:
+    """Ask by a form whose fields have defaults."""
+    properties = {
+        "name": {"type": "string", "default": "John Doe"},
+        "age": {"type": "integer", "default": 30},
+        "score": {"type": "number", "default": 95.5},
+        "status": {
+            "type": "string",
+            "enum": ["active", "inactive", "pending"],
+            "default": "active",
+        },
+        "verified": {"type": "boolean", "default": True},
+    }
+    return told(await asked(context, "Who is it?", properties))
+
+
+@tool(trusted=True)
+async def test_elicitation_sep1330_enums(context: ToolContext) -> str:
+    """Ask by a form with choices of all kinds."""
+    plain = ["option1", "option2", "option3"]
+    titled = [
+        {"const": "value1", "title": "First Option"},
+        {"const": "value2", "title": "Second Option"},
+        {"const": "value3", "title": "Third Option"},
+    ]
+    properties = {
+        "untitledSingle": {"type": "string", "enum": plain},
+        "titledSingle": {"type": "string", "oneOf": titled},
+        "legacyEnum": {
+            "type": "string",
+            "enum": ["opt1", "opt2", "opt3"],
+            "enumNames": ["Option One", "Option Two", "Option Three"],
+        },
+        "untitledMulti": {"type": "array", "items": {"type": "string", "enum": plain}},
+        "titledMulti": {"type": "array", "items": {"anyOf": titled}},
+    }
+    return told(await asked(context, "Which ones?", properties))
+
+
+@tool(trusted=True)
+async def test_reconnection(context: ToolContext) -> str:
+    """Send the client away; it fetches the result."""
+    await client_of(context).hang_up()
+    await asyncio.sleep(0.1)
+    return "Reconnection test completed."
+
+
 class Described(Tool):
     """Tool with JSON Schema 2020-12 features"""
 
@@ -83,6 +172,28 @@ class Described(Tool):
         return super().validate(arguments)
 
 
+def client_of(context: ToolContext) -> ToolClient:
+    assert context.client is not None
+    return context.client
+
+
+async def asked(
+    context: ToolContext,
+    message: str,
+    properties: dict[str, Any],
+    required: list[str] | None = None,
+) -> Answer:
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    if required is not None:
+        schema["required"] = required
+    return await client_of(context).elicit(message, schema, timeout=20)
+
+
+def told(answer: Answer) -> str:
+    content = json.dumps(dict(answer.content))
+    return f"Elicitation completed: action={answer.action}, content={content}"
+
+
 def embedded(uri: str, kind: str, text: str) -> dict[str, Any]:
     return {"type": "resource", "resource": {"uri": uri, "mimeType": kind, "text": text}}
 
@@ -94,5 +205,87 @@ TOOLS: list[Tool] = [
     test_embedded_resource,
     test_multiple_content_types,
     test_error_handling,
+    test_tool_with_logging,
+    test_tool_with_progress,
+    test_sampling,
+    test_elicitation,
+    test_elicitation_sep1034_defaults,
+    test_elicitation_sep1330_enums,
+    test_reconnection,
     Described(),
+]
+
+
+def test_simple_prompt() -> str:
+    """A text."""
+    return "This is a simple prompt for testing."
+
+
+def test_prompt_with_arguments(arg1: str, arg2: str) -> str:
+    """A text with two arguments.
+
+    Args:
+        arg1: the first.
+        arg2: the second.
+    """
+    return f"Prompt with arguments: arg1='{arg1}', arg2='{arg2}'"
+
+
+def test_prompt_with_embedded_resource(resourceUri: str) -> list[Any]:  # noqa: N803
+    """A resource and a text.
+
+    Args:
+        resourceUri: of the resource.
+    """
+    text = "Embedded resource content for testing."
+    return [
+        embedded(resourceUri, "text/plain", text),
+        "Please process the embedded resource above.",
+    ]
+
+
+def test_prompt_with_image() -> list[Any]:
+    """An image and a text."""
+    return [test_image_content(), "Please analyze the image above."]
+
+
+PROMPTS = [
+    PromptTemplate(test_simple_prompt),
+    PromptTemplate(
+        test_prompt_with_arguments, complete={"arg1": ["paris", "park", "party", "test1"]}
+    ),
+    PromptTemplate(test_prompt_with_embedded_resource),
+    PromptTemplate(test_prompt_with_image),
+]
+
+
+def static_text() -> str:
+    return "This is the content of the static text resource."
+
+
+def static_binary() -> bytes:
+    return base64.b64decode(PIXEL)
+
+
+def by_template(id: str) -> str:
+    return json.dumps({"id": id, "templateTest": True, "data": f"Data for ID: {id}"})
+
+
+RESOURCES = [
+    Resource("test://static-text", static_text, name="text", description="A text."),
+    Resource(
+        "test://static-binary",
+        static_binary,
+        name="image",
+        description="An image.",
+        mime_type="image/png",
+    ),
+    Resource("test://watched-resource", static_text, name="watched", description="A text."),
+    ResourceTemplate(
+        "test://template/{id}/data",
+        by_template,
+        name="data",
+        description="Data of an id.",
+        mime_type="application/json",
+    ),
 ]

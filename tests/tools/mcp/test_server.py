@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -15,6 +15,7 @@ from llmspell import Database, QuotaLimits, Tenant, TenantConfig
 from llmspell.errors import ConfigError
 from llmspell.tools import ToolContext, ToolPolicy, ToolRegistry, tool
 from llmspell.tools.mcp import McpServer
+from tests.tools.mcp.asking import asked
 from tests.tools.mcp.serving import served
 
 PIXEL = base64.b64encode(b"\x89PNG").decode()
@@ -69,21 +70,6 @@ def mine() -> Iterator[ToolRegistry]:
 @pytest.fixture
 def other(database: Database) -> Tenant:
     return database.create_tenant(TenantConfig(id="other"))
-
-
-def asked(url: str, ask: Callable[[Any], Awaitable[Any]], token: str = "") -> Any:
-    """What a client that is connected gets."""
-    from mcp import Client
-    from mcp.client.streamable_http import streamable_http_client
-
-    async def main() -> Any:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
-            transport = streamable_http_client(f"{url}/mcp", http_client=http)
-            async with Client(transport) as client:
-                return await ask(client)
-
-    return asyncio.run(main())
 
 
 def test_tools_are_listed_and_called(mine: ToolRegistry, tenant: Tenant) -> None:

