@@ -29,6 +29,7 @@ from llmspell.errors import (
     AgentCancelled,
     AgentLimitExceeded,
     InputError,
+    ProviderTimeout,
     QuotaExceeded,
     TenantSuspended,
 )
@@ -271,8 +272,10 @@ class AgentRun:
         try:
             async with limit:
                 return await self._loop(is_resumed)
-        except TimeoutError:
-            if not limit.expired():
+        except TimeoutError as error:
+            # A model keeps the same deadline, and may be the first to say that it has passed.
+            is_deadline = isinstance(error, ProviderTimeout) and self.budget.seconds_left < 0.01
+            if not limit.expired() and not is_deadline:
                 raise
             raise AgentLimitExceeded(
                 limit="max_seconds", value=self.agent.limits.max_seconds, run_id=self.id

@@ -9,6 +9,7 @@ import pytest
 
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig
+from tests.agents.wire import MODELS, Server, Wire
 
 
 @pytest.fixture
@@ -21,3 +22,16 @@ def db(tmp_path: Path) -> Iterator[Database]:
 def acme(db: Database) -> Tenant:
     quotas = QuotaLimits(max_api_calls_per_minute=None, max_tokens_per_day=1_000_000)
     return db.create_tenant(TenantConfig(id="acme", quotas=quotas))
+
+
+@pytest.fixture(scope="session")
+def chat_server() -> Iterator[Server]:
+    server = Server()
+    with server.http:
+        yield server
+
+
+@pytest.fixture(params=list(MODELS))
+def wire(request: pytest.FixtureRequest, chat_server: Server) -> Wire:
+    """The client of either provider, over HTTP."""
+    return Wire(chat_server, request.param)

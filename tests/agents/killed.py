@@ -1,6 +1,7 @@
-"""Runs an agent whose second tool hangs, to be killed: ``python -m tests.agents.killed DATA LOG``.
+"""Runs an agent whose second tool hangs, to be killed: ``python -m tests.agents.killed``.
 
-Each tool writes its name to LOG when it is done, and ``hang`` when it begins.
+Arguments are the data directory, a log, and the URL of a server that speaks as OpenAI does. Each
+tool writes its name to the log when it is done, and ``hang`` when it begins.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 import llmspell
 from llmspell import QuotaLimits, TenantConfig
 from llmspell.agents import Agent
+from llmspell.providers import OpenAIChat
 from llmspell.tools import tool
-from tests.agents.script import Script, call
+from tests.agents.script import call
 
 RUN = "the-run"
 
@@ -61,5 +63,6 @@ FIRST = (
 if __name__ == "__main__":
     with llmspell.open(sys.argv[1]) as database:
         tenant = database.create_tenant(TenantConfig(id="acme", quotas=QuotaLimits.unlimited()))
-        agent = Agent(Script(*FIRST), tools(Path(sys.argv[2])), "", tenant)
+        model = OpenAIChat("m", api_key="sk-x", base_url=sys.argv[3])
+        agent = Agent(model, tools(Path(sys.argv[2])), "", tenant)
         asyncio.run(agent.run("pay them", run_id=RUN))

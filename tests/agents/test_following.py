@@ -10,14 +10,10 @@ import pytest
 from llmspell import Tenant, errors
 from llmspell.agents import (
     Agent,
-    Answered,
     ApprovalAsked,
-    OutputRejected,
     RunState,
     StateChanged,
-    TextDelta,
     ToolFinished,
-    ToolStarted,
 )
 from llmspell.tools import Approval, ToolCall, tool
 from tests.agents.script import Script, call, say
@@ -44,22 +40,6 @@ def nothing_is_removed() -> None:
     removed.clear()
 
 
-def test_events_come_in_the_order_of_what_is_done(acme: Tenant) -> None:
-    agent = Agent(Script(call(("add", {"a": 1, "b": 2}), text="I add"), say("3")), [add], "", acme)
-
-    async def main() -> None:
-        async with agent.start("go") as run:
-            events = [event async for event in run]
-            assert (await run.result()).output == "3"
-        kinds = [type(event) for event in events if not isinstance(event, TextDelta)]
-        assert kinds == [StateChanged, Answered, ToolStarted, ToolFinished, Answered, StateChanged]
-        assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "I add3"
-        assert events[-1] == StateChanged(RunState.FINISHED)
-
-    with agent:
-        asyncio.run(main())
-
-
 def test_more_events_than_anybody_reads_keep_no_run_from_its_end(acme: Tenant) -> None:
     calls = call(*[("add", {"a": 1, "b": 2})] * 90)
     agent = Agent(Script(calls, say("done"), say("never")), [add], "", acme)
@@ -73,16 +53,6 @@ def test_more_events_than_anybody_reads_keep_no_run_from_its_end(acme: Tenant) -
 
     with agent:
         asyncio.run(main())
-
-
-def test_a_mended_answer_is_told_of(acme: Tenant) -> None:
-    async def main() -> None:
-        agent = Agent(Script(say("x"), say('{"value": 7}')), tenant=acme, output=int)
-        async with agent.start("go") as run:
-            rejected = [e async for e in run if isinstance(e, OutputRejected)]
-        assert [one.text for one in rejected] == ["x"]
-
-    asyncio.run(main())
 
 
 # --- approval

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import llmspell
 from llmspell import Tenant, errors
 from llmspell.agents import (
     Agent,
@@ -27,7 +22,6 @@ from llmspell.agents import (
 from llmspell.agents.handle import state_of
 from llmspell.state import AsyncState
 from llmspell.tools import tool
-from tests.agents.killed import RUN, tools
 from tests.agents.script import Script, call, say
 
 ROOT = Path(__file__).parents[2]
@@ -41,38 +35,6 @@ def add(a: int, b: int) -> int:
 
 def state(tenant: Tenant) -> AsyncState:
     return state_of(tenant)
-
-
-def test_after_a_kill_no_finished_call_is_made_again(tmp_path: Path) -> None:
-    data, log = tmp_path / "data", tmp_path / "log"
-    log.touch()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "tests.agents.killed", str(data), str(log)], cwd=ROOT
-    )
-    while not {"paid 1", "paid 2", "hang", "look"} <= set(log.read_text().split("\n")):
-        assert child.poll() is None
-        time.sleep(0.02)
-    key = ("agents", "runs", RUN)
-    with llmspell.open(data) as db:  # beside it: the result of the second payment is written
-        while db.tenant("acme").state.items(key).length < 5:  # start, two answers, two results
-            time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-
-    model = Script(say("paid both"))
-    with llmspell.open(data) as db:
-        acme = db.tenant("acme")
-        with Agent(model, tools(log), "", acme) as agent:
-            result = asyncio.run(agent.resume(RUN))
-            assert result.output == "paid both"
-            assert result.usage.steps == 3
-            # It has ended now: nothing is done, nobody is asked.
-            assert asyncio.run(agent.run("pay them", run_id=RUN)).output == "paid both"
-    assert sorted(log.read_text().splitlines()) == ["hang", "look", "look", "paid 1", "paid 2"]
-    told = model.told(0)
-    assert told[-3] == "paid 2"
-    assert "isn't known" in told[-2], "of what can't be repeated the model is told"
-    assert told[-1] == "seen", "what can be repeated is"
 
 
 def test_a_run_that_hit_a_limit_goes_on_with_larger_ones(acme: Tenant) -> None:
@@ -91,15 +53,6 @@ def test_a_run_that_hit_a_limit_goes_on_with_larger_ones(acme: Tenant) -> None:
     with Agent(model, [work], "", acme, AgentLimits(max_steps=2)) as agent:
         assert asyncio.run(agent.resume("r")).output == "done"
     assert made == [1]
-
-
-def test_a_failing_model_ends_the_run_and_it_can_go_on(acme: Tenant) -> None:
-    model = Script(call(("add", {"a": 1, "b": 2})), None, say("3"))
-    with Agent(model, [add], "", acme) as agent:
-        with pytest.raises(errors.ProviderError) as caught:
-            asyncio.run(agent.run("go", run_id="r"))
-        assert "'r'" in caught.value.__notes__[0]
-        assert asyncio.run(agent.resume("r")).output == "3"
 
 
 def test_runs_are_told_apart(acme: Tenant) -> None:

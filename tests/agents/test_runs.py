@@ -60,24 +60,6 @@ def test_a_call_that_a_model_got_wrong_is_told_to_it(acme: Tenant) -> None:
     assert "unknown_tool" in alone.told(1)[-1]
 
 
-def test_tools_run_side_by_side_and_their_results_keep_their_order(acme: Tenant) -> None:
-    met = asyncio.Barrier(3)
-    order = []
-
-    @tool(trusted=True)
-    async def meet(name: int) -> int:
-        """Wait for two others."""
-        await asyncio.wait_for(met.wait(), 30)
-        await asyncio.sleep(0.01 * (3 - name))
-        order.append(name)
-        return name
-
-    model = Script(call(*(("meet", {"name": n}) for n in range(3))), say("done"))
-    run(Agent(model, [meet], tenant=acme))
-    assert order == [2, 1, 0]
-    assert model.told(1)[-3:] == ["0", "1", "2"]
-
-
 def test_no_more_tools_run_at_one_time_than_may(acme: Tenant) -> None:
     running, most = 0, 0
 
