@@ -246,15 +246,31 @@ def _cache_families(core: Any, state: CacheState) -> Iterator[Metric]:
     )
     texts.add_metric(["memory"], state.memory_hits)
     texts.add_metric(["disk"], state.disk_hits)
+    texts.add_metric(["redis"], state.redis_hits)
     texts.add_metric(["shared"], state.shared)
     texts.add_metric(["miss"], state.misses)
     yield texts
     lost = core.CounterMetricFamily(
         "llmspell_embedding_cache_lost", "Vectors that the cache doesn't keep", labels=["reason"]
     )
-    for reason in ("evicted", "corrupt", "dropped"):
+    for reason in ("evicted", "corrupt", "dropped", "redis_dropped"):
         lost.add_metric([reason], getattr(state, reason))
     yield lost
+    moved = core.CounterMetricFamily(
+        "llmspell_embedding_cache_redis_bytes",
+        "Bytes of vectors that went to Redis, and came from there",
+        labels=["direction"],
+    )
+    moved.add_metric(["read"], state.redis_read_bytes)
+    moved.add_metric(["written"], state.redis_written_bytes)
+    yield moved
+    for name, meaning in (
+        ("written", "Vectors written to Redis"),
+        ("failed", "Times that Redis failed, or didn't answer in time"),
+    ):
+        counted = core.CounterMetricFamily(f"llmspell_embedding_cache_redis_{name}", meaning)
+        counted.add_metric([], getattr(state, f"redis_{name}"))
+        yield counted
     for unit, meaning in (("entries", "Vectors"), ("bytes", "Bytes")):
         held = core.GaugeMetricFamily(
             f"llmspell_embedding_cache_{unit}",

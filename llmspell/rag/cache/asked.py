@@ -24,10 +24,21 @@ class Asked:
         oldest_us: microseconds since 1970; what was made before isn't used.
         missing: places of each key that wasn't in memory.
         made: what has been found or made of these.
+        names: of what is missing, on a server of several hosts.
         out: (n, dim) float32; places that ``missing`` doesn't name are filled.
     """
 
-    __slots__ = ("compartment", "made", "missing", "model", "oldest_us", "out", "task", "texts")
+    __slots__ = (
+        "compartment",
+        "made",
+        "missing",
+        "model",
+        "names",
+        "oldest_us",
+        "out",
+        "task",
+        "texts",
+    )
 
     def __init__(
         self,
@@ -44,6 +55,7 @@ class Asked:
         self.oldest_us = oldest_us
         self.missing: dict[bytes, list[int]] = {}
         self.made: dict[bytes, Made] = {}
+        self.names: dict[bytes, bytes] = {}
         self.out = np.empty((len(texts), model.dim), dtype=np.float32)
 
     def wanted(self) -> list[bytes]:

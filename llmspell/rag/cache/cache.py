@@ -24,9 +24,10 @@ from llmspell.rag.cache.flights import (
     landed,
     landed_async,
 )
-from llmspell.rag.cache.keys import text_keys
+from llmspell.rag.cache.keys import remote_prefix, text_keys
 from llmspell.rag.cache.memory import MemoryTier
 from llmspell.rag.cache.packages import required
+from llmspell.rag.cache.remote import RemoteTier
 from llmspell.rag.cache.settings import EmbeddingCacheSettings
 from llmspell.rag.cache.stats import Counters, EmbeddingCacheStats
 from llmspell.tenancy.ports import AsyncEmbed, CacheOwner, Embed, EmbeddingModel
@@ -39,7 +40,7 @@ _EVER: Final = -1
 
 
 class EmbeddingCache:
-    """Vectors of texts in memory and on disk, by tenant. Thread-safe.
+    """Vectors of texts in memory, on disk and in Redis, by tenant. Thread-safe.
 
     ``llmspell.open(embedding_cache=...)`` makes one; all of a database's texts go through it. A
     vector comes back as it was made, to the last bit, unless ``disk_dtype`` says otherwise.
@@ -50,7 +51,8 @@ class EmbeddingCache:
             alone.
 
     Raises:
-        MissingDependency: without the extra ``cache``.
+        ConfigError: ``redis_url`` isn't one that redis-py takes.
+        MissingDependency: without the extra ``cache``; or ``redis``, where there is a URL.
     """
 
     def __init__(
@@ -64,10 +66,12 @@ class EmbeddingCache:
             self.settings.memory_bytes, self.settings.memory_entries, self._counters
         )
         self._disks = Disks(self.settings, self._counters)
+        has_remote = self.settings.redis_url is not None
+        self._remote = RemoteTier(self.settings, self._counters) if has_remote else None
         self._flights = Flights()
         self._lock = threading.Lock()
         self._compartments: dict[bytes, Compartment] = {}
-        self._shared = Compartment(SHARED_SCOPE, self._directory(shared))
+        self._shared = Compartment(SHARED_SCOPE, self._directory(shared), self._afar(None))
         self._is_closed = False
 
     def embed(
@@ -153,8 +157,10 @@ class EmbeddingCache:
         )
 
     def flush(self) -> None:
-        """Wait until what waits to be written to disk is there."""
+        """Wait until what waits to be written to disk, and to Redis, is there."""
         self._disks.flush()
+        if self._remote is not None:
+            self._remote.flush()
 
     def rest(self, scope: bytes) -> None:
         """Close the files of a tenant that nobody uses; its next text opens them again."""
@@ -165,16 +171,25 @@ class EmbeddingCache:
         self._disks.rest(scope)
 
     def forget(self, owner: CacheOwner) -> None:
-        """Let all of a tenant's entries in memory go, for good, and its files be removed."""
+        """Let all of a tenant's entries in memory go, for good, and its files be removed.
+
+        A server of several hosts is told beside, and again while it is away.
+        """
         with self._lock:
-            compartment = self._compartments.setdefault(owner.key, Compartment(owner.key, None))
+            compartment = self._compartments.setdefault(
+                owner.key, Compartment(owner.key, None, self._afar(owner.id))
+            )
         self._memory.forget(compartment)
         self._disks.rest(owner.key)
+        if self._remote is not None:
+            self._remote.forget(compartment)
 
     def close(self) -> None:
         """Write what waits, and close all files. Does nothing the second time."""
         self._is_closed = True
         self._disks.close()
+        if self._remote is not None:
+            self._remote.close()
 
     def _asked(
         self, owner: CacheOwner, model: EmbeddingModel, task: str, texts: Sequence[str]
@@ -205,13 +220,30 @@ class EmbeddingCache:
         return asked
 
     def _look(self, asked: Asked) -> None:
-        """What the disk has."""
+        """What the disk has, and then what other hosts have."""
         compartment, dim = asked.compartment, asked.model.dim
         found = self._disks.get(compartment, list(asked.missing), dim, asked.oldest_us)
         for key, made in found.items():
             self._memory.put(key, made, compartment)
         self._counters.disk_hits.inc(len(found))
         asked.made |= found
+        if self._remote is not None and len(found) < len(asked.missing):
+            self._look_afar(asked, self._remote)
+
+    def _look_afar(self, asked: Asked, remote: RemoteTier) -> None:
+        """What other hosts embedded, of what the disk hasn't."""
+        compartment, dim = asked.compartment, asked.model.dim
+        wanted = asked.wanted()
+        names = compartment.remote_names(asked.model, asked.task, asked.texts_of(wanted))
+        asked.names = dict(zip(wanted, names, strict=True))
+        found = remote.get(compartment, names, dim, asked.oldest_us)
+        for key, name in asked.names.items():
+            made = found.get(name)
+            if made is not None:
+                asked.made[key] = made
+                self._memory.put(key, made, compartment)
+                self._disks.put(compartment, key, made)
+        self._counters.redis_hits.inc(len(found))
 
     def _since(self, asked: Asked, keys: Sequence[bytes]) -> list[bytes]:
         """Those keys that are still missing: one that was under way may have come in."""
@@ -261,6 +293,8 @@ class EmbeddingCache:
             if np.isfinite(vector).all():
                 self._memory.put(key, made, asked.compartment)
                 self._disks.put(asked.compartment, key, made)
+                if self._remote is not None:
+                    self._remote.put(asked.compartment, asked.names[key], made)
 
     def _compartment(self, owner: CacheOwner) -> Compartment:
         if owner.id in self.settings.shared_by:
@@ -269,7 +303,8 @@ class EmbeddingCache:
         if compartment is None:
             with self._lock:
                 compartment = self._compartments.setdefault(
-                    owner.key, Compartment(owner.key, self._directory(owner.directory))
+                    owner.key,
+                    Compartment(owner.key, self._directory(owner.directory), self._afar(owner.id)),
                 )
         return compartment
 
@@ -277,6 +312,11 @@ class EmbeddingCache:
         if parent is None or not self.settings.disk_bytes:
             return None
         return parent / _DIRECTORY
+
+    def _afar(self, tenant_id: str | None) -> bytes:
+        if self.settings.redis_url is None:
+            return b""
+        return remote_prefix(self.settings.redis_namespace, tenant_id)
 
     def _oldest(self) -> int:
         ttl = self.settings.ttl

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from llmspell.rag.cache.keys import key_prefix
+from llmspell.rag.cache.keys import key_prefix, text_keys
 from llmspell.tenancy.ports import EmbeddingModel
 
 __all__ = ["SHARED_SCOPE", "Compartment"]
@@ -20,13 +21,15 @@ class Compartment:
     Attributes:
         scope: in all of its keys; another one for each tenant that there ever was.
         directory: of its entries on disk; None without any.
+        remote: what its names on a server of several hosts begin with; empty without any.
         is_gone: set with the lock of :class:`MemoryTier`, for good.
     """
 
-    __slots__ = ("_prefixes", "directory", "is_gone", "scope")
+    __slots__ = ("_prefixes", "directory", "is_gone", "remote", "scope")
 
-    def __init__(self, scope: bytes, directory: Path | None) -> None:
+    def __init__(self, scope: bytes, directory: Path | None, remote: bytes = b"") -> None:
         self.scope = scope
+        self.remote = remote
         self.directory = directory
         self.is_gone = False
         self._prefixes: dict[tuple[EmbeddingModel, str], bytes] = {}
@@ -37,3 +40,8 @@ class Compartment:
         if prefix is None:
             prefix = self._prefixes[model, task] = key_prefix(self.scope, model, task)
         return prefix
+
+    def remote_names(self, model: EmbeddingModel, task: str, texts: Sequence[str]) -> list[bytes]:
+        """What texts are known by on a server: as their keys, but the same on all hosts."""
+        prefix = key_prefix(self.remote, model, task)
+        return [self.remote + key.hex().encode() for key in text_keys(prefix, texts)]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from llmspell.rag.cache.packages import required
 from llmspell.rag.cache.settings import EmbeddingCacheSettings
 
-__all__ = ["Made", "decode", "encode"]
+__all__ = ["Made", "decode", "encode", "longest"]
 
 _MAGIC: Final = b"LSE1"
 _FLOAT16: Final = 1
@@ -51,6 +51,11 @@ def encode(key: bytes, made: Made, settings: EmbeddingCacheSettings) -> bytes:
     return _CHECK.pack(zlib.crc32(checked, zlib.crc32(key))) + checked
 
 
+def longest(dim: int) -> int:
+    """Bytes that no entry of a dimension is longer than."""
+    return _HEAD.size + _SINGLE.itemsize * dim
+
+
 def decode(key: bytes, raw: bytes | memoryview, dim: int) -> Made | None:
     """The vector of an entry; None where it is damaged, or of another key or dimension."""
     if len(raw) < _HEAD.size:
@@ -67,6 +72,9 @@ def decode(key: bytes, raw: bytes | memoryview, dim: int) -> Made | None:
     if flags & _ZSTD:
         zstandard = required("zstandard")
         try:
+            # What a frame says is allocated, whatever else is said.
+            if zstandard.frame_content_size(body) != width * dim:
+                return None
             body = memoryview(
                 zstandard.ZstdDecompressor().decompress(body, max_output_size=width * dim)
             )

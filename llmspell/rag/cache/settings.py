@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
@@ -40,6 +41,12 @@ class EmbeddingCacheSettings:
         shared_by: ids of tenants that have one cache together, for public texts: each of them
             could tell by the time it takes whether another has embedded a text. All others have
             one of their own.
+        redis_url: of a server, as redis-py takes it, that hosts share: asked for what neither
+            memory nor disk has, and told of what is embedded. Tenants of one id are one tenant on
+            all of them. It isn't shown: it may hold a password.
+        redis_timeout: seconds that an answer waits for the server at most.
+        redis_ttl: seconds after which the server lets go of a vector, unless ``ttl`` is shorter.
+        redis_namespace: what names there begin with; hosts of another one share nothing.
 
     Raises:
         ConfigError: one is out of range.
@@ -54,6 +61,10 @@ class EmbeddingCacheSettings:
     max_pending: int = 4_096
     max_open: int = 64
     shared_by: frozenset[str] = field(default_factory=frozenset)
+    redis_url: str | None = field(default=None, repr=False)
+    redis_timeout: float = 0.05
+    redis_ttl: float = 604_800.0
+    redis_namespace: str = "llmspell"
 
     def __post_init__(self) -> None:
         """Check all of them."""
@@ -63,9 +74,20 @@ class EmbeddingCacheSettings:
                 raise ConfigError(f"{name} must be an int of {least:,} or more, got {value!r}")
         if self.disk_dtype not in get_args(DiskDtype):
             raise ConfigError(f"disk_dtype must be float32 or float16, got {self.disk_dtype!r}")
-        is_number = isinstance(self.ttl, (int, float)) and not isinstance(self.ttl, bool)
-        if self.ttl is not None and not (is_number and 0 < self.ttl < math.inf):
-            raise ConfigError(f"ttl must be seconds above 0, or None, got {self.ttl!r}")
+        for name in ("ttl", "redis_timeout", "redis_ttl"):
+            value = getattr(self, name)
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (is_number and 0 < value < math.inf) and (name, value) != ("ttl", None):
+                none = ", or None" if name == "ttl" else ""
+                raise ConfigError(f"{name} must be seconds above 0{none}, got {value!r}")
+        if not isinstance(self.redis_url, (str, type(None))):
+            raise ConfigError(f"redis_url must be a str, or None, got {type(self.redis_url)}")
+        # It goes into a pattern, so nothing of that kind may be in it.
+        name = self.redis_namespace
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.:{}-]{1,64}", name):
+            raise ConfigError(
+                f"redis_namespace must be 1 to 64 of A-Z a-z 0-9 _ . : {{ }} -, got {name!r}"
+            )
         if not isinstance(self.shared_by, frozenset) or not all(
             isinstance(one, str) for one in self.shared_by
         ):

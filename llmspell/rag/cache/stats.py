@@ -22,10 +22,16 @@ class EmbeddingCacheStats:
         shared: texts that waited for the vector that was being made for another.
         misses: texts that were embedded, or were to be.
         evicted: vectors that went from memory for others to stay.
-        corrupt: entries on disk that didn't hold what they were written with; each is a miss.
+        corrupt: entries on disk, or from Redis, that didn't hold what they were written with; each
+            is a miss.
         dropped: vectors that weren't written to disk, for too many waited, or the disk failed.
         memory_entries, memory_bytes: held in memory.
         disk_entries, disk_bytes: keys and values on disk, of the tenants whose cache is open.
+        redis_hits: texts whose vector a server had that hosts share.
+        redis_read_bytes: values that came from there, sound or not.
+        redis_written, redis_written_bytes: vectors written there, and the bytes of their values.
+        redis_dropped: vectors that weren't, for too many waited, or the server failed.
+        redis_failed: times that the server failed, or didn't answer in time.
     """
 
     memory_hits: int
@@ -39,11 +45,17 @@ class EmbeddingCacheStats:
     memory_bytes: int
     disk_entries: int
     disk_bytes: int
+    redis_hits: int
+    redis_read_bytes: int
+    redis_written: int
+    redis_written_bytes: int
+    redis_dropped: int
+    redis_failed: int
 
     @property
     def hit_share(self) -> float:
         """Share of the texts that needn't be embedded; 0 before the first."""
-        hits = self.memory_hits + self.disk_hits + self.shared
+        hits = self.memory_hits + self.disk_hits + self.redis_hits + self.shared
         return hits / (hits + self.misses) if hits + self.misses else 0.0
 
 
@@ -58,6 +70,12 @@ class Counters:
     evicted: Counter
     corrupt: Counter
     dropped: Counter
+    redis_hits: Counter
+    redis_read_bytes: Counter
+    redis_written: Counter
+    redis_written_bytes: Counter
+    redis_dropped: Counter
+    redis_failed: Counter
 
     def __init__(self) -> None:
         for field in fields(self):

@@ -293,6 +293,10 @@ def test_closed_cache_says_so(tmp_path: Path, make: Open) -> None:
         {"ttl": float("nan")},
         {"max_pending": True},
         {"shared_by": "acme"},
+        {"redis_url": 6379},
+        {"redis_timeout": 0},
+        {"redis_ttl": None},
+        {"redis_namespace": "any*"},
     ],
 )
 def test_settings_that_cant_be_are_refused(wrong: dict[str, object]) -> None:

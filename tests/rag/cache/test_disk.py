@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import lmdb
 import numpy as np
 import pytest
+import zstandard
 from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,6 +91,18 @@ def test_disk_counts_to_the_byte_and_stays_within_its_bound(
     if batches:
         assert set(found) >= {key(number) for number in list(dict.fromkeys(batches[-1]))[-3:]}
     tier.close()
+
+
+def test_entry_that_would_unpack_to_more_than_a_vector_takes_no_memory() -> None:
+    body = zstandard.ZstdCompressor().compress(bytes(1 << 26))
+    checked = struct.pack("<4sB3xIQ", b"LSE1", 2, 64, 1) + body
+    raw = struct.pack("<I", zlib.crc32(checked, zlib.crc32(key(1)))) + checked
+    tracemalloc.start()
+    try:
+        assert decode(key(1), raw, 64) is None
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_entries_outlive_a_restart(tmp_path: Path) -> None:

@@ -1,0 +1,260 @@
+"""The tier that hosts share, on a real server: what is shared, checked, bounded and removed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+
+import llmspell
+from llmspell import Document, EmbeddingCacheSettings, TenantConfig, errors
+from llmspell.rag.cache import EmbeddingCache, breaker
+from llmspell.rag.cache.entry import Made, encode
+from tests.quota.redis_server import RedisServer
+from tests.rag.cache.owners import MODEL, Model, owner
+from tests.rag.cache.test_tenants import Counting
+from tests.tenancy.texts import DIM, embed
+
+Host = Callable[..., EmbeddingCache]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    started = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield started
+    started.kill()
+
+
+@pytest.fixture
+def client(server: RedisServer) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def given(server: RedisServer, client: redis.Redis) -> dict[str, object]:
+    """Settings of a host; the server is far slower on a busy machine than its clients wait for."""
+    return {"redis_url": server.url, "redis_timeout": 20.0, "disk_bytes": 0}
+
+
+@pytest.fixture
+def host(given: dict[str, object]) -> Iterator[Host]:
+    opened: list[EmbeddingCache] = []
+
+    def host(**other: object) -> EmbeddingCache:
+        opened.append(EmbeddingCache(EmbeddingCacheSettings(**given | other)))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield host
+    for cache in opened:
+        cache.close()
+
+
+def test_what_one_host_embeds_the_others_find(
+    tmp_path: Path, host: Host, client: redis.Redis
+) -> None:
+    first, second, model = host(), host(disk_bytes=1 << 20), Model()
+    here = owner(tmp_path)
+    # A tenant of the same id, in another directory, where it has another key.
+    there = owner(tmp_path, "there")._replace(id=here.id)
+    texts = [f"text {number}" for number in range(300)]
+    made = first.embed(here, MODEL, "query", texts, model)
+    first.flush()
+    found = second.embed(there, MODEL, "query", texts[::-1], model)
+    np.testing.assert_array_equal(found, made[::-1])
+    assert model.asked == texts
+    second.flush()
+    one, two = first.stats(), second.stats()
+    assert (one.redis_hits, one.misses, two.redis_hits, two.misses) == (0, 300, 300, 0)
+    sizes = sum(client.strlen(name) for name in client.scan_iter(count=1_000))
+    assert (one.redis_written, one.redis_written_bytes) == (300, sizes)
+    assert (two.redis_written, two.redis_read_bytes) == (0, sizes)
+    assert (two.disk_entries, two.memory_entries, two.hit_share) == (300, 300, 1.0)
+    second.embed(there, MODEL, "query", texts, model)
+    assert second.stats().redis_hits == 300
+
+
+def test_no_tenant_task_or_namespace_has_what_anothers_is(tmp_path: Path, host: Host) -> None:
+    model, acme = Model(), owner(tmp_path)
+    host().embed(acme, MODEL, "query", ["text"], model)
+    host().flush()
+    for cache, one, task in (
+        (host(), acme, "passage"),
+        (host(), owner(tmp_path, "other"), "query"),
+        (host(redis_namespace="elsewhere"), acme, "query"),
+        (host(shared_by=frozenset({"acme"})), acme, "query"),
+    ):
+        cache.embed(one, MODEL, task, ["text"], model)
+        cache.flush()
+    assert model.asked == ["text"] * 5
+    shared = host(shared_by=frozenset({"other"}))
+    shared.embed(owner(tmp_path, "other"), MODEL, "query", ["text"], model)
+    assert shared.stats().redis_hits == 1
+
+
+def test_entries_end_by_age(tmp_path: Path, host: Host, client: redis.Redis) -> None:
+    model, acme = Model(), owner(tmp_path)
+    cache = host(redis_ttl=500.0)
+    cache.embed(acme, MODEL, "query", ["text"], model)
+    cache.flush()
+    (name,) = client.keys()
+    assert 400_000 < client.pttl(name) <= 500_000
+    old = host(ttl=1e-6)
+    old.embed(acme, MODEL, "query", ["text"], model)
+    assert model.asked == ["text", "text"]
+
+
+def nan(name: bytes) -> bytes:
+    return encode(name, Made(np.full(DIM, np.nan, np.float32), 1), EmbeddingCacheSettings())
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        lambda raw, name: raw[:-1] + bytes([raw[-1] ^ 1]),
+        lambda raw, name: raw + b"more",
+        lambda raw, name: encode(b"another", Made(embed(["x"])[0], 1), EmbeddingCacheSettings()),
+        lambda raw, name: nan(name),
+        lambda raw, name: None,
+    ],
+    ids=["changed", "longer", "of another key", "nan", "another type"],
+)
+def test_what_the_server_gives_is_checked(
+    tmp_path: Path,
+    host: Host,
+    client: redis.Redis,
+    poison: Callable[[bytes, bytes], bytes | None],
+) -> None:
+    model, acme = Model(), owner(tmp_path)
+    first = host()
+    first.embed(acme, MODEL, "query", ["text"], model)
+    first.flush()
+    (name,) = client.keys()
+    poisoned = poison(client.get(name), name)
+    client.delete(name)
+    if poisoned is None:
+        client.lpush(name, "no string")
+    else:
+        client.set(name, poisoned)
+    second = host()
+    found = second.embed(acme, MODEL, "query", ["text"], model)
+    np.testing.assert_array_equal(found, embed(["text"]))
+    assert model.asked == ["text", "text"]
+    stats = second.stats()
+    assert (stats.corrupt, stats.redis_hits, stats.redis_failed) == (1, 0, 0)
+    second.flush()
+    third = host()
+    third.embed(acme, MODEL, "query", ["text"], model)
+    assert third.stats().redis_hits == 1
+
+
+def test_server_that_doesnt_answer_is_left_alone_and_asked_again_when_it_does(
+    tmp_path: Path, host: Host, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "FIRST_S", 1e9)
+    model, acme = Model(), owner(tmp_path)
+    cache = host(redis_timeout=0.05)
+    server.pause()
+    try:
+        texts = [f"text {number}" for number in range(20)]
+        for text in texts:
+            found = cache.embed(acme, MODEL, "query", [text], model)
+            np.testing.assert_array_equal(found, embed([text]))
+        # The first one waited, and none after it.
+        assert cache.stats().redis_failed == 1
+        assert (cache.stats().redis_dropped, cache.stats().misses) == (20, 20)
+    finally:
+        server.resume()
+    assert cache._remote is not None
+    cache._remote._breaker._until = 0.0
+    # Whoever asks has it tried, and doesn't wait for that.
+    wait_until(lambda: cache._remote._serves(cache._shared))
+    cache.embed(acme, MODEL, "query", ["after"], model)
+    cache.flush()
+    assert cache.stats().redis_written == 1
+
+
+def test_server_that_is_gone_costs_hits_and_not_answers(
+    tmp_path: Path, host: Host, server: RedisServer
+) -> None:
+    model, acme = Model(), owner(tmp_path)
+    cache = host()
+    cache.embed(acme, MODEL, "query", ["before"], model)
+    cache.flush()
+    server.kill()
+    try:
+        found = cache.embed(acme, MODEL, "query", ["one", "two"], model)
+        np.testing.assert_array_equal(found, embed(["one", "two"]))
+        cache.flush()
+        assert cache.stats().redis_failed >= 1
+        assert cache.stats().redis_dropped == 2
+    finally:
+        server.start()
+
+
+def test_entries_go_with_their_tenant(
+    tmp_path: Path, given: dict[str, object], client: redis.Redis
+) -> None:
+    texts = Counting()
+    settings = EmbeddingCacheSettings(**given)  # type: ignore[arg-type]
+    with llmspell.open(tmp_path / "data", texts=texts, embedding_cache=settings) as db:
+        assert db.embedding_cache is not None
+        for name in ("acme", "other"):
+            db.create_tenant(TenantConfig(id=name)).ingest(Document("doc", "one\ntwo"))
+        db.embedding_cache.flush()
+        assert client.dbsize() == 4
+        db.drop_tenant("acme")
+        db.embedding_cache.flush()
+        assert client.dbsize() == 2
+        db.create_tenant(TenantConfig(id="acme")).ingest(Document("doc", "one\ntwo"))
+        assert texts.asked == ["one", "two"] * 3
+        assert 'llmspell_embedding_cache_texts_total{result="redis"} 0.0' in db.metrics()
+
+
+def test_tenant_made_again_has_nothing_of_the_former_while_the_server_couldnt_be_told(
+    tmp_path: Path, given: dict[str, object], server: RedisServer, client: redis.Redis
+) -> None:
+    texts = Counting()
+    settings = EmbeddingCacheSettings(**given)  # type: ignore[arg-type]
+    with llmspell.open(tmp_path / "data", texts=texts, embedding_cache=settings) as db:
+        cache = db.embedding_cache
+        assert cache is not None
+        db.create_tenant(TenantConfig(id="acme")).ingest(Document("doc", "one"))
+        cache.flush()
+        remote = cache._remote
+        assert remote is not None
+        remote._breaker.fail()
+        db.drop_tenant("acme")
+        remote._breaker.mend()  # back, before it is told
+        acme = db.create_tenant(TenantConfig(id="acme"))
+        acme.ingest(Document("doc", "one"))
+        assert texts.asked == ["one", "one"]
+        assert client.dbsize() == 1
+        remote._send(None)
+        cache.flush()
+        assert client.dbsize() == 0
+        acme.ingest(Document("doc", "two"))
+        cache.flush()
+        assert client.dbsize() == 1
+
+
+def test_settings_are_checked_and_hide_the_password() -> None:
+    settings = EmbeddingCacheSettings(redis_url="redis://:secret@127.0.0.1:1/0")
+    assert "secret" not in repr(settings)
+    with pytest.raises(errors.ConfigError) as caught:
+        EmbeddingCache(EmbeddingCacheSettings(redis_url="http://:secret@host"))
+    assert "secret" not in str(caught.value)
+
+
+def wait_until(is_done: Callable[[], object]) -> None:
+    pause = threading.Event()
+    for _ in range(2_000):
+        if is_done():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it didn't come")
