@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+import gc
+import os
+
+import pytest
 from hypothesis import settings
 
 # On a busy machine a deadline is a test that fails by itself.
 settings.register_profile("llmspell", deadline=None)
 settings.load_profile("llmspell")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what collection made out of later collections of garbage.
+
+    Hypothesis and many tests here collect, which over all modules and tests takes half a second.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes ``-n auto`` makes: one more than processors, for many tests wait."""
+    return (os.cpu_count() or 1) + 1

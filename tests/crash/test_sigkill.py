@@ -137,7 +137,7 @@ def test_killed_writer_leaves_all_that_it_was_promised(
             lost += number <= killed.done
             check_counters(tenant, model)
             check_index(tenant, model, np.random.default_rng(number))
-    assert number > CYCLES, "the writer was killed before it wrote anything worth the name"
+    assert number > CYCLES / 4, "the writer was killed before it wrote anything worth the name"
     assert in_flight > CYCLES // 2 or durability != "sync", "kills fell between the batches"
     assert bool(lost) == (durability != "sync"), "nothing waited when the writers were killed"
 
