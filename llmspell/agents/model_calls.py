@@ -9,7 +9,7 @@ from llmspell.agents.events import Answered, OutputRejected, RunState, TextDelta
 from llmspell.agents.history import Answer
 from llmspell.agents.transcript import Entry
 from llmspell.errors import InputError, OutputInvalid
-from llmspell.observability import Attribute, span
+from llmspell.observability import model_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,12 +45,7 @@ class ModelCalls:
         model = run.agent.model
         allowed = run.budget.answer_tokens()
         messages = await run.hooks.before_model(run, list(run.history.messages()))
-        told_of_it: dict[str, Attribute] = {
-            "gen_ai.operation.name": "chat",
-            "gen_ai.provider.name": model.provider,
-            "gen_ai.request.model": model.model_id,
-        }
-        with span(f"chat {model.model_id}", told_of_it) as told:
+        with model_call(model.provider, model.model_id) as told:
             answer = await ask(
                 model,
                 request_of(

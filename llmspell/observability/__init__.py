@@ -10,6 +10,7 @@ from llmspell.observability.metrics import (
     Stages,
     now_ns,
 )
+from llmspell.observability.models import MODELS, Model, ModelMetrics
 from llmspell.observability.prometheus import (
     OTHER_TENANTS,
     PrometheusCollector,
@@ -17,9 +18,17 @@ from llmspell.observability.prometheus import (
     TenantState,
     render,
 )
-from llmspell.observability.spans import Attribute, OpenSpan, Span, span
+from llmspell.observability.spans import (
+    Attribute,
+    OpenSpan,
+    Span,
+    is_in_model_call,
+    model_call,
+    span,
+)
 
 __all__ = [
+    "MODELS",
     "OTHER_TENANTS",
     "AgentMetrics",
     "Attribute",
@@ -28,6 +37,8 @@ __all__ = [
     "Counter",
     "Ingestion",
     "Instruments",
+    "Model",
+    "ModelMetrics",
     "OpenSpan",
     "Operation",
     "PrometheusCollector",
@@ -36,6 +47,8 @@ __all__ = [
     "Stages",
     "TenantState",
     "ToolMetrics",
+    "is_in_model_call",
+    "model_call",
     "now_ns",
     "render",
     "span",

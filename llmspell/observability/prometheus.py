@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llmspell.errors import MissingDependency
 from llmspell.observability.metrics import CacheState, Ingestion, Instruments, Stages
+from llmspell.observability.models import MODELS
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -129,6 +130,7 @@ class PrometheusCollector:
         if self._instruments.embedding_cache is not None:
             yield from _cache_families(core, self._instruments.embedding_cache())
         yield from self._collect_tenants(core)
+        yield from MODELS.collect()
 
     def _collect_operations(self, core: Any) -> Iterator[Metric]:
         instruments = self._instruments

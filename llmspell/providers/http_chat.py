@@ -26,6 +26,7 @@ from llmspell.providers.failures import failure_of
 from llmspell.providers.messages import well_formed
 from llmspell.providers.price import Price
 from llmspell.providers.settings import ConnectionSettings
+from llmspell.providers.telling import telling
 from llmspell.providers.wire import reading
 from llmspell.remote import KeyReader, KeySource, SecretReader, current_deadline
 from llmspell.security import Secret
@@ -132,11 +133,15 @@ class HttpChat(ABC):
 
     async def acomplete(self, request: ChatRequest) -> ChatResponse:
         """See :meth:`llmspell.providers.ChatModel.acomplete`."""
-        paying = billed(request, self._price, self._bytes_per_token)
-        async with paying as bill, self._guarded(bill):
-            async with self._clients.client(await self._key.aread()) as client:
-                bill.begin()
-                response = await self._ask(client, bill.request)
+        async with billed(request, self._price, self._bytes_per_token) as bill:
+            with telling(self._provider, self._model_id, bill.request) as told:
+                async with (
+                    self._guarded(bill),
+                    self._clients.client(await self._key.aread()) as client,
+                ):
+                    bill.begin()
+                    response = await self._ask(client, bill.request)
+                told.answered(response)
             bill.settle(response.usage)
             return response
 
@@ -144,29 +149,37 @@ class HttpChat(ABC):
         """See :meth:`llmspell.providers.ChatModel.astream`."""
         assembly = self._assembly(request)
         async with billed(request, self._price, self._bytes_per_token) as bill:
-            async with self._guarded(bill):
-                key = await self._key.aread()
-            async with (
-                self._clients.client(key) as client,
-                aclosing(self._parts(client, bill.request)) as parts,
-            ):
-                while True:
-                    # Who reads may take a pause; no time is counted meanwhile but the deadline's.
-                    async with self._guarded(bill):
-                        bill.begin()
-                        try:
-                            part = await anext(parts)
-                        except StopAsyncIteration:
-                            break
-                    text = assembly.add(part)
-                    if text:
+            with telling(self._provider, self._model_id, bill.request, is_stream=True) as told:
+                async with aclosing(self._events(bill, assembly)) as events:
+                    async for text in events:
                         yield TextDelta(well_formed(text))
-            if not assembly.is_whole:
-                raise BadProviderResponse(f"{self._provider}: the stream ended before its end")
-            with reading(self._provider, "the stream"):
-                response = assembly.response()
+                if not assembly.is_whole:
+                    raise BadProviderResponse(f"{self._provider}: the stream ended before its end")
+                with reading(self._provider, "the stream"):
+                    response = assembly.response()
+                told.answered(response)
             bill.settle(response.usage)
             yield response
+
+    async def _events(self, bill: Bill, assembly: Assembly) -> AsyncGenerator[str, None]:
+        """Texts of a stream, as they come."""
+        async with self._guarded(bill):
+            key = await self._key.aread()
+        async with (
+            self._clients.client(key) as client,
+            aclosing(self._parts(client, bill.request)) as parts,
+        ):
+            while True:
+                # Who reads may take a pause; no time is counted meanwhile but the deadline's.
+                async with self._guarded(bill):
+                    bill.begin()
+                    try:
+                        part = await anext(parts)
+                    except StopAsyncIteration:
+                        return
+                text = assembly.add(part)
+                if text:
+                    yield text
 
     async def aclose(self) -> None:
         """Close its connections; later calls raise ClosedError."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmspell.errors import ProviderError
+from llmspell.observability import MODELS, Model
 from llmspell.providers.bill import most_usage
 from llmspell.providers.breaker import Breaker, Circuit, CircuitState
 from llmspell.providers.chat import ChatModel, ChatRequest, ChatResponse, StreamEvent
@@ -57,6 +58,8 @@ class Member:
         self.name = f"{model.provider}/{model.model_id}"
         self._retry = retry
         self._circuit = Circuit(breaker, self.name)
+        self._counted = Model("chat", model.provider, model.model_id)
+        MODELS.watch(self._counted, self._circuit)
         self._gate = gate
         self._running = 0
         self._lock = threading.Lock()
@@ -93,13 +96,15 @@ class Member:
                 await self._wait(error, number)
         raise AssertionError("the last retry raises")
 
-    async def astream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+    async def astream(
+        self, request: ChatRequest, *, is_hedge: bool = False
+    ) -> AsyncGenerator[StreamEvent, None]:
         """As :meth:`acomplete`, until the first event; what comes later isn't asked for again."""
         for number in range(self._retry.retries + 1):
             has_begun = False
             try:
                 async with (
-                    self._call(request, number),
+                    self._call(request, number, is_hedge=is_hedge),
                     aclosing(_opened(self.model, request)) as events,
                 ):
                     async for event in events:
@@ -122,6 +127,10 @@ class Member:
             with self._lock:
                 self._counts.update(calls=1, retries=int(number > 0), hedges=int(is_hedge))
                 self._running += 1
+            if number:
+                MODELS.retried(self._counted)
+            if is_hedge:
+                MODELS.hedged(self._counted)
             try:
                 yield
             except BaseException as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Self
 
 from llmspell.errors import ConfigError, ContextTooLong, ProviderError, ProviderRefused
@@ -12,6 +12,7 @@ from llmspell.providers.background import run_in_background
 from llmspell.providers.breaker import Breaker
 from llmspell.providers.chat import ChatModel, ChatRequest, ChatResponse, StreamEvent
 from llmspell.providers.gate import CallLimits, Gate
+from llmspell.providers.hedge import hedged, hedged_stream
 from llmspell.providers.member import Member, ModelStats
 from llmspell.providers.price import Price
 from llmspell.providers.retry import Retry
@@ -34,7 +35,8 @@ class ProviderPool:
             named having none.
         hedge_after: seconds without an answer after which the next model, or the only one, is
             asked too: the first answer counts, the other call is cancelled, and both may be billed.
-            None doesn't. Streams aren't hedged.
+            None doesn't.
+        hedge_streams: whether streams are hedged, too, until the first event of one has come.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class ProviderPool:
         breaker: Breaker | None = None,
         limits: CallLimits | Mapping[str, CallLimits] | None = None,
         hedge_after: float | None = None,
+        hedge_streams: bool = False,
     ) -> None:
         self._models = tuple(models)
         if not self._models:
@@ -52,6 +55,8 @@ class ProviderPool:
         for model in self._models:
             if not isinstance(model, ChatModel):
                 raise ConfigError(f"models must be of ChatModel's protocol, got {model!r:.80}")
+        if hedge_streams and hedge_after is None:
+            raise ConfigError("hedge_streams needs hedge_after, the seconds that it waits")
         if hedge_after is not None:
             check_seconds("hedge_after", hedge_after)
         by_name: Mapping[str, CallLimits] = limits if isinstance(limits, Mapping) else {}
@@ -72,6 +77,7 @@ class ProviderPool:
         ]
         self._repeats_sent = (retry or Retry()).sent
         self._hedge_after = hedge_after
+        self._hedges_streams = hedge_streams
 
     def __repr__(self) -> str:
         return f"ProviderPool({[member.name for member in self._members]})"
@@ -111,7 +117,11 @@ class ProviderPool:
                 if self._hedge_after is None:
                     return await member.acomplete(request)
                 others = self._members[place + 1 :] or [member]
-                return await self._hedged(member, others[0], request, self._hedge_after)
+                return await hedged(
+                    member.acomplete(request),
+                    partial(others[0].acomplete, request, is_hedge=True),
+                    self._hedge_after,
+                )
             except ProviderError as error:
                 failures.append((member, error))
                 if not self._falls_back(error):
@@ -121,10 +131,10 @@ class ProviderPool:
     async def astream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """See :meth:`ChatModel.astream`; another model is asked until the first event came."""
         failures: list[tuple[Member, ProviderError]] = []
-        for member in self._members:
+        for place, member in enumerate(self._members):
             has_begun = False
             try:
-                async with aclosing(member.astream(request)) as events:
+                async with aclosing(self._streamed(place, request)) as events:
                     async for event in events:
                         has_begun = True
                         yield event
@@ -163,31 +173,16 @@ class ProviderPool:
             return False  # the request is at fault
         return self._repeats_sent or not error.is_sent
 
-    async def _hedged(
-        self, first: Member, second: Member, request: ChatRequest, after: float
-    ) -> ChatResponse:
-        """The first answer of two calls, of which the second begins late."""
-        calls = [asyncio.ensure_future(first.acomplete(request))]
-        try:
-            done, _ = await asyncio.wait(calls, timeout=after)
-            if not done:
-                calls.append(asyncio.ensure_future(second.acomplete(request, is_hedge=True)))
-            pending = set(calls)
-            while pending:
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for call in done:
-                    if call.exception() is None:
-                        return call.result()
-            # What may have been worked on must not be asked for again, so its error counts first.
-            errors = [call.exception() for call in calls]
-            raise next(
-                (e for e in errors if isinstance(e, ProviderError) and e.is_sent),
-                errors[0] or AssertionError("a call without an answer has an error"),
-            )
-        finally:
-            for call in calls:
-                call.cancel()
-            await asyncio.gather(*calls, return_exceptions=True)
+    def _streamed(self, place: int, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        first = self._members[place]
+        if self._hedge_after is None or not self._hedges_streams:
+            return first.astream(request)
+        others = self._members[place + 1 :] or [first]
+        return hedged_stream(
+            first.astream(request),
+            partial(others[0].astream, request, is_hedge=True),
+            self._hedge_after,
+        )
 
 
 def _last(failures: Sequence[tuple[Member, ProviderError]]) -> ProviderError:

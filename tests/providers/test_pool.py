@@ -173,6 +173,26 @@ def test_a_slow_answer_is_overtaken_by_a_hedge(rig: Rig) -> None:
     assert first.failures == {"CancelledError": 1} and first.running == 0
 
 
+def test_a_stream_that_is_late_is_overtaken_by_a_hedge(rig: Rig) -> None:
+    pool = rig.pool([Reply("slow", after=30)], "quick", hedge_after=0.05, hedge_streams=True)
+    *texts, whole = _streamed(pool)
+    assert isinstance(whole, ChatResponse) and whole.text == "quick"
+    assert "".join(text.text for text in texts if isinstance(text, TextDelta)) == "quick"
+    first, second = pool.stats()
+    assert (first.calls, second.calls, second.hedges) == (1, 1, 1)
+    assert first.running == second.running == 0
+
+
+def test_a_stream_whose_hedge_fails_is_waited_for_and_none_is_hedged_unasked(rig: Rig) -> None:
+    late = Reply("late", after=0.3)
+    pool = rig.pool([late], Fault("drop"), hedge_after=0.05, hedge_streams=True)
+    *_, whole = _streamed(pool)
+    assert isinstance(whole, ChatResponse) and whole.text == "late" and rig.asked == [1, 1]
+    plain = rig.pool([late], "never", hedge_after=0.05)
+    *_, whole = _streamed(plain)
+    assert isinstance(whole, ChatResponse) and whole.text == "late" and rig.asked[2:] == [1, 0]
+
+
 def test_a_quick_answer_is_not_hedged(rig: Rig) -> None:
     pool = rig.pool("quick", "never", hedge_after=20)
     assert pool.complete(ask()).text == "quick" and rig.asked == [1, 0]
@@ -260,6 +280,7 @@ def test_a_stream_that_breaks_off_is_not_begun_again(rig: Rig) -> None:
         {"models": ()},
         {"models": ("gpt",)},
         {"hedge_after": 0},
+        {"hedge_streams": True},
         {"limits": {"nobody": CallLimits()}},
     ],
 )

@@ -1,0 +1,41 @@
+"""A pool of providers beneath an agent, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+
+from llmspell import Tenant
+from llmspell.agents import Agent
+from llmspell.providers import AnthropicChat, OpenAIChat, ProviderPool, Retry
+from llmspell.testing import Call, Fault, Reply, ScriptedChatServer
+from llmspell.tools import tool
+
+
+@tool(trusted=True)
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def test_a_run_goes_on_with_another_provider_of_its_pool(acme: Tenant) -> None:
+    busy = Fault("status", status=529)
+
+    async def main() -> None:
+        models = [
+            OpenAIChat("m", api_key="k", base_url=first.openai_url),
+            AnthropicChat("m", api_key="k", base_url=second.anthropic_url),
+        ]
+        async with ProviderPool(models, retry=Retry(retries=1, base=0.001)) as pool:
+            with Agent(pool, [add], "You add.", acme) as agent:
+                assert (await agent.run("What is 1 + 2?")).output == "It is 3."
+            assert [stats.retries for stats in pool.stats()] == [2, 0]
+
+    calls = [Call("add", {"a": 1, "b": 2})]
+    with (
+        ScriptedChatServer([busy, Reply("", calls), busy, busy]) as first,
+        ScriptedChatServer(["It is 3."]) as second,
+    ):
+        asyncio.run(main())
+        assert [len(server.asked) for server in (first, second)] == [4, 1]
+        assert second.asked[0].texts[-1] == "3"
+    assert acme.usage().tokens.used == 30
