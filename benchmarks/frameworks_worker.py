@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.toolkits.base import EXPECTED, Setup, load_toolkit
+from benchmarks.toolkits.base import EXPECTED, QUIET, Setup, load_toolkit
 from benchmarks.versions import versions_of
 from benchmarks.worker import serve
 
@@ -28,11 +28,11 @@ class FrameworksWorker:
     """Holds a framework that has been set up. The job has ``name`` and ``setup``."""
 
     def __init__(self, job: Mapping[str, Any]) -> None:
-        # They report their use to their makers otherwise.
-        os.environ |= {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
+        os.environ |= QUIET
         given = job["setup"]
         self._setup = Setup(
             scratch=Path(given["scratch"]),
+            memory=Path(given["memory"]) if given["memory"] else None,
             documents=given["documents"],
             dim=given["dim"],
             seed=given["seed"],
@@ -69,6 +69,8 @@ class FrameworksWorker:
             raise SystemExit(f"{case}: gave {given!r}, not {EXPECTED[case]!r}")
         if case == "cache" and not self._setup.same(given):
             raise SystemExit(f"{case}: gave {given!r}, which is another vector")
+        if case == "cache, passages" and not self._setup.same_passages(given):
+            raise SystemExit(f"{case}: gave other vectors")
         if case.startswith("retrieval"):
             asked = self._setup.questions[self._setup.asked]
             exact, found = self._setup.nearest(asked), set(given)  # type: ignore[call-overload]

@@ -20,11 +20,19 @@ _NAMES: Final = {
 def frameworks_table(result: dict[str, Any]) -> list[str]:
     """A row for each case, a column for each framework."""
     found: dict[str, Any] = result["us"]
-    rows = [("import, in a fresh process", *map(_import, result["import_ms"].values()))]
+    rows = [
+        ("import, in a fresh process", *map(_ms, result["import_ms"].values())),
+        (
+            "import, an agent is made, and it has answered, in a fresh process",
+            *map(_ms, result["first_ms"].values()),
+        ),
+    ]
     for case, what in CASES.items():
         spent = [of.get(case) for of in found.values()]
         if any(spent):
             rows.append((what, *("" if one is None else _time(one["median"]) for one in spent)))
+        if case == "engine" and any(spent):
+            rows.append(("retrieval, beyond that index alone", *_beyond(found)))
     versions = ", ".join(
         f"{name} {version}" for of in result["versions"].values() for name, version in of.items()
     )
@@ -52,7 +60,14 @@ def _beside(spent: dict[str, dict[str, float]], unit: float) -> str:
     return "; ".join(f"{_NAMES[name]} {_time(unit * one['median'])}" for name, one in spent.items())
 
 
-def _import(one: dict[str, float]) -> str:
+def _beyond(found: dict[str, Any]) -> list[str]:
+    """What a retrieval takes more than the search in it, which is the same for all of them."""
+    (alone,) = (of["engine"]["median"] for of in found.values() if "engine" in of)
+    spent = [of.get("retrieval") for of in found.values()]
+    return ["" if one is None else _time(one["median"] - alone) for one in spent]
+
+
+def _ms(one: dict[str, float]) -> str:
     return _time(1_000 * one["median"])
 
 

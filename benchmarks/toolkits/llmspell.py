@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import llmspell
-from benchmarks.toolkits.base import (
-    ANSWER,
-    INSTRUCTIONS,
-    QUESTION,
-    Cases,
-    Setup,
-    add,
-    multiply,
-    subtract,
-)
-from llmspell import Index, QuotaLimits, Tenant, TenantConfig
-from llmspell.agents import Agent
+from benchmarks.toolkits.agents import llmspell as agents
+from benchmarks.toolkits.base import CHUNK_TOKENS, CHUNKS, Cases, Setup
+from benchmarks.toolkits.task import add
+from llmspell import Chunking, Document, Index, QuotaLimits, Tenant, TenantConfig
 from llmspell.integrations import SCHEMA
-from llmspell.providers import ChatRequest, ChatResponse, StreamEvent, ToolCall, Usage
-from llmspell.rag.cache import EmbeddingCache
-from llmspell.security import SecurityLevel
+from llmspell.rag import EmbeddingCache, Pipeline
+from llmspell.rag.embedding import CallableEmbedder
+from llmspell.security import Sandbox, SecurityLevel
 from llmspell.security.host import probe
 from llmspell.tenancy.ports import CacheOwner, EmbeddingModel
-from llmspell.tools import ToolRegistry, tool
+from llmspell.tools import Tool, ToolRegistry, tool
 from llmspell.tools.builtin import calculator
 
 DISTRIBUTIONS = ("llmspell",)
@@ -46,23 +41,6 @@ class _Texts:
         raise NotImplementedError("nothing is ingested here")
 
 
-class _Scripted:
-    provider = model_id = "scripted"
-    price = None
-
-    def complete(self, request: ChatRequest) -> ChatResponse:
-        if len(request.messages) > 2:  # behind instructions and question
-            return ChatResponse(ANSWER, (), "stop", Usage(1, 1), "scripted", "scripted")
-        calls = (ToolCall("1", "add", '{"a": 2, "b": 3}'),)
-        return ChatResponse("", calls, "tool_calls", Usage(1, 1), "scripted", "scripted")
-
-    async def acomplete(self, request: ChatRequest) -> ChatResponse:
-        return self.complete(request)
-
-    async def astream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        yield self.complete(request)
-
-
 def make_tenant(setup: Setup) -> Tenant:
     """A tenant that holds the documents."""
     database = llmspell.open(setup.scratch / "data", texts=_Texts(setup))
@@ -73,40 +51,76 @@ def make_tenant(setup: Setup) -> Tenant:
     return tenant
 
 
+class _Pages:
+    """Pages in a tenant."""
+
+    def __init__(self, setup: Setup, folder: Path) -> None:
+        embedder = CallableEmbedder(
+            lambda texts, task: setup.embed_passages(texts),
+            model_id="looked-up",
+            dim=setup.dim,
+            tokenizer=setup.tokenizer,
+        )
+        texts = Pipeline(embedder, chunking=Chunking(size=CHUNK_TOKENS, overlap=0))
+        database = setup.stack.enter_context(llmspell.open(folder, texts=texts))
+        quotas = QuotaLimits.unlimited()
+        self._tenant = database.create_tenant(TenantConfig(id="pages", quotas=quotas))
+
+    def ingest(self, name: str, text: str) -> int:
+        """How many passages were new."""
+        return self._tenant.ingest(Document(name, text)).chunks
+
+
 def cases(setup: Setup) -> Cases:
     """What is timed."""
     tenant = make_tenant(setup)
-    tools = [tool(trusted=True)(one) for one in (add, subtract, multiply)]
-    registry = setup.stack.enter_context(ToolRegistry([*tools, calculator]))
+    sandbox = setup.stack.enter_context(Sandbox())
+    registry = setup.stack.enter_context(ToolRegistry([*agents.TOOLS, calculator], sandbox=sandbox))
     bound = registry.bind(tenant)
-    model = _Scripted()
+    agent = setup.stack.enter_context(agents.make(tenant))
+    keeping = setup.stack.enter_context(agents.make(tenant, "state"))
 
-    def make(transcripts: Any = "memory") -> Agent:
-        return Agent(model, tools, INSTRUCTIONS, tenant, transcripts=transcripts)
+    def made(one: Tool, arguments: dict[str, Any]) -> Any:
+        with ToolRegistry([one], sandbox=sandbox) as registry:
+            return registry.bind(tenant).call(one.spec.name, arguments).value
 
-    agent = setup.stack.enter_context(make())
-    keeping = setup.stack.enter_context(make("state"))
-    index = Index(dim=setup.dim)
+    index, ids = Index(dim=setup.dim), count(setup.documents)
     index.add(np.arange(setup.documents), setup.vectors)
+    growing = Index(dim=setup.dim)
+
+    def index_page() -> None:
+        growing.add([next(ids) for _ in range(CHUNKS)], setup.vectors[:CHUNKS])
+
     cache = EmbeddingCache()
     setup.stack.callback(cache.close)
     owner = CacheOwner(b"bench", tenant.id, setup.scratch / "cache")
     looked_up = EmbeddingModel("benchmarks", "looked-up", setup.dim)
+    embed = partial(cache.embed, owner, looked_up)
     for question in setup.questions:
-        cache.embed(owner, looked_up, "query", [question], setup.embed)
+        embed("query", [question], setup.embed)
+    embed("passage", setup.passages, setup.embed_passages)
 
-    def cached() -> object:
-        return cache.embed(owner, looked_up, "query", [setup.question()], setup.embed)[0]
-
+    kept, page = _Pages(setup, setup.scratch / "pages"), setup.page()
+    kept.ingest(*page)
+    sum_of = {"expression": "2 + 3"}
     found: Cases = {
-        "agent": make,
-        "run": lambda: setup.wait(agent.run(QUESTION)).output,
-        "run, kept": lambda: setup.wait(keeping.run(QUESTION)).output,
+        "agent": lambda: agents.make(tenant),
+        "run": lambda: setup.wait(agents.ask(agent)),
+        "run, kept": lambda: setup.wait(agents.ask(keeping)),
+        "tool, made": lambda: made(tool(trusted=True)(add), {"a": 2, "b": 3}),
         "tool": lambda: bound.call("add", {"a": 2, "b": 3}).value,
-        "cache": cached,
+        "cache": lambda: embed("query", [setup.question()], setup.embed)[0],
+        "cache, passages": lambda: embed("passage", setup.passages, setup.embed_passages),
+        "ingest, kept": lambda: kept.ingest(*setup.page()),
+        "ingest, again": lambda: kept.ingest(*page),
+        "engine, ingest": index_page,
         "retrieval": lambda: [hit.id for hit in tenant.search(setup.question())],
         "engine": lambda: index.search(setup.queries[setup.question()], 10).ids.tolist(),
     }
+    if setup.memory is not None:
+        pages = _Pages(setup, setup.memory / "pages")
+        found["ingest"] = lambda: pages.ingest(*setup.page())
     if not probe().missing_for(SecurityLevel.SAFE):
-        found["tool, confined"] = lambda: bound.call("calculator", {"expression": "2 + 3"}).value
+        found["tool, confined, made"] = lambda: made(calculator, sum_of)
+        found["tool, confined"] = lambda: bound.call("calculator", sum_of).value
     return found

@@ -4,48 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic_ai import Agent, Tool
-from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
-from pydantic_ai.models.function import FunctionModel
+from pydantic_ai import Tool
 
-from benchmarks.toolkits.base import (
-    ANSWER,
-    INSTRUCTIONS,
-    QUESTION,
-    Cases,
-    Setup,
-    add,
-    multiply,
-    subtract,
-)
+from benchmarks.toolkits.agents import pydantic_ai as agents
+from benchmarks.toolkits.base import Cases, Setup
+from benchmarks.toolkits.task import add
 
 DISTRIBUTIONS = ("pydantic-ai-slim",)
 
 
-async def _scripted(messages: Any, info: Any) -> ModelResponse:
-    if any(isinstance(part, ToolReturnPart) for part in messages[-1].parts):
-        return ModelResponse(parts=[TextPart(ANSWER)])
-    return ModelResponse(parts=[ToolCallPart("add", {"a": 2, "b": 3})])
-
-
 def cases(setup: Setup) -> Cases:
     """What is timed."""
-    tools = [Tool(one) for one in (add, subtract, multiply)]
-    model = FunctionModel(_scripted)
+    agent = agents.make()
 
-    def make() -> Any:
-        return Agent(model, tools=tools, instructions=INSTRUCTIONS)
-
-    agent = make()
-    schema = tools[0].function_schema
-
-    async def call() -> object:
+    def call(tool: Any) -> object:
         # Its tools are called by agents alone; this is what an agent does for each call.
+        schema = tool.function_schema
         checked = schema.validator.validate_python({"a": 2, "b": 3})
-        return await schema.call(checked, None)
+        return setup.wait(schema.call(checked, None))
 
     return {
-        "agent": make,
-        "run": lambda: setup.wait(agent.run(QUESTION)).output,
-        "tool": lambda: setup.wait(call()),
+        "agent": agents.make,
+        "run": lambda: setup.wait(agents.ask(agent)),
+        "tool, made": lambda: call(Tool(add)),
+        "tool": lambda: call(agents.TOOLS[0]),
     }
