@@ -9,6 +9,7 @@ from benchmarks import (
     bulk,
     cache,
     calibration,
+    dictionaries,
     durable,
     filtered,
     frameworks,
@@ -38,6 +39,7 @@ _BENCHMARKS = {
     "import": imports,
     "ingest": ingest,
     "bulk": bulk,
+    "dictionaries": dictionaries,
     "retrieval": retrieval,
     "frameworks": frameworks,
 }

@@ -17,6 +17,7 @@ from benchmarks.tables import security, service
 from benchmarks.tables.bulk import bulk_summary, bulk_table
 from benchmarks.tables.cache import cache_summary, cache_table
 from benchmarks.tables.calibration import calibration_summary, calibration_table
+from benchmarks.tables.dictionaries import dictionaries_summary, dictionaries_table
 from benchmarks.tables.durable import durable_summary, durable_table
 from benchmarks.tables.filtered import filter_summary, filter_table
 from benchmarks.tables.frameworks import frameworks_summary, frameworks_table
@@ -40,6 +41,7 @@ _COMMANDS = {
     "stream": "python -m benchmarks stream --data FOLDER",
     "tenant": "python -m benchmarks tenant --data FOLDER --quantization {quantization}",
     "tenants": "python -m benchmarks tenants --data FOLDER",
+    "dictionaries": "python -m benchmarks dictionaries",
     "durable": "python -m benchmarks durable --data FOLDER --rounds {rounds}",
     "ledger": "python -m benchmarks ledger --calls {calls}",
     "sandbox": "python -m benchmarks sandbox",
@@ -60,6 +62,7 @@ _HEADINGS = {
     "stream": "Content replaced several times over",
     "tenant": "A tenant's search beside its index's",
     "tenants": "Many tenants",
+    "dictionaries": "Dictionaries of texts",
     "durable": "Durable inserts",
     "ledger": "What a charge costs",
     "sandbox": "Confined calls",
@@ -154,6 +157,7 @@ _TABLES = {
     "stream": stream_table,
     "tenant": tenant_table,
     "tenants": tenants_table,
+    "dictionaries": dictionaries_table,
     "durable": durable_table,
     "ledger": ledger_table,
     "sandbox": security.sandbox_table,
@@ -172,6 +176,7 @@ _SUMMARIES = {
     "stream": stream_summary,
     "tenant": tenant_summary,
     "tenants": tenants_summary,
+    "dictionaries": dictionaries_summary,
     "durable": durable_summary,
     "ledger": ledger_summary,
     "sandbox": security.sandbox_summary,
