@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from llmspell.errors import ConfigError, MissingDependency
 from llmspell.rag.chunking import Chunking, splitting_way
 from llmspell.rag.grammars import grammar
+from llmspell.rag.graphemes import whole
 from llmspell.rag.media_types import PLAIN, PYTHON
 from llmspell.rag.python_source import section_starts
 from llmspell.rag.semantic import groups
@@ -84,6 +85,7 @@ class Chunker:
         Raises:
             MissingDependency: see :func:`splitting_way`.
         """
+        found: Iterable[Chunk]
         way = splitting_way(self._chunking, media_type)
         if way == "tokens":
             found = self._split_windows(text)
@@ -93,6 +95,7 @@ class Chunker:
             found = self._split_python(text)
         else:
             found = self._split_within(self._splitter(way), text, 0, len(text))
+        found = [one for chunk in found for one in self._whole(text, chunk)]
         chunks: list[Chunk] = []
         for chunk in sorted(found, key=lambda chunk: (chunk.start, -chunk.end)):
             if not chunks or chunk.end > chunks[-1].end:
@@ -168,6 +171,22 @@ class Chunker:
                 for inner, part in self._by_chars.chunk_indices(chunk):
                     place = at + inner
                     yield from self._split_within(self._plain, text, place, place + len(part))
+
+    def _whole(self, text: str, chunk: Chunk, *, again: bool = True) -> Iterator[Chunk]:
+        """The chunk, or what stands for it where it cuts a character as readers see it.
+
+        Syntax and trimming do that: a mark may stand behind a quote or a space.
+        """
+        start, end = whole(text, chunk.start, chunk.end)
+        if (start, end) == (chunk.start, chunk.end):
+            yield chunk
+        elif start < end and self._count(text[start:end]) <= self._capacity:
+            yield Chunk(text[start:end], start, end)
+        elif start < end and again:
+            for one in self._split_within(self._plain, text, start, end):
+                yield from self._whole(text, one, again=False)
+        elif start < end:
+            yield chunk
 
     def _split_python(self, text: str) -> Iterator[Chunk]:
         starts = section_starts(text) or [0]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from typing import Any, Final
 
-from llmspell.errors import MissingDependency
+from llmspell.rag.graphemes import clusters
 
 __all__ = ["token_windows"]
 
@@ -29,10 +28,7 @@ def token_windows(
     Raises:
         MissingDependency: the extra ``rag`` isn't installed.
     """
-    try:
-        graphemes = importlib.import_module("regex").compile(r"\X")
-    except ImportError as error:
-        raise MissingDependency("rag", "regex") from error
+    graphemes = clusters()
     start = 0
     while start < len(text):
         offsets = _offsets(tokenizer, text, start, size, max_chars)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from llmspell import errors
 from llmspell.rag.chunker import Chunker
-from llmspell.rag.chunking import Chunking
+from llmspell.rag.chunking import Chunking, ChunkingMethod
 from llmspell.rag.embedding.local import LocalEmbedder
+from llmspell.rag.graphemes import clusters
 from llmspell.tenancy.documents import Chunk
 
 MEDIA_TYPES = ["text/plain", "text/markdown", "text/x-python"]
@@ -54,6 +55,11 @@ def assert_covers(text: str, chunks: list[Chunk]) -> None:
     assert starts == sorted(starts)
 
 
+def assert_whole(text: str, chunks: list[Chunk]) -> None:
+    boundaries = {0, *(found.end() for found in clusters().finditer(text))}
+    assert all({chunk.start, chunk.end} <= boundaries for chunk in chunks)
+
+
 texts = st.lists(
     st.one_of(
         st.text(max_size=60),
@@ -78,15 +84,54 @@ def test_chunks_are_slices_that_fit_and_drop_nothing(
     assert all(count <= 40 for count in embedder.count_tokens([chunk.text for chunk in chunks]))
 
 
-@settings(max_examples=60, deadline=None)
-@given(pieces=st.lists(st.sampled_from([*GRAPHEMES, "word ", "x", ". ", "\n"]), max_size=400))
-def test_no_grapheme_is_cut(small_chunker: Chunker, pieces: list[str]) -> None:
+JOINS = [
+    *GRAPHEMES,
+    " \u0301",
+    "'\u0301",
+    "\u0600 ",
+    "\u0600\u0301",
+    "word ",
+    "x",
+    ". ",
+    "**",
+    "\n",
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "media_type"),
+    [
+        *(("auto", kind) for kind in (*MEDIA_TYPES, "text/javascript")),
+        ("tokens", "text/plain"),
+        ("semantic", "text/plain"),
+    ],
+)
+@settings(max_examples=15, deadline=None)
+@given(pieces=st.lists(st.sampled_from(JOINS), max_size=200))
+def test_no_grapheme_is_cut(
+    embedder: LocalEmbedder, method: ChunkingMethod, media_type: str, pieces: list[str]
+) -> None:
     text = "".join(pieces)
-    boundaries = {0, *itertools.accumulate(map(len, pieces))}
-    # Beside white space a boundary is moved when the chunk is trimmed.
-    boundaries |= {n for n in range(len(text)) if text[n - 1].isspace() or text[n].isspace()}
-    for chunk in small_chunker.split(text):
-        assert {chunk.start, chunk.end} <= boundaries
+    chunking = Chunking(method=method, size=40, overlap=12)
+    chunker = Chunker(
+        embedder.tokenizer, chunking, embed=lambda texts: embedder.embed(texts, task="passage")
+    )
+    chunks = chunker.split(text, media_type)
+    assert_covers(text, chunks)
+    assert_whole(text, chunks)
+    assert all(count <= 40 for count in embedder.count_tokens([chunk.text for chunk in chunks]))
+
+
+def test_row_of_flags_is_cut_between_flags_wherever_it_begins(small_chunker: Chunker) -> None:
+    for text in ("🇩🇪" * 300, "x" + "🇩🇪" * 300):
+        assert_whole(text, small_chunker.split(text))
+
+
+def test_character_without_end_is_cut_to_a_bounded_length(small_chunker: Chunker) -> None:
+    text = "before a" + "\u0301" * 5_000 + " after"
+    chunks = small_chunker.split(text)
+    assert_covers(text, chunks)
+    assert max(len(chunk.text) for chunk in chunks) <= 40 * 16
 
 
 def test_default_is_512_tokens_with_marks_and_64_of_overlap(
