@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from benchmarks.tables.markdown import markdown
@@ -14,6 +15,13 @@ _NAMES: Final = {
     "langchain": "LangChain",
     "llamaindex": "LlamaIndex",
     "pydantic_ai": "Pydantic AI",
+}
+_SHORT: Final = {
+    "agent": "an agent is made",
+    "tool, made": "a tool is made and called",
+    "tool": "a tool is called",
+    "tool, confined": "a tool is called where the kernel confines it",
+    "cache": "a query is embedded from a cache",
 }
 
 
@@ -48,23 +56,32 @@ def frameworks_table(result: dict[str, Any]) -> list[str]:
 
 
 def frameworks_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Import, agent, tool and retrieval, ours beside the best and the worst of the others."""
-    rows = [("import of agents, tools and retrieval", _beside(result["import_ms"], 1_000))]
-    for case, what in (("agent", "an agent is made"), ("tool", "a tool is called")):
-        spent = {name: of[case] for name, of in result["us"].items() if case in of}
-        rows.append((what, _beside(spent, 1)))
+    """Import, agent, tool, cache and retrieval, each beside those of the others."""
+    found: dict[str, Any] = result["us"]
+    rows = [("import of agents, tools and retrieval", _beside(_ms, result["import_ms"]))]
+    for case, what in _SHORT.items():
+        spent = {name: of[case] for name, of in found.items() if case in of}
+        if spent:
+            rows.append((what, _beside(lambda one: _time(one["median"]), spent)))
+    beyond = [(name, one) for name, one in zip(found, _beyond(found), strict=True) if one]
+    if beyond:
+        rows.append(("a retrieval, beyond its index", _joined(beyond)))
     return rows
 
 
-def _beside(spent: dict[str, dict[str, float]], unit: float) -> str:
-    return "; ".join(f"{_NAMES[name]} {_time(unit * one['median'])}" for name, one in spent.items())
+def _beside(told: Callable[[dict[str, float]], str], spent: dict[str, dict[str, float]]) -> str:
+    return _joined((name, told(one)) for name, one in spent.items())
+
+
+def _joined(told: Iterable[tuple[str, str]]) -> str:
+    return "; ".join(f"{_NAMES[name]} {time}" for name, time in told)
 
 
 def _beyond(found: dict[str, Any]) -> list[str]:
     """What a retrieval takes more than the search in it, which is the same for all of them."""
-    (alone,) = (of["engine"]["median"] for of in found.values() if "engine" in of)
+    alone = next((of["engine"]["median"] for of in found.values() if "engine" in of), None)
     spent = [of.get("retrieval") for of in found.values()]
-    return ["" if one is None else _time(one["median"] - alone) for one in spent]
+    return ["" if None in (one, alone) else _time(one["median"] - alone) for one in spent]
 
 
 def _ms(one: dict[str, float]) -> str:
