@@ -11,7 +11,7 @@ from llmspell._lazy import lazy_names
 
 if TYPE_CHECKING:
     from llmspell.tools.approval import Approval, ApprovalHook, ToolCall, ask_client
-    from llmspell.tools.client import Answer, LogLevel, Sampled, ToolClient
+    from llmspell.tools.client import Answer, CallAgain, LogLevel, Sampled, ToolClient
     from llmspell.tools.context import ToolContext
     from llmspell.tools.decorator import tool
     from llmspell.tools.definition import ArgumentCheck, FunctionTool, Tool
@@ -27,6 +27,7 @@ __all__ = [
     "Approval",
     "ApprovalHook",
     "ArgumentCheck",
+    "CallAgain",
     "CallQuota",
     "FaultKind",
     "FunctionTool",
@@ -49,7 +50,7 @@ __all__ = [
 
 _MODULES = {
     "approval": ("Approval", "ApprovalHook", "ToolCall", "ask_client"),
-    "client": ("Answer", "LogLevel", "Sampled", "ToolClient"),
+    "client": ("Answer", "CallAgain", "LogLevel", "Sampled", "ToolClient"),
     "context": ("ToolContext",),
     "decorator": ("tool",),
     "definition": ("ArgumentCheck", "FunctionTool", "Tool"),

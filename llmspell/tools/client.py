@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-__all__ = ["Answer", "LogLevel", "Sampled", "ToolClient"]
+__all__ = ["Answer", "CallAgain", "LogLevel", "Sampled", "ToolClient"]
 
 LogLevel: TypeAlias = Literal[
     "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"
@@ -41,6 +41,13 @@ class Sampled:
     model: str
     stop_reason: str | None
     blocks: Sequence[Mapping[str, Any]]
+
+
+class CallAgain(Exception):
+    """Raised by a client whose answer comes with the same call made again; let it pass."""
+
+    #: Of a span that it leaves.
+    is_failure = False
 
 
 class ToolClient(Protocol):
@@ -78,6 +85,7 @@ class ToolClient(Protocol):
 
         Raises:
             ToolFailed: nobody can be asked, none answered in time, or the answer doesn't fit.
+            CallAgain: the answer comes with another call; let it pass.
         """
 
     async def sample(
@@ -99,6 +107,15 @@ class ToolClient(Protocol):
 
         Raises:
             ToolFailed: there is none to ask, none answered in time, or the client refused.
+            CallAgain: as of :meth:`elicit`.
+        """
+
+    def within(self, is_idempotent: bool) -> ToolClient:
+        """The client as a tool that runs may speak with it.
+
+        Args:
+            is_idempotent: whether the tool may be run again from its beginning, where the client's
+                answer comes with another call.
         """
 
     async def hang_up(self) -> None:

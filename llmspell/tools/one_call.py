@@ -116,7 +116,8 @@ class OneCall:
         assert self.tool is not None
         if self.tool.options.cost:
             self._operation.use(cost=self.tool.options.cost)
-        context = ToolContext(self._tools._tenant, self._operation, self._name, self._client)
+        client = self._client and self._client.within(self.tool.spec.idempotent)
+        context = ToolContext(self._tools._tenant, self._operation, self._name, client)
         return Run(
             self._tools._registry,
             self.tool,

@@ -25,6 +25,7 @@ from llmspell.errors import (
     UseAfterFork,
 )
 from llmspell.security import CallCancel
+from llmspell.tools.client import CallAgain
 from llmspell.tools.confining import qualified_name
 from llmspell.tools.definition import Tool
 from llmspell.tools.faults import UnusableResult, fault_of
@@ -42,6 +43,7 @@ __all__ = ["Run"]
 RAISED: Final = (
     AuditDamaged,
     AuditFailed,
+    CallAgain,
     ClosedError,
     DatabaseLocked,
     LedgerUnavailable,

@@ -18,7 +18,7 @@ from llmspell.tenancy import (
     instruments_of,
 )
 from llmspell.tools.approval import Approval, ApprovalHook, ApprovalPending, ToolCall
-from llmspell.tools.client import ToolClient
+from llmspell.tools.client import CallAgain, ToolClient
 from llmspell.tools.one_call import Given, OneCall
 from llmspell.tools.policy import ToolPolicy
 from llmspell.tools.registry import ToolRegistry
@@ -204,7 +204,7 @@ class TenantTools:
                 yield call
                 if call.outcome != "ok":
                     told.set("error.type", call.outcome)
-        except ApprovalPending:
+        except (ApprovalPending, CallAgain):
             call.outcome = "waiting"
             raise
         except Exception as error:

@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, get_args
 
 from llmspell.errors import ToolFailed
-from llmspell.tools.approval import ApprovalPending
-from llmspell.tools.client import Answer, LogLevel, Sampled
+from llmspell.tools.client import Answer, CallAgain, LogLevel, Sampled
 from llmspell.tools.mcp.schemas import mistakes_by
 from llmspell.tools.mcp.sessions import current_session
 
 __all__ = ["InputNeeded", "McpCaller"]
 
-_log: Final = logging.getLogger(__name__)
+#: Of all answers to one call's questions, as the client carries them.
+_MAX_STATE: Final = 64 << 10
 _LEVELS: Final = get_args(LogLevel)
 
 
-class InputNeeded(ApprovalPending):
-    """The request is to come again, with the answer to a form.
+class InputNeeded(CallAgain):
+    """The request is to come again, with the client's answer.
 
     Args:
         key: that the answer is to have.
-        request: the form, of the SDK.
+        request: what is asked, of the SDK.
+        answered: what was answered so far, which comes again too.
     """
 
-    def __init__(self, key: str, request: Any) -> None:
-        super().__init__("this client can be asked before a call only, not in the midst of it")
-        self.key = key
-        self.request = request
+    def __init__(self, key: str, request: Any, answered: str) -> None:
+        super().__init__("the client's answer comes with another call")
+        self._key, self._request, self._answered = key, request, answered
+
+    @property
+    def result(self) -> Any:
+        """What says so to the client."""
+        from mcp import types
+
+        return types.InputRequiredResult(
+            input_requests={self._key: self._request}, request_state=self._answered
+        )
 
 
 class McpCaller:
     """The client of one request.
 
-    Since the protocol of 2026-07-28 a server can't ask by itself: what is asked before anything ran
-    is a result that wants the same request again with the answer. In the midst of a call there is
-    no asking then.
+    Since the protocol of 2026-07-28 a server can't ask by itself: what is asked is a result that
+    wants the same request again with the answer, and the tool then runs from its beginning. So only
+    one that is idempotent may ask there; before anything runs, anything may be asked.
 
     Args:
         context: of the request, of the SDK.
@@ -50,20 +59,30 @@ class McpCaller:
         from mcp.types import version
 
         self._context = context
-        self._answers: Mapping[str, Any] = getattr(params, "input_responses", None) or {}
         self._is_modern = context.protocol_version in version.MODERN_PROTOCOL_VERSIONS
+        self._may_return = self._is_modern
         self._session = current_session()
+        #: What was answered in this request and those before it, by the key of the question.
+        self._answers: dict[str, Any] = _earlier(getattr(params, "request_state", None))
+        for key, answer in (getattr(params, "input_responses", None) or {}).items():
+            self._answers[key] = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def within(self, is_idempotent: bool) -> McpCaller:
+        """The client as a tool that runs may speak with it."""
+        found = copy.copy(self)
+        found._may_return = self._may_return and is_idempotent
+        return found
 
     @property
     def can_elicit(self) -> bool:
         """Whether a person can be asked while the tool runs."""
-        return self._has_forms and self._context.session.can_send_request
+        return self._has_forms and self._can_ask
 
     @property
     def can_sample(self) -> bool:
         """Whether a model of the client's can be asked while the tool runs."""
         has = self._capabilities is not None and self._capabilities.sampling is not None
-        return has and self._context.session.can_send_request
+        return has and self._can_ask
 
     async def log(self, level: LogLevel, data: Any, *, logger: str | None = None) -> None:
         """Tell of something."""
@@ -99,15 +118,7 @@ class McpCaller:
         request = types.ElicitRequest(
             params=types.ElicitRequestFormParams(message=message, requested_schema=dict(schema))
         )
-        if self._is_modern:
-            key = _key(message, schema)
-            if key not in self._answers:
-                raise InputNeeded(key, request)
-            found = self._answers[key]
-            if not isinstance(found, types.ElicitResult):
-                raise ToolFailed("the client answered the form with something else")
-        else:
-            found = await self._asked(request, types.ElicitResult, timeout)
+        found = await self._asked(request, types.ElicitResult, timeout)
         if found.action != "accept":
             return Answer(found.action)
         content = dict(found.content or {})
@@ -169,12 +180,32 @@ class McpCaller:
         wanted = (self._context.meta or {}).get(LOG_LEVEL_META_KEY)
         return wanted if wanted in _LEVELS else None
 
+    @property
+    def _can_ask(self) -> bool:
+        return self._may_return if self._is_modern else self._context.session.can_send_request
+
+    def _answered(self) -> str:
+        found = json.dumps(self._answers)
+        if len(found) > _MAX_STATE:
+            raise ToolFailed(f"the client was asked for more than {_MAX_STATE:,} characters")
+        return found
+
     async def _asked(self, request: Any, result: Any, timeout: float) -> Any:
         from mcp import MCPError
         from mcp.shared.message import ServerMessageMetadata
         from pydantic import ValidationError
 
+        if self._is_modern and not self._may_return:
+            raise ToolFailed(
+                "this client's answers come with another call, which runs the tool again: it must "
+                "be idempotent to ask"
+            )
         try:
+            if self._is_modern:
+                key = _key(request)
+                if key not in self._answers:
+                    raise InputNeeded(key, request, self._answered())
+                return result.model_validate(self._answers[key], by_name=False)
             return await self._context.session.send_request(
                 request,
                 result,
@@ -188,6 +219,14 @@ class McpCaller:
             raise ToolFailed("the client's answer can't be read") from error
 
 
-def _key(message: str, schema: Mapping[str, Any]) -> str:
-    asked = json.dumps([message, schema], sort_keys=True).encode()
-    return hashlib.sha256(asked).hexdigest()[:32]
+def _earlier(state: str | None) -> dict[str, Any]:
+    """What the request before gave, whose seal the SDK has looked at."""
+    if state is None:
+        return {}
+    found = json.loads(state)
+    return found if isinstance(found, dict) else {}
+
+
+def _key(request: Any) -> str:
+    asked = request.model_dump_json(by_alias=True, exclude_none=True)
+    return hashlib.sha256(asked.encode()).hexdigest()[:32]

@@ -5,35 +5,40 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from llmspell.errors import IdNotFound, InputError, QuotaExceeded, TenantSuspended
+from llmspell.tools.client import CallAgain
 
-__all__ = ["invalid", "not_found", "told"]
+__all__ = ["invalid", "told"]
 
 _log: Final = logging.getLogger(__name__)
-#: Of the specification.
+#: Of the specification before 2026-07-28.
 _NOT_FOUND: Final = -32002
 
 
 @contextmanager
-def told(name: str) -> Iterator[None]:
+def told(name: str, context: Any) -> Iterator[None]:
     """Make an error of the protocol of whatever is raised within.
 
     What a client asked wrongly and what its tenant's quotas refuse is told; the rest is for the
     operator, and logged.
 
     Args:
-        name: of what was asked for.
+        name: of what was asked for, such as a resource's URI.
+        context: of the request, of the SDK.
     """
     from mcp import MCPError, types
+    from mcp.types import version
 
     try:
         yield
-    except MCPError:
+    except (MCPError, CallAgain):
         raise
     except IdNotFound as error:
-        raise not_found(str(error.args[0])) from error
+        is_modern = context.protocol_version in version.MODERN_PROTOCOL_VERSIONS
+        code = types.INVALID_PARAMS if is_modern else _NOT_FOUND
+        raise MCPError(code, str(error.args[0])[:1_000], {"uri": name}) from error
     except InputError as error:
         raise invalid(str(error)) from error
     except (QuotaExceeded, TenantSuspended) as error:
@@ -48,10 +53,3 @@ def invalid(message: str) -> Exception:
     from mcp import MCPError, types
 
     return MCPError(types.INVALID_PARAMS, message[:1_000])
-
-
-def not_found(message: str) -> Exception:
-    """A resource isn't there."""
-    from mcp import MCPError
-
-    return MCPError(_NOT_FOUND, message[:1_000])

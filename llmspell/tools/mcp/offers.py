@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from llmspell.errors import IdNotFound
 from llmspell.tools.context import ToolContext
-from llmspell.tools.mcp.caller import McpCaller
+from llmspell.tools.mcp.caller import InputNeeded, McpCaller
 from llmspell.tools.mcp.completion import MAX_COMPLETIONS, completed
-from llmspell.tools.mcp.faults import invalid, not_found, told
+from llmspell.tools.mcp.faults import invalid, told
 from llmspell.tools.mcp.prompts import PromptTemplate
 from llmspell.tools.mcp.resources import Listed, Offer
 from llmspell.tools.mcp.sessions import own_session
@@ -73,8 +74,11 @@ class Offers:
         prompt = self.prompts.get(params.name)
         if prompt is None:
             raise invalid(f"there is no prompt {params.name[:128]!r}")
-        async with self._charged(context, params, prompt.name) as made:
-            messages = await prompt.make(params.arguments or {}, made)
+        try:
+            async with self._charged(context, params, prompt.name) as made:
+                messages = await prompt.make(params.arguments or {}, made)
+        except InputNeeded as needed:
+            return needed.result
         return types.GetPromptResult(description=prompt.description, messages=messages)
 
     async def list_resources(self, context: Any, params: Any) -> Any:
@@ -85,7 +89,7 @@ class Offers:
         place, inner = self._place(None if params is None else params.cursor)
         found: list[Listed] = []
         following = None
-        with told("resources"):
+        with told("resources", context):
             while place < len(self.resources):
                 page = await self.resources[place].page(tenant, inner)
                 found += page.resources
@@ -131,11 +135,15 @@ class Offers:
         from mcp import types
 
         uri = str(params.uri)
-        offer = self.offer_of(uri)
+        with told(uri, context):
+            offer = self.offer_of(uri)
         read = offer.reads(uri)
         assert read is not None
-        async with self._charged(context, params, uri) as made:
-            found, mime_type = await read(made)
+        try:
+            async with self._charged(context, params, uri) as made:
+                found, mime_type = await read(made)
+        except InputNeeded as needed:
+            return needed.result
         contents: Any
         if isinstance(found, str):
             contents = types.TextResourceContents(uri=uri, mime_type=mime_type, text=found)
@@ -167,7 +175,10 @@ class Offers:
             values = await completed(completer, argument.value, made)
         elif completer is not None:
             async with self._charged(context, params, name) as made:
-                values = await completed(completer, argument.value, made)
+                assert made.client is not None
+                # Who types isn't asked in between.
+                silent = replace(made, client=made.client.within(False))
+                values = await completed(completer, argument.value, silent)
         has_more = len(values) > MAX_COMPLETIONS
         return types.CompleteResult(
             completion=types.Completion(
@@ -193,17 +204,17 @@ class Offers:
         return int(place[:9]), inner
 
     def offer_of(self, uri: str) -> Offer:
-        """Whose a URI is; raises an error of the protocol where it is nobody's."""
+        """Whose a URI is; raises IdNotFound where it is nobody's."""
         if len(uri) <= _MAX_URI:
             for offer in self.resources:
                 if offer.reads(uri) is not None:
                     return offer
-        raise not_found(f"there is no resource {uri[:200]!r}")
+        raise IdNotFound(f"there is no resource {uri[:200]!r}")
 
     @asynccontextmanager
     async def _charged(self, context: Any, params: Any, name: str) -> AsyncIterator[ToolContext]:
         """A request, charged to its tenant; what goes wrong in it is told as far as it may be."""
         tools = self.tools_of(context)
-        with told(name):
+        with told(name, context):
             async with tools.charged() as operation:
                 yield ToolContext(tools.tenant, operation, name, McpCaller(context, params))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from llmspell.errors import ConfigError, QuotaExceeded, TenantSuspended
 from llmspell.tenancy import AsyncTenant, Tenant
@@ -20,6 +18,7 @@ from llmspell.tools.mcp.resources import Offer
 from llmspell.tools.mcp.sdk import require_mcp
 from llmspell.tools.mcp.sessions import SessionMiddleware, begin_session, note_version
 from llmspell.tools.mcp.subscriptions import Subscriptions
+from llmspell.tools.mcp.tokens import Authenticate, Verifier, by_token
 from llmspell.tools.result import FaultKind
 from llmspell.tools.tenant_tools import TenantTools
 
@@ -32,9 +31,7 @@ __all__ = ["McpServer"]
 _log: Final = logging.getLogger(__name__)
 #: After which a client that was cut off, or sent away, comes back.
 _RETRY_MS: Final = 500
-
-#: Whose a bearer token is; None for nobody's.
-Authenticate: TypeAlias = Callable[[str], TenantTools | Awaitable[TenantTools | None] | None]
+_MIN_KEY: Final = 32
 
 
 class McpServer:
@@ -59,6 +56,9 @@ class McpServer:
         watch_seconds: between two looks whether documents have changed that clients want to be
             told of. It is looked at what the tenant's quotas count, which is free; where that has
             changed, each document is looked at, an API call of the tenant's.
+        state_keys: of at least 32 bytes, the first seals what a client carries from one round of
+            a call to the next; the same for all processes that serve it. A key of this process
+            where none is given.
 
     Raises:
         ConfigError: both of ``tools`` and ``authenticate``, or neither; two prompts of one name; an
@@ -76,6 +76,7 @@ class McpServer:
         prompts: Iterable[PromptTemplate] = (),
         resources: Iterable[Offer] = (),
         watch_seconds: float = 5.0,
+        state_keys: Sequence[bytes] = (),
     ) -> None:
         require_mcp()
         if (tools is None) == (authenticate is None):
@@ -84,7 +85,7 @@ class McpServer:
             raise ConfigError(f"tools must be TenantTools, got {tools!r}")
         self._tools = tools
         self._authenticate = (
-            _by_token(authenticate) if isinstance(authenticate, Mapping) else authenticate
+            by_token(authenticate) if isinstance(authenticate, Mapping) else authenticate
         )
         self._name = name
         self._instructions = instructions
@@ -93,6 +94,9 @@ class McpServer:
         if not watch_seconds > 0:
             raise ConfigError(f"watch_seconds must be a number above 0, got {watch_seconds!r}")
         self._watch_seconds = watch_seconds
+        if any(len(key) < _MIN_KEY for key in state_keys):
+            raise ConfigError(f"each of state_keys must have at least {_MIN_KEY} bytes")
+        self._state_keys = list(state_keys)
 
     def resource_changed(self, uri: str, *, tenant: Tenant | AsyncTenant | None = None) -> None:
         """Tell clients that want to know that a resource has changed. Thread-safe.
@@ -138,8 +142,8 @@ class McpServer:
             idle_seconds: a session without a request for so long is ended.
             max_sessions: at one time; who would begin another is told to come again.
             max_request_bytes: of one request.
-            json_response: answer by JSON instead of a stream of events. Then a tool can't speak
-                with the client while it runs.
+            json_response: answer by JSON instead of a stream of events. Before the protocol of
+                2026-07-28 a tool can't speak with the client then.
             replay_bytes: of the last messages of a session that are kept, for a client that comes
                 back to fetch what it missed; 0 for none.
 
@@ -158,7 +162,7 @@ class McpServer:
         if self._authenticate is not None:
             from mcp.server.auth.settings import AuthSettings
 
-            given["token_verifier"] = _Verifier(self._authenticate)
+            given["token_verifier"] = Verifier(self._authenticate)
             given["auth"] = AuthSettings(
                 issuer_url="http://localhost/",  # type: ignore[arg-type]
                 resource_server_url=None,
@@ -190,6 +194,7 @@ class McpServer:
     def _server(self) -> Server[Any]:
         from mcp import types
         from mcp.server.lowlevel import Server
+        from mcp.server.request_state import RequestStateBoundary
 
         offers = self._offers
         offered: dict[str, Any] = {}
@@ -221,8 +226,19 @@ class McpServer:
         server.add_request_handler(
             "logging/setLevel", types.SetLevelRequestParams, offers.set_level
         )
-        server.middleware.append(note_version)
+        server.middleware += [
+            note_version,
+            # What a client carries from call to call is sealed, for this call and for its token.
+            RequestStateBoundary(self._state_security(), default_audience=self._name),
+        ]
         return server
+
+    def _state_security(self) -> Any:
+        from mcp.server.request_state import RequestStateSecurity
+
+        if self._state_keys:
+            return RequestStateSecurity(keys=self._state_keys)
+        return RequestStateSecurity.ephemeral()
 
     @asynccontextmanager
     async def _watching(self, server: Any) -> AsyncIterator[dict[str, Any]]:
@@ -259,7 +275,7 @@ class McpServer:
                 params.name, params.arguments or {}, client=client
             )
         except InputNeeded as needed:
-            return types.InputRequiredResult(input_requests={needed.key: needed.request})
+            return needed.result
         except (QuotaExceeded, TenantSuspended) as refusal:
             return types.CallToolResult(
                 content=[types.TextContent(text=f"Error (refused): {refusal}")], is_error=True
@@ -270,30 +286,6 @@ class McpServer:
         if result.fault is not None and result.fault.kind is FaultKind.UNKNOWN_TOOL:
             raise MCPError(types.INVALID_PARAMS, result.fault.message)
         return content_of(result)
-
-
-class _Verifier:
-    """Asks whose a token is, for the SDK."""
-
-    def __init__(self, authenticate: Authenticate) -> None:
-        self._authenticate = authenticate
-
-    async def verify_token(self, token: str) -> Any:
-        from mcp.server.auth.provider import AccessToken
-
-        tools = self._authenticate(token)
-        if inspect.isawaitable(tools):
-            tools = await tools
-        if tools is None:
-            return None
-
-        class Whose(AccessToken):
-            tools: Any
-
-        # The SDK compares client and subject with those of the request that began the session.
-        return Whose(
-            token="", client_id=tools.tenant.id, scopes=[], subject=_digest(token), tools=tools
-        )
 
 
 def _by_name(prompts: Iterable[PromptTemplate]) -> dict[str, PromptTemplate]:
@@ -315,13 +307,3 @@ def _checked(resources: Iterable[Offer]) -> list[Offer]:
                 f"resources are a Resource, a ResourceTemplate or TenantDocuments, got {one!r}"
             )
     return found
-
-
-def _by_token(tokens: Mapping[str, TenantTools]) -> Authenticate:
-    """Look tokens up by their hash: how long that takes says nothing of how a token begins."""
-    found = {_digest(token): tools for token, tools in tokens.items()}
-    return lambda token: found.get(_digest(token))
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

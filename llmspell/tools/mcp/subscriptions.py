@@ -63,12 +63,13 @@ class Subscriptions:
 
         uri = str(params.uri)
         session = own_session()
-        offer = self.offers.offer_of(uri)
+        with told(uri, context):
+            offer = self.offers.offer_of(uri)
         if uri not in session.subscribed and len(session.subscribed) >= _MAX_SUBSCRIBED:
             raise invalid(f"a session is told of at most {_MAX_SUBSCRIBED} resources")
         tools = self.offers.tools_of(context)
         channel = context.session
-        with told(uri):
+        with told(uri, context):
             mark = await offer.mark(tools.tenant, uri)
         session.subscribed[uri] = Subscription(
             tools,

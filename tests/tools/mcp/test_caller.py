@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from llmspell import Tenant
-from llmspell.errors import ToolFailed
+from llmspell.errors import ConfigError, ToolFailed
 from llmspell.tools import ToolContext, ToolPolicy, ToolRegistry, ask_client, tool
 from llmspell.tools.mcp import McpServer
 from llmspell.tools.mcp.sessions import Session
@@ -208,12 +208,73 @@ def test_without_a_client_nobody_approves(registry: ToolRegistry, tenant: Tenant
     assert "nobody is there to approve it" in tools.call("pay", {"amount": 2}).text
 
 
-def test_since_2026_a_tool_cannot_ask_in_the_midst_of_a_call(url: str) -> None:
-    options = {"mode": "2026-07-28", "elicitation_callback": answering("accept", size=1)}
-    assert result_of(url, "offered", {}, **options).structured_content["elicit"] is False
-    result = result_of(url, "order", {}, **options)
-    assert result.is_error
-    assert "before a call only" in result.content[0].text
+STARTED: list[str] = []
+
+
+@tool(trusted=True, idempotent=True)
+async def plan(context: ToolContext) -> str:
+    """Ask for two sizes, and a model what to make of them."""
+    assert context.client is not None
+    STARTED.append("plan")
+    sizes = [
+        (await context.client.elicit(f"Size {number}?", FORM)).content["size"] for number in (1, 2)
+    ]
+    return (await context.client.sample(f"Of {sizes}?", max_tokens=9)).text
+
+
+async def echo(context: Any, params: Any) -> Any:
+    from mcp import types
+
+    said = types.TextContent(text=f"So: {params.messages[0].content.text}")
+    return types.CreateMessageResult(role="assistant", content=said, model="m")
+
+
+def test_since_2026_an_idempotent_tool_asks_by_running_again(
+    registry: ToolRegistry, tenant: Tenant
+) -> None:
+    STARTED.clear()
+    registry.add(plan)
+    options = {
+        "mode": "2026-07-28",
+        "elicitation_callback": answering("accept", size=4),
+        "sampling_callback": echo,
+    }
+    # Where results are JSON too: what is asked is one.
+    app = McpServer(registry.bind(tenant)).asgi(json_response=True)
+    with served(app) as url:
+        assert result_of(url, "plan", {}, **options).content[0].text == "So: Of [4, 4]?"
+        assert STARTED == ["plan"] * 4  # and what was answered is carried along
+        offered = result_of(url, "offered", {}, **options).structured_content
+        assert offered == {"elicit": False, "sample": False}
+        result = result_of(url, "order", {}, **options)
+        assert result.is_error
+        assert "must be idempotent to ask" in result.content[0].text
+
+
+def test_what_a_client_carries_along_is_sealed(registry: ToolRegistry, tenant: Tenant) -> None:
+    from mcp import MCPError, types
+
+    registry.add(plan)
+
+    async def ask(client: Any) -> None:
+        raw = client.session
+        first = await raw.call_tool("plan", {}, allow_input_required=True)
+        assert isinstance(first, types.InputRequiredResult)
+        assert first.request_state is not None
+        for name, state in (("plan", first.request_state[:-4] + "AAAA"), ("offered", None)):
+            with pytest.raises(MCPError):
+                await raw.call_tool(
+                    name,
+                    {},
+                    request_state=state or first.request_state,
+                    allow_input_required=True,
+                )
+
+    options = {"mode": "2026-07-28", "elicitation_callback": answering("accept", size=4)}
+    with served(McpServer(registry.bind(tenant), state_keys=[b"k" * 32]).asgi()) as url:
+        asked(url, ask, **options)
+    with pytest.raises(ConfigError, match="at least 32 bytes"):
+        McpServer(registry.bind(tenant), state_keys=[b"short"])
 
 
 def begin(http: httpx2.Client, token: str) -> dict[str, str]:

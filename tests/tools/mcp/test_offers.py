@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,9 +110,8 @@ def test_prompts_are_listed_and_made_for_the_clients_own_tenant(url: str) -> Non
     asked(url, ask, "acme")
 
 
-def test_a_tenants_documents_are_listed_and_read_by_its_own_clients(
-    url: str, knowing: Database
-) -> None:
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+def test_a_tenants_documents_are_listed_and_read_by_its_own_clients(url: str, mode: str) -> None:
     from mcp import MCPError
 
     async def ask(client: Any) -> None:
@@ -127,19 +128,22 @@ def test_a_tenants_documents_are_listed_and_read_by_its_own_clients(
         assert (read.text, read.mime_type) == ("# Tea", "text/plain")
         (read,) = (await client.read_resource("notes://monday/note")).contents
         assert read.blob == "bW9uZGF5IG9mIGFjbWU="  # monday of acme
+        with pytest.raises(MCPError, match="at most 5,000"):
+            await client.read_resource("llmspell://documents/long")
         for uri, why in [
             ("llmspell://documents/other%20only", "no document 'other only'"),
-            ("llmspell://documents/long", "at most 5,000"),
             ("llmspell://documents/a/b", "there is no resource"),
             ("notes://..%2F..%2Fetc/note", "there is no resource"),
             ("file:///etc/passwd", "there is no resource"),
         ]:
-            with pytest.raises(MCPError, match=why):
+            with pytest.raises(MCPError, match=why) as raised:
                 await client.read_resource(uri)
+            code = -32602 if mode == "2026-07-28" else -32002
+            assert (raised.value.error.code, raised.value.error.data) == (code, {"uri": uri})
         names = [one.name for one in (await client.list_resource_templates()).resource_templates]
         assert names == ["document", "note"]
 
-    asked(url, ask, "acme")
+    asked(url, ask, "acme", mode=mode)
 
 
 def test_a_list_goes_on_where_its_page_ended(
@@ -210,6 +214,82 @@ def test_what_is_read_is_charged(knowing: Database) -> None:
         server = McpServer(registry.bind(small), prompts=PROMPTS, resources=RESOURCES)
         with served(server.asgi()) as where:
             asked(where, ask)
+
+
+WHO = {"type": "object", "properties": {"who": {"type": "string"}}, "required": ["who"]}
+
+
+async def greeting(context: ToolContext) -> str:
+    """Greet somebody."""
+    assert context.client is not None
+    return f"Hello, {(await context.client.elicit('Whom?', WHO)).content['who']}."
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+def test_what_makes_a_prompt_or_reads_a_resource_may_ask(knowing: Database, mode: str) -> None:
+    from mcp import types
+
+    async def answer(context: Any, params: Any) -> Any:
+        return types.ElicitResult(action="accept", content={"who": "Ada"})
+
+    async def ask(client: Any) -> None:
+        (message,) = (await client.get_prompt("greeting")).messages
+        assert message.content.text == "Hello, Ada."
+        (read,) = (await client.read_resource("greeting://now")).contents
+        assert read.text == "Hello, Ada."
+
+    with ToolRegistry() as registry:
+        server = McpServer(
+            registry.bind(knowing.tenant("acme")),
+            prompts=[PromptTemplate(greeting)],
+            resources=[Resource("greeting://now", greeting)],
+        )
+        with served(server.asgi()) as where:
+            asked(where, ask, mode=mode, elicitation_callback=answer)
+
+
+def test_the_documents_of_an_async_handle_are_served(tmp_path: Path) -> None:
+    from mcp import Client, MCPError, types
+
+    uri = "llmspell://documents/note"
+    told: list[str] = []
+
+    async def hear(message: Any) -> None:
+        if getattr(message, "method", "") == "notifications/resources/updated":
+            told.append(str(message.params.uri))
+
+    async def main() -> None:
+        async with llmspell.open(tmp_path / "data", texts=Pipeline()) as database:
+            tenant = await database.create_tenant(TenantConfig(id="acme"))
+            await tenant.ingest(Document("note", "Tea is at four."))
+            with ToolRegistry() as registry:
+                server = McpServer(
+                    registry.bind(tenant), resources=[TenantDocuments()], watch_seconds=0.05
+                )
+                with served(server.asgi()) as where:
+                    async with Client(
+                        f"{where}/mcp", mode="legacy", message_handler=hear
+                    ) as client:
+                        (listed,) = (await client.list_resources()).resources
+                        assert listed.uri == uri
+                        (read,) = (await client.read_resource(uri)).contents
+                        assert read.text == "Tea is at four."
+                        template = types.ResourceTemplateReference(uri="llmspell://documents/{id}")
+                        found = await client.complete(template, {"name": "id", "value": "n"})
+                        assert found.completion.values == ["note"]
+                        with pytest.raises(MCPError, match="no document 'none'"):
+                            await client.read_resource("llmspell://documents/none")
+                        await client.subscribe_resource(uri)
+                        for number in range(100):
+                            await tenant.ingest(Document("note", f"Tea is at {number}."))
+                            await asyncio.sleep(0.1)
+                            if told:
+                                break
+                        assert set(told) == {uri}
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(deprecated|removed) as of 2026-07-28")
+        asyncio.run(main())
 
 
 def test_clients_are_told_of_changes_of_their_own_tenants_documents(
