@@ -24,10 +24,11 @@ from llmspell.tenancy.scope import StateScope
 if TYPE_CHECKING:
     from llmspell.tenancy.aio import AsyncTenant
     from llmspell.tenancy.tenant import Tenant
+    from llmspell.tenancy.tenant_handle import TenantHandle
 
 __all__ = ["OPERATION_LEASE_S", "Allowance", "Operation", "current_operation"]
 
-HandleT = TypeVar("HandleT", bound="Tenant | AsyncTenant")
+HandleT = TypeVar("HandleT", bound="TenantHandle | AsyncTenant")
 
 #: An agent may take many minutes. What a dead process had reserved is given back at once.
 OPERATION_LEASE_S: Final = 3_600.0
@@ -55,7 +56,7 @@ class Operation(Generic[HandleT]):
     Thread-safe: tasks and threads that it starts may report what they use.
     """
 
-    def __init__(self, handle: HandleT, tenant: Tenant, allowance: Allowance | None) -> None:
+    def __init__(self, handle: HandleT, tenant: TenantHandle, allowance: Allowance | None) -> None:
         """Reserve; see :meth:`llmspell.Tenant.operation`. None reserves and charges nothing."""
         self._handle = handle
         self._residence = tenant._residence
@@ -423,7 +424,7 @@ async def begin_async(
 
 
 @contextmanager
-def within(tenant: Tenant) -> Iterator[None]:
+def within(tenant: TenantHandle) -> Iterator[None]:
     """Let what runs inside know the tenant, and report what it uses; reserves nothing."""
     outer = current_operation()
     if outer is not None and outer._residence is tenant._residence:

@@ -37,9 +37,9 @@ from llmspell.tenancy.searching import search_door
 
 if TYPE_CHECKING:
     from llmspell.tenancy.house import House
-    from llmspell.tenancy.tenant import Tenant
+    from llmspell.tenancy.tenant_handle import TenantHandle
 
-    _Ref = weakref.ref[Tenant]
+    _Ref = weakref.ref[TenantHandle]
 else:
     _Ref = weakref.ref
 
@@ -99,7 +99,7 @@ class Residence:
         self._end: Exception | None = None
         self._handles: tuple[HandleRef, ...] = ()
 
-    def admit(self, handle: Tenant) -> None:
+    def admit(self, handle: TenantHandle) -> None:
         """Take a new handle; raises what ended the tenant, if anything did."""
         self._check()
         reference = HandleRef(handle, self.house.forget)
@@ -107,7 +107,7 @@ class Residence:
         with self.house.lock:
             self._handles = (*self._live(), reference)
 
-    def open(self, handle: Tenant) -> Room:
+    def open(self, handle: TenantHandle) -> Room:
         """Open the room, or give the open one, and let the handle keep it.
 
         Raises:
@@ -134,13 +134,13 @@ class Residence:
         residents.make_room(keep=self)
         return room
 
-    def _give(self, room: Room, handle: Tenant) -> Room:
+    def _give(self, room: Room, handle: TenantHandle) -> Room:
         self._check()
         self._admits(handle)
         handle._take(room, self._door)
         return room
 
-    def _admits(self, handle: Tenant) -> None:
+    def _admits(self, handle: TenantHandle) -> None:
         if not any(reference() is handle for reference in self._handles):
             raise ClosedError(f"this handle to tenant {self.entry.config.id!r} is closed")
 
@@ -204,7 +204,7 @@ class Residence:
             # Where there was nothing to commit, it may be gone nevertheless.
             self.check()
 
-    def require(self, handle: Tenant) -> None:
+    def require(self, handle: TenantHandle) -> None:
         """Raise ClosedError, TenantNotFound or UseAfterFork where a handle is of use no more."""
         self._check()
         self._admits(handle)
@@ -262,7 +262,7 @@ class Residence:
         room = self._room
         return {} if room is None or self._end is not None else room.estimated_recall()
 
-    def leave(self, handle: Tenant) -> None:
+    def leave(self, handle: TenantHandle) -> None:
         """Let a handle go; the last one closes the room."""
         if isinstance(self._end, UseAfterFork):
             return

@@ -34,6 +34,7 @@ from llmspell.tenancy.scrub_report import (
     ScrubReport,
 )
 from llmspell.tenancy.tenant import Tenant
+from llmspell.tenancy.tenant_handle import TenantHandle
 
 __all__ = ["ScrubOptions", "scrub_database", "scrub_options", "scrub_tenant"]
 
@@ -74,7 +75,7 @@ def scrub_options(
     )
 
 
-def scrub_tenant(tenant: Tenant, options: ScrubOptions) -> ScrubReport:
+def scrub_tenant(tenant: TenantHandle, options: ScrubOptions) -> ScrubReport:
     """See :meth:`llmspell.Tenant.scrub`."""
     return _Scrub(tenant, options, options.pace()).run()
 
@@ -102,7 +103,7 @@ class _Damages:
 class _Scrub:
     """One scrub of one tenant. Use it from one thread."""
 
-    def __init__(self, tenant: Tenant, options: ScrubOptions, pace: Pace) -> None:
+    def __init__(self, tenant: TenantHandle, options: ScrubOptions, pace: Pace) -> None:
         self._tenant = tenant
         self._residence = tenant._residence
         self._options = options

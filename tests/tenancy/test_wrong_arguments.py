@@ -155,7 +155,7 @@ def test_what_only_counts_as_true_is_no_flag(db: Database) -> None:
 
 def test_an_ingest_names_what_is_no_source(db: Database) -> None:
     with pytest.raises(errors.IngestError, match="got int"):
-        db.tenant("acme").ingest(5)  # type: ignore[arg-type]
+        db.create_tenant(TenantConfig(id="empty")).ingest(5)  # type: ignore[arg-type]
     for configs in (None, 5):
         with pytest.raises(errors.InputError, match="configs"):
             db.create_tenants(configs)  # type: ignore[arg-type]
