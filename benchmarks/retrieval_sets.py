@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import random
 import re
 import sysconfig
@@ -37,6 +38,11 @@ class RetrievalSet(NamedTuple):
         """The same texts with at most so many queries."""
         chosen = random.Random(seed).sample(self.queries, min(queries, len(self.queries)))
         return self._replace(queries=chosen)
+
+    def without(self, other: RetrievalSet) -> RetrievalSet:
+        """The same texts with the queries that another one hasn't."""
+        theirs = {query for query, _ in other.queries}
+        return self._replace(queries=[one for one in self.queries if one[0] not in theirs])
 
 
 def docstrings(most: int, seed: int) -> RetrievalSet:
@@ -96,10 +102,26 @@ def faq(most: int, seed: int) -> RetrievalSet:
     return _of_pairs("English questions and answers of chatterbot-corpus 1.3.3", pairs[:most])
 
 
+def construction(most: int, seed: int) -> RetrievalSet:
+    """Questions to their answers, of the English part of the package zaragoza-construction-faq."""
+    spec = importlib.util.find_spec("zaragoza_construction_faq")
+    if spec is None or spec.origin is None:
+        raise SystemExit("pip install zaragoza-construction-faq==1.2.1")
+    file = Path(spec.origin).parent / "data" / "faq-en.json"
+    asked = json.loads(file.read_text("utf-8"))["questions"]
+    chosen = random.Random(seed).sample(asked, min(most, len(asked)))
+    return _of_pairs(
+        "questions and answers of building in Sweden, in English, of zaragoza-construction-faq "
+        "1.2.1 (Zaragoza AB, CC BY 4.0)",
+        [(one["q"], one["a"][:MAX_CHARS]) for one in chosen],
+    )
+
+
 SETS: dict[str, Callable[[int, int], RetrievalSet]] = {
     "docstrings": docstrings,
     "topics": topics,
     "faq": faq,
+    "construction": construction,
 }
 
 

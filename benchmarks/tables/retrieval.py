@@ -23,6 +23,8 @@ def retrieval_table(result: dict[str, Any]) -> list[str]:
         named = [_name(way, result["versions"]) for way in ways]
         rows = [[name, *cell] for name, cell in zip(named, cells, strict=True)]
         lines += markdown(("way", *_FIGURES.values()), rows)
+        if one.get("weights") is not None:
+            lines += ["", _weighed(one["weights"])]
     return lines[1:]
 
 
@@ -37,6 +39,16 @@ def retrieval_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
         )
         for one in result["sets"]
     ]
+
+
+def _weighed(weights: dict[str, Any]) -> str:
+    tried = ", ".join(
+        f"{figure:.3f} ({weight})" for weight, figure in weights["ndcg_at_10"].items()
+    )
+    return (
+        f"On {weights['queries']:,} other queries of this set the hybrid has, by the weight of the "
+        f"meaning, nDCG@10 {tried}; 0.5 is the default."
+    )
 
 
 def _name(way: str, versions: dict[str, str | None]) -> str:

@@ -36,6 +36,29 @@ def test_a_set_has_texts_that_do_not_give_the_query_away(
     assert len(made.sample(5, 1).queries) == 5
 
 
+def test_a_package_s_questions_find_their_answers() -> None:
+    pytest.importorskip(
+        "zaragoza_construction_faq", reason="pip install 'llmspell[bench-retrieval]'"
+    )
+    made = SETS["construction"](1_000, 0)
+    assert (len(made.texts), len(made.queries)) == (503, 497)
+    assert all(relevant <= made.texts.keys() for _, relevant in made.queries)
+
+
+def test_weights_are_compared_on_queries_that_are_not_measured_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("tantivy", reason="pip install 'llmspell[lexical]'")
+    monkeypatch.setattr(retrieval, "WEIGHED_ON", "topics")
+    result = retrieval.run(["topics"], texts=30, queries=20, peers=(), embed=letters, times=False)
+    (one,) = result["sets"]
+    weighed = one["weights"]
+    assert (one["queries"], weighed["queries"]) == (20, 10)
+    assert list(weighed["ndcg_at_10"]) == ["0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8"]
+    assert one["lexical_index"] is None and "p50_ms" not in one["ways"]["hybrid"]
+    assert any("10 other queries of this set" in line for line in retrieval_table(result))
+
+
 def test_ndcg_is_that_of_the_field() -> None:
     relevant = frozenset("ab")
     assert retrieval.ndcg(["a", "b", "c"], relevant) == 1.0
