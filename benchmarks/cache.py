@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
+import shutil
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cache_peers import PACKAGES, PEERS, Answer
 from benchmarks.corpus import standard_library
 from benchmarks.host import describe_host, write_result
 from benchmarks.versions import versions_of
@@ -25,10 +28,9 @@ __all__ = ["add_arguments", "main", "run"]
 
 _DIM: Final = 384
 _MODEL: Final = EmbeddingModel("bench", "minilm", _DIM)
-_PACKAGES: Final = ("blake3", "theine-core", "lmdb", "zstandard", "langchain-classic")
+_PACKAGES: Final = ("blake3", "theine-core", "lmdb", "zstandard", *PACKAGES)
 # Of a trace: a call with its task and texts.
 _Call = tuple[Task, list[str]]
-_Answer = Callable[[Task, list[str]], object]
 # Passages of a document, of which an edit changes one.
 _PASSAGES: Final = 12
 
@@ -40,19 +42,21 @@ def run(
     documents: int = 150,
     edits: int = 6,
     memory_mib: int = 8,
+    plays: int = 3,
     rounds: int = 7,
     sampled: int = 100,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Play the trace through the cache, and through LangChain's; then time hits of both.
+    """Play the trace through the cache and its peers; then time hits of all, turn by turn.
 
     Args:
         queries: asked, drawn by Zipf's law (exponent 1) from ``different`` ones.
         different: queries there are: what Python's own documentation strings say first.
         documents: of 12 passages each, ingested at the beginning.
         edits: times that each document has a passage changed and is ingested again.
-        memory_mib: bound of the tier in memory, in which the trace doesn't fit.
-        rounds: of timed hits; figures are the median over them.
+        memory_mib: bound of our tier in memory, in which the trace doesn't fit; peers have none.
+        plays: of the trace, each of all caches, from nothing; seconds are the median over them.
+        rounds: of timed hits, each of all caches; figures are the median over them.
         sampled: texts that the local model embeds, to say what a miss costs.
         seed: of all draws.
     """
@@ -70,6 +74,7 @@ def run(
             "documents": documents,
             "edits": edits,
             "memory_mib": memory_mib,
+            "plays": plays,
             "rounds": rounds,
             "sampled": sampled,
             "seed": seed,
@@ -78,26 +83,27 @@ def run(
         "tokens": sum(_tokens([text for _, call in trace for text in call])),
         "model_ms_per_text": _model_ms(trace, sampled, seed),
     }
-    with tempfile.TemporaryDirectory() as directory:
-        result["llmspell"] = _ours(Path(directory), trace, asked, memory_mib, rounds)
-    with tempfile.TemporaryDirectory() as directory:
-        result["langchain"] = _langchain(Path(directory), trace, asked, rounds)
-    return result
+    different_texts = list(dict.fromkeys(text for _, call in trace for text in call))
+    rows = _LOCAL.embed(different_texts, truncate=True)
+    vectors = dict(zip(different_texts, rows, strict=True))
+    with ExitStack() as opened:
+        caches, answers = _played(opened, trace, vectors, memory_mib, plays)
+        for (name, tier), spent in _timed(answers, asked[:500], rounds).items():
+            caches[name][f"{tier}_us"] = spent
+    return result | {"caches": caches}
 
 
 class _Model:
-    """Gives vectors at no cost, and counts what it was asked: a cache is measured, not a model."""
+    """Gives the real vectors at no cost, and counts what it was asked: no model is measured."""
 
-    def __init__(self) -> None:
+    def __init__(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
         self.texts = self.tokens = 0
-        self._random = np.random.default_rng(0)
+        self._vectors = vectors
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.texts += len(texts)
         self.tokens += sum(_tokens(texts))
-        rows = self._random.standard_normal((len(texts), _DIM), dtype=np.float32)
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows
+        return np.stack([self._vectors[text] for text in texts])
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return self(texts).tolist()  # type: ignore[no-any-return]
@@ -132,72 +138,84 @@ def _trace(queries: int, different: int, documents: int, edits: int, seed: int) 
     yield from calls[at:]
 
 
-def _ours(
-    directory: Path, trace: Sequence[_Call], asked: Sequence[str], memory_mib: int, rounds: int
-) -> dict[str, Any]:
-    owner, model = CacheOwner(b"bench".ljust(16), "bench", directory), _Model()
-    cache = EmbeddingCache(EmbeddingCacheSettings(memory_bytes=memory_mib << 20))
-    started = time.perf_counter()
-    for task, texts in trace:
-        cache.embed(owner, _MODEL, task, texts, model)
-    seconds = time.perf_counter() - started
+def _played(
+    opened: ExitStack,
+    trace: Sequence[_Call],
+    vectors: Mapping[str, NDArray[np.float32]],
+    memory_mib: int,
+    plays: int,
+) -> tuple[dict[str, Any], dict[tuple[str, str], Answer]]:
+    """What came of the trace by each cache, and the filled caches, by name and tier."""
+    caches: dict[str, Any] = {}
+    answers: dict[tuple[str, str], Answer] = {}
+    seconds: dict[str, list[float]] = {}
+    for _ in range(plays):
+        model = _Model(vectors)
+        caches["llmspell"], spent = _play_ours(opened, trace, model, memory_mib, answers)
+        seconds.setdefault("llmspell", []).append(spent)
+        for name, peer in PEERS.items():
+            model, directory = _Model(vectors), Path(opened.enter_context(TemporaryDirectory()))
+            try:
+                answer = answers[name, peer.tier] = peer.open(directory, model)
+            except ImportError:
+                caches[name] = None
+                continue
+            seconds.setdefault(name, []).append(_seconds(answer, trace))
+            caches[name] = _spared(trace, model) | {"file_bytes": _file_bytes(directory)}
+    for name, all_spent in seconds.items():
+        caches[name]["seconds"] = round(statistics.median(all_spent), 3)
+    return caches, answers
+
+
+def _play_ours(
+    opened: ExitStack,
+    trace: Sequence[_Call],
+    model: _Model,
+    memory_mib: int,
+    answers: dict[tuple[str, str], Answer],
+) -> tuple[dict[str, Any], float]:
+    """Play the trace, and leave the cache open twice: as it is, and with next to no memory."""
+    directory = Path(opened.enter_context(TemporaryDirectory()))
+    settings = EmbeddingCacheSettings(memory_bytes=memory_mib << 20)
+
+    def open_in(folder: Path, settings: EmbeddingCacheSettings) -> tuple[EmbeddingCache, Answer]:
+        cache = EmbeddingCache(settings)
+        opened.callback(cache.close)
+        owner = CacheOwner(b"bench".ljust(16), "bench", folder)
+        return cache, lambda task, texts: cache.embed(owner, _MODEL, task, texts, model)
+
+    cache, answer = open_in(directory, settings)
+    spent = _seconds(answer, trace)
     cache.flush()
     stats = cache.stats()
-    hot = asked[:500]
-    memory = _timed(lambda task, texts: cache.embed(owner, _MODEL, task, texts, model), hot, rounds)
     cache.close()
-    # Of one entry, so that each hit is one of the disk's, and is put into memory.
-    cache = EmbeddingCache(EmbeddingCacheSettings(memory_entries=1))
-    disk = _timed(lambda task, texts: cache.embed(owner, _MODEL, task, texts, model), hot, rounds)
-    from_disk = cache.stats().disk_hits
-    cache.close()
-    if from_disk < (rounds + 1) * len(hot):
-        raise RuntimeError(f"only {from_disk} of the timed hits came from disk")
-    return {
+    figures = {
         **_spared(trace, model),
-        "seconds": round(seconds, 3),
         "memory_hits": stats.memory_hits,
         "disk_hits": stats.disk_hits,
         "shared": stats.shared,
         "misses": stats.misses,
         "dropped": stats.dropped,
-        "memory_us": memory,
-        "disk_us": disk,
         "disk_bytes": stats.disk_bytes,
-        "file_bytes": sum(f.stat().st_blocks * 512 for f in directory.rglob("*") if f.is_file()),
+        "file_bytes": _file_bytes(directory),
     }
+    copy = Path(opened.enter_context(TemporaryDirectory())) / "copy"
+    shutil.copytree(directory, copy)
+    answers["llmspell", "memory"] = open_in(directory, settings)[1]
+    # Of one entry, so that each hit is one of the disk's, and is put into memory.
+    answers["llmspell", "disk"] = open_in(copy, EmbeddingCacheSettings(memory_entries=1))[1]
+    return figures, spent
 
 
-def _langchain(
-    directory: Path, trace: Sequence[_Call], asked: Sequence[str], rounds: int
-) -> dict[str, Any] | None:
-    try:
-        from langchain_classic.embeddings import CacheBackedEmbeddings
-        from langchain_classic.storage import LocalFileStore
-    except ImportError:
-        return None
-    model = _Model()
-    cached = CacheBackedEmbeddings.from_bytes_store(
-        model,
-        LocalFileStore(str(directory)),
-        namespace="bench",
-        query_embedding_cache=True,
-        key_encoder="blake2b",
-    )
-
-    def answer(task: Task, texts: list[str]) -> object:
-        return cached.embed_query(texts[0]) if task == "query" else cached.embed_documents(texts)
-
+def _seconds(answer: Answer, trace: Sequence[_Call]) -> float:
     started = time.perf_counter()
     for task, texts in trace:
         answer(task, texts)
-    seconds = time.perf_counter() - started
-    return {
-        **_spared(trace, model),
-        "seconds": round(seconds, 3),
-        "disk_us": _timed(answer, asked[:500], rounds),
-        "file_bytes": sum(f.stat().st_blocks * 512 for f in directory.rglob("*") if f.is_file()),
-    }
+    return time.perf_counter() - started
+
+
+def _file_bytes(directory: Path) -> int:
+    return sum(f.stat().st_blocks * 512 for f in directory.rglob("*") if f.is_file())
 
 
 def _spared(trace: Sequence[_Call], model: _Model) -> dict[str, Any]:
@@ -210,42 +228,50 @@ def _spared(trace: Sequence[_Call], model: _Model) -> dict[str, Any]:
     }
 
 
-def _timed(answer: _Answer, texts: Sequence[str], rounds: int) -> dict[str, float]:
+def _timed(
+    answers: Mapping[tuple[str, str], Answer], texts: Sequence[str], rounds: int
+) -> dict[tuple[str, str], dict[str, float]]:
     """Microseconds of a hit of one text: p50 and p99, each the median over the rounds."""
-    for text in texts:
-        answer("query", [text])
-    halves, tails = [], []
-    for _ in range(rounds):
-        spent = []
-        for text in texts:
-            started = time.perf_counter_ns()
-            answer("query", [text])
-            spent.append((time.perf_counter_ns() - started) / 1e3)
-        spent.sort()
-        halves.append(spent[len(spent) // 2])
-        tails.append(spent[len(spent) * 99 // 100])
-    return {"p50": round(statistics.median(halves), 2), "p99": round(statistics.median(tails), 2)}
+    halves: dict[tuple[str, str], list[float]] = {key: [] for key in answers}
+    tails: dict[tuple[str, str], list[float]] = {key: [] for key in answers}
+    for number in range(rounds + 1):
+        for key, answer in answers.items():
+            spent = []
+            for text in texts:
+                started = time.perf_counter_ns()
+                answer("query", [text])
+                spent.append((time.perf_counter_ns() - started) / 1e3)
+            spent.sort()
+            if number:  # the first one warms up
+                halves[key].append(spent[len(spent) // 2])
+                tails[key].append(spent[len(spent) * 99 // 100])
+    return {
+        key: {
+            "p50": round(statistics.median(halves[key]), 2),
+            "p99": round(statistics.median(tails[key]), 2),
+        }
+        for key in answers
+    }
 
 
 def _model_ms(trace: Sequence[_Call], sampled: int, seed: int) -> float:
     """Milliseconds of the local model for a text of the trace, on one core."""
     texts = [text for _, call in trace for text in call]
     chosen = random.Random(seed).sample(texts, sampled)
-    model = LocalEmbedder(threads=1)
-    model.embed(chosen[:2], truncate=True)
+    _LOCAL.embed(chosen[:2], truncate=True)
     started = time.perf_counter()
-    model.embed(chosen, truncate=True)
+    _LOCAL.embed(chosen, truncate=True)
     return round((time.perf_counter() - started) * 1e3 / sampled, 2)
 
 
 _COUNTED: dict[str, int] = {}
-_COUNTER: Final = LocalEmbedder(threads=1)
+_LOCAL: Final = LocalEmbedder(threads=1)
 
 
 def _tokens(texts: Sequence[str]) -> list[int]:
     new = [text for text in dict.fromkeys(texts) if text not in _COUNTED]
     if new:
-        _COUNTED.update(zip(new, _COUNTER.count_tokens(new), strict=True))
+        _COUNTED.update(zip(new, _LOCAL.count_tokens(new), strict=True))
     return [_COUNTED[text] for text in texts]
 
 
@@ -256,7 +282,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--documents", type=int, default=150)
     parser.add_argument("--edits", type=int, default=6, help="of each document")
     parser.add_argument("--memory-mib", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--plays", type=int, default=3, help="of the trace")
+    parser.add_argument("--rounds", type=int, default=7, help="of timed hits")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file to write")
 
@@ -269,17 +296,17 @@ def main(options: argparse.Namespace) -> None:
         documents=options.documents,
         edits=options.edits,
         memory_mib=options.memory_mib,
+        plays=options.plays,
         rounds=options.rounds,
         seed=options.seed,
     )
     print(f"{result['texts']:,} texts, {result['model_ms_per_text']} ms each by the local model")
-    for name in ("llmspell", "langchain"):
-        one = result[name]
+    for name, one in result["caches"].items():
         if one is None:
             print(f"{name}: not installed")
             continue
         print(
             f"{name}: {one['hit_share']:.1%} hits, {one['token_share']:.1%} of the tokens spared, "
-            f"memory {one.get('memory_us')} µs, disk {one['disk_us']} µs, {one['seconds']} s"
+            f"memory {one.get('memory_us')} µs, disk {one.get('disk_us')} µs, {one['seconds']} s"
         )
     write_result(result, options.out)
