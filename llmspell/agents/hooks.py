@@ -10,6 +10,7 @@ from llmspell.agents.history import AgentMessage, Answer, Call
 from llmspell.tools import ToolResult
 
 if TYPE_CHECKING:
+    from llmspell.agents.result import AgentResult
     from llmspell.agents.run import AgentRun
 
 __all__ = ["AgentHooks"]
@@ -23,6 +24,15 @@ class AgentHooks:
 
     async def on_state(self, run: AgentRun, state: RunState) -> None:
         """The run is in another state."""
+
+    async def before_run(self, run: AgentRun) -> None:
+        """The run begins, or goes on after it was resumed; ``run.history`` has what was before."""
+
+    async def after_run(self, run: AgentRun, result: AgentResult) -> None:
+        """The run has come to a result, or waits; what stands in the transcript stays."""
+
+    async def on_error(self, run: AgentRun, error: BaseException) -> None:
+        """The run has failed or was cancelled; what this raises is dropped for that."""
 
     async def before_model(
         self, run: AgentRun, messages: Sequence[AgentMessage]

@@ -193,14 +193,14 @@ class AgentRun:
         outcome: str | None = None
         try:
             return await self._run()
-        except asyncio.CancelledError:
-            await self._stopped(RunState.CANCELLED, "cancelled")
+        except asyncio.CancelledError as error:
+            await self._stopped(RunState.CANCELLED, "cancelled", error)
             if self._is_cancelled:
                 raise AgentCancelled(f"run {self.id!r} was cancelled", run_id=self.id) from None
             raise
         except Exception as error:
             outcome = "refused" if isinstance(error, QuotaExceeded | TenantSuspended) else None
-            await self._stopped(RunState.FAILED, type(error).__name__)
+            await self._stopped(RunState.FAILED, type(error).__name__, error)
             if self.within is None:
                 error.add_note(f"in run {self.id!r} of agent {self.agent.name!r}")
             raise
@@ -252,7 +252,10 @@ class AgentRun:
                 await (self.keep({"kind": "resume"}) if is_resumed else self._begin())
                 self._has_begun = True
                 await self.enter(RunState.RUNNING)
-                return await self._in_time(is_resumed)
+                await self.hooks.before_run(self)
+                result = await self._in_time(is_resumed)
+                await self.hooks.after_run(self, result)
+                return result
 
     async def _begin(self) -> None:
         earlier = [] if self._session is None else await self._session.messages()
@@ -314,11 +317,14 @@ class AgentRun:
             state = state_of(self._tenant)
             self._session = Session(state, name, max_messages=self._max_messages)
 
-    async def _stopped(self, state: RunState, why: str) -> None:
+    async def _stopped(self, state: RunState, why: str, error: BaseException) -> None:
         """Note that it has ended so, where that can be; the exception says the rest."""
         self.state = state
         with suppress(Exception):
             await self.tell(StateChanged(state))
             await self.hooks.on_state(self, state)
+        with suppress(Exception):
+            await self.hooks.on_error(self, error)
+        with suppress(Exception):
             if self._has_begun and not self.history.is_ended:
                 await self.transcript.append({"kind": "stop", "state": str(state), "why": why})

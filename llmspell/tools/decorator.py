@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
+from llmspell.errors import ConfigError
 from llmspell.tools.definition import FunctionTool
 from llmspell.tools.options import ToolOptions
 
@@ -40,11 +42,16 @@ def tool(
         options: see :class:`ToolOptions`.
 
     Raises:
-        ConfigError: an argument without a type, or that can't be given by name; or an option.
+        ConfigError: a class, an argument without a type or that can't be given by name, an option.
         LevelMismatch: the requirements are of another level than the tool.
     """
 
     def made(function: Callable[..., Any]) -> FunctionTool[..., Any]:
+        if inspect.isclass(function):
+            raise ConfigError(
+                f"@tool is for functions, and {function.__name__} is a class: derive it from "
+                "llmspell.tools.Tool, with a method run, and make an object of it"
+            )
         return FunctionTool(
             function, name=name, description=description, options=ToolOptions(**options)
         )

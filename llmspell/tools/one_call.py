@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llmspell.errors import (
@@ -19,6 +19,7 @@ from llmspell.tools.context import ToolContext
 from llmspell.tools.faults import fault_of
 from llmspell.tools.result import FaultKind, ToolFault, ToolResult
 from llmspell.tools.running import Run
+from llmspell.tools.shared_calls import Counted, Refusal, shared_of
 
 if TYPE_CHECKING:
     from llmspell.tenancy import Operation
@@ -68,13 +69,28 @@ class OneCall:
             self.outcome = str(fault.kind)
             return False
         taken = self._tally.take(self._name, self._tools._policy.quotas)
-        if taken is not None:
-            which, seconds = taken
-            whose = "calls of all tools" if which == "*" else "calls of this tool"
-            return self._refuse(
-                FaultKind.CALL_LIMIT, f"the tenant has used its {whose}", retry_after=seconds
-            )
-        return True
+        return True if taken is None else self._used_up(taken)
+
+    @property
+    def shared(self) -> list[Counted]:
+        """Quotas that are counted for all processes, before the call goes on."""
+        return shared_of(self._name, self._tools._policy.quotas)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """What is counted in this process alone isn't where the others can't be counted."""
+        try:
+            yield
+        except BaseException:
+            self._tally.give_back(self._name, self._tools._policy.quotas)
+            raise
+
+    def counted(self, refusal: Refusal | None) -> bool:
+        """Whether the shared quotas have counted it; otherwise there is a result."""
+        if refusal is None:
+            return True
+        self._tally.give_back(self._name, self._tools._policy.quotas)
+        return self._used_up(refusal)
 
     @property
     def is_asked(self) -> bool:
@@ -137,6 +153,13 @@ class OneCall:
     def _tally(self) -> Any:
         tenant = self._tools._tenant
         return self._tools._registry.tallies.of(tenant.id, tenant.generation)
+
+    def _used_up(self, refusal: Refusal) -> bool:
+        which, seconds = refusal
+        whose = "calls of all tools" if which == "*" else "calls of this tool"
+        return self._refuse(
+            FaultKind.CALL_LIMIT, f"the tenant has used its {whose}", retry_after=seconds
+        )
 
     def _refuse(self, kind: FaultKind, message: str, *, retry_after: float | None = None) -> bool:
         self.outcome = str(kind)

@@ -14,17 +14,22 @@ from llmspell.tools.definition import Tool
 __all__ = ["CallQuota", "ToolPolicy"]
 
 _MAX_CALLS: Final = 100_000
+#: Each call writes the times of all that count: 9 bytes for one.
+_MAX_SHARED_CALLS: Final = 1_000
 _MAX_SECONDS: Final = 31 * 86_400.0
 MAX_WAIT: Final = 3_600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallQuota:
-    """So many calls in any stretch of time, counted exactly, in this process.
+    """So many calls in any stretch of time, counted exactly.
 
     Args:
-        calls: 1 to 100,000.
+        calls: 1 to 100,000; of a shared one at most 1,000.
         seconds: length of the stretch; at most 31 days.
+        shared: count in the tenant's state, durably and for all processes of the data directory, by
+            the clock of the wall; each call then makes two or three calls of the state, which the
+            tenant is charged. Otherwise counted in this process's memory, of one registry.
 
     Raises:
         ConfigError: out of range.
@@ -32,11 +37,15 @@ class CallQuota:
 
     calls: int
     seconds: float
+    shared: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.shared, bool):
+            raise ConfigError(f"shared must be True or False, got {self.shared!r}")
         whole = isinstance(self.calls, int) and not isinstance(self.calls, bool)
-        if not whole or not 1 <= self.calls <= _MAX_CALLS:
-            raise ConfigError(f"calls must be an int of 1 to {_MAX_CALLS:,}, got {self.calls!r}")
+        most = _MAX_SHARED_CALLS if self.shared else _MAX_CALLS
+        if not whole or not 1 <= self.calls <= most:
+            raise ConfigError(f"calls must be an int of 1 to {most:,}, got {self.calls!r}")
         _require_seconds("seconds", self.seconds, _MAX_SECONDS)
         if not self.seconds:
             raise ConfigError("seconds must be above 0")

@@ -30,8 +30,11 @@ class Tally:
         self._places: dict[int, Places] = {}
 
     def take(self, tool: str, quotas: Mapping[str, CallQuota]) -> tuple[str, float] | None:
-        """Count a call of a tool; or say which quota refuses it, and for how many seconds."""
-        counted = [(name, quotas[name]) for name in (tool, "*") if name in quotas]
+        """Count a call of a tool; or say which quota refuses it, and for how many seconds.
+
+        Those that are shared by processes aren't counted here.
+        """
+        counted = _counted(tool, quotas)
         if not counted:
             return None
         now = self._clock()
@@ -46,6 +49,14 @@ class Tally:
                 self._calls[name, quota.seconds].append(now)
                 self._forgets_at = max(self._forgets_at, now + quota.seconds)
         return None
+
+    def give_back(self, tool: str, quotas: Mapping[str, CallQuota]) -> None:
+        """Forget a call that :meth:`take` has just counted: it isn't made."""
+        with self._lock:
+            for name, quota in _counted(tool, quotas):
+                # Of several that were counted within the same moment it may be another one's time.
+                if times := self._calls.get((name, quota.seconds)):
+                    times.pop()
 
     def places(self, limit: int | None) -> Places:
         """The tenant's places, by their limit."""
@@ -64,6 +75,12 @@ class Tally:
         with self._lock:
             is_free = not any(places.taken for places in self._places.values())
             return is_free and self._clock() >= self._forgets_at
+
+
+def _counted(tool: str, quotas: Mapping[str, CallQuota]) -> list[tuple[str, CallQuota]]:
+    """The quotas that count a call of a tool in this process."""
+    found = [(name, quotas[name]) for name in (tool, "*") if name in quotas]
+    return [(name, quota) for name, quota in found if not quota.shared]
 
 
 class Tallies:

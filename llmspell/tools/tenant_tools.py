@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -10,6 +11,7 @@ from typing import Any, Final
 from llmspell.errors import ConfigError, QuotaExceeded, TenantSuspended
 from llmspell.observability import Attribute, OpenSpan, span
 from llmspell.security.denials import Denials
+from llmspell.state import AsyncState
 from llmspell.tenancy import (
     AsyncTenant,
     Operation,
@@ -23,6 +25,7 @@ from llmspell.tools.one_call import Given, OneCall
 from llmspell.tools.policy import ToolPolicy
 from llmspell.tools.registry import ToolRegistry
 from llmspell.tools.result import ToolResult
+from llmspell.tools.shared_calls import atake_shared, take_shared
 from llmspell.tools.spec import ToolSpec
 from llmspell.tools.threads import awaited
 
@@ -117,6 +120,11 @@ class TenantTools:
         with self._counted(name, call_id) as call, self._charged(self._tenant) as operation:
             if not call.check(operation, arguments, timeout):
                 return call.result
+            if shared := call.shared:
+                with call.counting():
+                    refusal = take_shared(self._tenant.state, shared)
+                if not call.counted(refusal):
+                    return call.result
             if call.is_asked:
                 with self._asking(name) as told:
                     answer = self._decide(call.asked)
@@ -156,6 +164,11 @@ class TenantTools:
             async with self.charged() as operation:
                 if not call.check(operation, arguments, timeout):
                     return call.result
+                if shared := call.shared:
+                    with call.counting():
+                        refusal = await atake_shared(self._async_state(), shared)
+                    if not call.counted(refusal):
+                        return call.result
                 if call.is_asked:
                     with self._asking(name) as told:
                         answer = self._decide(call.asked)
@@ -234,6 +247,11 @@ class TenantTools:
             return
         with tenant.operation() as operation:
             yield operation
+
+    def _async_state(self) -> AsyncState:
+        if isinstance(self._tenant, AsyncTenant):
+            return self._tenant.state
+        return AsyncState(self._tenant.state, asyncio.to_thread)
 
     def _decide(self, asked: ToolCall) -> bool | Approval | Awaitable[bool | Approval]:
         if self._approve is None:

@@ -12,6 +12,7 @@ from llmspell.agents import (
     Agent,
     AgentHooks,
     AgentLimits,
+    AgentResult,
     AgentRun,
     Answer,
     Call,
@@ -298,6 +299,32 @@ def test_hooks_see_and_change_what_is_done(acme: Tenant) -> None:
     assert hooks.states == [RunState.RUNNING, RunState.FINISHED]
     assert hooks.answers == ["adding", "done"]
     assert model.asked == 2
+
+
+def test_hooks_are_told_how_a_run_begins_and_ends(acme: Tenant) -> None:
+    told: list[Any] = []
+
+    class Telling(AgentHooks):
+        async def before_run(self, run: AgentRun) -> None:
+            told.append(("begins", len(run.history.turns)))
+
+        async def after_run(self, run: AgentRun, result: AgentResult) -> None:
+            told.append((result.state, result.output))
+
+        async def on_error(self, run: AgentRun, error: BaseException) -> None:
+            told.append(type(error))
+            raise PermissionError("dropped")
+
+    model = Script(call(("add", {"a": 1, "b": 2})), None, say("3"))
+    with Agent(model, [add], tenant=acme, hooks=Telling()) as agent:
+        with pytest.raises(errors.ProviderError):
+            asyncio.run(agent.run("go", run_id="r"))
+        for _ in range(2):  # the second finds that it has ended
+            assert asyncio.run(agent.resume("r")).output == "3"
+    assert told == [
+        *(("begins", 0), errors.ProviderError),
+        *(("begins", 1), (RunState.FINISHED, "3")),
+    ]
 
 
 def test_what_a_hook_raises_ends_the_run(acme: Tenant) -> None:

@@ -165,6 +165,14 @@ def test_the_context_is_no_argument_of_a_model() -> None:
         tool(function)
 
 
+def test_a_class_is_no_function() -> None:
+    with pytest.raises(ConfigError, match=r"derive it from llmspell\.tools\.Tool"):
+
+        @tool(trusted=True)
+        class Counter:
+            """Count."""
+
+
 def test_a_class_is_a_tool_with_state() -> None:
     class WordCount(Tool):
         """Count words, of all calls together."""

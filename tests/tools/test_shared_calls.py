@@ -1,0 +1,131 @@
+"""Call quotas that are counted in the tenant's state, for all processes."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import llmspell
+from llmspell import Database, QuotaLimits, Tenant, TenantConfig
+from llmspell.errors import ConfigError, QuotaExceeded
+from llmspell.tools import CallQuota, FaultKind, ToolPolicy, ToolRegistry, tool
+from llmspell.tools import shared_calls as module
+
+ROOT = Path(__file__).parents[2]
+HOUR = CallQuota(calls=5, seconds=3_600, shared=True)
+
+
+@tool(trusted=True)
+def small() -> int:
+    """Do a little."""
+    return 1
+
+
+@tool(trusted=True)
+def other() -> int:
+    """Do something else."""
+    return 2
+
+
+@pytest.fixture
+def mine() -> Iterator[ToolRegistry]:
+    with ToolRegistry([small, other]) as made:
+        yield made
+
+
+@pytest.fixture
+def acme(database: Database) -> Tenant:
+    return database.create_tenant(TenantConfig(id="acme", quotas=QuotaLimits.unlimited()))
+
+
+PROGRAM = """
+import sys
+import llmspell
+from tests.tools.test_shared_calls import HOUR, small
+from llmspell.tools import ToolPolicy, ToolRegistry
+with llmspell.open(sys.argv[1]) as db, ToolRegistry([small]) as registry:
+    tools = registry.bind(db.tenant("acme"), policy=ToolPolicy(quotas={"small": HOUR}))
+    print(sum(tools.call("small", {}).is_ok for _ in range(3)))
+"""
+
+
+def test_calls_of_all_processes_are_counted_together(
+    mine: ToolRegistry, acme: Tenant, database: Database
+) -> None:
+    tools = mine.bind(acme, policy=ToolPolicy(quotas={"small": HOUR}))
+    given = [sys.executable, "-c", PROGRAM, str(database.path)]
+    done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "3"
+    results = [tools.call("small", {}) for _ in range(3)]
+    assert [result.is_ok for result in results] == [True, True, False]
+    fault = results[-1].fault
+    assert fault is not None
+    assert (fault.kind, fault.message) == (
+        FaultKind.CALL_LIMIT,
+        "the tenant has used its calls of this tool",
+    )
+    assert 3_500 < (fault.retry_after or 0) <= 3_600
+
+
+def test_calls_side_by_side_never_pass_the_quota(mine: ToolRegistry, acme: Tenant) -> None:
+    tools = mine.bind(acme, policy=ToolPolicy(quotas={"*": HOUR}))
+    with ThreadPoolExecutor(4) as threads:
+        names = ["small", "other"] * 6
+        done = sum(threads.map(lambda name: tools.call(name, {}).is_ok, names))
+    assert done == 5
+
+
+def test_a_refused_call_is_counted_by_neither_quota(
+    mine: ToolRegistry, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quotas = {
+        "small": CallQuota(calls=2, seconds=60, shared=True),
+        "*": CallQuota(calls=3, seconds=60),
+    }
+    tools = mine.bind(acme, policy=ToolPolicy(quotas=quotas))
+
+    async def main() -> list[bool]:
+        names = ["small", "small", "small", "other", "other"]
+        return [(await tools.acall(name, {})).is_ok for name in names]
+
+    assert asyncio.run(main()) == [True, True, False, True, False]
+    now = module.time.time()
+    monkeypatch.setattr(module.time, "time", lambda: now - 1_000)  # set back: it opens nothing
+    assert not tools.call("small", {}).is_ok
+    key = ("tools", "calls", "small", 60_000)
+    assert len(acme.state.get(key)) == 2
+
+
+def test_an_async_handle_counts_too(mine: ToolRegistry, tmp_path: Path) -> None:
+    async def main() -> list[bool]:
+        async with llmspell.open(tmp_path / "other") as db:
+            tenant = await db.create_tenant(TenantConfig(id="a"))
+            once = CallQuota(calls=1, seconds=60, shared=True)
+            tools = mine.bind(tenant, policy=ToolPolicy(quotas={"small": once}))
+            return [(await tools.acall("small", {})).is_ok for _ in range(2)]
+
+    assert asyncio.run(main()) == [True, False]
+
+
+def test_a_tenant_that_can_not_pay_for_the_count_makes_no_call(
+    mine: ToolRegistry, database: Database
+) -> None:
+    quotas = QuotaLimits(max_api_calls_per_minute=1)  # the call itself
+    poor = database.create_tenant(TenantConfig(id="poor", quotas=quotas))
+    once = {"small": HOUR, "*": CallQuota(calls=1, seconds=60)}
+    tools = mine.bind(poor, policy=ToolPolicy(quotas=once))
+    with pytest.raises(QuotaExceeded):
+        tools.call("small", {})
+    database.update_tenant("poor", quotas=QuotaLimits.unlimited())
+    assert tools.call("small", {}).is_ok
+
+
+def test_a_shared_quota_has_few_calls() -> None:
+    with pytest.raises(ConfigError, match="1,000"):
+        CallQuota(calls=1_001, seconds=1, shared=True)
