@@ -75,6 +75,11 @@ class ScriptedChatServer:
         """Connections that clients have made so far."""
         return self._server.made
 
+    @property
+    def open_connections(self) -> int:
+        """Connections that are open now."""
+        return self._server.open
+
     def close(self) -> None:
         """End it, and all connections; does nothing the second time."""
         if self._stopping.is_set():
@@ -127,6 +132,11 @@ class _Server(ThreadingHTTPServer):
         self.made = 0
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
+
+    @property
+    def open(self) -> int:
+        with self._open_lock:
+            return len(self._open)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._open_lock:

@@ -1,0 +1,92 @@
+"""The limits of connections are those of the sockets that a server sees."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from llmspell import errors
+from llmspell.providers import ConnectionSettings, OpenAIChat
+from llmspell.testing import Fault, Reply, Script, ScriptedChatServer
+from tests.providers.models import ask
+
+Use = Callable[[OpenAIChat, ScriptedChatServer], Awaitable[None]]
+
+
+def using(script: Script, settings: ConnectionSettings, use: Use) -> None:
+    async def run() -> None:
+        async with OpenAIChat(
+            "m", api_key="k", base_url=server.openai_url, connections=settings
+        ) as model:
+            await use(model, server)
+
+    with ScriptedChatServer(script) as server:
+        asyncio.run(run())
+
+
+def test_the_limits_are_those_of_the_guide_unless_others_are_given() -> None:
+    given = ConnectionSettings()
+    assert (given.size, given.idle, given.lifetime) == (32, 4, 3_600)
+    assert (given.idle_timeout, given.connect_timeout) == (300, 5)
+
+
+def test_no_more_connections_are_open_than_size_and_idle_of_them_stay() -> None:
+    async def use(model: OpenAIChat, server: ScriptedChatServer) -> None:
+        await asyncio.gather(*(model.acomplete(ask()) for _ in range(9)))
+        assert server.connections == 5
+        for _ in range(200):
+            if server.open_connections <= 2:
+                break
+            await asyncio.sleep(0.01)
+        assert server.open_connections == 2
+        await model.acomplete(ask())
+        assert server.connections == 5, "one that was idle is used again"
+
+    using(Reply("x", after=0.05), ConnectionSettings(size=5, idle=2), use)
+
+
+@pytest.mark.parametrize("idle_timeout, made", [(0.02, 2), (60.0, 1)])
+def test_an_unused_connection_is_kept_for_its_idle_timeout(idle_timeout: float, made: int) -> None:
+    async def use(model: OpenAIChat, server: ScriptedChatServer) -> None:
+        await model.acomplete(ask())
+        await asyncio.sleep(0.05)
+        await model.acomplete(ask())
+        assert server.connections == made
+
+    using("x", ConnectionSettings(idle_timeout=idle_timeout), use)
+
+
+def test_who_waits_too_long_for_a_connection_is_told() -> None:
+    async def use(model: OpenAIChat, server: ScriptedChatServer) -> None:
+        first = asyncio.create_task(model.acomplete(ask()))
+        while not server.asked:
+            await asyncio.sleep(0.01)
+        with pytest.raises(errors.ProviderBusy):
+            await model.acomplete(ask())
+        first.cancel()
+        await asyncio.wait([first])
+
+    using(
+        Fault("stall"), ConnectionSettings(size=1, idle=1, acquire_timeout=0.05, timeout=1.5), use
+    )
+
+
+def test_a_host_that_takes_no_connection_is_given_up_after_connect_timeout() -> None:
+    # Its line of connections is full, so that it doesn't answer at all (listen(2), Linux).
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for waiting in (first, second):
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
+        settings = ConnectionSettings(connect_timeout=0.1, timeout=1.5)
+        with (
+            OpenAIChat("m", api_key="k", base_url=url, connections=settings) as model,
+            pytest.raises(errors.ProviderUnreachable) as caught,
+        ):
+            model.complete(ask())
+    assert not caught.value.is_sent
