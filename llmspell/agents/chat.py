@@ -15,6 +15,7 @@ from llmspell.providers import (
     Message,
     OutputSchema,
     TextDelta,
+    Thought,
     ToolDefinition,
     deadline,
 )
@@ -87,7 +88,7 @@ def _message(one: AgentMessage) -> Message:
         return Message.user(one.text) if one.role == "user" else Message.assistant(one.text)
     if isinstance(one, Answer):
         calls = tuple(ChatCall(_id_of(call), call.tool, call.arguments) for call in one.calls)
-        return Message.assistant(one.text, calls)
+        return Message.assistant(one.text, calls, tuple(Thought(*kept) for kept in one.thoughts))
     call, result = one
     return Message.tool(_id_of(call), result.text, is_error=not result.is_ok)
 
@@ -106,4 +107,5 @@ def _answer(response: ChatResponse) -> Answer:
         cost=response.cost or 0.0,
         model=response.model,
         finish=response.finish,
+        thoughts=tuple((one.text, one.signature, one.is_redacted) for one in response.thoughts),
     )

@@ -44,6 +44,8 @@ class Answer:
         input_tokens, output_tokens, cost: of this answer.
         model: that gave it, as it calls itself.
         finish: why it ended; see :data:`llmspell.providers.Finish`.
+        thoughts: text, signature and whether it is redacted, of what the model thought before; see
+            :class:`llmspell.providers.Thought`.
     """
 
     text: str
@@ -53,9 +55,11 @@ class Answer:
     cost: float = 0.0
     model: str = ""
     finish: str = "stop"
+    thoughts: tuple[tuple[str, str, bool], ...] = ()
 
     def to_entry(self) -> Entry:
         """It as an entry of a transcript."""
+        thoughts = {"thoughts": [list(one) for one in self.thoughts]} if self.thoughts else {}
         calls = [{"id": one.id, "tool": one.tool, "arguments": one.arguments} for one in self.calls]
         return {
             "kind": "answer",
@@ -66,6 +70,7 @@ class Answer:
             "cost": self.cost,
             "model": self.model,
             "finish": self.finish,
+            **thoughts,
         }
 
 
@@ -215,7 +220,8 @@ class History:
                     for n, one in enumerate(entry["calls"])
                 )
                 rest = {name: value for name, value in entry.items() if name not in _NOT_OF_IT}
-                self.turns.append(Turn(Answer(calls=calls, **rest)))
+                thoughts = tuple(tuple(one) for one in rest.pop("thoughts", ()))
+                self.turns.append(Turn(Answer(calls=calls, thoughts=thoughts, **rest)))
             case "asked":
                 self._turn_of(entry["call"]).asked.add(entry["call"])
             case "approval":

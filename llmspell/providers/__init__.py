@@ -12,7 +12,14 @@ from llmspell.providers.chat import (
 )
 from llmspell.providers.gate import CallLimits
 from llmspell.providers.member import ModelStats
-from llmspell.providers.messages import Message, OutputSchema, Role, ToolCall, ToolDefinition
+from llmspell.providers.messages import (
+    Message,
+    OutputSchema,
+    Role,
+    Thought,
+    ToolCall,
+    ToolDefinition,
+)
 from llmspell.providers.openai import OpenAIChat
 from llmspell.providers.pool import ProviderPool
 from llmspell.providers.price import Price, Usage
@@ -41,6 +48,7 @@ __all__ = [
     "Role",
     "StreamEvent",
     "TextDelta",
+    "Thought",
     "ToolCall",
     "ToolDefinition",
     "Usage",

@@ -33,6 +33,9 @@ def most_usage(request: ChatRequest, bytes_per_token: float = 1.0) -> Usage:
     size = 0
     for message in request.messages:
         size += _MESSAGE_TOKENS + len(message.text.encode("utf-8", "replace"))
+        for thought in message.thoughts:
+            size += _MESSAGE_TOKENS + len(thought.signature)
+            size += len(thought.text.encode("utf-8", "replace"))
         for call in message.tool_calls:
             size += (
                 _MESSAGE_TOKENS + len(call.name) + len(call.arguments.encode("utf-8", "replace"))

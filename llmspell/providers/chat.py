@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from llmspell.errors import InputError
-from llmspell.providers.messages import Message, OutputSchema, ToolCall, ToolDefinition
+from llmspell.providers.messages import Message, OutputSchema, Thought, ToolCall, ToolDefinition
 from llmspell.providers.price import Price, Usage
 
 __all__ = ["ChatModel", "ChatRequest", "ChatResponse", "Finish", "StreamEvent", "TextDelta"]
@@ -106,6 +106,7 @@ class ChatResponse:
         provider: who answered.
         model: that answered, as the provider names it.
         cost: money, in the unit of the price; None where the model has no price.
+        thoughts: of the model, where it thinks and its provider wants to see them again.
     """
 
     text: str
@@ -115,11 +116,12 @@ class ChatResponse:
     provider: str
     model: str
     cost: float | None = None
+    thoughts: tuple[Thought, ...] = ()
 
     @property
     def message(self) -> Message:
         """It, as a message of the next request."""
-        return Message.assistant(self.text, self.tool_calls)
+        return Message.assistant(self.text, self.tool_calls, self.thoughts)
 
 
 @dataclass(frozen=True, slots=True)

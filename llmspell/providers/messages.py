@@ -9,7 +9,15 @@ from typing import Any, Literal, TypeAlias
 
 from llmspell.errors import InputError
 
-__all__ = ["Message", "OutputSchema", "Role", "ToolCall", "ToolDefinition", "well_formed"]
+__all__ = [
+    "Message",
+    "OutputSchema",
+    "Role",
+    "Thought",
+    "ToolCall",
+    "ToolDefinition",
+    "well_formed",
+]
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
@@ -66,6 +74,27 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Thought:
+    """What a model thought before it answered, which its provider wants to see again unchanged.
+
+    Args:
+        text: of it; empty where it is redacted.
+        signature: by which the provider knows it again; of one that is redacted, its content.
+        is_redacted: whether it can't be read.
+    """
+
+    text: str
+    signature: str
+    is_redacted: bool = False
+
+    def __post_init__(self) -> None:
+        for field in ("text", "signature"):
+            object.__setattr__(
+                self, field, _checked_text(f"{field} of a thought", getattr(self, field))
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a chat. The constructors below know what belongs to which role.
 
@@ -76,6 +105,8 @@ class Message:
         tool_calls: that an assistant asks for.
         tool_call_id: of a tool: which call this is the result of.
         is_error: of a tool: whether the call failed.
+        thoughts: of an assistant, before what it said; told to the provider that they are of, which
+            are models of Anthropic.
     """
 
     role: Role
@@ -83,6 +114,7 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     is_error: bool = False
+    thoughts: tuple[Thought, ...] = ()
 
     def __post_init__(self) -> None:
         if self.role not in ("system", "user", "assistant", "tool"):
@@ -95,6 +127,11 @@ class Message:
         object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
         if self.tool_calls and self.role != "assistant":
             raise InputError("only a message of role 'assistant' has tool_calls")
+        object.__setattr__(self, "thoughts", tuple(self.thoughts))
+        if self.thoughts and self.role != "assistant":
+            raise InputError("only a message of role 'assistant' has thoughts")
+        if not all(isinstance(thought, Thought) for thought in self.thoughts):
+            raise InputError("thoughts must be of llmspell.providers.Thought")
         if not all(isinstance(call, ToolCall) for call in self.tool_calls):
             raise InputError("tool_calls must be of llmspell.providers.ToolCall")
 
@@ -109,9 +146,14 @@ class Message:
         return cls("user", text)
 
     @classmethod
-    def assistant(cls, text: str, tool_calls: tuple[ToolCall, ...] = ()) -> Message:
-        """What a model said, and which tools it called."""
-        return cls("assistant", text, tuple(tool_calls))
+    def assistant(
+        cls,
+        text: str,
+        tool_calls: tuple[ToolCall, ...] = (),
+        thoughts: tuple[Thought, ...] = (),
+    ) -> Message:
+        """What a model said, which tools it called, and what it thought before."""
+        return cls("assistant", text, tuple(tool_calls), thoughts=tuple(thoughts))
 
     @classmethod
     def tool(cls, call_id: str, text: str, *, is_error: bool = False) -> Message:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from llmspell.providers.chat import ChatRequest, ChatResponse, Finish
-from llmspell.providers.messages import Message, ToolCall, well_formed
+from llmspell.providers.messages import Message, Thought, ToolCall, well_formed
 from llmspell.providers.price import Price, Usage
 from llmspell.providers.wire import count_of, reading, text_of
 
@@ -24,10 +24,18 @@ _FINISHES: Final[Mapping[str | None, Finish]] = {
 }
 
 
-def anthropic_arguments(request: ChatRequest, model_id: str, *, stream: bool) -> dict[str, Any]:
+def anthropic_arguments(
+    request: ChatRequest, model_id: str, *, stream: bool, thinking: int | None = None
+) -> dict[str, Any]:
     """What the SDK's ``messages.create`` takes.
 
     An output schema becomes a tool that the model must call, which all its models know.
+
+    Args:
+        request: to be sent.
+        model_id: of the model.
+        stream: whether the answer comes in parts.
+        thinking: tokens of ``max_tokens`` that it may think with, where the request lets it.
     """
     system = "\n\n".join(said.text for said in request.messages if said.role == "system")
     given: dict[str, Any] = {
@@ -58,7 +66,12 @@ def anthropic_arguments(request: ChatRequest, model_id: str, *, stream: bool) ->
         given["tools"] = tools
     if choice is not None:
         given["tool_choice"] = choice
-    if request.temperature is not None:
+    # Who must call a tool may not think, and who thinks takes no temperature.
+    is_free = choice is None or choice["type"] == "none"
+    thinks = thinking is not None and thinking < request.max_tokens and is_free
+    if thinks:
+        given["thinking"] = {"type": "enabled", "budget_tokens": thinking}
+    elif request.temperature is not None:
         # Its scale ends at 1. The SDK knows it no more, since newer models take none.
         given["extra_body"] = {"temperature": min(request.temperature, 1.0)}
     if request.stop:
@@ -91,12 +104,18 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
         if message.is_error:
             result["is_error"] = True
         return [result]
-    blocks: list[dict[str, Any]] = []
+    blocks = [_thought(thought) for thought in message.thoughts]
     if message.text:  # an empty block is refused
         blocks.append({"type": "text", "text": message.text})
     for call in message.tool_calls:
         blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)})
     return blocks
+
+
+def _thought(thought: Thought) -> dict[str, Any]:
+    if thought.is_redacted:
+        return {"type": "redacted_thinking", "data": thought.signature}
+    return {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
 
 
 def _input(call: ToolCall) -> dict[str, Any]:
@@ -142,6 +161,7 @@ class AnthropicStream:
         self._price = price
         self._texts: dict[int, list[str]] = {}
         self._calls: dict[int, tuple[str, str, list[str]]] = {}
+        self._thoughts: dict[int, tuple[list[str], list[str], bool]] = {}
         self._reason: str | None = None
         self._usage: dict[str, int] = {}
 
@@ -178,6 +198,11 @@ class AnthropicStream:
             text = text_of(block.get("text") or "")
             self._texts[number] = [text]
             return text
+        if block["type"] == "thinking":
+            text, signature = block.get("thinking") or "", block.get("signature") or ""
+            self._thoughts[number] = ([text_of(text)], [text_of(signature)], False)
+        if block["type"] == "redacted_thinking":
+            self._thoughts[number] = ([], [text_of(block["data"])], True)
         if block["type"] == "tool_use":
             given = block.get("input")
             parts = [json.dumps(given)] if given else []
@@ -194,6 +219,10 @@ class AnthropicStream:
                 text = text_of(delta["text"])
                 self._texts[number].append(text)
                 return text
+            case "thinking_delta":
+                self._thoughts[number][0].append(text_of(delta["thinking"]))
+            case "signature_delta":
+                self._thoughts[number][1].append(text_of(delta["signature"]))
             case "input_json_delta":
                 self._calls[number][2].append(text_of(delta["partial_json"]))
         return ""
@@ -235,5 +264,16 @@ class AnthropicStream:
             read,
         )
         cost = None if self._price is None else self._price.cost(usage)
-        text = well_formed(text)
-        return ChatResponse(text, tuple(calls), finish, usage, self._provider, self._model, cost)
+        return ChatResponse(
+            well_formed(text),
+            tuple(calls),
+            finish,
+            usage,
+            self._provider,
+            self._model,
+            cost,
+            tuple(
+                Thought("".join(parts), "".join(signature), is_redacted=is_redacted)
+                for _, (parts, signature, is_redacted) in sorted(self._thoughts.items())
+            ),
+        )

@@ -32,6 +32,8 @@ class Reply:
         finish: ``stop``, ``length`` or ``refused``; with calls it is their reason.
         input_tokens, output_tokens, cached_tokens: the usage that is told.
         after: seconds before it begins.
+        thought: what it thinks before, signed, in the format of Anthropic only.
+        redacted_thought: as ``thought``, but one that can't be read.
     """
 
     text: str = ""
@@ -41,6 +43,8 @@ class Reply:
     output_tokens: int = 5
     cached_tokens: int = 0
     after: float = 0.0
+    thought: str = ""
+    redacted_thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)

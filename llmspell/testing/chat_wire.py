@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any, Final
 
 from llmspell.testing.chat_replies import Call, Reply
@@ -31,7 +32,9 @@ _REASONS: Final = {
 def body_of(path: str, reply: Reply, model: str) -> dict[str, Any]:
     """The body of a whole answer."""
     if path == ANTHROPIC_PATH:
-        blocks: list[dict[str, Any]] = [{"type": "text", "text": reply.text}] if reply.text else []
+        blocks = _thoughts(reply)
+        if reply.text:
+            blocks.append({"type": "text", "text": reply.text})
         for number, call in enumerate(reply.calls):
             given = call.arguments if not isinstance(call.arguments, str) else {}
             blocks.append(
@@ -92,6 +95,17 @@ def _reason(path: str, reply: Reply) -> str:
 
 def _arguments(call: Call) -> str:
     return call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments)
+
+
+def _thoughts(reply: Reply) -> list[dict[str, Any]]:
+    """Blocks of thinking; the signature is of the text, as a provider's is."""
+    blocks: list[dict[str, Any]] = []
+    if reply.thought:
+        signature = sha256(reply.thought.encode()).hexdigest()
+        blocks.append({"type": "thinking", "thinking": reply.thought, "signature": signature})
+    if reply.redacted_thought:
+        blocks.append({"type": "redacted_thinking", "data": reply.redacted_thought})
+    return blocks
 
 
 def _pieces(text: str) -> list[str]:
@@ -156,6 +170,19 @@ def _anthropic_events(reply: Reply, model: str) -> Iterator[dict[str, Any]]:
     yield {"type": "message_start", "message": _anthropic_message(reply, model, [], None)}
     yield {"type": "ping"}
     number = 0
+    for thought in _thoughts(reply):
+        is_open = thought["type"] == "thinking"
+        head = {**thought, "thinking": "", "signature": ""} if is_open else thought
+        yield {"type": "content_block_start", "index": number, "content_block": head}
+        deltas: list[dict[str, Any]] = []
+        if is_open:
+            for piece in _pieces(reply.thought):
+                deltas.append({"type": "thinking_delta", "thinking": piece})
+            deltas.append({"type": "signature_delta", "signature": thought["signature"]})
+        for delta in deltas:
+            yield {"type": "content_block_delta", "index": number, "delta": delta}
+        yield {"type": "content_block_stop", "index": number}
+        number += 1
     if reply.text:
         yield {
             "type": "content_block_start",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from llmspell import errors
 from llmspell.providers import (
+    AnthropicChat,
     ChatModel,
     ChatRequest,
     ChatResponse,
@@ -98,6 +101,57 @@ def test_a_stream_gives_texts_and_then_the_whole_answer(kind: str) -> None:
     assert "".join(event.text for event in texts if isinstance(event, TextDelta)) == whole.text
     assert whole.text == reply.text and whole.finish == "tool_calls"
     assert whole.tool_calls[0].parsed() == {"a": 7} and whole.usage.input_tokens == 9
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_what_a_model_thought_goes_back_to_it_as_it_was(is_stream: bool) -> None:
+    reply = Reply(
+        "", [Call("add", {"a": 1})], thought="I had better add. \U0001f600", redacted_thought="x9=="
+    )
+    with scripted("anthropic", [reply, "1"], thinking=1_024) as (model, server):
+        request = ask(tools=(ADD,), temperature=0.5, max_tokens=2_000)
+
+        async def answered() -> ChatResponse:
+            if not is_stream:
+                return await model.acomplete(request)
+            *_, last = await _streamed(model, request)
+            assert isinstance(last, ChatResponse)
+            return last
+
+        async def main() -> None:
+            said = (await answered()).message
+            result = Message.tool(said.tool_calls[0].id, "1")
+            messages = (*request.messages, said, result)
+            await model.acomplete(ChatRequest(messages=messages, tools=(ADD,), max_tokens=2_000))
+            await model.aclose()
+
+        asyncio.run(main())
+        first, second = (asked.body for asked in server.asked)
+    assert first["thinking"] == {"type": "enabled", "budget_tokens": 1_024}
+    assert "temperature" not in first
+    signature = hashlib.sha256(reply.thought.encode()).hexdigest()
+    assert second["messages"][1]["content"] == [
+        {"type": "thinking", "thinking": reply.thought, "signature": signature},
+        {"type": "redacted_thinking", "data": "x9=="},
+        {"type": "tool_use", "id": "toolu_0", "name": "add", "input": {"a": 1}},
+    ]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"max_tokens": 1_024},
+        {"max_tokens": 9_000, "tools": (ADD,), "tool_choice": "required"},
+        {"max_tokens": 9_000, "output": OutputSchema({"type": "object"})},
+    ],
+)
+def test_a_model_does_not_think_where_its_provider_would_refuse_it(given: Any) -> None:
+    with scripted("anthropic", "x", thinking=1_024) as (model, server):
+        model.complete(ask(temperature=0.5, **given))
+        (asked,) = server.asked
+    assert "thinking" not in asked.body and asked.body["temperature"] == 0.5
+    with pytest.raises(errors.ConfigError):
+        AnthropicChat("m", api_key="k", thinking=1_000)
 
 
 @kinds
