@@ -33,6 +33,15 @@ _SENTENCE_TOKENS: Final = (8, 30)
 # The splitter's time grows with the square of a run of white space: a minute for 300,000.
 _VOID: Final = re.compile(r"\s{256,}")
 
+# Characters that a splitter is given at once, cut at the best border in their second half. It takes
+# up to 400 bytes for each, and time by the square of a long string: 32 s for one of 512 KiB.
+_AT_ONCE: Final = 1 << 16
+_BORDERS: Final = [
+    re.compile(border) for border in (r"\n\n(?=\S)", r"\n", r"[.!?]\s|[\u3002\uff01\uff1f]", r"\s")
+]
+# Texts whose tokens are counted at once.
+_COUNTED: Final = 64
+
 
 Embed: TypeAlias = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -138,9 +147,13 @@ class Chunker:
             yield from self._split_within(self._plain, text, start, end)
 
     def _split_semantic(self, text: str) -> Iterator[Chunk]:
+        for begin, stop in _sections(text, 0, len(text)):
+            yield from self._split_section(text, begin, stop)
+
+    def _split_section(self, text: str, begin: int, stop: int) -> Iterator[Chunk]:
         assert self._embed is not None
         pieces = list(
-            self._split_within(self._splitter("sentences"), text, 0, len(text), whole=False)
+            self._split_within(self._splitter("sentences"), text, begin, stop, whole=False)
         )
         if not pieces:
             return
@@ -162,7 +175,7 @@ class Chunker:
         if fits and self._count(text[start:end]) <= self._capacity:
             yield from _trimmed(text, start, end)
             return
-        for begin, stop in _between_voids(text, start, end):
+        for begin, stop in _sections_between_voids(text, start, end):
             for offset, chunk in splitter.chunk_indices(text[begin:stop]):
                 at = begin + offset
                 if len(chunk) <= self._max_chars:
@@ -191,17 +204,24 @@ class Chunker:
     def _split_python(self, text: str) -> Iterator[Chunk]:
         starts = section_starts(text) or [0]
         sections = list(zip(starts, [*starts[1:], len(text)], strict=True))
-        counts = self._counts([text[start:end] for start, end in sections])
         # A function to a chunk, so that a hit is what was asked for; but one-liners together, since
         # alone they say little and cost as much to store.
         enough = self._capacity // 4
         begin, used = 0, 0
-        for (start, _), count in zip(sections, counts, strict=True):
+        for start, count in self._counted(text, sections):
             if used and (used >= enough or used + count > self._capacity):
                 yield from self._split_within(self._plain, text, begin, start)
                 begin, used = start, 0
             used += count
         yield from self._split_within(self._plain, text, begin, len(text))
+
+    def _counted(self, text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """Where each begins, and its tokens; of one that is longer than a chunk, too many."""
+        for first in range(0, len(spans), _COUNTED):
+            some = spans[first : first + _COUNTED]
+            fitting = [span for span in some if span[1] - span[0] <= self._max_chars]
+            counts = dict(zip(fitting, self._counts([text[a:b] for a, b in fitting]), strict=True))
+            yield from ((span[0], counts.get(span, self._capacity + 1)) for span in some)
 
     def _counts(self, texts: list[str]) -> list[int]:
         encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
@@ -218,6 +238,29 @@ def _between_voids(text: str, start: int, end: int) -> Iterator[tuple[int, int]]
         start = void.end()
     if end > start:
         yield start, end
+
+
+def _sections(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Spans of no more than a splitter is given at once."""
+    while end - start > _AT_ONCE:
+        stop = _last_border(text, start + _AT_ONCE // 2, start + _AT_ONCE)
+        yield start, stop
+        start = stop
+    if end > start:
+        yield start, end
+
+
+def _last_border(text: str, first: int, last: int) -> int:
+    for border in _BORDERS:
+        ends = [found.end() for found in border.finditer(text, first, last)]
+        if ends:
+            return ends[-1]
+    return last
+
+
+def _sections_between_voids(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    for begin, stop in _between_voids(text, start, end):
+        yield from _sections(text, begin, stop)
 
 
 def _trimmed(text: str, start: int, end: int) -> Iterator[Chunk]:

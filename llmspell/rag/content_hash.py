@@ -18,7 +18,7 @@ from llmspell.tenancy.model import Metadata
 __all__ = ["hash_of_blob", "hash_of_document"]
 
 # Raised when the same content would give other chunks, so that unchanged documents are done anew.
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 
 
 def hash_of_document(document: Document, chunking: Chunking, embedder: str) -> bytes:

@@ -164,6 +164,51 @@ def test_markdown_is_split_at_headings(chunker: Chunker) -> None:
     assert [chunk.text[:9] for chunk in chunks] == [f"## Part {n}" for n in range(6)]
 
 
+LONG = {
+    "one line": (" ".join(f"Sentence {n} of one line." for n in range(900)), "text/markdown"),
+    "one string": (f"let s = '{'word ' * 4_000}';", "text/javascript"),
+    "no end": ("(" * 9_000, "text/javascript"),
+    "no function": ("x = 1\n" * 3_000, "text/x-python"),
+    "no space": ("\u5929\u6c17" * 4_000, "text/plain"),
+    "families": ("👩\u200d👩\u200d👧" * 2_000, "text/plain"),
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_splitter_is_given_a_bounded_part_of_a_text_at_once(
+    embedder: LocalEmbedder, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    given: list[int] = []
+    make = Chunker._make
+
+    class Watched:
+        def __init__(self, splitter: Any) -> None:
+            self._splitter = splitter
+
+        def chunk_indices(self, text: str) -> Any:
+            given.append(len(text))
+            return self._splitter.chunk_indices(text)
+
+    monkeypatch.setattr(Chunker, "_make", lambda self, way: Watched(make(self, way)))
+    monkeypatch.setattr("llmspell.rag.chunker._AT_ONCE", 5_000)
+    text, media_type = LONG[kind]
+    chunks = Chunker(embedder.tokenizer, Chunking(overlap=0)).split(text, media_type)
+    assert_covers(text, chunks)
+    assert_whole(text, chunks)
+    assert len(given) > 1
+    assert max(given) <= 5_000
+
+
+def test_part_that_is_split_at_once_ends_between_paragraphs(
+    embedder: LocalEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmspell.rag.chunker._AT_ONCE", 3_000)
+    paragraphs = [f"Paragraph {n}.\nIt has a second line. And more." for n in range(200)]
+    text = "\n\n".join(paragraphs)
+    chunks = Chunker(embedder.tokenizer, Chunking(overlap=0)).split(text)
+    assert all(chunk.text.startswith("Paragraph") for chunk in chunks)
+
+
 def test_function_keeps_its_docstring_decorator_and_comment(chunker: Chunker) -> None:
     body = "".join(f"    total += compute_step({n}, total)\n" for n in range(24))
     functions = [
