@@ -131,7 +131,11 @@ def _memory(samples: list[dict[str, Any]]) -> dict[str, Any]:
         return {"samples": [], "peaks": {}}
     last = samples[-1]["documents"]
     wanted = [last * place / _PLACES for place in range(1, _PLACES + 1)]
-    near = [min(samples, key=lambda one: abs(one["documents"] - at)) for at in wanted]
+    near: list[dict[str, Any]] = []
+    for at in wanted:
+        one = min(samples, key=lambda sample: abs(sample["documents"] - at))
+        if one not in near:
+            near.append(one)
     peaks = {name: max((one[name] or 0) for one in samples) for name in _PEAKS}
     return {"samples": near, "peaks": peaks}
 

@@ -96,6 +96,8 @@ def render(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
             heading += f", {name}: {size(result['dataset'])}, {result['dataset']['metric']}"
         if kind == "tenant":
             heading += f", quantization {result['settings']['quantization']}"
+        if kind == "bulk":
+            heading += ": {gigabytes:g} GB, embedder {embedder}".format_map(result["settings"])
         if kind in _DRAWN:
             drawn = _DRAWN[kind](result, folder)
             pictures += drawn

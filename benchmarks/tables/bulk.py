@@ -42,7 +42,7 @@ def bulk_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
         for one in part["samples"]
         if one["anonymous_bytes"]
     )
-    what = f"ingest of {result['source_bytes'] / 1e9:.1f} GB in {result['files']:,} files"
+    what = f"ingest of {result['source_bytes'] / 1e9:.3g} GB in {result['files']:,} files"
     killed = result["killed"]
     rate = killed["files"] / result["files"] * result["source_bytes"] / killed["seconds"]
     measured = (

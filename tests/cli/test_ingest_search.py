@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -59,6 +60,15 @@ def test_ingested_files_are_found_by_meaning(cli: Cli, notes: Path) -> None:
     again = cli("ingest", "acme", str(notes), "--json").json
     assert (again["added"], again["replaced"], again["unchanged"]) == (0, 0, 3)
     assert again["chunks"] == 0
+
+
+def test_bar_counts_files_and_chunks_where_a_terminal_is(cli: Cli, notes: Path) -> None:
+    cli("tenant", "create", "acme")
+    done = cli("ingest", "acme", str(notes), FORCE_COLOR="1", COLUMNS="120")
+    told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.err)
+    assert "3/3 3 chunks" in told
+    assert "tyres.txt" in told
+    assert cli("ingest", "acme", str(notes)).err == ""
 
 
 def test_documents_are_split_as_asked_and_what_is_kept_is_told(cli: Cli, tmp_path: Path) -> None:
