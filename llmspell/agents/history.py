@@ -96,6 +96,7 @@ class Turn:
     approvals: dict[str, Approval] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     used: dict[str, RunUsage] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
     repair: str | None = None
 
     @property
@@ -119,6 +120,7 @@ class History:
         earlier: messages of the session before.
         session: name of the session, if it is in one.
         turns: answers so far.
+        not_begun: keys of calls of which it was known when the run stopped that they hadn't begun.
         is_ended: whether it came to an output.
         output: as it is stored.
     """
@@ -129,6 +131,7 @@ class History:
         self.earlier: tuple[Said, ...] = ()
         self.session: str | None = None
         self.turns: list[Turn] = []
+        self.not_begun: frozenset[str] = frozenset()
         self.is_ended = False
         self.output: Any = None
 
@@ -153,7 +156,8 @@ class History:
             tool_calls=sum(len(turn.results) for turn in self.turns),
             input_tokens=sum(one.input_tokens for one in spent),
             output_tokens=sum(one.output_tokens for one in spent),
-            cost=sum(one.cost for one in spent),
+            cost=sum(one.cost for one in spent)
+            + sum(sum(turn.costs.values()) for turn in self.turns),
         )
 
     def turn_of(self, key: str) -> Turn | None:
@@ -231,14 +235,18 @@ class History:
                 result = ToolResult.from_fields(entry["result"])
                 turn = self._turn_of(entry["call"])
                 turn.results[entry["call"]] = result
+                if entry.get("cost"):
+                    turn.costs[entry["call"]] = float(entry["cost"])
                 if entry.get("used") is not None:
                     turn.used[entry["call"]] = RunUsage(**entry["used"])
             case "repair":
                 self.turns[-1].repair = entry["text"]
             case "end":
                 self.is_ended, self.output = True, entry["output"]
-            case "resume" | "stop":
-                pass
+            case "resume":
+                self.not_begun = frozenset()
+            case "stop":
+                self.not_begun = frozenset(entry.get("not_begun", ()))
             case kind:
                 raise ValueError(f"unknown: {kind!r}")
 

@@ -29,7 +29,8 @@ class AgentLimits:
         max_tokens: of prompts and answers together, those of sub-agents included. Once they are
             used the model isn't asked again. An answer may be as long as what is left, but how long
             a prompt is only the model tells: the last answer may go beyond by its prompt.
-        max_cost: money, in the unit of ``max_cost_per_month``.
+        max_cost: money, in the unit of ``max_cost_per_month``: of the model, which must have a
+            price, and of tools that have a cost.
         max_tool_calls: calls of tools.
         max_parallel_tools: calls of tools at one time.
         max_answer_tokens: of one answer; with its prompt the most that is set aside for it.
@@ -162,6 +163,28 @@ class Budget:
             used = self._used
             self._require("max_tool_calls", used.tool_calls + count, self._limits.max_tool_calls)
             self._used = _added(used, tool_calls=count)
+
+    def pay(self, cost: float) -> None:
+        """Count the price of a tool before it is called; raises AgentLimitExceeded."""
+        if not cost:
+            return
+        most = self._limits.max_cost
+        with self._lock:
+            # In millionths, as the quota counts: a tenth three times is no more than 0.3.
+            if most is not None and round((self._used.cost + cost - most) * 1e6) > 0:
+                self._refuse("max_cost", most)
+            self._used = _added(self._used, cost=cost)
+        if self._outer is not None:
+            try:
+                self._outer.pay(cost)
+            except AgentLimitExceeded:
+                with self._lock:
+                    self._used = _added(self._used, cost=-cost)
+                raise
+
+    def give_back(self, cost: float) -> None:
+        """The tool didn't run."""
+        self._count(0, 0, 0, -cost)
 
     def _spendable(self) -> int | None:
         limits, used = self._limits, self._used

@@ -28,6 +28,7 @@ from llmspell.agents.transcript import Entry, Transcript
 from llmspell.errors import (
     AgentCancelled,
     AgentLimitExceeded,
+    ConfigError,
     InputError,
     ProviderTimeout,
     QuotaExceeded,
@@ -88,7 +89,7 @@ class AgentRun:
         self.following = Following(run_id)  #: between it and who reads its events
         self._task: asyncio.Task[AgentResult] | None = None
         self._is_cancelled = False
-        self._has_begun = False
+        self._calls: ToolCalls | None = None  #: once it has begun, or goes on
 
     def __repr__(self) -> str:
         return f"AgentRun(id={self.id!r}, state={self.state.value!r})"
@@ -203,6 +204,8 @@ class AgentRun:
             await self._stopped(RunState.FAILED, type(error).__name__, error)
             if self.within is None:
                 error.add_note(f"in run {self.id!r} of agent {self.agent.name!r}")
+            if isinstance(error, QuotaExceeded) and self._calls is None:
+                error.add_note("a run reserves max_tokens and max_cost of its limits as it begins")
             raise
         finally:
             took = time.perf_counter_ns() - started
@@ -227,6 +230,11 @@ class AgentRun:
         if self.history.is_ended:
             await self.enter(RunState.FINISHED)
             return self._finished()
+        if limits.max_cost is not None and getattr(self.agent.model, "price", None) is None:
+            raise ConfigError(
+                f"agent {self.agent.name!r} has a max_cost, and its model has no price to count "
+                "by: give the model one, or leave out the limit"
+            )
         used = self.history.used
         outer = None if self.within is None else self.within.run.budget
         self.budget = Budget(limits, self.id, used, outer)
@@ -249,8 +257,9 @@ class AgentRun:
                 seconds=min(limits.max_seconds + LEASE_EXTRA_S, MAX_LEASE_S),
             ):
                 # In either case another process that has the run finds out at its next write.
+                not_begun = self.history.not_begun
                 await (self.keep({"kind": "resume"}) if is_resumed else self._begin())
-                self._has_begun = True
+                self._calls = ToolCalls(self, self._tenant, not_begun)
                 await self.enter(RunState.RUNNING)
                 await self.hooks.before_run(self)
                 result = await self._in_time(is_resumed)
@@ -285,7 +294,8 @@ class AgentRun:
             ) from None
 
     async def _loop(self, is_resumed: bool) -> AgentResult:
-        calls = ToolCalls(self, self._tenant)
+        calls = self._calls
+        assert calls is not None
         asking = ModelCalls(self, calls.specs, self._session)
         while not self.history.is_ended:
             turn = self.history.last
@@ -326,5 +336,6 @@ class AgentRun:
         with suppress(Exception):
             await self.hooks.on_error(self, error)
         with suppress(Exception):
-            if self._has_begun and not self.history.is_ended:
-                await self.transcript.append({"kind": "stop", "state": str(state), "why": why})
+            if self._calls is not None and not self.history.is_ended:
+                stop: Entry = {"kind": "stop", "state": str(state), "why": why}
+                await self.transcript.append({**stop, "not_begun": self._calls.not_begun()})

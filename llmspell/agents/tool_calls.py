@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterable
+from collections.abc import Collection, Coroutine, Iterable
 from contextvars import ContextVar
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -60,8 +60,10 @@ class ToolCalls:
         used: by sub-agents, by the keys of their calls.
     """
 
-    def __init__(self, run: AgentRun, tenant: Handle) -> None:
+    def __init__(self, run: AgentRun, tenant: Handle, not_begun: Collection[str] = ()) -> None:
+        """For a run; ``not_begun`` are keys of calls that were never made before it stopped."""
         self._run = run
+        self._not_begun = not_begun
         self._tools = run.agent.bind_tools(tenant, self.approve)
         self.specs = [] if self._tools is None else self._tools.specs()
         self._by_name = {spec.name: spec for spec in self.specs}
@@ -69,6 +71,11 @@ class ToolCalls:
         self._waiting = 0
         self.pending: list[ApprovalAsked] = []
         self._stopped: set[str] = set()
+        last = run.history.last
+        # Of a run that goes on: what was open may have begun in a process that has ended.
+        open_calls = [] if last is None else last.open_calls
+        self._begun = {call.key for call in open_calls} - set(not_begun)
+        self._costs: dict[str, float] = {}
         self.used: dict[str, RunUsage] = {}
 
     async def make(self, turn: Turn, *, is_resumed: bool) -> None:
@@ -93,6 +100,15 @@ class ToolCalls:
             raise
         for task in tasks:
             task.result()
+
+    def not_begun(self) -> list[str]:
+        """Keys of open calls of which nothing has run."""
+        turn = self._run.history.last
+        return [
+            call.key
+            for call in ([] if turn is None else turn.open_calls)
+            if call.key not in self._begun
+        ]
 
     def stop(self, call: Call, pending: Iterable[ApprovalAsked]) -> None:
         """Let a call wait: it has no result until others are decided about."""
@@ -168,6 +184,7 @@ class ToolCalls:
                 "call": call.key,
                 "result": result.to_fields(),
                 "used": None if used is None else asdict(used),
+                "cost": self._costs.get(call.key, 0.0),
             }
         )
         await run.tell(ToolFinished(call, result))
@@ -175,7 +192,8 @@ class ToolCalls:
     def _interrupted(self, turn: Turn, call: Call) -> ToolResult | None:
         """What stands for a call that may have been made before a crash, and mustn't be twice."""
         spec = self._by_name.get(call.tool)
-        has_not_begun = call.key in turn.asked and call.key not in turn.approvals
+        is_undecided = call.key in turn.asked and call.key not in turn.approvals
+        has_not_begun = is_undecided or call.key in self._not_begun
         if spec is None or spec.idempotent or has_not_begun:
             return None
         return ToolResult(
@@ -196,7 +214,20 @@ class ToolCalls:
         if self._tools is None:
             fault = ToolFault(FaultKind.UNKNOWN_TOOL, "there are no tools")
             return ToolResult(call.tool, fault=fault)
-        return await self._tools.acall(call.tool, call.arguments, call_id=call.id)
+        spec = self._by_name.get(call.tool)
+        cost = 0.0 if spec is None else spec.cost
+        self._run.budget.pay(cost)
+        self._begun.add(call.key)
+        ran = False
+        try:
+            result = await self._tools.acall(call.tool, call.arguments, call_id=call.id)
+            ran = result.seconds > 0
+        finally:
+            if ran:
+                self._costs[call.key] = self._costs.get(call.key, 0.0) + cost
+            else:
+                self._run.budget.give_back(cost)
+        return result
 
     def _may_retry(self, call: Call, fault: ToolFault) -> bool:
         spec = self._by_name.get(call.tool)

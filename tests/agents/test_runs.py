@@ -206,6 +206,42 @@ def test_runs_calls_and_tokens_are_metrics_of_the_database(db: Database, acme: T
     assert 'llmspell_tool_calls_total{outcome="ok",tool="add"} 1.0' in text
 
 
+def test_the_cost_of_tools_is_of_the_limit_too(db: Database) -> None:
+    quotas = QuotaLimits(max_cost_per_month=100.0)
+    tenant = db.create_tenant(TenantConfig(id="s", quotas=quotas))
+    done: list[int] = []
+
+    @tool(trusted=True, cost=0.1)
+    def post(n: int) -> str:
+        """Cost a tenth."""
+        done.append(n)
+        return "posted"
+
+    calls = call(*[("post", {"n": n}) for n in range(3)], ("post", {}))
+    model = Script(calls, call(("post", {"n": 3})), say("all"), price=Price(input=0.0, output=0.0))
+    limits = AgentLimits(max_cost=0.3)
+    with pytest.raises(errors.AgentLimitExceeded, match="max_cost"):
+        run(Agent(model, [post], tenant=tenant, limits=limits), run_id="r")
+    assert (sorted(done), tenant.usage().cost.used) == ([0, 1, 2], 300_000)
+    with Agent(model, [post], tenant=tenant, limits=AgentLimits(max_cost=0.5)) as agent:
+        result = asyncio.run(agent.resume("r"))
+    assert done[3:] == [3], "it hadn't begun, and is made now"
+    assert (result.output, round(result.usage.cost, 6)) == ("all", 0.4)
+    assert tenant.usage().cost.used == 400_000
+    without = Agent(Script(say("x")), tenant=tenant, limits=limits)
+    with pytest.raises(errors.ConfigError, match="price"):
+        run(without)
+
+
+def test_calls_that_had_not_begun_are_made_when_the_run_goes_on(acme: Tenant) -> None:
+    model = Script(call(*[("add", {"a": n, "b": 1}) for n in range(3)]), say("done"))
+    with pytest.raises(errors.AgentLimitExceeded, match="max_tool_calls"):
+        run(Agent(model, [add], "", acme, AgentLimits(max_tool_calls=2)), run_id="r")
+    with Agent(model, [add], "", acme) as agent:
+        assert asyncio.run(agent.resume("r")).output == "done"
+    assert model.told(1)[-3:] == ["1", "2", "3"]
+
+
 # --- tools that fail
 
 
