@@ -143,12 +143,15 @@ class Batch:
         self._updates: list[Update] = []
         self._storage = 0
         self._documents_gone = 0
-        self._embedders = EmbedderChanges()
         self._touched: set[str] = set()
 
     @cached_property
     def _documents(self) -> Chain:
         return Chain(self._txn, self._dbs[DOCUMENTS], "documents")
+
+    @cached_property
+    def _embedders(self) -> EmbedderChanges:
+        return EmbedderChanges()
 
     @cached_property
     def _expiry(self) -> Chain:

@@ -263,3 +263,24 @@ def test_settings_of_the_wrong_kind_are_refused(
 def test_settings_out_of_range_are_refused(make: Any) -> None:
     with pytest.raises(errors.ConfigError):
         make()
+
+
+def test_equal_scores_come_in_one_order_however_they_are_asked_for(acme: Tenant) -> None:
+    ids = [f"r{(7 * n) % 150:03}" for n in range(150)]
+    vectors = np.stack([np.cos(np.arange(150)), np.sin(np.arange(150))], axis=1)
+    # In several commits of the engine, whose segments it looks through in an order of its own.
+    for start in (0, 50, 100):
+        some = ids[start : start + 50]
+        acme.upsert(some, vectors[start : start + 50], [{"n": 1}] * 50, ["some word"] * 50)
+        acme.retrieve("word", mode="lexical")
+    oldest = ids[:20]
+    assert acme.retrieve("word", 20, mode="lexical", candidates=20).ids == oldest
+    assert acme.retrieve("word", 20, mode="lexical", filter={"n": 1}).ids == oldest
+    batch = acme.retrieve(["word", "some word"], 20, mode="lexical")
+    assert [one.ids for one in batch] == [oldest, oldest]
+    paged: list[Any] = []
+    cursor = None
+    while len(paged) < 20:
+        page = acme.retrieve("word", 5, mode="lexical", cursor=cursor)
+        paged, cursor = [*paged, *page.ids], page.cursor
+    assert paged == oldest
