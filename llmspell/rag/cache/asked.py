@@ -69,5 +69,7 @@ class Asked:
     def answer(self) -> NDArray[np.float32]:
         """All vectors, when nothing is wanted any more."""
         for key, places in self.missing.items():
-            self.out[places] = self.made[key].vector
+            vector = self.made[key].vector
+            for place in places:  # one by one: mostly it is one, and a list costs ten times more
+                self.out[place] = vector
         return self.out

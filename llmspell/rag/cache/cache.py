@@ -131,6 +131,7 @@ class EmbeddingCache:
         """
         import asyncio
 
+        loop = asyncio.get_running_loop()
         asked = self._asked(owner, model, task, texts)
         if not isinstance(asked, Asked):
             return asked
@@ -138,7 +139,7 @@ class EmbeddingCache:
             await asyncio.to_thread(self._look, asked)
         while wanted := asked.wanted():
             if not is_embedding():
-                with self._flights.board(wanted, asked.made) as (mine, theirs):
+                with self._flights.board(wanted, asked.made, loop) as (mine, theirs):
                     await self._acompute(asked, self._since(asked, mine), compute)
                 ends = {key: await landed_async(one) for key, one in theirs.items()}
                 wanted = self._met(asked, ends)

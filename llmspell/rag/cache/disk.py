@@ -57,7 +57,7 @@ class DiskTier:
         """
         self._settings = settings
         self._counters = counters
-        self._idle = threading.Condition()
+        self._idle = threading.Condition(threading.Lock())
         self._users = 0
         self._is_closed = False
         self._used: set[bytes] = set()

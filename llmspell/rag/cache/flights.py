@@ -8,9 +8,12 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from enum import Enum, auto
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from llmspell.rag.cache.entry import Made
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 __all__ = [
     "PATIENCE_S",
@@ -35,7 +38,13 @@ class Missed(Enum):
     LEFT = auto()  #: whoever asked was cancelled; one of those who waited asks in its place
 
 
-Flight: TypeAlias = "Future[Made | Missed]"
+class Flight(Future["Made | Missed"]):
+    """What is being embedded; by a coroutine of ``loop``, where there is one."""
+
+    def __init__(self, loop: AbstractEventLoop | None) -> None:
+        super().__init__()
+        self.loop = loop
+
 
 _EMBEDS: Final[ContextVar[bool]] = ContextVar("llmspell_embeds", default=False)
 
@@ -60,11 +69,25 @@ def is_embedding() -> bool:
 
 
 def landed(flight: Flight) -> Made | Missed:
-    """What comes of a flight; after :data:`PATIENCE_S` it counts as failed."""
+    """What comes of a flight; after :data:`PATIENCE_S` it counts as failed.
+
+    So it does at once where this holds up the event loop that is to embed it.
+    """
+    if flight.loop is not None and flight.loop is _running_loop():
+        return Missed.FAILED
     try:
         return flight.result(PATIENCE_S)
     except TimeoutError:
         return Missed.FAILED
+
+
+def _running_loop() -> AbstractEventLoop | None:
+    import asyncio
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 async def landed_async(flight: Flight) -> Made | Missed:
@@ -97,7 +120,10 @@ class Flights:
 
     @contextmanager
     def board(
-        self, keys: Sequence[bytes], made: Mapping[bytes, Made]
+        self,
+        keys: Sequence[bytes],
+        made: Mapping[bytes, Made],
+        loop: AbstractEventLoop | None = None,
     ) -> Iterator[tuple[list[bytes], dict[bytes, Flight]]]:
         """Split keys in those that the caller is to embed inside of it, and those that others do.
 
@@ -107,6 +133,7 @@ class Flights:
         Args:
             keys: wanted.
             made: where the caller puts what it embeds.
+            loop: that the caller embeds in.
         """
         mine: dict[bytes, Flight] = {}
         theirs: dict[bytes, Flight] = {}
@@ -114,7 +141,7 @@ class Flights:
             for key in keys:
                 flight = self._under_way.get(key)
                 if flight is None:
-                    mine[key] = self._under_way[key] = Future()
+                    mine[key] = self._under_way[key] = Flight(loop)
                 elif key not in mine:
                     theirs[key] = flight
         missed = Missed.LEFT

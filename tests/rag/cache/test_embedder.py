@@ -141,6 +141,26 @@ def test_one_that_is_cancelled_charges_nothing_and_one_of_the_others_takes_its_p
     assert acme.usage().embeddings.used == 1
 
 
+def test_sync_call_in_the_event_loop_doesnt_wait_for_what_the_loop_is_to_embed(
+    acme: Tenant, model: Model
+) -> None:
+    cached = CachedEmbedder(model, acme)
+
+    async def ask() -> None:
+        model.gate = asyncio.Event()
+        first = asyncio.create_task(cached.aembed(["one"]))
+        while not model.entered.is_set():
+            await asyncio.sleep(0)
+        np.testing.assert_array_equal(cached.embed(["one"]), model_rows("one"))
+        model.gate.set()
+        np.testing.assert_array_equal(await first, model_rows("one"))
+
+    thread = threading.Thread(target=lambda: asyncio.run(ask()), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
 def test_failure_is_each_ones_own_and_charges_nothing(acme: Tenant, model: Model) -> None:
     cached = CachedEmbedder(model, acme)
     model.error = errors.EmbeddingError("the model failed")
