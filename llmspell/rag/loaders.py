@@ -17,6 +17,7 @@ from llmspell.rag.media_types import (
     TSV,
     charset_of,
     container_type,
+    is_page,
     media_type_of,
     sniff,
 )
@@ -61,7 +62,8 @@ def load(
         return Skipped(blob.id, "binary")
     declared = media_type_of(blob.name or blob.id, blob.media_type)
     text, encoding = decode(blob.data, declared, charset_of(blob.media_type))
-    media_type = declared or sniff(text)
+    # "Text" is said of anything; a page says itself what it is.
+    media_type = HTML if declared == PLAIN and is_page(text) else declared or sniff(text)
     metadata: dict[str, MetadataValue] = {"media_type": media_type}
     if encoding != "utf-8":
         metadata["encoding"] = encoding

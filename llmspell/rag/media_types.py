@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import PurePosixPath
@@ -20,6 +21,7 @@ __all__ = [
     "TSV",
     "charset_of",
     "container_type",
+    "is_page",
     "media_type_of",
     "sniff",
 ]
@@ -70,6 +72,11 @@ _HTML_START: Final = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)?<(?:!doctype\s+html|html)\b",
     re.IGNORECASE | re.DOTALL,
 )
+_MARKDOWN_START: Final = re.compile(r"\s*# [^\n]+\n[ \t]*\n")
+_MARKDOWN_HEADING: Final = re.compile(r"^#{1,6} [^\n]+\n[ \t]*$", re.MULTILINE)
+_COLUMN: Final = re.compile(r"[^\W\d][^.!?\n]{0,63}")
+_LEAST_ROWS: Final = 3
+_ROWS_LOOKED_AT: Final = 20
 _SHEBANGS: Final = (
     (re.compile(r"#!.*\bpython"), PYTHON),
     (re.compile(r"#!.*\b(?:ba|da|z)?sh\b"), "text/x-shellscript"),
@@ -88,7 +95,7 @@ def container_type(data: bytes) -> str | None:
     """PDF or DOCX, where bytes are such a file, whatever its name is; None for all others."""
     if b"%PDF-" in data[:_PDF_HEAD]:
         return PDF
-    if data.startswith(b"PK\3\4") and b"word/document.xml" in data:
+    if data.startswith(b"PK\3\4") and b"word/document" in data:
         return DOCX
     return None
 
@@ -122,12 +129,42 @@ def charset_of(declared: str | None) -> str | None:
 
 def sniff(text: str) -> str:
     """The type of a text that nothing else tells."""
-    if _HTML_START.match(text):
+    if is_page(text):
         return HTML
     for pattern, media_type in _SHEBANGS:
         if pattern.match(text):
             return media_type
-    return JSON_LINES if _is_json_lines(text) else PLAIN
+    if _is_json_lines(text):
+        return JSON_LINES
+    if _MARKDOWN_START.match(text) and _MARKDOWN_HEADING.search(text, 1, _LOOKED_AT):
+        return MARKDOWN
+    return _table_of(text) or PLAIN
+
+
+def is_page(text: str) -> bool:
+    """Whether it begins as a page does, which no other text has a reason to."""
+    return _HTML_START.match(text) is not None
+
+
+def _table_of(text: str) -> str | None:
+    """CSV or TSV, where the first lines have as many fields each, the first of them names.
+
+    No field begins with a space, as words behind a comma of prose do.
+    """
+    lines = text[:_LOOKED_AT].split("\n", _ROWS_LOOKED_AT + 1)[:_ROWS_LOOKED_AT]
+    for delimiter, media_type in (("\t", TSV), (",", CSV), (";", CSV)):
+        try:
+            rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+        except csv.Error:
+            continue
+        if len(rows) < _LEAST_ROWS or len(rows[0]) < 2 or len(set(map(len, rows))) > 1:
+            continue
+        are_names = all(_COLUMN.fullmatch(name) for name in rows[0])
+        if not are_names or len(set(rows[0])) < len(rows[0]):
+            continue
+        if not any(value.startswith(" ") for row in rows for value in row):
+            return media_type
+    return None
 
 
 def _is_json_lines(text: str) -> bool:

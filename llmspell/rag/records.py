@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -15,6 +16,11 @@ __all__ = ["csv_to_text", "json_lines_to_text"]
 _DELIMITERS: Final = ",;\t|"
 _SAMPLE: Final = 1 << 14
 _MAX_DEPTH: Final = 32
+# A name is said again with each value: what is read may be so many times the file, or so long.
+_MAX_GROWTH: Final = 4
+_MAX_CHARS: Final = 8 << 20
+# JSON can name them, and no encoding of Unicode holds them.
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 def csv_to_text(text: str, *, delimiter: str | None = None) -> str:
@@ -28,27 +34,43 @@ def csv_to_text(text: str, *, delimiter: str | None = None) -> str:
         delimiter: between fields; found in the first rows where None.
 
     Raises:
-        IngestError: a row can't be read; the message names its line.
+        IngestError: a row can't be read; the message names its line. Or with the names of its
+            columns the text is more than four times the file, and than 8,388,608 characters.
     """
     delimiter = delimiter or _delimiter(text)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=False)
+    found = _Paragraphs(len(text))
     try:
         names = [name.strip() for name in next(rows, [])]
-        return _paragraphs(_fields(names, row) for row in rows)
+        for row in rows:
+            found.add(_fields(names, row))
     except csv.Error as error:
         raise IngestError(f"line {rows.line_num} of the table can't be read: {error}") from error
+    return found.text()
 
 
 def json_lines_to_text(text: str) -> str:
     """Read a file that has a JSON value on each line.
 
     An object becomes a paragraph of lines ``key: value``, in which the keys of inner objects are
-    joined by dots; any other value is its JSON.
+    joined by dots; any other value is its JSON. Half a surrogate pair, which JSON can name and no
+    text holds, becomes U+FFFD.
 
     Raises:
-        IngestError: a line isn't JSON, or is nested too deep; the message names it.
+        IngestError: a line isn't JSON, or is nested too deep; the message names it. Or with the
+            keys the text is more than four times the file, and than 8,388,608 characters.
     """
-    return _paragraphs(_json_fields(text))
+    found = _Paragraphs(len(text))
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            found.add(_flat(json.loads(line), "", 0))
+        except IngestError:
+            raise
+        except (ValueError, RecursionError) as error:
+            raise IngestError(f"line {number} isn't JSON: {error}") from error
+    return _SURROGATES.sub("\ufffd", found.text())
 
 
 def _delimiter(text: str) -> str:
@@ -64,16 +86,6 @@ def _fields(names: list[str], row: list[str]) -> Iterator[tuple[str, str]]:
             yield name or f"column {position + 1}", value
 
 
-def _json_fields(text: str) -> Iterator[Iterator[tuple[str, str]]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            yield _flat(json.loads(line), "", 0)
-        except (ValueError, RecursionError) as error:
-            raise IngestError(f"line {number} isn't JSON: {error}") from error
-
-
 def _flat(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping) and value and depth < _MAX_DEPTH:
         for key, inner in value.items():
@@ -85,10 +97,25 @@ def _flat(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
         yield path, json.dumps(value, ensure_ascii=False)
 
 
-def _paragraphs(records: Iterable[Iterable[tuple[str, str]]]) -> str:
-    parts = []
-    for fields in records:
-        lines = [f"{name}: {value}" if name else value for name, value in fields]
+class _Paragraphs:
+    """Collects one for each record, up to a length that is bounded by that of the file."""
+
+    def __init__(self, size: int) -> None:
+        self._most = self._left = max(_MAX_GROWTH * size, _MAX_CHARS)
+        self._parts: list[str] = []
+
+    def add(self, fields: Iterable[tuple[str, str]]) -> None:
+        lines = []
+        for name, value in fields:
+            lines.append(f"{name}: {value}" if name else value)
+            self._left -= len(lines[-1])
+            if self._left < 0:
+                raise IngestError(
+                    f"with the names of their fields its records have more than {self._most:,} "
+                    "characters"
+                )
         if lines:
-            parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+            self._parts.append("\n".join(lines))
+
+    def text(self) -> str:
+        return "\n\n".join(self._parts)

@@ -74,3 +74,18 @@ def test_deep_objects_do_not_exhaust_the_stack() -> None:
     depth = sys.getrecursionlimit() // 4
     text = '{"a":' * depth + "1" + "}" * depth
     assert json_lines_to_text(text).startswith("a.a.a.")
+
+
+def test_names_that_would_fill_the_memory_are_refused() -> None:
+    name = "n" * 50_000
+    for read, text in (
+        (csv_to_text, f"{name}\n" + "1\n" * 1_000),
+        (json_lines_to_text, json.dumps({name: dict.fromkeys(map(str, range(1_000)), 1)})),
+    ):
+        with pytest.raises(errors.IngestError, match="more than 8,388,608 characters"):
+            read(text)
+
+
+def test_half_of_a_surrogate_pair_is_replaced_and_a_whole_one_read() -> None:
+    line = r'{"a\udc00": "\ud83d\ude00 \ud83d", "b": ["\ude00"]}'
+    assert json_lines_to_text(line) == 'a\ufffd: 😀 \ufffd\nb: ["\ufffd"]'
