@@ -18,7 +18,6 @@ from llmspell.errors import (
     MissingDependency,
     ProviderTimeout,
 )
-from llmspell.providers.background import run_in_background
 from llmspell.providers.bill import Bill, billed
 from llmspell.providers.chat import ChatRequest, ChatResponse, StreamEvent, TextDelta
 from llmspell.providers.clients import Clients
@@ -29,6 +28,7 @@ from llmspell.providers.settings import ConnectionSettings
 from llmspell.providers.telling import telling
 from llmspell.providers.wire import reading
 from llmspell.remote import KeyReader, KeySource, SecretReader, current_deadline
+from llmspell.remote.background import run_in_background
 from llmspell.security import Secret
 
 __all__ = ["Assembly", "HttpChat"]

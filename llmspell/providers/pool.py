@@ -8,7 +8,6 @@ from functools import partial
 from typing import Self
 
 from llmspell.errors import ConfigError, ContextTooLong, ProviderError, ProviderRefused
-from llmspell.providers.background import run_in_background
 from llmspell.providers.breaker import Breaker
 from llmspell.providers.chat import ChatModel, ChatRequest, ChatResponse, StreamEvent
 from llmspell.providers.gate import CallLimits, Gate
@@ -17,6 +16,7 @@ from llmspell.providers.member import Member, ModelStats
 from llmspell.providers.price import Price
 from llmspell.providers.retry import Retry
 from llmspell.providers.settings import check_seconds
+from llmspell.remote.background import run_in_background
 
 __all__ = ["ProviderPool"]
 

@@ -7,22 +7,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.errors import ConfigError, InputError, TextTooLong
+from llmspell.observability import MODELS, Model
 from llmspell.rag.embedding.base_url import checked_url, place
 from llmspell.rag.embedding.embedder import Task
-from llmspell.rag.embedding.remote_call import EmbeddingCall
 from llmspell.rag.embedding.remote_settings import EmbeddingUsage, RemoteSettings
-from llmspell.rag.embedding.service import Service
 from llmspell.rag.embedding.tokens import TokenCounter, batches
 from llmspell.rag.embedding.vectors import as_texts
 from llmspell.remote import KeyReader, KeySource, SecretReader
 from llmspell.security import Secret
 from llmspell.tenancy.operation import current_operation
+
+if TYPE_CHECKING:
+    from llmspell.rag.embedding.remote_call import EmbeddingCall
 
 __all__ = ["ModelFacts", "RemoteEmbedder", "Reply"]
 
@@ -112,13 +114,16 @@ class RemoteEmbedder(ABC):
         self._dimensions = dimensions
         self._key = None if api_key is None else KeyReader(api_key, name or base_url, secrets)
         self._counter = TokenCounter(tokenizer)
-        self._service = Service(self._settings, self._key, self._headers)
         self._lock = threading.Lock()
         self._texts = self._tokens = 0
         self.provider = name if self._url == home else place(self._url, home=home)
         if api_key is None and (self._ALWAYS_HAS_KEY or self._url == home):
             raise ConfigError(f"{name or self.provider} wants an api_key, such as Secret(...)")
         self.model_id = model
+        self._counted = Model("embeddings", self.provider, model)
+        from llmspell.rag.embedding.service import Service  # it needs asyncio
+
+        self._service = Service(self._settings, self._counted, self._key, self._headers)
         self.dim = facts.dim
         self.max_tokens = facts.max_tokens
 
@@ -153,29 +158,49 @@ class RemoteEmbedder(ABC):
             QuotaExceeded: the tenant of the current operation has no tokens or money left.
             TextTooLong: a text is too long for the model, and ``truncate`` is False.
         """
+        from llmspell.remote.background import run_in_background
+
+        call, planned = self._planned(texts, task, truncate)
+        if planned:
+            run_in_background(call.run(planned), holds_up=True)
+        return call.rows
+
+    async def aembed(
+        self, texts: Sequence[str], *, task: Task = "passage", truncate: bool = False
+    ) -> NDArray[np.float32]:
+        """As :meth:`embed`; cancelling it ends its requests.
+
+        What was sent by then may be billed, and is charged as it was counted or guessed.
+        """
+        import asyncio
+
+        from llmspell.remote.background import await_in_background
+
+        # Counting takes a while, and charging may ask a server.
+        call, planned = await asyncio.to_thread(self._planned, texts, task, truncate)
+        if planned:
+            await await_in_background(call.run(planned))
+        return call.rows
+
+    def _planned(
+        self, texts: Sequence[str], task: Task, truncate: bool
+    ) -> tuple[EmbeddingCall, list[list[int]]]:
+        """A call, and the batches that it sends; what is known of its cost is charged."""
+        from llmspell.rag.embedding.remote_call import EmbeddingCall
+
         if task not in ("passage", "query"):
             raise InputError(f"task must be 'passage' or 'query', got {task!r}")
         found = [self._marked(text, task) or " " for text in as_texts(texts)]
         counts = self._fit(found, truncate)
         known = counts if self._counter.is_exact else [0] * len(found)
         self._charge(sum(known))
-        call = EmbeddingCall(self, found, counts, known, task, truncate)
         size, tokens = self._BATCH
         planned = batches(
             counts,
             max_texts=self._settings.batch_texts or size,
             max_tokens=self._settings.batch_tokens or tokens,
         )
-        call.run(list(planned))
-        return call.rows
-
-    async def aembed(
-        self, texts: Sequence[str], *, task: Task = "passage", truncate: bool = False
-    ) -> NDArray[np.float32]:
-        """As :meth:`embed`, in a thread; what is cancelled ends by itself, at its timeout."""
-        import asyncio
-
-        return await asyncio.to_thread(self.embed, texts, task=task, truncate=truncate)
+        return EmbeddingCall(self, found, counts, known, task, truncate), list(planned)
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -229,6 +254,7 @@ class RemoteEmbedder(ABC):
         with self._lock:
             self._texts += texts
             self._tokens += tokens
+        MODELS.used(self._counted, input=tokens, cost=tokens * self._settings.price / 1e6)
 
     def _charge(self, tokens: int) -> None:
         operation = current_operation()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from itertools import islice
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from llmspell.errors import InvalidEmbedding, QuotaExceeded, TextTooLong
 from llmspell.rag.embedding.embedder import Task
-from llmspell.rag.embedding.service import Deadline
+from llmspell.rag.embedding.service import CallTime
 from llmspell.rag.embedding.vectors import unit_rows
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ __all__ = ["EmbeddingCall"]
 
 # What is left of a text that a service finds too long, until it doesn't.
 _CUT: Final = 0.75
+# A larger answer takes some milliseconds to be read, in which no other could go on.
+_READ_ASIDE_BYTES: Final = 256 << 10
 
 
 class EmbeddingCall:
@@ -44,81 +46,104 @@ class EmbeddingCall:
         self._known = known
         self._task: Task = task
         self._truncate = truncate
-        self._deadline = Deadline(owner._settings.timeout)
-        self._late: SimpleQueue[int] = SimpleQueue()
+        self._late = 0
 
-    def run(self, planned: Sequence[list[int]]) -> None:
-        """Run all batches, some at once; the operation of this thread is charged."""
-        try:
-            if len(planned) == 1:
-                self._send(planned[0])
-                self._settle()
-            elif planned:
-                self._run_side_by_side(planned)
-        except BaseException:
-            # What was done is charged as far as it fits; that the call failed says more.
-            with suppress(QuotaExceeded):
-                self._settle()
-            raise
+    async def run(self, planned: Sequence[list[int]]) -> None:
+        """Run all batches, some at once; the operation that this is in is charged.
 
-    def _run_side_by_side(self, planned: Sequence[list[int]]) -> None:
+        Where one fails, those under way end by themselves, for they may be billed, and no other
+        begins. Where it is cancelled, those under way are, too.
+        """
+        self._until = CallTime(self._owner._settings.timeout)
         workers = min(self._owner._settings.concurrency, len(planned))
         waiting = iter(planned)
-        pending: set[Future[None]] = set()
-        with ThreadPoolExecutor(workers, "llmspell-embed") as pool:
+        pending: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                for positions in islice(waiting, workers - len(pending)):
+                    pending.add(asyncio.create_task(self._send(positions)))
+                if not pending:
+                    return
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+                await self._settle()
+        except BaseException as error:
+            self._until.stop()
             try:
-                while True:
-                    for positions in islice(waiting, workers - len(pending)):
-                        pending.add(pool.submit(self._send, positions))
-                    if not pending:
-                        return
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        future.result()
-                    self._settle()
-            except BaseException:
-                self._deadline.stop()
-                raise
+                if pending and isinstance(error, Exception):
+                    await asyncio.wait(pending)
+            finally:
+                for task in pending:
+                    task.cancel()
+                await asyncio.gather(*pending, return_exceptions=True)
+                # What was done is charged as far as it fits; that the call failed says more.
+                with suppress(QuotaExceeded):
+                    await self._settle()
+            raise
 
-    def _send(self, positions: list[int]) -> None:
+    async def _send(self, positions: list[int]) -> None:
         """Embed a batch, in halves where the service finds it too large as a whole."""
         owner = self._owner
         texts = [self._texts[position] for position in positions]
         path, body = owner._request(texts, self._task, self._truncate)
+        guess = sum(self._counts[position] for position in positions)
+        known = sum(self._known[position] for position in positions)
+        is_sent = False
+
+        def sent() -> None:
+            nonlocal is_sent
+            is_sent = True
+
         try:
-            answer = owner._service.post(
-                owner._url + path, body, self._deadline, numbers=len(texts) * owner.dim
+            answer = await owner._service.post(
+                owner._url + path,
+                body,
+                self._until,
+                numbers=len(texts) * owner.dim,
+                on_send=sent,
             )
+        except asyncio.CancelledError:
+            if is_sent:  # and may be billed
+                self._late += max(guess - known, 0)
+            raise
         except TextTooLong as error:
             if len(texts) > 1:
                 middle = len(texts) // 2
-                self._send(positions[:middle])
-                self._send(positions[middle:])
+                await self._send(positions[:middle])
+                await self._send(positions[middle:])
                 return
             if not self._truncate or len(texts[0]) < 2:
                 raise TextTooLong(
                     f"text {positions[0]}: {error}; split it, or pass truncate=True"
                 ) from error
             self._texts[positions[0]] = texts[0][: int(len(texts[0]) * _CUT)]
-            self._send(positions)
+            await self._send(positions)
             return
+        if len(answer) > _READ_ASIDE_BYTES:
+            tokens = await asyncio.to_thread(self._take, answer, positions)
+        else:
+            tokens = self._take(answer, positions)
+        used = guess if tokens is None else tokens
+        owner._count(len(texts), used)
+        self._late += max(used - known, 0)
+
+    def _take(self, answer: bytes, positions: list[int]) -> int | None:
+        """Put the vectors of an answer where they belong; the tokens that it tells."""
+        owner = self._owner
         try:
-            reply = owner._reply(answer, len(texts))
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            reply = owner._reply(json.loads(answer), len(positions))
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise InvalidEmbedding(
                 f"{owner.provider} answered with something else than embeddings"
             ) from error
-        guess = sum(self._counts[position] for position in positions)
-        used = guess if reply.tokens is None else reply.tokens
-        owner._count(len(texts), used)
-        self._late.put(max(used - sum(self._known[position] for position in positions), 0))
         self.rows[positions] = unit_rows(
-            reply.rows, count=len(texts), dim=owner.dim, model=owner.model_id
+            reply.rows, count=len(positions), dim=owner.dim, model=owner.model_id
         )
+        return reply.tokens
 
-    def _settle(self) -> None:
-        """Charge what came on top; in the thread that the operation is of."""
-        late = 0
-        while not self._late.empty():
-            late += self._late.get()
-        self._owner._charge(late)
+    async def _settle(self) -> None:
+        """Charge what came on top, which may ask a server."""
+        late, self._late = self._late, 0
+        if late:
+            await asyncio.to_thread(self._owner._charge, late)

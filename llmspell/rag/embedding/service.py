@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Final
 
@@ -18,12 +20,15 @@ from llmspell.errors import (
     InvalidEmbedding,
     MissingDependency,
 )
+from llmspell.observability import MODELS, Model, now_ns, span
+from llmspell.quota import Places
 from llmspell.rag.embedding.remote_settings import RemoteSettings
 from llmspell.rag.embedding.service_errors import asked_wait, failure, is_passing
-from llmspell.remote import KeyReader, wait_before
+from llmspell.remote import KeyReader, current_deadline, wait_before
+from llmspell.remote.background import run_in_background
 from llmspell.security import Secret
 
-__all__ = ["Credentials", "Deadline", "Service"]
+__all__ = ["CallTime", "Credentials", "Service"]
 
 #: The headers that carry a key.
 Credentials = Callable[[Secret[str] | None], Mapping[str, str]]
@@ -34,12 +39,19 @@ _NUMBER_BYTES: Final = 32
 _MORE_BYTES: Final = 4 << 20
 
 
-class Deadline:
-    """Until when a call may go on, and whether it still should. Thread-safe."""
+class CallTime:
+    """Until when a call may go on, and whether it still should. Of one event loop.
+
+    Args:
+        seconds: that it may take, where no deadline of the caller is earlier.
+    """
 
     def __init__(self, seconds: float) -> None:
+        outer = current_deadline()
         self._end = time.monotonic() + seconds
-        self._stopped = threading.Event()
+        if outer is not None:
+            self._end = min(self._end, outer.at)
+        self._stopped = asyncio.Event()
 
     @property
     def left(self) -> float:
@@ -52,19 +64,27 @@ class Deadline:
         return self._stopped.is_set()
 
     def stop(self) -> None:
-        """Let what goes on elsewhere send nothing more."""
+        """Let the other parts of the call send nothing more."""
         self._stopped.set()
 
-    def pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
         """Sleep, until stopped."""
-        self._stopped.wait(seconds)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
+        except TimeoutError:
+            return
 
 
 class Service:
-    """Sends JSON to one host and gives its JSON back. Thread-safe; opens nothing before its use.
+    """Sends JSON to one host and gives what it answers. Opens nothing before its use.
+
+    Its coroutines run in the loop of :mod:`llmspell.remote.background`, so that callers of all
+    loops and threads share connections and places; all else is thread-safe.
 
     Args:
         settings: retries, delays and limits.
+        counted: as what its requests are counted.
         key: read for each request, so that one that was replaced is used at once; None for none.
         credentials: gives the headers that carry it.
     """
@@ -72,16 +92,18 @@ class Service:
     def __init__(
         self,
         settings: RemoteSettings,
+        counted: Model,
         key: KeyReader | None,
         credentials: Credentials,
     ) -> None:
         self._settings = settings
+        self._counted = counted
         self._key = key
         self._credentials = credentials
-        self._slots = threading.BoundedSemaphore()  # made anew with the first request
+        self._places = Places(settings.concurrency)
         self._lock = threading.Lock()
         self._client: Any = None
-        self._pid = 0
+        self._pid = os.getpid()
         self._sent = 0
 
     @property
@@ -89,13 +111,22 @@ class Service:
         """Requests so far."""
         return self._sent
 
-    def post(self, url: str, body: Mapping[str, Any], deadline: Deadline, *, numbers: int) -> Any:
-        """Send a request, again where it failed in a way that may pass, and read its answer.
+    async def post(
+        self,
+        url: str,
+        body: Mapping[str, Any],
+        until: CallTime,
+        *,
+        numbers: int,
+        on_send: Callable[[], None],
+    ) -> bytes:
+        """Send a request, again where it failed in a way that may pass; gives its answer.
 
         Args:
             url, body: of the request.
-            deadline: of the call.
+            until: of the call.
             numbers: that the answer should have; what it is read up to follows from it.
+            on_send: called when it goes out.
 
         Raises:
             EmbeddingError: it is refused, or failed for the last time; a subclass says how.
@@ -104,10 +135,12 @@ class Service:
         """
         content = json.dumps(body).encode()
         for attempt in range(self._settings.retries + 1):
-            if deadline.is_stopped:
+            if until.is_stopped:
                 raise EmbeddingError("given up, for another request of the same call failed")
+            if attempt:
+                MODELS.retried(self._counted)
             try:
-                return self._once(url, content, deadline, numbers)
+                return await self._once(url, content, until, numbers, on_send)
             except EmbeddingError as error:
                 delay = wait_before(
                     attempt,
@@ -115,53 +148,76 @@ class Service:
                     base=self._settings.retry_delay,
                     asked=asked_wait(error),
                 )
-                if delay is None or not is_passing(error) or delay >= deadline.left:
+                if delay is None or not is_passing(error) or delay >= until.left:
                     raise
-            deadline.pause(delay)
+            await until.pause(delay)
         raise AssertionError("the last attempt returns or raises")
 
-    def _once(self, url: str, content: bytes, deadline: Deadline, numbers: int) -> Any:
-        library, client, slots = self._open()
-        if not slots.acquire(timeout=max(deadline.left, 0)):
+    async def _once(
+        self,
+        url: str,
+        content: bytes,
+        until: CallTime,
+        numbers: int,
+        on_send: Callable[[], None],
+    ) -> bytes:
+        key = None if self._key is None else await self._key.aread()
+        headers = {**self._credentials(key), "Content-Type": "application/json"}
+        library, client, places = self._open()
+        place = await places.atake(max(until.left, 0))
+        if place is None:
             raise EmbeddingTimeout(
                 f"no request was free in time; {self._settings.concurrency} are under way at most "
                 "(concurrency)"
             )
         try:
-            left = deadline.left
+            left = until.left
             if left <= 0:
                 raise EmbeddingTimeout(
-                    f"the {self._settings.timeout:g} s of timeout were over before all was sent"
+                    f"the {self._settings.timeout:g} s of timeout, or the deadline, were over "
+                    "before all was sent"
                 )
             timeout = library.Timeout(left, connect=min(left, self._settings.connect_timeout))
-            key = None if self._key is None else self._key.read()
-            headers = {**self._credentials(key), "Content-Type": "application/json"}
-            with self._lock:
-                self._sent += 1
-            with client.stream(
-                "POST", url, content=content, headers=headers, timeout=timeout
-            ) as response:
-                reply = _read(response, deadline, _MORE_BYTES + numbers * _NUMBER_BYTES)
-                status, found = response.status_code, dict(response.headers)
-        except library.TimeoutException as error:
-            raise EmbeddingTimeout(f"{_host(url)} hasn't answered in time") from error
-        except library.RequestError as error:
-            # The message of the library has no header and no body.
-            raise EmbeddingUnavailable(f"{_host(url)}: {error or type(error).__name__}") from error
-        except EmbeddingError:
-            raise
-        except RuntimeError as error:  # of a client that was closed meanwhile
-            raise EmbeddingUnavailable(f"{_host(url)}: the embedder was closed") from error
+            self._sent += 1
+            on_send()
+            with self._told(), _naming(library, _host(url)):
+                async with (
+                    asyncio.timeout(left),
+                    client.stream(
+                        "POST", url, content=content, headers=headers, timeout=timeout
+                    ) as response,
+                ):
+                    reply = await _read(response, _MORE_BYTES + numbers * _NUMBER_BYTES)
+                if response.status_code != 200:
+                    raise failure(
+                        _host(url), response.status_code, dict(response.headers), reply, key
+                    )
+            return reply
         finally:
-            slots.release()
-        if status != 200:
-            raise failure(_host(url), status, found, reply, key)
-        try:
-            return json.loads(reply)
-        except (ValueError, RecursionError) as error:
-            raise InvalidEmbedding(f"{_host(url)} answered with no JSON") from error
+            place.give_back()
 
-    def _open(self) -> tuple[ModuleType, Any, threading.BoundedSemaphore]:
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Count, time and trace a request."""
+        attributes: dict[str, str | int | float | bool] = {
+            "gen_ai.operation.name": "embeddings",
+            "gen_ai.provider.name": self._counted.provider,
+            "gen_ai.request.model": self._counted.model,
+        }
+        began, outcome = now_ns(), "ok"
+        try:
+            with span(f"embeddings {self._counted.model}", attributes, is_client=True) as told:
+                try:
+                    yield
+                except BaseException as error:
+                    is_left = isinstance(error, asyncio.CancelledError)
+                    outcome = "cancelled" if is_left else type(error).__name__
+                    told.set("error.type", outcome)
+                    raise
+        finally:
+            MODELS.called(self._counted, outcome, now_ns() - began)
+
+    def _open(self) -> tuple[ModuleType, Any, Places]:
         try:
             library = importlib.import_module("httpx2")
         except ImportError as error:
@@ -170,13 +226,13 @@ class Service:
             count = self._settings.concurrency
             if self._pid != os.getpid():  # neither connections nor what others hold are for a fork
                 self._client, self._pid = None, os.getpid()
-                self._slots = threading.BoundedSemaphore(count)
+                self._places = Places(count)
             if self._client is None:
-                self._client = library.Client(
+                self._client = library.AsyncClient(
                     headers={"User-Agent": "llmspell", "Accept-Encoding": "identity"},
                     limits=library.Limits(max_connections=count, max_keepalive_connections=count),
                 )
-            return library, self._client, self._slots
+            return library, self._client, self._places
 
     def close(self) -> None:
         """Close the connections; a later request opens new ones."""
@@ -184,20 +240,36 @@ class Service:
             client, self._client = self._client, None
             is_ours = self._pid == os.getpid()
         if client is not None and is_ours:
-            client.close()
+            run_in_background(client.aclose(), holds_up=True)
 
 
-def _read(response: Any, deadline: Deadline, most: int) -> bytes:
+@contextmanager
+def _naming(library: ModuleType, host: str) -> Iterator[None]:
+    """Raise what the library raises as our errors."""
+    try:
+        yield
+    except (library.TimeoutException, TimeoutError) as error:
+        if isinstance(error, EmbeddingError):
+            raise
+        raise EmbeddingTimeout(f"{host} hasn't answered in time") from error
+    except library.RequestError as error:
+        # The message of the library has no header and no body.
+        raise EmbeddingUnavailable(f"{host}: {error or type(error).__name__}") from error
+    except EmbeddingError:
+        raise
+    except RuntimeError as error:  # of a client that was closed meanwhile
+        raise EmbeddingUnavailable(f"{host}: the embedder was closed") from error
+
+
+async def _read(response: Any, most: int) -> bytes:
     encoding = response.headers.get("content-encoding", "identity")
     if encoding != "identity":  # its size would say nothing of what it becomes
         raise InvalidEmbedding(f"the answer is compressed ({encoding:.40}), against the request")
     parts, size = [], 0
-    for part in response.iter_raw():
+    async for part in response.aiter_raw():
         size += len(part)
         if size > most:
             raise InvalidEmbedding(f"the answer has more than {most:,} bytes, which no vectors do")
-        if deadline.left <= 0:
-            raise EmbeddingTimeout("the answer didn't end in time")
         parts.append(part)
     return b"".join(parts)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 import llmspell
 from llmspell import Document, QuotaLimits, TenantConfig, errors
-from llmspell.rag.embedding import LocalEmbedder
+from llmspell.rag.embedding import LocalEmbedder, OpenAIEmbedder
 from llmspell.testing import FakeEmbeddingServer
 from tests.rag.embedding.conftest import Connect
 
@@ -65,6 +66,35 @@ def test_a_tokenizer_lets_a_tenant_be_refused_before_anything_is_sent(
         assert tenant.usage().tokens.used == 12
     assert remote.embed(["word " * 900], truncate=True).shape == (1, 64)
     assert len(server.requests[-1].texts[0].split()) == 510
+
+
+def test_a_cancelled_call_ends_its_request_and_is_charged_for_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        asked, left = asyncio.Event(), asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"some words")
+            asked.set()
+            await reader.read()
+            left.set()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        with OpenAIEmbedder("m", base_url=url, dim=3, max_tokens=9) as embedder:
+            task = asyncio.create_task(embedder.aembed(["some words"]))
+            await asyncio.wait_for(asked.wait(), 20)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert acme.usage().tokens.used > 0, "it may be billed"
+            await asyncio.wait_for(left.wait(), 20)
+        server.close()
+
+    with llmspell.open(tmp_path) as database:
+        acme = database.create_tenant(TenantConfig(id="acme"))
+        with acme.operation():
+            asyncio.run(main())
 
 
 def test_a_database_embeds_by_a_service(

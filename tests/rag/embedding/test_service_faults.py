@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from llmspell import errors
+from llmspell.observability import MODELS, Model
+from llmspell.providers import deadline
 from llmspell.rag.embedding import OpenAIEmbedder, RemoteSettings
 from llmspell.testing import EmbeddingFault, FakeEmbeddingServer
 from tests.rag.embedding.conftest import Connect
@@ -112,6 +114,21 @@ def test_a_service_that_stalls_is_given_up(server: FakeEmbeddingServer, connect:
     server.fail(EmbeddingFault(kind="stall", seconds=60))
     with pytest.raises(errors.EmbeddingTimeout):
         connect(timeout=0.2).embed(["a"])
+
+
+def test_a_deadline_holds_for_embedders_too(server: FakeEmbeddingServer, connect: Connect) -> None:
+    server.fail(EmbeddingFault(kind="stall", seconds=60))
+    with deadline(0.2), pytest.raises(errors.EmbeddingTimeout):
+        connect(timeout=30).embed(["a"])
+
+
+def test_requests_of_embedders_are_counted(server: FakeEmbeddingServer, connect: Connect) -> None:
+    server.fail(EmbeddingFault(kind="drop"))
+    embedder = connect()
+    embedder.embed(["two words"])
+    counted = Model("embeddings", embedder.provider, "model")
+    calls = MODELS.calls()
+    assert (calls[counted, "ok"], calls[counted, "EmbeddingUnavailable"]) == (1, 1)
 
 
 def test_a_service_that_is_not_there_is_unavailable() -> None:
