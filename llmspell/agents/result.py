@@ -22,6 +22,9 @@ class AgentResult:
         state: ``FINISHED``, or ``WAITING`` where calls are to be approved.
         usage: that the run has used, sub-agents and what was before it was resumed included.
         pending: calls to be approved: :meth:`Agent.resume` takes the decisions by their keys.
+        finish: why the model ended its last answer: ``length`` where the output was cut off at
+            ``max_answer_tokens``, or at what the tenant had left; ``refused`` by the provider's
+            filter; otherwise ``stop``, or ``tool_calls`` where it waits.
     """
 
     output: Any
@@ -29,3 +32,4 @@ class AgentResult:
     state: RunState
     usage: RunUsage
     pending: tuple[ApprovalAsked, ...] = ()
+    finish: str = "stop"

@@ -313,11 +313,14 @@ class AgentRun:
     def _finished(self) -> AgentResult:
         value = self.agent.output.from_data(self.history.output)
         used = self.budget.used if self.budget.used.steps else self.history.used
-        return AgentResult(value, self.id, RunState.FINISHED, used)
+        last = self.history.last
+        finish = "stop" if last is None else last.answer.finish
+        return AgentResult(value, self.id, RunState.FINISHED, used, finish=finish)
 
     async def _paused(self, calls: ToolCalls) -> AgentResult:
         await self.enter(RunState.WAITING)
-        return AgentResult(None, self.id, RunState.WAITING, self.budget.used, tuple(calls.pending))
+        pending, used = tuple(calls.pending), self.budget.used
+        return AgentResult(None, self.id, RunState.WAITING, used, pending, "tool_calls")
 
     def _join_session(self) -> None:
         name = self.history.session if self.history.agent is not None else self._session_name

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -112,6 +112,19 @@ def test_a_run_asks_for_no_more_than_it_may(wire: Wire, acme: Tenant) -> None:
         run(model, Agent(model, [add], "", acme, limits), lambda agent: agent.run("go"))
     assert [wire.max_tokens(n) for n in range(2)] == [100, 85]
     assert len(wire.asked) == 2
+
+
+@pytest.mark.parametrize("finish", ["stop", "length", "refused"])
+def test_an_output_that_was_cut_off_says_so(
+    wire: Wire, acme: Tenant, finish: Literal["stop", "length", "refused"]
+) -> None:
+    model = wire.model(Reply("Once upon a", finish=finish))
+
+    async def main(agent: Agent) -> list[Any]:
+        return [await agent.run("Tell.", run_id="r"), await agent.resume("r")]
+
+    for result in run(model, Agent(model, tenant=acme), main):
+        assert (result.output, result.finish) == ("Once upon a", finish)
 
 
 def test_the_time_of_a_run_ends_an_answer_that_does_not_come(wire: Wire, acme: Tenant) -> None:
