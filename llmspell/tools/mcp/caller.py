@@ -157,7 +157,8 @@ class McpCaller:
 
     async def hang_up(self) -> None:
         """Have it fetch the result later."""
-        if self._context.close_sse_stream is not None:
+        is_kept = self._session is not None and self._session.keeps_events
+        if is_kept and self._context.close_sse_stream is not None:
             await self._context.close_sse_stream()
 
     @property

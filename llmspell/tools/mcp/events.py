@@ -7,6 +7,7 @@ itself alone.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
@@ -22,7 +23,11 @@ class Events(EventStore):
     async def store_event(self, stream_id: str, message: Any) -> str:
         """Keep one; None gives a place to go on from."""
         session = current_session()
-        return "0" if session is None else session.keep(stream_id, message)
+        if session is None:
+            return "0"
+        if message is not None:  # it is the task that sends them all which gives messages
+            session.end_with(asyncio.current_task())
+        return session.keep(stream_id, message)
 
     async def replay_events_after(
         self, last_event_id: str, send_callback: EventCallback

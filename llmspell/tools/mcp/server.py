@@ -145,7 +145,7 @@ class McpServer:
             json_response: answer by JSON instead of a stream of events. Before the protocol of
                 2026-07-28 a tool can't speak with the client then.
             replay_bytes: of the last messages of a session that are kept, for a client that comes
-                back to fetch what it missed; 0 for none.
+                back to fetch what it missed; 0 for none, and no client is sent away then.
 
         Raises:
             ConfigError: a number that isn't above 0.
@@ -168,12 +168,12 @@ class McpServer:
                 resource_server_url=None,
                 validate_token_resource=False,
             )
-        if replay_bytes and not json_response:
-            given |= {"event_store": Events(), "retry_interval": _RETRY_MS}
         try:
             app = server.streamable_http_app(
                 streamable_http_path=path,
                 json_response=json_response,
+                event_store=Events(),
+                retry_interval=_RETRY_MS,
                 session_idle_timeout=idle_seconds,
                 max_sessions=max_sessions,
                 max_request_body_size=max_request_bytes,

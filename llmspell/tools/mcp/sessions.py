@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -39,7 +40,7 @@ class KeptEvent(NamedTuple):
 
 
 class Session:
-    """One client's session. Lives as long as the task that serves it.
+    """One client's session.
 
     Args:
         max_bytes: of the events that are kept for a client that comes back.
@@ -55,6 +56,26 @@ class Session:
         self._events: deque[KeptEvent] = deque()
         self._size = 0
         self._ids = itertools.count(1)
+        self._has_end = False
+
+    @property
+    def keeps_events(self) -> bool:
+        """Whether a client can come back for them."""
+        return self._max_bytes > 0
+
+    def end_with(self, task: asyncio.Task[Any] | None) -> None:
+        """Keep nothing any more when a task of the session's ends.
+
+        The object may live on: timers of the loop, half an hour away, have it in their context.
+        """
+        if task is not None and not self._has_end:
+            self._has_end = True
+            task.add_done_callback(self._end)
+
+    def _end(self, _: object) -> None:
+        self._max_bytes = self._size = 0
+        self._events.clear()
+        self.subscribed.clear()
 
     def keep(self, stream: str, message: Any) -> str:
         """Keep an event as long as there is room, and give its id."""

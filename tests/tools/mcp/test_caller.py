@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -323,6 +324,27 @@ def test_who_comes_back_fetches_its_own_result_and_no_other(
         assert events_of(http.get("/mcp", headers=gone).text) == []
         stolen = {**headers, "Authorization": theirs["Authorization"]}
         assert http.get("/mcp", headers=stolen).status_code == 404
+
+
+def test_a_session_that_has_ended_keeps_nothing(registry: ToolRegistry, tenant: Tenant) -> None:
+    app = McpServer(authenticate={"a": registry.bind(tenant)}).asgi()
+    call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "slow"}}
+    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT, timeout=10) as http:
+        headers = begin(http, "a")
+        (session,) = app.middleware_stack.app._sessions.values()  # type: ignore[union-attr]
+        ((last, _),) = events_of(http.post("/mcp", json=call, headers=headers).text)
+        assert session.after(last) is not None
+        assert http.delete("/mcp", headers=headers).status_code == 200
+        while session.after(last) is not None:
+            time.sleep(0.01)
+
+
+def test_where_nothing_is_kept_nobody_is_sent_away(registry: ToolRegistry, tenant: Tenant) -> None:
+    app = McpServer(authenticate={"a": registry.bind(tenant)}).asgi(replay_bytes=0)
+    call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "slow"}}
+    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT, timeout=10) as http:
+        told = events_of(http.post("/mcp", json=call, headers=begin(http, "a")).text)
+        assert told[-1][1]["result"]["content"][0]["text"] == "for acme"
 
 
 def test_a_session_keeps_no_more_than_it_may() -> None:
