@@ -193,6 +193,26 @@ def test_knowledge_is_that_of_the_tenant(shared: ToolRegistry, tmp_path: Path) -
         assert {hit["text"] for hit in found.value} == {"tea of acme", "bread of acme"}
 
 
+@pytest.mark.parametrize(
+    "mode, texts", [("lexical", {"tea of one"}), ("hybrid", {"tea of one", "bread of one"})]
+)
+def test_knowledge_is_searched_by_words_and_in_part_where_the_tool_is_made_so(
+    tmp_path: Path, mode: str, texts: set[str]
+) -> None:
+    made = builtin.search_knowledge.bind(mode=mode, filter={"team": "sales"})
+    assert set(made.spec.parameters["properties"]) == {"query", "limit"}
+    with (
+        llmspell.open(tmp_path / "texts", texts=Lines()) as database,
+        ToolRegistry([made]) as registry,
+    ):
+        acme = database.create_tenant(TenantConfig(id="acme"))
+        acme.ingest(Document("a", "tea of one\nbread of one", metadata={"team": "sales"}))
+        acme.ingest(Document("b", "teas of two", metadata={"team": "law"}))
+        found = registry.bind(acme).call("search_knowledge", {"query": "teas"})
+    assert {hit["text"] for hit in found.value} == texts
+    assert found.value[0]["metadata"]["document"] == "a"
+
+
 def test_knowledge_is_searched_by_async_handles_too(shared: ToolRegistry, tmp_path: Path) -> None:
     async def main() -> Any:
         async with llmspell.open(tmp_path / "texts", texts=Lines()) as database:

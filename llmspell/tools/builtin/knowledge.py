@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from llmspell.security import SecurityLevel
-from llmspell.tenancy import AsyncTenant, Hit
+from llmspell.tenancy import AsyncTenant, Hit, Retrieved
 from llmspell.tools import ToolContext, tool
 
 __all__ = ["search_knowledge"]
@@ -15,14 +15,15 @@ _MAX_HITS: Final = 50
 _MAX_CHARS: Final = 8_000
 
 
-@tool(trusted=True, level=SecurityLevel.SAFE, idempotent=True)
-async def search_knowledge(
+async def _search(
     query: str,
     limit: int = 5,
+    mode: Literal["dense", "lexical", "hybrid"] = "dense",
+    filter: dict[str, Any] | None = None,
     *,
     context: ToolContext,
 ) -> list[dict[str, Any]]:
-    """Search the knowledge base by meaning; gives the passages that fit best, best first.
+    """Search the knowledge base; gives the passages that fit best, best first.
 
     Args:
         query: what is asked, in words.
@@ -30,14 +31,26 @@ async def search_knowledge(
     """
     tenant = context.tenant
     k = min(max(limit, 1), _MAX_HITS)
-    if isinstance(tenant, AsyncTenant):
-        found = list(await tenant.search(query, k))
+    if mode == "dense":  # the short way, which needs no lexical index
+        call: Any = tenant.search
+        named: dict[str, Any] = {"filter": filter}
     else:
-        found = await asyncio.to_thread(lambda: list(tenant.search(query, k)))
+        call, named = tenant.retrieve, {"filter": filter, "mode": mode}
+    if isinstance(tenant, AsyncTenant):
+        found = list(await call(query, k, **named))
+    else:
+        found = await asyncio.to_thread(lambda: list(call(query, k, **named)))
     return [_told(hit) for hit in found]
 
 
-def _told(hit: Hit) -> dict[str, Any]:
+#: Searches in the tenant of the call, which is charged. No model chooses ``mode`` and ``filter``,
+#: which are those of :meth:`llmspell.Tenant.retrieve`: by meaning and in all unless ``bind`` says.
+search_knowledge = tool(
+    name="search_knowledge", trusted=True, level=SecurityLevel.SAFE, idempotent=True
+)(_search).bind(mode="dense", filter=None)
+
+
+def _told(hit: Hit | Retrieved) -> dict[str, Any]:
     text = hit.text or ""
     return {
         "id": hit.id,
