@@ -117,7 +117,7 @@ class McpServer:
             raise ConfigError("standard input has no tokens; make the server with tools=")
         from mcp.server.stdio import stdio_server
 
-        server = self._server()
+        server = self._server(can_listen=True)
         begin_session()
         async with stdio_server() as (reads, writes):
             await server.run(reads, writes, server.create_initialization_options())
@@ -157,7 +157,8 @@ class McpServer:
         if replay_bytes < 0:
             raise ConfigError(f"replay_bytes must be at least 0, got {replay_bytes!r}")
         allowed = ["127.0.0.1:*", "localhost:*", "[::1]:*", *hosts]
-        server = self._server()
+        # An answer of JSON is one, and tells nothing more.
+        server = self._server(can_listen=not json_response)
         given: dict[str, Any] = {}
         if self._authenticate is not None:
             from mcp.server.auth.settings import AuthSettings
@@ -191,7 +192,7 @@ class McpServer:
         app.add_middleware(SessionMiddleware, max_bytes=replay_bytes)
         return app
 
-    def _server(self) -> Server[Any]:
+    def _server(self, *, can_listen: bool) -> Server[Any]:
         from mcp import types
         from mcp.server.lowlevel import Server
         from mcp.server.request_state import RequestStateBoundary
@@ -212,9 +213,22 @@ class McpServer:
                 "on_unsubscribe_resource": self._subscriptions.unsubscribe,
                 "lifespan": self._watching,
             }
+            if can_listen:
+                offered["on_subscriptions_listen"] = self._subscriptions.listen
         if offers.completes:
             offered["on_completion"] = offers.complete
-        server: Server[Any] = Server(
+
+        class Honest(Server[Any]):
+            """Says of no list that its changes are told; the SDK would, where any change is."""
+
+            def get_capabilities(self, *given: Any, **named: Any) -> types.ServerCapabilities:
+                found = super().get_capabilities(*given, **named)
+                for one in (found.tools, found.prompts, found.resources):
+                    if one is not None:
+                        one.list_changed = False
+                return found
+
+        server = Honest(
             self._name,
             version=version("llmspell"),
             instructions=self._instructions,

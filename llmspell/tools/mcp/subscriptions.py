@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,6 +25,8 @@ __all__ = ["Subscription", "Subscriptions"]
 
 _log: Final = logging.getLogger(__name__)
 _MAX_SUBSCRIBED: Final = 100
+#: Requests that go on, each of one client.
+_MAX_LISTENING: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -56,31 +59,48 @@ class Subscriptions:
         self.offers = offers
         self._lock = threading.Lock()
         self._sessions: WeakSet[Session] = WeakSet()
+        self._listening = 0
 
     async def subscribe(self, context: Any, params: Any) -> Any:
         """Have the session told of changes of a resource."""
         from mcp import types
 
         uri = str(params.uri)
-        session = own_session()
-        with told(uri, context):
-            offer = self.offers.offer_of(uri)
+        session, channel = own_session(), context.session
         if uri not in session.subscribed and len(session.subscribed) >= _MAX_SUBSCRIBED:
             raise invalid(f"a session is told of at most {_MAX_SUBSCRIBED} resources")
-        tools = self.offers.tools_of(context)
-        channel = context.session
-        with told(uri, context):
-            mark = await offer.mark(tools.tenant, uri)
-        session.subscribed[uri] = Subscription(
-            tools,
-            lambda: channel.send_resource_updated(uri),
-            asyncio.get_running_loop(),
-            offer,
-            mark,
+        session.subscribed[uri] = await self._made(
+            context, uri, lambda: channel.send_resource_updated(uri)
         )
-        with self._lock:
-            self._sessions.add(session)
+        self._add(session)
         return types.EmptyResult()
+
+    async def listen(self, context: Any, params: Any) -> Any:
+        """Tell of changes for as long as the request goes on: since the protocol of 2026-07-28."""
+        from mcp import types
+        from mcp.server.subscriptions import ListenHandler, ResourceUpdated
+
+        uris = list(dict.fromkeys(params.notifications.resource_subscriptions or ()))
+        if len(uris) > _MAX_SUBSCRIBED:
+            raise invalid(f"a client is told of at most {_MAX_SUBSCRIBED} resources at a time")
+        if self._listening >= _MAX_LISTENING:
+            raise invalid("too many clients want to be told of changes; come again later")
+        self._listening += 1
+        session = Session()
+        stream = _Stream(lambda: self._add(session))
+        try:
+            for uri in uris:
+                event = ResourceUpdated(uri)
+                session.subscribed[uri] = await self._made(
+                    context, uri, functools.partial(stream.publish, event)
+                )
+            # Of the lists nothing is told, so a client isn't promised that it is.
+            wanted = types.SubscriptionFilter(resource_subscriptions=uris)
+            params = params.model_copy(update={"notifications": wanted})
+            return await ListenHandler(stream)(context, params)
+        finally:
+            self._listening -= 1
+            session.subscribed.clear()
 
     async def unsubscribe(self, context: Any, params: Any) -> Any:
         """Tell the session no more of them."""
@@ -107,6 +127,19 @@ class Subscriptions:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+    async def _made(
+        self, context: Any, uri: str, tell: Callable[[], Awaitable[None]]
+    ) -> Subscription:
+        tools = self.offers.tools_of(context)
+        with told(uri, context):
+            offer = self.offers.offer_of(uri)
+            mark = await offer.mark(tools.tenant, uri)
+        return Subscription(tools, tell, asyncio.get_running_loop(), offer, mark)
+
+    def _add(self, session: Session) -> None:
+        with self._lock:
+            self._sessions.add(session)
 
     def _all(self) -> list[Session]:
         with self._lock:
@@ -141,6 +174,32 @@ class Subscriptions:
                     one.mark = mark
                     await _tell(one)
             seen = now
+
+
+class _Stream:
+    """The events of one request that listens, as the SDK's handler wants them.
+
+    Args:
+        begin: called when the client is listening.
+    """
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self._begin = begin
+        self._hear: Callable[[Any], None] | None = None
+
+    async def publish(self, event: Any) -> None:
+        """Tell of one."""
+        if self._hear is not None:
+            self._hear(event)
+
+    def subscribe(self, listener: Callable[[Any], None]) -> Callable[[], None]:
+        """Have events told; gives what ends it."""
+        self._hear = listener
+        self._begin()
+        return self._end
+
+    def _end(self) -> None:
+        self._hear = None
 
 
 async def _use_of(tenant: Tenant | AsyncTenant) -> object:

@@ -355,6 +355,31 @@ def test_the_program_says_what_has_changed(knowing: Database) -> None:
     assert set(told) == {"notes://today"}
 
 
+def test_since_2026_a_client_listens_for_changes(url: str, knowing: Database) -> None:
+    from mcp import MCPError
+
+    acme = knowing.tenant("acme")
+    uris = ["llmspell://documents/letter", "llmspell://documents/card", "notes://today"]
+
+    async def ask(client: Any) -> None:
+        offered = client.server_capabilities
+        assert offered.resources.subscribe
+        for one in (offered.tools, offered.prompts, offered.resources):
+            assert one.list_changed is False
+        with pytest.raises(MCPError, match="there is no resource"):
+            async with client.listen(resource_subscriptions=["notes://"]):
+                pass
+        async with client.listen(tools_list_changed=True, resource_subscriptions=uris) as heard:
+            assert heard.honored.tools_list_changed is None
+            await asyncio.to_thread(knowing.tenant("other").ingest, Document("letter", "Theirs."))
+            await asyncio.to_thread(acme.ingest, Document("card", "Mine."))
+            async for event in heard:
+                assert event.uri == "llmspell://documents/card"
+                break
+
+    asked(url, ask, "acme", mode="auto")
+
+
 def test_nothing_is_offered_that_was_not_given(knowing: Database) -> None:
     async def ask(client: Any) -> Any:
         return client.server_capabilities
