@@ -25,7 +25,7 @@ READS = ("search", "tenant list", "tenant show", "scrub", "stats", "doctor", "ex
 class FileLines(Lines):
     """Text services that take paths; a file's name is its document's id."""
 
-    def __init__(self, embedder: object = None) -> None:
+    def __init__(self, embedder: object = None, *, chunking: object = None) -> None:
         assert embedder is None, "the commands name no model"
 
     def ingest(self, room: IngestTarget, source: Any, *, progress: Progress | None) -> IngestReport:

@@ -141,6 +141,11 @@ def test_copies_of_a_tenant_leave_the_cache_behind(
         assert len(copy.search("asked")) == 1
     assert texts.asked == ["one"] + ["asked"] * 3
     assert not db.scrub().damages
+    # One that is replaced goes like one that is dropped.
+    replaced = db.restore_tenant(tmp_path / "acme.tar", replace=True)
+    assert not kept.exists()
+    replaced.search("asked")
+    assert texts.asked == ["one"] + ["asked"] * 4
 
 
 def test_services_that_name_no_model_arent_cached(tmp_path: Path) -> None:
