@@ -79,7 +79,7 @@ def _edits(counted: Sequence[Counted], found: Sequence[Any]) -> list[Edit] | Ref
     for one, kept in zip(counted, found, strict=True):
         calls, seconds = one.quota.calls, one.quota.seconds
         # A clock that was set back opens nothing: what lies ahead of it counts.
-        times = [at for at in kept or () if at > now - seconds]
+        times = [at for at in kept or () if at + seconds > now]
         if len(times) >= calls:
             return one.name, times[len(times) - calls] + seconds - now
         latest = max(now, times[-1]) if times else now

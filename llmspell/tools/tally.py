@@ -41,7 +41,8 @@ class Tally:
         with self._lock:
             for name, quota in counted:
                 times = self._calls.setdefault((name, quota.seconds), deque())
-                while times and times[0] <= now - quota.seconds:
+                # As the wait is reckoned below: rounded otherwise, a refusal could say to wait 0 s.
+                while times and times[0] + quota.seconds <= now:
                     times.popleft()
                 if len(times) >= quota.calls:
                     return name, times[len(times) - quota.calls] + quota.seconds - now
