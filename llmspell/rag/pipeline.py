@@ -25,13 +25,12 @@ from llmspell.rag.chunker import Chunker
 from llmspell.rag.chunking import Chunking
 from llmspell.rag.content_hash import hash_of_blob, hash_of_document
 from llmspell.rag.embedding import Embedder, LocalEmbedder
-from llmspell.rag.loaders import MAX_FILE_BYTES, load, read, readable
+from llmspell.rag.loaders import MAX_FILE_BYTES
 from llmspell.rag.memory import Hold, MemoryGuard
-from llmspell.rag.parsers import Parsers
 from llmspell.rag.progress import progress_bar
+from llmspell.rag.reading import Reader
 from llmspell.rag.run import Loaded, Run, Split, Unchanged
 from llmspell.rag.sources import Item, Pending, Skipped, find, name_of
-from llmspell.rag.web import fetch
 from llmspell.rag.weighing import bytes_to_keep, bytes_to_read
 from llmspell.tenancy.documents import (
     Blob,
@@ -55,8 +54,6 @@ __all__ = ["Pipeline"]
 # Written at once: about 8 s of embedding on 2 cores, which is what a killed ingest loses at most,
 # unless one document alone has more.
 _BATCH_CHUNKS: Final = 64
-# Extras that files of some types need, and others don't.
-_OF_TYPES: Final = ("code", "documents")
 
 
 class Pipeline:
@@ -89,9 +86,9 @@ class Pipeline:
                 f"size of a chunk must be at most {self._embedder.max_tokens}, the longest text "
                 f"that {self._embedder.model_id} takes, got {self._chunking.size}"
             )
-        self._max_file_bytes = max_file_bytes
-        self._web = web
-        self._parsers = Parsers(allow_unsandboxed=allow_unsandboxed)
+        self._reader = Reader(
+            max_file_bytes=max_file_bytes, web=web, allow_unsandboxed=allow_unsandboxed
+        )
         self._memory = memory or MemoryGuard()
         self._lock = threading.Lock()
         self._lazy_chunker: Chunker | None = None
@@ -109,6 +106,21 @@ class Pipeline:
             A (len(texts), dim) float32 array of unit rows.
         """
         return self._embedder.embed(texts, task="query", truncate=True)
+
+    def read(self, source: IngestSource) -> Document:
+        """The text of which an ingest of one file or document cuts its chunks, and nothing else.
+
+        The span of a chunk, ``start`` to ``end`` of its metadata, is one of this text: that of a
+        page is Markdown, that of a table has a paragraph for each row.
+
+        Returns:
+            The document with its text as it is split, and the media type and metadata of that.
+
+        Raises:
+            IngestError: the source is not one file or document, or can't be read.
+            MissingDependency, SandboxUnavailable, ConfigError: as :meth:`ingest` does.
+        """
+        return self._reader.read(source)
 
     def ingest(
         self,
@@ -198,7 +210,7 @@ class Pipeline:
 
     def _weighed(self, run: Run, item: Item) -> Split | Unchanged | Skipped:
         """What an item gives; nothing is read before the guard has room for it."""
-        taken = self._take(item, bytes_to_read(item, self._max_file_bytes))
+        taken = self._take(item, bytes_to_read(item, self._reader.max_file_bytes))
         if isinstance(taken, Skipped):
             return taken
         hold: Hold | None = taken
@@ -238,8 +250,7 @@ class Pipeline:
             loaded = self._load(run, item)
             return self._split(run, loaded) if isinstance(loaded, Loaded) else loaded
         except (MissingDependency, SandboxUnavailable) as error:
-            is_for_all = isinstance(error, MissingDependency) and error.extra not in _OF_TYPES
-            if run.is_of_one or is_for_all:
+            if run.ends_with(error):
                 raise
             return Skipped(name_of(item), str(error))
         except (IngestError, InvalidId) as error:
@@ -250,10 +261,8 @@ class Pipeline:
     def _load(self, run: Run, item: Item) -> Loaded | Unchanged | Skipped:
         """The document of an item that isn't there as it is."""
         with run.stage("load"):
-            if isinstance(item, WebPage):
-                item = fetch(item, self._web)
-            if isinstance(item, Pending | Blob):
-                item = read(item, max_bytes=self._max_file_bytes)
+            if isinstance(item, Pending | Blob | WebPage):
+                item = self._reader.get(item)
             # Bytes that are known need not be parsed; a text is what it is.
             if isinstance(item, Blob):
                 content_hash = hash_of_blob(item, self._chunking, self._embedder_id)
@@ -263,7 +272,7 @@ class Pipeline:
                 return item
             known = run.room.document_hash(item.id)
             if isinstance(item, Blob) and known != content_hash:
-                item = load(item, max_bytes=self._max_file_bytes, parsers=self._parsers)
+                item = self._reader.load(item)
         if isinstance(item, Skipped):
             return item
         if not run.seen.add(item.id):
@@ -288,7 +297,7 @@ class Pipeline:
         return Split(made, replaces=loaded.is_known)
 
     def _chunks(self, document: Document) -> tuple[Metadata, list[Chunk]]:
-        text, media_type, metadata = readable(document, self._parsers)
+        text, media_type, metadata = self._reader.readable(document)
         return metadata, self._chunker().split(text, media_type)
 
     def _write(self, run: Run, waiting: list[Split], *, keep: int = 0) -> None:

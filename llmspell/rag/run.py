@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from llmspell.errors import MissingDependency, SandboxUnavailable
 from llmspell.rag.memory import Hold
 from llmspell.rag.seen import Seen
 from llmspell.rag.sources import Skipped
@@ -16,6 +17,8 @@ from llmspell.tenancy.ports import IngestTarget
 
 __all__ = ["Loaded", "Run", "Split", "Unchanged"]
 
+# Extras that files of some types need, and others don't.
+_OF_TYPES: Final = ("code", "documents")
 _STAGES: Final = ("load", "split", "embed", "write")
 
 
@@ -76,6 +79,11 @@ class Run:
         finally:
             within = sum(self.seconds.values()) - before
             self.seconds[name] += time.perf_counter() - start - within
+
+    def ends_with(self, error: MissingDependency | SandboxUnavailable) -> bool:
+        """Whether what is missing is raised, in place of passing over the item."""
+        is_for_all = isinstance(error, MissingDependency) and error.extra not in _OF_TYPES
+        return self.is_of_one or is_for_all
 
     def skip(self, item: Skipped) -> None:
         self.skipped.append(str(item))

@@ -20,7 +20,7 @@ from llmspell.rag.pipeline import Pipeline
 from llmspell.security import Sandbox
 from llmspell.tenancy.documents import Blob, Document, IngestProgress, SplitDocument
 from llmspell.tenancy.ports import Embed, IngestSource
-from tests.rag.files import pdf
+from tests.rag.files import docx_file, pdf
 
 
 class Room:
@@ -155,6 +155,41 @@ def test_file_spans_point_into_the_file(pipeline: Pipeline, tmp_path: Path) -> N
     assert report.chunks == len(document.chunks) == len(room.vectors[document.id]) > 1
     for chunk in document.chunks:
         assert text[chunk.start : chunk.end] == chunk.text
+
+
+def test_chunks_of_every_type_are_slices_of_the_text_as_it_is_read_and_say_where_from(
+    embedder: LocalEmbedder, tmp_path: Path
+) -> None:
+    words = [f"Sentence number {n} tells about the weather in spring." for n in range(12)]
+    prose = " ".join(words)
+    files = {
+        "a.txt": prose.encode(),
+        "a.md": f"# One\n\n{prose}\n\n## Two\n\n{prose}".encode(),
+        "a.html": f"<title>Page</title><h1>One</h1><p>{prose}<p>{prose}".encode(),
+        "a.pdf": pdf(words, words, title="Paper"),
+        "a.docx": docx_file(),
+        "a.csv": ("id,text\n" + "".join(f"{n},{word}\n" for n, word in enumerate(words))).encode(),
+        "a.jsonl": "\n".join(f'{{"text": "{word}"}}' for word in words).encode(),
+        "a.py": "\n\n".join(f"def f{n}():\n    return '{w}'" for n, w in enumerate(words)).encode(),
+        "a.js": "\n".join(f"let s{n} = '{word}';" for n, word in enumerate(words)).encode(),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    pipeline = Pipeline(embedder, chunking=Chunking(size=48, overlap=8))
+    room = Room()
+    assert pipeline.ingest(room, tmp_path).added == len(files)
+    for path in sorted(tmp_path.iterdir()):
+        document = room.documents[path.as_posix()]
+        read = pipeline.read(path)
+        assert (read.id, read.metadata) == (document.id, document.metadata)
+        assert document.metadata["media_type"]
+        assert document.chunks
+        for chunk in document.chunks:
+            assert read.text[chunk.start : chunk.end] == chunk.text
+    with pytest.raises(errors.IngestError, match="ingest takes many"):
+        pipeline.read(tmp_path)
+    with pytest.raises(errors.IngestError, match="binary"):
+        pipeline.read(Blob("a", b"\0\1"))
 
 
 def test_html_is_read_as_text_with_its_title(pipeline: Pipeline) -> None:
