@@ -7,16 +7,20 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 import lmdb
+import numpy as np
 import pytest
 
+import llmspell
 from llmspell.cli import payloads
 from llmspell.cli.exits import ExitCode
 from llmspell.cli.ingest import ChunkingName
 from llmspell.rag.chunking import ChunkingMethod
+from llmspell.rag.embedding import CallableEmbedder
 
 from .conforming import mismatch
 from .conftest import COMMAND, Cli, environment
@@ -60,6 +64,27 @@ def test_ingested_files_are_found_by_meaning(cli: Cli, notes: Path) -> None:
     again = cli("ingest", "acme", str(notes), "--json").json
     assert (again["added"], again["replaced"], again["unchanged"]) == (0, 0, 3)
     assert again["chunks"] == 0
+
+
+def test_what_another_model_embedded_is_named_and_replaced_when_asked(
+    cli: Cli, data: Path, notes: Path
+) -> None:
+    def letters(texts: Sequence[str], task: str) -> np.ndarray:
+        return np.array([[1 + text.count(chr(97 + n % 26)) for n in range(384)] for text in texts])
+
+    other = CallableEmbedder(letters, model_id="letters", dim=384)
+    cli("tenant", "create", "acme")
+    with llmspell.open(data, embedder=other) as database:
+        database.tenant("acme").ingest(notes)
+    for command in (["search", "acme", "a bike wheel"], ["ingest", "acme", str(notes)]):
+        refused = cli(*command, "--json")
+        assert refused.code == ExitCode.USAGE
+        assert refused.error["type"] == "EmbedderMismatch"
+        assert "3 by 'callable/letters'" in refused.error["message"]
+    assert cli("search", "acme", "bicycle", "--mode", "lexical", "--json").json["hits"]
+    done = cli("ingest", "acme", str(notes), "--change-model", "--json")
+    assert (done.code, done.json["replaced"]) == (0, 3)
+    assert cli("search", "acme", "a bike wheel", "--json").code == 0
 
 
 def test_bar_counts_files_and_chunks_where_a_terminal_is(cli: Cli, notes: Path) -> None:
