@@ -72,6 +72,7 @@ class RemoteTier:
         self._thread: threading.Thread | None = None
         # Entries of these are to be removed from the server: until then it has none for anybody.
         self._leaving: set[bytes] = set()
+        self._is_refused = False  # the last write was
         self._is_closed = False
 
     def get(
@@ -238,13 +239,24 @@ class RemoteTier:
             with self._writer.pipeline(transaction=False) as asking:
                 for name, value in values:
                     asking.set(name, value, px=self._lives_ms)
-                asking.execute()
+                answers = asking.execute(raise_on_error=False)
         except Exception as error:
             self._fail(error)
             self._counters.redis_dropped.inc(len(due))
             return
-        self._counters.redis_written.inc(len(values))
-        self._counters.redis_written_bytes.inc(sum(len(value) for _, value in values))
+        # One that is full, or a replica, still tells what it has.
+        refusals = [answer for answer in answers if isinstance(answer, Exception)]
+        sizes = [
+            len(value)
+            for (_, value), answer in zip(values, answers, strict=True)
+            if not isinstance(answer, Exception)
+        ]
+        self._counters.redis_dropped.inc(len(refusals))
+        self._counters.redis_written.inc(len(sizes))
+        self._counters.redis_written_bytes.inc(sum(sizes))
+        if refusals and not self._is_refused:
+            _LOG.warning("Redis takes no vectors of the embedding cache: %s", refusals[0])
+        self._is_refused = bool(refusals)
 
     def _remove(self, prefix: bytes) -> None:
         """Remove all entries of a compartment; it stays in ``_leaving`` where that fails."""

@@ -30,7 +30,7 @@ class EmbeddingCacheStats:
         redis_hits: texts whose vector a server had that hosts share.
         redis_read_bytes: values that came from there, sound or not.
         redis_written, redis_written_bytes: vectors written there, and the bytes of their values.
-        redis_dropped: vectors that weren't, for too many waited, or the server failed.
+        redis_dropped: vectors that weren't, for too many waited, or the server failed or refused.
         redis_failed: times that the server failed, or didn't answer in time.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -195,6 +196,34 @@ def test_server_that_is_gone_costs_hits_and_not_answers(
         assert cache.stats().redis_dropped == 2
     finally:
         server.start()
+
+
+def test_server_that_takes_no_more_is_still_asked(
+    tmp_path: Path, host: Host, client: redis.Redis
+) -> None:
+    model, acme = Model(), owner(tmp_path)
+    cache = host()
+    cache.embed(acme, MODEL, "query", ["one"], model)
+    cache.flush()
+    client.config_set("maxmemory", 1)
+    try:
+        cache.embed(acme, MODEL, "query", ["two", "three"], model)
+        cache.flush()
+        assert (cache.stats().redis_written, cache.stats().redis_dropped) == (1, 2)
+        other = host()
+        other.embed(acme, MODEL, "query", ["one"], model)
+        assert other.stats().redis_hits == 1
+        assert cache._remote is not None
+        assert cache._remote._breaker.is_closed
+    finally:
+        client.config_set("maxmemory", 0)
+    assert model.asked == ["one", "two", "three"]
+
+
+def test_url_without_the_extra_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(errors.MissingDependency, match=r"llmspell\[redis\]"):
+        EmbeddingCache(EmbeddingCacheSettings(redis_url="redis://127.0.0.1:1/0"))
 
 
 def test_entries_go_with_their_tenant(
