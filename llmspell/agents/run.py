@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from llmspell.agents.decisions import require_asked
 from llmspell.agents.events import (
@@ -16,7 +15,7 @@ from llmspell.agents.events import (
     StateChanged,
     SubAgentEvent,
 )
-from llmspell.agents.following import Following
+from llmspell.agents.followed import FollowedRun
 from llmspell.agents.handle import Handle, operation_of, state_of
 from llmspell.agents.history import FORMAT, History
 from llmspell.agents.hooks import AgentHooks
@@ -29,7 +28,6 @@ from llmspell.errors import (
     AgentCancelled,
     AgentLimitExceeded,
     ConfigError,
-    InputError,
     ProviderTimeout,
     QuotaExceeded,
     TenantSuspended,
@@ -49,7 +47,7 @@ LEASE_EXTRA_S: Final = 60.0
 MAX_LEASE_S: Final = 86_400.0
 
 
-class AgentRun:
+class AgentRun(FollowedRun):
     """A run, made by :meth:`Agent.start`; go through it in an ``async with``, of one event loop.
 
     Inside, ``async for`` gives its events, and :meth:`result` what it came to. Where the block is
@@ -70,9 +68,8 @@ class AgentRun:
         within: CallInRun | None = None,
         is_new: bool = False,
     ) -> None:
+        super().__init__(run_id)
         self.agent = agent
-        self.id = run_id
-        self.state = RunState.CREATED
         self.history = History()
         self.hooks: AgentHooks = agent.hooks
         self.decisions = dict(decisions or {})
@@ -86,70 +83,10 @@ class AgentRun:
         self._session: Session | None = None
         self.within = within  #: the call of another run that it is part of
         self._is_new = is_new
-        self.following = Following(run_id)  #: between it and who reads its events
-        self._task: asyncio.Task[AgentResult] | None = None
-        self._is_cancelled = False
         self._calls: ToolCalls | None = None  #: once it has begun, or goes on
 
     def __repr__(self) -> str:
         return f"AgentRun(id={self.id!r}, state={self.state.value!r})"
-
-    # --- for who follows it
-
-    async def __aenter__(self) -> Self:
-        if self._task is not None:
-            raise InputError(f"run {self.id!r} has begun; resume it by its agent")
-        self.following.begin()
-        self._task = asyncio.ensure_future(self._told())
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._task is not None
-        self.following.stop()
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            self._task.exception()  # looked at: result() raises it to who asks
-        elif self.state is RunState.CREATED:
-            self.state = RunState.CANCELLED
-
-    async def __aiter__(self) -> AsyncIterator[AgentEvent]:
-        """Events up to the end of the run, for one reader; none once :meth:`result` was asked."""
-        if self._task is None:
-            raise InputError("events are read in the run's async with")
-        async for event in self.following.events():
-            yield event
-
-    async def result(self) -> AgentResult:
-        """What the run comes to; raises what ended it. Reads no events, and drops those left."""
-        if self._task is None:
-            raise InputError("a run begins with its async with")
-        self.following.stop()
-        try:
-            return await asyncio.shield(self._task)
-        except asyncio.CancelledError:
-            if self._is_cancelled and self._task.cancelled():  # before it began
-                raise AgentCancelled(f"run {self.id!r} was cancelled", run_id=self.id) from None
-            raise
-
-    def cancel(self) -> None:
-        """End the run: what runs is cancelled, and :meth:`result` raises AgentCancelled."""
-        self._is_cancelled = True
-        if self._task is not None:
-            self._task.cancel()
-
-    def decide(self, key: str, decision: bool | Approval) -> None:
-        """Decide about a call that waits for approval, by the key that :class:`ApprovalAsked` told.
-
-        Raises:
-            CallNotWaiting: it doesn't wait.
-        """
-        self.following.decide(key, decision)
 
     # --- for its parts
 
@@ -210,12 +147,6 @@ class AgentRun:
         finally:
             took = time.perf_counter_ns() - started
             self.metrics.count(self.agent.name, outcome or self.state.value, took)
-
-    async def _told(self) -> AgentResult:
-        try:
-            return await self.run()
-        finally:
-            self.following.end()
 
     async def _run(self) -> AgentResult:
         limits = self.agent.limits
