@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 
 
-def pdf(*pages: Sequence[str], title: str = "") -> bytes:
-    """A PDF file of so many pages, each with lines of ASCII."""
+def pdf(*pages: Sequence[str], title: str = "", is_packed: bool = False) -> bytes:
+    """A PDF file of so many pages, each with lines of ASCII; packed twice where asked."""
     bodies = [b"<< /Type /Catalog /Pages 2 0 R >>", b""]
     bodies.append(b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>")
     bodies.append(f"<< /Title ({title}) >>".encode())
@@ -16,7 +17,11 @@ def pdf(*pages: Sequence[str], title: str = "") -> bytes:
     for lines in pages:
         shown = " ".join(f"({line}) Tj T*" for line in lines)
         stream = f"BT /F1 12 Tf 50 700 Td 14 TL {shown} ET".encode()
-        bodies.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream))
+        if is_packed:
+            stream = zlib.compress(zlib.compress(stream, 9), 9)
+        packed = b"/Filter [/FlateDecode /FlateDecode]" if is_packed else b""
+        head = b"<< /Length %d %s >>" % (len(stream), packed)
+        bodies.append(b"%s\nstream\n%s\nendstream" % (head, stream))
         bodies.append(
             b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents %d 0 R "
             b"/Resources << /Font << /F1 3 0 R >> >> >>" % len(bodies)
@@ -62,12 +67,31 @@ def docx_file() -> bytes:
 
 def docx_bomb(unpacked: int) -> bytes:
     """A small DOCX file whose text unpacks to so many bytes."""
+    return _docx_of(lambda xml: b" " * unpacked)
+
+
+def docx_laughs() -> bytes:
+    """A DOCX file whose text names entities that would unpack to ten billion characters."""
+    entities = [b'<!ENTITY l0 "ha">']
+    for level in range(1, 11):
+        entities.append(b'<!ENTITY l%d "%s">' % (level, b"&l%d;" % (level - 1) * 10))
+    declared = b"?><!DOCTYPE w [" + b"".join(entities) + b"]>"
+    return _docx_of(lambda xml: xml.replace(b"?>", declared, 1).replace(b"Thirty", b"&l10;"))
+
+
+def docx_grid() -> bytes:
+    """A DOCX file with a cell that says to span a hundred million columns."""
+    span = b'<w:tcPr><w:gridSpan w:val="100000000"/>'
+    return _docx_of(lambda xml: xml.replace(b"<w:tcPr>", span))
+
+
+def _docx_of(change: Callable[[bytes], bytes]) -> bytes:
     file = io.BytesIO()
     with (
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made,
         zipfile.ZipFile(io.BytesIO(docx_file())) as whole,
     ):
         for name in whole.namelist():
-            is_text = name == "word/document.xml"
-            made.writestr(name, b" " * unpacked if is_text else whole.read(name))
+            part = whole.read(name)
+            made.writestr(name, change(part) if name == "word/document.xml" else part)
     return file.getvalue()

@@ -18,7 +18,7 @@ from llmspell.rag.sources import Pending, Skipped
 from llmspell.security import Sandbox, SecurityLevel
 from llmspell.security.host import probe
 from llmspell.tenancy.documents import Document
-from tests.rag.files import docx_bomb, docx_file, pdf
+from tests.rag.files import docx_bomb, docx_file, docx_grid, docx_laughs, pdf
 
 LEAVE = pdf(["Every employee has thirty", "days of paid holiday."], ["Second page."], title="Leave")
 
@@ -70,6 +70,9 @@ def test_parsers_run_confined(parsers: Parsers) -> None:
         (docx_file()[:-400], DOCX, "the DOCX file can't be read"),
         (docx_bomb(65 << 20), DOCX, "unpacks to more than 67,108,864 bytes"),
         (docx_bomb(40 << 20), DOCX, "the DOCX file takes too much to read"),
+        (docx_laughs(), DOCX, "the DOCX file (takes too much to|can't be) read"),
+        (docx_grid(), DOCX, "the DOCX file takes too much to read"),
+        (pdf(["spam"] * 1_000_000, is_packed=True), PDF, "the PDF file takes too much to read"),
     ],
 )
 def test_damaged_or_hostile_file_is_named_and_does_no_harm(

@@ -42,6 +42,9 @@ def test_page_is_ingested_under_its_url_with_the_one_that_answered_as_source(
         assert chunk.metadata["source"] == server.url("/new.html", LOOPBACK)
         assert (chunk.metadata["title"], chunk.metadata["lang"]) == ("Leave", "en")
         assert acme.ingest(WebPage(url, metadata={"lang": "en"})).unchanged == 1
+    sandbox = texts._reader._parsers._sandbox
+    assert sandbox is not None
+    assert sandbox.counters.calls.value == len(sandbox._tools) <= 1, "parsed once, confined"
     assert {attempt.tenant for attempt in attempts} == {"acme"}
 
 

@@ -123,7 +123,7 @@ class Parsers:
         """
         kind = _KINDS[media_type]
         if len(data) > MAX_BYTES:
-            raise IngestError(f"larger than {MAX_BYTES:,} bytes, the most of a {kind.name} file")
+            raise IngestError(f"larger than {MAX_BYTES:,} bytes, the most of {kind.name}")
         try:
             found = self._tool(kind).call(kind.function, [data, *kind.limits]).value
         except SandboxUnavailable as error:
