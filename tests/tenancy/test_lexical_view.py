@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 import llmspell
 from llmspell import QuotaLimits, Tenant, TenantConfig, errors
+from llmspell.storage.lexical.engine_errors import engine_errors
 from llmspell.storage.snapshots import LEXICAL
 from tests.tenancy.ledgers import shares_ledger
 from tests.tenancy.texts import Lines
@@ -232,25 +234,31 @@ def test_a_kill_in_the_middle_costs_nothing_but_time(root: Path, where: str) -> 
     assert not list(root.glob("tenants/*/*/*.tmp"))
 
 
-def test_a_full_disk_is_named_and_the_view_opens_anew(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("most", [0, 4_000, 40_000])
+def test_a_file_that_cannot_be_written_is_named_and_the_view_opens_anew(
+    root: Path, most: int
 ) -> None:
-    from llmspell.storage.lexical.text_index import TextIndex
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise errors.StorageFull("the disk is full while writing")
-
     with llmspell.open(root) as database:
         tenant = database.tenant("acme")
         assert found(tenant, "apple") == [2, 4]
-        put(tenant, {5: "apple"})
-        with monkeypatch.context() as patch:
-            patch.setattr(TextIndex, "apply", fail)
-            with pytest.raises(errors.StorageFull):
+        # Of so many words that the engine's segment is larger than a file may be.
+        put(tenant, {5: "apple " + " ".join(f"{7_919 * n:x}" for n in range(20_000))})
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+        try:
+            with pytest.raises(errors.StorageError, match="while writing"):
                 found(tenant, "apple")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert workplaces(root) == []
         assert found(tenant, "apple") == [2, 4, 5]
         assert len(workplaces(root)) == 1
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    for message in ("No space left on device (os error 28)", "Quota exceeded (os error 122)"):
+        with pytest.raises(errors.StorageFull), engine_errors(tmp_path, "writing"):
+            raise ValueError(f"An IO error occurred: '{message}'")
 
 
 OTHER = """
