@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from typing import Any
 import pytest
 
 import llmspell
-from llmspell import Blob, Chunking, QuotaLimits, TenantConfig, errors
+from llmspell import Blob, Chunking, Document, QuotaLimits, TenantConfig, errors
+from llmspell.rag import MemoryGuard
+from llmspell.rag.embedding import CallableEmbedder, Task
 from llmspell.rag.embedding.local import LocalEmbedder
 from llmspell.rag.loaders import load
 from llmspell.rag.pipeline import Pipeline
+from llmspell.tenancy import current_operation
 
 PAGES = {
     "leave.md": "# Leave\n\nEvery employee has thirty days of paid holiday in a year.",
@@ -200,3 +204,30 @@ def test_splitting_by_meaning_charges_what_it_embeds(
         text = "The soup simmers all day. " * 8 + "The bank raised its rate. " * 8
         report = acme.ingest(llmspell.Document("doc", text))
         assert acme.usage().embeddings.used > report.chunks > 1
+
+
+def test_ingest_within_the_source_of_another_works_for_its_own_tenant(
+    tmp_path: Path, embedder: LocalEmbedder
+) -> None:
+    worked: set[tuple[str, str]] = set()
+
+    def model(texts: Sequence[str], task: Task) -> list[list[float]]:
+        operation = current_operation()
+        assert operation is not None
+        worked.update((operation.tenant_id, text[0]) for text in texts)
+        return [[len(text), 1.0] for text in texts]
+
+    counted = CallableEmbedder(model, model_id="m", dim=2, tokenizer=embedder.tokenizer)
+    texts = Pipeline(counted, memory=MemoryGuard(14_000))
+    with llmspell.open(tmp_path / "data", texts=texts) as db:
+        a, b = (db.create_tenant(TenantConfig(id=name)) for name in "ab")
+
+        def documents(name: str, count: int) -> Iterator[Document]:
+            for number in range(count):
+                if name == "a":
+                    b.ingest(documents(f"b{number}", 3))
+                yield Document(f"{name}-{number}", f"{name} is about Fridays. " * 40)
+
+        a.ingest(documents("a", 3))
+        assert worked == {("a", "a"), ("b", "b")}
+        assert (a.usage().embeddings.used, b.usage().embeddings.used) == (3, 9)
