@@ -167,7 +167,7 @@ def main(options: argparse.Namespace) -> None:
             f"{sample['seconds']:>8.0f} s {sample['documents']:>9,} files"
             f" {sample['chunks']:>10,} chunks; MB:"
             f" {(sample['anonymous_bytes'] or 0) / 1e6:,.0f} own,"
-            f" {sample['index_bytes'] / 1e6:,.0f} of it the tenant's,"
+            f" {sample['index_bytes'] / 1e6:,.0f} its index,"
             f" {sample['held_bytes'] / 1e6:,.1f} held"
         )
     print(f"killed after {killed['files']:,} files; {resumed['unchanged']:,} found unchanged")

@@ -133,6 +133,8 @@ def splice(text: str, lines: Iterable[str]) -> str:
 
 def _command(result: dict[str, Any]) -> str:
     command = _COMMANDS[result["benchmark"]].format_map(result.get("settings", {}))
+    if "whole" in result and result["whole"] is None:
+        command += " --no-compare"
     dataset = result.get("dataset", {"name": "", "vectors": 0})
     # A part that was drawn of a dataset is called so.
     is_cut = dataset["name"].endswith(f"-{dataset['vectors']}")

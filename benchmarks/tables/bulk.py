@@ -42,18 +42,18 @@ def bulk_summary(result: dict[str, Any]) -> list[tuple[str, str]]:
         for one in part["samples"]
         if one["anonymous_bytes"]
     )
-    what = f"ingest of {result['source_bytes'] / 1e9:.3g} GB in {result['files']:,} files"
+    what = f"ingest of {result['source_bytes'] / 1e6:,.0f} MB in {result['files']:,} files"
     killed = result["killed"]
     rate = killed["files"] / result["files"] * result["source_bytes"] / killed["seconds"]
     measured = (
         f"{beside / 1e6:,.0f} MB of memory beside the tenant's index, "
         f"{max(part['peaks']['held_bytes'] for part in parts) / 1e6:,.0f} MB held at most; "
-        f"{rate / 1e6:.1f} MB/s with the embedder `{result['settings']['embedder']}`"
+        f"{rate / 1e6:.2g} MB/s with the embedder `{result['settings']['embedder']}`"
     )
     return [(what, measured)]
 
 
-_MEMORY = ("own memory, MB", "of it the tenant's", "rest", "mapped of files", "held by the guard")
+_MEMORY = ("own memory, MB", "index, allocated", "rest", "mapped of files", "held by the guard")
 
 
 def _counts(one: dict[str, Any]) -> tuple[str, str]:

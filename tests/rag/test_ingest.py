@@ -92,7 +92,7 @@ def test_bytes_that_are_there_are_not_read_again_until_they_or_what_is_said_of_t
         parsed.append(item.name or item.id)
         return load(item, **settings)
 
-    monkeypatch.setattr("llmspell.rag.pipeline.load", counted)
+    monkeypatch.setattr("llmspell.rag.reading.load", counted)
     with llmspell.open(tmp_path / "data", texts=Pipeline(embedder)) as db:
         acme = db.create_tenant(TenantConfig(id="acme"))
         acme.ingest(handbook)
