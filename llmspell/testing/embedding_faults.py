@@ -51,7 +51,8 @@ class EmbeddingRequest:
     """A request as it came.
 
     Attributes:
-        service: whose format: ``"openai"``, ``"azure"``, ``"cohere"``, ``"voyage"``, ``"tei"``.
+        service: whose format: ``"openai"``, ``"azure"``, ``"cohere"``, ``"voyage"``, ``"ollama"``;
+            ``"tei"`` is its OpenAI-compatible one, and ``"tei-own"`` its own.
         path: with its query.
         headers: names in lower case.
         body: its JSON.

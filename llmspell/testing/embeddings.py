@@ -29,11 +29,13 @@ _PATHS: Final = (
     (re.compile(r"/cohere/v2/embed"), "cohere"),
     (re.compile(r"/voyage/v1/embeddings"), "voyage"),
     (re.compile(r"/tei/v1/embeddings"), "tei"),
+    (re.compile(r"/tei/embed"), "tei-own"),
+    (re.compile(r"/ollama/api/embed"), "ollama"),
 )
 
 
 class FakeEmbeddingServer:
-    """An embedding service on loopback, over real HTTP; in the formats of five services.
+    """An embedding service on loopback, over real HTTP; in the formats of several services.
 
     It runs in a ``with``. Vectors are counts of hashed words: the same text gives the same vector,
     and texts that share words are near each other. Tokens are words. It refuses what the services
@@ -101,7 +103,9 @@ class FakeEmbeddingServer:
 
     def url_of(self, service: str) -> str:
         """What the embedder of a service takes as ``base_url``, or Azure's as ``endpoint``."""
-        return f"{self.url}/{service}" + ("" if service in ("azure", "cohere") else "/v1")
+        if service == "tei-own":
+            return f"{self.url}/tei"
+        return f"{self.url}/{service}" + ("" if service in ("azure", "cohere", "ollama") else "/v1")
 
     @property
     def requests(self) -> list[EmbeddingRequest]:
@@ -151,7 +155,7 @@ class FakeEmbeddingServer:
             return 422, f"batch size {len(request.texts)} > maximum allowed batch size"
         if not all(request.texts):
             return 400, "'$.input' is invalid: an empty string"
-        cuts = request.body.get("truncate") == "END" or request.body.get("truncation") is True
+        cuts = request.body.get("truncate") in ("END", True) or bool(request.body.get("truncation"))
         longest = max(len(text.split()) for text in request.texts)
         if longest > self.max_tokens and not cuts:
             return 400, (
@@ -179,6 +183,11 @@ class FakeEmbeddingServer:
             if self.reports_usage:
                 answer["meta"] = {"billed_units": {"input_tokens": tokens}}
             return answer
+        if request.service == "tei-own":
+            return [row.tolist() for row in rows]
+        if request.service == "ollama":
+            answer = {"model": request.body["model"], "embeddings": [row.tolist() for row in rows]}
+            return answer | ({"prompt_eval_count": tokens} if self.reports_usage else {})
         as_base64 = request.body.get("encoding_format") == "base64" and request.service != "tei"
         data = [
             {"object": "embedding", "index": index, "embedding": _written(row, as_base64)}
@@ -238,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         service = next((name for path, name in _PATHS if path.fullmatch(self.path)), None)
         try:
             body = json.loads(raw)
-            texts = tuple(body["texts" if service == "cohere" else "input"])
+            texts = tuple(body[{"cohere": "texts", "tei-own": "inputs"}.get(str(service), "input")])
         except (ValueError, KeyError, TypeError):
             service = None
         if service is None:
@@ -323,6 +332,8 @@ def _error(service: str, status: int, message: str, code: str = "invalid") -> An
         return {"id": "0", "message": message}
     if service == "voyage":
         return {"detail": message}
-    if service == "tei":
+    if service == "ollama":
+        return {"error": message}
+    if service in ("tei", "tei-own"):
         return {"error": message, "error_type": "Validation" if status < 500 else "Backend"}
     return {"error": {"message": message, "type": "invalid_request_error", "code": code}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -43,7 +43,7 @@ class OpenAIEmbedder(RemoteEmbedder):
     """
 
     _HOME: ClassVar[tuple[str, str] | None] = (_OPENAI, "openai")
-    _MODELS = _MODELS
+    _MODELS: ClassVar[Mapping[str, ModelFacts]] = _MODELS
     _BATCH = (256, 100_000)
     _ALWAYS_HAS_KEY = False
 

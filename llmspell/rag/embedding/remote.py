@@ -102,7 +102,7 @@ class RemoteEmbedder(ABC):
     ) -> None:
         home, name = self._HOME or ("", "")
         base_url = home if base_url is None else base_url
-        model = next(iter(self._MODELS)) if model is None else model
+        model = next(iter(self._MODELS), "") if model is None else model
         self._settings = settings or RemoteSettings()
         self._url = checked_url(
             base_url, has_key=api_key is not None, allow_http=self._settings.allow_http

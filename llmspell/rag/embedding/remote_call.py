@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from llmspell.errors import InvalidEmbedding, QuotaExceeded, TextTooLong
+from llmspell.errors import (
+    ClosedError,
+    InvalidEmbedding,
+    QuotaExceeded,
+    TenantNotFound,
+    TenantSuspended,
+    TextTooLong,
+)
 from llmspell.rag.embedding.embedder import Task
 from llmspell.rag.embedding.service import CallTime
 from llmspell.rag.embedding.vectors import unit_rows
@@ -78,7 +85,7 @@ class EmbeddingCall:
                     task.cancel()
                 await asyncio.gather(*pending, return_exceptions=True)
                 # What was done is charged as far as it fits; that the call failed says more.
-                with suppress(QuotaExceeded):
+                with suppress(ClosedError, QuotaExceeded, TenantNotFound, TenantSuspended):
                     await self._settle()
             raise
 

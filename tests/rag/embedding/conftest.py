@@ -9,16 +9,18 @@ import pytest
 from llmspell.rag.embedding import (
     AzureEmbedder,
     CohereEmbedder,
+    OllamaEmbedder,
     OpenAIEmbedder,
     RemoteEmbedder,
     RemoteSettings,
+    TEIEmbedder,
     VoyageEmbedder,
 )
 from llmspell.security import Secret
 from llmspell.testing import FakeEmbeddingServer
 
 KEY = "sk-never-shown-1234"
-SERVICES = ("openai", "azure", "cohere", "voyage", "tei")
+SERVICES = ("openai", "azure", "cohere", "voyage", "tei", "tei-own", "ollama")
 
 Connect = Callable[..., RemoteEmbedder]
 
@@ -49,7 +51,12 @@ def connect(server: FakeEmbeddingServer) -> Iterator[Connect]:
             if service == "azure":
                 made = AzureEmbedder("deployed", endpoint=url, **more)
             else:
-                kind: Any = {"cohere": CohereEmbedder, "voyage": VoyageEmbedder}
+                kind: Any = {
+                    "cohere": CohereEmbedder,
+                    "voyage": VoyageEmbedder,
+                    "tei-own": TEIEmbedder,
+                    "ollama": OllamaEmbedder,
+                }
                 made = kind.get(service, OpenAIEmbedder)("model", base_url=url, **more)
             return stack.enter_context(made)
 
