@@ -11,7 +11,7 @@ from typing import Final
 from llmspell.errors import IngestError, InputError
 from llmspell.rag.chunking import Chunking, splitting_way
 from llmspell.rag.grammars import has_grammar
-from llmspell.rag.media_types import SHEBANG_TYPES, media_type_of
+from llmspell.rag.media_types import SHEBANG_TYPES, bare_type, media_type_of
 from llmspell.tenancy.documents import Blob, Document
 from llmspell.tenancy.model import Metadata
 
@@ -29,7 +29,7 @@ def hash_of_document(document: Document, chunking: Chunking, embedder: str) -> b
         InputError: its metadata can't be stored.
         MissingDependency: see :func:`splitting_way`.
     """
-    way = splitting_way(chunking, document.media_type)
+    way = splitting_way(chunking, bare_type(document.media_type))
     settings = repr((_FORMAT, embedder, way, chunking.size, chunking.overlap))
     source = document.source or ""
     try:

@@ -15,6 +15,7 @@ from llmspell.rag.media_types import (
     JSON_LINES,
     PLAIN,
     TSV,
+    bare_type,
     charset_of,
     container_type,
     is_page,
@@ -91,7 +92,7 @@ def readable(document: Document, parsers: Parsers) -> tuple[str, str, Metadata]:
     Raises:
         IngestError: the text isn't what its media type says, or takes more than it may.
     """
-    media_type = document.media_type
+    media_type = bare_type(document.media_type)
     if media_type == HTML:
         parsed = parsers.parse(document.text.encode(), HTML)
         title = parsed.title

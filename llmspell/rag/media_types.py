@@ -19,6 +19,7 @@ __all__ = [
     "PYTHON",
     "SHEBANG_TYPES",
     "TSV",
+    "bare_type",
     "charset_of",
     "container_type",
     "is_page",
@@ -100,6 +101,12 @@ def container_type(data: bytes) -> str | None:
     return None
 
 
+def bare_type(declared: str) -> str:
+    """A type as it is written here, without parameters such as a charset."""
+    said = declared.partition(";")[0].strip().lower()
+    return _ALIASES.get(said, said)
+
+
 def media_type_of(name: str, declared: str | None = None) -> str | None:
     """The type that a declaration, else a name's extension says, if we know how to read it.
 
@@ -110,8 +117,7 @@ def media_type_of(name: str, declared: str | None = None) -> str | None:
     """
     said = None
     if declared is not None:
-        said = declared.partition(";")[0].strip().lower()
-        said = _ALIASES.get(said, said)
+        said = bare_type(declared)
         if said in _KNOWN and said != PLAIN:
             return said
     by_name = _EXTENSIONS.get(PurePosixPath(name).suffix.lower())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from llmspell.rag.media_types import HTML, media_type_of
+from llmspell.rag.media_types import HTML, bare_type, media_type_of
 from llmspell.rag.sources import Item, Skipped
 from llmspell.tenancy.documents import Blob, Document, SplitDocument, WebPage
 
@@ -30,7 +30,7 @@ def bytes_to_read(item: Item, max_file_bytes: int) -> int:
     if isinstance(item, Skipped):
         return 0
     if isinstance(item, Document):
-        return _work(item.media_type) * len(item.text)
+        return _work(bare_type(item.media_type)) * len(item.text)
     if isinstance(item, WebPage):
         return _WORK_ON_ANY * min(_PAGE_BYTES, max_file_bytes)
     if isinstance(item, Blob):

@@ -192,6 +192,21 @@ def test_chunks_of_every_type_are_slices_of_the_text_as_it_is_read_and_say_where
         pipeline.read(Blob("a", b"\0\1"))
 
 
+@pytest.mark.parametrize(
+    ("media_type", "text"),
+    [
+        ("text/html; charset=utf-8", "a,b\n\n1,2"),
+        ("application/xhtml+xml", "a,b\n\n1,2"),
+        ("Text/CSV", "<p>a: 1\nb</p>: 2"),
+    ],
+)
+def test_type_of_a_document_may_be_written_as_servers_do(
+    pipeline: Pipeline, media_type: str, text: str
+) -> None:
+    content = "<p>a,b</p>\n1,2"
+    assert pipeline.read(Document("a", content, media_type=media_type)).text == text
+
+
 def test_html_is_read_as_text_with_its_title(pipeline: Pipeline) -> None:
     page = "<title>Rules</title><script>no()</script><h1>Leave</h1><p>Thirty days.</p>"
     room = Room()
