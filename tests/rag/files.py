@@ -79,10 +79,9 @@ def docx_laughs() -> bytes:
     return _docx_of(lambda xml: xml.replace(b"?>", declared, 1).replace(b"Thirty", b"&l10;"))
 
 
-def docx_grid() -> bytes:
-    """A DOCX file with a cell that says to span a hundred million columns."""
-    span = b'<w:tcPr><w:gridSpan w:val="100000000"/>'
-    return _docx_of(lambda xml: xml.replace(b"<w:tcPr>", span))
+def docx_with(inner: str) -> bytes:
+    """A DOCX file whose body begins with some XML."""
+    return _docx_of(lambda xml: xml.replace(b"<w:body>", b"<w:body>" + inner.encode(), 1))
 
 
 def _docx_of(change: Callable[[bytes], bytes]) -> bytes:

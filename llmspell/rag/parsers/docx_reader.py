@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import io
 import zipfile
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import docx
-from docx.table import Table
+from docx.oxml.ns import qn
+from docx.text.paragraph import Paragraph
+
+# What stands around blocks, rows, cells and runs without being any: controls of forms, changes that
+# were tracked, marks of other programs.
+_AROUND: Final = {
+    *map(qn, ("w:customXml", "w:ins", "w:moveTo", "w:sdt", "w:sdtContent", "w:smartTag")),
+}
+# What is no text of the document as it stands: properties, what was deleted, and what is there once
+# more for older programs.
+_NOT_READ: Final = {
+    *map(qn, ("w:del", "w:moveFrom", "w:pPr", "w:rPr", "w:sdtPr")),
+    "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback",
+}
+_CHARACTERS: Final = {
+    **dict.fromkeys(map(qn, ("w:tab", "w:ptab")), "\t"),
+    **dict.fromkeys(map(qn, ("w:br", "w:cr")), "\n"),
+    qn("w:noBreakHyphen"): "-",
+}
+_P, _T, _TABLE, _ROW, _CELL = map(qn, ("w:p", "w:t", "w:tbl", "w:tr", "w:tc"))
 
 
 def read_docx(data: bytes, max_unpacked: int, max_chars: int, max_title: int) -> dict[str, Any]:
@@ -18,8 +38,11 @@ def read_docx(data: bytes, max_unpacked: int, max_chars: int, max_title: int) ->
     document = docx.Document(io.BytesIO(data))
     blocks: list[tuple[str, bool]] = []
     left = max_chars
-    for block in document.iter_inner_content():
-        text, is_item = _table(block) if isinstance(block, Table) else _paragraph(block)
+    for block in _within(document.element.body, (_P, _TABLE)):
+        if block.tag == _TABLE:
+            text, is_item = _table(block), False
+        else:
+            text, is_item = _paragraph(Paragraph(block, document))
         left -= len(text)
         if left < 0:
             raise ValueError(f"more than {max_chars:,} characters")
@@ -29,8 +52,30 @@ def read_docx(data: bytes, max_unpacked: int, max_chars: int, max_title: int) ->
     return {"title": title, "text": _joined(blocks)}
 
 
+def _within(element: Any, wanted: tuple[str, ...]) -> Iterator[Any]:
+    """The elements of some tags that stand in one, or in what is around them there."""
+    for child in element:
+        if child.tag in wanted:
+            yield child
+        elif child.tag in _AROUND:
+            yield from _within(child, wanted)
+
+
+def _text(element: Any) -> Iterator[str]:
+    """All that is read in an element, in its order; each paragraph in it on a line of its own."""
+    for child in element:
+        if child.tag == _T:
+            yield child.text or ""
+        elif child.tag in _CHARACTERS:
+            yield _CHARACTERS[child.tag]
+        elif child.tag not in _NOT_READ:
+            if child.tag == _P:
+                yield "\n"
+            yield from _text(child)
+
+
 def _paragraph(paragraph: Any) -> tuple[str, bool]:
-    text = paragraph.text.strip()
+    text = "".join(_text(paragraph._p)).strip()
     if not text:
         return "", False
     style = (paragraph.style.name or "") if paragraph.style is not None else ""
@@ -41,9 +86,12 @@ def _paragraph(paragraph: Any) -> tuple[str, bool]:
     return (f"- {text}", True) if style.startswith("List") else (text, False)
 
 
-def _table(table: Any) -> tuple[str, bool]:
-    rows = ([cell.text.strip().replace("\n", " ") for cell in row.cells] for row in table.rows)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows if any(cells)), False
+def _table(table: Any) -> str:
+    rows = [
+        [" ".join("".join(_text(cell)).split()) for cell in _within(row, (_CELL,))]
+        for row in _within(table, (_ROW,))
+    ]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows if any(cells))
 
 
 def _joined(blocks: list[tuple[str, bool]]) -> str:
