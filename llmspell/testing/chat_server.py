@@ -21,7 +21,10 @@ Scripted: TypeAlias = Reply | Fault | str
 """An answer; a text is a reply with that text."""
 
 Script: TypeAlias = Scripted | Iterable[Scripted] | Callable[[ChatAsked], Scripted]
-"""One answer for all requests, answers in turn, or a function of the request."""
+"""One answer for all requests, answers in turn, or a function of the request.
+
+A function is called by several threads at once where requests come at once.
+"""
 
 _MAX_BODY: Final = 64 << 20
 
@@ -104,7 +107,7 @@ class ScriptedChatServer:
     def _next(self, asked: ChatAsked) -> Reply | Fault:
         with self._lock:
             self._asked.append(asked)
-            answer = self._answer(asked)
+        answer = self._answer(asked)
         return Reply(answer) if isinstance(answer, str) else answer
 
 
@@ -119,7 +122,13 @@ def _as_answer(script: Script) -> Callable[[ChatAsked], Scripted]:
     turns: Iterator[Scripted] = itertools.chain(
         script, itertools.repeat(Fault("status", status=400))
     )
-    return lambda _: next(turns)
+    lock = threading.Lock()
+
+    def in_turn(_: ChatAsked) -> Scripted:
+        with lock:
+            return next(turns)
+
+    return in_turn
 
 
 class _Server(ThreadingHTTPServer):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from llmspell import errors
 from llmspell.providers import ConnectionSettings, OpenAIChat
-from llmspell.testing import Fault, Reply, Script, ScriptedChatServer
+from llmspell.testing import Fault, Script, ScriptedChatServer
 from tests.providers.models import ask
 
 Use = Callable[[OpenAIChat, ScriptedChatServer], Awaitable[None]]
@@ -34,6 +36,14 @@ def test_the_limits_are_those_of_the_guide_unless_others_are_given() -> None:
 
 
 def test_no_more_connections_are_open_than_size_and_idle_of_them_stay() -> None:
+    together = threading.Barrier(5)
+    numbers = itertools.count()
+
+    def script(_: object) -> str:
+        if next(numbers) < 5:
+            together.wait(20)
+        return "x"
+
     async def use(model: OpenAIChat, server: ScriptedChatServer) -> None:
         await asyncio.gather(*(model.acomplete(ask()) for _ in range(9)))
         assert server.connections == 5
@@ -45,7 +55,7 @@ def test_no_more_connections_are_open_than_size_and_idle_of_them_stay() -> None:
         await model.acomplete(ask())
         assert server.connections == 5, "one that was idle is used again"
 
-    using(Reply("x", after=0.05), ConnectionSettings(size=5, idle=2), use)
+    using(script, ConnectionSettings(size=5, idle=2), use)
 
 
 @pytest.mark.parametrize("idle_timeout, made", [(0.02, 2), (60.0, 1)])

@@ -30,8 +30,10 @@ def test_it_runs_in_one_thread_and_sees_the_deadline_of_its_caller() -> None:
 
 def test_cancelling_it_waits_until_it_has_cleaned_up() -> None:
     done: list[str] = []
+    begun = threading.Event()
 
     async def slow() -> None:
+        begun.set()
         try:
             await asyncio.sleep(60)
         finally:
@@ -40,7 +42,8 @@ def test_cancelling_it_waits_until_it_has_cleaned_up() -> None:
 
     async def main() -> None:
         task = asyncio.create_task(await_in_background(slow()))
-        await asyncio.sleep(0.01)
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
