@@ -131,7 +131,8 @@ class Pipeline:
     ) -> IngestReport:
         """Load, split and embed a source, and write it to ``room``.
 
-        A document that is there with the same text, metadata and settings costs nothing. All
+        A document that is there with the same text, metadata and settings costs nothing; a file or
+        a blob that is there with the same bytes is read, and not parsed, split or embedded. All
         others are written with all of their chunks in one transaction, several small ones
         together. What was written before an error or a kill stays; ingesting the same again goes
         on from there.
