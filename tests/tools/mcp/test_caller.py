@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -14,6 +18,7 @@ from llmspell import Tenant
 from llmspell.errors import ConfigError, ToolFailed
 from llmspell.tools import ToolContext, ToolPolicy, ToolRegistry, ask_client, tool
 from llmspell.tools.mcp import McpServer
+from llmspell.tools.mcp.caller import McpCaller
 from llmspell.tools.mcp.sessions import Session
 from tests.tools.mcp.asking import asked
 from tests.tools.mcp.serving import served
@@ -278,6 +283,38 @@ def test_what_a_client_carries_along_is_sealed(registry: ToolRegistry, tenant: T
         McpServer(registry.bind(tenant), state_keys=[b"short"])
 
 
+def test_a_client_of_a_process_is_asked_and_told() -> None:
+    from mcp import Client
+    from mcp.client.stdio import StdioServerParameters
+
+    heard: list[Any] = []
+
+    async def listen(params: Any) -> None:
+        heard.append((params.level, params.data))
+
+    async def main() -> None:
+        server = StdioServerParameters(
+            command=sys.executable, args=["-m", "tests.tools.mcp.stdio_server"]
+        )
+        callbacks = {
+            "elicitation_callback": answering("accept", name="Ada"),
+            "logging_callback": listen,
+        }
+        async with Client(server, mode="legacy", **callbacks) as client:
+            await client.call_tool("greet", {})
+            await client.set_logging_level("debug")
+            result = await client.call_tool("greet", {})
+            assert result.content[0].text == "Hello, Ada."
+            assert heard == [("debug", "accept")]
+            (read,) = (await client.read_resource("rules://house")).contents
+            assert read.text == "Be kind."
+            await client.subscribe_resource("rules://house")
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(deprecated|removed) as of 2026-07-28")
+        asyncio.run(main())
+
+
 def begin(http: httpx2.Client, token: str) -> dict[str, str]:
     hello = {**HELLO, "params": {**HELLO["params"], "protocolVersion": "2025-11-25"}}  # type: ignore[dict-item]
     headers = {"Authorization": f"Bearer {token}", "mcp-protocol-version": "2025-11-25"}
@@ -365,16 +402,7 @@ def test_a_session_keeps_no_more_than_it_may() -> None:
     assert session.after(first) is None
 
 
-def test_a_log_has_a_level_that_there_is(url: str) -> None:
-    with pytest.raises(ToolFailed, match="no level 'loud'"):
-        raise_from_log()
-
-
-def raise_from_log() -> None:
-    import asyncio
-    from types import SimpleNamespace
-
-    from llmspell.tools.mcp.caller import McpCaller
-
+def test_a_log_has_a_level_that_there_is() -> None:
     caller = McpCaller(SimpleNamespace(protocol_version="2025-11-25"))
-    asyncio.run(caller.log("loud", "x"))  # type: ignore[arg-type]
+    with pytest.raises(ToolFailed, match="no level 'loud'"):
+        asyncio.run(caller.log("loud", "x"))  # type: ignore[arg-type]
