@@ -55,7 +55,8 @@ class McpServer:
             all.
         watch_seconds: between two looks whether documents have changed that clients want to be
             told of. It is looked at what the tenant's quotas count, which is free; where that has
-            changed, each document is looked at, an API call of the tenant's.
+            changed, each document is looked at, eight times at most over the next 64 looks; each
+            is an API call of the tenant's.
         state_keys: of at least 32 bytes, the first seals what a client carries from one round of
             a call to the next; the same for all processes that serve it. A key of this process
             where none is given.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,6 +26,8 @@ __all__ = ["Subscription", "Subscriptions"]
 
 _log: Final = logging.getLogger(__name__)
 _MAX_SUBSCRIBED: Final = 100
+#: After which a tenant of unchanged use is looked at no more.
+_MAX_LOOKS: Final = 64
 #: Requests that go on, each of one client.
 _MAX_LISTENING: Final = 1_000
 
@@ -146,8 +149,8 @@ class Subscriptions:
             return list(self._sessions)
 
     async def _watch(self, seconds: float) -> None:
-        seen: dict[tuple[str, int], object] = {}
-        while True:
+        seen: dict[tuple[str, int], tuple[object, int]] = {}
+        for look in itertools.count():
             await asyncio.sleep(seconds)
             here = asyncio.get_running_loop()
             wanted = [
@@ -156,14 +159,19 @@ class Subscriptions:
                 for uri, one in list(session.subscribed.items())
                 if one.loop is here and one.mark is not None
             ]
-            now: dict[tuple[str, int], object] = {}
+            now: dict[tuple[str, int], tuple[object, int]] = {}
             for uri, one in wanted:
                 tenant = one.tools.tenant
                 key = tenant.id, tenant.generation
                 try:
                     if key not in now:
-                        now[key] = await _use_of(tenant)
-                    if seen.get(key) == now[key]:
+                        use = await _use_of(tenant)
+                        before = seen.get(key)
+                        is_same = before is not None and before[0] == use
+                        now[key] = use, before[1] if before is not None and is_same else look
+                    # A write is counted before it can be read: so after 0, 1, 2, 4, 8 looks more.
+                    age = look - now[key][1]
+                    if age > _MAX_LOOKS or age & (age - 1):
                         continue
                     mark = await one.offer.mark(tenant, uri)
                 except Exception as error:  # its quotas, or it is gone: the next look may be better

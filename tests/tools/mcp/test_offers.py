@@ -382,6 +382,37 @@ def test_since_2026_a_client_listens_for_changes(url: str, knowing: Database) ->
     asked(url, ask, "changing", mode="auto")
 
 
+class Late(TenantDocuments):
+    """Documents that can be read some time after they were counted."""
+
+    looks, version = 0, 1
+
+    async def mark(self, tenant: Any, uri: str) -> object:
+        self.looks += 1
+        return self.version
+
+
+def test_a_change_that_was_counted_before_it_can_be_read_is_told(knowing: Database) -> None:
+    changing, documents = knowing.tenant("changing"), Late()
+    uri = "llmspell://documents/late"
+
+    async def ask(client: Any) -> None:
+        async with client.listen(resource_subscriptions=[uri]) as heard:
+            await asyncio.to_thread(changing.ingest, Document("late", "Counted."))
+            seen = documents.looks
+            while documents.looks == seen:
+                await asyncio.sleep(0.01)
+            documents.version = 2
+            async for event in heard:
+                assert event.uri == uri
+                break
+
+    with ToolRegistry() as registry:
+        server = McpServer(registry.bind(changing), resources=[documents], watch_seconds=0.2)
+        with served(server.asgi()) as where:
+            asked(where, ask, mode="2026-07-28")
+
+
 def test_nothing_is_offered_that_was_not_given(knowing: Database) -> None:
     async def ask(client: Any) -> Any:
         return client.server_capabilities
