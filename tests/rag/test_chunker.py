@@ -74,7 +74,7 @@ texts = st.lists(
 
 
 @pytest.mark.parametrize("media_type", MEDIA_TYPES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(text=texts)
 def test_chunks_are_slices_that_fit_and_drop_nothing(
     small_chunker: Chunker, embedder: LocalEmbedder, media_type: str, text: str
