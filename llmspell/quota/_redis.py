@@ -55,10 +55,12 @@ class Server:
                 # A pooled connection may be one to a server that has restarted since.
                 retry=Retry(NoBackoff(), 1),
             )
-        except ValueError as error:
+        except ValueError:
+            # Neither it, nor what is said of it: a password may be in both.
             raise ConfigError(
-                f"url must be one that redis-py takes, got {url!r}: {error}"
-            ) from error
+                "url must be one that redis-py takes, as redis://HOST:PORT/NUMBER; letters such as "
+                "'#', '/' and '[' in a password are to be written by their percent codes"
+            ) from None
         # Errors and logs show the place without the password.
         where = self._client.connection_pool.connection_kwargs
         self.where = str(where.get("path") or f"{where.get('host')}:{where.get('port')}")

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Iterator
 from importlib.resources import files
@@ -331,6 +332,13 @@ def test_nothing_is_charged_after_close(server: RedisServer) -> None:
 def test_settings_out_of_range_are_config_errors(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings))):
         SharedLedger(**{"url": "redis://127.0.0.1:1/0", **settings})
+
+
+@pytest.mark.parametrize("url", ["http://:secret@host", "redis://x:secret#@host"])
+def test_url_that_is_refused_isnt_shown(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        SharedLedger(url)
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_reservation_is_listed_under_the_lock_of_those_who_walk_the_list(

@@ -288,6 +288,9 @@ def _client(url: str | None, timeout: float) -> Any:
             # A pooled connection may be one to a server that has restarted since.
             retry=Retry(NoBackoff(), 1),
         )
-    except ValueError as error:
-        # Without the URL: it may hold a password.
-        raise ConfigError(f"redis_url must be one that redis-py takes: {error}") from error
+    except ValueError:
+        # Neither it, nor what is said of it: a password may be in both.
+        raise ConfigError(
+            "redis_url must be one that redis-py takes, as redis://HOST:PORT/NUMBER; letters such "
+            "as '#', '/' and '[' in a password are to be written by their percent codes"
+        ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -159,9 +160,13 @@ def test_server_that_doesnt_answer_is_left_alone_and_asked_again_when_it_does(
 ) -> None:
     monkeypatch.setattr(breaker, "FIRST_S", 1e9)
     model, acme = Model(), owner(tmp_path)
-    cache = host(redis_timeout=0.05)
+    cache = host()
+    remote = cache._remote
+    assert remote is not None
+    patience = remote._timeout
     server.pause()
     try:
+        remote._timeout = 0.05
         texts = [f"text {number}" for number in range(20)]
         for text in texts:
             found = cache.embed(acme, MODEL, "query", [text], model)
@@ -171,10 +176,10 @@ def test_server_that_doesnt_answer_is_left_alone_and_asked_again_when_it_does(
         assert (cache.stats().redis_dropped, cache.stats().misses) == (20, 20)
     finally:
         server.resume()
-    assert cache._remote is not None
-    cache._remote._breaker._until = 0.0
+    remote._timeout = patience
+    remote._breaker._until = 0.0
     # Whoever asks has it tried, and doesn't wait for that.
-    wait_until(lambda: cache._remote._serves(cache._shared))
+    wait_until(lambda: remote._serves(cache._shared))
     cache.embed(acme, MODEL, "query", ["after"], model)
     cache.flush()
     assert cache.stats().redis_written == 1
@@ -246,8 +251,12 @@ def test_entries_go_with_their_tenant(
 
 
 def test_tenant_made_again_has_nothing_of_the_former_while_the_server_couldnt_be_told(
-    tmp_path: Path, given: dict[str, object], server: RedisServer, client: redis.Redis
+    tmp_path: Path,
+    given: dict[str, object],
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(breaker, "FIRST_S", 1e9)
     texts = Counting()
     settings = EmbeddingCacheSettings(**given)  # type: ignore[arg-type]
     with llmspell.open(tmp_path / "data", texts=texts, embedding_cache=settings) as db:
@@ -259,6 +268,7 @@ def test_tenant_made_again_has_nothing_of_the_former_while_the_server_couldnt_be
         assert remote is not None
         remote._breaker.fail()
         db.drop_tenant("acme")
+        cache.flush()  # in vain
         remote._breaker.mend()  # back, before it is told
         acme = db.create_tenant(TenantConfig(id="acme"))
         acme.ingest(Document("doc", "one"))
@@ -275,9 +285,11 @@ def test_tenant_made_again_has_nothing_of_the_former_while_the_server_couldnt_be
 def test_settings_are_checked_and_hide_the_password() -> None:
     settings = EmbeddingCacheSettings(redis_url="redis://:secret@127.0.0.1:1/0")
     assert "secret" not in repr(settings)
-    with pytest.raises(errors.ConfigError) as caught:
-        EmbeddingCache(EmbeddingCacheSettings(redis_url="http://:secret@host"))
-    assert "secret" not in str(caught.value)
+    # What follows a '#' or '/' that isn't encoded is read as a port, which is named as no number.
+    for url in ("http://:secret@host", "redis://x:secret#@host", "redis://:secret/@host"):
+        with pytest.raises(errors.ConfigError) as caught:
+            EmbeddingCache(EmbeddingCacheSettings(redis_url=url))
+        assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
 def wait_until(is_done: Callable[[], object]) -> None:
