@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
-from llmspell.errors import IngestError, InputError
+from llmspell.errors import IngestError, MetadataError
 from llmspell.rag.chunking import Chunking, splitting_way
 from llmspell.rag.grammars import has_grammar
 from llmspell.rag.media_types import SHEBANG_TYPES, bare_type, media_type_of
+from llmspell.storage import pack
 from llmspell.tenancy.documents import Blob, Document
+from llmspell.tenancy.inputs import plain_metadata
 from llmspell.tenancy.model import Metadata
 
 __all__ = ["hash_of_blob", "hash_of_document"]
 
 # Raised when the same content would give other chunks, so that unchanged documents are done anew.
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 
 
 def hash_of_document(document: Document, chunking: Chunking, embedder: str) -> bytes:
@@ -26,19 +26,14 @@ def hash_of_document(document: Document, chunking: Chunking, embedder: str) -> b
 
     Raises:
         IngestError: it isn't valid Unicode.
-        InputError: its metadata can't be stored.
+        MetadataError: its metadata can't be stored.
         MissingDependency: see :func:`splitting_way`.
     """
     way = splitting_way(chunking, bare_type(document.media_type))
     settings = repr((_FORMAT, embedder, way, chunking.size, chunking.overlap))
     source = document.source or ""
-    try:
-        texts = (settings, document.media_type, source, _told(document.metadata), document.text)
-        return _digest(text.encode() for text in texts)
-    except UnicodeEncodeError as error:
-        raise IngestError(f"document {document.id!r} isn't valid Unicode: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise InputError(f"metadata of document {document.id!r}: {error}") from error
+    texts = (settings, document.media_type, source)
+    return _digest(document.id, document.metadata, texts, lambda: document.text.encode())
 
 
 def hash_of_blob(blob: Blob, chunking: Chunking, embedder: str) -> bytes:
@@ -46,39 +41,36 @@ def hash_of_blob(blob: Blob, chunking: Chunking, embedder: str) -> bytes:
 
     Raises:
         IngestError: its source or media type isn't valid Unicode.
-        InputError: its metadata can't be stored.
+        MetadataError: its metadata can't be stored.
     """
     declared = media_type_of(blob.name or blob.id, blob.media_type)
     # What else decides the way: the content may say that it is any of these.
     grammars = [has_grammar(kind) for kind in ([declared] if declared else SHEBANG_TYPES)]
     way = (chunking.method, grammars, chunking.size, chunking.overlap)
     settings = repr(("bytes", _FORMAT, embedder, way, declared))
-    try:
-        texts = (settings, blob.media_type or "", blob.source or "", _told(blob.metadata))
-        return _digest([*(text.encode() for text in texts), blob.data])
-    except UnicodeEncodeError as error:
-        raise IngestError(f"document {blob.id!r} isn't valid Unicode: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise InputError(f"metadata of document {blob.id!r}: {error}") from error
+    texts = (settings, blob.media_type or "", blob.source or "")
+    return _digest(blob.id, blob.metadata, texts, lambda: blob.data)
 
 
-def _digest(parts: Iterable[bytes]) -> bytes:
+def _digest(
+    identity: str, metadata: Metadata, texts: Sequence[str], content: Callable[[], bytes]
+) -> bytes:
+    """Of all of it, each part told apart from the next."""
     digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
+    try:
+        told = pack(_sorted(plain_metadata(metadata)))
+        for part in (*(text.encode() for text in texts), told, content()):
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+    except MetadataError as error:
+        raise MetadataError(f"document {identity!r}: {error}") from None
+    except UnicodeEncodeError as error:
+        raise IngestError(f"document {identity!r} isn't valid Unicode: {error}") from error
     return digest.digest()
 
 
-def _told(metadata: Metadata) -> str:
-    return json.dumps(metadata, sort_keys=True, default=_as_dict)
-
-
-def _as_dict(value: object) -> object:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, datetime):
-        return {"$time": value.isoformat()}
-    raise TypeError(
-        f"{type(value).__name__} is not str, int, float, bool, datetime, None, list or mapping"
-    )
+def _sorted(value: Any) -> Any:
+    """The value with the keys of its mappings in one order."""
+    if isinstance(value, dict):
+        return {key: _sorted(inner) for key, inner in sorted(value.items())}
+    return [_sorted(inner) for inner in value] if isinstance(value, list) else value

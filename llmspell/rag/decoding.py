@@ -98,7 +98,7 @@ def _declared_encodings(data: bytes, media_type: str | None, charset: str | None
         return
     try:
         codec = codecs.lookup(label).name
-    except LookupError:
+    except (LookupError, ValueError):  # ValueError: with a character that no name has
         return
     if codec.startswith(("utf-8", "utf-16", "utf-32")):
         yield "utf-8"  # wider units would have hidden the declaration

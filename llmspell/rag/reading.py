@@ -56,5 +56,9 @@ class Reader:
             item = self.load(item)
         if isinstance(item, Skipped):
             raise IngestError(str(item))
+        try:
+            item.text.encode()
+        except UnicodeEncodeError as error:
+            raise IngestError(f"document {item.id!r} isn't valid Unicode: {error}") from error
         text, media_type, metadata = self.readable(item)
         return Document(item.id, text, metadata, media_type, item.source)

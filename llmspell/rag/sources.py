@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from llmspell.errors import IngestError
+from llmspell.errors import IngestError, InputError, InvalidId
 from llmspell.tenancy.documents import Blob, Document, WebPage
 from llmspell.tenancy.ports import IngestSource
 
@@ -49,6 +49,20 @@ Item: TypeAlias = Document | Blob | WebPage | Pending | Skipped
 
 
 Source: TypeAlias = str | PathLike[str] | Document | Blob | WebPage
+
+
+_NONE: Final = type(None)
+_TYPES: Final[Mapping[type, Mapping[str, tuple[type, ...]]]] = {
+    Document: {
+        **{"id": (str,), "text": (str,), "metadata": (Mapping,)},
+        **{"media_type": (str,), "source": (str, _NONE)},
+    },
+    Blob: {
+        **{"id": (str,), "data": (bytes, bytearray), "metadata": (Mapping,)},
+        **{"media_type": (str, _NONE), "name": (str, _NONE), "source": (str, _NONE)},
+    },
+    WebPage: {"url": (str,), "id": (str, _NONE), "metadata": (Mapping,)},
+}
 
 
 class Found:
@@ -124,6 +138,7 @@ def _mode(source: object) -> int:
 
 def _find_one(source: Source) -> Iterator[Item]:
     if isinstance(source, Document | Blob | WebPage):
+        _check(source)
         yield source
         return
     path, mode = Path(source), _mode(source)
@@ -133,6 +148,17 @@ def _find_one(source: Source) -> Iterator[Item]:
         yield Pending(path.as_posix(), path)
     else:
         yield Skipped(path.as_posix(), "not a regular file")
+
+
+def _check(source: Document | Blob | WebPage) -> None:
+    """Raises InputError for a value of another type than its name has."""
+    of = next(kind for kind in _TYPES if isinstance(source, kind))
+    for name, types in _TYPES[of].items():
+        value: object = getattr(source, name)
+        if not isinstance(value, types):
+            wanted = " or ".join(one.__name__ for one in types if one is not _NONE)
+            error = InvalidId if name == "id" else InputError
+            raise error(f"{name} of a {of.__name__} must be {wanted}, got {type(value).__name__}")
 
 
 def _walk(folder: Path) -> Iterator[Pending | Skipped]:

@@ -214,6 +214,8 @@ def test_skipped_file_whose_name_is_not_utf_8_can_be_printed(tmp_path: Path) -> 
     ("blob", "media_type"),
     [
         (Blob("a", b"<p>x", media_type="text/html; charset=utf-8"), "text/html"),
+        (Blob("a", b"<p>x", media_type="text/html; charset=\0"), "text/html"),
+        (Blob("a", b"<p>x", media_type="text/html; charset=\ud800"), "text/html"),
         (Blob("a", b"x,y", media_type="TEXT/CSV"), "text/csv"),
         (Blob("a", b"{}", media_type="application/x-ndjson"), "application/jsonl"),
         (Blob("upload-7", b"# x", name="notes.md"), "text/markdown"),

@@ -6,7 +6,9 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,13 @@ from llmspell.rag.embedding import CallableEmbedder, Task
 from llmspell.rag.embedding.local import LocalEmbedder
 from llmspell.rag.pipeline import Pipeline
 from llmspell.security import Sandbox
-from llmspell.tenancy.documents import Blob, Document, IngestProgress, SplitDocument
+from llmspell.tenancy.documents import (
+    Blob,
+    Document,
+    IngestProgress,
+    SplitDocument,
+    WebPage,
+)
 from llmspell.tenancy.ports import Embed, IngestSource
 from tests.rag.files import docx_file, pdf
 
@@ -145,6 +153,46 @@ def test_hash_does_not_depend_on_the_order_of_metadata(pipeline: Pipeline) -> No
     assert again.unchanged == 1
 
 
+def test_time_in_metadata_is_told_from_what_looks_like_one(pipeline: Pipeline) -> None:
+    room = Room()
+    time = datetime(2026, 1, 2, tzinfo=UTC)
+    pipeline.ingest(room, Document("a", "text", {"at": time}))
+    for at in ({"$time": time.isoformat()}, time.isoformat(), time.timestamp()):
+        assert pipeline.ingest(room, Document("a", "text", {"at": at})).replaced == 1
+    shifted = time.astimezone(timezone(timedelta(hours=2)))
+    pipeline.ingest(room, Document("a", "text", {"at": time}))
+    assert pipeline.ingest(room, Document("a", "text", {"at": shifted})).unchanged == 1
+
+
+def test_metadata_that_can_not_be_stored_is_refused_by_its_name(pipeline: Pipeline) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(50_000):
+        deep = {"in": deep}
+    for bad in (deep, {"a": b"x"}, {1: "x"}, {"a": "\ud800"}, {"a": float("nan")}):
+        for source in (Document("note", "text", bad), Blob("note", b"text", bad)):  # type: ignore[arg-type]
+            with pytest.raises(errors.MetadataError, match="document 'note': metadata"):
+                pipeline.ingest(Room(), source)
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong"),
+    [
+        (Document("a", b"text"), "text of a Document must be str, got bytes"),  # type: ignore[arg-type]
+        (Document("a", "x", None), "metadata of a Document must be Mapping, got NoneType"),  # type: ignore[arg-type]
+        (Document("a", "x", source=3), "source of a Document must be str, got int"),  # type: ignore[arg-type]
+        (Blob("a", "text"), "data of a Blob must be bytes or bytearray, got str"),  # type: ignore[arg-type]
+        (Blob(7, b"text"), "id of a Blob must be str, got int"),  # type: ignore[arg-type]
+        (WebPage(b"https://a.test"), "url of a WebPage must be str, got bytes"),  # type: ignore[arg-type]
+    ],
+)
+def test_source_of_a_wrong_type_is_named(
+    pipeline: Pipeline, source: IngestSource, wrong: str
+) -> None:
+    for call in (pipeline.read, lambda source: pipeline.ingest(Room(), [source])):
+        with pytest.raises(errors.InputError, match=wrong):
+            call(source)
+
+
 def test_file_spans_point_into_the_file(pipeline: Pipeline, tmp_path: Path) -> None:
     text = "".join(f"## Part {n}\n\n{'Words about it. ' * 60}\n\n" for n in range(5))
     (tmp_path / "handbook.md").write_text(text)
@@ -190,6 +238,9 @@ def test_chunks_of_every_type_are_slices_of_the_text_as_it_is_read_and_say_where
         pipeline.read(tmp_path)
     with pytest.raises(errors.IngestError, match="binary"):
         pipeline.read(Blob("a", b"\0\1"))
+    for media_type in ("text/plain", "text/html"):
+        with pytest.raises(errors.IngestError, match="isn't valid Unicode"):
+            pipeline.read(Document("a", "\ud800", media_type=media_type))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
+import tracemalloc
 
 from llmspell.rag.python_source import section_starts
 
@@ -84,3 +85,13 @@ def test_what_is_not_python_has_no_sections() -> None:
 
 def test_empty_source_is_one_section() -> None:
     assert section_starts("") == [0]
+
+
+def test_source_of_many_short_lines_takes_memory_by_its_length() -> None:
+    source = "x\n" * 40_000
+    tracemalloc.start()
+    try:
+        assert section_starts(source) == [0]
+        assert tracemalloc.get_traced_memory()[1] < 15 * len(source)
+    finally:
+        tracemalloc.stop()
