@@ -63,13 +63,13 @@ def knowing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """Two tenants, each with documents of its own."""
     texts = Pipeline(chunking=Chunking(method="tokens", size=64, overlap=16))
     with llmspell.open(tmp_path_factory.mktemp("data"), texts=texts) as database:
+        limits = QuotaLimits(max_api_calls_per_minute=100_000)
         for name in ("acme", "other"):
-            config = TenantConfig(id=name, quotas=QuotaLimits(max_api_calls_per_minute=100_000))
-            tenant = database.create_tenant(config)
+            tenant = database.create_tenant(TenantConfig(id=name, quotas=limits))
             tenant.ingest(Document("guide/travel é", TEXT, source="https://docs.test/travel"))
             tenant.ingest(Document(f"{name} only", "# Tea", media_type="text/markdown"))
         database.tenant("acme").ingest(Document("long", "word " * 2_000))
-        database.create_tenant(TenantConfig(id="changing"))
+        database.create_tenant(TenantConfig(id="changing", quotas=limits))
         yield database
 
 
