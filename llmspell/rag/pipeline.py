@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,9 @@ from llmspell.rag.progress import progress_bar
 from llmspell.rag.reading import Reader
 from llmspell.rag.run import Loaded, Run, Split, Unchanged
 from llmspell.rag.sources import Item, Pending, Skipped, find, name_of
-from llmspell.rag.weighing import bytes_to_keep, bytes_to_read
+from llmspell.rag.weighing import bytes_to_keep, bytes_to_read, bytes_to_split
 from llmspell.tenancy.documents import (
     Blob,
-    Chunk,
     Document,
     IngestReport,
     Progress,
@@ -42,7 +41,6 @@ from llmspell.tenancy.documents import (
     WebPage,
 )
 from llmspell.tenancy.embedding import embedded_within
-from llmspell.tenancy.model import Metadata
 from llmspell.tenancy.operation import current_operation
 from llmspell.tenancy.ports import EmbeddingModel, IngestSource, IngestTarget
 
@@ -50,6 +48,8 @@ if TYPE_CHECKING:
     from llmspell.security import Broker
 
 __all__ = ["Pipeline"]
+
+_Found = TypeVar("_Found")
 
 # Written at once: about 8 s of embedding on 2 cores, which is what a killed ingest loses at most,
 # unless one document alone has more.
@@ -180,18 +180,31 @@ class Pipeline:
 
     def _ingest(self, run: Run, items: Iterable[Item]) -> None:
         batch: list[Split] = []
+        failed: list[BaseException] = []
+
+        def write() -> None:
+            try:
+                self._write(run, batch)
+            except BaseException as error:
+                failed.append(error)
+                raise
+
         # An ingest within this one's source may need the room that this one holds; whose tokens
         # are charged goes by the context.
-        relief = partial(copy_context().run, self._write, run, batch)
+        relief = partial(copy_context().run, write)
         try:
             with self._memory.relieved_by(relief):
                 for item in items:
+                    if failed:
+                        break  # the source went on, but what it had given isn't there
                     split = self._read(run, item)
                     if split is None:
                         continue
                     batch.append(split)
                     if sum(len(one.document.chunks) for one in batch) > _BATCH_CHUNKS:
                         self._write(run, batch, keep=1)
+                if failed:
+                    raise failed[0]
                 self._write(run, batch)
         finally:
             for split in batch:
@@ -211,28 +224,40 @@ class Pipeline:
 
     def _weighed(self, run: Run, item: Item) -> Split | Unchanged | Skipped:
         """What an item gives; nothing is read before the guard has room for it."""
-        taken = self._take(item, bytes_to_read(item, self._reader.max_file_bytes))
-        if isinstance(taken, Skipped):
-            return taken
-        hold: Hold | None = taken
+        hold = self._take(item, bytes_to_read(item, self._reader.max_file_bytes))
+        if isinstance(hold, Skipped):
+            return hold
         try:
-            split = self._prepared(run, item)
-            if not isinstance(split, Split):
+            found = self._or_skipped(run, item, lambda: self._load(run, item))
+            if not isinstance(found, Loaded):
+                return found
+            loaded = found
+            # A table with its columns' names, or what was packed, is longer than its file.
+            more = self._more(item, hold, bytes_to_split(loaded.document.text))
+            if isinstance(more, Skipped):
+                return more
+            hold = more
+            split = self._or_skipped(run, item, lambda: self._split(run, loaded))
+            if isinstance(split, Skipped):
                 return split
             size = bytes_to_keep(split.document, self._embedder.dim)
-            if size > taken.size:
-                # Who waits must hold nothing; the text alone isn't counted meanwhile.
-                taken.release()
-                again = self._take(item, size)
-                if isinstance(again, Skipped):
-                    return again
-                hold = taken = again
-            taken.shrink(size)
-            split.hold, hold = taken, None
+            more = self._more(item, hold, size)
+            if isinstance(more, Skipped):
+                return more
+            more.shrink(size)
+            split.hold, hold = more, None
             return split
         finally:
             if hold is not None:
                 hold.release()
+
+    def _more(self, item: Item, hold: Hold, size: int) -> Hold | Skipped:
+        """The room for an item, made larger where it has to be."""
+        if size <= hold.size:
+            return hold
+        # Who waits must hold nothing; the text alone isn't counted meanwhile.
+        hold.release()
+        return self._take(item, size)
 
     def _take(self, item: Item, size: int) -> Hold | Skipped:
         """Room for so many bytes, for which what waits is written first where there is none."""
@@ -246,10 +271,10 @@ class Pipeline:
             hold = self._memory.take(size)
         return hold
 
-    def _prepared(self, run: Run, item: Item) -> Split | Unchanged | Skipped:
+    def _or_skipped(self, run: Run, item: Item, step: Callable[[], _Found]) -> _Found | Skipped:
+        """What a step gives; where it fails for the item alone, why that is passed over."""
         try:
-            loaded = self._load(run, item)
-            return self._split(run, loaded) if isinstance(loaded, Loaded) else loaded
+            return step()
         except (MissingDependency, SandboxUnavailable) as error:
             if run.ends_with(error):
                 raise
@@ -274,32 +299,34 @@ class Pipeline:
             known = run.room.document_hash(item.id)
             if isinstance(item, Blob) and known != content_hash:
                 item = self._reader.load(item)
-        if isinstance(item, Skipped):
-            return item
-        if not run.seen.add(item.id):
-            return Skipped(item.id, "the same id came before in this ingest")
-        if known == content_hash:
-            return Unchanged(item.id)
-        assert isinstance(item, Document)
+            if isinstance(item, Skipped):
+                return item
+            if not run.seen.add(item.id):
+                return Skipped(item.id, "the same id came before in this ingest")
+            if known == content_hash:
+                return Unchanged(item.id)
+            assert isinstance(item, Document)
+            try:
+                item = self._reader.readable(item)
+            except IngestError as error:
+                return Skipped(item.id, str(error))
         return Loaded(item, content_hash, is_known=known is not None)
 
     def _split(self, run: Run, loaded: Loaded) -> Split | Skipped:
         document = loaded.document
         with run.stage("split"):
-            try:
-                metadata, chunks = self._chunks(document)
-            except IngestError as error:
-                return Skipped(document.id, str(error))
+            chunks = self._chunker().split(document.text, document.media_type)
         if not chunks and not loaded.is_known:
             return Skipped(document.id, "no text in it")
         made = SplitDocument(
-            document.id, loaded.content_hash, metadata, chunks, document.source, self._embedder_id
+            document.id,
+            loaded.content_hash,
+            document.metadata,
+            chunks,
+            document.source,
+            self._embedder_id,
         )
         return Split(made, replaces=loaded.is_known)
-
-    def _chunks(self, document: Document) -> tuple[Metadata, list[Chunk]]:
-        text, media_type, metadata = self._reader.readable(document)
-        return metadata, self._chunker().split(text, media_type)
 
     def _write(self, run: Run, waiting: list[Split], *, keep: int = 0) -> None:
         """Write what waits, but for the last ``keep``, and let it go."""

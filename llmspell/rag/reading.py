@@ -10,7 +10,6 @@ from llmspell.rag.parsers import Parsers
 from llmspell.rag.sources import Pending, Skipped, find
 from llmspell.rag.web import fetch
 from llmspell.tenancy.documents import Blob, Document, WebPage
-from llmspell.tenancy.model import Metadata
 from llmspell.tenancy.ports import IngestSource
 
 if TYPE_CHECKING:
@@ -40,9 +39,10 @@ class Reader:
         """See :func:`load`."""
         return load(blob, max_bytes=self.max_file_bytes, parsers=self._parsers)
 
-    def readable(self, document: Document) -> tuple[str, str, Metadata]:
-        """See :func:`readable`."""
-        return readable(document, self._parsers)
+    def readable(self, document: Document) -> Document:
+        """A document with its text as it is split; see :func:`readable`."""
+        text, media_type, metadata = readable(document, self._parsers)
+        return Document(document.id, text, metadata, media_type, document.source)
 
     def read(self, source: IngestSource) -> Document:
         """See ``Pipeline.read``."""
@@ -60,5 +60,4 @@ class Reader:
             item.text.encode()
         except UnicodeEncodeError as error:
             raise IngestError(f"document {item.id!r} isn't valid Unicode: {error}") from error
-        text, media_type, metadata = self.readable(item)
-        return Document(item.id, text, metadata, media_type, item.source)
+        return self.readable(item)

@@ -24,7 +24,11 @@ _STAGES: Final = ("load", "split", "embed", "write")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A document that isn't there as it is; ``is_known`` where it is there otherwise."""
+    """A document that isn't there as it is, with its text as it is split.
+
+    Args:
+        is_known: it is there otherwise.
+    """
 
     document: Document
     content_hash: bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from llmspell.rag.memory import MemoryGuard
 from llmspell.rag.pipeline import Pipeline
 from llmspell.rag.seen import Seen
 from llmspell.rag.sources import find
-from llmspell.rag.weighing import bytes_to_read
+from llmspell.rag.weighing import bytes_to_read, bytes_to_split
 from llmspell.tenancy.documents import Blob, Document, SplitDocument, WebPage
 from llmspell.tenancy.ports import Embed
 from tests.rag.test_pipeline import Room
@@ -144,6 +145,25 @@ def test_document_of_many_small_chunks_is_weighed_by_them(embedder: LocalEmbedde
     assert texts._memory.tracker.held == 0
 
 
+def test_text_that_is_longer_than_its_file_is_weighed_again(embedder: LocalEmbedder) -> None:
+    names = ",".join(f"{'a name that is said again ' * 20}{n}" for n in range(10))
+    table = Blob("table.csv", f"{names}\n{'1,' * 10}\n".encode() + b"1,2,3\n" * 200)
+    assert bytes_to_read(table, 1 << 20) < 200_000
+    read = Pipeline(embedder).read(table)
+    assert len(read.text) > 30 * len(table.data)
+    guard = MemoryGuard(1_000_000)
+    report = Pipeline(embedder, memory=guard).ingest(Room(), [table, *many(1)])
+    assert report.added == 1
+    assert report.skipped == (
+        f"table.csv: takes up to {bytes_to_split(read.text):,} bytes of memory, and ingests may "
+        "hold 1,000,000",
+    )
+    guard = MemoryGuard()
+    Pipeline(embedder, memory=guard).ingest(Room(), table)
+    assert guard.tracker.held == 0
+    assert guard.tracker.peak >= bytes_to_split(read.text)
+
+
 def test_html_weighs_more_than_text_and_what_is_not_known_most(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_bytes(b"x" * 100)
     (tmp_path / "b.txt").write_bytes(b"x" * 100)
@@ -256,6 +276,25 @@ def test_ingest_within_the_source_of_another_goes_on(embedder: LocalEmbedder) ->
     texts.ingest(outer, source())
     assert (len(outer.documents), len(inner.documents)) == (4, 2)
     assert guard.tracker.held == 0 < guard.tracker.peak <= guard.max_bytes
+
+
+def test_failure_of_an_ingest_that_is_written_for_one_within_it_is_told(
+    embedder: LocalEmbedder,
+) -> None:
+    guard = MemoryGuard(bytes_to_read(Document("doc-0", f"0 {TEXT}"), 1 << 20))
+    texts = Pipeline(embedder, memory=guard)
+    inner = Room()
+
+    def source(rest: int) -> Iterator[Document]:
+        yield from many(1)
+        with contextlib.suppress(errors.QuotaExceeded):
+            texts.ingest(inner, many(1))
+        yield from many(rest)
+
+    for rest in (0, 2):
+        with pytest.raises(errors.QuotaExceeded):
+            texts.ingest(Room(limit=0), source(rest))
+    assert guard.tracker.held == 0
 
 
 def test_ingest_within_the_progress_of_another_goes_on(embedder: LocalEmbedder) -> None:
