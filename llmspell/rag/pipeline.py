@@ -227,29 +227,28 @@ class Pipeline:
         hold = self._take(item, bytes_to_read(item, self._reader.max_file_bytes))
         if isinstance(hold, Skipped):
             return hold
-        try:
-            found = self._or_skipped(run, item, lambda: self._load(run, item))
-            if not isinstance(found, Loaded):
-                return found
-            loaded = found
+        # What is held at the end of it is given back, but for what a split document holds.
+        with ExitStack() as stack:
+            stack.push(hold)
+            loaded = self._or_skipped(run, item, lambda: self._load(run, item))
+            if not isinstance(loaded, Loaded):
+                return loaded
             # A table with its columns' names, or what was packed, is longer than its file.
-            more = self._more(item, hold, bytes_to_split(loaded.document.text))
-            if isinstance(more, Skipped):
-                return more
-            hold = more
+            hold = self._more(item, hold, bytes_to_split(loaded.document.text))
+            if isinstance(hold, Skipped):
+                return hold
+            stack.push(hold)
             split = self._or_skipped(run, item, lambda: self._split(run, loaded))
             if isinstance(split, Skipped):
                 return split
             size = bytes_to_keep(split.document, self._embedder.dim)
-            more = self._more(item, hold, size)
-            if isinstance(more, Skipped):
-                return more
-            more.shrink(size)
-            split.hold, hold = more, None
-            return split
-        finally:
-            if hold is not None:
-                hold.release()
+            hold = self._more(item, hold, size)
+            if isinstance(hold, Skipped):
+                return hold
+            stack.pop_all()
+        hold.shrink(size)
+        split.hold = hold
+        return split
 
     def _more(self, item: Item, hold: Hold, size: int) -> Hold | Skipped:
         """The room for an item, made larger where it has to be."""

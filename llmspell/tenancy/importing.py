@@ -105,7 +105,6 @@ class _Importer:
         self._on_conflict = on_conflict
         self._now_us = room.views.now_us()
         self._dim = 0
-        self._held = frozenset(room.store.embedders() or {})
         self._models: set[str] = set()
         self.records = 0
         self.documents = 0
@@ -225,16 +224,23 @@ class _Importer:
             updated_us=record.updated_us,
         )
 
-    def _require_model(self, batch: _Batch, documents: Mapping[str, StoredDocument]) -> None:
-        """Let no document come beside those of another model, unless the export has both."""
+    def _require_model(
+        self, batch: _Batch, documents: Iterable[StoredDocument], held: Mapping[str, int]
+    ) -> None:
+        """Let no document come beside those of another model, unless the export has both.
+
+        Args:
+            documents: that are to be written of the batch.
+            held: documents that are there now, by model.
+        """
         self._models.update(document.embedder for document in batch.documents.values())
-        others = sorted({one.embedder for one in documents.values() if one.embedder} - self._held)
-        if others and self._held and not self._held <= self._models:
+        others = sorted({one.embedder for one in documents if one.embedder} - held.keys())
+        if others and held and not held.keys() <= self._models:
             raise EmbedderMismatch(
-                f"{others[0]!r} embedded documents of the export, {', '.join(sorted(self._held))} "
+                f"{others[0]!r} embedded documents of the export, {', '.join(sorted(held))} "
                 "those of this tenant: vectors of different models don't compare. Import it into "
                 "another tenant",
-                held=self._room.store.embedders(),
+                held=held,
                 asked=others[0],
             )
 
@@ -252,7 +258,7 @@ class _Importer:
             passed: set[str | bytes] = set(taken) if self._on_conflict == "skip" else set()
             puts, documents = _without(batch, passed)
             gone = held.replaced(moment, puts, documents)
-        self._require_model(batch, documents)
+            self._require_model(batch, documents.values(), moment.embedders or {})
         came = sum(put.storage for put in puts)
         grown = (
             len(documents) - sum(name in held.documents for name in documents),

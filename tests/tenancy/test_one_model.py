@@ -193,6 +193,24 @@ def test_an_export_of_another_model_is_imported_into_a_tenant_of_its_own(
         assert other.import_from(file, on_conflict="replace").documents == 2
 
 
+def test_an_import_is_refused_where_another_model_ingests_beside_it(data: Path, new: Model) -> None:
+    class Slow(io.BytesIO):
+        """An export that is read a second time when the ingest has come between."""
+
+        def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+            if whence == io.SEEK_SET and self.tell():
+                other.ingest(Document("x", "five"))
+            return super().seek(place, whence)
+
+    file = io.BytesIO()
+    with llmspell.open(data, texts=new) as db:
+        db.tenant("acme").export(file)
+        other = _other(db)
+        with pytest.raises(EmbedderMismatch, match="into another tenant"):
+            other.import_from(Slow(file.getvalue()))
+        assert held(other) == {NEW: 1}
+
+
 def test_operations_and_async_handles_take_the_change_of_a_model(data: Path, new: Model) -> None:
     async def change() -> None:
         async with llmspell.open(data, texts=new) as db:
