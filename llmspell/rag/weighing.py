@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from llmspell.rag.media_types import HTML, bare_type, media_type_of
+from llmspell.rag.media_types import CSV, HTML, JSON_LINES, TSV, bare_type, media_type_of
 from llmspell.rag.sources import Item, Skipped
 from llmspell.tenancy.documents import Blob, Document, SplitDocument, WebPage
 
@@ -16,7 +16,8 @@ __all__ = ["bytes_to_keep", "bytes_to_read", "bytes_to_split"]
 #: process and has a character beyond U+FFFF.
 _WORK: Final = 14
 _WORK_ON_HTML: Final = 18
-#: Of what isn't known yet, which may be a PDF file that unpacks.
+#: Of tables and JSON lines, where all of a file is one record of the shortest fields, or a list of
+#: empty ones; and of what isn't known yet, which may be such a file, or a PDF file that unpacks.
 _WORK_ON_ANY: Final = 28
 #: Of a page whose size nobody knows yet: what a broker lets through by default.
 _PAGE_BYTES: Final = 8 << 20
@@ -50,7 +51,7 @@ def bytes_to_read(item: Item, max_file_bytes: int) -> int:
 
 def _work(media_type: str | None) -> int:
     """For each byte."""
-    if media_type is None:
+    if media_type in (None, CSV, TSV, JSON_LINES):
         return _WORK_ON_ANY
     return _WORK_ON_HTML if media_type == HTML else _WORK
 

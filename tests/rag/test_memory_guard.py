@@ -168,8 +168,9 @@ def test_html_weighs_more_than_text_and_what_is_not_known_most(tmp_path: Path) -
     (tmp_path / "a.html").write_bytes(b"x" * 100)
     (tmp_path / "b.txt").write_bytes(b"x" * 100)
     (tmp_path / "c").write_bytes(b"x" * 100)
-    page, text, unknown = (bytes_to_read(item, 1_000) for item in find(tmp_path))
-    assert text < page < unknown == 2 * text
+    (tmp_path / "d.csv").write_bytes(b"x" * 100)
+    page, text, unknown, table = (bytes_to_read(item, 1_000) for item in find(tmp_path))
+    assert text < page < unknown == table == 2 * text
     assert bytes_to_read(Blob("a.txt", b"x" * 100), 50) == text // 2
     assert bytes_to_read(Document("a", "x" * 100, media_type="text/html"), 1) == page
     assert bytes_to_read(WebPage("https://a.test/"), 50) == unknown // 2

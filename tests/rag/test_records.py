@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import sys
+import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -89,3 +91,18 @@ def test_names_that_would_fill_the_memory_are_refused() -> None:
 def test_half_of_a_surrogate_pair_is_replaced_and_a_whole_one_read() -> None:
     line = r'{"a\udc00": "\ud83d\ude00 \ud83d", "b": ["\ude00"]}'
     assert json_lines_to_text(line) == 'a\ufffd: 😀 \ufffd\nb: ["\ufffd"]'
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [(csv_to_text, "a\n" + "12\n" * 40_000), (json_lines_to_text, "12\n" * 40_000)],
+)
+def test_many_short_records_take_memory_by_their_length(
+    read: Callable[[str], str], text: str
+) -> None:
+    tracemalloc.start()
+    try:
+        assert len(read(text)) > len(text)
+        assert tracemalloc.get_traced_memory()[1] < 14 * len(text)
+    finally:
+        tracemalloc.stop()
