@@ -82,7 +82,13 @@ class Bill:
         self._is_settled = False
 
     def begin(self) -> None:
-        """The request goes out from here on: what fails before costs nothing."""
+        """The request goes out from here on: what fails before costs nothing.
+
+        Raises:
+            ClosedError: the operation that is to pay has ended.
+        """
+        if self._hold is not None and not self.is_begun:
+            self._hold.begin()
         self.is_begun = True
 
     def settle(self, usage: Usage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ class Hold:
     taken first; only what goes beyond is reserved of the tenant's quotas.
     """
 
-    __slots__ = ("_is_open", "_operation", "_reservation", "_reserved", "_within")
+    __slots__ = ("_is_begun", "_is_open", "_operation", "_reservation", "_reserved", "_within")
 
     def __init__(
         self, operation: Operation[Any], within: dict[Quota, int], reserved: dict[Quota, int]
@@ -31,12 +32,23 @@ class Hold:
         self._within = within
         self._reserved = reserved
         self._is_open = True
+        self._is_begun = False
         self._reservation = None
         if any(reserved.values()):
             named = {quota.name.lower(): amount for quota, amount in reserved.items()}
             self._reservation = operation._slot.reserve(
                 tokens=named.get("tokens", 0), cost=named.get("cost", 0), lease=operation._lease
             )
+
+    def begin(self) -> None:
+        """Say that it is being used from now on, as when a request goes out.
+
+        Where the operation ends before it is settled, all of it counts as used.
+
+        Raises:
+            ClosedError: it was settled before, or the operation has ended: don't use it.
+        """
+        self._operation._begin_hold(self)
 
     def settle(self, *, tokens: int | None = None, cost: float | None = None) -> None:
         """Report what was used, and give back the rest.
@@ -47,8 +59,9 @@ class Hold:
 
         Raises:
             ClosedError: it was settled before, or the operation has ended.
-            QuotaExceeded: more than was held was used, and the quota has no more; all that it has
+            QuotaExceeded: more than was held was used, and a quota has no more; all that it has
                 counts as used.
+            TenantNotFound: meanwhile, and more than was held was used.
         """
         self._operation._settle_hold(self, tokens, cost)
 
@@ -69,7 +82,7 @@ class Hold:
         if self._reservation is not None:
             self._reservation.cancel()
 
-    def _close(self, used: dict[Quota, int | None]) -> dict[Quota, int]:
+    def _close(self, used: Mapping[Quota, int | None]) -> dict[Quota, int]:
         """End it; of each quota, how much of what it used the operation is to count.
 
         The rest stays with its own reservation. A quota of which nothing was held, and nothing

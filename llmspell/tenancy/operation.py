@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
@@ -20,6 +20,7 @@ from llmspell.errors import (
 from llmspell.quota import MILLIONTHS, Quota
 from llmspell.tenancy.hold import Hold
 from llmspell.tenancy.scope import StateScope
+from llmspell.tenancy.settling import charge_used
 
 if TYPE_CHECKING:
     from llmspell.tenancy.aio import AsyncTenant
@@ -138,6 +139,7 @@ class Operation(Generic[HandleT]):
         tokens: int | None = None,
         embeddings: int | None = None,
         cost: float | None = None,
+        already: bool = False,
     ) -> None:
         """Report what was used, or is about to be; several reports add up.
 
@@ -147,6 +149,8 @@ class Operation(Generic[HandleT]):
             tokens: of language models.
             embeddings: texts embedded.
             cost: money, in the unit of ``max_cost_per_month``; the sum is rounded up to millionths.
+            already: whether it is too late to refuse it: then as much of it as the quotas have
+                counts before QuotaExceeded is raised. Otherwise nothing of what goes beyond does.
 
         Where quotas are shared by hosts, what goes beyond may ask their server: from async code
         reserve enough, or call it by ``asyncio.to_thread``.
@@ -156,7 +160,8 @@ class Operation(Generic[HandleT]):
             InputError: below zero, no number, or beyond 2**63 - 1 or 10**12 of money.
             QuotaExceeded: it goes beyond what was reserved, and the quota has no more. All that was
                 reserved counts as used. Reported beforehand, nothing is done beyond the limit.
-            TenantNotFound, TenantSuspended: meanwhile, and it goes beyond what was reserved.
+            TenantNotFound, TenantSuspended: meanwhile, and it goes beyond what was reserved; the
+                second one only beforehand.
         """
         given = {Quota.TOKENS: tokens, Quota.EMBEDDINGS: embeddings}
         for quota, amount in given.items():
@@ -166,9 +171,11 @@ class Operation(Generic[HandleT]):
         with self._lock:
             if not self._is_open:
                 raise ClosedError("the operation has ended; report what it uses inside of it")
-            self._report(given, spent if cost is not None else None)
+            self._report(given, spent if cost is not None else None, already=already)
 
-    def _report(self, given: dict[Quota, int | None], spent: float | None) -> None:
+    def _report(
+        self, given: Mapping[Quota, int | None], spent: float | None, *, already: bool
+    ) -> None:
         """Count what was used, and charge what isn't covered; under the lock."""
         due = {
             quota: self._used.get(quota, 0) + amount
@@ -184,10 +191,15 @@ class Operation(Generic[HandleT]):
             if amount > self._free(quota)
         }
         try:
-            if beyond:
+            refusal = None
+            if beyond and already:
+                beyond, refusal = charge_used(self._slot, beyond)
+            elif beyond:
                 self._slot.charge_all(*beyond.items())
-                for quota, amount in beyond.items():
-                    self._covered[quota] += amount
+            for quota, amount in beyond.items():
+                self._covered[quota] += amount
+            if refusal is not None:
+                raise refusal
         except ClosedError:
             self._residence.check()
             raise
@@ -249,6 +261,14 @@ class Operation(Generic[HandleT]):
         hold._give_back()
         raise ClosedError("the operation has ended while it was asked to hold something")
 
+    def _begin_hold(self, hold: Hold) -> None:
+        with self._lock:
+            if not self._is_open:
+                raise ClosedError("the operation has ended; use what it holds inside of it")
+            if not hold._is_open:
+                raise ClosedError("what was held has been settled already")
+            hold._is_begun = True
+
     def _settle_hold(self, hold: Hold, tokens: int | None, cost: float | None) -> None:
         given = {
             Quota.TOKENS: None if tokens is None else _count("tokens", tokens),
@@ -265,6 +285,7 @@ class Operation(Generic[HandleT]):
             self._report(
                 {Quota.TOKENS: counted.get(Quota.TOKENS)},
                 None if money is None else money / MILLIONTHS,
+                already=True,
             )
 
     def _free(self, quota: Quota) -> int:
@@ -298,11 +319,9 @@ class Operation(Generic[HandleT]):
         """Settle, as :meth:`_end`, without waiting; what is left for :meth:`_charge_late`."""
         with self._lock:
             self._is_open = False
-            for hold in self._holds:  # of steps that outlive it, or forgot them
-                hold._give_back()
-            self._holds.clear()
+            late = self._end_holds()
         if self._reservation is None:
-            return {}
+            return late
         kept = {
             quota: self._kept(quota, reserved, is_done=is_done)
             for quota, reserved in self._reserved.items()
@@ -310,10 +329,29 @@ class Operation(Generic[HandleT]):
         if not self._is_late:
             try:
                 self._reservation.settle(**{quota.name.lower(): n for quota, n in kept.items()})
-                return {}
+                return late
             except ReservationExpired:
                 pass
-        return {quota: n for quota, n in kept.items() if n}
+        due = {quota: n + late.get(quota, 0) for quota, n in kept.items()}
+        return {quota: n for quota, n in due.items() if n}
+
+    def _end_holds(self) -> dict[Quota, int]:
+        """End those of steps that outlive it, or forgot them; what of them is to be charged late.
+
+        Of one that was begun all counts, for nobody knows better: such as a stream that was left.
+        """
+        late: dict[Quota, int] = {}
+        for hold in self._holds:
+            if not (hold._is_begun and hold._is_open):
+                hold._give_back()
+                continue
+            for quota, amount in hold._close(dict.fromkeys(hold._within)).items():
+                within = hold._within[quota]
+                self._used[quota] = self._used.get(quota, 0) + within
+                if amount > within:  # its own reservation has been given back
+                    late[quota] = late.get(quota, 0) + amount - within
+        self._holds.clear()
+        return late
 
     def _kept(self, quota: Quota, reserved: int, *, is_done: bool) -> int:
         """Of what was reserved, what was used."""
@@ -328,19 +366,10 @@ class Operation(Generic[HandleT]):
 
         Raises QuotaExceeded where not all of it did, unless the work has failed by itself.
         """
-        refusal = None
-        while kept:
-            try:
-                # It was used, so neither does it matter whether the tenant is suspended by now.
-                self._slot.reserve(**{quota.name.lower(): n for quota, n in kept.items()}).settle()
-                break
-            except ClosedError:
-                return  # the tenant was dropped
-            except QuotaExceeded as error:
-                refusal = error
-                full = next(quota for quota in kept if quota.limit_name == error.quota)
-                kept[full] = min(error.limit - error.used, kept[full] - 1)
-                kept = {quota: n for quota, n in kept.items() if n > 0}
+        try:
+            _, refusal = charge_used(self._slot, kept)
+        except ClosedError:
+            return  # the tenant was dropped
         if refusal is not None and is_done:
             raise refusal
 

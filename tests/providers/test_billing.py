@@ -159,6 +159,21 @@ def test_a_stream_that_the_deadline_ends_while_it_is_read_costs_all(
     assert _used(tenant)[0] - before > 300
 
 
+def test_a_stream_that_is_left_costs_all_though_its_operation_ends_before_it_is_closed(
+    tenant: llmspell.Tenant,
+) -> None:
+    async def run() -> None:
+        events = model.astream(ask(max_tokens=300))
+        with tenant.operation():
+            await anext(events)
+        await events.aclose()
+        await model.aclose()
+
+    with scripted("openai", Reply("a text of several parts")) as (model, _):
+        asyncio.run(run())
+    assert 300 < _used(tenant)[0] < 400
+
+
 def test_a_call_that_is_cancelled_while_it_is_paid_holds_nothing(tenant: llmspell.Tenant) -> None:
     async def run() -> None:
         with operation._lock:  # what pays waits for it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -97,6 +98,47 @@ def test_what_is_still_held_at_the_end_is_given_back(tenant: llmspell.Tenant) ->
     with pytest.raises(errors.ClosedError):
         left.settle(tokens=1)
     assert used(tenant) == 30
+
+
+def test_what_was_begun_and_never_settled_counts_in_full(tenant: llmspell.Tenant) -> None:
+    with tenant.operation(tokens=100, cost=0.1) as operation:
+        operation.use(tokens=30, cost=0.0)
+        within, beyond = operation.hold(tokens=50), operation.hold(tokens=120, cost=0.25)
+        within.begin()
+        beyond.begin()
+    usage = tenant.usage()
+    assert (usage.tokens.used, usage.cost.used) == (200, 250_000)
+    beyond.release()
+    with pytest.raises(errors.ClosedError):
+        within.begin()
+    assert used(tenant) == 200
+
+
+def test_what_was_begun_counts_though_its_lease_has_passed(tenant: llmspell.Tenant) -> None:
+    with tenant.operation(lease=0.001) as operation:
+        operation.hold(tokens=300).begin()
+        threading.Event().wait(0.01)
+        tenant._residence.slot.ledger.sweep()
+        assert used(tenant) == 0
+    assert used(tenant) == 300
+
+
+def test_what_was_used_beyond_a_hold_counts_as_far_as_it_fits(tenant: llmspell.Tenant) -> None:
+    with tenant.operation() as operation:
+        hold = operation.hold(tokens=100, cost=0.1)
+        with pytest.raises(errors.QuotaExceeded):
+            hold.settle(tokens=LIMIT + 1, cost=0.5)
+    assert (used(tenant), tenant.usage().cost.used) == (LIMIT, 500_000)
+
+
+def test_what_is_reported_afterwards_counts_as_far_as_it_fits(tenant: llmspell.Tenant) -> None:
+    with tenant.operation(tokens=100) as operation:
+        with pytest.raises(errors.QuotaExceeded):
+            operation.use(tokens=LIMIT + 1)
+        assert used(tenant) == 100
+        with pytest.raises(errors.QuotaExceeded):
+            operation.use(tokens=LIMIT + 1, cost=0.25, already=True)
+    assert (used(tenant), tenant.usage().cost.used) == (LIMIT, 250_000)
 
 
 def test_an_operation_that_ends_while_a_step_is_reserving_gives_it_back(

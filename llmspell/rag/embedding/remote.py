@@ -193,7 +193,10 @@ class RemoteEmbedder(ABC):
         found = [self._marked(text, task) or " " for text in as_texts(texts)]
         counts = self._fit(found, truncate)
         known = counts if self._counter.is_exact else [0] * len(found)
-        self._charge(sum(known))
+        if self._counter.is_exact:
+            self._charge(sum(known))
+        elif found:
+            self._require_some()
         size, tokens = self._BATCH
         planned = batches(
             counts,
@@ -256,12 +259,19 @@ class RemoteEmbedder(ABC):
             self._tokens += tokens
         MODELS.used(self._counted, input=tokens, cost=tokens * self._settings.price / 1e6)
 
-    def _charge(self, tokens: int) -> None:
+    def _charge(self, tokens: int, *, already: bool = False) -> None:
         operation = current_operation()
         if operation is None or not tokens:
             return
         price = self._settings.price
-        operation.use(tokens=tokens, cost=tokens * price / 1e6 if price else None)
+        cost = tokens * price / 1e6 if price else None
+        operation.use(tokens=tokens, cost=cost, already=already)
+
+    def _require_some(self) -> None:
+        """Refuse a tenant that hasn't a token left, or the money for one."""
+        operation = current_operation()
+        if operation is not None:
+            operation.hold(tokens=1, cost=self._settings.price / 1e6).release()
 
     def _headers(self, key: Secret[str] | None) -> Mapping[str, str]:
         return {} if key is None else self._auth(key.reveal())

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -153,4 +154,4 @@ class EmbeddingCall:
         """Charge what came on top, which may ask a server."""
         late, self._late = self._late, 0
         if late:
-            await asyncio.to_thread(self._owner._charge, late)
+            await asyncio.to_thread(partial(self._owner._charge, late, already=True))

@@ -42,7 +42,9 @@ def test_no_request_is_sent_once_a_tenant_has_no_tokens_left(
         tenant = database.create_tenant(config)
         with tenant.operation(), pytest.raises(errors.QuotaExceeded):
             embedder.embed(["word " * 60] * 50)
-        assert tenant.usage().tokens.used <= 100
+        assert tenant.usage().tokens.used == 100
+        with tenant.operation(), pytest.raises(errors.QuotaExceeded):
+            embedder.embed(["word"])
     assert len(server.requests) == 2
 
 
