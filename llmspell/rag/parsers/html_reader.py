@@ -28,9 +28,20 @@ _BLOCKS: Final = frozenset(
 # Behind whose end a mark that had no text is void.
 _MARKED: Final = {*_HEADINGS, *_LISTS, b"li"}
 # Elements that no reader sees.
-_UNREAD: Final = {b"noscript", b"object", b"select", b"svg", b"template"}
+_UNREAD: Final = {b"object", b"select", b"svg", b"template"}
+# What can't be in a drawing: it ends one that has no end, and in a piece of a page within one it is
+# seen (HTML standard, "the rules for parsing tokens in foreign content").
+_NOT_DRAWN: Final = frozenset(
+    (
+        *_HEADINGS,
+        *(b"b", b"big", b"blockquote", b"body", b"br", b"center", b"code", b"dd", b"div", b"dl"),
+        *(b"dt", b"em", b"embed", b"head", b"hr", b"i", b"img", b"li", b"listing", b"menu"),
+        *(b"meta", b"nobr", b"ol", b"p", b"pre", b"ruby", b"s", b"small", b"span", b"strike"),
+        *(b"strong", b"sub", b"sup", b"table", b"tt", b"u", b"ul", b"var"),
+    )
+)
 # Elements that hold no tags: those which no reader sees, and those whose text is read.
-_RAW_UNREAD: Final = {b"iframe", b"noembed", b"noframes", b"script", b"style"}
+_RAW_UNREAD: Final = {b"iframe", b"noembed", b"noframes", b"noscript", b"script", b"style"}
 _RAW_READ: Final = {b"textarea", b"title", b"xmp"}
 _RAW_ENDS: Final = {
     name: re.compile(rb"</%s(?=[ \t\n\f\r/>])" % name, re.IGNORECASE)
@@ -131,6 +142,8 @@ class _Page:
             self.text(raw)
 
     def begin(self, name: bytes, *, is_empty: bool) -> None:
+        if self._unread == b"svg" and name in _NOT_DRAWN:
+            self._unread = b""
         if self._unread:
             # A list of choices within another ends that one, and so does what can't be in it.
             if self._unread == b"select":
@@ -152,6 +165,8 @@ class _Page:
             prefix = _HEADINGS.get(name, "- " if name == b"li" else "")
             self._block(prefix=prefix, is_tight=name in _TIGHT)
             self._is_preformatted = name in _PREFORMATTED
+        elif name in _BLOCKS:
+            self._break_line()
 
     def end(self, name: bytes) -> None:
         if self._unread:
@@ -160,7 +175,9 @@ class _Page:
                 self._unread = b""
         elif name in _PREFORMATTED:
             self._block()
-        elif name in _BLOCKS and not self._is_preformatted:
+        elif name in _BLOCKS and self._is_preformatted:
+            self._break_line()
+        elif name in _BLOCKS:
             self._block(is_tight=name in _TIGHT)
             if name in _MARKED:
                 self._prefix = ""
@@ -168,6 +185,11 @@ class _Page:
     def finish(self) -> str:
         self._block()
         return self._written.decode()
+
+    def _break_line(self) -> None:
+        """Begin a line of preformatted text, if one isn't begun."""
+        if self._line and not self._line[-1].endswith("\n"):
+            self._line.append("\n")
 
     def _block(self, *, prefix: str = "", is_tight: bool = False) -> None:
         """End the block at hand and begin one."""
