@@ -20,6 +20,7 @@ from llmspell.errors import (
     ProviderUnreachable,
 )
 from llmspell.remote import retry_after
+from llmspell.security import Secret
 
 __all__ = ["failure_of"]
 
@@ -40,18 +41,21 @@ _STATUS_OF: Final = {
 _TOO_LONG: Final = ("context_length", "prompt is too long", "maximum context", "context window")
 
 
-def failure_of(error: BaseException, sdk: ModuleType, provider: str) -> BaseException:
+def failure_of(
+    error: BaseException, sdk: ModuleType, provider: str, key: Secret[str] | None
+) -> BaseException:
     """The error to raise in place of one of the SDK; what isn't the SDK's or HTTP's stays.
 
     Args:
         error: as it was caught.
         sdk: ``openai`` or ``anthropic``.
         provider: for the message.
+        key: that was sent; where the provider repeats it, the message doesn't.
     """
     if isinstance(error, LlmspellError):
         return error
     if isinstance(error, sdk.APIStatusError):
-        return _of_status(error, provider)
+        return _of_status(error, provider, key)
     if isinstance(error, sdk.APIConnectionError):  # the SDK's timeouts are some of these
         cause = error.__cause__ or error
         if isinstance(cause, LlmspellError):  # of what bounds the response
@@ -62,7 +66,7 @@ def failure_of(error: BaseException, sdk: ModuleType, provider: str) -> BaseExce
             f"{provider}: the response isn't as it should be: {error!r:.300}"
         )
     if isinstance(error, sdk.APIError):
-        return _of_event(error, provider)
+        return _of_event(error, provider, key)
     if type(error).__module__.partition(".")[0] in ("httpx2", "httpcore2"):
         return _of_connection(error, provider)
     # JSON that isn't, or is nested too deeply; bytes that are no text.
@@ -84,7 +88,7 @@ def _of_connection(cause: BaseException, provider: str) -> ProviderError:
     )
 
 
-def _of_status(error: Any, provider: str) -> ProviderError:
+def _of_status(error: Any, provider: str, key: Secret[str] | None) -> ProviderError:
     status = int(error.status_code)
     body = error.body if isinstance(error.body, dict) else {}
     is_event = status < 400  # inside of a stream
@@ -95,18 +99,18 @@ def _of_status(error: Any, provider: str) -> ProviderError:
         status,
         provider,
         kind,
-        _said(body, error),
+        _said(body, error, key),
         retry_after=None if is_event else retry_after(error.response.headers),
         # A request that is refused before it is worked on isn't billed; a fault comes any time.
         is_sent=is_event or (status >= 500 and status not in (503, 529)),
     )
 
 
-def _of_event(error: Any, provider: str) -> ProviderError:
+def _of_event(error: Any, provider: str, key: Secret[str] | None) -> ProviderError:
     body = error.body if isinstance(error.body, dict) else {}
     kind = _kind(body)
     status = _STATUS_OF.get(kind, 500)
-    return _made(status, provider, kind, _said(body, error), retry_after=None, is_sent=True)
+    return _made(status, provider, kind, _said(body, error, key), retry_after=None, is_sent=True)
 
 
 def _made(
@@ -133,8 +137,10 @@ def _kind(body: dict[str, Any]) -> str:
     return str(found.get("code") or found.get("type") or "")
 
 
-def _said(body: dict[str, Any], error: BaseException) -> str:
+def _said(body: dict[str, Any], error: BaseException, key: Secret[str] | None) -> str:
     inner = body.get("error")
     found = inner if isinstance(inner, dict) else body
     said = str(found.get("message") or error)
+    if key is not None:
+        said = said.replace(key.reveal(), "***")
     return "".join(letter if letter.isprintable() else " " for letter in said[:_LONGEST_SHOWN])

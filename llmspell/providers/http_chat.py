@@ -135,10 +135,9 @@ class HttpChat(ABC):
         """See :meth:`llmspell.providers.ChatModel.acomplete`."""
         async with billed(request, self._price, self._bytes_per_token) as bill:
             with telling(self._provider, self._model_id, bill.request) as told:
-                async with (
-                    self._guarded(bill),
-                    self._clients.client(await self._key.aread()) as client,
-                ):
+                async with self._guarded(bill):
+                    key = await self._key.aread()
+                async with self._guarded(bill, key), self._clients.client(key) as client:
                     bill.begin()
                     response = await self._ask(client, bill.request)
                 told.answered(response)
@@ -171,7 +170,7 @@ class HttpChat(ABC):
         ):
             while True:
                 # Who reads may take a pause; no time is counted meanwhile but the deadline's.
-                async with self._guarded(bill):
+                async with self._guarded(bill, key):
                     bill.begin()
                     try:
                         part = await anext(parts)
@@ -202,10 +201,10 @@ class HttpChat(ABC):
         self.close()
 
     @asynccontextmanager
-    async def _guarded(self, bill: Bill) -> AsyncIterator[None]:
+    async def _guarded(self, bill: Bill, key: Secret[str] | None = None) -> AsyncIterator[None]:
         """Hold the deadline, and raise what the SDK raises as our errors.
 
-        What the SDK raised isn't their cause: its text may repeat the key.
+        What the SDK raised isn't their cause: its text may repeat ``key``, which was sent.
         """
         deadline = current_deadline()
         limit = self._settings.timeout
@@ -224,7 +223,7 @@ class HttpChat(ABC):
         except LlmspellError:
             raise
         except Exception as error:
-            failure = failure_of(error, self._sdk(), self._provider)
+            failure = failure_of(error, self._sdk(), self._provider, key)
             if failure is error:
                 raise
             raise failure from None

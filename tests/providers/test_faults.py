@@ -159,6 +159,20 @@ def test_a_refused_key_has_no_trace_of_what_the_provider_said_of_it(kind: str) -
 
 
 @kinds
+def test_a_key_that_a_provider_repeats_is_in_no_error(kind: str) -> None:
+    faults = [Fault("status", status=status) for status in (400, 429, 500)]
+    key = "scripted"  # as the server says in what it answers
+    with (
+        ScriptedChatServer([*faults, Fault("event", status=529)]) as server,
+        KINDS[kind](server, api_key=key) as model,
+    ):
+        for call in (*[lambda: model.complete(ask())] * 3, lambda: _stream(model)):
+            with pytest.raises(errors.ProviderError, match=r"\*\*\* status") as caught:
+                call()
+            assert key not in str(caught.value)
+
+
+@kinds
 @pytest.mark.parametrize("key", ["sk-hidden\n", "sk hidden", "sk-hidd\u00e9n"])
 def test_a_key_that_no_header_takes_is_told_and_not_shown(kind: str, key: str) -> None:
     with ScriptedChatServer("x") as server, KINDS[kind](server, api_key=key) as model:
