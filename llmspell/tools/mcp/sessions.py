@@ -82,14 +82,12 @@ class Session:
         from mcp import types
 
         made = str(next(self._ids))
-        size = _OVERHEAD
-        if message is not None:
-            size += len(message.model_dump_json())
-            if size > self._max_bytes and isinstance(message, types.JSONRPCResponse):
-                why = f"the result is larger than the {self._max_bytes:,} bytes kept to be fetched"
-                error = types.ErrorData(code=types.INTERNAL_ERROR, message=why)
-                message = types.JSONRPCError(jsonrpc="2.0", id=message.id, error=error)
-                size = 2 * _OVERHEAD
+        size = _size_of(stream, message)
+        if size > self._max_bytes and isinstance(message, types.JSONRPCResponse):
+            why = f"the result is larger than the {self._max_bytes:,} bytes kept to be fetched"
+            error = types.ErrorData(code=types.INTERNAL_ERROR, message=why)
+            message = types.JSONRPCError(jsonrpc="2.0", id=message.id, error=error)
+            size = _size_of(stream, message)
         self._events.append(KeptEvent(made, stream, message, size))
         self._size += size
         while self._size > self._max_bytes and self._events:
@@ -113,6 +111,12 @@ class Session:
                 later = [one for one in events[place + 1 :] if one.stream == event.stream]
                 return event.stream, [one for one in later if one.message is not None]
         return None
+
+
+def _size_of(stream: str, message: Any) -> int:
+    """A client chooses how long the name of a stream is: it is the id of its request."""
+    text = 0 if message is None else len(message.model_dump_json())
+    return _OVERHEAD + len(stream) + text
 
 
 _CURRENT: ContextVar[Session | None] = ContextVar("llmspell_mcp_session", default=None)
@@ -164,7 +168,15 @@ class SessionMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = dict(scope["headers"]).get(_HEADER)
+        named = [value for name, value in scope["headers"] if name == _HEADER]
+        if len(named) > 1:
+            # The SDK would look for the owner of one, and here the events of another be given.
+            from starlette.responses import PlainTextResponse
+
+            refusal = PlainTextResponse("more than one Mcp-Session-Id", status_code=400)
+            await refusal(scope, receive, send)
+            return
+        asked = named[0] if named else None
         session = None if asked is None else self._sessions.get(asked)
         is_new = session is None
         if session is None:

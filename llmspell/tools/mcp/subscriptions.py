@@ -49,6 +49,25 @@ class Subscription:
     loop: asyncio.AbstractEventLoop
     offer: Offer
     mark: object | None
+    _telling: asyncio.Task[None] | None = None
+    _is_changed: bool = False
+
+    def changed(self) -> None:
+        """Send word, in its loop and without waiting: who reads nothing holds up nobody else.
+
+        Where word is on its way it is sent once more, whatever the number of changes meanwhile.
+        """
+        self._is_changed = True
+        if self._telling is None or self._telling.done():
+            self._telling = self.loop.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        while self._is_changed:
+            self._is_changed = False
+            try:
+                await self.tell()
+            except Exception as error:  # it is gone
+                _log.debug("a client can't be told of a change: %s", error)
 
 
 class Subscriptions:
@@ -70,11 +89,11 @@ class Subscriptions:
 
         uri = str(params.uri)
         session, channel = own_session(), context.session
+        made = await self._made(context, uri, lambda: channel.send_resource_updated(uri))
+        # Looked at after what is awaited: other requests of the session come in between.
         if uri not in session.subscribed and len(session.subscribed) >= _MAX_SUBSCRIBED:
             raise invalid(f"a session is told of at most {_MAX_SUBSCRIBED} resources")
-        session.subscribed[uri] = await self._made(
-            context, uri, lambda: channel.send_resource_updated(uri)
-        )
+        session.subscribed[uri] = made
         self._add(session)
         return types.EmptyResult()
 
@@ -118,7 +137,7 @@ class Subscriptions:
             wanted = session.subscribed.get(uri)
             if wanted is not None and tenant_id in (None, wanted.tools.tenant.id):
                 with suppress(RuntimeError):  # its loop is closed
-                    asyncio.run_coroutine_threadsafe(_tell(wanted), wanted.loop)
+                    wanted.loop.call_soon_threadsafe(wanted.changed)
 
     @asynccontextmanager
     async def watching(self, seconds: float) -> AsyncIterator[None]:
@@ -180,7 +199,7 @@ class Subscriptions:
                     continue
                 if mark != one.mark:
                     one.mark = mark
-                    await _tell(one)
+                    one.changed()
             seen = now
 
 
@@ -217,10 +236,3 @@ async def _use_of(tenant: Tenant | AsyncTenant) -> object:
     else:
         usage = await asyncio.to_thread(tenant.usage)
     return usage.documents.used, usage.vectors.used, usage.storage.used, usage.embeddings.used
-
-
-async def _tell(wanted: Subscription) -> None:
-    try:
-        await wanted.tell()
-    except Exception as error:  # it is gone
-        _log.debug("a client can't be told of a change: %s", error)
