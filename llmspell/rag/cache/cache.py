@@ -112,7 +112,7 @@ class EmbeddingCache:
             if not is_embedding():
                 with self._flights.board(wanted, asked.made) as (mine, theirs):
                     self._compute(asked, self._since(asked, mine), compute)
-                wanted = self._met(asked, {key: landed(one) for key, one in theirs.items()})
+                wanted = self._met(asked, landed(theirs))
             self._compute(asked, wanted, compute)
         return asked.answer()
 
@@ -141,8 +141,7 @@ class EmbeddingCache:
             if not is_embedding():
                 with self._flights.board(wanted, asked.made, loop) as (mine, theirs):
                     await self._acompute(asked, self._since(asked, mine), compute)
-                ends = {key: await landed_async(one) for key, one in theirs.items()}
-                wanted = self._met(asked, ends)
+                wanted = self._met(asked, await landed_async(theirs))
             await self._acompute(asked, wanted, compute)
         return asked.answer()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from enum import Enum, auto
@@ -68,17 +68,19 @@ def is_embedding() -> bool:
     return _EMBEDS.get()
 
 
-def landed(flight: Flight) -> Made | Missed:
-    """What comes of a flight; after :data:`PATIENCE_S` it counts as failed.
+def landed(theirs: Mapping[bytes, Flight]) -> dict[bytes, Made | Missed]:
+    """What comes of flights; what hasn't after :data:`PATIENCE_S`, all together, counts as failed.
 
-    So it does at once where this holds up the event loop that is to embed it.
+    So does at once what this holds up the event loop of that is to embed it.
     """
-    if flight.loop is not None and flight.loop is _running_loop():
-        return Missed.FAILED
-    try:
-        return flight.result(PATIENCE_S)
-    except TimeoutError:
-        return Missed.FAILED
+    here = _running_loop()
+    awaited = [one for one in theirs.values() if one.loop is None or one.loop is not here]
+    wait(awaited, PATIENCE_S)
+    return _ends(theirs)
+
+
+def _ends(theirs: Mapping[bytes, Flight]) -> dict[bytes, Made | Missed]:
+    return {key: one.result() if one.done() else Missed.FAILED for key, one in theirs.items()}
 
 
 def _running_loop() -> AbstractEventLoop | None:
@@ -90,8 +92,18 @@ def _running_loop() -> AbstractEventLoop | None:
         return None
 
 
-async def landed_async(flight: Flight) -> Made | Missed:
-    """As :func:`landed`; whoever is cancelled meanwhile leaves the flight as it is."""
+async def landed_async(theirs: Mapping[bytes, Flight]) -> dict[bytes, Made | Missed]:
+    """As :func:`landed`; whoever is cancelled meanwhile leaves the flights as they are."""
+    import asyncio
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_S):
+            for one in theirs.values():
+                await _end_of(one)
+    return _ends(theirs)
+
+
+async def _end_of(flight: Flight) -> None:
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -101,13 +113,9 @@ async def landed_async(flight: Flight) -> Made | Missed:
         with suppress(RuntimeError):  # the loop has ended, with all who waited in it
             loop.call_soon_threadsafe(ready.set)
 
-    flight.add_done_callback(tell)
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            await ready.wait()
-    except TimeoutError:
-        return Missed.FAILED
-    return flight.result()
+    if not flight.done():
+        flight.add_done_callback(tell)
+        await ready.wait()
 
 
 class Flights:

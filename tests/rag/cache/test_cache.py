@@ -176,15 +176,23 @@ def test_who_waits_too_long_for_another_embeds_for_itself(
     monkeypatch.setattr(flights, "PATIENCE_S", 0.05)
     cache, stuck, working, acme = make(), Model(), Model(), owner(tmp_path)
     stuck.gate = threading.Event()
+    # So many that who waited for each would wait longer than the one who embeds, who then fails.
+    texts = [f"text {number}" for number in range(1_000)]
+
+    async def embedded(texts: Sequence[str]) -> np.ndarray:
+        return working(texts)
+
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(cache.embed, acme, MODEL, "query", ["one"], stuck)
+        first = pool.submit(cache.embed, acme, MODEL, "query", texts, stuck)
         assert stuck.entered.wait(30)
         np.testing.assert_array_equal(
-            cache.embed(acme, MODEL, "query", ["one"], working), embed(["one"])
+            cache.embed(acme, MODEL, "query", texts[1:], working), embed(texts[1:])
         )
+        asked = cache.aembed(acme, MODEL, "query", texts[:1], embedded)
+        np.testing.assert_array_equal(asyncio.run(asked), embed(texts[:1]))
         stuck.gate.set()
         first.result(30)
-    assert working.asked == ["one"]
+    assert working.asked == texts[1:] + texts[:1]
 
 
 def test_failure_is_raised_and_not_kept_and_others_embed_for_themselves(
