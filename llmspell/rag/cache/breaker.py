@@ -49,8 +49,13 @@ class Breaker:
             return True
 
     def mend(self) -> None:
-        """Ask the server again."""
+        """Ask the server again; where it fails at once, it is left alone for longer than before."""
         with self._lock:
             self._until = None
             self._is_tried = False
-            self._pause = FIRST_S
+
+    def succeed(self) -> None:
+        """It gave what it was asked for."""
+        if self._pause > FIRST_S and self.is_closed:
+            with self._lock:
+                self._pause = FIRST_S

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from llmspell.rag.cache.packages import required
 from llmspell.rag.cache.settings import EmbeddingCacheSettings
 
-__all__ = ["Made", "decode", "encode", "longest"]
+__all__ = ["Made", "decode", "encode", "is_rounded", "longest"]
 
 _MAGIC: Final = b"LSE1"
 _FLOAT16: Final = 1
@@ -88,3 +88,8 @@ def decode(key: bytes, raw: bytes | memoryview, dim: int) -> Made | None:
     vector = np.frombuffer(body, _HALF).astype(np.float32)
     vector.flags.writeable = False
     return Made(vector, at_us)
+
+
+def is_rounded(raw: bytes) -> bool:
+    """Whether an entry that is sound is in half precision."""
+    return bool(_HEAD.unpack_from(raw)[1] & _FLOAT16)

@@ -21,7 +21,7 @@ import numpy as np
 from llmspell.errors import ConfigError, MissingDependency
 from llmspell.rag.cache.breaker import Breaker
 from llmspell.rag.cache.compartment import Compartment
-from llmspell.rag.cache.entry import Made, decode, encode, longest
+from llmspell.rag.cache.entry import Made, decode, encode, is_rounded, longest
 from llmspell.rag.cache.settings import EmbeddingCacheSettings
 from llmspell.rag.cache.stats import Counters
 
@@ -72,6 +72,7 @@ class RemoteTier:
         self._thread: threading.Thread | None = None
         # Entries of these are to be removed from the server: until then it has none for anybody.
         self._leaving: set[bytes] = set()
+        self._is_exact = settings.disk_dtype == "float32"  # whatever other hosts do
         self._is_refused = False  # the last write was
         self._is_closed = False
 
@@ -190,9 +191,11 @@ class RemoteTier:
                 return found
             if made is None or not np.isfinite(made.vector).all():
                 self._counters.corrupt.inc()
-            elif made.at_us >= oldest_us:
+            elif made.at_us >= oldest_us and not (self._is_exact and is_rounded(raw)):
                 # A clock that is ahead elsewhere mustn't make it live longer here.
                 found[name] = made._replace(at_us=min(made.at_us, now_us))
+        if answers:
+            self._breaker.succeed()
         return found
 
     def _send(self, job: _Put | None) -> bool:

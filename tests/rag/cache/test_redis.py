@@ -111,6 +111,23 @@ def test_entries_end_by_age(tmp_path: Path, host: Host, client: redis.Redis) -> 
     assert model.asked == ["text", "text"]
 
 
+def test_host_that_rounds_nothing_takes_nothing_that_another_rounded(
+    tmp_path: Path, host: Host
+) -> None:
+    model, acme, text = Model(), owner(tmp_path), "a text of some letters"
+    rounded = [host(disk_dtype="float16"), host(disk_dtype="float16")]
+    rounded[0].embed(acme, MODEL, "query", [text], model)
+    rounded[0].flush()
+    exact = host()
+    np.testing.assert_array_equal(exact.embed(acme, MODEL, "query", [text], model), embed([text]))
+    assert (exact.stats().corrupt, model.asked) == (0, [text, text])
+    exact.flush()
+    np.testing.assert_array_equal(
+        rounded[1].embed(acme, MODEL, "query", [text], model), embed([text])
+    )
+    assert (rounded[1].stats().redis_hits, model.asked) == (1, [text, text])
+
+
 def nan(name: bytes) -> bytes:
     return encode(name, Made(np.full(DIM, np.nan, np.float32), 1), EmbeddingCacheSettings())
 
@@ -183,6 +200,30 @@ def test_server_that_doesnt_answer_is_left_alone_and_asked_again_when_it_does(
     cache.embed(acme, MODEL, "query", ["after"], model)
     cache.flush()
     assert cache.stats().redis_written == 1
+
+
+def test_server_that_can_be_reached_but_not_read_is_tried_ever_less(
+    tmp_path: Path, host: Host, client: redis.Redis, server: RedisServer
+) -> None:
+    client.acl_setuser(
+        "writer", enabled=True, passwords=["+x"], keys="*", commands=["+@all", "-getrange"]
+    )
+    model, acme = Model(), owner(tmp_path)
+    cache = host(redis_url=server.url.replace("//", "//writer:x@"))
+    remote = cache._remote
+    assert remote is not None
+    pauses = []
+    for text in ("one", "two", "three"):
+        remote._breaker._until = 0.0
+        wait_until(lambda: remote._serves(cache._shared))
+        cache.embed(acme, MODEL, "query", [text], model)
+        assert not remote._breaker.is_closed
+        pauses.append(remote._breaker._pause)
+    client.acl_setuser("writer", commands=["+getrange"])
+    remote._breaker._until = 0.0
+    wait_until(lambda: remote._serves(cache._shared))
+    cache.embed(acme, MODEL, "query", ["four"], model)
+    assert [*pauses, remote._breaker._pause] == [2.0, 4.0, 8.0, 1.0]
 
 
 def test_server_that_is_gone_costs_hits_and_not_answers(
