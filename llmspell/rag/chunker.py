@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from llmspell.errors import ConfigError, MissingDependency
 from llmspell.rag.chunking import Chunking, splitting_way
 from llmspell.rag.grammars import grammar
-from llmspell.rag.graphemes import whole
+from llmspell.rag.graphemes import clusters, whole
 from llmspell.rag.media_types import PLAIN, PYTHON
 from llmspell.rag.python_source import section_starts
 from llmspell.rag.semantic import groups
@@ -185,21 +186,44 @@ class Chunker:
                     place = at + inner
                     yield from self._split_within(self._plain, text, place, place + len(part))
 
-    def _whole(self, text: str, chunk: Chunk, *, again: bool = True) -> Iterator[Chunk]:
+    def _whole(self, text: str, chunk: Chunk) -> Iterator[Chunk]:
         """The chunk, or what stands for it where it cuts a character as readers see it.
 
-        Syntax and trimming do that: a mark may stand behind a quote or a space.
+        Syntax and trimming do that: a mark may stand behind a quote or a space. Of a chunk that
+        lies within one character nothing is left: the one behind it has all of that.
         """
         start, end = whole(text, chunk.start, chunk.end)
         if (start, end) == (chunk.start, chunk.end):
             yield chunk
         elif start < end and self._count(text[start:end]) <= self._capacity:
             yield Chunk(text[start:end], start, end)
-        elif start < end and again:
-            for one in self._split_within(self._plain, text, start, end):
-                yield from self._whole(text, one, again=False)
         elif start < end:
-            yield chunk
+            yield from self._split_between_characters(text, start, end)
+
+    def _split_between_characters(self, text: str, start: int, end: int) -> Iterator[Chunk]:
+        """Split a slice that has too many tokens; within a character where that alone has."""
+
+        def is_too_much(stop: int) -> bool:
+            return bool(self._count(text[start:stop]) > self._capacity)
+
+        places = [found.end() for found in clusters().finditer(text, start, end)]
+        while places:
+            count = bisect_left(places, True, key=is_too_much)
+            if count == 0:
+                within = range(start + 2, places[0])
+                stop = start + 1 + bisect_left(within, True, key=is_too_much)
+            else:
+                if count < len(places):
+                    half = range(count, count // 2, -1)
+                    count = next((n for n in half if text[places[n - 1] - 1].isspace()), count)
+                stop = places[count - 1]
+                del places[:count]
+            for inner in _trimmed(text, start, stop):
+                # What was trimmed may belong to a character.
+                begin, behind = whole(text, inner.start, inner.end)
+                begin, behind = max(begin, start), max(min(behind, stop), inner.end)
+                yield Chunk(text[begin:behind], begin, behind)
+            start = stop
 
     def _split_python(self, text: str) -> Iterator[Chunk]:
         starts = section_starts(text) or [0]

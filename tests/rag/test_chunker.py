@@ -127,6 +127,18 @@ def test_row_of_flags_is_cut_between_flags_wherever_it_begins(small_chunker: Chu
         assert_whole(text, small_chunker.split(text))
 
 
+@pytest.mark.parametrize("method", ["auto", "tokens"])
+def test_character_that_no_chunk_can_hold_is_cut_and_not_dropped(
+    embedder: LocalEmbedder, method: ChunkingMethod
+) -> None:
+    letters = "\u1112" * 45  # one character of as many tokens
+    chunker = Chunker(embedder.tokenizer, Chunking(method=method, size=40, overlap=0))
+    for text in (letters, f"before {letters} after", f"x\u0301 {letters}\u0301 \u0301{letters}."):
+        chunks = chunker.split(text)
+        assert_covers(text, chunks)
+        assert max(embedder.count_tokens([chunk.text for chunk in chunks])) <= 40
+
+
 def test_character_without_end_is_cut_to_a_bounded_length(small_chunker: Chunker) -> None:
     text = "before a" + "\u0301" * 5_000 + " after"
     chunks = small_chunker.split(text)
