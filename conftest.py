@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,14 @@ from typing import Any
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 
+from llmspell.observability import MODELS
 from llmspell.security import SecurityLevel
 from llmspell.security.host import probe
+
+
+def pytest_configure() -> None:
+    """Count all models apart: the servers of all tests of a process are more than it does."""
+    MODELS._max_models = sys.maxsize
 
 
 def confines_tools() -> bool:
