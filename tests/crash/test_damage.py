@@ -9,6 +9,8 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from llmspell.storage.snapshots import LEXICAL
 from tests.crash.trace import ROOT
 
@@ -38,6 +40,7 @@ def run(share: int, names: str = ".*") -> list[str]:
     return [line for output in outputs for line in output.splitlines()]
 
 
+@pytest.mark.timeout(300 + CASES)
 def test_damaged_file_gives_a_named_error_or_right_answers() -> None:
     share = -(-CASES // WORKERS)
     lines = run(share)

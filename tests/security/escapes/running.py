@@ -204,7 +204,7 @@ class Grounds:
             made = made.with_processes(6)
         made = made.with_timeout(5.0 if profile == "safe" else 20.0)
         memory = min(MEMORY, made.memory_bytes)
-        return made.with_memory_limit(memory).with_cpu_limit(500 if module == "lasting" else 4_000)
+        return made.with_memory_limit(memory).with_cpu_limit(250 if module == "lasting" else 4_000)
 
     def _neighbours(self) -> tuple[tuple[Any, ...], list[int]]:
         """A worker of another tool, as it is; and the process ids by which it can be named."""
