@@ -230,7 +230,15 @@ class Pipeline:
         # What is held at the end of it is given back, but for what a split document holds.
         with ExitStack() as stack:
             stack.push(hold)
-            loaded = self._or_skipped(run, item, lambda: self._load(run, item))
+            got = self._or_skipped(run, item, lambda: self._get(run, item))
+            if isinstance(got, Skipped):
+                return got
+            # A file may have grown, and of a page nobody knew.
+            hold = self._more(item, hold, bytes_to_read(got, self._reader.max_file_bytes))
+            if isinstance(hold, Skipped):
+                return hold
+            stack.push(hold)
+            loaded = self._or_skipped(run, item, lambda: self._load(run, got))
             if not isinstance(loaded, Loaded):
                 return loaded
             # A table with its columns' names, or what was packed, is longer than its file.
@@ -283,33 +291,34 @@ class Pipeline:
                 raise
             return Skipped(item.id, str(error))
 
-    def _load(self, run: Run, item: Item) -> Loaded | Unchanged | Skipped:
+    def _get(self, run: Run, item: Item) -> Blob | Document | Skipped:
+        """The bytes of a file or a page."""
+        with run.stage("load"):
+            return self._reader.get(item) if isinstance(item, Pending | Blob | WebPage) else item
+
+    def _load(self, run: Run, item: Blob | Document) -> Loaded | Unchanged | Skipped:
         """The document of an item that isn't there as it is."""
         with run.stage("load"):
-            if isinstance(item, Pending | Blob | WebPage):
-                item = self._reader.get(item)
             # Bytes that are known need not be parsed; a text is what it is.
             if isinstance(item, Blob):
                 content_hash = hash_of_blob(item, self._chunking, self._embedder_id)
-            elif isinstance(item, Document):
-                content_hash = hash_of_document(item, self._chunking, self._embedder_id)
             else:
-                return item
+                content_hash = hash_of_document(item, self._chunking, self._embedder_id)
             known = run.room.document_hash(item.id)
+            loaded: Document | Skipped | None = item if isinstance(item, Document) else None
             if isinstance(item, Blob) and known != content_hash:
-                item = self._reader.load(item)
-            if isinstance(item, Skipped):
-                return item
+                loaded = self._reader.load(item)
+            if isinstance(loaded, Skipped):
+                return loaded
             if not run.seen.add(item.id):
                 return Skipped(item.id, "the same id came before in this ingest")
-            if known == content_hash:
+            if loaded is None or known == content_hash:
                 return Unchanged(item.id)
-            assert isinstance(item, Document)
             try:
-                item = self._reader.readable(item)
+                loaded = self._reader.readable(loaded)
             except IngestError as error:
                 return Skipped(item.id, str(error))
-        return Loaded(item, content_hash, is_known=known is not None)
+        return Loaded(loaded, content_hash, is_known=known is not None)
 
     def _split(self, run: Run, loaded: Loaded) -> Split | Skipped:
         document = loaded.document

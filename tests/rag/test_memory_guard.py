@@ -164,6 +164,19 @@ def test_text_that_is_longer_than_its_file_is_weighed_again(embedder: LocalEmbed
     assert guard.tracker.peak >= bytes_to_split(read.text)
 
 
+def test_file_that_grew_behind_its_listing_is_weighed_again(embedder: LocalEmbedder) -> None:
+    # A file of the system says 0 bytes, and is made as it is read.
+    path = Path("/proc/cpuinfo")
+    (item,) = find(path)
+    assert bytes_to_read(item, 1 << 20) == 0
+    size = len(path.read_bytes())
+    guard = MemoryGuard()
+    Pipeline(embedder, memory=guard).ingest(Room(), path)
+    assert guard.tracker.peak > 20 * size
+    report = Pipeline(embedder, memory=MemoryGuard(20 * size)).ingest(Room(), path)
+    assert report.skipped[0].startswith("/proc/cpuinfo: takes up to ")
+
+
 def test_html_weighs_more_than_text_and_what_is_not_known_most(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_bytes(b"x" * 100)
     (tmp_path / "b.txt").write_bytes(b"x" * 100)
