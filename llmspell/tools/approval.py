@@ -65,7 +65,9 @@ ApprovalHook: TypeAlias = Callable[[ToolCall], bool | Approval | Awaitable[bool 
 
 
 async def ask_client(call: ToolCall) -> Approval:
-    """An approval hook that asks whoever is at the client, by a form that shows the call.
+    """An approval hook that asks whoever is at the client, by a form that shows the call as JSON.
+
+    Signs that aren't printed, or change how others are, are shown by their numbers.
 
     Take it where those who use the client may decide: a client can answer without asking anybody.
     It is a no where the client can't be asked, where the arguments as JSON have more than 4,000
@@ -73,7 +75,9 @@ async def ask_client(call: ToolCall) -> Approval:
     """
     if call.client is None:
         return Approval(False, "nobody is there to approve it")
-    shown = json.dumps(call.arguments, ensure_ascii=False, default=str)
+    text = json.dumps(call.arguments, ensure_ascii=False, default=str)
+    # A model chose them: what turns round or hides a part would show another call than is made.
+    shown = "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
     if len(shown) > _SHOWN:
         return Approval(False, "its arguments are too long to be shown to anybody")
     try:

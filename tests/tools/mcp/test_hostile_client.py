@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import llmspell
 from llmspell import TenantConfig
-from llmspell.tools import TenantTools, ToolRegistry
+from llmspell.tools import Answer, TenantTools, ToolCall, ToolRegistry, ask_client
 from llmspell.tools.mcp import McpServer, Resource, ResourceTemplate
 from llmspell.tools.mcp.sessions import Session
 from llmspell.tools.mcp.subscriptions import Subscription, Subscriptions
@@ -177,3 +177,18 @@ def test_a_client_that_reads_nothing_holds_up_nobody_that_is_told_of_changes(
         tools = registry.bind(database.create_tenant(TenantConfig(id="acme")))
         server = McpServer(tools, resources=[days])
         asyncio.run(asyncio.wait_for(main(server._subscriptions, tools), 20))
+
+
+def test_who_approves_sees_signs_that_would_show_other_arguments_than_are_used() -> None:
+    class Reading:
+        shown = ""
+
+        async def elicit(self, message: str, schema: Any, *, timeout: float = 300.0) -> Answer:
+            self.shown = message
+            return Answer("decline")
+
+    reader: Any = Reading()
+    # Shown as it is: a right-to-left override, an invisible sign, a terminal's CSI, a line's end.
+    arguments = {"to": "Zoë \u202e001\u200b\u009b2K\u2028"}
+    assert not asyncio.run(ask_client(ToolCall("acme", "pay", arguments, reader))).is_given
+    assert reader.shown == 'Call the tool pay with {"to": "Zoë \\u202e001\\u200b\\u009b2K\\u2028"}?'
