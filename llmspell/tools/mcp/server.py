@@ -130,6 +130,7 @@ class McpServer:
         hosts: Sequence[str] = (),
         idle_seconds: float = 1_800.0,
         max_sessions: int = 1_000,
+        max_sessions_of_tenant: int = 250,
         max_request_bytes: int = 4 << 20,
         json_response: bool = False,
         replay_bytes: int = 1 << 20,
@@ -142,6 +143,8 @@ class McpServer:
                 ones. Others are refused, so that no web page makes a browser ask it.
             idle_seconds: a session without a request for so long is ended.
             max_sessions: at one time; who would begin another is told to come again.
+            max_sessions_of_tenant: likewise, of the tenant that tokens lead to, so that none takes
+                the place of all others.
             max_request_bytes: of one request.
             json_response: answer by JSON instead of a stream of events. Before the protocol of
                 2026-07-28 a tool can't speak with the client then.
@@ -152,11 +155,16 @@ class McpServer:
             ConfigError: a number that isn't above 0.
         """
         from mcp.server.transport_security import TransportSecuritySettings
+        from starlette.middleware import Middleware
 
         from llmspell.tools.mcp.events import Events
 
         if replay_bytes < 0:
             raise ConfigError(f"replay_bytes must be at least 0, got {replay_bytes!r}")
+        if max_sessions_of_tenant < 1:
+            raise ConfigError(
+                f"max_sessions_of_tenant must be at least 1, got {max_sessions_of_tenant!r}"
+            )
         allowed = ["127.0.0.1:*", "localhost:*", "[::1]:*", *hosts]
         # An answer of JSON is one, and tells nothing more.
         server = self._server(can_listen=not json_response)
@@ -190,7 +198,12 @@ class McpServer:
             )
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        app.add_middleware(SessionMiddleware, max_bytes=replay_bytes)
+        # The last is the innermost: behind what looks whose the token is.
+        app.user_middleware.append(
+            Middleware(
+                SessionMiddleware, max_bytes=replay_bytes, max_of_tenant=max_sessions_of_tenant
+            )
+        )
         return app
 
     def _server(self, *, can_listen: bool) -> Server[Any]:

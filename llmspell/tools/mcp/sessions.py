@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -57,6 +58,11 @@ class Session:
         self._size = 0
         self._ids = itertools.count(1)
         self._has_end = False
+        self._at_end: Callable[[], None] | None = None
+
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Call this once, when it ends."""
+        self._at_end = call
 
     @property
     def keeps_events(self) -> bool:
@@ -70,9 +76,13 @@ class Session:
         """
         if task is not None and not self._has_end:
             self._has_end = True
-            task.add_done_callback(self._end)
+            task.add_done_callback(lambda _: self.end())
 
-    def _end(self, _: object) -> None:
+    def end(self) -> None:
+        """Keep nothing any more."""
+        call, self._at_end = self._at_end, None
+        if call is not None:
+            call()
         self._max_bytes = self._size = 0
         self._events.clear()
         self.subscribed.clear()
@@ -153,14 +163,20 @@ async def note_version(ctx: Any, call_next: Callable[[Any], Awaitable[Any]]) -> 
 class SessionMiddleware:
     """Says of each request whose session it is in. Of one loop.
 
+    It comes behind what says who the user of a request is.
+
     Args:
         app: that serves the requests.
         max_bytes: see :class:`Session`.
+        max_of_tenant: sessions of one tenant at one time.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_of_tenant: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._max_of_tenant = max_of_tenant
+        #: Sessions by the id of their tenant.
+        self._held: Counter[str] = Counter()
         # The task that serves a session has it in its context, and keeps it.
         self._sessions: WeakValueDictionary[bytes, Session] = WeakValueDictionary()
 
@@ -171,24 +187,33 @@ class SessionMiddleware:
         named = [value for name, value in scope["headers"] if name == _HEADER]
         if len(named) > 1:
             # The SDK would look for the owner of one, and here the events of another be given.
-            from starlette.responses import PlainTextResponse
-
-            refusal = PlainTextResponse("more than one Mcp-Session-Id", status_code=400)
-            await refusal(scope, receive, send)
+            await _refuse(400, "more than one Mcp-Session-Id", scope, receive, send)
             return
         asked = named[0] if named else None
         session = None if asked is None else self._sessions.get(asked)
-        is_new = session is None
+        is_kept = session is not None
+        is_new = not is_kept
         if session is None:
             session = Session(self._max_bytes)
+            tenant = _tenant_of(scope)
+            if asked is None and tenant is not None and _begins_session(scope):
+                if self._held[tenant] >= self._max_of_tenant:
+                    why = f"a tenant has at most {self._max_of_tenant:,} sessions; end another"
+                    await _refuse(503, why, scope, receive, send)
+                    return
+                self._held[tenant] += 1
+                session.at_end(functools.partial(self._left, tenant))
         else:
             scope = {**scope, "headers": [session.agreed(*one) for one in scope["headers"]]}
 
         async def sent(message: Message) -> None:
-            if is_new and message["type"] == "http.response.start":
+            nonlocal is_kept
+            if is_new and asked is None and message["type"] == "http.response.start":
                 given = dict(message["headers"]).get(_HEADER)
-                if given is not None and asked is None:
+                if given is not None and message["status"] < 400:
+                    # From here on the SDK keeps it, whether or not the client hears of it.
                     self._sessions[given] = session
+                    is_kept = True
             await send(message)
 
         token = _CURRENT.set(session)
@@ -196,3 +221,30 @@ class SessionMiddleware:
             await self._app(scope, receive, sent)
         finally:
             _CURRENT.reset(token)
+            if not is_kept:
+                session.end()
+
+    def _left(self, tenant: str) -> None:
+        self._held[tenant] -= 1
+        if not self._held[tenant]:
+            del self._held[tenant]
+
+
+def _tenant_of(scope: Scope) -> str | None:
+    """Whose the request's token is; None without one."""
+    token = getattr(scope.get("user"), "access_token", None)
+    return None if token is None else str(token.client_id)
+
+
+def _begins_session(scope: Scope) -> bool:
+    """Whether the SDK would begin one for a request that names none: not since 2026-07-28."""
+    from mcp.types import version
+
+    named = [value.decode("latin-1") for name, value in scope["headers"] if name == _VERSION]
+    return not named or named[0] in version.HANDSHAKE_PROTOCOL_VERSIONS
+
+
+async def _refuse(status: int, why: str, scope: Scope, receive: Receive, send: Send) -> None:
+    from starlette.responses import PlainTextResponse
+
+    await PlainTextResponse(why, status_code=status)(scope, receive, send)

@@ -7,6 +7,7 @@ import functools
 import itertools
 import logging
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ _log: Final = logging.getLogger(__name__)
 _MAX_SUBSCRIBED: Final = 100
 #: After which a tenant of unchanged use is looked at no more.
 _MAX_LOOKS: Final = 64
-#: Requests that go on, each of one client.
+#: Requests of a tenant's that go on, each of one client.
 _MAX_LISTENING: Final = 1_000
 
 
@@ -81,7 +82,8 @@ class Subscriptions:
         self.offers = offers
         self._lock = threading.Lock()
         self._sessions: WeakSet[Session] = WeakSet()
-        self._listening = 0
+        #: By the id of the tenant.
+        self._listening: Counter[str] = Counter()
 
     async def subscribe(self, context: Any, params: Any) -> Any:
         """Have the session told of changes of a resource."""
@@ -105,9 +107,10 @@ class Subscriptions:
         uris = list(dict.fromkeys(params.notifications.resource_subscriptions or ()))
         if len(uris) > _MAX_SUBSCRIBED:
             raise invalid(f"a client is told of at most {_MAX_SUBSCRIBED} resources at a time")
-        if self._listening >= _MAX_LISTENING:
+        tenant = self.offers.tools_of(context).tenant.id
+        if self._listening[tenant] >= _MAX_LISTENING:
             raise invalid("too many clients want to be told of changes; come again later")
-        self._listening += 1
+        self._listening[tenant] += 1
         session = Session()
         stream = _Stream(lambda: self._add(session))
         try:
@@ -121,7 +124,9 @@ class Subscriptions:
             params = params.model_copy(update={"notifications": wanted})
             return await ListenHandler(stream)(context, params)
         finally:
-            self._listening -= 1
+            self._listening[tenant] -= 1
+            if not self._listening[tenant]:
+                del self._listening[tenant]
             session.subscribed.clear()
 
     async def unsubscribe(self, context: Any, params: Any) -> Any:

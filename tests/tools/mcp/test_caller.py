@@ -19,7 +19,7 @@ from llmspell.errors import ConfigError, ToolFailed
 from llmspell.tools import ToolContext, ToolPolicy, ToolRegistry, ask_client, tool
 from llmspell.tools.mcp import McpServer
 from llmspell.tools.mcp.caller import McpCaller
-from llmspell.tools.mcp.sessions import Session
+from llmspell.tools.mcp.sessions import Session, SessionMiddleware
 from tests.tools.mcp.asking import asked
 from tests.tools.mcp.serving import served
 from tests.tools.mcp.test_server import ACCEPT, HELLO
@@ -368,7 +368,10 @@ def test_a_session_that_has_ended_keeps_nothing(registry: ToolRegistry, tenant: 
     call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "slow"}}
     with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT, timeout=10) as http:
         headers = begin(http, "a")
-        (session,) = app.middleware_stack.app._sessions.values()  # type: ignore[union-attr]
+        layer: Any = app.middleware_stack
+        while not isinstance(layer, SessionMiddleware):
+            layer = layer.app
+        (session,) = layer._sessions.values()
         ((last, _),) = events_of(http.post("/mcp", json=call, headers=headers).text)
         assert session.after(last) is not None
         assert http.delete("/mcp", headers=headers).status_code == 200

@@ -81,13 +81,13 @@ class Client:
 
 
 @contextmanager
-def serving(folder: Path, **given: Any) -> Iterator[tuple[str, McpServer]]:
+def serving(folder: Path, of_tenant: int = 9, **given: Any) -> Iterator[tuple[str, McpServer]]:
     """A server of two tenants, and where it is."""
     with llmspell.open(folder) as database, ToolRegistry() as registry:
         tenants = [database.create_tenant(TenantConfig(id=name)) for name in ("acme", "other")]
         tokens = {f"of-{one.id}": registry.bind(one) for one in tenants}
         server = McpServer(authenticate=tokens, **given)
-        with served(server.asgi()) as url:
+        with served(server.asgi(max_sessions_of_tenant=of_tenant)) as url:
             yield url, server
 
 
@@ -103,6 +103,29 @@ def test_what_a_session_was_told_is_fetched_by_no_other_that_names_both(tmp_path
             with other.asking("GET", None, None, *both, ("Last-Event-ID", "3")) as answer:
                 assert answer.status == 400
                 assert b"a secret" not in answer.read()
+
+
+def test_a_tenant_leaves_sessions_to_the_others(tmp_path: Path) -> None:
+    def refused() -> bool:
+        return not Client(url, "of-acme").session
+
+    with serving(tmp_path / "data", of_tenant=2) as (url, _):
+        first, second = Client(url, "of-acme"), Client(url, "of-acme")
+        assert refused()
+        assert Client(url, "of-other").session
+        with first.asking("DELETE", None, None) as answer:
+            assert answer.status == 200
+        # Until the task of the session has ended.
+        assert not all(refused() for _ in range(1_000))
+        assert refused()
+        with second.asking("DELETE", None, None):
+            pass
+        wrong = Client.__new__(Client)
+        wrong._url, wrong.headers = first._url, first.headers[:2]
+        for _ in range(5):  # what begins no session takes no place of one
+            with wrong.asking("POST", "tools/list", {}) as answer:
+                assert answer.status == 400
+        assert not all(refused() for _ in range(1_000))
 
 
 def test_long_ids_of_requests_take_of_the_room_that_a_session_has() -> None:
