@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,8 @@ class EmbeddingCache:
         self._flights = Flights()
         self._lock = threading.Lock()
         self._compartments: dict[bytes, Compartment] = {}
+        # A call may still be under way in one, and must see it go.
+        self._resting: WeakValueDictionary[bytes, Compartment] = WeakValueDictionary()
         self._shared = Compartment(SHARED_SCOPE, self._directory(shared), self._afar(None))
         self._is_closed = False
 
@@ -167,7 +170,7 @@ class EmbeddingCache:
         with self._lock:
             compartment = self._compartments.get(scope)
             if compartment is not None and not compartment.is_gone:
-                del self._compartments[scope]
+                self._resting[scope] = self._compartments.pop(scope)
         self._disks.rest(scope)
 
     def forget(self, owner: CacheOwner) -> None:
@@ -175,10 +178,7 @@ class EmbeddingCache:
 
         A server of several hosts is told beside, and again while it is away.
         """
-        with self._lock:
-            compartment = self._compartments.setdefault(
-                owner.key, Compartment(owner.key, None, self._afar(owner.id))
-            )
+        compartment = self._own_compartment(owner)
         self._memory.forget(compartment)
         self._disks.rest(owner.key)
         if self._remote is not None:
@@ -300,13 +300,15 @@ class EmbeddingCache:
         if owner.id in self.settings.shared_by:
             return self._shared
         compartment = self._compartments.get(owner.key)
-        if compartment is None:
-            with self._lock:
-                compartment = self._compartments.setdefault(
-                    owner.key,
-                    Compartment(owner.key, self._directory(owner.directory), self._afar(owner.id)),
-                )
-        return compartment
+        return self._own_compartment(owner) if compartment is None else compartment
+
+    def _own_compartment(self, owner: CacheOwner) -> Compartment:
+        with self._lock:
+            found = self._compartments.get(owner.key) or self._resting.get(owner.key)
+            if found is None:
+                directory = self._directory(owner.directory)
+                found = Compartment(owner.key, directory, self._afar(owner.id))
+            return self._compartments.setdefault(owner.key, found)
 
     def _directory(self, parent: Path | None) -> Path | None:
         if parent is None or not self.settings.disk_bytes:

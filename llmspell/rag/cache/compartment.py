@@ -25,7 +25,7 @@ class Compartment:
         is_gone: set with the lock of :class:`MemoryTier`, for good.
     """
 
-    __slots__ = ("_prefixes", "directory", "is_gone", "remote", "scope")
+    __slots__ = ("__weakref__", "_prefixes", "directory", "is_gone", "remote", "scope")
 
     def __init__(self, scope: bytes, directory: Path | None, remote: bytes = b"") -> None:
         self.scope = scope

@@ -6,6 +6,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -289,6 +290,23 @@ def test_entries_go_with_their_tenant(
         db.create_tenant(TenantConfig(id="acme")).ingest(Document("doc", "one\ntwo"))
         assert texts.asked == ["one", "two"] * 3
         assert 'llmspell_embedding_cache_texts_total{result="redis"} 0.0' in db.metrics()
+
+
+def test_nothing_comes_to_the_server_of_a_tenant_that_was_dropped_while_it_embedded(
+    tmp_path: Path, host: Host, client: redis.Redis
+) -> None:
+    cache, model, acme = host(), Model(), owner(tmp_path)
+    model.gate = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(cache.embed, acme, MODEL, "query", ["text"], model)
+        assert model.entered.wait(30)
+        cache.rest(acme.key)  # its handle was closed, and another tenant needs the place
+        cache.forget(acme)
+        cache.flush()
+        model.gate.set()
+        np.testing.assert_array_equal(asking.result(30), embed(["text"]))
+    cache.flush()
+    assert (client.dbsize(), cache.stats().memory_entries) == (0, 0)
 
 
 def test_tenant_made_again_has_nothing_of_the_former_while_the_server_couldnt_be_told(
