@@ -31,6 +31,7 @@ class CohereEmbedder(RemoteEmbedder):
 
     _HOME = (_COHERE, "cohere")
     _MODELS = _MODELS
+    _TELLS_TASK = True
     _BATCH = (96, 100_000)  # more texts are refused
 
     def _request(

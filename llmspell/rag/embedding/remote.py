@@ -84,6 +84,9 @@ class RemoteEmbedder(ABC):
     _MODELS: ClassVar[Mapping[str, ModelFacts]]
     #: Texts and tokens of a request.
     _BATCH: ClassVar[tuple[int, int]]
+    #: Whether the service is told what texts are for. That decides the vectors, so those of another
+    #: interface of the same host are told apart.
+    _TELLS_TASK: ClassVar[bool] = False
     #: Whether a server that isn't the service's own wants a key, too.
     _ALWAYS_HAS_KEY: ClassVar[bool] = True
 
@@ -116,7 +119,9 @@ class RemoteEmbedder(ABC):
         self._counter = TokenCounter(tokenizer)
         self._lock = threading.Lock()
         self._texts = self._tokens = 0
-        self.provider = name if self._url == home else place(self._url, home=home)
+        where = place(self._url, home=home)
+        elsewhere = f"{name}@{where}" if self._TELLS_TASK else where
+        self.provider = name if self._url == home else elsewhere
         if api_key is None and (self._ALWAYS_HAS_KEY or self._url == home):
             raise ConfigError(f"{name or self.provider} wants an api_key, such as Secret(...)")
         self.model_id = model

@@ -32,6 +32,7 @@ class VoyageEmbedder(RemoteEmbedder):
 
     _HOME = (_VOYAGE, "voyage")
     _MODELS = _MODELS
+    _TELLS_TASK = True
     _BATCH = (256, 100_000)  # 120,000 tokens at most for some models
 
     def _request(

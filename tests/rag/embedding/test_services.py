@@ -260,4 +260,16 @@ def test_the_path_of_another_deployment_of_cohere_and_azure_tells_them_apart() -
     azure = [
         AzureEmbedder("d", endpoint=url, api_key=key, dim=3, max_tokens=9).provider for url in urls
     ]
-    assert cohere == azure == ["models.example", "models.example/b"]
+    assert azure == ["models.example", "models.example/b"]
+    assert cohere == ["cohere@models.example", "cohere@models.example/b"]
+
+
+def test_interfaces_of_one_host_that_tell_what_texts_are_for_are_apart() -> None:
+    given = {"dim": 3, "max_tokens": 9, "api_key": Secret(KEY)}
+    url = "https://models.example"
+    names = {
+        OpenAIEmbedder("m", base_url=f"{url}/v1", **given).provider,  # type: ignore[arg-type]
+        CohereEmbedder("m", base_url=url, **given).provider,  # type: ignore[arg-type]
+        VoyageEmbedder("m", base_url=f"{url}/v1", **given).provider,  # type: ignore[arg-type]
+    }
+    assert names == {"models.example", "cohere@models.example", "voyage@models.example"}
