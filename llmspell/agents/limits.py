@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -13,6 +16,8 @@ from llmspell.errors import AgentLimitExceeded, ConfigError
 __all__ = ["AgentLimits", "Budget", "RunUsage"]
 
 _MAX_SECONDS: Final = 86_400.0
+#: Between two looks whether an answer has come: in another thread's loop it may be, and takes long.
+_LOOK_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +32,9 @@ class AgentLimits:
         max_steps: answers of the model.
         max_seconds: wall-clock time of the run, waiting for approval included; one day at most.
         max_tokens: of prompts and answers together, those of sub-agents included. Once they are
-            used the model isn't asked again. An answer may be as long as what is left, but how long
-            a prompt is only the model tells: the last answer may go beyond by its prompt.
+            used the model isn't asked again. An answer may be as long as what is left, and is set
+            aside: of sub-agents side by side one waits where it isn't enough for all. But how long
+            a prompt is only the model tells: answers under way may go beyond by their prompts.
         max_cost: money, in the unit of ``max_cost_per_month``: of the model, which must have a
             price, and of tools that have a cost.
         max_tool_calls: calls of tools.
@@ -112,8 +118,10 @@ class Budget:
         self._limits = limits
         self._run_id = run_id
         self._outer = outer
-        self._lock = threading.Lock()
+        # One for all runs of one another: what is set aside is looked at in all of them.
+        self._lock: threading.Lock = threading.Lock() if outer is None else outer._lock
         self._used = used
+        self._set_aside = 0
         if outer is not None:
             outer._count(0, used.input_tokens, used.output_tokens, used.cost)
         self._until = time.monotonic() + limits.max_seconds
@@ -153,6 +161,25 @@ class Budget:
                 allowed = min(allowed, outer)
         return allowed
 
+    @asynccontextmanager
+    async def answering(self) -> AsyncIterator[int]:
+        """Set aside how long the next answer may be, until it is counted.
+
+        Sub-agents side by side would each be told the same tokens: where these don't suffice for
+        all, one waits for the answers of the others.
+
+        Raises:
+            AgentLimitExceeded: as :meth:`answer_tokens`.
+        """
+        while (allowed := self._taken()) is None:
+            await asyncio.sleep(_LOOK_S)
+        try:
+            yield allowed
+        finally:
+            with self._lock:
+                for one in self._all():
+                    one._set_aside -= allowed
+
     def answered(self, *, input_tokens: int, output_tokens: int, cost: float) -> None:
         """Count an answer of the model."""
         self._count(1, input_tokens, output_tokens, cost)
@@ -185,6 +212,25 @@ class Budget:
     def give_back(self, cost: float) -> None:
         """The tool didn't run."""
         self._count(0, 0, 0, -cost)
+
+    def _taken(self) -> int | None:
+        """Set aside for an answer; None where others have to come first."""
+        with self._lock:
+            allowed = self.answer_tokens()
+            for one in self._all():
+                most, held = one._limits.max_tokens, one._set_aside
+                if most is not None and held and one._used.tokens + held + allowed > most:
+                    return None
+            for one in self._all():
+                one._set_aside += allowed
+            return allowed
+
+    def _all(self) -> Iterator[Budget]:
+        """It, and those of the runs that it is part of."""
+        found: Budget | None = self
+        while found is not None:
+            yield found
+            found = found._outer
 
     def _spendable(self) -> int | None:
         limits, used = self._limits, self._used

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmspell.agents.chat import ask, request_of
 from llmspell.agents.events import Answered, OutputRejected, RunState, TextDelta
-from llmspell.agents.history import Answer
+from llmspell.agents.history import AgentMessage, Answer
 from llmspell.agents.transcript import Entry
 from llmspell.errors import InputError, OutputInvalid
 from llmspell.observability import model_call
@@ -42,9 +42,16 @@ class ModelCalls:
             OutputInvalid: it isn't as the output must be, and the model may not mend it.
         """
         run = self._run
-        model = run.agent.model
-        allowed = run.budget.answer_tokens()
+        run.budget.answer_tokens()  # where none may come no hook is asked
         messages = await run.hooks.before_model(run, list(run.history.messages()))
+        async with run.budget.answering() as allowed:
+            answer = await self._asked(messages, allowed)
+        await self._settle(answer, *self._read(answer))
+
+    async def _asked(self, messages: Sequence[AgentMessage], allowed: int) -> Answer:
+        """Ask it, and count the answer."""
+        run = self._run
+        model = run.agent.model
         with model_call(model.provider, model.model_id) as told:
             answer = await ask(
                 model,
@@ -67,7 +74,7 @@ class ModelCalls:
             output_tokens=answer.output_tokens,
             cost=answer.cost,
         )
-        await self._settle(answer, *self._read(answer))
+        return answer
 
     async def settle_again(self, answer: Answer) -> None:
         """An answer that was refused as the output, before the run was resumed.

@@ -9,6 +9,7 @@ import pytest
 
 from llmspell import Database, Tenant, TenantConfig, errors
 from llmspell.agents import Agent, AgentLimits, Answered, ApprovalAsked, RunState, SubAgentEvent
+from llmspell.providers import ChatRequest, ChatResponse
 from llmspell.tools import ToolPolicy, ToolRegistry, tool
 from tests.agents.script import Script, call, say
 
@@ -52,6 +53,26 @@ def test_what_it_uses_is_of_the_run_that_called_it(acme: Tenant) -> None:
         run(boss(model, Agent(inner, name="helper"), acme, limits=limits))
     assert inner.max_tokens(0) == 70
     assert acme.usage().tokens.used == 100
+
+
+def test_side_by_side_they_are_not_told_the_same_tokens(acme: Tenant) -> None:
+    class Late(Script):
+        async def acomplete(self, request: ChatRequest) -> ChatResponse:
+            await asyncio.sleep(0.05)
+            return await super().acomplete(request)
+
+    tasks = call(*(("helper", {"task": str(number)}) for number in range(6)))
+    inner = Late(*(say("helped", tokens=35) for _ in range(6)))
+    with pytest.raises(errors.AgentLimitExceeded, match="max_tokens"):
+        limits = AgentLimits(max_tokens=150)
+        run(boss(Script(tasks), Agent(inner, name="helper"), acme, limits=limits))
+    # One at a time, for each may be as long as all that is left.
+    assert [inner.max_tokens(number) for number in range(inner.asked)] == [130, 60]
+    assert acme.usage().tokens.used == 160
+    inner = Late(*(say("helped", tokens=35) for _ in range(6)))
+    limits = AgentLimits(max_tokens=10_000)
+    helper = Agent(inner, name="helper", limits=AgentLimits(max_answer_tokens=100))
+    assert run(boss(Script(tasks, say("done")), helper, acme, limits=limits)).output == "done"
 
 
 def test_a_limit_of_its_own_is_a_fault_that_the_caller_is_told(acme: Tenant) -> None:
