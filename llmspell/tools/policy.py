@@ -28,8 +28,9 @@ class CallQuota:
         calls: 1 to 100,000; of a shared one at most 1,000.
         seconds: length of the stretch; at most 31 days.
         shared: count in the tenant's state, durably and for all processes of the data directory, by
-            the clock of the wall; each call then makes two or three calls of the state, which the
-            tenant is charged. Otherwise counted in this process's memory, of one registry.
+            the clock of the wall; each call then makes two or three calls of the state, more where
+            others count at the same moment, which the tenant is charged. Otherwise counted in this
+            process's memory, of one registry.
 
     Raises:
         ConfigError: out of range.
