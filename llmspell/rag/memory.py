@@ -52,13 +52,22 @@ class ResourceTracker:
 
 
 class _Account:
-    """What a thread holds of a guard, and how it can come to hold less. A thread has one."""
+    """What a thread holds of a guard. A thread has one of each."""
 
-    __slots__ = ("held", "reliefs")
+    __slots__ = ("held",)
 
     def __init__(self) -> None:
         self.held = 0
-        self.reliefs: list[Callable[[], None]] = []
+
+
+class _Reliefs(threading.local):
+    """How a thread can come to hold less, whatever guard it holds it of."""
+
+    def __init__(self) -> None:
+        self.all: list[Callable[[], None]] = []
+
+
+_RELIEFS: Final = _Reliefs()
 
 
 class Hold:
@@ -180,7 +189,7 @@ class MemoryGuard:
     @contextmanager
     def relieved_by(self, relief: Callable[[], None]) -> Iterator[None]:
         """Within a ``with``, let :meth:`relieve` of this thread call ``relief``."""
-        reliefs = self._account.reliefs
+        reliefs = _RELIEFS.all
         reliefs.append(relief)
         try:
             yield
@@ -188,14 +197,16 @@ class MemoryGuard:
             reliefs.remove(relief)
 
     def relieve(self) -> None:
-        """Have this thread give back what it can, before it waits."""
-        account = self._account
-        reliefs, account.reliefs = account.reliefs, []
+        """Have this thread give back what it can, of other guards too, before it waits.
+
+        Else two threads could each hold of one guard what the other waits for at another one.
+        """
+        reliefs, _RELIEFS.all = _RELIEFS.all, []
         try:
             for relief in reliefs:
                 relief()
         finally:
-            account.reliefs = reliefs
+            _RELIEFS.all = reliefs
 
     def _check(self, size: int) -> None:
         if size < 0:

@@ -292,6 +292,28 @@ def test_ingest_within_the_source_of_another_goes_on(embedder: LocalEmbedder) ->
     assert guard.tracker.held == 0 < guard.tracker.peak <= guard.max_bytes
 
 
+def test_ingests_within_each_other_of_two_guards_all_go_on(embedder: LocalEmbedder) -> None:
+    one = bytes_to_read(Document("doc-0", f"0 {TEXT}"), 1 << 20)
+    texts = [Pipeline(embedder, memory=MemoryGuard(one)) for _ in range(2)]
+    rooms = [Room() for _ in range(4)]
+    both_hold = threading.Barrier(2, timeout=60)
+
+    def source(other: int) -> Iterator[Document]:
+        yield from many(1)
+        both_hold.wait()
+        texts[other].ingest(rooms[2 + other], many(1))
+
+    threads = [
+        threading.Thread(target=texts[n].ingest, args=(rooms[n], source(1 - n)), daemon=True)
+        for n in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [len(room.documents) for room in rooms] == [1] * 4
+
+
 def test_failure_of_an_ingest_that_is_written_for_one_within_it_is_told(
     embedder: LocalEmbedder,
 ) -> None:
