@@ -38,6 +38,8 @@ __all__ = ["EmbeddingCache"]
 _DIRECTORY: Final = "embeddings"
 # No entry is older than this, where none is too old.
 _EVER: Final = -1
+# Tenants that were dropped last, which a call may just be on its way to.
+_KNOWN_GONE: Final = 1_024
 
 
 class EmbeddingCache:
@@ -74,6 +76,7 @@ class EmbeddingCache:
         self._compartments: dict[bytes, Compartment] = {}
         # A call may still be under way in one, and must see it go.
         self._resting: WeakValueDictionary[bytes, Compartment] = WeakValueDictionary()
+        self._gone: dict[bytes, None] = {}  # scopes, the oldest first
         self._shared = Compartment(SHARED_SCOPE, self._directory(shared), self._afar(None))
         self._is_closed = False
 
@@ -168,9 +171,9 @@ class EmbeddingCache:
     def rest(self, scope: bytes) -> None:
         """Close the files of a tenant that nobody uses; its next text opens them again."""
         with self._lock:
-            compartment = self._compartments.get(scope)
-            if compartment is not None and not compartment.is_gone:
-                self._resting[scope] = self._compartments.pop(scope)
+            compartment = self._compartments.pop(scope, None)
+            if compartment is not None:
+                self._resting[scope] = compartment
         self._disks.rest(scope)
 
     def forget(self, owner: CacheOwner) -> None:
@@ -178,9 +181,13 @@ class EmbeddingCache:
 
         A server of several hosts is told beside, and again while it is away.
         """
+        with self._lock:
+            self._gone[owner.key] = None
+            while len(self._gone) > _KNOWN_GONE:
+                del self._gone[next(iter(self._gone))]
         compartment = self._own_compartment(owner)
         self._memory.forget(compartment)
-        self._disks.rest(owner.key)
+        self.rest(owner.key)
         if self._remote is not None:
             self._remote.forget(compartment)
 
@@ -308,6 +315,9 @@ class EmbeddingCache:
             if found is None:
                 directory = self._directory(owner.directory)
                 found = Compartment(owner.key, directory, self._afar(owner.id))
+                if owner.key in self._gone:
+                    found.is_gone = True
+                    return found
             return self._compartments.setdefault(owner.key, found)
 
     def _directory(self, parent: Path | None) -> Path | None:

@@ -22,7 +22,7 @@ class Compartment:
         scope: in all of its keys; another one for each tenant that there ever was.
         directory: of its entries on disk; None without any.
         remote: what its names on a server of several hosts begin with; empty without any.
-        is_gone: set with the lock of :class:`MemoryTier`, for good.
+        is_gone: whether its tenant was dropped; set with the lock of :class:`MemoryTier`, for good.
     """
 
     __slots__ = ("__weakref__", "_prefixes", "directory", "is_gone", "remote", "scope")
