@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from llmspell.errors import ConfigError, QuotaExceeded, TenantSuspended
 from llmspell.observability import Attribute, OpenSpan, span
+from llmspell.quota import Place
 from llmspell.security.denials import Denials
 from llmspell.state import AsyncState
 from llmspell.tenancy import (
@@ -205,6 +206,11 @@ class TenantTools:
             return
         async with self._tenant.operation() as begun:
             yield begun
+
+    async def place(self) -> Place | None:
+        """A place among the tenant's calls at one time; None where none was free in time."""
+        tally = self._registry.tallies.of(self._tenant.id, self._tenant.generation)
+        return await tally.places(self._policy.max_concurrent).atake(self._policy.max_wait)
 
     @contextmanager
     def _counted(

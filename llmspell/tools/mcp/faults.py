@@ -10,7 +10,7 @@ from typing import Any, Final
 from llmspell.errors import IdNotFound, InputError, QuotaExceeded, TenantSuspended
 from llmspell.tools.client import CallAgain
 
-__all__ = ["invalid", "told"]
+__all__ = ["busy", "invalid", "told"]
 
 _log: Final = logging.getLogger(__name__)
 #: Of the specification before 2026-07-28.
@@ -53,3 +53,10 @@ def invalid(message: str) -> Exception:
     from mcp import MCPError, types
 
     return MCPError(types.INVALID_PARAMS, message[:1_000])
+
+
+def busy(message: str) -> Exception:
+    """There is no place for it now."""
+    from mcp import MCPError, types
+
+    return MCPError(types.INTERNAL_ERROR, f"refused: {message}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -12,7 +12,8 @@ from llmspell.errors import IdNotFound
 from llmspell.tools.context import ToolContext
 from llmspell.tools.mcp.caller import InputNeeded, McpCaller
 from llmspell.tools.mcp.completion import MAX_COMPLETIONS, completed
-from llmspell.tools.mcp.faults import invalid, told
+from llmspell.tools.mcp.faults import busy, invalid, told
+from llmspell.tools.mcp.invoking import kept_by_threads
 from llmspell.tools.mcp.prompts import PromptTemplate
 from llmspell.tools.mcp.resources import Listed, Offer
 from llmspell.tools.mcp.sessions import own_session
@@ -217,4 +218,12 @@ class Offers:
         tools = self.tools_of(context)
         with told(name, context):
             async with tools.charged() as operation:
-                yield ToolContext(tools.tenant, operation, name, McpCaller(context, params))
+                with ExitStack() as held:
+                    place = await tools.place()
+                    if place is None:
+                        waited = tools.policy.max_wait
+                        raise busy(f"too many calls at one time; none ended in {waited:g} s")
+                    held.callback(place.give_back)
+                    with kept_by_threads(held):
+                        caller = McpCaller(context, params)
+                        yield ToolContext(tools.tenant, operation, name, caller)

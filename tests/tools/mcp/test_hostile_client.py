@@ -6,18 +6,23 @@ import asyncio
 import http.client
 import itertools
 import json
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+from mcp import MCPError
+
 import llmspell
 from llmspell import TenantConfig
-from llmspell.tools import Answer, TenantTools, ToolCall, ToolRegistry, ask_client
+from llmspell.tools import Answer, TenantTools, ToolCall, ToolPolicy, ToolRegistry, ask_client
 from llmspell.tools.mcp import McpServer, Resource, ResourceTemplate
 from llmspell.tools.mcp.sessions import Session
 from llmspell.tools.mcp.subscriptions import Subscription, Subscriptions
+from tests.tools.mcp.asking import asked
 from tests.tools.mcp.serving import served
 
 VERSION = "2025-11-25"
@@ -142,10 +147,6 @@ def test_long_ids_of_requests_take_of_the_room_that_a_session_has() -> None:
 
 
 def test_side_by_side_a_session_subscribes_to_no_more_than_it_may(tmp_path: Path) -> None:
-    from mcp import MCPError
-
-    from tests.tools.mcp.asking import asked
-
     class Slow(ResourceTemplate):
         async def mark(self, tenant: Any, uri: str) -> None:
             await asyncio.sleep(0.2)
@@ -200,6 +201,43 @@ def test_a_client_that_reads_nothing_holds_up_nobody_that_is_told_of_changes(
         tools = registry.bind(database.create_tenant(TenantConfig(id="acme")))
         server = McpServer(tools, resources=[days])
         asyncio.run(asyncio.wait_for(main(server._subscriptions, tools), 20))
+
+
+def test_who_goes_away_from_a_slow_resource_begins_no_more_threads_than_calls_may_run(
+    tmp_path: Path,
+) -> None:
+    go_on, begun = threading.Event(), []
+
+    def slow() -> str:
+        begun.append("a thread")
+        go_on.wait(20)
+        return "done"
+
+    async def ask(client: Any) -> None:
+        for number in range(2):
+            reading = asyncio.ensure_future(client.read_resource("notes://now"))
+            while len(begun) == number:
+                await asyncio.sleep(0.01)
+            reading.cancel()
+            await asyncio.wait([reading])
+        with pytest.raises(MCPError, match="too many calls at one time"):
+            await client.read_resource("notes://now")
+        assert len(begun) == 2
+        go_on.set()
+        while True:  # until one of the threads has ended
+            with suppress(MCPError):
+                (read,) = (await client.read_resource("notes://now")).contents
+                break
+        assert read.text == "done"
+
+    policy = ToolPolicy(max_concurrent=2, max_wait=0.2)
+    with llmspell.open(tmp_path / "data") as database, ToolRegistry() as registry:
+        tools = registry.bind(database.create_tenant(TenantConfig(id="acme")), policy=policy)
+        with served(McpServer(tools, resources=[Resource("notes://now", slow)]).asgi()) as url:
+            try:
+                asked(url, ask)
+            finally:
+                go_on.set()
 
 
 def test_who_approves_sees_signs_that_would_show_other_arguments_than_are_used() -> None:
