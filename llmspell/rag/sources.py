@@ -141,7 +141,8 @@ def _find_one(source: Source) -> Iterator[Item]:
         _check(source)
         yield source
         return
-    path, mode = Path(source), _mode(source)
+    mode = _mode(source)
+    path = Path(source)
     if stat.S_ISDIR(mode):
         yield from _walk(path)
     elif stat.S_ISREG(mode):

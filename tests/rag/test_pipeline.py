@@ -193,6 +193,13 @@ def test_source_of_a_wrong_type_is_named(
             call(source)
 
 
+def test_what_is_no_source_is_named_wherever_it_comes_from(pipeline: Pipeline) -> None:
+    for bad in (3, None, b"a"):
+        for source in ([bad], iter([bad])):
+            with pytest.raises(errors.IngestError, match="a source must be a path"):
+                pipeline.ingest(Room(), source)  # type: ignore[arg-type]
+
+
 def test_file_spans_point_into_the_file(pipeline: Pipeline, tmp_path: Path) -> None:
     text = "".join(f"## Part {n}\n\n{'Words about it. ' * 60}\n\n" for n in range(5))
     (tmp_path / "handbook.md").write_text(text)
