@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell.errors import ConfigError, InputError, TextTooLong
+from llmspell.errors import ClosedError, ConfigError, InputError, TextTooLong
 from llmspell.observability import MODELS, Model
 from llmspell.rag.embedding.base_url import checked_url, place
 from llmspell.rag.embedding.embedder import Task
@@ -24,7 +25,10 @@ from llmspell.security import Secret
 from llmspell.tenancy.operation import current_operation
 
 if TYPE_CHECKING:
+    import asyncio
+
     from llmspell.rag.embedding.remote_call import EmbeddingCall
+    from llmspell.tenancy import Hold
 
 __all__ = ["ModelFacts", "RemoteEmbedder", "Reply"]
 
@@ -57,8 +61,9 @@ class RemoteEmbedder(ABC):
     Connections are opened with the first text; close it, or use it in ``with``.
 
     In an operation of a tenant, :func:`llmspell.current_operation`, the tokens that a call takes
-    are charged to it: those that the tokenizer counts before anything is sent, the rest by what
-    each answer reports, and no request is sent once the tenant has none left.
+    are charged to it by what each answer reports. Those that the tokenizer counts are set aside
+    before anything is sent, and of what was embedded all of them are charged; without one, no
+    request is sent once the tenant has none left.
 
     Args:
         model: its name at the service; the service's newest where None.
@@ -182,7 +187,12 @@ class RemoteEmbedder(ABC):
         from llmspell.remote.background import await_in_background
 
         # Counting takes a while, and charging may ask a server.
-        call, planned = await asyncio.to_thread(self._planned, texts, task, truncate)
+        planning = asyncio.ensure_future(asyncio.to_thread(self._planned, texts, task, truncate))
+        try:
+            call, planned = await asyncio.shield(planning)
+        except asyncio.CancelledError:
+            planning.add_done_callback(_give_back)  # the thread goes on
+            raise
         if planned:
             await await_in_background(call.run(planned))
         return call.rows
@@ -190,25 +200,21 @@ class RemoteEmbedder(ABC):
     def _planned(
         self, texts: Sequence[str], task: Task, truncate: bool
     ) -> tuple[EmbeddingCall, list[list[int]]]:
-        """A call, and the batches that it sends; what is known of its cost is charged."""
+        """A call, and the batches that it sends; what is known of its cost is set aside."""
         from llmspell.rag.embedding.remote_call import EmbeddingCall
 
         if task not in ("passage", "query"):
             raise InputError(f"task must be 'passage' or 'query', got {task!r}")
         found = [self._marked(text, task) or " " for text in as_texts(texts)]
         counts = self._fit(found, truncate)
-        known = counts if self._counter.is_exact else [0] * len(found)
-        if self._counter.is_exact:
-            self._charge(sum(known))
-        elif found:
-            self._require_some()
+        hold = self._hold(sum(counts) if self._counter.is_exact else min(1, len(found)))
         size, tokens = self._BATCH
         planned = batches(
             counts,
             max_texts=self._settings.batch_texts or size,
             max_tokens=self._settings.batch_tokens or tokens,
         )
-        return EmbeddingCall(self, found, counts, known, task, truncate), list(planned)
+        return EmbeddingCall(self, found, counts, hold, task, truncate), list(planned)
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -264,22 +270,46 @@ class RemoteEmbedder(ABC):
             self._tokens += tokens
         MODELS.used(self._counted, input=tokens, cost=tokens * self._settings.price / 1e6)
 
-    def _charge(self, tokens: int, *, already: bool = False) -> None:
+    def _hold(self, tokens: int) -> Hold | None:
+        """Set aside tokens of a tenant that has them, and the money for them; None of nobody.
+
+        Without a tokenizer that is one, given back at once: what it takes is told by the answers.
+        """
         operation = current_operation()
         if operation is None or not tokens:
+            return None
+        # By the sum of an operation money is rounded once, and not for each of many small calls.
+        operation.hold(cost=tokens * self._settings.price / 1e6).release()
+        hold = operation.hold(tokens=tokens)
+        if not self._counter.is_exact:
+            hold.release()
+            return None
+        return hold
+
+    def _charge(self, tokens: int, hold: Hold | None = None) -> None:
+        """Charge tokens that were used, out of a hold where there is one."""
+        operation = current_operation()
+        if operation is None:
             return
         price = self._settings.price
         cost = tokens * price / 1e6 if price else None
-        operation.use(tokens=tokens, cost=cost, already=already)
-
-    def _require_some(self) -> None:
-        """Refuse a tenant that hasn't a token left, or the money for one."""
-        operation = current_operation()
-        if operation is not None:
-            operation.hold(tokens=1, cost=self._settings.price / 1e6).release()
+        with ExitStack() as last:
+            if tokens:
+                counted = tokens if hold is None else None
+                last.callback(operation.use, tokens=counted, cost=cost, already=True)
+            if hold is not None:
+                try:
+                    hold.settle(tokens=tokens)
+                except ClosedError:  # with its operation, which has counted all of it
+                    last.pop_all()
 
     def _headers(self, key: Secret[str] | None) -> Mapping[str, str]:
         return {} if key is None else self._auth(key.reveal())
+
+
+def _give_back(planning: asyncio.Future[tuple[EmbeddingCall, list[list[int]]]]) -> None:
+    if not planning.cancelled() and planning.exception() is None:
+        planning.result()[0].give_back()
 
 
 def facts_of(

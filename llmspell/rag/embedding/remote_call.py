@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +25,7 @@ from llmspell.rag.embedding.vectors import unit_rows
 
 if TYPE_CHECKING:
     from llmspell.rag.embedding.remote import RemoteEmbedder
+    from llmspell.tenancy import Hold
 
 __all__ = ["EmbeddingCall"]
 
@@ -43,7 +43,7 @@ class EmbeddingCall:
         owner: RemoteEmbedder,
         texts: list[str],
         counts: list[int],
-        known: list[int],
+        hold: Hold | None,
         task: Task,
         truncate: bool,
     ) -> None:
@@ -51,10 +51,10 @@ class EmbeddingCall:
         self._owner = owner
         self._texts = texts
         self._counts = counts
-        self._known = known
+        self._hold = hold
         self._task: Task = task
         self._truncate = truncate
-        self._late = 0
+        self._used = 0
 
     async def run(self, planned: Sequence[list[int]]) -> None:
         """Run all batches, some at once; the operation that this is in is charged.
@@ -71,7 +71,7 @@ class EmbeddingCall:
                 for positions in islice(waiting, workers - len(pending)):
                     pending.add(asyncio.create_task(self._send(positions)))
                 if not pending:
-                    return
+                    break
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
@@ -87,8 +87,9 @@ class EmbeddingCall:
                 await asyncio.gather(*pending, return_exceptions=True)
                 # What was done is charged as far as it fits; that the call failed says more.
                 with suppress(ClosedError, QuotaExceeded, TenantNotFound, TenantSuspended):
-                    await self._settle()
+                    await self._settle(at_end=True)
             raise
+        await self._settle(at_end=True)
 
     async def _send(self, positions: list[int]) -> None:
         """Embed a batch, in halves where the service finds it too large as a whole."""
@@ -96,11 +97,12 @@ class EmbeddingCall:
         texts = [self._texts[position] for position in positions]
         path, body = owner._request(texts, self._task, self._truncate)
         guess = sum(self._counts[position] for position in positions)
-        known = sum(self._known[position] for position in positions)
         is_sent = False
 
         def sent() -> None:
             nonlocal is_sent
+            if self._hold is not None and not is_sent:
+                self._hold.begin()
             is_sent = True
 
         try:
@@ -113,7 +115,7 @@ class EmbeddingCall:
             )
         except asyncio.CancelledError:
             if is_sent:  # and may be billed
-                self._late += max(guess - known, 0)
+                self._used += guess
             raise
         except TextTooLong as error:
             if len(texts) > 1:
@@ -134,7 +136,8 @@ class EmbeddingCall:
             tokens = self._take(answer, positions)
         used = guess if tokens is None else tokens
         owner._count(len(texts), used)
-        self._late += max(used - known, 0)
+        # What the tokenizer counts, at least: it is what was said before.
+        self._used += used if self._hold is None else max(used, guess)
 
     def _take(self, answer: bytes, positions: list[int]) -> int | None:
         """Put the vectors of an answer where they belong; the tokens that it tells."""
@@ -150,8 +153,15 @@ class EmbeddingCall:
         )
         return reply.tokens
 
-    async def _settle(self) -> None:
-        """Charge what came on top, which may ask a server."""
-        late, self._late = self._late, 0
-        if late:
-            await asyncio.to_thread(partial(self._owner._charge, late, already=True))
+    def give_back(self) -> None:
+        """Give back what is set aside for a call that isn't run."""
+        if self._hold is not None:
+            self._hold.release()
+
+    async def _settle(self, *, at_end: bool = False) -> None:
+        """Charge what was used, which may ask a server; what is held for it, once at the end."""
+        if self._hold is not None and not at_end:
+            return
+        used, self._used = self._used, 0
+        if used or self._hold is not None:
+            await asyncio.to_thread(self._owner._charge, used, self._hold)

@@ -10,7 +10,7 @@ import pytest
 import llmspell
 from llmspell import Document, QuotaLimits, TenantConfig, errors
 from llmspell.rag.embedding import LocalEmbedder, OpenAIEmbedder
-from llmspell.testing import FakeEmbeddingServer
+from llmspell.testing import EmbeddingFault, FakeEmbeddingServer
 from tests.rag.embedding.conftest import Connect
 
 
@@ -68,6 +68,26 @@ def test_a_tokenizer_lets_a_tenant_be_refused_before_anything_is_sent(
         assert tenant.usage().tokens.used == 12
     assert remote.embed(["word " * 900], truncate=True).shape == (1, 64)
     assert len(server.requests[-1].texts[0].split()) == 510
+
+
+def test_what_was_refused_or_never_sent_costs_nothing_with_a_tokenizer_either(
+    tmp_path: Path,
+    server: FakeEmbeddingServer,
+    connect: Connect,
+    config: TenantConfig,
+    embedder: LocalEmbedder,
+) -> None:
+    remote = connect(tokenizer=embedder.tokenizer, batch_texts=1, concurrency=1, price=1_000.0)
+    with llmspell.open(tmp_path) as database:
+        tenant = database.create_tenant(config)
+        with tenant.operation():
+            remote.embed(["one two three"])
+            server.fail(EmbeddingFault(kind="status", status=400, message="no"))
+            with pytest.raises(errors.EmbeddingError, match="400: no"):
+                remote.embed(["one two three"] * 19)
+        usage = tenant.usage()
+        assert len(server.requests) == 2
+        assert (usage.tokens.used, usage.cost.used) == (5, 5_000)
 
 
 def test_a_cancelled_call_ends_its_request_and_is_charged_for_it(tmp_path: Path) -> None:
