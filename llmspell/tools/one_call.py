@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llmspell.errors import (
@@ -68,10 +69,11 @@ class OneCall:
             self.result = ToolResult(self._name, fault=fault)
             self.outcome = str(fault.kind)
             return False
-        taken = self._tally.take(self._name, self._tools._policy.quotas)
+        self._counted_at = self._tally.now()
+        taken = self._tally.take(self._name, self._tools._policy.quotas, self._counted_at)
         return True if taken is None else self._used_up(taken)
 
-    @property
+    @cached_property
     def shared(self) -> list[Counted]:
         """Quotas that are counted for all processes, before the call goes on."""
         return shared_of(self._name, self._tools._policy.quotas)
@@ -82,15 +84,19 @@ class OneCall:
         try:
             yield
         except BaseException:
-            self._tally.give_back(self._name, self._tools._policy.quotas)
+            self.uncount()
             raise
 
     def counted(self, refusal: Refusal | None) -> bool:
         """Whether the shared quotas have counted it; otherwise there is a result."""
         if refusal is None:
             return True
-        self._tally.give_back(self._name, self._tools._policy.quotas)
+        self.uncount()
         return self._used_up(refusal)
+
+    def uncount(self) -> None:
+        """Forget what this process has counted: the call isn't made, or is made again later."""
+        self._tally.give_back(self._name, self._tools._policy.quotas, self._counted_at)
 
     @property
     def is_asked(self) -> bool:

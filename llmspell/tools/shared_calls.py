@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 from llmspell.errors import StateConflict
 from llmspell.state import NOTHING, AsyncState, Check, Edit, Set, State
 from llmspell.tools.policy import CallQuota
 
-__all__ = ["CALLS", "Refusal", "atake_shared", "shared_of", "take_shared"]
+__all__ = [
+    "CALLS",
+    "Counted",
+    "Refusal",
+    "agive_back_shared",
+    "atake_shared",
+    "give_back_shared",
+    "shared_of",
+    "take_shared",
+]
 
 #: Below these parts of keys of the state the times of calls lie, by tool and milliseconds.
 CALLS: Final = ("tools", "calls")
@@ -21,12 +31,14 @@ Refusal: TypeAlias = tuple[str, float]
 """Which quota refuses a call, and for how many seconds."""
 
 
-class Counted(NamedTuple):
-    """A quota that counts a call, and where."""
+@dataclass(slots=True)
+class Counted:
+    """A quota that counts a call, where, and at what time it has."""
 
     name: str
     quota: CallQuota
     key: tuple[str | int, ...]
+    at: float | None = None
 
 
 def shared_of(tool: str, quotas: Mapping[str, CallQuota]) -> list[Counted]:
@@ -52,6 +64,7 @@ def take_shared(state: State, counted: Sequence[Counted]) -> Refusal | None:
             return edits
         try:
             state.write(edits)
+            _note(counted, edits)
             return None
         except StateConflict as error:
             conflict = error
@@ -67,10 +80,53 @@ async def atake_shared(state: AsyncState, counted: Sequence[Counted]) -> Refusal
             return edits
         try:
             await state.write(edits)
+            _note(counted, edits)
             return None
         except StateConflict as error:
             conflict = error
     raise conflict
+
+
+def give_back_shared(state: State, counted: Sequence[Counted]) -> None:
+    """Forget a call that was counted: it isn't made. Raises as :func:`take_shared`."""
+    for _ in range(_TRIES):
+        edits = _without(counted, [state.get(one.key) for one in counted])
+        try:
+            if edits:
+                state.write(edits)
+            return
+        except StateConflict as error:
+            conflict = error
+    raise conflict
+
+
+async def agive_back_shared(state: AsyncState, counted: Sequence[Counted]) -> None:
+    """As :func:`give_back_shared`."""
+    for _ in range(_TRIES):
+        edits = _without(counted, [await state.get(one.key) for one in counted])
+        try:
+            if edits:
+                await state.write(edits)
+            return
+        except StateConflict as error:
+            conflict = error
+    raise conflict
+
+
+def _note(counted: Sequence[Counted], edits: Sequence[Edit]) -> None:
+    for one, edit in zip(counted, edits[1::2], strict=True):
+        assert isinstance(edit, Set)
+        one.at = edit.value[-1]
+
+
+def _without(counted: Sequence[Counted], found: Sequence[Any]) -> list[Edit]:
+    edits: list[Edit] = []
+    for one, kept in zip(counted, found, strict=True):
+        times = list(kept or ())
+        if one.at in times:  # or it is so long ago that it was forgotten
+            times.remove(one.at)
+            edits += [Check(one.key, kept), Set(one.key, times)]
+    return edits
 
 
 def _edits(counted: Sequence[Counted], found: Sequence[Any]) -> list[Edit] | Refusal:

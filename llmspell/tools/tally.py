@@ -29,15 +29,26 @@ class Tally:
         self._forgets_at = self._clock() + _RECENT
         self._places: dict[int, Places] = {}
 
-    def take(self, tool: str, quotas: Mapping[str, CallQuota]) -> tuple[str, float] | None:
+    def now(self) -> float:
+        """By its clock."""
+        return self._clock()
+
+    def take(
+        self, tool: str, quotas: Mapping[str, CallQuota], at: float | None = None
+    ) -> tuple[str, float] | None:
         """Count a call of a tool; or say which quota refuses it, and for how many seconds.
 
         Those that are shared by processes aren't counted here.
+
+        Args:
+            tool: its name.
+            quotas: by name of a tool, or ``"*"``.
+            at: when the call is made; now where None.
         """
         counted = _counted(tool, quotas)
         if not counted:
             return None
-        now = self._clock()
+        now = self._clock() if at is None else at
         with self._lock:
             for name, quota in counted:
                 times = self._calls.setdefault((name, quota.seconds), deque())
@@ -51,13 +62,13 @@ class Tally:
                 self._forgets_at = max(self._forgets_at, now + quota.seconds)
         return None
 
-    def give_back(self, tool: str, quotas: Mapping[str, CallQuota]) -> None:
-        """Forget a call that :meth:`take` has just counted: it isn't made."""
+    def give_back(self, tool: str, quotas: Mapping[str, CallQuota], at: float) -> None:
+        """Forget a call that :meth:`take` has counted at that time: it isn't made."""
         with self._lock:
             for name, quota in _counted(tool, quotas):
-                # Of several that were counted within the same moment it may be another one's time.
-                if times := self._calls.get((name, quota.seconds)):
-                    times.pop()
+                times = self._calls.get((name, quota.seconds))
+                if times is not None and at in times:
+                    times.remove(at)
 
     def places(self, limit: int | None) -> Places:
         """The tenant's places, by their limit."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 
-from llmspell.errors import ConfigError, QuotaExceeded, TenantSuspended
+from llmspell.errors import ConfigError, LlmspellError, QuotaExceeded, TenantSuspended
 from llmspell.observability import Attribute, OpenSpan, span
 from llmspell.quota import Place
 from llmspell.security.denials import Denials
@@ -26,7 +26,12 @@ from llmspell.tools.one_call import Given, OneCall
 from llmspell.tools.policy import ToolPolicy
 from llmspell.tools.registry import ToolRegistry
 from llmspell.tools.result import ToolResult
-from llmspell.tools.shared_calls import atake_shared, take_shared
+from llmspell.tools.shared_calls import (
+    agive_back_shared,
+    atake_shared,
+    give_back_shared,
+    take_shared,
+)
 from llmspell.tools.spec import ToolSpec
 from llmspell.tools.threads import awaited
 
@@ -128,10 +133,17 @@ class TenantTools:
                     return call.result
             if call.is_asked:
                 with self._asking(name) as told:
-                    answer = self._decide(call.asked)
-                    if inspect.isawaitable(answer):
-                        waiting = answer
-                        answer = awaited(lambda: waiting)
+                    try:
+                        answer = self._decide(call.asked)
+                        if inspect.isawaitable(answer):
+                            waiting = answer
+                            answer = awaited(lambda: waiting)
+                    except (ApprovalPending, CallAgain):
+                        # It is made again, with the answer, and counted then.
+                        call.uncount()
+                        with suppress(LlmspellError):  # at worst it counts twice
+                            give_back_shared(self._tenant.state, shared)
+                        raise
                     is_given = call.approved(answer)
                     told.set(_GIVEN, is_given)
                 if not is_given:
@@ -172,9 +184,15 @@ class TenantTools:
                         return call.result
                 if call.is_asked:
                     with self._asking(name) as told:
-                        answer = self._decide(call.asked)
-                        if inspect.isawaitable(answer):
-                            answer = await answer
+                        try:
+                            answer = self._decide(call.asked)
+                            if inspect.isawaitable(answer):
+                                answer = await answer
+                        except (ApprovalPending, CallAgain):
+                            call.uncount()
+                            with suppress(LlmspellError):
+                                await agive_back_shared(self._async_state(), shared)
+                            raise
                         is_given = call.approved(answer)
                         told.set(_GIVEN, is_given)
                     if not is_given:

@@ -14,8 +14,9 @@ import pytest
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig
 from llmspell.errors import ConfigError, QuotaExceeded
-from llmspell.tools import CallQuota, FaultKind, ToolPolicy, ToolRegistry, tool
+from llmspell.tools import CallQuota, FaultKind, ToolCall, ToolPolicy, ToolRegistry, tool
 from llmspell.tools import shared_calls as module
+from llmspell.tools.approval import ApprovalPending
 
 ROOT = Path(__file__).parents[2]
 HOUR = CallQuota(calls=5, seconds=3_600, shared=True)
@@ -129,3 +130,28 @@ def test_a_tenant_that_can_not_pay_for_the_count_makes_no_call(
 def test_a_shared_quota_has_few_calls() -> None:
     with pytest.raises(ConfigError, match="1,000"):
         CallQuota(calls=1_001, seconds=1, shared=True)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_call_that_waits_for_approval_is_counted_when_it_is_made(
+    mine: ToolRegistry, acme: Tenant, shared: bool
+) -> None:
+    answers: list[bool] = []
+
+    def approve(call: ToolCall) -> bool:
+        if not answers:
+            raise ApprovalPending
+        return answers.pop()
+
+    quotas = {name: CallQuota(calls=1, seconds=3_600, shared=shared) for name in ("small", "*")}
+    policy = ToolPolicy(quotas=quotas, approve=("small",))
+    tools = mine.bind(acme, policy=policy, approve=approve)
+    with pytest.raises(ApprovalPending):
+        tools.call("small", {})
+    with pytest.raises(ApprovalPending):
+        asyncio.run(tools.acall("small", {}))
+    answers.append(True)
+    assert tools.call("small", {}).is_ok
+    fault = tools.call("small", {}).fault
+    assert fault is not None
+    assert fault.kind is FaultKind.CALL_LIMIT

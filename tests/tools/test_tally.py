@@ -57,3 +57,13 @@ def test_a_tally_is_idle_when_its_quotas_and_places_are_free() -> None:
     assert tally.is_idle()
     now = 99.0
     assert not tally.is_idle()
+
+
+def test_of_calls_that_are_not_made_their_own_time_is_forgotten() -> None:
+    tally, quotas = Tally(lambda: 0.0), {"a": CallQuota(calls=2, seconds=10)}
+    assert tally.take("a", quotas, 1.0) is None
+    assert tally.take("a", quotas, 5.0) is None
+    tally.give_back("a", quotas, 1.0)
+    assert tally.take("a", quotas, 6.0) is None
+    # The one at 5 s counts still.
+    assert tally.take("a", quotas, 11.5) == ("a", 3.5)
