@@ -161,7 +161,7 @@ class Service:
         numbers: int,
         on_send: Callable[[], None],
     ) -> bytes:
-        key = None if self._key is None else await self._key.aread()
+        key = await self._read_key(until)
         headers = {**self._credentials(key), "Content-Type": "application/json"}
         library, client, places = self._open()
         place = await places.atake(max(until.left, 0))
@@ -195,6 +195,18 @@ class Service:
             return reply
         finally:
             place.give_back()
+
+    async def _read_key(self, until: CallTime) -> Secret[str] | None:
+        if self._key is None:
+            return None
+        reading = asyncio.timeout(max(until.left, 0))
+        try:
+            async with reading:
+                return await self._key.aread()
+        except TimeoutError as error:
+            if not reading.expired():  # of what gives it
+                raise
+            raise EmbeddingTimeout("the key wasn't given in time; nothing was sent") from error
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from llmspell import errors
 from llmspell.observability import MODELS, Model
 from llmspell.providers import deadline
 from llmspell.rag.embedding import OpenAIEmbedder, RemoteSettings
+from llmspell.security import Secret
 from llmspell.testing import EmbeddingFault, FakeEmbeddingServer
 from tests.rag.embedding.conftest import Connect
 
@@ -114,6 +115,24 @@ def test_a_service_that_stalls_is_given_up(server: FakeEmbeddingServer, connect:
     server.fail(EmbeddingFault(kind="stall", seconds=60))
     with pytest.raises(errors.EmbeddingTimeout):
         connect(timeout=0.2).embed(["a"])
+
+
+def test_a_key_that_isnt_given_in_time_is_not_waited_for(server: FakeEmbeddingServer) -> None:
+    given = threading.Event()
+
+    def key() -> Secret[str]:
+        assert given.wait(20)
+        return Secret("k")
+
+    settings = RemoteSettings(timeout=0.2)
+    url = server.url_of("openai")
+    with OpenAIEmbedder(
+        "m", base_url=url, api_key=key, dim=3, max_tokens=9, settings=settings
+    ) as embedder:
+        with pytest.raises(errors.EmbeddingTimeout, match="key"):
+            embedder.embed(["a"])
+        given.set()
+    assert not server.requests
 
 
 def test_a_deadline_holds_for_embedders_too(server: FakeEmbeddingServer, connect: Connect) -> None:
