@@ -36,7 +36,8 @@ class AgentLimits:
             aside: of sub-agents side by side one waits where it isn't enough for all. But how long
             a prompt is only the model tells: answers under way may go beyond by their prompts.
         max_cost: money, in the unit of ``max_cost_per_month``: of the model, which must have a
-            price, and of tools that have a cost.
+            price, and of tools that have a cost. Once it is used the model isn't asked again; the
+            last answer may go beyond, and sub-agents wait for one another as with ``max_tokens``.
         max_tool_calls: calls of tools.
         max_parallel_tools: calls of tools at one time.
         max_answer_tokens: of one answer; with its prompt the most that is set aside for it.
@@ -121,7 +122,8 @@ class Budget:
         # One for all runs of one another: what is set aside is looked at in all of them.
         self._lock: threading.Lock = threading.Lock() if outer is None else outer._lock
         self._used = used
-        self._set_aside = 0
+        self._set_aside = 0  #: tokens of answers under way
+        self._cost_set_aside = 0.0
         if outer is not None:
             outer._count(0, used.input_tokens, used.output_tokens, used.cost)
         self._until = time.monotonic() + limits.max_seconds
@@ -162,16 +164,19 @@ class Budget:
         return allowed
 
     @asynccontextmanager
-    async def answering(self) -> AsyncIterator[int]:
-        """Set aside how long the next answer may be, until it is counted.
+    async def answering(self, token_cost: float = 0.0) -> AsyncIterator[int]:
+        """Set aside how long the next answer may be, and what it may cost, until it is counted.
 
-        Sub-agents side by side would each be told the same tokens: where these don't suffice for
-        all, one waits for the answers of the others.
+        Sub-agents side by side would each be told the same tokens: where what is left doesn't
+        suffice for all, one waits for the answers of the others.
+
+        Args:
+            token_cost: money for one of its tokens.
 
         Raises:
             AgentLimitExceeded: as :meth:`answer_tokens`.
         """
-        while (allowed := self._taken()) is None:
+        while (allowed := self._taken(token_cost)) is None:
             await asyncio.sleep(_LOOK_S)
         try:
             yield allowed
@@ -179,6 +184,7 @@ class Budget:
             with self._lock:
                 for one in self._all():
                     one._set_aside -= allowed
+                    one._cost_set_aside -= allowed * token_cost
 
     def answered(self, *, input_tokens: int, output_tokens: int, cost: float) -> None:
         """Count an answer of the model."""
@@ -213,17 +219,26 @@ class Budget:
         """The tool didn't run."""
         self._count(0, 0, 0, -cost)
 
-    def _taken(self) -> int | None:
+    def _taken(self, token_cost: float) -> int | None:
         """Set aside for an answer; None where others have to come first."""
         with self._lock:
             allowed = self.answer_tokens()
             for one in self._all():
-                most, held = one._limits.max_tokens, one._set_aside
-                if most is not None and held and one._used.tokens + held + allowed > most:
+                if one._set_aside and not one._suffices(allowed, allowed * token_cost):
                     return None
             for one in self._all():
                 one._set_aside += allowed
+                one._cost_set_aside += allowed * token_cost
             return allowed
+
+    def _suffices(self, tokens: int, cost: float) -> bool:
+        """Whether there is so much left beside what is set aside."""
+        limits, used = self._limits, self._used
+        tokens += used.tokens + self._set_aside
+        cost += used.cost + self._cost_set_aside
+        return (limits.max_tokens is None or tokens <= limits.max_tokens) and (
+            limits.max_cost is None or cost <= limits.max_cost
+        )
 
     def _all(self) -> Iterator[Budget]:
         """It, and those of the runs that it is part of."""

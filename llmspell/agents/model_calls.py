@@ -44,7 +44,9 @@ class ModelCalls:
         run = self._run
         run.budget.answer_tokens()  # where none may come no hook is asked
         messages = await run.hooks.before_model(run, list(run.history.messages()))
-        async with run.budget.answering() as allowed:
+        price = getattr(run.agent.model, "price", None)
+        token_cost = 0.0 if price is None else price.output / 1e6
+        async with run.budget.answering(token_cost) as allowed:
             answer = await self._asked(messages, allowed)
         await self._settle(answer, *self._read(answer))
 

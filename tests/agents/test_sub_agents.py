@@ -9,7 +9,7 @@ import pytest
 
 from llmspell import Database, Tenant, TenantConfig, errors
 from llmspell.agents import Agent, AgentLimits, Answered, ApprovalAsked, RunState, SubAgentEvent
-from llmspell.providers import ChatRequest, ChatResponse
+from llmspell.providers import ChatRequest, ChatResponse, Price
 from llmspell.tools import ToolPolicy, ToolRegistry, tool
 from tests.agents.script import Script, call, say
 
@@ -55,24 +55,38 @@ def test_what_it_uses_is_of_the_run_that_called_it(acme: Tenant) -> None:
     assert acme.usage().tokens.used == 100
 
 
-def test_side_by_side_they_are_not_told_the_same_tokens(acme: Tenant) -> None:
-    class Late(Script):
-        async def acomplete(self, request: ChatRequest) -> ChatResponse:
-            await asyncio.sleep(0.05)
-            return await super().acomplete(request)
+class Late(Script):
+    async def acomplete(self, request: ChatRequest) -> ChatResponse:
+        await asyncio.sleep(0.05)
+        return await super().acomplete(request)
 
-    tasks = call(*(("helper", {"task": str(number)}) for number in range(6)))
+
+SIX = call(*(("helper", {"task": str(number)}) for number in range(6)))
+
+
+def test_side_by_side_they_are_not_told_the_same_tokens(acme: Tenant) -> None:
     inner = Late(*(say("helped", tokens=35) for _ in range(6)))
     with pytest.raises(errors.AgentLimitExceeded, match="max_tokens"):
         limits = AgentLimits(max_tokens=150)
-        run(boss(Script(tasks), Agent(inner, name="helper"), acme, limits=limits))
+        run(boss(Script(SIX), Agent(inner, name="helper"), acme, limits=limits))
     # One at a time, for each may be as long as all that is left.
     assert [inner.max_tokens(number) for number in range(inner.asked)] == [130, 60]
     assert acme.usage().tokens.used == 160
     inner = Late(*(say("helped", tokens=35) for _ in range(6)))
     limits = AgentLimits(max_tokens=10_000)
     helper = Agent(inner, name="helper", limits=AgentLimits(max_answer_tokens=100))
-    assert run(boss(Script(tasks, say("done")), helper, acme, limits=limits)).output == "done"
+    assert run(boss(Script(SIX, say("done")), helper, acme, limits=limits)).output == "done"
+
+
+def test_side_by_side_they_do_not_spend_the_same_money(acme: Tenant) -> None:
+    price = Price(input=0.0, output=1e6)  # one for a token
+    inner = Late(*(say("helped") for _ in range(6)), price=price)
+    agent = boss(
+        Script(SIX, price=price), Agent(inner, name="helper"), acme, limits=AgentLimits(max_cost=25)
+    )
+    with pytest.raises(errors.AgentLimitExceeded, match="max_cost"):
+        run(agent)
+    assert inner.asked == 2  # 10 for each, and for the answer that called them
 
 
 def test_a_limit_of_its_own_is_a_fault_that_the_caller_is_told(acme: Tenant) -> None:
