@@ -38,7 +38,9 @@ def cache_table(result: dict[str, Any]) -> list[str]:
         "",
         f"Seconds of the trace: median over {settings['plays']} plays, from nothing. Hits: over "
         f"{settings['rounds']} rounds of all caches by turns. Of llmspell's, some come from disk, "
-        f"for {settings['memory_mib']} MiB bound its memory; nothing bounds that of the others.",
+        f"for {settings['memory_mib']} MiB bound its memory; nothing bounds that of the others. "
+        "In the plays for seconds, with a model that takes no time, it left out "
+        f"{result['caches']['llmspell']['dropped_without_a_model']:,} writes to disk.",
     ]
     return [*markdown(head, rows), *notes]
 

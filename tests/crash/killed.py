@@ -3,6 +3,7 @@
 Usage: ``python -m tests.crash.killed DATA SEED CYCLES`` under the recorder of record.c. Imports
 once, and forks writers, which open the database for themselves: this process never does. Prints a
 line for each kill, which says whether it met a named point, and a traceback where a check fails.
+With ``late`` in place of SEED and CYCLES one is killed behind the last write of its commit.
 """
 
 from __future__ import annotations
@@ -161,6 +162,9 @@ class _Server:
     def find(self, number: int) -> bool:
         """Whether the batch that was under way is there, as a whole; nothing of it else."""
         assert self._tenant is not None
+        # LMDB shows the commit of a writer that died behind its last write to none but the next
+        # writer, and to all from then on.
+        self._tenant._enter().store._env.write(lambda txn: None)
         if holds(self._tenant, self._records):
             return False
         self._records.apply(batch(number))
@@ -326,6 +330,31 @@ class Run:
             self._bury(writer)
 
 
+def late(data: Path) -> None:
+    """A commit that nobody sees before the next one: it comes with that, as a whole."""
+    records = Records()
+    survivor, victim = Writer(data, records), Writer(data, records)
+    for writer in (survivor, victim):
+        writer.ask("open")
+    for number in range(1, 4):
+        survivor.ask("write", number)
+        victim.ask("note", number)
+    victim.ask("arm", "commit, behind its last write", 1)
+    assert victim.ask("write", 4) is None, "it wasn't killed"
+    victim.end()
+    survivor.ask("check", False, 0)  # as if there had been no fourth
+    survivor.ask("note", 4)
+    survivor.ask("write", 5)
+    survivor.ask("check", False, 0)
+    survivor.end()
+    for number in range(1, 6):
+        records.apply(batch(number))
+    heir = Writer(data, records)
+    heir.ask("open")
+    heir.ask("check", True, 0)
+    heir.end()
+
+
 def main(data: str, seed: str, cycles: str) -> None:
     # Often, so that kills fall into snapshots and trims as well.
     view.SNAPSHOT_ROWS = 60  # type: ignore[misc]
@@ -338,4 +367,7 @@ def main(data: str, seed: str, cycles: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[2:] == ["late"]:
+        late(Path(sys.argv[1]))
+    else:
+        main(*sys.argv[1:])

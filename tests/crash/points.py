@@ -45,6 +45,7 @@ class Point(NamedTuple):
 _COMMITS = Call.WRITE | Call.SYNC
 POINTS = {
     "commit, write or sync": Point(Environment, "write", _COMMITS, 4),
+    "commit, behind its last write": Point(Environment, "write", Call.WRITTEN),
     "commit, behind it": Point(Environment, "write", at_end=True),
     "commit, before the ledger knows": Point(TenantStore, "apply", at_end=True),
     "views, before they follow": Point(Views, "follow"),

@@ -31,7 +31,16 @@
 
 enum { CREATE = 1, MKDIR, RENAME, REMOVE, LINK, WRITE, RESIZE, SYNC, MAPPED, MARK, LOST };
 /* Which calls an armed fault counts. */
-enum { F_OPEN = 1, F_READ = 2, F_WRITE = 4, F_SYNC = 8, F_SIZE = 16, F_NAME = 32, F_MAP = 64 };
+enum {
+    F_OPEN = 1,
+    F_READ = 2,
+    F_WRITE = 4,
+    F_SYNC = 8,
+    F_SIZE = 16,
+    F_NAME = 32,
+    F_MAP = 64,
+    F_WRITTEN = 128 /* to kill behind a write that syncs itself, as that which ends a commit */
+};
 /* How it fails: with nothing done; with half of a write done; or, for a sync, as Linux does where
  * the disk fails: reads show what was to be written, and no later sync writes it. */
 enum { PLAIN, SHORTENED, DROPPED };
@@ -269,6 +278,7 @@ static ssize_t written(int fd, const struct iovec* parts, int count, off_t at, i
         from += (off_t)bytes;
         left -= (ssize_t)bytes;
     }
+    if (is_synced) fails(F_WRITTEN);
     if (is_lost) {
         put(LOST, 0, about.st_ino, 0, NULL, NULL, 0);
         done = -1;

@@ -13,7 +13,7 @@ import llmspell
 from tests.crash.killed import check_counters, check_index, holds
 from tests.crash.points import POINTS
 from tests.crash.script import Records
-from tests.crash.trace import MEMORY, start_recorded
+from tests.crash.trace import MEMORY, run_recorded, start_recorded
 from tests.crash.writer import CONFIG, batch, perform
 
 CYCLES = int(os.environ.get("LLMSPELL_CRASH_CYCLES", "1000"))
@@ -41,6 +41,17 @@ def test_killed_one_of_two_writers_loses_nothing_that_it_acknowledged() -> None:
     if CYCLES >= 1_000:
         missed = [name for name in POINTS if not kills[f"{name}: met"]]
         assert not missed, f"nothing was killed at: {missed}"
+
+
+def test_commit_that_nobody_saw_when_its_writer_died_comes_whole_with_the_next(
+    tmp_path: Path,
+) -> None:
+    with llmspell.open(tmp_path / "data") as db:
+        db.create_tenant(CONFIG)
+    run = run_recorded(
+        "tests.crash.killed", str(tmp_path / "data"), "late", root=tmp_path, trace=None
+    )
+    assert run.returncode == 0, run.stderr
 
 
 def test_model_of_this_test_agrees_with_an_undisturbed_writer(tmp_path: Path) -> None:

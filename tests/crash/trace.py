@@ -59,6 +59,7 @@ class Call(IntEnum):
     SIZE = 16
     NAME = 32
     MAP = 64
+    WRITTEN = 128
 
 
 class Entry(NamedTuple):
