@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from contextvars import copy_context
 from functools import partial
@@ -15,30 +15,22 @@ from numpy.typing import NDArray
 
 from llmspell.errors import (
     ConfigError,
-    IngestError,
     InputError,
-    InvalidId,
-    MissingDependency,
-    SandboxUnavailable,
 )
 from llmspell.rag.chunker import Chunker
 from llmspell.rag.chunking import Chunking
-from llmspell.rag.content_hash import hash_of_blob, hash_of_document
 from llmspell.rag.embedding import Embedder, LocalEmbedder
 from llmspell.rag.loaders import MAX_FILE_BYTES
-from llmspell.rag.memory import Hold, MemoryGuard
+from llmspell.rag.memory import MemoryGuard
+from llmspell.rag.preparing import Preparing, model_of
 from llmspell.rag.progress import progress_bar
 from llmspell.rag.reading import Reader
-from llmspell.rag.run import Loaded, Run, Split, Unchanged
-from llmspell.rag.sources import Item, Pending, Skipped, find, name_of
-from llmspell.rag.weighing import bytes_to_keep, bytes_to_read, bytes_to_split
+from llmspell.rag.run import Run, Split
+from llmspell.rag.sources import Item, Skipped, find
 from llmspell.tenancy.documents import (
-    Blob,
     Document,
     IngestReport,
     Progress,
-    SplitDocument,
-    WebPage,
 )
 from llmspell.tenancy.embedding import embedded_within
 from llmspell.tenancy.operation import current_operation
@@ -90,14 +82,16 @@ class Pipeline:
             max_file_bytes=max_file_bytes, web=web, allow_unsandboxed=allow_unsandboxed
         )
         self._memory = memory or MemoryGuard()
+        self._preparing = Preparing(
+            self._reader, self._memory, self._chunking, self._embedder, self._chunker
+        )
         self._lock = threading.Lock()
         self._lazy_chunker: Chunker | None = None
 
     @property
     def embedding_model(self) -> EmbeddingModel:
         """What embeds, by which vectors of texts can be cached."""
-        embedder = self._embedder
-        return EmbeddingModel(embedder.provider, embedder.model_id, embedder.dim)
+        return model_of(self._embedder)
 
     def embed_query(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts to search with; one that is too long for the model is cut at its end.
@@ -212,7 +206,7 @@ class Pipeline:
 
     def _read(self, run: Run, item: Item) -> Split | None:
         """What is to be embedded of an item; None where it is settled without that."""
-        found = item if isinstance(item, Skipped) else self._weighed(run, item)
+        found = item if isinstance(item, Skipped) else self._preparing.prepare(run, item)
         if isinstance(found, Split):
             return found
         if isinstance(found, Skipped):
@@ -221,120 +215,6 @@ class Pipeline:
             run.unchanged += 1
             run.finished(found.id)
         return None
-
-    def _weighed(self, run: Run, item: Item) -> Split | Unchanged | Skipped:
-        """What an item gives; nothing is read before the guard has room for it."""
-        hold = self._take(item, bytes_to_read(item, self._reader.max_file_bytes))
-        if isinstance(hold, Skipped):
-            return hold
-        # What is held at the end of it is given back, but for what a split document holds.
-        with ExitStack() as stack:
-            stack.push(hold)
-            got = self._or_skipped(run, item, lambda: self._get(run, item))
-            if isinstance(got, Skipped):
-                return got
-            # A file may have grown, and of a page nobody knew.
-            hold = self._more(item, hold, bytes_to_read(got, self._reader.max_file_bytes))
-            if isinstance(hold, Skipped):
-                return hold
-            stack.push(hold)
-            loaded = self._or_skipped(run, item, lambda: self._load(run, got))
-            if not isinstance(loaded, Loaded):
-                return loaded
-            # A table with its columns' names, or what was packed, is longer than its file.
-            hold = self._more(item, hold, bytes_to_split(loaded.document.text))
-            if isinstance(hold, Skipped):
-                return hold
-            stack.push(hold)
-            split = self._or_skipped(run, item, lambda: self._split(run, loaded))
-            if isinstance(split, Skipped):
-                return split
-            size = bytes_to_keep(split.document, self._embedder.dim)
-            hold = self._more(item, hold, size)
-            if isinstance(hold, Skipped):
-                return hold
-            stack.pop_all()
-        hold.shrink(size)
-        split.hold = hold
-        return split
-
-    def _more(self, item: Item, hold: Hold, size: int) -> Hold | Skipped:
-        """The room for an item, made larger where it has to be."""
-        if size <= hold.size:
-            return hold
-        # Who waits must hold nothing; the text alone isn't counted meanwhile.
-        hold.release()
-        return self._take(item, size)
-
-    def _take(self, item: Item, size: int) -> Hold | Skipped:
-        """Room for so many bytes, for which what waits is written first where there is none."""
-        most = self._memory.max_bytes
-        if size > most:
-            reason = f"takes up to {size:,} bytes of memory, and ingests may hold {most:,}"
-            return Skipped(name_of(item), reason)
-        hold = self._memory.try_take(size)
-        if hold is None:
-            self._memory.relieve()
-            hold = self._memory.take(size)
-        return hold
-
-    def _or_skipped(self, run: Run, item: Item, step: Callable[[], _Found]) -> _Found | Skipped:
-        """What a step gives; where it fails for the item alone, why that is passed over."""
-        try:
-            return step()
-        except (MissingDependency, SandboxUnavailable) as error:
-            if run.ends_with(error):
-                raise
-            return Skipped(name_of(item), str(error))
-        except (IngestError, InvalidId) as error:
-            if not isinstance(item, Pending):
-                raise
-            return Skipped(item.id, str(error))
-
-    def _get(self, run: Run, item: Item) -> Blob | Document | Skipped:
-        """The bytes of a file or a page."""
-        with run.stage("load"):
-            return self._reader.get(item) if isinstance(item, Pending | Blob | WebPage) else item
-
-    def _load(self, run: Run, item: Blob | Document) -> Loaded | Unchanged | Skipped:
-        """The document of an item that isn't there as it is."""
-        with run.stage("load"):
-            # Bytes that are known need not be parsed; a text is what it is.
-            if isinstance(item, Blob):
-                content_hash = hash_of_blob(item, self._chunking, self._embedder_id)
-            else:
-                content_hash = hash_of_document(item, self._chunking, self._embedder_id)
-            known = run.room.document_hash(item.id)
-            loaded: Document | Skipped | None = item if isinstance(item, Document) else None
-            if isinstance(item, Blob) and known != content_hash:
-                loaded = self._reader.load(item)
-            if isinstance(loaded, Skipped):
-                return loaded
-            if not run.seen.add(item.id):
-                return Skipped(item.id, "the same id came before in this ingest")
-            if loaded is None or known == content_hash:
-                return Unchanged(item.id)
-            try:
-                loaded = self._reader.readable(loaded)
-            except IngestError as error:
-                return Skipped(item.id, str(error))
-        return Loaded(loaded, content_hash, is_known=known is not None)
-
-    def _split(self, run: Run, loaded: Loaded) -> Split | Skipped:
-        document = loaded.document
-        with run.stage("split"):
-            chunks = self._chunker().split(document.text, document.media_type)
-        if not chunks and not loaded.is_known:
-            return Skipped(document.id, "no text in it")
-        made = SplitDocument(
-            document.id,
-            loaded.content_hash,
-            document.metadata,
-            chunks,
-            document.source,
-            self._embedder_id,
-        )
-        return Split(made, replaces=loaded.is_known)
 
     def _write(self, run: Run, waiting: list[Split], *, keep: int = 0) -> None:
         """Write what waits, but for the last ``keep``, and let it go."""
@@ -360,10 +240,6 @@ class Pipeline:
             run.added += not split.replaces
             run.replaced += split.replaces
             run.finished(split.document.id)
-
-    @property
-    def _embedder_id(self) -> str:
-        return self.embedding_model.name
 
     def _chunker(self) -> Chunker:
         with self._lock:
