@@ -23,6 +23,7 @@ from llmspell.observability.spans import (
     OpenSpan,
     Span,
     is_in_model_call,
+    is_traced,
     model_call,
     span,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "TenantState",
     "ToolMetrics",
     "is_in_model_call",
+    "is_traced",
     "model_call",
     "now_ns",
     "render",

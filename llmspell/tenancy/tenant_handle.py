@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec, SupportsIndex, TypeVar
 
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError, QuotaExceeded, TenantSuspended
+from llmspell.observability import is_traced, span
 from llmspell.quota import Quota
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ _R = TypeVar("_R")
 
 
 def until_the_end(operation: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Keep the room open for an operation, and report the end of its tenant as that end."""
+    """Keep the room open for an operation, and report the end of its tenant as that end.
+
+    It is a span, where the program traces.
+    """
+    name = operation.__name__.lstrip("_")
 
     @functools.wraps(operation)
     def run(*given: _P.args, **named: _P.kwargs) -> _R:
@@ -32,12 +37,15 @@ def until_the_end(operation: Callable[_P, _R]) -> Callable[_P, _R]:
         residence.is_recent = True
         try:
             with residence.uses:
-                return operation(*given, **named)
+                if not is_traced():
+                    return operation(*given, **named)
+                with span(f"tenant {name}", {"llmspell.tenant.id": residence.entry.config.id}):
+                    return operation(*given, **named)
         except ClosedError:
             residence.check()
             raise
         except (QuotaExceeded, TenantSuspended) as refusal:
-            residence.refused(operation.__name__.lstrip("_"), refusal)
+            residence.refused(name, refusal)
             raise
         finally:
             residence.keep_within_budget()
