@@ -39,6 +39,9 @@ _VOID: Final = re.compile(r"\s{256,}")
 _AT_ONCE: Final = 1 << 16
 # Parsers of sources try what a text may be: 64 KiB of "a<a<a<" are 13 s of C++, 16 KiB 0.8 s.
 _SOURCE_AT_ONCE: Final = 1 << 14
+# Characters of a text whose mark-up or syntax is looked at: of what is made to harm so many take
+# 40 s of processor time, and 8 s without it.
+_LOOKED_AT: Final = 1 << 20
 _BORDERS: Final = [
     re.compile(border) for border in (r"\n\n(?=\S)", r"\n", r"[.!?]\s|[\u3002\uff01\uff1f]", r"\s")
 ]
@@ -99,6 +102,8 @@ class Chunker:
         """
         found: Iterable[Chunk]
         way = splitting_way(self._chunking, media_type)
+        if len(text) > _LOOKED_AT and way.startswith(("code ", "markdown")):
+            way = "recursive"
         if way == "tokens":
             found = self._split_windows(text)
         elif way == "semantic":

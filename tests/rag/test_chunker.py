@@ -222,6 +222,22 @@ def test_part_that_is_split_at_once_ends_between_paragraphs(
     assert all(chunk.text.startswith("Paragraph") for chunk in chunks)
 
 
+@pytest.mark.parametrize("media_type", ["text/markdown", "text/javascript", "text/x-python"])
+def test_syntax_of_a_text_that_is_too_long_is_not_looked_at(
+    embedder: LocalEmbedder, monkeypatch: pytest.MonkeyPatch, media_type: str
+) -> None:
+    text = "".join(
+        f"# Part {n}\ndef step_{n}(x):\n    return x\n\nfunction f{n}() {{\n  g();\n\n  h();\n}}\n"
+        for n in range(100)
+    )
+    monkeypatch.setattr("llmspell.rag.chunker._LOOKED_AT", len(text))
+    splitter = Chunker(embedder.tokenizer, Chunking(overlap=0))
+    by_paragraphs = splitter.split(text, "text/plain")
+    assert splitter.split(text, media_type) != by_paragraphs
+    monkeypatch.setattr("llmspell.rag.chunker._LOOKED_AT", len(text) - 1)
+    assert splitter.split(text, media_type) == by_paragraphs
+
+
 def test_function_keeps_its_docstring_decorator_and_comment(chunker: Chunker) -> None:
     body = "".join(f"    total += compute_step({n}, total)\n" for n in range(24))
     functions = [
