@@ -75,7 +75,8 @@ def _bytes(texts: Sequence[str], task: str) -> NDArray[np.float32]:
 
 
 def _say(**told: object) -> None:
-    print(json.dumps(told), flush=True)
+    sys.stdout.write(json.dumps(told) + "\n")  # at once, since two threads tell
+    sys.stdout.flush()
 
 
 def _sampled(every: float, sample: Callable[[], Mapping[str, Any]], end: threading.Event) -> None:
@@ -86,7 +87,8 @@ def _sampled(every: float, sample: Callable[[], Mapping[str, Any]], end: threadi
 def main(job: Mapping[str, Any]) -> None:
     """Ingest ``job["corpus"]`` into ``job["data"]``, and tell how it goes.
 
-    After ``job["kill_at"]`` files it waits to be killed.
+    It tells its memory every ``job["sample_seconds"]`` and once more at the end. After
+    ``job["kill_at"]`` files it waits to be killed.
     """
     started = time.perf_counter()
     guard = MemoryGuard(job["max_bytes"])
@@ -103,6 +105,7 @@ def main(job: Mapping[str, Any]) -> None:
             nonlocal state
             state = moved
             if state.documents == job["kill_at"]:
+                _say(**sample())
                 _say(reached=state.documents, chunks=state.chunks)
                 end.wait()  # nothing is written any more until the signal comes
 
