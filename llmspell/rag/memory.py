@@ -73,14 +73,14 @@ _RELIEFS: Final = _Reliefs()
 class Hold:
     """Bytes that a guard let somebody hold; given back at the end of a ``with``, or by release.
 
-    For one thread at a time: the one that took them, until it hands them over.
+    For the thread that took them.
     """
 
     __slots__ = ("_account", "_guard", "size")
 
     def __init__(self, guard: MemoryGuard, size: int, account: _Account) -> None:
         self._guard = guard
-        self._account: _Account | None = account
+        self._account = account
         self.size = size
 
     def shrink(self, size: int) -> None:
@@ -88,12 +88,6 @@ class Hold:
         if 0 <= size < self.size:
             self._guard._give_back(self.size - size, self._account, holds=0)
             self.size = size
-
-    def hand_over(self) -> None:
-        """Another thread will give them back, so that who took them may wait for that."""
-        account, self._account = self._account, None
-        if account is not None and self.size > 0:
-            self._guard._disown(self.size, account)
 
     def release(self) -> None:
         """Hold nothing any more; again does nothing."""
@@ -233,13 +227,8 @@ class MemoryGuard:
             account = self._mine.account = _Account()
         return account
 
-    def _disown(self, size: int, account: _Account) -> None:
+    def _give_back(self, size: int, account: _Account, *, holds: int) -> None:
         with self._room:
             account.held -= size
-
-    def _give_back(self, size: int, account: _Account | None, *, holds: int) -> None:
-        with self._room:
-            if account is not None:
-                account.held -= size
             self.tracker.add(-size, -holds)
             self._room.notify_all()
