@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from llmspell.aio import AsyncDatabase
 from llmspell.config import QuotaLimits, TenantConfig
-from llmspell.errors import (
-    ConfigError,
-    FlushFailed,
-    InputError,
-    StorageError,
-    TenantNotFound,
-)
+from llmspell.errors import ConfigError, InputError
 from llmspell.observability import Instruments, render
-from llmspell.quota import JoinedSlot, SharedLedger
-from llmspell.storage import (
-    DEFAULT_MAP_SIZE,
-    CatalogEntry,
-    Durability,
-    Flusher,
-    WritePolicy,
-)
+from llmspell.quota import SharedLedger
+from llmspell.storage import DEFAULT_MAP_SIZE, Durability, Flusher, WritePolicy
 from llmspell.storage.export_ends import as_path
 from llmspell.tenancy import (
     Budget,
     DatabaseScrubReport,
     DropReceipt,
-    EventKind,
     House,
     OnEvent,
     OnScrub,
@@ -52,6 +35,7 @@ from llmspell.tenancy import (
     tenant_id_of,
 )
 from llmspell.tenancy.inputs import as_flag
+from llmspell.tenancy.lifecycle import Lifecycle, info_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,17 +44,9 @@ if TYPE_CHECKING:
     from llmspell.rag import Embedder
     from llmspell.rag.cache import EmbeddingCache, EmbeddingCacheSettings
     from llmspell.security.audit import AuditSink
-    from llmspell.tenancy.lifecycle import TenantMaker
     from llmspell.tenancy.scrubbing import ScrubOptions
 
 __all__ = ["Database", "open"]
-
-_LOG = logging.getLogger("llmspell")
-_STEPS = {
-    "updated": "tenant.update",
-    "suspended": "tenant.suspend",
-    "resumed": "tenant.resume",
-}
 
 
 class Database:
@@ -175,9 +151,7 @@ class Database:
         self._registry = Registry(
             self._path, on_event=on_event, shared_quotas=shared_quotas, audit=audit
         )
-        self._step = self._registry.auditor.step
         self._catalog = self._registry.catalog
-        self._tell = self._registry.tell
         self._house = House(
             self._registry,
             instruments=self._instruments,
@@ -190,7 +164,7 @@ class Database:
         )
         if self._embedding_cache is not None:
             self._instruments.embedding_cache = self._embedding_cache.stats
-        self._lock = self._house.lock
+        self._lifecycle = Lifecycle(self._house)
 
     def __repr__(self) -> str:
         return f"Database({str(self._path)!r})"
@@ -217,10 +191,8 @@ class Database:
             StorageFull: the disk has no room; nothing was made.
             TenantExists: there is one of that id.
         """
-        (entry,) = self._registry.create([config])
-        handle = self._handle(entry)
-        self._tell("created", entry)
-        return handle
+        (entry,) = self._lifecycle.create([config])
+        return self._house.handle(entry)
 
     def create_tenants(self, configs: Iterable[TenantConfig]) -> list[TenantInfo]:
         """Make many tenants, durably and all or none; 100,000 take seconds.
@@ -233,10 +205,7 @@ class Database:
             StorageFull: as :meth:`create_tenant`; nothing was made.
             TenantExists: there is one of an id, or an id is given twice; nothing was made.
         """
-        entries = self._registry.create(configs)
-        for entry in entries:
-            self._tell("created", entry)
-        return list(map(_info, entries))
+        return list(map(info_of, self._lifecycle.create(configs)))
 
     def tenant(self, tenant_id: str) -> Tenant:
         """Give a handle to a tenant; its data is opened when the handle first needs it.
@@ -247,7 +216,7 @@ class Database:
         Raises:
             TenantNotFound: there is none of that id.
         """
-        return self._handle(self._catalog.get(tenant_id))
+        return self._house.handle(self._catalog.get(tenant_id))
 
     def scope(self, scope: StateScope) -> Tenant:
         """Give a handle to the tenant whose scope it is, as :meth:`tenant` does.
@@ -274,7 +243,7 @@ class Database:
             not isinstance(limit, int) or isinstance(limit, bool) or not 0 <= limit <= sys.maxsize
         ):
             raise InputError(f"limit must be an int of 0 or more, got {limit!r}")
-        return list(map(_info, self._catalog.page(after, limit)))
+        return list(map(info_of, self._catalog.page(after, limit)))
 
     def update_tenant(
         self, tenant_id: str, *, name: str | None = None, quotas: QuotaLimits | None = None
@@ -289,14 +258,7 @@ class Database:
             LedgerUnavailable: they are changed here, but other hosts couldn't be told; try again.
             TenantNotFound: there is none of that id.
         """
-        given: dict[str, Any] = {"name": name, "quotas": quotas}
-        changes = {field: value for field, value in given.items() if value is not None}
-        return self._update(
-            "updated",
-            tenant_id,
-            lambda entry: entry._replace(config=replace(entry.config, **changes)),
-            **changes,
-        )
+        return info_of(self._lifecycle.update(tenant_id, name=name, quotas=quotas))
 
     def suspend_tenant(self, tenant_id: str, *, reads_stay: bool = False) -> TenantInfo:
         """Refuse a tenant's operations with TenantSuspended, at once and in all processes.
@@ -310,16 +272,11 @@ class Database:
             TenantNotFound: there is none of that id.
         """
         suspension: Suspension = "writes" if as_flag("reads_stay", reads_stay) else "all"
-        return self._update(
-            "suspended",
-            tenant_id,
-            lambda entry: entry._replace(suspension=suspension),
-            suspension=suspension,
-        )
+        return info_of(self._lifecycle.suspend(tenant_id, suspension))
 
     def resume_tenant(self, tenant_id: str) -> TenantInfo:
         """Let a suspended tenant go on; raises TenantNotFound."""
-        return self._update("resumed", tenant_id, lambda entry: entry._replace(suspension="none"))
+        return info_of(self._lifecycle.resume(tenant_id))
 
     def drop_tenant(self, tenant_id: str) -> DropReceipt:
         """Delete a tenant with everything that it holds; handles to it raise TenantNotFound.
@@ -331,15 +288,7 @@ class Database:
             DatabaseLocked: another process writes to it.
             TenantNotFound: there is none of that id.
         """
-        entry = self._catalog.get(tenant_id)
-        with self._step("tenant.drop", tenant_id, generation=entry.generation), self._lock:
-            residence = self._house.residence(entry)
-            try:
-                receipt = residence.drop(lambda: self._catalog.drop(entry), self._registry.erase)
-            finally:
-                self._house.retire(residence)
-        self._tell("dropped", entry)
-        return receipt
+        return self._lifecycle.drop(tenant_id)
 
     def snapshot_tenant(
         self, tenant_id: str, target: str | os.PathLike[str] | BinaryIO
@@ -352,7 +301,7 @@ class Database:
             TenantNotFound: there is none of that id.
         """
         entry = self._catalog.get(tenant_id)
-        with closing(self._handle(entry)) as handle, handle._residence.uses:
+        with closing(self._house.handle(entry)) as handle, handle._residence.uses:
             return handle._snapshot(entry, target)
 
     def restore_tenant(
@@ -389,16 +338,12 @@ class Database:
             TenantExists: there is one of that id.
             UnsupportedFormat: a later release took it.
         """
-        from llmspell.tenancy.lifecycle import Origin
+        from llmspell.tenancy.tenant_maker import Origin
 
         origin = Origin(
             tenant_id=tenant_id, replace=as_flag("replace", replace), name=name, quotas=quotas
         )
-        with self._step("tenant.restore", tenant_id, replace=replace) as done:
-            entry = self._maker().restore(source, origin)
-            done |= {"tenant": entry.config.id, "generation": entry.generation}
-        self._tell("restored", entry)
-        return self._handle(entry)
+        return self._house.handle(self._lifecycle.restore(source, origin))
 
     def clone_tenant(
         self,
@@ -423,18 +368,10 @@ class Database:
             TenantExists: there is one of that id.
             TenantNotFound: there is none to copy.
         """
-        from llmspell.tenancy.lifecycle import Origin
+        from llmspell.tenancy.tenant_maker import Origin
 
         origin = Origin(tenant_id=tenant_id, name=name, quotas=quotas)
-        copied = self._catalog.get(source_id)
-        with (
-            self._step("tenant.clone", tenant_id, source=source_id),
-            closing(self._handle(copied)) as source,
-            source._residence.uses,
-        ):
-            entry = self._maker().clone(source._enter(), copied, origin)
-        self._tell("created", entry)
-        return self._handle(entry)
+        return self._house.handle(self._lifecycle.clone(source_id, origin))
 
     def scrub(
         self,
@@ -494,16 +431,7 @@ class Database:
         Returns:
             How many records were removed.
         """
-        purged = 0
-        with self._step("tenant.purge", None, "expired records") as done:
-            for entry in self._catalog.entries():
-                if entry.suspension == "none":
-                    try:
-                        purged += self._house.purge(entry)
-                    except (StorageError, TenantNotFound) as error:
-                        _LOG.warning("tenant %s: not purged: %s", entry.config.id, error)
-            done["records"] = purged
-        return purged
+        return self._house.purge_expired()
 
     def flush(self) -> None:
         """Return when every write of this process that was acknowledged is committed.
@@ -511,21 +439,7 @@ class Database:
         Raises:
             FlushFailed: of one tenant, with a note on each other; the rest is committed.
         """
-        self._house.require_open()
-        residences = self._house.residences()
-        failures: list[FlushFailed] = []
-        for residence in residences:
-            try:
-                residence.flush()
-            except FlushFailed as error:
-                failures.append(error)
-            except TenantNotFound:
-                # What waited ended with it.
-                continue
-        if failures:
-            for other in failures[1:]:
-                failures[0].add_note(str(other))
-            raise failures[0]
+        self._house.flush()
 
     def metrics(self) -> str:
         """Counters, latencies, and the tenants' quotas and recall, as Prometheus text.
@@ -578,37 +492,6 @@ class Database:
         if self._async is not None:
             await self._async.close()
 
-    def _handle(self, entry: CatalogEntry) -> Tenant:
-        handle = self._house.handle(entry)
-        # Now that it has a handle again, the tenant asked for stays open.
-        self._house.close_forgotten()
-        return handle
-
-    def _maker(self) -> TenantMaker:
-        from llmspell.tenancy.lifecycle import TenantMaker
-
-        self._house.require_open()
-        return TenantMaker(self._registry, install=self._install, map_size=self._house.map_size)
-
-    def _install(
-        self, old: CatalogEntry | None, commit: Callable[[], CatalogEntry]
-    ) -> CatalogEntry:
-        """List a tenant by ``commit``, which drops the old one, if any."""
-        if old is None:
-            return commit()
-        made: list[CatalogEntry] = []
-
-        def replace_old() -> CatalogEntry:
-            made.append(commit())
-            return old
-
-        with self._lock:
-            residence = self._house.residence(old)
-            residence.drop(replace_old, self._registry.erase)
-            self._house.retire(residence)
-        self._tell("dropped", old)
-        return made[0]
-
     def _text_services(self) -> TextServices:
         with self._texts_lock:
             if self._texts is None:
@@ -616,26 +499,6 @@ class Database:
 
                 self._texts = Pipeline(self._embedder)
             return self._texts
-
-    def _update(
-        self,
-        kind: EventKind,
-        tenant_id: str,
-        change: Callable[[CatalogEntry], CatalogEntry],
-        **details: Any,
-    ) -> TenantInfo:
-        with self._step(_STEPS[kind], tenant_id, **details):
-            entry = self._catalog.update(tenant_id, change)
-        with self._lock:
-            # Others may have changed it since, and come here first.
-            entry, slot = self._house.listed(entry)
-            residence = self._house.known(entry.key)
-            if residence is not None:
-                residence.entry = entry
-        self._tell(kind, entry)
-        if isinstance(slot, JoinedSlot) and kind == "updated":
-            slot.tell()
-        return _info(entry)
 
 
 #: Reads better: ``with llmspell.open("data") as db``.
@@ -650,12 +513,3 @@ def _embedding_cache(settings: EmbeddingCacheSettings | None, root: Path) -> Emb
     if not isinstance(settings, EmbeddingCacheSettings):
         raise ConfigError(f"embedding_cache is an EmbeddingCacheSettings, got {settings!r}")
     return EmbeddingCache(settings, shared=root)
-
-
-def _info(entry: CatalogEntry) -> TenantInfo:
-    return TenantInfo(
-        config=entry.config,
-        generation=entry.generation,
-        created_at=datetime.fromtimestamp(entry.created_us / 1e6, UTC),
-        suspension=entry.suspension,
-    )

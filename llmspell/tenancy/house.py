@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
@@ -9,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
-from llmspell.errors import ClosedError, StorageError, TenantNotFound
+from llmspell.errors import ClosedError, FlushFailed, StorageError, TenantNotFound
 from llmspell.observability import Instruments
 from llmspell.quota import JoinedSlot, Slot, Usage
 from llmspell.storage import CatalogEntry, Flusher
@@ -21,6 +22,8 @@ from llmspell.tenancy.residents import Residents
 from llmspell.tenancy.tenant import Tenant
 
 __all__ = ["House"]
+
+_LOG = logging.getLogger("llmspell")
 
 
 class House:
@@ -77,6 +80,12 @@ class House:
 
     def handle(self, entry: CatalogEntry) -> Tenant:
         """A new handle to a tenant; raises ClosedError where the database is closed."""
+        handle = self._handle(entry)
+        # Now that it has a handle again, the tenant asked for stays open.
+        self.close_forgotten()
+        return handle
+
+    def _handle(self, entry: CatalogEntry) -> Tenant:
         with self.lock:
             return Tenant(self.residence(entry))
 
@@ -102,11 +111,37 @@ class House:
         if self.embedding_cache is not None:
             self.embedding_cache.rest(key)
 
-    def purge(self, entry: CatalogEntry) -> int:
-        """Remove a tenant's expired records; returns how many. Its room stays closed if it is."""
-        # The handle keeps others from a second residence of the tenant meanwhile.
-        with closing(self.handle(entry)) as handle:
-            return handle._residence.purge()
+    def purge_expired(self) -> int:
+        """See :meth:`llmspell.Database.purge_expired`."""
+        purged = 0
+        with self.registry.auditor.step("tenant.purge", None, "expired records") as done:
+            for entry in self.registry.catalog.entries():
+                if entry.suspension == "none":
+                    try:
+                        # The handle keeps others from a second residence of the tenant meanwhile.
+                        with closing(self._handle(entry)) as handle:
+                            purged += handle._residence.purge()
+                    except (StorageError, TenantNotFound) as error:
+                        _LOG.warning("tenant %s: not purged: %s", entry.config.id, error)
+            done["records"] = purged
+        return purged
+
+    def flush(self) -> None:
+        """See :meth:`llmspell.Database.flush`."""
+        self.require_open()
+        failures: list[FlushFailed] = []
+        for residence in self.residences():
+            try:
+                residence.flush()
+            except FlushFailed as error:
+                failures.append(error)
+            except TenantNotFound:
+                # What waited ended with it.
+                continue
+        if failures:
+            for other in failures[1:]:
+                failures[0].add_note(str(other))
+            raise failures[0]
 
     def listed(self, entry: CatalogEntry) -> tuple[CatalogEntry, Slot]:
         """As :meth:`Registry.listed`, while the lock is held; raises TenantNotFound."""

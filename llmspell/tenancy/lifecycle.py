@@ -1,192 +1,164 @@
-"""Tenants made from what another tenant held: restored from a snapshot, or cloned."""
+"""Steps in the life of tenants: made, changed, suspended, dropped, restored and cloned."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from typing import BinaryIO, Final
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from llmspell.config import QuotaLimits, TenantConfig
-from llmspell.errors import CorruptFile, TenantExists, TenantNotFound
-from llmspell.quota import Quota
-from llmspell.storage import CatalogEntry, Room
-from llmspell.storage.archive import archive_members, unpack_archive
-from llmspell.storage.log import Counters
-from llmspell.storage.room_copy import write_room
-from llmspell.storage.staging import StagedRoom
-from llmspell.storage.store import TenantStore
-from llmspell.storage.verify import verify
-from llmspell.tenancy.registry import Registry
+from llmspell.quota import JoinedSlot
+from llmspell.storage import CatalogEntry
+from llmspell.tenancy.house import House
+from llmspell.tenancy.model import DropReceipt, EventKind, Suspension, TenantInfo
 
-__all__ = ["Install", "Origin", "TenantMaker"]
+if TYPE_CHECKING:
+    from llmspell.tenancy.tenant_maker import Origin, TenantMaker
 
-#: Counted by the day or the month: a tenant that is replaced doesn't begin anew.
-_WINDOWS: Final = (Quota.EMBEDDINGS, Quota.TOKENS, Quota.COST)
+__all__ = ["Lifecycle", "info_of"]
 
-#: Lists a tenant in place of an old one; given what does so and returns the new entry.
-Install = Callable[[CatalogEntry | None, Callable[[], CatalogEntry]], CatalogEntry]
+_AUDITED_AS: Final = {
+    "updated": "tenant.update",
+    "suspended": "tenant.suspend",
+    "resumed": "tenant.resume",
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """What a tenant is made with.
+def info_of(entry: CatalogEntry) -> TenantInfo:
+    """What the list of tenants says of one."""
+    return TenantInfo(
+        config=entry.config,
+        generation=entry.generation,
+        created_at=datetime.fromtimestamp(entry.created_us / 1e6, UTC),
+        suspension=entry.suspension,
+    )
 
-    Args:
-        tenant_id: of the new tenant; None for that of the one that it is made from.
-        replace: whether there may be one of that id, which goes then.
-        name, quotas: None for those of the tenant that is replaced, if any, or of the one that it
-            is made from.
+
+class Lifecycle:
+    """Does what :class:`llmspell.Database` is asked to do with whole tenants. Thread-safe.
+
+    The audit log is told of a step before it begins and when it ends, ``on_event`` behind it.
     """
 
-    tenant_id: str | None
-    replace: bool = False
-    name: str | None = None
-    quotas: QuotaLimits | None = None
+    def __init__(self, house: House) -> None:
+        """Take the tenants of a database."""
+        self._house = house
+        self._registry = house.registry
+        self._catalog = house.registry.catalog
+        self._step = house.registry.auditor.step
+        self._tell = house.registry.tell
 
+    def create(self, configs: Iterable[TenantConfig]) -> list[CatalogEntry]:
+        """See :meth:`llmspell.Database.create_tenants`."""
+        entries = self._registry.create(configs)
+        for entry in entries:
+            self._tell("created", entry)
+        return entries
 
-class TenantMaker:
-    """Makes tenants in a data directory. Thread-safe."""
+    def update(
+        self, tenant_id: str, *, name: str | None, quotas: QuotaLimits | None
+    ) -> CatalogEntry:
+        """See :meth:`llmspell.Database.update_tenant`."""
+        given: dict[str, Any] = {"name": name, "quotas": quotas}
+        changes = {field: value for field, value in given.items() if value is not None}
+        return self._change(
+            "updated",
+            tenant_id,
+            lambda entry: entry._replace(config=replace(entry.config, **changes)),
+            **changes,
+        )
 
-    def __init__(
-        self,
-        registry: Registry,
-        *,
-        install: Install,
-        map_size: int,
-    ) -> None:
-        """Describe where.
+    def suspend(self, tenant_id: str, suspension: Suspension) -> CatalogEntry:
+        """See :meth:`llmspell.Database.suspend_tenant`."""
+        return self._change(
+            "suspended",
+            tenant_id,
+            lambda entry: entry._replace(suspension=suspension),
+            suspension=suspension,
+        )
 
-        Args:
-            registry: of the data directory.
-            install: see :data:`Install`.
-            map_size: bytes of address space that a tenant has.
-        """
-        self._registry = registry
-        self._install = install
-        self._map_size = map_size
+    def resume(self, tenant_id: str) -> CatalogEntry:
+        """See :meth:`llmspell.Database.resume_tenant`."""
+        return self._change("resumed", tenant_id, lambda entry: entry._replace(suspension="none"))
+
+    def drop(self, tenant_id: str) -> DropReceipt:
+        """See :meth:`llmspell.Database.drop_tenant`."""
+        entry = self._catalog.get(tenant_id)
+        with self._step("tenant.drop", tenant_id, generation=entry.generation), self._house.lock:
+            residence = self._house.residence(entry)
+            try:
+                receipt = residence.drop(lambda: self._catalog.drop(entry), self._registry.erase)
+            finally:
+                self._house.retire(residence)
+        self._tell("dropped", entry)
+        return receipt
 
     def restore(self, source: str | os.PathLike[str] | BinaryIO, origin: Origin) -> CatalogEntry:
         """See :meth:`llmspell.Database.restore_tenant`."""
-        if origin.tenant_id is not None:
-            self._require_free(origin.tenant_id, origin)
-        with self._staged() as staged:
-            with archive_members(source) as (name, members):
-                manifest = unpack_archive(name, members, staged.room.path, map_size=self._map_size)
-            counters = self._verify(staged, manifest.config)
-            has_dim = counters.dim in (0, manifest.config.dim or counters.dim)
-            if counters != manifest.counters or not has_dim:
-                raise CorruptFile(f"{name}: its manifest says other than {counters}")
-            return self._finish(staged, manifest.config, counters, origin)
+        with self._step("tenant.restore", origin.tenant_id, replace=origin.replace) as done:
+            entry = self._maker().restore(source, origin)
+            done |= {"tenant": entry.config.id, "generation": entry.generation}
+        self._tell("restored", entry)
+        return entry
 
-    def clone(self, room: Room, source: CatalogEntry, origin: Origin) -> CatalogEntry:
+    def clone(self, source_id: str, origin: Origin) -> CatalogEntry:
         """See :meth:`llmspell.Database.clone_tenant`."""
-        self._require_free("" if origin.tenant_id is None else origin.tenant_id, origin)
-        with self._staged() as staged:
-            with room.copying() as copy:
-                counters = copy.moment.counters
-                write_room(copy, staged.room.path)
-            return self._finish(staged, source.config, counters, origin)
+        copied = self._catalog.get(source_id)
+        with (
+            self._step("tenant.clone", origin.tenant_id, source=source_id),
+            closing(self._house.handle(copied)) as source,
+            source._residence.uses,
+        ):
+            entry = self._maker().clone(source._enter(), copied, origin)
+        self._tell("created", entry)
+        return entry
 
-    def _verify(self, staged: _Staged, config: TenantConfig) -> Counters:
-        store = TenantStore(
-            staged.room.path, self._registry.ledger.slot(staged.room.key), map_size=self._map_size
-        )
-        with closing(store), store.moment() as moment:
-            return verify(moment, config.metric)
-
-    def _finish(
-        self, staged: _Staged, config: TenantConfig, counters: Counters, origin: Origin
+    def _change(
+        self,
+        kind: EventKind,
+        tenant_id: str,
+        change: Callable[[CatalogEntry], CatalogEntry],
+        **details: Any,
     ) -> CatalogEntry:
-        """Put a room that is verified and durable in its place, and list it."""
-        tenant_id = config.id if origin.tenant_id is None else origin.tenant_id
-        config = replace(config, id=tenant_id)
-        expected = self._require_free(tenant_id, origin)
+        """Change what the catalog says of a tenant, and let this process and others know."""
+        with self._step(_AUDITED_AS[kind], tenant_id, **details):
+            entry = self._catalog.update(tenant_id, change)
+        with self._house.lock:
+            # Others may have changed it since, and come here first.
+            entry, slot = self._house.listed(entry)
+            residence = self._house.known(entry.key)
+            if residence is not None:
+                residence.entry = entry
+        self._tell(kind, entry)
+        if isinstance(slot, JoinedSlot) and kind == "updated":
+            slot.tell()
+        return entry
 
-        def make(old: CatalogEntry | None) -> CatalogEntry:
-            if (old and old.key) != (expected and expected.key):
-                raise (TenantNotFound if old is None else TenantExists)(
-                    f"tenant {tenant_id!r} was made or dropped meanwhile; try again"
-                )
-            kept = config if old is None else old.config
-            entry = CatalogEntry(
-                replace(
-                    config,
-                    name=kept.name if origin.name is None else origin.name,
-                    quotas=kept.quotas if origin.quotas is None else origin.quotas,
-                ),
-                staged.generation,
-                staged.room.key,
-                time.time_ns() // 1_000,
-                "none" if old is None else old.suspension,
-            )
-            staged.entry = entry
-            # Its own quotas it may be beyond, as it was: limits can be lowered.
-            is_held = old is not None or origin.quotas is not None
-            self._charge(entry, counters, old, is_held=is_held)
-            staged.room.move(self._registry.root / entry.directory)
-            return entry
+    def _maker(self) -> TenantMaker:
+        # Archives and copies of rooms are loaded by those who make tenants of them.
+        from llmspell.tenancy.tenant_maker import TenantMaker
 
-        return self._install(expected, lambda: self._registry.catalog.install(tenant_id, make))
+        self._house.require_open()
+        return TenantMaker(self._registry, install=self._install, map_size=self._house.map_size)
 
-    def _charge(
-        self, entry: CatalogEntry, counters: Counters, old: CatalogEntry | None, *, is_held: bool
-    ) -> None:
-        """Let the ledger know what the tenant holds; raises QuotaExceeded."""
-        # Without the hook, which is for charges of operations.
-        slot = self._registry.ledger.slot(entry.key)
-        if old is not None:
-            before = self._registry.ledger.slot(old.key)
-            for quota in _WINDOWS:
-                slot.charge(quota, before.usage().of(quota).used)
-        slot.set_limits(entry.config.quotas)
-        if is_held:
-            slot.set_levels(documents=0, vectors=0, storage=0, dimensions=0)
-            slot.reserve(
-                documents=counters.documents,
-                vectors=counters.vectors,
-                storage=counters.storage,
-                dimensions=counters.dim,
-            ).cancel()
-        slot.set_levels(counters.documents, counters.vectors, counters.storage, counters.dim)
-        slot.set_log_head(counters.sequence)
-        self._registry.slot(entry)
+    def _install(
+        self, old: CatalogEntry | None, commit: Callable[[], CatalogEntry]
+    ) -> CatalogEntry:
+        """List a tenant by ``commit``, which drops the old one, if any."""
+        if old is None:
+            return commit()
+        made: list[CatalogEntry] = []
 
-    def _require_free(self, tenant_id: str, origin: Origin) -> CatalogEntry | None:
-        """The tenant of an id, if any; raises TenantExists where it mayn't be replaced."""
-        TenantConfig(id=tenant_id)  # raises ConfigError
-        try:
-            old = self._registry.catalog.get(tenant_id)
-        except TenantNotFound:
-            return None
-        if not origin.replace:
-            raise TenantExists(
-                f"tenant {tenant_id!r} exists; give another tenant_id, or restore with replace=True"
-            )
-        return old
+        def replace_old() -> CatalogEntry:
+            made.append(commit())
+            return old
 
-    @contextmanager
-    def _staged(self) -> Iterator[_Staged]:
-        generation, key = self._registry.catalog.allot()
-        with StagedRoom(self._registry.root, key) as room:
-            staged = _Staged(generation, room)
-            try:
-                yield staged
-            except BaseException:
-                # An exception from elsewhere may come behind the commit: then the tenant is there.
-                if staged.entry is None or not self._registry.is_listed(staged.entry):
-                    self._registry.remove(key)
-                room.remove()
-                raise
-            room.remove()
-
-
-@dataclass(slots=True)
-class _Staged:
-    """A room in the making; ``entry`` once it has one."""
-
-    generation: int
-    room: StagedRoom
-    entry: CatalogEntry | None = None
+        with self._house.lock:
+            residence = self._house.residence(old)
+            residence.drop(replace_old, self._registry.erase)
+            self._house.retire(residence)
+        self._tell("dropped", old)
+        return made[0]

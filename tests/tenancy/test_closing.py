@@ -119,7 +119,7 @@ def test_room_stays_open_for_a_handle_beside_a_collected_one(db: Database) -> No
 def test_handle_collected_inside_a_lock_closes_nothing_there(db: Database) -> None:
     tenant = create(db, "a")
     room = tenant._enter()
-    with room.writer.lock, tenant._residence._lock, db._lock:
+    with room.writer.lock, tenant._residence._lock, db._house.lock:
         del tenant
         gc.collect()
         assert not room.is_closed

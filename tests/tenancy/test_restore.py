@@ -204,7 +204,7 @@ def test_a_map_that_is_too_small_is_named(
     "at",
     [
         "llmspell.storage.manifest.Manifest.decode",
-        "llmspell.tenancy.lifecycle.verify",
+        "llmspell.tenancy.tenant_maker.verify",
         "llmspell.storage.staging.StagedRoom.move",
         "llmspell.storage.catalog.encode_entry",
     ],
@@ -302,7 +302,7 @@ def test_another_process_leaves_what_is_being_restored_alone(
         seen.append(opened_elsewhere(db))
         return verify(*given)
 
-    monkeypatch.setattr("llmspell.tenancy.lifecycle.verify", verify_seen)
+    monkeypatch.setattr("llmspell.tenancy.tenant_maker.verify", verify_seen)
     restored = db.restore_tenant(io.BytesIO(raw), tenant_id="copy")
     assert seen == [["acme"]]
     assert opened_elsewhere(db) == ["acme", "copy"]
