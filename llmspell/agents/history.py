@@ -242,6 +242,8 @@ class History:
             case "repair":
                 self.turns[-1].repair = entry["text"]
             case "end":
+                if not self.turns:
+                    raise ValueError("it ends without an answer")
                 self.is_ended, self.output = True, entry["output"]
             case "resume":
                 self.not_begun = frozenset()

@@ -27,12 +27,12 @@ class Output:
         return text
 
     def to_data(self, value: Any) -> Any:
-        """It as JSON can hold it, to be stored."""
-        return value
+        """It as JSON can hold it, for who reads a transcript and for the agent that asked.
 
-    def from_data(self, data: Any) -> Any:
-        """It from what :meth:`to_data` gave."""
-        return data
+        A type may tell less of itself than it was made of, or otherwise: the value isn't made of
+        this again, but of the answer.
+        """
+        return value
 
 
 class _Typed(Output):
@@ -46,6 +46,8 @@ class _Typed(Output):
         try:
             self._adapter: Any = pydantic.TypeAdapter(kind)
             self.schema, self._is_wrapped = _as_object(self._adapter.json_schema())
+            make_model: Any = pydantic.create_model
+            self._around: Any = make_model("Answer", **{_VALUE: (kind, ...)})
         except (pydantic.errors.PydanticUserError, NameError, TypeError) as error:
             raise ConfigError(
                 f"output must be a type that JSON Schema describes, or a schema: {error}"
@@ -53,10 +55,12 @@ class _Typed(Output):
         self._invalid = pydantic.ValidationError
 
     def parse(self, text: str) -> Any:
+        # As JSON, in which a strict type takes a date as a text.
         try:
             if not self._is_wrapped:
                 return self._adapter.validate_json(_json_of(text))
-            return self._adapter.validate_python(_unwrapped(text))
+            _unwrapped(text)  # which says better what is missing
+            return getattr(self._around.model_validate_json(_json_of(text)), _VALUE)
         except self._invalid as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             raise InputError(
@@ -64,10 +68,7 @@ class _Typed(Output):
             ) from None
 
     def to_data(self, value: Any) -> Any:
-        return self._adapter.dump_python(value, mode="json")
-
-    def from_data(self, data: Any) -> Any:
-        return self._adapter.validate_python(data)
+        return self._adapter.dump_python(value, mode="json", by_alias=True)
 
 
 class _BySchema(Output):
@@ -113,10 +114,13 @@ def output_of(kind: Any) -> Output:
 def _as_object(schema: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """The schema that a model is told, and whether it is of an object around the data.
 
-    Providers take schemas of objects alone.
+    Providers take schemas of objects alone, which say so at their root.
     """
-    if schema.get("type") == "object" or "$ref" in schema:
+    if schema.get("type") == "object":
         return schema, False
+    inside = schema.get("$defs", {}).get(str(schema.get("$ref", "")).removeprefix("#/$defs/"))
+    if isinstance(inside, Mapping) and inside.get("type") == "object":
+        return {**inside, "$defs": schema["$defs"]}, False  # of a type that holds itself
     inner = {name: part for name, part in schema.items() if name != "$defs"}
     told = {"type": "object", "properties": {_VALUE: inner}, "required": [_VALUE]}
     return ({**told, "$defs": schema["$defs"]} if "$defs" in schema else told), True

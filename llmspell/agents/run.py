@@ -242,11 +242,10 @@ class AgentRun(FollowedRun):
         return self._finished()
 
     def _finished(self) -> AgentResult:
-        value = self.agent.output.from_data(self.history.output)
+        answer = self.history.turns[-1].answer
+        value = self.agent.output.parse(answer.text)
         used = self.budget.used if self.budget.used.steps else self.history.used
-        last = self.history.last
-        finish = "stop" if last is None else last.answer.finish
-        return AgentResult(value, self.id, RunState.FINISHED, used, finish=finish)
+        return AgentResult(value, self.id, RunState.FINISHED, used, finish=answer.finish)
 
     async def _paused(self, calls: ToolCalls) -> AgentResult:
         await self.enter(RunState.WAITING)

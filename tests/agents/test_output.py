@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
+import pydantic
 import pytest
 
 from llmspell import Tenant, errors
@@ -17,6 +20,39 @@ from tests.agents.script import Script, say
 class City:
     name: str
     people: int
+
+
+class Renamed(pydantic.BaseModel):
+    """Of a name that Python keeps for itself."""
+
+    since: str = pydantic.Field(alias="from")
+
+
+class Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True, extra="forbid")
+
+    on: date
+
+
+class Reckoned(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    each: Decimal
+    kept: int = pydantic.Field(exclude=True)
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def twice(self) -> Decimal:
+        return 2 * self.each
+
+
+class Hidden(pydantic.BaseModel):
+    word: pydantic.SecretStr
+
+
+class Tree(pydantic.BaseModel):
+    name: str
+    below: list[Tree] = []
 
 
 SCHEMA = {
@@ -91,6 +127,32 @@ def test_a_run_that_has_ended_gives_its_output_again(acme: Tenant) -> None:
     assert run(agent, run_id="one").output == City("Bern", 134_000)
     assert run(agent, run_id="one").output == City("Bern", 134_000)
     assert asyncio.run(agent.resume("one")).usage.tokens == 20
+
+
+@pytest.mark.parametrize(
+    "output, text, value",
+    [
+        (Renamed, '{"from": "Bern"}', Renamed(**{"from": "Bern"})),
+        (Strict, '{"on": "2026-01-31"}', Strict(on=date(2026, 1, 31))),
+        (list[Strict], '{"value": [{"on": "2026-01-31"}]}', [Strict(on=date(2026, 1, 31))]),
+        (
+            Reckoned,
+            '{"each": "0.10", "kept": 3}',
+            Reckoned(each=Decimal("0.10"), kept=3),
+        ),
+        (Hidden, '{"word": "hush"}', Hidden(word=pydantic.SecretStr("hush"))),
+        (Tree, '{"name": "a", "below": [{"name": "b"}]}', Tree(name="a", below=[Tree(name="b")])),
+    ],
+    ids=["renamed", "strict", "strict within", "reckoned", "hidden", "of itself"],
+)
+def test_a_type_that_is_told_otherwise_than_it_is_read_comes_out_as_the_model_said_it(
+    acme: Tenant, output: Any, text: str, value: Any
+) -> None:
+    model = Script(say(text))
+    agent = Agent(model, tenant=acme, output=output)
+    assert run(agent, run_id="one").output == value
+    assert run(agent, run_id="one").output == value, "read from the transcript"
+    assert model.schema(0)["type"] == "object", "as providers want it of the root"
 
 
 @pytest.mark.parametrize("output", [7, {"type": "nothing"}])
