@@ -57,13 +57,16 @@ def test_calls_run_side_by_side_and_events_come_as_things_are_done(
     wire: Wire, acme: Tenant
 ) -> None:
     met, order = asyncio.Barrier(3), []
+    done = [asyncio.Event() for _ in range(4)]
+    done[3].set()
 
     @tool(trusted=True)
     async def meet(name: int) -> int:
         """Wait for two others."""
-        await asyncio.wait_for(met.wait(), 30)
-        await asyncio.sleep(0.01 * (3 - name))
+        await asyncio.wait_for(met.wait(), 60)
+        await done[name + 1].wait()  # the last is done first
         order.append(name)
+        done[name].set()
         return 10 * name
 
     calls = [Call("meet", {"name": n}) for n in range(3)]
@@ -129,7 +132,7 @@ def test_an_output_that_was_cut_off_says_so(
 
 def test_the_time_of_a_run_ends_an_answer_that_does_not_come(wire: Wire, acme: Tenant) -> None:
     model = wire.model(Fault("stall"))
-    agent = Agent(model, tenant=acme, limits=AgentLimits(max_seconds=0.2, max_answer_tokens=50))
+    agent = Agent(model, tenant=acme, limits=AgentLimits(max_seconds=1.5, max_answer_tokens=50))
     with pytest.raises(errors.AgentLimitExceeded, match="max_seconds"):
         run(model, agent, lambda agent: agent.run("go"))
     assert acme.usage().tokens.used > 50, "it may have been billed"

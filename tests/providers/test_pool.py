@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from llmspell.providers import (
     deadline,
 )
 from llmspell.providers.breaker import Circuit
+from llmspell.providers.gate import Gate
 from llmspell.testing import Fault, Reply, Script, ScriptedChatServer
 from tests.providers.models import ask
 
@@ -135,9 +137,13 @@ def test_where_none_answers_the_error_tells_of_all(rig: Rig) -> None:
     assert "p0/m: ProviderOverloaded" in "".join(caught.value.__notes__)
 
 
-def test_a_model_that_fails_again_and_again_rests_and_is_tried_again(rig: Rig) -> None:
+def test_a_model_that_fails_again_and_again_rests_and_is_tried_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("llmspell.providers.member.Circuit", partial(Circuit, clock=lambda: now))
     script = [BUSY] * 2 + [Fault("status", status=503), "well", "well"]
-    breaker = Breaker(failures=2, rest=0.2)
+    breaker = Breaker(failures=2, rest=10)
     pool = rig.pool(script, retry=Retry(retries=0), breaker=breaker)
     for _ in range(2):
         with pytest.raises(errors.ProviderOverloaded):
@@ -145,15 +151,13 @@ def test_a_model_that_fails_again_and_again_rests_and_is_tried_again(rig: Rig) -
     with pytest.raises(errors.CircuitOpen) as caught:
         pool.complete(ask())
     assert caught.value.retry_after and pool.stats()[0].circuit == "open" and rig.asked == [2]
-    rested = threading.Event()
-    while pool.stats()[0].circuit != "half-open":
-        rested.wait(0.02)
+    now = 10.0
+    assert pool.stats()[0].circuit == "half-open"
     with pytest.raises(errors.ProviderOverloaded):  # the one that tries
         pool.complete(ask())
     with pytest.raises(errors.CircuitOpen):
         pool.complete(ask())
-    while pool.stats()[0].circuit != "half-open":
-        rested.wait(0.02)
+    now = 20.0
     assert pool.complete(ask()).text == "well"
     assert pool.stats()[0].circuit == "closed"
 
@@ -185,11 +189,15 @@ def test_a_stream_that_is_late_is_overtaken_by_a_hedge(rig: Rig) -> None:
 
 
 def test_a_stream_whose_hedge_fails_is_waited_for_and_none_is_hedged_unasked(rig: Rig) -> None:
-    late = Reply("late", after=0.3)
-    pool = rig.pool([late], Fault("drop"), hedge_after=0.05, hedge_streams=True)
+    def late(_: object) -> Reply:
+        while rig.asked[1] == 0:  # until the hedge was sent
+            threading.Event().wait(0.01)
+        return Reply("late", after=0.2)  # and has failed
+
+    pool = rig.pool(late, Fault("drop"), hedge_after=0.05, hedge_streams=True)
     *_, whole = _streamed(pool)
     assert isinstance(whole, ChatResponse) and whole.text == "late" and rig.asked == [1, 1]
-    plain = rig.pool([late], "never", hedge_after=0.05)
+    plain = rig.pool([Reply("late", after=0.2)], "never", hedge_after=0.05)
     *_, whole = _streamed(plain)
     assert isinstance(whole, ChatResponse) and whole.text == "late" and rig.asked[2:] == [1, 0]
 
@@ -228,18 +236,22 @@ def test_no_more_calls_run_side_by_side_than_the_limit(rig: Rig) -> None:
 
 
 def test_who_waits_too_long_for_a_turn_is_told(rig: Rig) -> None:
-    pool = rig.pool(
-        Reply("slow", after=0.5),
-        limits=CallLimits(concurrency=1, max_wait=0.05),
-        retry=Retry(retries=0),
-    )
+    told = threading.Event()
+
+    def slow(_: object) -> Reply:
+        told.wait(60)
+        return Reply("slow")
+
+    pool = rig.pool(slow, limits=CallLimits(concurrency=1, max_wait=0.05), retry=Retry(retries=0))
 
     async def run() -> None:
         try:
             first = asyncio.create_task(pool.acomplete(ask()))
-            await asyncio.sleep(0.02)
+            while rig.asked == [0]:
+                await asyncio.sleep(0.01)
             with pytest.raises(errors.ProviderBusy):
                 await pool.acomplete(ask())
+            told.set()
             assert (await first).text == "slow"
         finally:
             await pool.aclose()
@@ -248,12 +260,16 @@ def test_who_waits_too_long_for_a_turn_is_told(rig: Rig) -> None:
     assert rig.asked == [1]
 
 
-def test_a_rate_that_is_used_up_refuses_what_would_wait_too_long(rig: Rig) -> None:
+def test_a_rate_that_is_used_up_refuses_what_would_wait_too_long(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_time_passes = partial(Gate, clock=lambda: 0.0)
+    monkeypatch.setattr("llmspell.providers.pool.Gate", no_time_passes)
     pool = rig.pool("x", limits=CallLimits(requests_per_minute=20, max_wait=0.5))
     assert [pool.complete(ask()).text for _ in range(2)] == ["x", "x"]
     with pytest.raises(errors.ProviderBusy) as caught:
         pool.complete(ask())
-    assert caught.value.retry_after is not None and 1 < caught.value.retry_after <= 3
+    assert caught.value.retry_after == pytest.approx(3)
     assert rig.asked == [2]
 
 
@@ -318,7 +334,7 @@ def test_models_of_a_provider_share_its_limits() -> None:
             OpenAIChat(name, api_key="k", base_url=server.openai_url, provider="p")
             for name in ("large", "small")
         ]
-        limits = {"p": CallLimits(requests_per_minute=10, max_wait=0.1)}
+        limits = {"p": CallLimits(requests_per_minute=1, max_wait=0.1)}
         with (
             ProviderPool(models, retry=Retry(retries=0), limits=limits) as pool,
             pytest.raises(errors.ProviderBusy, match="p: its rate"),
@@ -329,7 +345,9 @@ def test_models_of_a_provider_share_its_limits() -> None:
 
 def test_a_hedge_that_may_be_billed_ends_the_chain(rig: Rig) -> None:
     def late(_: object) -> Fault:
-        threading.Event().wait(0.4)
+        while rig.asked[1] == 0:  # until the hedge was sent
+            threading.Event().wait(0.01)
+        threading.Event().wait(0.2)  # and has failed
         return Fault("status", status=429)
 
     pool = rig.pool(late, Fault("drop"), "never", hedge_after=0.05, retry=Retry(retries=0))

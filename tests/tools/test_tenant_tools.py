@@ -109,19 +109,16 @@ def test_a_quota_of_all_tools_counts_them_together(mine: ToolRegistry, tenant: T
 
 
 def test_no_more_run_at_one_time_than_the_tenant_may(mine: ToolRegistry, tenant: Tenant) -> None:
-    running, most = 0, 0
-    lock = threading.Lock()
+    running, most, three = 0, 0, asyncio.Barrier(3)
 
     @tool(trusted=True)
     async def counted() -> None:
         """Count how many run."""
         nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        await asyncio.sleep(0.001)
-        with lock:
-            running -= 1
+        running += 1
+        most = max(most, running)
+        await asyncio.wait_for(three.wait(), 60)
+        running -= 1
 
     mine.add(counted)
     policy = ToolPolicy(max_concurrent=3)

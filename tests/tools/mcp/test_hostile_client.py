@@ -200,7 +200,7 @@ def test_a_client_that_reads_nothing_holds_up_nobody_that_is_told_of_changes(
     with llmspell.open(tmp_path / "data") as database, ToolRegistry() as registry:
         tools = registry.bind(database.create_tenant(TenantConfig(id="acme")))
         server = McpServer(tools, resources=[days])
-        asyncio.run(asyncio.wait_for(main(server._subscriptions, tools), 20))
+        asyncio.run(asyncio.wait_for(main(server._subscriptions, tools), 60))
 
 
 def test_who_goes_away_from_a_slow_resource_begins_no_more_threads_than_calls_may_run(
@@ -210,7 +210,7 @@ def test_who_goes_away_from_a_slow_resource_begins_no_more_threads_than_calls_ma
 
     def slow() -> str:
         begun.append("a thread")
-        go_on.wait(20)
+        go_on.wait(60)
         return "done"
 
     async def ask(client: Any) -> None:

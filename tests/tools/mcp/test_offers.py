@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -282,7 +283,7 @@ def test_the_documents_of_an_async_handle_are_served(tmp_path: Path) -> None:
                         with pytest.raises(MCPError, match="no document 'none'"):
                             await client.read_resource("llmspell://documents/none")
                         await client.subscribe_resource(uri)
-                        for number in range(100):
+                        for number in itertools.count():
                             await tenant.ingest(Document("note", f"Tea is at {number}."))
                             await asyncio.sleep(0.1)
                             if told:
@@ -312,7 +313,7 @@ def test_clients_are_told_of_changes_of_their_own_tenants_documents(
             await client.subscribe_resource(uri)
             await client.subscribe_resource("notes://today")
             # A client opens the stream that it hears by after it is connected, and says nothing.
-            for number in range(100 if token == "changing" else 5):
+            for number in itertools.count() if token == "changing" else range(5):
                 news = Document("news", f"News {number} for {token}.")
                 await asyncio.to_thread(knowing.tenant("changing").ingest, news)
                 await asyncio.sleep(0.1)
