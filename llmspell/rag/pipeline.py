@@ -27,13 +27,13 @@ from llmspell.rag.progress import progress_bar
 from llmspell.rag.reading import Reader
 from llmspell.rag.run import Run, Split
 from llmspell.rag.sources import Item, Skipped, find
+from llmspell.tenancy.current import current_operation
 from llmspell.tenancy.documents import (
     Document,
     IngestReport,
     Progress,
 )
 from llmspell.tenancy.embedding import embedded_within
-from llmspell.tenancy.operation import current_operation
 from llmspell.tenancy.ports import EmbeddingModel, IngestSource, IngestTarget
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from llmspell.errors import ConfigError, EgressDenied, EgressFailed
 from llmspell.rag.sources import Skipped
+from llmspell.tenancy.current import current_operation
 from llmspell.tenancy.documents import Blob, WebPage
-from llmspell.tenancy.operation import current_operation
 
 if TYPE_CHECKING:
     from llmspell.security import Broker

@@ -2,6 +2,7 @@
 
 from llmspell.tenancy.aio import AsyncTenant, Workers
 from llmspell.tenancy.budget import Budget
+from llmspell.tenancy.current import current_operation
 from llmspell.tenancy.diversity import MMR
 from llmspell.tenancy.documents import (
     Blob,
@@ -35,7 +36,7 @@ from llmspell.tenancy.model import (
     TenantEvent,
     TenantInfo,
 )
-from llmspell.tenancy.operation import Operation, current_operation, instruments_of
+from llmspell.tenancy.operation import Operation, instruments_of
 from llmspell.tenancy.parents import ParentDocument
 from llmspell.tenancy.ports import IngestSource, IngestTarget, TextServices
 from llmspell.tenancy.ranking import Thresholds

@@ -18,6 +18,7 @@ from llmspell.errors import ClosedError
 from llmspell.index import CancelToken
 from llmspell.quota import Usage
 from llmspell.state import AsyncState
+from llmspell.tenancy.current import begin_async
 from llmspell.tenancy.documents import DocumentInfo, DocumentPage, IngestReport, Progress
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute_async
 from llmspell.tenancy.hits import Hits
@@ -31,7 +32,7 @@ from llmspell.tenancy.model import (
     ScanPage,
     SnapshotReport,
 )
-from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, Operation, begin_async
+from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, Operation
 from llmspell.tenancy.ports import IngestSource
 from llmspell.tenancy.retrieve_calls import AsyncRetrieveCalls
 from llmspell.tenancy.retrieving import Retrieve

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from llmspell.tenancy.current import within
 from llmspell.tenancy.documents import DocumentInfo, DocumentPage, IngestReport, Progress
 from llmspell.tenancy.embedding import require_room_for_model
 from llmspell.tenancy.inputs import as_flag
 from llmspell.tenancy.listing import chunks_of, document_info, document_page
 from llmspell.tenancy.model import Record
-from llmspell.tenancy.operation import within
 from llmspell.tenancy.ports import IngestSource
 from llmspell.tenancy.target import Target
 from llmspell.tenancy.tenant_handle import API_CALLS, TenantHandle, until_the_end

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from numpy.typing import ArrayLike
 
 from llmspell.errors import InputError
+from llmspell.tenancy.current import begin, begin_async
 from llmspell.tenancy.documents import Progress
-from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, begin, begin_async
+from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance
 from llmspell.tenancy.ports import IngestSource
 from llmspell.tenancy.retrieving import Retrieve
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from llmspell import observability
-from llmspell.errors import (
-    ClosedError,
-    InputError,
-    QuotaExceeded,
-    ReservationExpired,
-    TenantSuspended,
-)
+from llmspell.errors import ClosedError, InputError, ReservationExpired
 from llmspell.quota import MILLIONTHS, Quota
+from llmspell.tenancy.amounts import as_amount, as_count, in_millionths
 from llmspell.tenancy.hold import Hold
 from llmspell.tenancy.scope import StateScope
 from llmspell.tenancy.settling import charge_used
@@ -27,16 +19,12 @@ if TYPE_CHECKING:
     from llmspell.tenancy.tenant import Tenant
     from llmspell.tenancy.tenant_handle import TenantHandle
 
-__all__ = ["OPERATION_LEASE_S", "Allowance", "Operation", "current_operation"]
+__all__ = ["OPERATION_LEASE_S", "Allowance", "Operation", "instruments_of"]
 
 HandleT = TypeVar("HandleT", bound="TenantHandle | AsyncTenant")
 
 #: An agent may take many minutes. What a dead process had reserved is given back at once.
 OPERATION_LEASE_S: Final = 3_600.0
-
-#: What the ledger takes of an amount; far more than any quota admits.
-_MAX_COUNT: Final = (1 << 63) - 1
-_MAX_MONEY: Final = 1e12
 
 _SPENT: Final = (Quota.EMBEDDINGS, Quota.TOKENS, Quota.COST)
 
@@ -76,12 +64,12 @@ class Operation(Generic[HandleT]):
         if allowance is None:
             return
         tokens, embeddings = (
-            _count("tokens", allowance.tokens),
-            _count("embeddings", allowance.embeddings),
+            as_count("tokens", allowance.tokens),
+            as_count("embeddings", allowance.embeddings),
         )
-        cost = _millionths(_amount("cost", allowance.cost))
-        api_calls = _count("api_calls", allowance.api_calls)
-        lease = self._lease = _amount("lease", allowance.lease)
+        cost = in_millionths(as_amount("cost", allowance.cost))
+        api_calls = as_count("api_calls", allowance.api_calls)
+        lease = self._lease = as_amount("lease", allowance.lease)
         if not api_calls:
             raise InputError("api_calls must be 1 or more: an operation is a call itself")
         try:
@@ -166,8 +154,8 @@ class Operation(Generic[HandleT]):
         given = {Quota.TOKENS: tokens, Quota.EMBEDDINGS: embeddings}
         for quota, amount in given.items():
             if amount is not None:
-                _count(quota.name.lower(), amount)
-        spent = 0.0 if cost is None else _amount("cost", cost)
+                as_count(quota.name.lower(), amount)
+        spent = 0.0 if cost is None else as_amount("cost", cost)
         with self._lock:
             if not self._is_open:
                 raise ClosedError("the operation has ended; report what it uses inside of it")
@@ -184,7 +172,7 @@ class Operation(Generic[HandleT]):
         }
         if spent is not None:
             self._cost += spent
-            due[Quota.COST] = _millionths(self._cost)
+            due[Quota.COST] = in_millionths(self._cost)
         beyond = {
             quota: amount - self._free(quota)
             for quota, amount in due.items()
@@ -227,8 +215,8 @@ class Operation(Generic[HandleT]):
             QuotaExceeded: neither what was reserved nor the quotas have so much; nothing is held.
         """
         wanted = {
-            Quota.TOKENS: _count("tokens", tokens),
-            Quota.COST: _millionths(_amount("cost", cost)),
+            Quota.TOKENS: as_count("tokens", tokens),
+            Quota.COST: in_millionths(as_amount("cost", cost)),
         }
         with self._lock:
             if not self._is_open:
@@ -271,8 +259,8 @@ class Operation(Generic[HandleT]):
 
     def _settle_hold(self, hold: Hold, tokens: int | None, cost: float | None) -> None:
         given = {
-            Quota.TOKENS: None if tokens is None else _count("tokens", tokens),
-            Quota.COST: None if cost is None else _millionths(_amount("cost", cost)),
+            Quota.TOKENS: None if tokens is None else as_count("tokens", tokens),
+            Quota.COST: None if cost is None else in_millionths(as_amount("cost", cost)),
         }
         with self._lock:
             if not self._is_open:
@@ -374,113 +362,7 @@ class Operation(Generic[HandleT]):
             raise refusal
 
 
-_CURRENT: ContextVar[Operation[Any] | None] = ContextVar("llmspell_operation", default=None)
-
-
 def instruments_of(handle: Tenant | AsyncTenant) -> observability.Instruments:
     """Those of the database that a handle is of."""
     tenant = handle if hasattr(handle, "_instruments") else handle._tenant
     return tenant._instruments
-
-
-def current_operation() -> Operation[Any] | None:
-    """The innermost operation that this code runs in; None outside of any.
-
-    Tasks that it starts see it for as long as it lasts, and so do calls that ``asyncio.to_thread``
-    or an :class:`llmspell.AsyncTenant` runs; other tasks and threads don't.
-    """
-    operation = _CURRENT.get()
-    while operation is not None and not operation.is_open:
-        operation = operation._outer
-    return operation
-
-
-@contextmanager
-def _entered(operation: Operation[HandleT]) -> Iterator[Operation[HandleT]]:
-    operation._outer = current_operation()
-    token = _CURRENT.set(operation)
-    try:
-        yield operation
-    finally:
-        _CURRENT.reset(token)
-
-
-@contextmanager
-def begin(
-    tenant: Tenant, allowance: Allowance, instrument: observability.Operation
-) -> Iterator[Operation[Tenant]]:
-    """See :meth:`llmspell.Tenant.operation`."""
-    with instrument.timed():
-        try:
-            operation = Operation(tenant, tenant, allowance)
-            is_done = False
-            try:
-                with _entered(operation):
-                    yield operation
-                is_done = True
-            finally:
-                operation._end(is_done=is_done)
-        except (QuotaExceeded, TenantSuspended) as refusal:
-            tenant._residence.refused("operation", refusal)
-            raise
-
-
-@asynccontextmanager
-async def begin_async(
-    handle: AsyncTenant, allowance: Allowance, instrument: observability.Operation
-) -> AsyncIterator[Operation[AsyncTenant]]:
-    """See :meth:`llmspell.Tenant.operation`; what may wait for a disk or a server runs aside."""
-    run = handle._workers.run
-    with instrument.timed():
-        try:
-            operation = await run(Operation, handle, handle._tenant, allowance)
-            is_done = False
-            try:
-                with _entered(operation):
-                    yield operation
-                is_done = True
-            finally:
-                # Settling is local. Only what has come too late may have to ask the server.
-                late = operation._settle(is_done=is_done)
-                if late:
-                    try:
-                        await run(operation._charge_late, late, is_done=is_done)
-                    except ClosedError:  # the database, and with it what runs such calls
-                        operation._charge_late(late, is_done=is_done)
-        except (QuotaExceeded, TenantSuspended) as refusal:
-            await run(handle._tenant._residence.refused, "operation", refusal)
-            raise
-
-
-@contextmanager
-def within(tenant: TenantHandle) -> Iterator[None]:
-    """Let what runs inside know the tenant, and report what it uses; reserves nothing."""
-    outer = current_operation()
-    if outer is not None and outer._residence is tenant._residence:
-        yield
-        return
-    operation = Operation(tenant, tenant, None)
-    try:
-        with _entered(operation):
-            yield
-    finally:
-        operation._end(is_done=True)
-
-
-def _count(name: str, value: object) -> int:
-    is_count = isinstance(value, int) and not isinstance(value, bool)
-    if not is_count or not 0 <= value <= _MAX_COUNT:  # type: ignore[operator]
-        raise InputError(f"{name} must be an int from 0 to 2**63 - 1, got {value!r}")
-    return value  # type: ignore[return-value]
-
-
-def _amount(name: str, value: object) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= _MAX_MONEY:  # type: ignore[operator]
-        raise InputError(f"{name} must be a number from 0 to {_MAX_MONEY:,.0f}, got {value!r}")
-    return float(value)  # type: ignore[arg-type]
-
-
-def _millionths(cost: float) -> int:
-    """Rounded up, but for the error of a float: 0.07 is 70,000 millionths."""
-    return math.ceil(round(cost * MILLIONTHS, 3))

@@ -17,11 +17,11 @@ from llmspell.observability import now_ns
 from llmspell.quota import Quota
 from llmspell.storage import Room, parse_filter
 from llmspell.storage.retriever import Sought
+from llmspell.tenancy.current import within
 from llmspell.tenancy.diversity import MMR
 from llmspell.tenancy.embedding import require_same_model
 from llmspell.tenancy.fusion import Fusion, ReciprocalRank, WeightedScores
 from llmspell.tenancy.inputs import as_vectors, pack_text
-from llmspell.tenancy.operation import within
 from llmspell.tenancy.parents import ParentDocument
 from llmspell.tenancy.ranking import Ranking, Thresholds
 from llmspell.tenancy.reranking import Rerank, Reranker, scores_of

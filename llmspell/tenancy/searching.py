@@ -15,11 +15,11 @@ from llmspell.index import Index, as_recall
 from llmspell.observability import now_ns
 from llmspell.quota import Quota
 from llmspell.storage import Found, Room, parse_filter
+from llmspell.tenancy.current import within
 from llmspell.tenancy.embedding import embedded, require_same_model
 from llmspell.tenancy.hit import hit_maker
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.inputs import as_vectors, pack_text
-from llmspell.tenancy.operation import within
 from llmspell.tenancy.target import EMBED_LEASE_S
 
 if TYPE_CHECKING:

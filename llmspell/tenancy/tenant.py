@@ -16,11 +16,12 @@ from llmspell.quota import Usage
 from llmspell.state import State
 from llmspell.storage import Found, Room
 from llmspell.tenancy.copy_calls import CopyCalls
+from llmspell.tenancy.current import begin
 from llmspell.tenancy.document_calls import DocumentCalls
 from llmspell.tenancy.documents import IngestReport
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute
 from llmspell.tenancy.hits import Hits
-from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, Operation, begin
+from llmspell.tenancy.operation import OPERATION_LEASE_S, Allowance, Operation
 from llmspell.tenancy.record_calls import RecordCalls
 from llmspell.tenancy.retrieve_calls import RetrieveCalls
 from llmspell.tenancy.retrieving import Retrieve, retrieve

@@ -13,8 +13,8 @@ from llmspell.errors import ClosedError, ConfigError
 from llmspell.rag.embedding import Embedder, Task
 from llmspell.rag.embedding.vectors import as_texts
 from llmspell.tenancy import AsyncTenant, Tenant
+from llmspell.tenancy.current import within
 from llmspell.tenancy.embedding import owner_of
-from llmspell.tenancy.operation import within
 from llmspell.tenancy.ports import EmbeddingModel
 from llmspell.tenancy.target import EMBED_LEASE_S
 

@@ -22,7 +22,7 @@ from llmspell.rag.embedding.tokens import TokenCounter, batches
 from llmspell.rag.embedding.vectors import as_texts
 from llmspell.remote import KeyReader, KeySource, SecretReader
 from llmspell.security import Secret
-from llmspell.tenancy.operation import current_operation
+from llmspell.tenancy.current import current_operation
 
 if TYPE_CHECKING:
     import asyncio
