@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from llmspell.errors import ConfigError, MissingDependency
 from llmspell.rag.chunking import Chunking, splitting_way
+from llmspell.rag.embedding.tokens import token_counts
 from llmspell.rag.grammars import grammar
 from llmspell.rag.graphemes import clusters, whole
 from llmspell.rag.media_types import PLAIN, PYTHON
@@ -33,6 +34,9 @@ _SENTENCE_TOKENS: Final = (8, 30)
 
 # The splitter's time grows with the square of a run of white space: a minute for 300,000.
 _VOID: Final = re.compile(r"\s{256,}")
+# Every so many characters one, of which each of these runs has 16 in a row.
+_STRIDE: Final = 16
+_SPACES: Final = re.compile(r"\s{16}")
 
 # Characters that a splitter is given at once, cut at the best border in their second half. It takes
 # up to 400 bytes for each, and time by the square of a long string: 32 s for one of 512 KiB.
@@ -263,14 +267,17 @@ class Chunker:
             yield from ((span[0], counts.get(span, self._capacity + 1)) for span in some)
 
     def _counts(self, texts: list[str]) -> list[int]:
-        encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [len(encoding.ids) for encoding in encoded]
+        return token_counts(self._tokenizer, texts, add_special_tokens=False)
 
     def _count(self, text: str) -> int:
-        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return self._counts([text])[0]
 
 
 def _between_voids(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    # Most texts need no closer look at each character.
+    if not _SPACES.search(text[start:end:_STRIDE]):
+        yield start, end
+        return
     for void in _VOID.finditer(text, start, end):
         if void.start() > start:
             yield start, void.start()

@@ -212,6 +212,29 @@ def test_splitter_is_given_a_bounded_part_of_a_text_at_once(
     assert max(given) <= (4_000 if media_type == "text/javascript" else 5_000)
 
 
+def test_splitter_is_given_no_long_run_of_white_space_wherever_that_begins(
+    embedder: LocalEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+    make = Chunker._make
+
+    class Watched:
+        def __init__(self, splitter: Any) -> None:
+            self._splitter = splitter
+
+        def chunk_indices(self, text: str) -> Any:
+            given.append(text)
+            return self._splitter.chunk_indices(text)
+
+    monkeypatch.setattr(Chunker, "_make", lambda self, way: Watched(make(self, way)))
+    splitter = Chunker(embedder.tokenizer, Chunking(size=32, overlap=0))
+    for first in range(20):
+        text = PROSE[: 400 + first].strip() + " " * 256 + PROSE[:400].strip()
+        assert_covers(text, splitter.split(text))
+    assert len(given) == 40
+    assert not any(" " * 256 in text for text in given)
+
+
 def test_part_that_is_split_at_once_ends_between_paragraphs(
     embedder: LocalEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

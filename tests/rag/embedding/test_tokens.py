@@ -34,6 +34,16 @@ def test_batches_hold_each_text_once_in_order_and_as_many_as_fit(
             assert len(batch) == max_texts or held + counts[following[0]] > max_tokens
 
 
+@pytest.mark.parametrize("times", [1, 2_000])
+def test_few_texts_and_many_are_counted_as_the_tokenizer_encodes_them(
+    embedder: LocalEmbedder, times: int
+) -> None:
+    texts = ["", "Doors close.", "Straße, naïve, 한국어, 🇩🇪", "word " * times]
+    expected = [len(embedder.tokenizer.encode(text).ids) for text in texts]
+    assert counter_of(embedder).counts(texts) == expected
+    assert expected[0] == 2
+
+
 @settings(deadline=None)  # the first loads the tokenizer
 @given(text=st.text(max_size=60), size=st.integers(2, 12))
 def test_a_cut_text_fits_and_is_a_beginning(embedder: LocalEmbedder, text: str, size: int) -> None:
