@@ -55,8 +55,13 @@ def test_each_can_be_described(tools: TenantTools) -> None:
         ("query_data", {"text": "a,b\n1,x\n", "format": "csv"}, [{"a": "1", "b": "x"}]),
         (
             "query_data",
-            {"text": "a: [1, 2026-01-02]\n3: x", "format": "yaml"},
-            {"a": [1, "2026-01-02"], "3": "x"},
+            {"text": "a: [1, 2026-01-02]\n3: x\n2026-01-03: y", "format": "yaml"},
+            {"a": [1, "2026-01-02"], "3": "x", "2026-01-03": "y"},
+        ),
+        (
+            "query_data",
+            {"text": f"\ufeffa,b\n1,{'x' * 200_000}\n", "format": "csv", "query": "[].a"},
+            ["1"],
         ),
         ("query_data", {"text": '{"a": 1}\n[2]\n', "format": "jsonl"}, [{"a": 1}, [2]]),
         (
@@ -124,6 +129,7 @@ def test_what_can_not_be_done_fails_by_name(
         "(1).bit_length()",
         "9 ** 9 ** 9",
         "factorial(10 ** 6)",
+        "round(1, 0 - 10 ** 9)",
         "[1]",
         "x",
         "1 if 1 else 2",

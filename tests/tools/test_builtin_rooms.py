@@ -76,6 +76,13 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "INSERT INTO teas VALUES ('green', 2.5, x'0001'), ('black', 3, NULL);"
     )
     base.close()
+    base = sqlite3.connect(room / "tables.db")
+    base.executescript(
+        "CREATE TABLE kept (data); INSERT INTO kept VALUES ('{\"a\": [1, 2]}');"
+        "CREATE VIRTUAL TABLE notes USING fts5(text); INSERT INTO notes VALUES ('hot tea');"
+        "CREATE VIRTUAL TABLE boxes USING rtree(id, low, high); INSERT INTO boxes VALUES (7, 0, 1);"
+    )
+    base.close()
     return room
 
 
@@ -191,6 +198,29 @@ def test_a_database_is_asked(tools: TenantTools) -> None:
 
 
 @pytest.mark.parametrize(
+    "sql, rows",
+    [
+        ("SELECT value FROM kept, json_each(data, '$.a')", [[1], [2]]),
+        ("SELECT text FROM notes WHERE notes MATCH 'tea' ORDER BY rank", [["hot tea"]]),
+        ("SELECT id FROM boxes WHERE low < 1 AND high > 0", [[7]]),
+    ],
+    ids=["json_each", "fts5", "rtree"],
+)
+def test_virtual_tables_are_asked_too(room: Path, sql: str, rows: list[Any]) -> None:
+    query, _ = sqlite_tools(room / "tables.db")
+    assert query(sql, str(room / "tables.db"))["rows"] == rows
+
+
+def test_no_table_of_a_tree_is_written(room: Path) -> None:
+    query, _ = sqlite_tools(room / "tables.db")
+    before = (room / "tables.db").read_bytes()
+    for sql in ("DELETE FROM boxes_node", "WITH x AS (SELECT 1) DELETE FROM boxes_rowid"):
+        with pytest.raises(sqlite3.DatabaseError):
+            query(sql, str(room / "tables.db"))
+    assert (room / "tables.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
     "sql",
     [
         "DELETE FROM teas",
@@ -199,6 +229,8 @@ def test_a_database_is_asked(tools: TenantTools) -> None:
         "ATTACH '/etc/passwd' AS x",
         "PRAGMA query_only = OFF",
         "SELECT load_extension('x')",
+        "UPDATE sqlite_master SET sql = ''",
+        "INSERT INTO a_node VALUES (1)",
         "VACUUM INTO '/tmp/x.db'",
         "SELECT 1; SELECT 2",
     ],

@@ -79,6 +79,8 @@ def _value(node: ast.expr) -> Any:
             arguments = [_value(one) for one in given]
             if name in _GROWING and any(one > _MAX_GROWING for one in arguments):
                 raise ValueError(f"{name} takes numbers of at most {_MAX_GROWING}")
+            if name == "round" and any(abs(one) > _MAX_BITS for one in arguments[1:]):
+                raise ValueError(f"round takes at most {_MAX_BITS:,} digits")  # it makes 10 ** them
             return _bounded(_FUNCTIONS[name](*arguments))
     raise ValueError(f"{ast.unparse(node)[:50]!r} is no arithmetic")
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from llmspell.tools import tool
 
 __all__ = ["query_data", "render_template"]
-
-_MAX_ROWS: Final = 100_000
 
 
 @tool(idempotent=True)
@@ -27,7 +25,8 @@ def query_data(
     """
     import jmespath
 
-    return jmespath.search(query, _read(text, format))
+    # Programs of Microsoft begin a file with the mark of its encoding.
+    return jmespath.search(query, _read(text.removeprefix("\ufeff"), format))
 
 
 def _read(text: str, format: str) -> Any:
@@ -37,13 +36,23 @@ def _read(text: str, format: str) -> Any:
         case "jsonl":
             return [json.loads(line) for line in text.splitlines() if line.strip()]
         case "csv":
-            rows = csv.DictReader(io.StringIO(text), strict=True)
-            return [row for row, _ in zip(rows, range(_MAX_ROWS), strict=False)]
+            csv.field_size_limit(max(len(text), 1))  # of the worker, which has bounds of its own
+            return list(csv.DictReader(io.StringIO(text), strict=True))
         case _:
             import yaml
 
             # Dates and keys that JSON has none of become texts.
-            return json.loads(json.dumps(yaml.safe_load(text), default=str))
+            return json.loads(json.dumps(_with_keys(yaml.safe_load(text)), default=str))
+
+
+def _with_keys(value: Any) -> Any:
+    """It with keys that JSON can have; of what else it has none ``json`` makes a text itself."""
+    if isinstance(value, dict):
+        return {
+            key if isinstance(key, str | int | float | None) else str(key): _with_keys(one)
+            for key, one in value.items()
+        }
+    return [_with_keys(one) for one in value] if isinstance(value, list) else value
 
 
 @tool(idempotent=True)

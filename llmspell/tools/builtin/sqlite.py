@@ -22,6 +22,12 @@ _ALLOWED: Final = frozenset(
         sqlite3.SQLITE_RECURSIVE,
     }
 )
+# Virtual tables, such as json_each, FTS5 and R*Tree, have SQLite prepare more than is done when
+# they are opened: each the declaration of its columns, R*Tree changes of its own tables. None is
+# made, for the file is open to be read alone.
+_CHANGES: Final = frozenset({sqlite3.SQLITE_INSERT, sqlite3.SQLITE_DELETE})
+_OF_TREES: Final = ("_node", "_parent", "_rowid")
+_ASKED: Final = frozenset({"data_version", "page_size"})
 
 
 def sqlite_tools(file: str | os.PathLike[str]) -> list[FunctionTool[..., Any]]:
@@ -111,9 +117,14 @@ def _opened(file: str) -> sqlite3.Connection:
 
 
 def _judged(action: int, first: str | None, second: str | None, *rest: str | None) -> int:
-    if action not in _ALLOWED or (second or "").lower() == "load_extension":
-        return sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK
+    name = (first or "").lower()
+    is_allowed = (
+        (action in _ALLOWED and (second or "").lower() != "load_extension")
+        or (action == sqlite3.SQLITE_UPDATE and name in ("sqlite_master", "sqlite_schema"))
+        or (action in _CHANGES and name.endswith(_OF_TREES))
+        or (action == sqlite3.SQLITE_PRAGMA and name in _ASKED and second is None)
+    )
+    return sqlite3.SQLITE_OK if is_allowed else sqlite3.SQLITE_DENY
 
 
 def _told(value: Any) -> Any:
