@@ -576,7 +576,15 @@ class RerankError(LlmspellError, RuntimeError):
 
 
 class EmbeddingError(LlmspellError, RuntimeError):
-    """The embedding model failed."""
+    """The embedding model failed.
+
+    Attributes:
+        is_sent: whether a service may have worked on the request that failed, and bill it.
+    """
+
+    def __init__(self, message: str, *, is_sent: bool = False):
+        super().__init__(message)
+        self.is_sent = is_sent
 
 
 class EmbeddingDenied(EmbeddingError, PermissionError):
@@ -604,8 +612,10 @@ class EmbeddingUnavailable(EmbeddingError, ConnectionError):
         retry_after: seconds until the service wants to be asked again, or None if it didn't say.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None):
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, is_sent: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, is_sent=is_sent)
         self.retry_after = retry_after
 
 

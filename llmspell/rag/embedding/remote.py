@@ -63,7 +63,8 @@ class RemoteEmbedder(ABC):
     In an operation of a tenant, :func:`llmspell.current_operation`, the tokens that a call takes
     are charged to it by what each answer reports. Those that the tokenizer counts are set aside
     before anything is sent, and of what was embedded all of them are charged; without one, no
-    request is sent once the tenant has none left.
+    request is sent once the tenant has none left. What was sent and not answered may be billed: it
+    is charged as it was counted, or by its bytes.
 
     Args:
         model: its name at the service; the service's newest where None.

@@ -97,13 +97,13 @@ class EmbeddingCall:
         texts = [self._texts[position] for position in positions]
         path, body = owner._request(texts, self._task, self._truncate)
         guess = sum(self._counts[position] for position in positions)
-        is_sent = False
 
         def sent() -> None:
-            nonlocal is_sent
-            if self._hold is not None and not is_sent:
+            if self._hold is not None:
                 self._hold.begin()
-            is_sent = True
+
+        def lost() -> None:  # nobody says what it took
+            self._used += guess
 
         try:
             answer = await owner._service.post(
@@ -112,11 +112,8 @@ class EmbeddingCall:
                 self._until,
                 numbers=len(texts) * owner.dim,
                 on_send=sent,
+                on_lost=lost,
             )
-        except asyncio.CancelledError:
-            if is_sent:  # and may be billed
-                self._used += guess
-            raise
         except TextTooLong as error:
             if len(texts) > 1:
                 middle = len(texts) // 2
@@ -130,10 +127,18 @@ class EmbeddingCall:
             self._texts[positions[0]] = texts[0][: int(len(texts[0]) * _CUT)]
             await self._send(positions)
             return
-        if len(answer) > _READ_ASIDE_BYTES:
-            tokens = await asyncio.to_thread(self._take, answer, positions)
-        else:
-            tokens = self._take(answer, positions)
+        try:
+            if len(answer) > _READ_ASIDE_BYTES:
+                tokens = await asyncio.to_thread(self._take, answer, positions)
+            else:
+                tokens = self._take(answer, positions)
+        except InvalidEmbedding as error:
+            error.is_sent = True
+            lost()
+            raise
+        except asyncio.CancelledError:
+            lost()
+            raise
         used = guess if tokens is None else tokens
         owner._count(len(texts), used)
         # What the tokenizer counts, at least: it is what was said before.

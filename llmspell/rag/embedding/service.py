@@ -119,6 +119,7 @@ class Service:
         *,
         numbers: int,
         on_send: Callable[[], None],
+        on_lost: Callable[[], None],
     ) -> bytes:
         """Send a request, again where it failed in a way that may pass; gives its answer.
 
@@ -126,7 +127,8 @@ class Service:
             url, body: of the request.
             until: of the call.
             numbers: that the answer should have; what it is read up to follows from it.
-            on_send: called when it goes out.
+            on_send: called when it goes out, each time.
+            on_lost: called when what went out ended without an answer, and may be billed.
 
         Raises:
             EmbeddingError: it is refused, or failed for the last time; a subclass says how.
@@ -140,7 +142,7 @@ class Service:
             if attempt:
                 MODELS.retried(self._counted)
             try:
-                return await self._once(url, content, until, numbers, on_send)
+                return await self._once(url, content, until, numbers, on_send, on_lost)
             except EmbeddingError as error:
                 delay = wait_before(
                     attempt,
@@ -160,6 +162,7 @@ class Service:
         until: CallTime,
         numbers: int,
         on_send: Callable[[], None],
+        on_lost: Callable[[], None],
     ) -> bytes:
         key = await self._read_key(until)
         headers = {**self._credentials(key), "Content-Type": "application/json"}
@@ -180,7 +183,7 @@ class Service:
             timeout = library.Timeout(left, connect=min(left, self._settings.connect_timeout))
             self._sent += 1
             on_send()
-            with self._told(), _naming(library, _host(url)):
+            with _telling(on_lost), self._told(), _naming(library, _host(url)):
                 async with (
                     asyncio.timeout(left),
                     client.stream(
@@ -256,32 +259,58 @@ class Service:
 
 
 @contextmanager
-def _naming(library: ModuleType, host: str) -> Iterator[None]:
-    """Raise what the library raises as our errors."""
+def _telling(on_lost: Callable[[], None]) -> Iterator[None]:
+    """Tell of a request that ends in between, and that the service may have worked on."""
     try:
         yield
-    except (library.TimeoutException, TimeoutError) as error:
-        if isinstance(error, EmbeddingError):
-            raise
-        raise EmbeddingTimeout(f"{host} hasn't answered in time") from error
-    except library.RequestError as error:
-        # The message of the library has no header and no body.
-        raise EmbeddingUnavailable(f"{host}: {error or type(error).__name__}") from error
+    except asyncio.CancelledError:
+        on_lost()
+        raise
+    except EmbeddingError as error:
+        if error.is_sent:
+            on_lost()
+        raise
+
+
+@contextmanager
+def _naming(library: ModuleType, host: str) -> Iterator[None]:
+    """Raise what the library raises as our errors."""
+    unsent = (
+        library.ConnectError,
+        library.ConnectTimeout,
+        library.PoolTimeout,
+        library.ProxyError,
+        library.UnsupportedProtocol,
+    )
+    try:
+        yield
     except EmbeddingError:
         raise
-    except RuntimeError as error:  # of a client that was closed meanwhile
+    except (library.TimeoutException, TimeoutError) as error:
+        is_sent = not isinstance(error, unsent)
+        raise EmbeddingTimeout(f"{host} hasn't answered in time", is_sent=is_sent) from error
+    except library.RequestError as error:
+        # The message of the library has no header and no body.
+        raise EmbeddingUnavailable(
+            f"{host}: {error or type(error).__name__}", is_sent=not isinstance(error, unsent)
+        ) from error
+    except RuntimeError as error:  # of a client that was closed meanwhile, and sends nothing
         raise EmbeddingUnavailable(f"{host}: the embedder was closed") from error
 
 
 async def _read(response: Any, most: int) -> bytes:
     encoding = response.headers.get("content-encoding", "identity")
     if encoding != "identity":  # its size would say nothing of what it becomes
-        raise InvalidEmbedding(f"the answer is compressed ({encoding:.40}), against the request")
+        raise InvalidEmbedding(
+            f"the answer is compressed ({encoding:.40}), against the request", is_sent=True
+        )
     parts, size = [], 0
     async for part in response.aiter_raw():
         size += len(part)
         if size > most:
-            raise InvalidEmbedding(f"the answer has more than {most:,} bytes, which no vectors do")
+            raise InvalidEmbedding(
+                f"the answer has more than {most:,} bytes, which no vectors do", is_sent=True
+            )
         parts.append(part)
     return b"".join(parts)
 

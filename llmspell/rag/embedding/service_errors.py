@@ -59,9 +59,11 @@ def failure(
         return EmbeddingRateLimited(text, retry_after=retry_after(headers), is_used_up=is_used_up)
     if status == 413 or (status in (400, 422) and _TOO_LONG.search(said)):
         return TextTooLong(text)
+    # A request that is refused before it is worked on isn't billed; a fault comes any time.
+    is_sent = status == 408 or (status >= 500 and status not in (503, 529))
     if status in _PASSING:
-        return EmbeddingUnavailable(text, retry_after=retry_after(headers))
-    return EmbeddingError(text)
+        return EmbeddingUnavailable(text, is_sent=is_sent, retry_after=retry_after(headers))
+    return EmbeddingError(text, is_sent=is_sent)
 
 
 def is_passing(error: EmbeddingError) -> bool:

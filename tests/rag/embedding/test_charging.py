@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
 
 import llmspell
 from llmspell import Document, QuotaLimits, TenantConfig, errors
-from llmspell.rag.embedding import LocalEmbedder, OpenAIEmbedder
+from llmspell.rag.embedding import (
+    LocalEmbedder,
+    OpenAIEmbedder,
+    RemoteEmbedder,
+    RemoteSettings,
+)
 from llmspell.testing import EmbeddingFault, FakeEmbeddingServer
 from tests.rag.embedding.conftest import Connect
 
@@ -88,6 +94,97 @@ def test_what_was_refused_or_never_sent_costs_nothing_with_a_tokenizer_either(
         usage = tenant.usage()
         assert len(server.requests) == 2
         assert (usage.tokens.used, usage.cost.used) == (5, 5_000)
+
+
+LOST = [
+    (EmbeddingFault(kind="drop"), errors.EmbeddingUnavailable),
+    (EmbeddingFault(kind="truncate"), errors.EmbeddingUnavailable),
+    (EmbeddingFault(kind="status", status=500), errors.EmbeddingUnavailable),
+    (EmbeddingFault(kind="garbage"), errors.InvalidEmbedding),
+    (EmbeddingFault(kind="compressed"), errors.InvalidEmbedding),
+    (EmbeddingFault(kind="nan"), errors.InvalidEmbedding),
+]
+REFUSED = [
+    (EmbeddingFault(kind="status", status=429), errors.EmbeddingRateLimited),
+    (EmbeddingFault(kind="status", status=503), errors.EmbeddingUnavailable),
+    (EmbeddingFault(kind="status", status=401), errors.EmbeddingDenied),
+]
+
+
+@pytest.mark.parametrize("is_counted", [False, True])
+def test_a_request_without_an_answer_is_charged_as_it_was_counted_or_guessed(
+    tmp_path: Path,
+    server: FakeEmbeddingServer,
+    connect: Connect,
+    config: TenantConfig,
+    embedder: LocalEmbedder,
+    is_counted: bool,
+) -> None:
+    counting = {"tokenizer": embedder.tokenizer} if is_counted else {}
+    each = 5 if is_counted else 1 + len("one two three") // 3
+    settings = {"retries": 0, "price": 1_000.0, **counting}
+    with llmspell.open(tmp_path) as database:
+        tenant = database.create_tenant(config)
+
+        def charged(remote: RemoteEmbedder, error: type[errors.EmbeddingError]) -> int:
+            before = tenant.usage()
+            with tenant.operation(), pytest.raises(error) as failed:
+                remote.embed(["one two three"])
+            now = tenant.usage()
+            tokens = now.tokens.used - before.tokens.used
+            assert now.cost.used - before.cost.used == 1_000 * tokens
+            assert failed.value.is_sent == bool(tokens)
+            return tokens
+
+        remote = connect(**settings)
+        for fault, error in LOST:
+            server.fail(fault)
+            assert charged(remote, error) == each, fault
+        for fault, error in REFUSED:
+            server.fail(fault)
+            assert charged(remote, error) == 0, fault
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        away = OpenAIEmbedder(
+            "m", base_url=nowhere, dim=3, max_tokens=9, settings=RemoteSettings(retries=0)
+        )
+        with away:
+            assert charged(away, errors.EmbeddingUnavailable) == 0
+
+
+def test_a_request_that_is_not_answered_in_time_is_charged(
+    tmp_path: Path, server: FakeEmbeddingServer, connect: Connect, config: TenantConfig
+) -> None:
+    with llmspell.open(tmp_path) as database:
+        tenant = database.create_tenant(config)
+        for timeout in (0.3, 3.0, 15.0):  # until the machine has sent it in that time
+            server.fail(EmbeddingFault(kind="stall", seconds=60))
+            remote = connect(timeout=timeout)
+            with tenant.operation(), pytest.raises(errors.EmbeddingTimeout) as late:
+                remote.embed(["one two three"])
+            if late.value.is_sent:
+                break
+            assert tenant.usage().tokens.used == 0
+        assert tenant.usage().tokens.used == 5
+
+
+def test_each_request_that_was_lost_on_the_way_to_an_answer_is_charged(
+    tmp_path: Path,
+    server: FakeEmbeddingServer,
+    connect: Connect,
+    config: TenantConfig,
+    embedder: LocalEmbedder,
+) -> None:
+    remote = connect(tokenizer=embedder.tokenizer)
+    lost, refused = EmbeddingFault(kind="drop"), EmbeddingFault(kind="status", status=503)
+    with llmspell.open(tmp_path) as database:
+        tenant = database.create_tenant(config)
+        server.fail(lost, refused, lost)
+        with tenant.operation():
+            remote.embed(["one two three"])
+        assert len(server.requests) == 4
+        assert tenant.usage().tokens.used == 3 * 5
+        assert remote.usage.tokens == 3
 
 
 def test_a_cancelled_call_ends_its_request_and_is_charged_for_it(tmp_path: Path) -> None:
