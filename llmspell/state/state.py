@@ -9,10 +9,10 @@ from typing import Any, Protocol, TypeVar
 from llmspell.errors import InputError, StateConflict
 from llmspell.state.edits import Append, Check, Delete, Edit, Set, as_edits
 from llmspell.state.model import StateItem, StateKey, StateList, StatePage
-from llmspell.storage.batch import Write
 from llmspell.storage.room import Room
 from llmspell.storage.state_keys import pack_state_key, unpack_state_key
 from llmspell.storage.state_table import DeleteState, StateEdit
+from llmspell.storage.write import Write
 
 __all__ = ["Enter", "State"]
 

@@ -1,7 +1,6 @@
 """What lies on disk: the catalog of tenants, and each tenant's room."""
 
 from llmspell._hot import Uses
-from llmspell.storage.batch import MetadataUpdate, Put, Write
 from llmspell.storage.catalog import Catalog
 from llmspell.storage.catalog_entry import CatalogEntry
 from llmspell.storage.codec import pack, unpack
@@ -30,6 +29,7 @@ from llmspell.storage.schema import NO_SCHEMA, conform
 from llmspell.storage.staging import StagedKeys, is_any_abandoned
 from llmspell.storage.store import TenantStore
 from llmspell.storage.stored_document import OF_A_CHUNK, StoredDocument
+from llmspell.storage.write import MetadataUpdate, Put, Write
 
 __all__ = [
     "DEFAULT_MAP_SIZE",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from llmspell.storage.batch import CHAINS, RECORDS, VECTORS
+from llmspell.storage.tables import CHAINS, RECORDS, VECTORS
 from llmspell.storage.transaction import Transaction
 
 __all__ = ["KeptPages"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmspell.errors import ClosedError
 from llmspell.quota import Reservation
-from llmspell.storage.batch import Applied, Write
+from llmspell.storage.write import Applied, Write
 
 __all__ = ["Member"]
 

@@ -10,21 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.errors import CorruptFile
-from llmspell.storage.batch import (
-    COUNTERS,
-    DOCUMENTS,
-    IDS,
-    LOG,
-    META,
-    RECORDS,
-    VECTORS,
-)
 from llmspell.storage.chain import FIRST, Chain
 from llmspell.storage.embedders import read_embedders
 from llmspell.storage.ids import pack_rowid, unpack_rowid
 from llmspell.storage.log import Counters
 from llmspell.storage.record import StoredRecord, decode_vector
 from llmspell.storage.stored_document import StoredDocument
+from llmspell.storage.tables import COUNTERS, DOCUMENTS, IDS, LOG, META, RECORDS, VECTORS
 from llmspell.storage.transaction import Transaction
 
 __all__ = ["NO_VECTOR", "Held", "Moment"]

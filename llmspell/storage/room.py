@@ -21,7 +21,6 @@ from llmspell.errors import (
 from llmspell.index import Index
 from llmspell.observability import Stages
 from llmspell.quota import Slot
-from llmspell.storage.batch import Applied, Write
 from llmspell.storage.chain import FIRST
 from llmspell.storage.commits import PURGED_AT_ONCE
 from llmspell.storage.files import FileLock
@@ -34,6 +33,7 @@ from llmspell.storage.record import StoredRecord
 from llmspell.storage.retriever import Retriever
 from llmspell.storage.store import TenantStore
 from llmspell.storage.views import Views
+from llmspell.storage.write import Applied, Write
 from llmspell.storage.writer import Writer
 
 if TYPE_CHECKING:

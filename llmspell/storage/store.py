@@ -19,20 +19,7 @@ from llmspell.errors import (
     UnsupportedFormat,
 )
 from llmspell.quota import Slot, count_kept, forget_kept
-from llmspell.storage.batch import (
-    CHAINS,
-    COUNTERS,
-    DATABASES,
-    DOCUMENTS,
-    EXPIRY,
-    LOG,
-    META,
-    RECORDS,
-    STATE,
-    VECTORS,
-    Applied,
-    Batch,
-)
+from llmspell.storage.batch import Batch
 from llmspell.storage.chain import Chain
 from llmspell.storage.codec import FORMAT, pack_checked, unpack_checked
 from llmspell.storage.environment import Environment
@@ -45,7 +32,20 @@ from llmspell.storage.moment import Moment
 from llmspell.storage.record import StoredRecord, decode_vector
 from llmspell.storage.state_table import StateTable
 from llmspell.storage.stored_document import StoredDocument
+from llmspell.storage.tables import (
+    CHAINS,
+    COUNTERS,
+    DATABASES,
+    DOCUMENTS,
+    EXPIRY,
+    LOG,
+    META,
+    RECORDS,
+    STATE,
+    VECTORS,
+)
 from llmspell.storage.transaction import Transaction
+from llmspell.storage.write import Applied
 
 __all__ = ["LogTail", "TenantStore"]
 

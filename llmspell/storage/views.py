@@ -17,13 +17,13 @@ from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError, CorruptFile, MissingDependency
 from llmspell.index import IdBitmap, Index
 from llmspell.quota import Slot
-from llmspell.storage.batch import Applied, Write
 from llmspell.storage.filters import Filter
 from llmspell.storage.log import Counters
 from llmspell.storage.record import NEVER
 from llmspell.storage.snapshots import LEXICAL, PAYLOAD, Snapshots
 from llmspell.storage.store import TenantStore
 from llmspell.storage.view import CURVES, VectorView
+from llmspell.storage.write import Applied, Write
 
 if TYPE_CHECKING:
     from llmspell.storage.lexical import LexicalView

@@ -26,15 +26,6 @@ from llmspell.errors import (
     UseAfterFork,
 )
 from llmspell.index import check_rows
-from llmspell.storage.batch import (
-    DOCUMENTS,
-    EXPIRY,
-    IDS,
-    LOG,
-    RECORDS,
-    STATE,
-    VECTORS,
-)
 from llmspell.storage.chain import FIRST
 from llmspell.storage.codec import UNDECODABLE
 from llmspell.storage.embedders import count_embedders
@@ -51,6 +42,7 @@ from llmspell.storage.moment import Moment
 from llmspell.storage.record import NEVER, StoredRecord
 from llmspell.storage.state_table import judge_state
 from llmspell.storage.stored_document import StoredDocument
+from llmspell.storage.tables import DOCUMENTS, EXPIRY, IDS, LOG, RECORDS, STATE, VECTORS
 
 __all__ = ["Walk"]
 

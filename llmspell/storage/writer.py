@@ -21,7 +21,6 @@ from llmspell.errors import (
 )
 from llmspell.index import check_rows
 from llmspell.quota import Slot, told_after
-from llmspell.storage.batch import Applied, Write
 from llmspell.storage.commits import Committer
 from llmspell.storage.files import FileLock
 from llmspell.storage.flusher import Flusher
@@ -29,6 +28,7 @@ from llmspell.storage.member import Member
 from llmspell.storage.queue import WriteQueue
 from llmspell.storage.store import TenantStore
 from llmspell.storage.views import Views
+from llmspell.storage.write import Applied, Write
 
 __all__ = ["Writer"]
 

@@ -11,7 +11,6 @@ import pytest
 
 import llmspell
 from llmspell import Database, Index, QuotaLimits, Tenant, TenantConfig, errors
-from llmspell.storage.batch import Write
 from llmspell.storage.environment import Environment
 from llmspell.storage.member import Member
 from llmspell.storage.payload import PayloadIndex
@@ -19,6 +18,7 @@ from llmspell.storage.store import TenantStore
 from llmspell.storage.transaction import Transaction
 from llmspell.storage.view import VectorView
 from llmspell.storage.views import Views
+from llmspell.storage.write import Write
 
 VECTORS = np.random.default_rng(2).standard_normal((40, 8)).astype(np.float32)
 

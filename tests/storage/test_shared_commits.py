@@ -15,10 +15,11 @@ import pytest
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig, TenantEvent, errors
 from llmspell.storage import queue
-from llmspell.storage.batch import Batch, Write
+from llmspell.storage.batch import Batch
 from llmspell.storage.environment import Environment
 from llmspell.storage.member import Member
 from llmspell.storage.store import TenantStore
+from llmspell.storage.write import Write
 
 VECTORS = np.random.default_rng(9).standard_normal((60, 8)).astype(np.float32)
 

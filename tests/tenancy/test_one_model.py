@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 import llmspell
 from llmspell import Database, Document, Ingest, QuotaLimits, Tenant, TenantConfig
 from llmspell.errors import CorruptFile, DimensionMismatch, EmbedderMismatch
-from llmspell.storage.batch import META
 from llmspell.storage.embedders import EMBEDDERS
+from llmspell.storage.tables import META
 from llmspell.storage.verify import verify
 from llmspell.tenancy.ports import EmbeddingModel
 from tests.tenancy.texts import DIM, Lines

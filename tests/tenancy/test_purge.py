@@ -13,9 +13,9 @@ import llmspell
 from llmspell import Database, QuotaLimits, TenantConfig
 from llmspell.quota import Ledger
 from llmspell.storage import FileLock, Room
-from llmspell.storage.batch import RECORDS
 from llmspell.storage.ids import pack_rowid
 from llmspell.storage.store import TenantStore
+from llmspell.storage.tables import RECORDS
 from tests.tenancy.copies import levels, recount
 from tests.tenancy.transfers import vectors
 
