@@ -188,9 +188,13 @@ class AsyncTenant(AsyncRetrieveCalls):
         """As :meth:`Tenant.documents`."""
         return await self._workers.run(self._tenant.documents, cursor=cursor, limit=limit)
 
-    async def chunks(self, document_id: str, *, vectors: bool = False) -> list[Record]:
+    async def chunks(
+        self, document_id: str, *, vectors: bool = False, max_chars: int | None = None
+    ) -> list[Record]:
         """As :meth:`Tenant.chunks`."""
-        return await self._workers.run(self._tenant.chunks, document_id, vectors=vectors)
+        return await self._workers.run(
+            self._tenant.chunks, document_id, vectors=vectors, max_chars=max_chars
+        )
 
     async def delete(
         self,

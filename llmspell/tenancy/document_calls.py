@@ -91,18 +91,24 @@ class DocumentCalls(TenantHandle):
             return document_page(room, self._residence.entry, cursor, limit)
 
     @until_the_end
-    def chunks(self, document_id: str, *, vectors: bool = False) -> list[Record]:
+    def chunks(
+        self, document_id: str, *, vectors: bool = False, max_chars: int | None = None
+    ) -> list[Record]:
         """Chunks of an ingested document in the order of its text, as one moment shows them.
 
         Args:
             document_id: of the document.
             vectors: whether to read vectors as well.
+            max_chars: that the text of all of them together may have, what two share counted once;
+                a longer document is refused when so much of it has been read. None for any.
 
         Raises:
             IdNotFound: there is no document of this id.
+            InputError: it is longer than ``max_chars``, or that is no number above 0.
             InvalidId: no document has such an id.
         """
         with self._instruments.get.timed():
             room = self._room or self._enter()
             self._charge(API_CALLS, 1)
-            return chunks_of(room, document_id, vectors=as_flag("vectors", vectors))
+            vectors = as_flag("vectors", vectors)
+            return chunks_of(room, document_id, vectors=vectors, max_chars=max_chars)

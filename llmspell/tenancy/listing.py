@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
@@ -22,7 +23,7 @@ from llmspell.tenancy.documents import DocumentInfo, DocumentPage
 from llmspell.tenancy.model import Record
 from llmspell.tenancy.scan import MAX_LIMIT, as_record
 
-__all__ = ["chunks_of", "document_info", "document_page"]
+__all__ = ["chunks_of", "document_info", "document_page", "text_parts"]
 
 
 def document_info(room: Room, document_id: str) -> DocumentInfo:
@@ -34,16 +35,61 @@ def document_info(room: Room, document_id: str) -> DocumentInfo:
     return _as_info(document_id, stored)
 
 
-def chunks_of(room: Room, document_id: str, *, vectors: bool) -> list[Record]:
+def chunks_of(
+    room: Room, document_id: str, *, vectors: bool, max_chars: int | None
+) -> list[Record]:
     """See :meth:`llmspell.Tenant.chunks`."""
+    if max_chars is not None and (
+        isinstance(max_chars, bool) or not isinstance(max_chars, int) or max_chars < 1
+    ):
+        raise InputError(f"max_chars must be an int of at least 1, got {max_chars!r}")
     room.flush()
     now_us = room.views.now_us()
     with room.store.moment() as moment:
         stored = moment.document(check_document_id(document_id))
         if stored is None:
             raise _missing(document_id)
-        held = list(moment.chunks(stored, vectors=vectors))
-    return [as_record(*one) for one in held if one[0].expires_us > now_us]
+        held = moment.chunks(stored, vectors=vectors)
+        found = (as_record(*one) for one in held if one[0].expires_us > now_us)
+        return list(found) if max_chars is None else _up_to(max_chars, found, document_id)
+
+
+def _up_to(max_chars: int, chunks: Iterable[Record], document_id: str) -> list[Record]:
+    """The chunks, where the text that they have together is no longer; reads no more of it."""
+    read: list[Record] = []
+
+    def reading() -> Iterator[Record]:
+        for chunk in chunks:
+            read.append(chunk)
+            yield chunk
+
+    chars = 0
+    for part in text_parts(reading()):
+        chars += len(part)
+        if chars > max_chars:
+            raise InputError(
+                f"the document {document_id!r} has more than {max_chars:,} characters, the most "
+                "that are read at once; search in it"
+            )
+    return read
+
+
+def text_parts(chunks: Iterable[Record]) -> Iterator[str]:
+    """The text that chunks of one document have together, in parts.
+
+    What two of them share comes once, and white space between two is one line break.
+    """
+    reached: int | None = None
+    for chunk in chunks:
+        text = chunk.text or ""
+        start, end = chunk.metadata["start"], chunk.metadata["end"]
+        assert isinstance(start, int) and isinstance(end, int)
+        shared = 0 if reached is None else reached - start
+        if shared < 0:
+            yield "\n"
+        # What was written over its text since stands for itself.
+        yield text[max(shared, 0) :] if len(text) == end - start else text
+        reached = end if reached is None else max(reached, end)
 
 
 def document_page(room: Room, entry: CatalogEntry, cursor: str | None, limit: int) -> DocumentPage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import llmspell
 from llmspell import Database, Document, Tenant, TenantConfig, errors
+from llmspell.storage import Moment
 from llmspell.tenancy.target import Target
 from tests.tenancy.texts import Lines, embed, split
 
@@ -48,6 +49,30 @@ def acme(tmp_path: Path, texts: Counting) -> Any:
 def rows(tenant: Tenant) -> dict[object, int]:
     with tenant._enter().store.moment() as moment:
         return {record.id: record.rowid for record, _ in moment.records(vectors=False)}
+
+
+def test_no_more_of_a_document_is_read_than_it_may_have_characters(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme.ingest(Document("doc", "\n".join(["four"] * 50)))
+    read: list[object] = []
+    chunks = Moment.chunks
+
+    def counted(self: Moment, *given: Any, **named: Any) -> Iterator[Any]:
+        for one in chunks(self, *given, **named):
+            read.append(one)
+            yield one
+
+    monkeypatch.setattr(Moment, "chunks", counted)
+    assert len(acme.chunks("doc", max_chars=249)) == 50  # with the line breaks between them
+    for most, number in ((248, 50), (14, 4), (13, 3), (1, 1)):
+        read.clear()
+        with pytest.raises(errors.InputError, match=f"'doc' has more than {most} characters"):
+            acme.chunks("doc", max_chars=most)
+        assert len(read) == number
+    for wrong in (0, True, "9"):
+        with pytest.raises(errors.InputError, match="max_chars"):
+            acme.chunks("doc", max_chars=wrong)  # type: ignore[arg-type]
 
 
 def test_only_chunks_that_changed_are_embedded_and_written(acme: Tenant, texts: Counting) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from llmspell.errors import ConfigError, IdNotFound, InputError, InvalidId
-from llmspell.tenancy import AsyncTenant, DocumentInfo, Record, Tenant
+from llmspell.errors import ConfigError, IdNotFound, InvalidId
+from llmspell.tenancy import AsyncTenant, DocumentInfo, Tenant
+from llmspell.tenancy.listing import text_parts
 from llmspell.tools.context import ToolContext
 from llmspell.tools.mcp.completion import MAX_COMPLETIONS
 from llmspell.tools.mcp.resources import Listed, ListedPage, Template
@@ -30,7 +31,7 @@ class TenantDocuments:
     reading and each completion of an id is charged to the tenant as one API call.
 
     Args:
-        max_chars: of a document that is read; a longer one is refused.
+        max_chars: of a document that is read; of a longer one no more is read before it is refused.
 
     Raises:
         ConfigError: ``max_chars`` is no number above 0.
@@ -62,19 +63,13 @@ class TenantDocuments:
             return None
 
         async def read(context: ToolContext) -> tuple[str, str]:
-            tenant = context.tenant
+            tenant, most = context.tenant, self._max_chars
             if isinstance(tenant, AsyncTenant):
-                chunks = await tenant.chunks(document_id)
+                chunks = await tenant.chunks(document_id, max_chars=most)
             else:
-                chunks = await asyncio.to_thread(tenant.chunks, document_id)
-            text = _text_of(chunks)
-            if len(text) > self._max_chars:
-                raise InputError(
-                    f"the document has {len(text):,} characters, and at most {self._max_chars:,} "
-                    "are read at once; search in it"
-                )
+                chunks = await asyncio.to_thread(tenant.chunks, document_id, max_chars=most)
             media_type = chunks[0].metadata.get("media_type") if chunks else None
-            return text, _read_as(media_type)
+            return "".join(text_parts(chunks)), _read_as(media_type)
 
         return read
 
@@ -137,22 +132,3 @@ def _read_as(media_type: object) -> str:
     if not isinstance(media_type, str) or not media_type.startswith("text/"):
         return "text/plain"
     return "text/markdown" if media_type in _MARKDOWN else media_type
-
-
-def _text_of(chunks: Sequence[Record]) -> str:
-    """The chunks as one text: what two of them share comes once, white space between is a line."""
-    return "".join(_parts(chunks))
-
-
-def _parts(chunks: Iterable[Record]) -> Iterator[str]:
-    end: int | None = None
-    for chunk in chunks:
-        text = chunk.text or ""
-        starts, ends = chunk.metadata["start"], chunk.metadata["end"]
-        assert isinstance(starts, int) and isinstance(ends, int)
-        shared = 0 if end is None else end - starts
-        if shared < 0:
-            yield "\n"
-        # What was written over its text since stands for itself.
-        yield text[max(shared, 0) :] if len(text) == ends - starts else text
-        end = ends if end is None else max(end, ends)
