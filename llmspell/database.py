@@ -444,7 +444,8 @@ class Database:
     def metrics(self) -> str:
         """Counters, latencies, and the tenants' quotas and recall, as Prometheus text.
 
-        The recall of a tenant is there while it is open and has measured it.
+        The recall of a tenant is there while it is open and has measured it. What models did,
+        ``llmspell_model_*``, is counted by the process: all its databases give the same.
 
         Raises:
             MissingDependency: the extra ``metrics`` is not installed.
