@@ -207,7 +207,8 @@ class LockFile:
 
 def leave_lock_files() -> None: ...
 
-class SearchOvertaken(Exception): ...
+class SearchOvertaken(Exception):
+    is_failure: bool
 
 @final
 class SearchDoor:

@@ -25,7 +25,12 @@ class SearchOvertaken(Exception):
     """A search that was charged met a room that was closed, or a damaged index; not counted yet.
 
     Its arguments are what was raised, and the index, or None where that was not come to.
+
+    Attributes:
+        is_failure: False, for a span: the search is made again.
     """
+
+    is_failure = False
 
 
 @cython.final

@@ -19,6 +19,7 @@ from llmspell.observability.prometheus import (
     render,
 )
 from llmspell.observability.spans import (
+    NO_SPAN,
     Attribute,
     OpenSpan,
     Span,
@@ -30,6 +31,7 @@ from llmspell.observability.spans import (
 
 __all__ = [
     "MODELS",
+    "NO_SPAN",
     "OTHER_TENANTS",
     "AgentMetrics",
     "Attribute",

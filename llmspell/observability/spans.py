@@ -1,11 +1,12 @@
 """Spans of OpenTelemetry around what is done, where the program uses it.
 
-llmspell imports nothing of OpenTelemetry: a program that traces has imported its API to set up
-where traces go, and is known by that. Otherwise a span costs a look-up in a dict.
+llmspell imports nothing of OpenTelemetry: a program that traces has imported its API, and has set a
+tracer provider, which says where traces go. Otherwise a span costs a look-up in a dict or two.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,23 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeAlias
 
-__all__ = ["Attribute", "OpenSpan", "Span", "is_in_model_call", "is_traced", "model_call", "span"]
+__all__ = [
+    "NO_SPAN",
+    "Attribute",
+    "OpenSpan",
+    "Span",
+    "is_in_model_call",
+    "is_traced",
+    "model_call",
+    "span",
+]
 
 _API: Final = "opentelemetry.trace"
 _INSTRUMENT: Final = "llmspell"
+
+#: Names a provider that the API sets when it is first asked for it.
+_NAMES_PROVIDER: Final = "OTEL_PYTHON_TRACER_PROVIDER"
+_IS_NAMED: Final = bool(os.environ.get(_NAMES_PROVIDER))
 
 Attribute: TypeAlias = str | int | float | bool
 
@@ -43,7 +57,8 @@ class _NoSpan:
         return
 
 
-_NO_SPAN: Final = _NoSpan()
+NO_SPAN: Final = _NoSpan()
+"""Does nothing."""
 
 
 class _Traced:
@@ -107,9 +122,26 @@ OpenSpan: TypeAlias = _NoSpan | _Traced | _Apart
 """What a ``with`` takes."""
 
 
+def _tracing() -> Any:
+    """The API, where the program has set a tracer provider, if only just now; else None."""
+    api: Any = sys.modules.get(_API)
+    if api is None:
+        return None
+    # The API's own way to it looks into the environment first, which takes a microsecond.
+    provider = getattr(api, "_TRACER_PROVIDER", api)
+    if provider is None and not _IS_NAMED:
+        return None
+    if provider is None or provider is api:
+        if not hasattr(api, "get_tracer_provider"):  # another thread is importing it now
+            return None
+        provider = api.get_tracer_provider()
+    is_none = isinstance(provider, (api.ProxyTracerProvider, api.NoOpTracerProvider))
+    return None if is_none else api
+
+
 def is_traced() -> bool:
     """Whether the program traces; cheaper than a span, for calls in which that would be seen."""
-    return _API in sys.modules
+    return _API in sys.modules and _tracing() is not None
 
 
 def span(
@@ -133,9 +165,9 @@ def span(
         is_current: see above.
         is_client: whether it is a request to another service.
     """
-    api: Any = sys.modules.get(_API)
+    api = _tracing()
     if api is None:
-        return _NO_SPAN
+        return NO_SPAN
     kind = api.SpanKind.CLIENT if is_client else api.SpanKind.INTERNAL
     return (_Traced if is_current else _Apart)(api, name, attributes or {}, kind)
 

@@ -48,7 +48,7 @@ def begin(
     tenant: Tenant, allowance: Allowance, instrument: observability.Operation
 ) -> Iterator[Operation[Tenant]]:
     """See :meth:`llmspell.Tenant.operation`."""
-    with instrument.timed():
+    with tenant._span("operation"), instrument.timed():
         try:
             operation = Operation(tenant, tenant, allowance)
             is_done = False
@@ -69,7 +69,7 @@ async def begin_async(
 ) -> AsyncIterator[Operation[AsyncTenant]]:
     """See :meth:`llmspell.Tenant.operation`; what may wait for a disk or a server runs aside."""
     run = handle._workers.run
-    with instrument.timed():
+    with handle._tenant._span("operation"), instrument.timed():
         try:
             operation = await run(Operation, handle, handle._tenant, allowance)
             is_done = False

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from llmspell._hot import SearchOvertaken
 from llmspell.errors import ClosedError, CorruptFile, QuotaExceeded, TenantSuspended
 from llmspell.index import Index, as_recall
+from llmspell.observability import is_traced
 from llmspell.quota import Usage
 from llmspell.state import State
 from llmspell.storage import Found, Room
@@ -37,7 +38,8 @@ class Tenant(RecordCalls, RetrieveCalls, DocumentCalls, CopyCalls):
     """A handle to one tenant's room, made by :class:`llmspell.Database`. Thread-safe.
 
     Every operation on data is charged as one API call, a batch search as one for each query,
-    before anything else is done. The room opens with the first of them.
+    before anything else is done. The room opens with the first of them. Where the program has set a
+    tracer provider of OpenTelemetry, each call is a span ``tenant NAME``, an operation too.
 
     All operations raise:
         ClosedError: this handle or its database is closed.
@@ -132,7 +134,10 @@ class Tenant(RecordCalls, RetrieveCalls, DocumentCalls, CopyCalls):
                 if recall is not None:
                     recall = as_recall(recall, ef_search)
                 is_strong = consistency == "strong"
-                return door.search(self, query, k, ef_search, recall, threshold, is_strong)
+                if not is_traced():
+                    return door.search(self, query, k, ef_search, recall, threshold, is_strong)
+                with self._span("search"):
+                    return door.search(self, query, k, ef_search, recall, threshold, is_strong)
             asked = Question(k, filter, threshold, ef_search, recall, consistency)
             return self._search(query, asked)
         except SearchOvertaken as overtaken:
@@ -272,11 +277,13 @@ class Tenant(RecordCalls, RetrieveCalls, DocumentCalls, CopyCalls):
         Raises:
             LedgerUnavailable: quotas are shared, and their server can't be asked.
         """
-        return self._residence.usage()
+        with self._span("usage"):
+            return self._residence.usage()
 
     def close(self) -> None:
         """Close this handle, and the room with the last one; does nothing the second time."""
-        self._residence.leave(self)
+        with self._span("close"):
+            self._residence.leave(self)
 
     @until_the_end
     def _state(self, call: Callable[[Room], _R]) -> _R:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec, SupportsIndex, TypeVar
 
 from llmspell.config import TenantConfig
 from llmspell.errors import ClosedError, QuotaExceeded, TenantSuspended
-from llmspell.observability import is_traced, span
+from llmspell.observability import NO_SPAN, OpenSpan, is_traced, span
 from llmspell.quota import Quota
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def until_the_end(operation: Callable[_P, _R]) -> Callable[_P, _R]:
             with residence.uses:
                 if not is_traced():
                     return operation(*given, **named)
-                with span(f"tenant {name}", {"llmspell.tenant.id": residence.entry.config.id}):
+                with given[0]._span(name):  # type: ignore[attr-defined]
                     return operation(*given, **named)
         except ClosedError:
             residence.check()
@@ -94,6 +94,12 @@ class TenantHandle:
     def generation(self) -> int:
         """Tells it from former tenants of the same id."""
         return self._residence.entry.generation
+
+    def _span(self, call: str) -> OpenSpan:
+        """For the ``with`` around a call, where the program traces."""
+        if not is_traced():
+            return NO_SPAN
+        return span(f"tenant {call}", {"llmspell.tenant.id": self.id})
 
     def _charge(self, quota: int, amount: int) -> None:
         self._slot.charge(quota, amount)

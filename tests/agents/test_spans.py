@@ -57,9 +57,12 @@ with llmspell.open(sys.argv[1]) as db:
         registry.bind(acme).call("remove", {"name": "x"})
 found = {span.context.span_id: span for span in spans.get_finished_spans()}
 for span in found.values():
-    if span.name.startswith("tenant "):  # of the transcripts
+    if span.name.startswith("tenant "):  # operations, and calls for the transcripts
         continue
-    above = found[span.parent.span_id].name if span.parent else "-"
+    above = found[span.parent.span_id] if span.parent else None
+    while above and above.name.startswith("tenant "):
+        above = found[above.parent.span_id] if above.parent else None
+    above = above.name if above else "-"
     assert span.status.is_ok or span.status.status_code.name == "UNSET", span.name
     print(span.name, "<", above, span.attributes.get("error.type", ""))
 given = [s.attributes.get("llmspell.approval.given") for s in found.values() if "approve" in s.name]
