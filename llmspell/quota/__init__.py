@@ -8,12 +8,13 @@ from llmspell.quota.header import check_header
 from llmspell.quota.joined import SHARED_QUOTAS, JoinedSlot
 from llmspell.quota.ledger import Ledger, Reservation, Slot
 from llmspell.quota.model import MILLIONTHS, OnCrossing, Quota, QuotaUsage, Usage
-from llmspell.quota.places import Place, Places
+from llmspell.quota.places import HeldPlaces, Place, Places
 from llmspell.quota.shared import SharedLedger, SharedReservation, SharedSlot, WhenAway
 
 __all__ = [
     "MILLIONTHS",
     "SHARED_QUOTAS",
+    "HeldPlaces",
     "JoinedSlot",
     "Ledger",
     "OnCrossing",

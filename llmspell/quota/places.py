@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-__all__ = ["Place", "Places"]
+__all__ = ["HeldPlaces", "Place", "Places"]
 
 
 class Waiter(Future[None]):
@@ -26,7 +26,11 @@ class Waiter(Future[None]):
 
 
 class Place:
-    """One taken place; give it back once, or more often to no effect. Thread-safe."""
+    """One taken place; give it back once, or more often to no effect. Thread-safe.
+
+    Args:
+        give_back: what lets the next one in; None where any number may be taken.
+    """
 
     __slots__ = ("_give_back", "_lock")
 
@@ -128,3 +132,51 @@ class Places:
                     waiter.set_result(None)
                     return
             self._taken -= 1
+
+
+class HeldPlaces:
+    """A place of each of several bounds, given back together."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: list[Place] = []
+
+    def take(self, bounds: Iterable[Places], timeout: float) -> bool:
+        """Take one of each, in this order; False, and none is held, where one wasn't free in time.
+
+        Args:
+            bounds: of which a place is taken.
+            timeout: seconds to wait for each.
+        """
+        try:
+            for places in bounds:
+                if not self._has(places.take(timeout)):
+                    return False
+        except BaseException:
+            self.give_back()
+            raise
+        return True
+
+    async def atake(self, bounds: Iterable[Places], timeout: float) -> bool:
+        """As :meth:`take`, for a task."""
+        try:
+            for places in bounds:
+                if not self._has(await places.atake(timeout)):
+                    return False
+        except BaseException:
+            self.give_back()
+            raise
+        return True
+
+    def give_back(self) -> None:
+        """Let the next ones in; thread-safe, and without effect the second time."""
+        for place in self._held:
+            place.give_back()
+
+    def _has(self, place: Place | None) -> bool:
+        if place is None:
+            self.give_back()
+            return False
+        self._held.append(place)
+        return True

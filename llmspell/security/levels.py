@@ -25,20 +25,20 @@ class SecurityLevel(enum.Enum):
     RESTRICTED = "restricted"
     PRIVILEGED = "privileged"
 
+    def __init__(self, value: str) -> None:
+        self._rank = len(type(self).__members__)
+
     def __lt__(self, other: object) -> bool:
-        return _RANK[self] < _RANK[other] if isinstance(other, SecurityLevel) else NotImplemented
+        return self._rank < other._rank if isinstance(other, SecurityLevel) else NotImplemented
 
     def __le__(self, other: object) -> bool:
-        return _RANK[self] <= _RANK[other] if isinstance(other, SecurityLevel) else NotImplemented
+        return self._rank <= other._rank if isinstance(other, SecurityLevel) else NotImplemented
 
     def __gt__(self, other: object) -> bool:
-        return _RANK[self] > _RANK[other] if isinstance(other, SecurityLevel) else NotImplemented
+        return self._rank > other._rank if isinstance(other, SecurityLevel) else NotImplemented
 
     def __ge__(self, other: object) -> bool:
-        return _RANK[self] >= _RANK[other] if isinstance(other, SecurityLevel) else NotImplemented
-
-
-_RANK: Final = {level: rank for rank, level in enumerate(SecurityLevel)}
+        return self._rank >= other._rank if isinstance(other, SecurityLevel) else NotImplemented
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

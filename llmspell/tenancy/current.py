@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from llmspell import observability
 from llmspell.errors import ClosedError, QuotaExceeded, TenantSuspended
@@ -33,14 +33,21 @@ def current_operation() -> Operation[Any] | None:
     return operation
 
 
-@contextmanager
-def _entered(operation: Operation[HandleT]) -> Iterator[Operation[HandleT]]:
-    operation._outer = current_operation()
-    token = _CURRENT.set(operation)
-    try:
-        yield operation
-    finally:
-        _CURRENT.reset(token)
+class _Entered(Generic[HandleT]):
+    """An operation that is the current one in the ``with``."""
+
+    __slots__ = ("_operation", "_token")
+
+    def __init__(self, operation: Operation[HandleT]) -> None:
+        self._operation = operation
+
+    def __enter__(self) -> Operation[HandleT]:
+        self._operation._outer = current_operation()
+        self._token = _CURRENT.set(self._operation)
+        return self._operation
+
+    def __exit__(self, *exc: object) -> None:
+        _CURRENT.reset(self._token)
 
 
 @contextmanager
@@ -53,7 +60,7 @@ def begin(
             operation = Operation(tenant, tenant, allowance)
             is_done = False
             try:
-                with _entered(operation):
+                with _Entered(operation):
                     yield operation
                 is_done = True
             finally:
@@ -74,7 +81,7 @@ async def begin_async(
             operation = await run(Operation, handle, handle._tenant, allowance)
             is_done = False
             try:
-                with _entered(operation):
+                with _Entered(operation):
                     yield operation
                 is_done = True
             finally:
@@ -99,7 +106,7 @@ def within(tenant: TenantHandle) -> Iterator[None]:
         return
     operation = Operation(tenant, tenant, None)
     try:
-        with _entered(operation):
+        with _Entered(operation):
             yield
     finally:
         operation._end(is_done=True)

@@ -316,7 +316,11 @@ class Operation(Generic[HandleT]):
         }
         if not self._is_late:
             try:
-                self._reservation.settle(**{quota.name.lower(): n for quota, n in kept.items()})
+                self._reservation.settle(
+                    embeddings=kept[Quota.EMBEDDINGS],
+                    tokens=kept[Quota.TOKENS],
+                    cost=kept[Quota.COST],
+                )
                 return late
             except ReservationExpired:
                 pass

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from llmspell.errors import (
     ConfigError,
     InputError,
     InvalidArguments,
     MissingDependency,
+    QuotaExceeded,
     SecurityError,
+    TenantSuspended,
     ToolDenied,
 )
-from llmspell.tools.approval import Approval, ToolCall
+from llmspell.observability import Attribute, is_traced, span
+from llmspell.tools.approval import Approval, ApprovalPending, ToolCall
+from llmspell.tools.client import CallAgain
 from llmspell.tools.context import ToolContext
 from llmspell.tools.faults import fault_of
 from llmspell.tools.result import FaultKind, ToolFault, ToolResult
 from llmspell.tools.running import Run
 from llmspell.tools.shared_calls import Counted, Refusal, shared_of
+from llmspell.tools.tally import Tally
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from llmspell.observability import OpenSpan
+    from llmspell.quota import Places
     from llmspell.tenancy import Operation
     from llmspell.tools.client import ToolClient
     from llmspell.tools.definition import Tool
@@ -35,15 +43,51 @@ Given: TypeAlias = Mapping[str, Any] | str | bytes
 
 
 class OneCall:
-    """One call of a tool on its way, from what was asked for to the result."""
+    """One call of a tool on its way, from what was asked for to the result.
 
-    def __init__(self, tools: TenantTools, name: str, client: ToolClient | None) -> None:
+    In its ``with`` it is a span of the trace, at whose end the database's metrics count it.
+    """
+
+    def __init__(
+        self, tools: TenantTools, name: str, call_id: str, client: ToolClient | None
+    ) -> None:
         self._tools = tools
         self._client = client
         self._name = name if isinstance(name, str) else repr(name)
+        self._call_id = call_id
+        self._span: OpenSpan | None = None
         self.tool: Tool | None = None
         self.outcome = "cancelled"
         self.ran_ns = 0
+        #: Quotas that are counted for all processes, before the call goes on.
+        self.shared: list[Counted] = []
+
+    def __enter__(self) -> Self:
+        if is_traced():
+            self._span = span(f"execute_tool {self._name[:64]}", self._attributes())
+            self._told = self._span.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, ApprovalPending | CallAgain):
+            self.outcome = "waiting"
+        elif isinstance(error, QuotaExceeded | TenantSuspended):
+            self.outcome = "refused"
+        elif isinstance(error, Exception):
+            self.outcome = "error"
+        try:
+            if self._span is not None:
+                if error is None and self.outcome != "ok":
+                    self._told.set("error.type", self.outcome)
+                self._span.__exit__(kind, error, trace)
+        finally:
+            known = None if self.tool is None else self.tool.spec.name
+            self._tools._counts.count(known, self.outcome, self.ran_ns)
 
     def check(self, operation: Operation[Any], arguments: Given, timeout: float | None) -> bool:
         """Whether the tool may be called with these; otherwise there is a result."""
@@ -57,7 +101,8 @@ class OneCall:
             return self._refuse(FaultKind.UNKNOWN_TOOL, f"there is no tool {self._name[:64]!r}")
         self.tool = tool
         self._operation = operation
-        self._timeout = min((t for t in (timeout, tool.spec.timeout) if t), default=None)
+        own = tool.spec.timeout
+        self._timeout = own if timeout is None else min(timeout, own or timeout)
         try:
             self._arguments = tool.validate(arguments)
         except (ConfigError, MissingDependency):
@@ -69,14 +114,16 @@ class OneCall:
             self.result = ToolResult(self._name, fault=fault)
             self.outcome = str(fault.kind)
             return False
-        self._counted_at = self._tally.now()
-        taken = self._tally.take(self._name, self._tools._policy.quotas, self._counted_at)
-        return True if taken is None else self._used_up(taken)
-
-    @cached_property
-    def shared(self) -> list[Counted]:
-        """Quotas that are counted for all processes, before the call goes on."""
-        return shared_of(self._name, self._tools._policy.quotas)
+        quotas = self._tools._policy.quotas
+        if not quotas:
+            return True
+        tally = self._tally()
+        self._counted_at = tally.now()
+        taken = tally.take(self._name, quotas, self._counted_at)
+        if taken is not None:
+            return self._used_up(taken)
+        self.shared = shared_of(self._name, quotas)
+        return True
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -96,7 +143,9 @@ class OneCall:
 
     def uncount(self) -> None:
         """Forget what this process has counted: the call isn't made, or is made again later."""
-        self._tally.give_back(self._name, self._tools._policy.quotas, self._counted_at)
+        quotas = self._tools._policy.quotas
+        if quotas:
+            self._tally().give_back(self._name, quotas, self._counted_at)
 
     @property
     def is_asked(self) -> bool:
@@ -122,10 +171,12 @@ class OneCall:
         self._deny(ToolDenied(f"{self._name}: the call wasn't approved"))
         return self._refuse(FaultKind.DENIED, f"the call wasn't approved{why}")
 
-    def places(self) -> Iterator[Any]:
+    def bounds(self) -> list[Places]:
         """What a place is to be taken of."""
-        yield self._tally.places(self._tools._policy.max_concurrent)
-        yield self._tools._registry.places_of(self._name)
+        most = self._tools._policy.max_concurrent
+        found = [] if most is None else [self._tally().places(most)]
+        of_tool = self._tools._registry.places_of(self._name)
+        return found if of_tool is None else [*found, of_tool]
 
     def busy(self) -> ToolResult:
         """The result where no place was free."""
@@ -133,21 +184,30 @@ class OneCall:
         self._refuse(FaultKind.BUSY, f"too many calls at one time; none ended in {waited:g} s")
         return self.result
 
-    def run(self, held: ExitStack) -> Run:
-        """The call that is to be made, which holds its places from now on."""
+    def run(self, give_back: Callable[[], None]) -> Run:
+        """The call that is to be made, which gives back its places when nothing of it runs."""
         assert self.tool is not None
-        if self.tool.options.cost:
-            self._operation.use(cost=self.tool.options.cost)
-        client = self._client and self._client.within(self.tool.spec.idempotent)
-        context = ToolContext(self._tools._tenant, self._operation, self._name, client)
+        try:
+            if self.tool.options.cost:
+                self._operation.use(cost=self.tool.options.cost)
+            context = self._context() if self.tool.context_name is not None else None
+        except BaseException:
+            give_back()
+            raise
         return Run(
             self._tools._registry,
             self.tool,
             self._arguments,
+            self._tools._tenant.id,
             context,
             self._timeout,
-            held.pop_all().close,
+            give_back,
         )
+
+    def _context(self) -> ToolContext:
+        assert self.tool is not None
+        client = self._client and self._client.within(self.tool.spec.idempotent)
+        return ToolContext(self._tools._tenant, self._operation, self._name, client)
 
     def done(self, run: Run, result: ToolResult) -> ToolResult:
         """The result, noted."""
@@ -155,8 +215,15 @@ class OneCall:
         self.outcome = "ok" if result.fault is None else str(result.fault.kind)
         return result
 
-    @property
-    def _tally(self) -> Any:
+    def _attributes(self) -> dict[str, Attribute]:
+        told: dict[str, Attribute] = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": self._name[:64],
+            "llmspell.tenant.id": self._tools._tenant.id,
+        }
+        return {**told, "gen_ai.tool.call.id": self._call_id} if self._call_id else told
+
+    def _tally(self) -> Tally:
         tenant = self._tools._tenant
         return self._tools._registry.tallies.of(tenant.id, tenant.generation)
 

@@ -109,7 +109,7 @@ class ToolPolicy:
 
 
 def _is_among(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    return bool(patterns) and any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _require_seconds(name: str, value: object, most: float) -> None:

@@ -89,7 +89,8 @@ class ToolRegistry:
                     raise ConfigError(f"there is a tool {name!r} already; rename by with_options")
             self._tools |= named
             for name, tool in named.items():
-                self._places[name] = Places(tool.options.max_concurrent)
+                if tool.options.max_concurrent is not None:
+                    self._places[name] = Places(tool.options.max_concurrent)
 
     def remove(self, name: str) -> None:
         """Forget a tool; calls that go on end as they would have.
@@ -100,7 +101,7 @@ class ToolRegistry:
         with self._lock:
             if self._tools.pop(name, None) is None:
                 raise ConfigError(f"there is no tool {name!r}")
-            del self._places[name]
+            self._places.pop(name, None)
             self._found.pop(name, None)
 
     def discover(self, names: Collection[str] | None = None) -> list[str]:
@@ -156,9 +157,9 @@ class ToolRegistry:
         """The tool of a name."""
         return self._tools.get(name)
 
-    def places_of(self, name: str) -> Places:
-        """What bounds the calls of a tool at one time."""
-        return self._places.get(name) or Places(None)
+    def places_of(self, name: str) -> Places | None:
+        """What bounds the calls of a tool at one time; None where nothing does."""
+        return self._places.get(name)
 
     def confined(self, tool: Tool) -> ConfinedTool | UnconfinedTool:
         """The tool in the sandbox; tools of one module share it where they may have the same.

@@ -64,7 +64,8 @@ class Run:
     Args:
         tool: that is called.
         arguments: by name.
-        context: of the call.
+        tenant: id of the one on whose behalf it is.
+        context: of the call, for a tool that takes it.
         timeout: seconds; None for no limit.
         give_back: called once, when nothing of it runs any more.
     """
@@ -72,7 +73,8 @@ class Run:
     registry: ToolRegistry
     tool: Tool
     arguments: dict[str, Any]
-    context: ToolContext
+    tenant: str
+    context: ToolContext | None
     timeout: float | None
     give_back: Callable[[], None]
     started: int = 0
@@ -167,7 +169,7 @@ class Run:
                 (),
                 self.arguments,
                 timeout=self.timeout,
-                tenant=self.context.tenant.id,
+                tenant=self.tenant,
                 cancel=cancel,
             ).value
         finally:
@@ -204,7 +206,7 @@ def as_data(value: Any, most: int) -> Any:
     Raises:
         UnusableResult: it can't, or takes more than ``most`` bytes.
     """
-    from pydantic_core import PydanticSerializationError, to_json
+    from pydantic_core import PydanticSerializationError, from_json, to_json
 
     try:
         text = to_json(value, bytes_mode="base64", inf_nan_mode="strings")
@@ -212,4 +214,7 @@ def as_data(value: Any, most: int) -> Any:
         raise UnusableResult(f"what it returned is no data: {error}") from None
     if len(text) > most:
         raise UnusableResult(f"its result takes {len(text):,} bytes, of {most:,} allowed")
-    return json.loads(text)
+    try:
+        return from_json(text)
+    except ValueError:  # it reads 200 levels and no more; what writes goes a little deeper
+        return json.loads(text)

@@ -70,10 +70,8 @@ class Tally:
                 if times is not None and at in times:
                     times.remove(at)
 
-    def places(self, limit: int | None) -> Places:
+    def places(self, limit: int) -> Places:
         """The tenant's places, by their limit."""
-        if limit is None:
-            return Places(None)
         with self._lock:
             return self._places.setdefault(limit, Places(limit))
 

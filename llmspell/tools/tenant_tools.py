@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Any, Final
 
-from llmspell.errors import ConfigError, LlmspellError, QuotaExceeded, TenantSuspended
-from llmspell.observability import Attribute, OpenSpan, span
-from llmspell.quota import Place
+from llmspell.errors import ConfigError, LlmspellError
+from llmspell.observability import OpenSpan, span
+from llmspell.quota import HeldPlaces, Place
 from llmspell.security.denials import Denials
 from llmspell.state import AsyncState
 from llmspell.tenancy import (
@@ -123,7 +123,10 @@ class TenantTools:
         """
         if not isinstance(self._tenant, Tenant):
             raise ConfigError("the handle is an AsyncTenant; await acall")
-        with self._counted(name, call_id) as call, self._charged(self._tenant) as operation:
+        with (
+            OneCall(self, name, call_id, None) as call,
+            self._charged(self._tenant) as operation,
+        ):
             if not call.check(operation, arguments, timeout):
                 return call.result
             if shared := call.shared:
@@ -148,13 +151,10 @@ class TenantTools:
                     told.set(_GIVEN, is_given)
                 if not is_given:
                     return call.result
-            with ExitStack() as held:
-                for places in call.places():
-                    place = places.take(self._policy.max_wait)
-                    if place is None:
-                        return call.busy()
-                    held.callback(place.give_back)
-                run = call.run(held)
+            held = HeldPlaces()
+            if not held.take(call.bounds(), self._policy.max_wait):
+                return call.busy()
+            run = call.run(held.give_back)
             return call.done(run, run.now())
 
     async def acall(
@@ -173,7 +173,7 @@ class TenantTools:
         waiting where quotas are shared by hosts. ``client`` is who waits for the call; the tool and
         the approval hook may speak with it.
         """
-        with self._counted(name, call_id, client) as call:
+        with OneCall(self, name, call_id, client) as call:
             async with self.charged() as operation:
                 if not call.check(operation, arguments, timeout):
                     return call.result
@@ -197,13 +197,10 @@ class TenantTools:
                         told.set(_GIVEN, is_given)
                     if not is_given:
                         return call.result
-                with ExitStack() as held:
-                    for places in call.places():
-                        place = await places.atake(self._policy.max_wait)
-                        if place is None:
-                            return call.busy()
-                        held.callback(place.give_back)
-                    run = call.run(held)
+                held = HeldPlaces()
+                if not await held.atake(call.bounds(), self._policy.max_wait):
+                    return call.busy()
+                run = call.run(held.give_back)
                 return call.done(run, await run.later())
 
     @asynccontextmanager
@@ -227,50 +224,20 @@ class TenantTools:
 
     async def place(self) -> Place | None:
         """A place among the tenant's calls at one time; None where none was free in time."""
+        most = self._policy.max_concurrent
+        if most is None:
+            return Place(None)
         tally = self._registry.tallies.of(self._tenant.id, self._tenant.generation)
-        return await tally.places(self._policy.max_concurrent).atake(self._policy.max_wait)
-
-    @contextmanager
-    def _counted(
-        self, name: str, call_id: str, client: ToolClient | None = None
-    ) -> Iterator[OneCall]:
-        """The call, as a span of the trace and a count of the database's metrics."""
-        call = OneCall(self, name, client)
-        try:
-            with span(f"execute_tool {str(name)[:64]}", self._attributes(name, call_id)) as told:
-                yield call
-                if call.outcome != "ok":
-                    told.set("error.type", call.outcome)
-        except (ApprovalPending, CallAgain):
-            call.outcome = "waiting"
-            raise
-        except Exception as error:
-            is_refusal = isinstance(error, QuotaExceeded | TenantSuspended)
-            call.outcome = "refused" if is_refusal else "error"
-            raise
-        finally:
-            known = None if call.tool is None else call.tool.spec.name
-            self._counts.count(known, call.outcome, call.ran_ns)
-
-    def _attributes(self, name: str, call_id: str) -> dict[str, Attribute]:
-        told: dict[str, Attribute] = {
-            "gen_ai.operation.name": "execute_tool",
-            "gen_ai.tool.name": str(name)[:64],
-            "llmspell.tenant.id": self._tenant.id,
-        }
-        return {**told, "gen_ai.tool.call.id": call_id} if call_id else told
+        return await tally.places(most).atake(self._policy.max_wait)
 
     def _asking(self, name: str) -> OpenSpan:
         return span(f"approve_tool {name}", {"gen_ai.tool.name": name})
 
-    @contextmanager
-    def _charged(self, tenant: Tenant) -> Iterator[Operation[Any]]:
+    def _charged(self, tenant: Tenant) -> AbstractContextManager[Operation[Any]]:
         outer = current_operation()
         if outer is not None and outer.is_of(tenant):
-            yield outer
-            return
-        with tenant.operation() as operation:
-            yield operation
+            return nullcontext(outer)
+        return tenant.operation()
 
     def _async_state(self) -> AsyncState:
         if isinstance(self._tenant, AsyncTenant):

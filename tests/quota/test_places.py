@@ -6,7 +6,7 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from llmspell.quota import Places
+from llmspell.quota import HeldPlaces, Places
 
 
 def test_places_are_never_taken_twice_and_never_lost() -> None:
@@ -70,5 +70,38 @@ def test_a_task_that_is_cancelled_in_line_takes_no_place() -> None:
         assert places.taken == 0
         assert await places.atake(0) is not None
         assert await places.atake(0.01) is None
+
+    asyncio.run(run())
+
+
+def test_places_of_several_bounds_are_held_all_or_none() -> None:
+    bounds = [Places(2), Places(1)]
+
+    async def held_by_a_task() -> bool:
+        return await HeldPlaces().atake(bounds, 0.01)
+
+    held = HeldPlaces()
+    assert held.take(bounds, 0)
+    assert not HeldPlaces().take(bounds, 0.01)
+    assert not asyncio.run(held_by_a_task())
+    assert [places.taken for places in bounds] == [1, 1]
+    held.give_back()
+    held.give_back()
+    assert [places.taken for places in bounds] == [0, 0]
+
+
+def test_a_task_that_is_cancelled_at_the_second_bound_leaves_the_first() -> None:
+    async def run() -> None:
+        bounds = [Places(1), Places(1)]
+        other = await bounds[1].atake(0)
+        waiting = asyncio.create_task(HeldPlaces().atake(bounds, 60))
+        await asyncio.sleep(0)
+        assert bounds[0].taken == 1
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert bounds[0].taken == 0
+        assert other is not None
+        other.give_back()
+        assert bounds[1].taken == 0
 
     asyncio.run(run())

@@ -152,7 +152,9 @@ def test_who_waits_too_long_is_told_that_all_are_busy(mine: ToolRegistry, tenant
         may_go_on.set()
         first.join()
     assert tools.call("slow", {}).is_ok
-    assert mine.places_of("slow").taken == 0
+    places = mine.places_of("slow")
+    assert places is not None
+    assert places.taken == 0
 
 
 async def later(call: ToolCall) -> Approval:

@@ -50,6 +50,15 @@ def odd(kind: str) -> object:
     }[kind]
 
 
+@tool(trusted=True)
+def nested(depth: int) -> list[object]:
+    """Return a list in a list, so many of them."""
+    value: list[object] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
 @tool(trusted=True, cost=0.4)
 def paid() -> str:
     """Cost money."""
@@ -58,7 +67,7 @@ def paid() -> str:
 
 @pytest.fixture
 def mine() -> Iterator[ToolRegistry]:
-    with ToolRegistry([whose, whose_async, odd, paid]) as made:
+    with ToolRegistry([whose, whose_async, odd, nested, paid]) as made:
         yield made
 
 
@@ -85,6 +94,18 @@ def test_an_async_tool_can_be_called_while_a_loop_runs(mine: ToolRegistry, tenan
 )
 def test_results_are_data(mine: ToolRegistry, tenant: Tenant, kind: str, value: object) -> None:
     assert mine.bind(tenant).call("odd", {"kind": kind}).value == value
+
+
+@pytest.mark.parametrize("depth", [200, 201, 255])
+def test_results_may_be_nested_as_deep_as_they_can_be_written(
+    mine: ToolRegistry, tenant: Tenant, depth: int
+) -> None:
+    value = mine.bind(tenant).call("nested", {"depth": depth}).value
+    found = 0
+    while value:
+        (value,) = value
+        found += 1
+    assert found == depth - 1
 
 
 @pytest.mark.parametrize("kind", ["object", "large"])
@@ -177,12 +198,14 @@ def test_a_function_that_is_late_keeps_its_place_until_it_ends(
     fault = tools.call("waiting", {}).fault
     assert fault is not None
     assert fault.kind is FaultKind.TIMEOUT
-    assert mine.places_of("waiting").taken == 1
+    places = mine.places_of("waiting")
+    assert places is not None
+    assert places.taken == 1
     waiting.may_go_on.set()
-    place = mine.places_of("waiting").take(30)
+    place = places.take(30)
     assert place is not None
     place.give_back()
-    assert mine.places_of("waiting").taken == 0
+    assert places.taken == 0
 
 
 def test_an_async_tool_that_is_late_is_cancelled(mine: ToolRegistry, tenant: Tenant) -> None:
