@@ -20,26 +20,30 @@ from llmspell.config import Metric
 from llmspell.errors import (
     CorruptFile,
     DatabaseLocked,
-    InputError,
     StorageError,
     UnsupportedFormat,
     UseAfterFork,
 )
-from llmspell.index import check_rows
 from llmspell.storage.chain import FIRST
 from llmspell.storage.codec import UNDECODABLE
 from llmspell.storage.embedders import count_embedders
-from llmspell.storage.ids import (
-    decode_id,
-    encode_id,
-    pack_expiry,
-    pack_rowid,
-    unpack_expiry,
-    unpack_rowid,
+from llmspell.storage.ids import pack_rowid, unpack_expiry, unpack_rowid
+from llmspell.storage.judging import (
+    LAST_ROW,
+    is_expiry_of,
+    judge_change,
+    judge_counts,
+    judge_document,
+    judge_embedders,
+    judge_record,
+    judge_ties,
+    judge_vector,
+    refused_vectors,
+    with_id,
 )
 from llmspell.storage.log import Change, Counters
 from llmspell.storage.moment import Moment
-from llmspell.storage.record import NEVER, StoredRecord
+from llmspell.storage.record import StoredRecord
 from llmspell.storage.state_table import judge_state
 from llmspell.storage.stored_document import StoredDocument
 from llmspell.storage.tables import DOCUMENTS, EXPIRY, IDS, LOG, RECORDS, STATE, VECTORS
@@ -52,7 +56,6 @@ PAGE_ENTRIES: Final = 4_096
 RECOUNTS: Final = 2
 
 _BEFORE_ROWS: Final = pack_rowid(0)
-_ROWS: Final = (1 << 64) - 1
 ROW_BYTES: Final = 8
 
 Page: TypeAlias = Callable[[Moment, bytes], bytes | None]
@@ -161,7 +164,7 @@ class Walk:
         try:
             yield
         except (CorruptFile, UnsupportedFormat) as error:
-            self._damaged(error if key is None else _with_id(error, key))
+            self._damaged(error if key is None else with_id(error, key))
         except UNDECODABLE as error:
             self._damaged(CorruptFile(f"{where}: it can't be decoded: {error!r}"))
 
@@ -181,7 +184,7 @@ class Walk:
                 self._read += len(key)
                 if row is not None:
                     rowid = int.from_bytes(row)
-                    self._seen.add(rowid & _ROWS)
+                    self._seen.add(rowid & LAST_ROW)
                     with self._judging(f"record {rowid}", key):
                         self._judge_record(moment, moment.whole(row, key, vector=False)[0])
                     with self._judging(f"vector {rowid}", key):
@@ -195,31 +198,16 @@ class Walk:
             self._judge_vectors(rows, vectors, keys)
 
     def _judge_record(self, moment: Moment, record: StoredRecord) -> None:
-        rowid = record.rowid
         self._read += len(record.key) + record.storage - record.vector_bytes
-        if self.counters is not None and not 1 <= rowid < self.counters.next_rowid:
-            raise CorruptFile(f"record {rowid}: rows end before {self.counters.next_rowid}")
-        name = decode_id(record.key)
-        if encode_id(name) != record.key:
-            raise CorruptFile(f"record {rowid}: its id can't be")
-        metadata, _ = record.metadata, record.text
-        if not isinstance(metadata, dict) or (record.is_chunk and "document" not in metadata):
-            raise CorruptFile(f"record {rowid}: its metadata can't be")
+        judge_record(record, self.counters)
         self.records += 1
         self._storage += record.storage
-        if self.counters is not None and record.vector_bytes != 4 * self.counters.dim:
-            raise CorruptFile(f"record {rowid}: its vector can't have {record.vector_bytes} bytes")
-        if record.expires_us != NEVER:
-            expiry = pack_expiry(record.expires_us, rowid)
-            if moment.table(EXPIRY).get(expiry) is None:
-                raise CorruptFile(f"record {rowid}: the table of expiries lacks it")
+        judge_ties(moment, record, self.counters)
 
     def _vector(self, moment: Moment, rowid: int) -> NDArray[np.float32]:
         vector = moment.vector(rowid)
         self._read += vector.nbytes
-        dim = len(vector) if self.counters is None else self.counters.dim
-        if len(vector) != dim:
-            raise CorruptFile(f"vector {rowid}: dimension {len(vector)}, expected {dim}")
+        judge_vector(rowid, vector, self.counters)
         self.vectors += 1
         return vector
 
@@ -227,15 +215,8 @@ class Walk:
         self, rows: list[int], vectors: list[NDArray[np.float32]], keys: list[bytes]
     ) -> None:
         """Whether an index takes them."""
-        try:
-            if vectors:
-                check_rows(np.stack(vectors), self._metric)
-        except (InputError, ValueError):
-            for row, vector, key in zip(rows, vectors, keys, strict=True):
-                try:
-                    check_rows(vector[np.newaxis], self._metric)
-                except InputError as error:
-                    self._damaged(_with_id(CorruptFile(f"vector {row}: {error}"), key))
+        for error in refused_vectors(rows, vectors, keys, self._metric):
+            self._damaged(error)
 
     def _records(self, moment: Moment, after: bytes) -> bytes | None:
         """Those that no id led to: written since, or with an id that is damaged."""
@@ -278,7 +259,7 @@ class Walk:
                     expires_us, rowid = unpack_expiry(key)
                     raw = moment.value(RECORDS, pack_rowid(rowid))
                     self._read += len(raw or b"")
-                    if raw is None or not _expires_at(rowid, raw, expires_us):
+                    if raw is None or not is_expiry_of(rowid, raw, expires_us):
                         raise CorruptFile(
                             f"expiry of record {rowid}: there are other expiries than records say"
                         )
@@ -316,13 +297,7 @@ class Walk:
         document = StoredDocument.decode(content)
         if self._embedders is not None:
             self._embedders.update(count_embedders([document]))
-        if len(set(document.rows)) < len(document.rows):
-            raise CorruptFile(f"document {name!r}: a chunk stands in it twice")
-        for row in document.rows:
-            # Within the map first: a row that no key has can't be looked for.
-            is_row = 1 <= row <= _ROWS
-            if not is_row or moment.value(RECORDS, pack_rowid(row)) is None:
-                raise CorruptFile(f"document {name!r}: its chunk of row {row} isn't there")
+        judge_document(moment, name, document)
 
     def _log(self, moment: Moment, after: bytes) -> bytes | None:
         entries = 0
@@ -337,10 +312,7 @@ class Walk:
                 raw = moment.value(LOG, key) or b""
                 self._read += len(raw)
                 self.log_entries += 1
-                change = Change.decode(sequence, raw)
-                end = None if self.counters is None else self.counters.next_rowid
-                if end is not None and change.added and change.first + change.added > end:
-                    raise CorruptFile(f"log entry {sequence}: it adds rows that never were")
+                judge_change(sequence, Change.decode(sequence, raw), self.counters)
             entries += 1
             if self._is_full(entries):
                 return key
@@ -358,14 +330,8 @@ class Walk:
             return None
         tables = (moment.table(name).count() for name in (DOCUMENTS, IDS))
         found = (*tables, *moment.stored())
-        held = (counters.documents, *3 * (counters.vectors,))
-        if found != held:
-            self._damaged(
-                CorruptFile(
-                    f"counters: {found} documents, ids, records and vectors are there, "
-                    f"the counters say {held}"
-                )
-            )
+        with self._judging("counters"):
+            judge_counts(found, counters)
         if self._is_sound and len(self._moments_seen) == 1:
             self.is_recounted = True
             if self._storage != counters.storage:
@@ -375,17 +341,10 @@ class Walk:
                         f"{counters.storage}"
                     )
                 )
-            self._judge_embedders(moment)
+            if self._embedders is not None:
+                with self._judging("embedders"):
+                    judge_embedders(moment, dict(self._embedders))
         return None
-
-    def _judge_embedders(self, moment: Moment) -> None:
-        if self._embedders is None:
-            return
-        with self._judging("embedders"):
-            told, found = moment.embedders, dict(self._embedders)
-            # What an earlier release wrote last says nothing.
-            if told is not None and told != found:
-                raise CorruptFile(f"embedders: {found} documents are there, the record says {told}")
 
     def _state_again(self, moment: Moment, after: bytes) -> bytes | None:
         if len(self._moments_seen) > 1:
@@ -410,20 +369,3 @@ class Walk:
             if self._is_full(entries):
                 return key
         return None
-
-
-def _expires_at(rowid: int, raw: bytes, expires_us: int) -> bool:
-    """Whether a record says so; True of a damaged one, which was named already."""
-    try:
-        return StoredRecord(rowid, raw).expires_us == expires_us
-    except CorruptFile:
-        return True
-
-
-def _with_id(error: StorageError, key: bytes) -> StorageError:
-    where, _, what = str(error).partition(": ")
-    try:
-        name = repr(decode_id(key))
-    except UNDECODABLE:
-        name = repr(key)
-    return type(error)(f"{where} (id {name}): {what}")
