@@ -8,6 +8,8 @@ import re
 from pathlib import PurePosixPath
 from typing import Final
 
+from llmspell.rag.decoding import is_binary
+
 __all__ = [
     "CSV",
     "DOCX",
@@ -86,19 +88,29 @@ _SHEBANGS: Final = (
 )
 #: Sources that are known by their first line.
 SHEBANG_TYPES: Final = tuple(kind for _, kind in _SHEBANGS)
-#: Readers of PDF take what comes before its mark for no part of it (PDF 1.7, appendix H).
-_PDF_HEAD: Final = 1_024
+#: Readers of PDF take what comes before its mark for no part of it, and what comes behind its end
+#: (PDF 1.7, appendix H).
+_PDF_AROUND: Final = 1_024
+_PDF_START: Final = re.compile(rb"[\xef\xbb\xbf\s]*%PDF-")
+_PDF_END: Final = re.compile(rb"startxref\s+\d+\s+%%EOF")
 #: Characters of a line that is looked at.
 _LOOKED_AT: Final = 1 << 16
 
 
 def container_type(data: bytes) -> str | None:
     """PDF or DOCX, where bytes are such a file, whatever its name is; None for all others."""
-    if b"%PDF-" in data[:_PDF_HEAD]:
+    if b"%PDF-" in data[:_PDF_AROUND] and _is_pdf(data):
         return PDF
     if data.startswith(b"PK\3\4") and b"word/document" in data:
         return DOCX
     return None
+
+
+def _is_pdf(data: bytes) -> bool:
+    """Whether bytes with the mark of PDF are no text that tells of it."""
+    if _PDF_START.match(data) or is_binary(data):
+        return True
+    return _PDF_END.search(data[-_PDF_AROUND:]) is not None
 
 
 def bare_type(declared: str) -> str:

@@ -50,6 +50,8 @@ Item: TypeAlias = Document | Blob | WebPage | Pending | Skipped
 
 Source: TypeAlias = str | PathLike[str] | Document | Blob | WebPage
 
+#: Characters of a path in a message: what was meant as a text has any number.
+_SHOWN: Final = 200
 
 _NONE: Final = type(None)
 _TYPES: Final[Mapping[type, Mapping[str, tuple[type, ...]]]] = {
@@ -133,7 +135,11 @@ def _mode(source: object) -> int:
     try:
         return Path(source).stat().st_mode
     except (OSError, ValueError) as error:
-        raise IngestError(f"{os.fspath(source)!r} can't be read: {error}") from error
+        given = repr(os.fspath(source))
+        shown = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}…"
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        what = "; give Document(id, text) for a text" if isinstance(source, str) else ""
+        raise IngestError(f"{shown} can't be read: {why}{what}") from error
 
 
 def _find_one(source: Source) -> Iterator[Item]:

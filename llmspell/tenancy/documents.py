@@ -30,11 +30,12 @@ class Document:
     Args:
         id: identifies it within its tenant; ingesting the same id again replaces it.
         text: its whole content.
-        metadata: copied to every chunk of it.
+        metadata: copied to every chunk of it. An ingest writes ``document``, ``version``, ``start``
+            and ``end`` there itself, and refuses them here.
         media_type: says how to read ``text``: "text/plain", "text/markdown", "text/html",
             "text/csv", "application/jsonl", or a source's, such as "text/x-python".
-        source: where it comes from, such as a path or a URL; kept on every chunk. Its id where
-            None.
+        source: where it comes from, such as a path or a URL; kept on every chunk. Where None, what
+            ``metadata`` has as ``source``, or its id.
     """
 
     id: str

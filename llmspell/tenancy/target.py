@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.errors import InputError, MetadataError, ShapeError
-from llmspell.storage import Room, check_document_id, unpack
+from llmspell.storage import OF_A_CHUNK, Room, check_document_id, unpack
 from llmspell.tenancy.diff import Diff, Place
 from llmspell.tenancy.documents import SplitDocument
 from llmspell.tenancy.embedding import embedded, require_one_model
@@ -104,9 +104,10 @@ class Target:
                 pack_text(chunk.text)
             try:
                 metadata = unpack(pack_metadata(document.metadata, schema))
+                source = _source(document, metadata)
             except MetadataError as error:
                 raise MetadataError(f"document {document.id!r}: {error}") from None
-            checked[document.id] = replace(document, metadata=metadata)
+            checked[document.id] = replace(document, metadata=metadata, source=source)
         return list(checked.values())
 
     def _diff(self, room: Room, batch: Sequence[SplitDocument]) -> Diff:
@@ -144,3 +145,27 @@ class Target:
         if any(place not in vectors for place in diff.new):
             raise _MovedOn
         return diff.write(vectors)
+
+
+def _source(document: SplitDocument, metadata: Mapping[str, Any]) -> str | None:
+    """Where it comes from, which its metadata may say too.
+
+    Raises:
+        MetadataError: it has what an ingest writes on every chunk, which would be lost.
+    """
+    taken = [name for name in OF_A_CHUNK if name in metadata and name != "source"]
+    if taken:
+        raise MetadataError(
+            f"{', '.join(map(repr, taken))} of its metadata is what an ingest writes on every "
+            "chunk; give it another name"
+        )
+    given = metadata.get("source")
+    if given is None:
+        return document.source
+    if not isinstance(given, str) or not given:
+        raise MetadataError(f"'source' of its metadata must be a str that isn't empty, got {given!r}")
+    if document.source not in (None, given):
+        raise MetadataError(
+            f"'source' of its metadata is {given!r}, and its source {document.source!r}; give one"
+        )
+    return given

@@ -92,6 +92,9 @@ def test_iterator_is_read_lazily() -> None:
 def test_path_that_does_not_exist_raises(tmp_path: Path) -> None:
     with pytest.raises(errors.IngestError, match="nowhere"):
         find(tmp_path / "nowhere")
+    with pytest.raises(errors.IngestError, match=r"give Document\(id, text\)") as raised:
+        find("A text, which is no path. " * 1_000)
+    assert len(str(raised.value)) < 300
     with pytest.raises(errors.IngestError, match="got int"):
         find([1])  # type: ignore[list-item]
 
@@ -121,6 +124,8 @@ def test_path_that_does_not_exist_raises(tmp_path: Path) -> None:
         ("config", b"# A comment\n\na = 1\n# Another\nb = 2\n", "text/plain"),
         ("a.txt", b"<!doctype html><p>x", "text/html"),
         ("a.txt", b"name,age\nAnn,30\nBob,4\n", "text/plain"),
+        ("a.txt", b"A PDF file begins with %PDF-1.7, as the standard says.", "text/plain"),
+        ("magic.py", b'PDF = b"%PDF-"\n', "text/x-python"),
         ("run", b"#!/bin/sh\necho x", "text/x-shellscript"),
         ("main.rs", b"fn main() {}", "text/x-rust"),
         ("app.tsx", b"x", "text/x-tsx"),

@@ -78,6 +78,13 @@ def test_text_of_docx_is_read_wherever_it_stands_and_once(parsers: Parsers) -> N
     assert text == "of a form\n\ninserted\n\na\tb\nc\n\nboxed\n\n| wide | in ner |"
 
 
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\0\1\2\3"])
+def test_pdf_is_known_behind_what_is_no_part_of_it(parsers: Parsers, before: bytes) -> None:
+    document = load(Blob("upload.txt", before + LEAVE), parsers=parsers)
+    assert isinstance(document, Document)
+    assert (document.media_type, document.metadata["title"]) == ("text/plain", "Leave")
+
+
 def test_parsers_run_confined(parsers: Parsers) -> None:
     parsers.parse(LEAVE, PDF)
     assert all(tool.is_confined for tool in parsers._tools.values())

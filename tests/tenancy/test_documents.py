@@ -155,6 +155,23 @@ def test_what_an_ingest_wrote_to_a_chunk_is_no_update_s_to_change(acme: Tenant) 
     }
 
 
+@pytest.mark.parametrize("name", ["document", "version", "start", "end"])
+def test_metadata_that_an_ingest_would_overwrite_is_refused(acme: Tenant, name: str) -> None:
+    with pytest.raises(errors.MetadataError, match=f"'doc': '{name}' .* another name"):
+        acme.ingest(Document("doc", "one", {name: "mine"}))
+    assert acme.documents().documents == []
+
+
+def test_source_may_stand_in_the_metadata(acme: Tenant) -> None:
+    acme.ingest(Document("doc", "one", {"source": "file:doc"}))
+    acme.ingest(Document("none", "two", {"source": None}))
+    assert acme.get("doc#0").metadata["source"] == acme.document("doc").source == "file:doc"
+    assert acme.get("none#0").metadata["source"] == "none"
+    for source in ("file:other", 3, ""):
+        with pytest.raises(errors.MetadataError, match="'source' of its metadata"):
+            acme.ingest(Document("doc", "one", {"source": source}, source="file:doc"))
+
+
 def test_document_tells_what_is_known_of_it(acme: Tenant) -> None:
     acme.ingest(Document("doc", "one\ntwo", {"lang": "en"}, source="file:doc"))
     info = acme.document("doc")
