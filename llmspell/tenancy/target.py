@@ -163,7 +163,9 @@ def _source(document: SplitDocument, metadata: Mapping[str, Any]) -> str | None:
     if given is None:
         return document.source
     if not isinstance(given, str) or not given:
-        raise MetadataError(f"'source' of its metadata must be a str that isn't empty, got {given!r}")
+        raise MetadataError(
+            f"'source' of its metadata must be a str that isn't empty, got {given!r}"
+        )
     if document.source not in (None, given):
         raise MetadataError(
             f"'source' of its metadata is {given!r}, and its source {document.source!r}; give one"
