@@ -102,6 +102,10 @@ class Agent:
         self.limits = limits or AgentLimits()
         self.approve = approve
         self.hooks = hooks or AgentHooks()
+        if not _is_registry(tools) and not isinstance(tools, Iterable):
+            raise ConfigError(
+                f"tools must be several, or a registry, got {tools!r:.80}; put one in a list"
+            )
         self._given: Any = tools if _is_registry(tools) else tuple(tools)
         self._kind = output
         self._policy = policy
@@ -281,5 +285,5 @@ class Agent:
 
 
 def _is_registry(tools: object) -> bool:
-    # By what it does: the class is imported where there are tools.
-    return callable(getattr(tools, "bind", None)) and not isinstance(tools, list | tuple)
+    # By what it does: the class is imported where there are tools. One tool has a bind, too.
+    return isinstance(tools, Iterable) and callable(getattr(tools, "bind", None))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
-from typing import Any, Final, Protocol, cast
+from contextlib import aclosing, nullcontext
+from typing import Any, Final
 
 from llmspell.agents.history import AgentMessage, Answer, Call, Said
+from llmspell.errors import BadProviderResponse
 from llmspell.providers import (
     ChatModel,
     ChatRequest,
@@ -28,10 +29,6 @@ __all__ = ["ask", "request_of"]
 _LEAST_SECONDS: Final = 0.001
 #: An answer isn't asked for where the tenant can't pay for so many tokens: it would be cut off.
 _LEAST_TOKENS: Final = 256
-
-
-class _Closable(Protocol):
-    async def aclose(self) -> None: ...
 
 
 def request_of(
@@ -72,14 +69,16 @@ async def ask(
             return _answer(await model.acomplete(request))
         stream = model.astream(request)
         response: ChatResponse | None = None
-        # Generators, as models are; left early they end the request at once.
-        async with aclosing(cast("_Closable", stream)):
+        # A generator, as most models give, that is left early ends its request at once.
+        closing: Any = aclosing(stream) if hasattr(stream, "aclose") else nullcontext()
+        async with closing:
             async for event in stream:
                 if isinstance(event, TextDelta):
                     await on_text(event.text)
                 else:
                     response = event
-    assert response is not None, "a stream ends with the response"
+    if response is None:
+        raise BadProviderResponse(f"{model.provider}: the stream ended without its response")
     return _answer(response)
 
 

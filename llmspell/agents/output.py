@@ -43,9 +43,11 @@ class _Typed(Output):
             import pydantic
         except ImportError as error:
             raise MissingDependency("tools", "pydantic") from error
+        from llmspell.tools.arguments import finite
+
         try:
             self._adapter: Any = pydantic.TypeAdapter(kind)
-            self.schema, self._is_wrapped = _as_object(self._adapter.json_schema())
+            self.schema, self._is_wrapped = _as_object(finite(self._adapter.json_schema()))
             make_model: Any = pydantic.create_model
             self._around: Any = make_model("Answer", **{_VALUE: (kind, ...)})
         except (pydantic.errors.PydanticUserError, NameError, TypeError) as error:

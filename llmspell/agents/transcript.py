@@ -102,7 +102,8 @@ class FileTranscript:
     async def append(self, *entries: Entry) -> None:
         """As :meth:`Transcript.append`."""
         lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
-        await asyncio.to_thread(self._write, lines.encode())
+        # What was asked may hold halves of surrogate pairs.
+        await asyncio.to_thread(self._write, lines.encode(errors="replace"))
 
     def child(self, call_id: str) -> FileTranscript:
         """As :meth:`Transcript.child`."""

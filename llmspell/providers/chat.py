@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -46,7 +46,10 @@ class ChatRequest:
 
     def __post_init__(self) -> None:
         for name in ("messages", "tools", "stop"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            given = getattr(self, name)
+            if isinstance(given, str) or not isinstance(given, Iterable):
+                raise InputError(f"{name} must be several, got {given!r:.80}; put one in a list")
+            object.__setattr__(self, name, tuple(given))
         _check(self)
 
 

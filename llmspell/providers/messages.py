@@ -65,7 +65,7 @@ class ToolCall:
         """The arguments; raises InputError where they aren't a JSON object."""
         try:
             value = json.loads(self.arguments or "{}")
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise InputError(f"arguments of {self.name!r} aren't JSON: {error}") from None
         if not isinstance(value, dict):
             kind = type(value).__name__

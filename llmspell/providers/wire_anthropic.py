@@ -121,7 +121,8 @@ def _thought(thought: Thought) -> dict[str, Any]:
 def _input(call: ToolCall) -> dict[str, Any]:
     try:
         value = json.loads(call.arguments or "{}")
-    except ValueError:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # as the request holds it
+    except (RecursionError, ValueError):
         value = None
     # What was no object was answered with an error; the model must see that it said something.
     return value if isinstance(value, dict) else {"invalid": call.arguments}

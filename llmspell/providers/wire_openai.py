@@ -127,7 +127,8 @@ class OpenAIStream:
         self._model = model_id
         self._price = price
         self._texts: list[str] = []
-        self._calls: dict[int, list[str]] = {}
+        self._calls: list[tuple[int, list[str]]] = []
+        self._open: dict[int, list[str]] = {}
         self._finish: str | None = None
         self._usage: Any = None
 
@@ -151,9 +152,14 @@ class OpenAIStream:
         self._finish = choice.get("finish_reason") or self._finish
         delta = choice.get("delta") or {}
         for part in delta.get("tool_calls") or ():
-            call = self._calls.setdefault(int(part.get("index") or 0), ["", "", ""])
+            index, call_id = int(part.get("index") or 0), text_of(part.get("id") or "")
+            call = self._open.get(index)
+            # Some servers give all calls the same number.
+            if call is None or (call[0] and call_id not in ("", call[0])):
+                call = self._open[index] = ["", "", ""]
+                self._calls.append((index, call))
             function = part.get("function") or {}
-            call[0] = text_of(part.get("id") or call[0])
+            call[0] = call_id or call[0]
             call[1] += text_of(function.get("name") or "")
             call[2] += text_of(function.get("arguments") or "")
         text = text_of(delta.get("content") or delta.get("refusal") or "")
@@ -167,10 +173,14 @@ class OpenAIStream:
         return self._finish is not None
 
     def response(self) -> ChatResponse:
-        """The whole answer; raises BadProviderResponse where a call lacks its id or name."""
-        calls = tuple(ToolCall(*parts) for _, parts in sorted(self._calls.items()))
-        if not all(call.id and call.name for call in calls):
-            raise BadProviderResponse(f"{self._provider}: a call in the stream has no id or name")
+        """The whole answer; raises BadProviderResponse where a call lacks its name.
+
+        Some servers give a call no id, here as in a whole response.
+        """
+        listed = sorted(self._calls, key=lambda one: one[0])
+        calls = tuple(ToolCall(*parts) for _, parts in listed)
+        if not all(call.name for call in calls):
+            raise BadProviderResponse(f"{self._provider}: a call in the stream has no name")
         return _made(
             text="".join(self._texts),
             calls=calls,

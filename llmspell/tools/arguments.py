@@ -6,6 +6,7 @@ Both come from pydantic (extra ``tools``), which is imported when the first of t
 from __future__ import annotations
 
 import inspect
+import json
 import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
@@ -13,7 +14,7 @@ from typing import Any, Final
 from llmspell.errors import ConfigError, InvalidArguments, MissingDependency
 from llmspell.tools.context import ToolContext
 
-__all__ = ["Arguments", "context_parameter", "require_pydantic"]
+__all__ = ["Arguments", "context_parameter", "finite", "require_pydantic"]
 
 #: Of a message to a model; so much of a value that it sent, and so many of its mistakes.
 _SHOWN: Final = 80
@@ -59,7 +60,7 @@ class Arguments:
         shape.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")
         try:
             self._adapter = pydantic.TypeAdapter(shape)
-            self.schema: dict[str, Any] = self._adapter.json_schema()
+            self.schema: dict[str, Any] = finite(self._adapter.json_schema())
         except (pydantic.errors.PydanticUserError, NameError, TypeError) as error:
             raise ConfigError(
                 f"{name}: its arguments must be of types that JSON Schema describes: {error}"
@@ -100,15 +101,21 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     Raises:
         ConfigError: one can't be, or has no type.
     """
+    name = _name_of(function)
+    if inspect.isasyncgenfunction(function):
+        raise ConfigError(f"{name}: it gives values in turn, and a tool gives one; return a list")
     found = list(inspect.signature(function).parameters.values())
     for parameter in found:
-        if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+        if parameter.name in ("self", "cls") and parameter.annotation is parameter.empty:
             raise ConfigError(
-                f"{_name_of(function)}: {parameter} can't be given by name; a tool's arguments are"
+                f"{name}: a tool is a function, and this is a method; derive its class from "
+                "llmspell.tools.Tool, or make a tool of the method of an object"
             )
+        if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            raise ConfigError(f"{name}: {parameter} can't be given by name; a tool's arguments are")
         if parameter.annotation is parameter.empty:
             raise ConfigError(
-                f"{_name_of(function)}: {parameter.name!r} has no type, from which the schema is "
+                f"{name}: {parameter.name!r} has no type, from which the schema is "
                 "made; annotate it"
             )
     return found
@@ -153,9 +160,35 @@ def _show_default(schema: dict[str, Any], value: Any) -> None:
     from pydantic_core import PydanticSerializationError, to_jsonable_python
 
     try:
-        schema["default"] = to_jsonable_python(value)
+        shown = to_jsonable_python(value)
     except PydanticSerializationError:
         return
+    if _is_json(shown):
+        schema["default"] = shown
+
+
+def finite(schema: Any) -> Any:
+    """A schema without defaults and bounds that JSON has none of, such as infinity."""
+    if isinstance(schema, list):
+        return [finite(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: finite(one)
+        for name, one in schema.items()
+        if isinstance(one, dict)
+        or (name != "default" and not isinstance(one, float))
+        or _is_json(one)
+    }
+
+
+def _is_json(value: Any) -> bool:
+    """Whether JSON can hold it, which has no number that isn't finite."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _mistakes(error: Any) -> str:

@@ -13,8 +13,10 @@ from llmspell.agents import (
     ApprovalAsked,
     RunState,
     StateChanged,
+    TextDelta,
     ToolFinished,
 )
+from llmspell.providers import ChatRequest
 from llmspell.tools import Approval, ToolCall, tool
 from tests.agents.script import Script, call, say
 
@@ -38,6 +40,42 @@ def remove(name: str) -> str:
 @pytest.fixture(autouse=True)
 def nothing_is_removed() -> None:
     removed.clear()
+
+
+class Plain(Script):
+    """Its streams are iterators that can't be closed, and end after so many events."""
+
+    def __init__(self, *replies: Any, most: int = 99) -> None:
+        super().__init__(*replies)
+        self._most = most
+
+    def astream(self, request: ChatRequest) -> Any:
+        events = super().astream(request)
+        left = iter(range(self._most))
+
+        class Iterator:
+            def __aiter__(self) -> Iterator:
+                return self
+
+            async def __anext__(self) -> Any:
+                if next(left, None) is None:
+                    await events.aclose()
+                    raise StopAsyncIteration
+                return await anext(events)
+
+        return Iterator()
+
+
+def test_a_model_may_stream_by_any_iterator_that_ends_with_the_response(acme: Tenant) -> None:
+    async def main(model: Plain) -> Any:
+        async with Agent(model, (), "", acme).start("go") as run:
+            events = [event async for event in run]
+            assert any(isinstance(event, TextDelta) for event in events)
+            return (await run.result()).output
+
+    assert asyncio.run(main(Plain(say("done")))) == "done"
+    with pytest.raises(errors.BadProviderResponse, match="without its response"):
+        asyncio.run(main(Plain(say("done"), most=1)))
 
 
 def test_more_events_than_anybody_reads_keep_no_run_from_its_end(acme: Tenant) -> None:

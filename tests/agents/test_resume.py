@@ -132,6 +132,12 @@ def test_a_line_that_a_crash_cut_short_is_overwritten(tmp_path: Path) -> None:
     assert [json.loads(line)["kind"] for line in path.read_text().splitlines()] == ["a", "c"]
 
 
+def test_half_a_surrogate_pair_is_no_end_of_a_transcript(acme: Tenant, tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    agent = Agent(Script(say("x")), tenant=acme, transcripts=lambda run_id: FileTranscript(path))
+    assert asyncio.run(agent.run("half \ud83d")).output == "x"
+
+
 @pytest.mark.parametrize("line", ["nonsense", "[1]", '{"kind": "end"}', '{"kind": "odd"}', "{}"])
 def test_what_no_run_can_have_written_is_named(acme: Tenant, tmp_path: Path, line: str) -> None:
     path = tmp_path / "run.jsonl"

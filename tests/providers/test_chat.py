@@ -32,6 +32,7 @@ from llmspell.providers import (
     ToolDefinition,
     Usage,
 )
+from llmspell.providers.wire_openai import OpenAIStream
 from llmspell.security import SecretRef, SecretStore
 from llmspell.testing import Call, Reply, ScriptedChatServer
 from tests.providers.models import KINDS, ask, scripted
@@ -245,6 +246,32 @@ def test_settings_of_a_request_are_checked(wrong: dict[str, object]) -> None:
         ask(**wrong)
 
 
+@pytest.mark.parametrize("given", ["NaN", "1e999", r'"\ud800"', "[" * 50_000 + "]" * 50_000])
+@kinds
+def test_arguments_that_no_request_can_hold_are_answered_all_the_same(
+    kind: str, given: str
+) -> None:
+    said = ToolCall("toolu_1", "add", f'{{"a": {given}}}')
+    spoken = (Message.user("go"), Message.assistant("", (said,)), Message.tool("toolu_1", "no"))
+    with scripted(kind, "ok") as (model, _):
+        assert model.complete(ChatRequest(messages=spoken, tools=(ADD,))).text == "ok"
+    if given.startswith("["):
+        with pytest.raises(errors.InputError):
+            said.parsed()
+
+
+@pytest.mark.parametrize("ids", [("a", "b"), ("",)])
+def test_calls_in_a_stream_without_numbers_or_ids_are_told_apart(ids: tuple[str, ...]) -> None:
+    stream = OpenAIStream(provider="p", model_id="m", price=None)
+    for one in ids:
+        head = {"id": one, "function": {"name": "add", "arguments": '{"a":'}}
+        stream.add({"choices": [{"delta": {"tool_calls": [head]}}]})
+        stream.add({"choices": [{"delta": {"tool_calls": [{"function": {"arguments": "1}"}}]}}]})
+    stream.add({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    calls = stream.response().tool_calls
+    assert calls == tuple(ToolCall(one, "add", '{"a":1}') for one in ids)
+
+
 @given(st.text())
 def test_arguments_are_an_object_or_an_error(text: str) -> None:
     try:
@@ -272,6 +299,9 @@ def test_arguments_are_an_object_or_an_error(text: str) -> None:
         lambda: ToolDefinition("t", "", []),  # type: ignore[arg-type]
         lambda: OutputSchema({"maximum": float("inf")}),
         lambda: ask(stop=("",)),
+        lambda: ask(stop="END"),  # would be three
+        lambda: ask(tools=ADD),
+        lambda: ChatRequest(messages=Message.user("x")),  # type: ignore[arg-type]
         lambda: ask(temperature="hot"),
     ],
 )

@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
-from typing import Any, Literal
+import json
+import math
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
 
 import jsonschema
+import pydantic
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -217,6 +221,16 @@ def undescribed(x: int) -> None:
     pass
 
 
+async def in_turn(x: int) -> AsyncIterator[int]:
+    """Do."""
+    yield x
+
+
+class Holder:
+    def method(self, x: int) -> None:
+        """Do."""
+
+
 @pytest.mark.parametrize(
     "function, named",
     [
@@ -225,11 +239,30 @@ def undescribed(x: int) -> None:
         (unresolved, "can't be resolved"),
         (no_data, "types that JSON Schema describes"),
         (undescribed, "give it a docstring"),
+        (in_turn, "return a list"),
+        (Holder.method, "is a method"),
     ],
 )
 def test_what_no_model_could_call_is_refused(function: Any, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         _ = tool(trusted=True)(function).spec
+
+
+@dataclasses.dataclass
+class Band:
+    low: float = -math.inf
+    high: Annotated[float, pydantic.Field(le=math.inf)] = 1.0
+
+
+def within(default: Band, most: float = math.inf) -> None:
+    """Do."""
+
+
+def test_what_json_has_no_number_for_is_in_no_schema() -> None:
+    made = tool(trusted=True)(within)
+    json.dumps(made.spec.parameters, allow_nan=False)
+    assert set(made.spec.parameters["properties"]) == {"default", "most"}
+    assert made.validate({"default": {}}) == {"default": Band()}
 
 
 @pytest.mark.parametrize(

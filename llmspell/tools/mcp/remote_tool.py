@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from llmspell.errors import InvalidArguments, ToolFailed
+from llmspell.tools.arguments import finite
 from llmspell.tools.definition import Tool
 from llmspell.tools.mcp.schemas import mistakes_by
 from llmspell.tools.options import ToolOptions
@@ -35,10 +36,10 @@ class RemoteTool(Tool):
         told = found.description or found.title or f"The tool {found.name} of an MCP server."
         self.description = told[:_MAX_DESCRIPTION]
         self.options = options
-        self._parameters: dict[str, Any] = found.input_schema
+        self._parameters: dict[str, Any] = finite(found.input_schema)
         self._call = call
 
-    async def run(self, **arguments: Any) -> Any:
+    async def run(self, /, **arguments: Any) -> Any:
         """Call it there."""
         result = await self._call(self.remote_name, arguments)
         blocks = [

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from mcp.types import CallToolResult
 
 from llmspell import Tenant
 from llmspell.errors import ClosedError, ConfigError, InvalidArguments, ToolFailed
@@ -185,6 +186,20 @@ def test_a_schema_of_theirs_fetches_nothing_and_breaks_nothing(
     remote = RemoteTool(Found(schema), prefix="", options=options, call=nothing)
     with pytest.raises(InvalidArguments, match=named):
         remote.validate(arguments)
+
+
+def test_an_argument_of_theirs_may_have_any_name_and_no_endless_default() -> None:
+    told: list[dict[str, Any]] = []
+
+    async def call(name: str, arguments: dict[str, Any]) -> CallToolResult:
+        told.append(arguments)
+        return CallToolResult(content=[])
+
+    schema = {"type": "object", "properties": {"self": {"default": float("inf")}}}
+    remote = RemoteTool(Found(schema), prefix="", options=ToolOptions(trusted=True), call=call)
+    asyncio.run(remote.function(**remote.validate({"self": 1})))
+    assert told == [{"self": 1}]
+    assert remote.spec.parameters["properties"] == {"self": {}}
 
 
 def test_a_pattern_of_theirs_is_left_to_them() -> None:
