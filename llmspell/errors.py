@@ -42,6 +42,7 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── FlushFailed                     acknowledged writes that couldn't be committed, and wait
     │   └── UseAfterFork                    a handle from before fork() used in the child
     ├── ClosedError (RuntimeError)          a handle used after close()
+    ├── CloseFailed (RuntimeError)          tools that raised when they were closed
     ├── StateConflict                       the state has something else under a key
     ├── TenantNotFound (KeyError)
     ├── TenantExists (KeyError)
@@ -126,6 +127,7 @@ __all__ = [
     "BadProviderResponse",
     "CallNotWaiting",
     "CircuitOpen",
+    "CloseFailed",
     "ClosedError",
     "CommandDenied",
     "CommitFailed",
@@ -482,6 +484,18 @@ class UseAfterFork(StorageError):
 
     Start workers by spawn or forkserver, or open the database after the fork.
     """
+
+
+class CloseFailed(LlmspellError, RuntimeError):
+    """Something that ends with a registry of tools raised when it was closed; all else is closed.
+
+    Attributes:
+        errors: what was raised, in order.
+    """
+
+    def __init__(self, message: str, *, errors: tuple[Exception, ...] = ()) -> None:
+        super().__init__(message)
+        self.errors = errors
 
 
 class ClosedError(LlmspellError, RuntimeError):

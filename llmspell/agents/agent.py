@@ -214,7 +214,11 @@ class Agent:
         return AgentTool(self, name or self.name, description)
 
     def close(self) -> None:
-        """End the workers of tools that it was given; does nothing the second time."""
+        """End the workers of tools that it was given; does nothing the second time.
+
+        The tools themselves may be other agents', too: those with a ``close`` are closed by the
+        registry that they are given in.
+        """
         with self._lock:
             own, self._own = self._own, None
         if own is not None:
@@ -236,7 +240,7 @@ class Agent:
                 if self._own is None:
                     from llmspell.tools import ToolRegistry
 
-                    self._own = ToolRegistry(self._given)
+                    self._own = ToolRegistry(self._given, close_tools=False)
                 registry = self._own
         bound: TenantTools = registry.bind(tenant, policy=self._policy, approve=approve)
         return bound

@@ -31,6 +31,10 @@ class Tool:
     Calls may come from several threads at once. What its class says as ``name``, ``description``
     and ``options`` an object may say for itself; without the first two the names and the docstring
     of the class, or of ``run``, are told. For a function there is :func:`tool`.
+
+    One that holds something, such as a connection, has a method ``close`` without arguments, sync
+    or async, which is called when the :class:`ToolRegistry` that it is in is closed. It isn't
+    waited for calls then: one that is late may run on in its thread.
     """
 
     name: str = ""
@@ -39,6 +43,8 @@ class Tool:
 
     #: The method of derived classes, of whatever arguments.
     run: ClassVar[Callable[..., Any]]
+    #: The method of those that hold something.
+    close: ClassVar[Callable[..., Any]]
 
     @property
     def function(self) -> Callable[..., Any]:

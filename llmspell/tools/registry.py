@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from llmspell.errors import ClosedError, ConfigError
 from llmspell.quota import Places
 from llmspell.security import Sandbox, ToolDefinition
+from llmspell.tools.closing import Ending, aclose_all, close_all, endings_of
 from llmspell.tools.confining import definition_of
 from llmspell.tools.definition import Tool
 from llmspell.tools.policy import ToolPolicy
@@ -31,12 +32,16 @@ class ToolRegistry:
     """Tools by name, for all tenants of a program. Thread-safe; close it, or use it in a ``with``.
 
     Nothing is started before the first call: then the sandbox loads the tool's libraries, once.
+    Tools that have a ``close`` end with it; in async code use ``async with``, or await
+    :meth:`aclose`.
 
     Args:
         tools: to begin with.
         sandbox: that confines tools; one of the registry's own where it isn't given, which ends
             with it and refuses what this host can't confine.
         audit: told of calls that are refused, and given to the registry's own sandbox.
+        close_tools: whether its tools are closed with it. Not where they are for others too, such
+            as another registry that closes them.
 
     Raises:
         ConfigError: see :meth:`add`.
@@ -48,8 +53,10 @@ class ToolRegistry:
         *,
         sandbox: Sandbox | None = None,
         audit: AuditSink | None = None,
+        close_tools: bool = True,
     ) -> None:
         self.audit = audit
+        self._closes_tools = close_tools
         self.tallies = Tallies()
         self._lock = threading.Lock()
         self._tools: dict[str, Tool] = {}
@@ -93,7 +100,7 @@ class ToolRegistry:
                     self._places[name] = Places(tool.options.max_concurrent)
 
     def remove(self, name: str) -> None:
-        """Forget a tool; calls that go on end as they would have.
+        """Forget a tool; calls that go on end as they would have, and closing it is yours.
 
         Raises:
             ConfigError: there is none of that name.
@@ -194,19 +201,36 @@ class ToolRegistry:
             raise ClosedError("the registry of tools is closed")
 
     def close(self) -> None:
-        """End the workers of its tools, and its own sandbox; does nothing the second time."""
+        """End its tools, their workers, and its own sandbox; does nothing the second time.
+
+        In the order of: tools that have a ``close``, the last one first; what :meth:`on_close` was
+        told; workers.
+
+        Raises:
+            CloseFailed: some of it raised; all else is closed.
+        """
+        close_all(self._ended())
+
+    async def aclose(self) -> None:
+        """As :meth:`close`; a ``close`` that is async is awaited in this event loop.
+
+        Otherwise it is in another one, which things that are of this loop may not take.
+        """
+        await aclose_all(self._ended())
+
+    def _ended(self) -> list[Ending]:
+        """Take nothing any more; what is to be closed, in order."""
         with self._lock:
             if self._is_closed:
-                return
+                return []
             self._is_closed = True
-            confined, closes = list(self._confined.values()), self._closes
-        for close in reversed(closes):
-            close()
-        if self._given_sandbox is None:
-            self._sandbox.close()
-        else:
-            for tool in confined:
-                tool.close()
+            tools = reversed(self._tools.values()) if self._closes_tools else ()
+            endings = [*endings_of(tools)]
+            endings += [("on_close", close) for close in reversed(self._closes)]
+            if self._given_sandbox is None:
+                return [*endings, ("the sandbox", self._sandbox.close)]
+            workers = [*self._confined.items()]
+        return endings + [(f"workers of {of.module}", tool.close) for of, tool in workers]
 
     def __contains__(self, name: object) -> bool:
         return name in self._tools
@@ -222,6 +246,12 @@ class ToolRegistry:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
 
 
 def _tools_of(given: Any) -> list[Tool]:
