@@ -16,7 +16,7 @@ from llmspell.cli.output import Output
 from llmspell.cli.paths import AUDIT_KEY_VARIABLE, audit_key
 
 if TYPE_CHECKING:
-    from llmspell.cli.payloads import AuditListPayload, AuditRecordPayload, AuditReportPayload
+    from llmspell.cli.payload import AuditListPayload, AuditRecordPayload, AuditReportPayload
     from llmspell.security import AuditRecord, AuditReport
 
 __all__ = ["app"]

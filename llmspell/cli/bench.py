@@ -17,7 +17,7 @@ from llmspell.cli.paths import existing, shared_quotas
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from llmspell.cli.payloads import BenchPayload
+    from llmspell.cli.payload import BenchPayload
 
 __all__ = ["bench"]
 

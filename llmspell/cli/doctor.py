@@ -20,7 +20,7 @@ from llmspell.cli.paths import shared_quotas
 
 if TYPE_CHECKING:
     from llmspell import Database
-    from llmspell.cli.payloads import CheckPayload, DoctorPayload
+    from llmspell.cli.payload import CheckPayload, DoctorPayload
     from llmspell.security.host import ControlGroup
 
 __all__ = ["doctor"]

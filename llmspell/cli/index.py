@@ -15,7 +15,7 @@ from llmspell.cli.options import JsonOption, PresetOption
 from llmspell.cli.output import Output
 
 if TYPE_CHECKING:
-    from llmspell.cli.payloads import ImportPayload, SnapshotPayload
+    from llmspell.cli.payload import ImportPayload, SnapshotPayload
 
 __all__ = ["app"]
 

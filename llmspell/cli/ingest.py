@@ -15,7 +15,7 @@ from llmspell.cli.output import Output
 from llmspell.cli.paths import audit_log, existing, shared_quotas
 
 if TYPE_CHECKING:
-    from llmspell.cli.payloads import IngestPayload
+    from llmspell.cli.payload import IngestPayload
     from llmspell.tenancy import Progress
 
 __all__ = ["ChunkingName", "ingest", "shown_progress"]
@@ -53,7 +53,7 @@ def ingest(
     split anew.
     """
     import llmspell
-    from llmspell.cli.payloads import ingest_payload
+    from llmspell.cli.payload import ingest_payload
     from llmspell.rag import Pipeline
 
     out = Output(as_json=as_json)

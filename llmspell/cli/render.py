@@ -13,7 +13,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from llmspell.cli.payloads import (
+    from llmspell.cli.payload import (
         BenchPayload,
         DoctorPayload,
         ExportPayload,

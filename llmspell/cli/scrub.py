@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from llmspell import ScrubDamage, ScrubReport
-    from llmspell.cli.payloads import DamagePayload, ScrubbedTenantPayload, ScrubPayload
+    from llmspell.cli.payload import DamagePayload, ScrubbedTenantPayload, ScrubPayload
 
 __all__ = ["scrub"]
 

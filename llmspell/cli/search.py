@@ -13,7 +13,7 @@ from llmspell.cli.output import Output
 from llmspell.cli.paths import audit_log, existing, shared_quotas
 
 if TYPE_CHECKING:
-    from llmspell.cli.payloads import HitPayload, SearchPayload
+    from llmspell.cli.payload import HitPayload, SearchPayload
 
 __all__ = ["SearchMode", "search"]
 
@@ -55,7 +55,7 @@ def search(
     from time import perf_counter
 
     import llmspell
-    from llmspell.cli.payloads import hit_payload, retrieved_payload
+    from llmspell.cli.payload import hit_payload, retrieved_payload
 
     out = Output(as_json=as_json)
     wanted = _parse_filter(where)

@@ -15,7 +15,7 @@ from llmspell.cli.output import Output
 from llmspell.cli.paths import audit_log, default_data_directory
 
 if TYPE_CHECKING:
-    from llmspell.cli.payloads import (
+    from llmspell.cli.payload import (
         SecretChangedPayload,
         SecretDroppedKeysPayload,
         SecretKeyPayload,

@@ -9,7 +9,7 @@ from llmspell.cli.output import Output
 from llmspell.cli.paths import existing, shared_quotas
 
 if TYPE_CHECKING:
-    from llmspell.cli.payloads import StatsPayload
+    from llmspell.cli.payload import StatsPayload
 
 __all__ = ["stats"]
 
@@ -19,7 +19,7 @@ def stats(data: DataOption, as_json: JsonOption = False) -> None:
     from importlib.metadata import version
 
     import llmspell
-    from llmspell.cli.payloads import tenant_payload
+    from llmspell.cli.payload import tenant_payload
 
     out = Output(as_json=as_json)
     with llmspell.open(existing(data), shared_quotas=shared_quotas()) as database:

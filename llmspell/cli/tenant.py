@@ -18,7 +18,7 @@ from llmspell.cli.update import update
 
 if TYPE_CHECKING:
     from llmspell import Tenant
-    from llmspell.cli.payloads import DroppedPayload, TenantListPayload
+    from llmspell.cli.payload import DroppedPayload, TenantListPayload
 
 __all__ = ["app"]
 
@@ -58,7 +58,7 @@ def create(
 ) -> None:
     """Create a tenant. Quotas that aren't given have the defaults of QuotaLimits."""
     import llmspell
-    from llmspell.cli.payloads import tenant_payload
+    from llmspell.cli.payload import tenant_payload
 
     config = llmspell.TenantConfig(
         id=tenant,
@@ -94,7 +94,7 @@ def create(
 def list_tenants(data: DataOption, as_json: JsonOption = False) -> None:
     """List the tenants of a data directory."""
     import llmspell
-    from llmspell.cli.payloads import tenant_payload
+    from llmspell.cli.payload import tenant_payload
 
     out = Output(as_json=as_json)
     with llmspell.open(
@@ -115,7 +115,7 @@ def list_tenants(data: DataOption, as_json: JsonOption = False) -> None:
 def show(tenant: TenantArgument, data: DataOption, as_json: JsonOption = False) -> None:
     """Show one tenant: its settings and its use of every quota."""
     import llmspell
-    from llmspell.cli.payloads import tenant_payload
+    from llmspell.cli.payload import tenant_payload
 
     out = Output(as_json=as_json)
     with llmspell.open(

@@ -12,7 +12,7 @@ from llmspell.cli.output import Output
 from llmspell.cli.paths import audit_log, existing, shared_quotas
 
 if TYPE_CHECKING:
-    from llmspell.cli.payloads import SnapshotTakenPayload
+    from llmspell.cli.payload import SnapshotTakenPayload
 
 __all__ = ["clone", "restore", "snapshot"]
 
@@ -67,7 +67,7 @@ def restore(
 ) -> None:
     """Make a tenant of a snapshot, once all of it is verified."""
     import llmspell
-    from llmspell.cli.payloads import tenant_payload
+    from llmspell.cli.payload import tenant_payload
 
     out = Output(as_json=as_json)
     with llmspell.open(data, shared_quotas=shared_quotas(), audit=audit_log()) as database:
@@ -87,7 +87,7 @@ def clone(
 ) -> None:
     """Make a tenant that holds what another holds at this moment."""
     import llmspell
-    from llmspell.cli.payloads import tenant_payload
+    from llmspell.cli.payload import tenant_payload
 
     out = Output(as_json=as_json)
     with llmspell.open(

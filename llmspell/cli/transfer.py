@@ -13,7 +13,7 @@ from llmspell.cli.output import Output
 from llmspell.cli.paths import audit_log, existing, shared_quotas
 
 if TYPE_CHECKING:
-    from llmspell.cli.payloads import ExportPayload, ImportedPayload
+    from llmspell.cli.payload import ExportPayload, ImportedPayload
 
 __all__ = ["export", "import_from"]
 

@@ -41,7 +41,7 @@ def update(
 ) -> None:
     """Change a tenant's name or quotas, also while others serve it; what isn't given stays."""
     import llmspell
-    from llmspell.cli.payloads import tenant_payload
+    from llmspell.cli.payload import tenant_payload
 
     given = {
         "max_documents": max_documents,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmspell.cli import payloads
+from llmspell.cli import payload
 from llmspell.cli.exits import ExitCode
 from llmspell.security import AuditLog, read_audit
 
@@ -27,7 +27,7 @@ def log(tmp_path: Path) -> Path:
 def test_sound_log_is_said_to_be(cli: Cli, log: Path) -> None:
     done = cli("audit", "verify", str(log), "--json")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.AuditReportPayload) is None
+    assert mismatch(done.json, payload.AuditReportPayload) is None
     assert (done.json["sound"], done.json["records"]) == (True, 8)
     again = cli("audit", "verify", str(log), "--anchor", done.json["head"])
     assert again.code == 0
@@ -48,7 +48,7 @@ def test_damaged_log_is_named_by_the_exit_code_too(cli: Cli, log: Path) -> None:
     segment.write_bytes(b"".join(lines))
     done = cli("audit", "verify", str(log), "--json")
     assert done.code == ExitCode.STORAGE
-    assert mismatch(done.json, payloads.AuditReportPayload) is None
+    assert mismatch(done.json, payload.AuditReportPayload) is None
     problem = done.json["problem"]
     assert (problem["reason"], problem["seq"], problem["segment"]) == ("sequence", 4, segment.name)
     assert problem["offset"] == len(b"".join(lines[:3]))
@@ -58,7 +58,7 @@ def test_damaged_log_is_named_by_the_exit_code_too(cli: Cli, log: Path) -> None:
 def test_records_are_shown(cli: Cli, log: Path) -> None:
     done = cli("audit", "show", str(log), "--json")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.AuditListPayload) is None
+    assert mismatch(done.json, payload.AuditListPayload) is None
     assert [record["seq"] for record in done.json["records"]] == list(range(1, 9))
     done = cli("audit", "show", str(log), "--tenant", "acme", "--last", "2", "--json")
     assert [record["count"] for record in done.json["records"]] == [1, 2]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import llmspell
-from llmspell.cli import payloads
+from llmspell.cli import payload
 from llmspell.cli.demo.payload import DemoPayload
 from llmspell.cli.exits import ExitCode
 
@@ -130,7 +130,7 @@ def test_tenant_of_that_name_that_is_not_the_demos_is_left_alone(tmp_path: Path)
 def test_bench_measures_the_demos_vectors(first: Any, shared: Path) -> None:
     done = run_process(shared, "bench", "--json")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.BenchPayload) is None
+    assert mismatch(done.json, payload.BenchPayload) is None
     assert done.json["vectors"] + done.json["queries"] == first["corpora"][0]["passages"]
     assert done.json["recall"] > 0.9
 

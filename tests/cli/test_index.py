@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from llmspell import Index, IndexParams
-from llmspell.cli import payloads
+from llmspell.cli import payload
 from llmspell.cli.exits import ExitCode
 from tests.index.migrate.writers import faiss, faiss_file, hnswlib_file, usearch_file
 from tests.index.vectors import clustered
@@ -54,7 +54,7 @@ def test_imported_file_is_described_compared_and_saved(
     arguments = ("index", "import", *files[name], "--output", str(target))
     done = cli(*arguments, "--json")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.ImportPayload) is None
+    assert mismatch(done.json, payload.ImportPayload) is None
     deleted = name in ("hnswlib", "usearch")
     dtype = "float16" if name == "usearch" else "float32"
     assert done.json["format"] == name
@@ -89,7 +89,7 @@ def test_empty_file_gives_an_empty_snapshot(cli: Cli, tmp_path: Path) -> None:
     target = tmp_path / "index.snap"
     arguments = ("index", "import", str(tmp_path / "file"), "-o", str(target))
     done = cli(*arguments, "--json")
-    assert mismatch(done.json, payloads.ImportPayload) is None
+    assert mismatch(done.json, payload.ImportPayload) is None
     assert (done.json["vectors"], done.json["queries"], done.json["recall"]) == (0, 0, None)
     assert "nothing to compare" in cli(*arguments).out
     assert len(Index.load(target)) == 0
@@ -158,7 +158,7 @@ def test_info_says_what_a_snapshot_holds(cli: Cli, tmp_path: Path) -> None:
     index.save(tmp_path / "index", tag=2**64 - 1)
     done = cli("index", "info", str(tmp_path / "index"), "--json")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.SnapshotPayload) is None
+    assert mismatch(done.json, payload.SnapshotPayload) is None
     assert (done.json["vectors"], done.json["dim"], done.json["metric"]) == (N - 3, DIM, "l2")
     assert (done.json["dtype"], done.json["tag"]) == ("float16", 2**64 - 1)
     assert (done.json["params"]["m"], done.json["params"]["seed"]) == (5, 9)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import llmspell
-from llmspell.cli import payloads
+from llmspell.cli import payload
 from llmspell.cli.exits import ExitCode
 from llmspell.cli.ingest import ChunkingName
 from llmspell.rag.chunking import ChunkingMethod
@@ -45,12 +45,12 @@ def test_ingested_files_are_found_by_meaning(cli: Cli, notes: Path) -> None:
     assert cli("tenant", "create", "acme").code == 0
     ingested = cli("ingest", "acme", str(notes), "--json")
     assert ingested.code == 0, ingested.err
-    assert mismatch(ingested.json, payloads.IngestPayload) is None
+    assert mismatch(ingested.json, payload.IngestPayload) is None
     assert (ingested.json["added"], ingested.json["unchanged"]) == (3, 0)
 
     found = cli("search", "acme", "how much air goes into a bike wheel", "-k", "2", "--json")
     assert found.code == 0, found.err
-    assert mismatch(found.json, payloads.SearchPayload) is None
+    assert mismatch(found.json, payload.SearchPayload) is None
     assert len(found.json["hits"]) == 2
     assert "seven bar" in found.json["hits"][0]["text"]
 
@@ -247,7 +247,7 @@ def test_words_are_searched_for_where_the_mode_says_so(cli: Cli, notes: Path) ->
     cli("ingest", "acme", str(notes))
     words = cli("search", "acme", "bar", "--mode", "lexical", "--json")
     assert words.code == 0, words.err
-    assert mismatch(words.json, payloads.SearchPayload) is None
+    assert mismatch(words.json, payload.SearchPayload) is None
     assert [hit["metadata"]["document"].endswith("tyres.txt") for hit in words.json["hits"]] == [
         True
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import llmspell
-from llmspell.cli import payloads
+from llmspell.cli import payload
 from llmspell.cli.exits import ExitCode
 from llmspell.config import QUOTA_NAMES, QuotaLimits
 
@@ -49,7 +49,7 @@ def test_every_quota_can_be_given_and_is_shown(cli: Cli, data: Path, command: st
         cli("tenant", "create", "acme")
     done = cli(*every(command), "--soft", "max_tokens_per_day", "--json")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.TenantPayload) is None
+    assert mismatch(done.json, payload.TenantPayload) is None
     shown = list(done.json["usage"].values())
     assert [part["limit"] for part in shown] == [limit for _, limit, _ in GIVEN.values()]
     assert [part["soft"] for part in shown] == [name == "max_tokens_per_day" for name in GIVEN]

@@ -9,7 +9,7 @@ import pytest
 
 import llmspell
 from llmspell import TenantConfig
-from llmspell.cli import payloads
+from llmspell.cli import payload
 from llmspell.cli.exits import ExitCode
 
 from .conforming import mismatch
@@ -37,7 +37,7 @@ def flip(path: Path) -> None:
 def test_what_is_sound_is_said_to_be(cli: Cli, snapshot: Path) -> None:
     done = cli("scrub", "--json")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.ScrubPayload) is None
+    assert mismatch(done.json, payload.ScrubPayload) is None
     assert done.json["sound"]
     assert [tenant["records"] for tenant in done.json["tenants"]] == [5, 5]
     assert "2 tenants, 10 records" in cli("scrub").out
@@ -49,7 +49,7 @@ def test_a_damaged_file_is_named_by_the_exit_code_too(cli: Cli, snapshot: Path) 
     flip(snapshot)
     done = cli("scrub", "--json")
     assert done.code == ExitCode.STORAGE
-    assert mismatch(done.json, payloads.ScrubPayload) is None
+    assert mismatch(done.json, payload.ScrubPayload) is None
     (damage,) = done.json["tenants"][0]["damages"]
     assert (damage["where"], damage["repaired"]) == (snapshot.name, False)
     assert done.json["tenants"][1]["damages"] == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmspell.cli import payloads
+from llmspell.cli import payload
 from llmspell.cli.exits import ExitCode
 from llmspell.security import MasterKey, read_audit
 
@@ -49,14 +49,14 @@ def secrets(tmp_path: Path) -> Secrets:
 def test_what_is_set_is_got_listed_and_deleted(secrets: Secrets) -> None:
     done = secrets("set", "openai", "--json", value="sk-1\n")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.SecretChangedPayload) is None
+    assert mismatch(done.json, payload.SecretChangedPayload) is None
     assert secrets("set", "openai", "--tenant", "acme", value="sk-2").code == 0
     assert secrets("get", "openai").out == "sk-1\n"
     got = secrets("get", "openai", "--tenant", "acme", "--json")
-    assert mismatch(got.json, payloads.SecretPayload) is None
+    assert mismatch(got.json, payload.SecretPayload) is None
     assert got.json == {"tenant": "acme", "name": "openai", "value": "sk-2"}
     listed = secrets("list", "--json")
-    assert mismatch(listed.json, payloads.SecretListPayload) is None
+    assert mismatch(listed.json, payload.SecretListPayload) is None
     assert [one["tenant"] for one in listed.json["secrets"]] == [None, "acme"]
     text = secrets("list").out
     assert "openai  of the deployment" in text and "of the tenant 'acme'" in text
@@ -75,7 +75,7 @@ def test_rotation_changes_the_key_and_no_value(secrets: Secrets) -> None:
     before = secrets.key.read_text()
     done = secrets("rotate-key", "--json")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.SecretKeyPayload) is None
+    assert mismatch(done.json, payload.SecretKeyPayload) is None
     assert secrets.key.read_text() != before and done.json["key"] in secrets.store.read_text()
     assert before in secrets.key.read_text()
     assert secrets("get", "openai").out == "sk-1\n"
@@ -95,7 +95,7 @@ def test_old_keys_are_dropped_when_told_to_and_not_those_of_a_store_beside(
     assert kept.json["keys"] == []
     assert secrets("get", "openai", "--store", str(beside)).out == "sk-2\n"
     done = secrets("drop-old-keys", "--json")
-    assert mismatch(done.json, payloads.SecretDroppedKeysPayload) is None
+    assert mismatch(done.json, payload.SecretDroppedKeysPayload) is None
     assert done.json["keys"] == [old]
     assert secrets("get", "openai").out == "sk-1\n"
     assert secrets("get", "openai", "--store", str(beside)).code == ExitCode.USAGE

@@ -14,7 +14,7 @@ import pytest
 
 import llmspell
 from llmspell import TenantConfig
-from llmspell.cli import payloads
+from llmspell.cli import payload
 from llmspell.cli.exits import ExitCode
 from llmspell.storage.files import FileLock
 
@@ -29,7 +29,7 @@ def test_created_tenant_has_the_quotas_and_settings_given(cli: Cli, data: Path) 
         "--json",
     )
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.TenantPayload) is None
+    assert mismatch(done.json, payload.TenantPayload) is None
     assert done.json["usage"]["vectors"] == {"used": 0, "limit": 7, "soft": False}
     assert done.json["usage"]["documents"] == {"used": 0, "limit": None, "soft": False}
     assert (
@@ -68,10 +68,10 @@ def test_list_show_and_stats_give_the_same_usage(cli: Cli, data: Path) -> None:
     assert shown["usage"]["vectors"]["used"] == 2
     assert shown["usage"]["storage"]["used"] > 0
     listed = cli("tenant", "list", "--json").json
-    assert mismatch(listed, payloads.TenantListPayload) is None
+    assert mismatch(listed, payload.TenantListPayload) is None
     assert listed["tenants"] == [shown | {"dim": None}]
     stats = cli("stats", "--json").json
-    assert mismatch(stats, payloads.StatsPayload) is None
+    assert mismatch(stats, payload.StatsPayload) is None
     assert stats["tenants"] == listed["tenants"]
     assert stats["bytes_on_disk"] > 0
 
@@ -122,7 +122,7 @@ def test_drop_asks_for_consent_and_then_the_tenant_is_gone(cli: Cli) -> None:
     assert "--yes" in refused.err
     assert cli("tenant", "show", "acme").code == 0
     done = cli("tenant", "drop", "acme", "--yes", "--json")
-    assert mismatch(done.json, payloads.DroppedPayload) is None
+    assert mismatch(done.json, payload.DroppedPayload) is None
     assert cli("tenant", "show", "acme").code == ExitCode.NOT_FOUND
 
 
@@ -177,7 +177,7 @@ def test_doctor_finds_a_healthy_directory_healthy(cli: Cli) -> None:
     cli("tenant", "create", "acme")
     done = cli("doctor", "--json")
     assert done.code == 0, done.out
-    assert mismatch(done.json, payloads.DoctorPayload) is None
+    assert mismatch(done.json, payload.DoctorPayload) is None
     checks = {check["name"]: check for check in done.json["checks"]}
     assert {"llmspell", "python", "numpy", "lmdb", "cpu", "simd", "file system"} <= checks.keys()
     assert checks["tenant acme"]["status"] == "ok"

@@ -9,7 +9,7 @@ import pytest
 
 import llmspell
 from llmspell import TenantConfig
-from llmspell.cli import payloads
+from llmspell.cli import payload
 from llmspell.cli.exits import ExitCode
 
 from .conforming import mismatch
@@ -34,11 +34,11 @@ def test_a_tenant_goes_through_a_snapshot(cli: Cli, data: Path, target: Path, na
     target = target.with_name(name)
     done = cli("tenant", "snapshot", "acme", str(target), "--json")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.SnapshotTakenPayload) is None
+    assert mismatch(done.json, payload.SnapshotTakenPayload) is None
     assert (done.json["records"], target.is_dir()) == (5, name == "acme")
     done = cli("tenant", "restore", str(target), "--as", "copy", "--name", "Copy", "--json")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.TenantPayload) is None
+    assert mismatch(done.json, payload.TenantPayload) is None
     assert (done.json["id"], done.json["name"]) == ("copy", "Copy")
     assert done.json["usage"]["vectors"]["used"] == 5
     assert ids(data, "copy") == [*range(5)]
@@ -59,7 +59,7 @@ def test_a_tenant_is_replaced_where_that_is_said(cli: Cli, data: Path, target: P
 def test_a_clone_holds_the_same(cli: Cli, data: Path, target: Path) -> None:
     done = cli("tenant", "clone", "acme", "twin", "--json")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.TenantPayload) is None
+    assert mismatch(done.json, payload.TenantPayload) is None
     assert (done.json["id"], done.json["name"]) == ("twin", "Acme")
     assert "5 records" in cli("tenant", "clone", "acme", "third").out
     assert ids(data, "twin") == ids(data, "third") == [*range(5)]

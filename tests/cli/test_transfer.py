@@ -9,7 +9,7 @@ import pytest
 
 import llmspell
 from llmspell import TenantConfig
-from llmspell.cli import payloads
+from llmspell.cli import payload
 from llmspell.cli.exits import ExitCode
 
 from .conforming import mismatch
@@ -28,11 +28,11 @@ def file(tmp_path: Path, data: Path) -> Path:
 def test_a_tenant_goes_through_a_file(cli: Cli, data: Path, file: Path) -> None:
     done = cli("export", "acme", str(file), "--json")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.ExportPayload) is None
+    assert mismatch(done.json, payload.ExportPayload) is None
     assert (done.json["records"], done.json["bytes"]) == (5, file.stat().st_size)
     done = cli("import", "copy", str(file), "--json")
     assert done.code == 0, done.err
-    assert mismatch(done.json, payloads.ImportedPayload) is None
+    assert mismatch(done.json, payload.ImportedPayload) is None
     assert (done.json["records"], done.json["skipped"]) == (5, 0)
     with llmspell.open(data) as database:
         ids = [record.id for record in database.tenant("copy").scan().records]

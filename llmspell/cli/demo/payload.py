@@ -1,10 +1,10 @@
-"""The JSON document of ``llmspell demo --json``; the rules are those of llmspell.cli.payloads."""
+"""The JSON document of ``llmspell demo --json``; the rules are those of llmspell.cli.payload."""
 
 from __future__ import annotations
 
 from typing import TypedDict
 
-from llmspell.cli.payloads import HitPayload
+from llmspell.cli.payload import HitPayload
 
 __all__ = [
     "AnswerPayload",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from llmspell import Document, QuotaLimits, TenantConfig, errors
 from llmspell.cli.demo.questions import OWN, PYTHON, QUESTIONS, Question
 from llmspell.cli.paths import default_data_directory
-from llmspell.cli.payloads import hit_payload
+from llmspell.cli.payload import hit_payload
 
 if TYPE_CHECKING:
     from llmspell import Database, Tenant
