@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import struct
+import threading
 from functools import cache
 from typing import Any, Final
 
@@ -26,7 +27,8 @@ def packed(text: bytes) -> bytes | None:
     """Length and frame of a text of :data:`LEAST_BYTES` or more; None where it is no shorter."""
     if len(text) < LEAST_BYTES:
         return None
-    frame: bytes = _zstd().compress(text, level=_LEVEL)
+    compressor = _COMPRESSORS.of_thread()
+    frame: bytes = compressor.compress(text, compressor.FLUSH_FRAME)
     return _LENGTH.pack(len(text)) + frame if _LENGTH.size + len(frame) < len(text) else None
 
 
@@ -42,6 +44,20 @@ def decompress(frame: bytes, size: int) -> bytes:
     if len(text) != size or not unpacker.eof:
         raise CorruptFile(f"a packed text doesn't have {size} bytes")
     return text
+
+
+class _Compressors(threading.local):
+    """One of each thread that packs: a new one for each text would take half as long again."""
+
+    _kept: Any = None
+
+    def of_thread(self) -> Any:
+        if self._kept is None:
+            self._kept = _zstd().ZstdCompressor(level=_LEVEL)
+        return self._kept
+
+
+_COMPRESSORS: Final = _Compressors()
 
 
 @cache  # a module that isn't there is looked for anew at each import, which takes 40 µs

@@ -11,6 +11,7 @@ import numpy as np
 
 from llmspell.config import FieldType
 from llmspell.storage import (
+    NEVER,
     OF_A_CHUNK,
     MetadataUpdate,
     Moment,
@@ -18,11 +19,12 @@ from llmspell.storage import (
     StoredDocument,
     StoredRecord,
     Write,
+    conform,
     encode_id,
     pack,
 )
 from llmspell.tenancy.documents import Chunk, SplitDocument
-from llmspell.tenancy.inputs import pack_metadata, pack_text
+from llmspell.tenancy.inputs import pack_text
 
 __all__ = ["Diff", "Place"]
 
@@ -57,6 +59,8 @@ class Diff:
             now_us: what has expired by then is not kept.
         """
         self._schema = schema
+        self._sequence = moment.counters.sequence
+        self._expires_us = NEVER
         self._puts: list[Put] = []
         self._updates: list[MetadataUpdate] = []
         self._documents: dict[str, StoredDocument | None] = {}
@@ -71,11 +75,16 @@ class Diff:
             else:
                 former = [record for record, _ in moment.chunks(stored, vectors=False)]
             live = [record for record in former if record.expires_us > now_us]
+            self._expires_us = min([self._expires_us, *(record.expires_us for record in live)])
             kept = self._add(number, document, stored, live)
             gone.update(record.rowid for record in former if record.rowid not in kept)
         replaced = moment.rows([put.key for put in self._puts])
         gone.update(int.from_bytes(row) for row in replaced if row is not None)
         self.growth = {"documents": came, "vectors": max(len(self._puts) - len(gone), 0)}
+
+    def holds(self, sequence: int, now_us: int) -> bool:
+        """Whether another one would be the same, where the log ends at ``sequence``."""
+        return sequence == self._sequence and now_us < self._expires_us
 
     def write(self, vectors: Mapping[Place, bytes]) -> Write:
         """The write, with a vector for each of :attr:`new`."""
@@ -124,7 +133,7 @@ class Diff:
             self._puts.append(
                 Put(
                     encode_id(f"{document.id}#{next(numbers)}"),
-                    pack_metadata(metadata, self._schema),
+                    pack(conform(metadata, self._schema)),
                     pack_text(chunk.text),
                     vector=b"",
                     is_chunk=True,

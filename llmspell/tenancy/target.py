@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -84,7 +85,7 @@ class Target:
 
                 self._embed(room, batch, missing, charged, vectors)
                 try:
-                    room.write_as(lambda: self._write(room, batch, vectors))
+                    room.write_as(partial(self._write, room, batch, vectors, diff))
                 except _MovedOn:
                     continue
                 return len(diff.new)
@@ -138,9 +139,15 @@ class Target:
         vectors.update((place, row.tobytes()) for place, row in zip(places, rows, strict=True))
 
     def _write(
-        self, room: Room, batch: Sequence[SplitDocument], vectors: dict[Place, bytes]
+        self,
+        room: Room,
+        batch: Sequence[SplitDocument],
+        vectors: dict[Place, bytes],
+        before: Diff,
     ) -> Write:
-        """Decide while nobody else can write."""
+        """Decide while nobody else can write; mostly as ``before``, for nobody has meanwhile."""
+        if before.holds(room.store.counters().sequence, room.views.now_us()):
+            return before.write(vectors)
         diff = self._diff(room, batch)
         if any(place not in vectors for place in diff.new):
             raise _MovedOn

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 import llmspell
 from llmspell import Database, Document, Tenant, TenantConfig, errors
-from llmspell.storage import Moment
+from llmspell.storage import Moment, Put, Write
+from llmspell.storage.views import Views
 from llmspell.tenancy.target import Target
 from tests.tenancy.texts import Lines, embed, split
 
@@ -253,6 +254,39 @@ def test_write_that_comes_between_embedding_and_writing_loses_nothing(acme: Tena
     assert asked == [["3"], ["one"]]
     assert [chunk.text for chunk in acme.chunks("doc")] == ["one", "two", "3"]
     assert acme.usage().embeddings.used == 5
+
+
+def test_chunk_that_expires_while_others_are_embedded_is_made_anew(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme.ingest(Document("doc", "one\ntwo\nthree"))
+    room = acme._enter()
+    soon = room.views.now_us() + 60_000_000
+    with room.store.moment() as moment:
+        stored = moment.document("doc")
+        assert stored is not None
+        held, vector = next(moment.chunks(stored))
+        put = Put(
+            held.key,
+            held.raw_metadata,
+            held.raw_text,
+            vector.tobytes(),
+            is_chunk=True,
+            expires_us=soon,
+        )
+        document = stored._replace(rows=(-1, *stored.rows[1:]))
+    room.write(Write([put], vector[np.newaxis], documents={"doc": document}))
+    asked: list[list[str]] = []
+
+    def meanwhile(texts: Sequence[str]) -> NDArray[np.float32]:
+        asked.append(list(texts))
+        monkeypatch.setattr(Views, "now_us", lambda views: soon)
+        return embed(texts)
+
+    changed = split(Document("doc", "one\ntwo\n3"), "lines")
+    Target(acme._residence, acme._enter).put_documents([changed], meanwhile)
+    assert asked == [["3"], ["one"]]
+    assert [chunk.text for chunk in acme.chunks("doc")] == ["one", "two", "3"]
 
 
 edits = st.lists(
