@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,8 +16,10 @@ from llmspell.rag.chunking import Chunking, splitting_way
 from llmspell.rag.embedding.tokens import token_counts
 from llmspell.rag.grammars import grammar
 from llmspell.rag.graphemes import clusters, whole
+from llmspell.rag.line_counts import CountingLines, are_lines_apart
 from llmspell.rag.media_types import PLAIN, PYTHON
 from llmspell.rag.python_source import section_starts
+from llmspell.rag.sections import sections, sections_between_voids
 from llmspell.rag.semantic import groups
 from llmspell.rag.windows import token_windows
 from llmspell.tenancy.documents import Chunk
@@ -32,12 +33,6 @@ _MAX_CHARS_PER_TOKEN: Final = 16
 # What is embedded to find borders by: a sentence, but for the shortest and the longest.
 _SENTENCE_TOKENS: Final = (8, 30)
 
-# The splitter's time grows with the square of a run of white space: a minute for 300,000.
-_VOID: Final = re.compile(r"\s{256,}")
-# Every so many characters one, of which each of these runs has 16 in a row.
-_STRIDE: Final = 16
-_SPACES: Final = re.compile(r"\s{16}")
-
 # Characters that a splitter is given at once, cut at the best border in their second half. It takes
 # up to 400 bytes for each, and time by the square of a long string: 32 s for one of 512 KiB.
 _AT_ONCE: Final = 1 << 16
@@ -46,9 +41,6 @@ _SOURCE_AT_ONCE: Final = 1 << 14
 # Characters of a text whose mark-up or syntax is looked at: of what is made to harm so many take
 # 40 s of processor time, and 8 s without it.
 _LOOKED_AT: Final = 1 << 20
-_BORDERS: Final = [
-    re.compile(border) for border in (r"\n\n(?=\S)", r"\n", r"[.!?]\s|[\u3002\uff01\uff1f]", r"\s")
-]
 # Texts whose tokens are counted at once.
 _COUNTED: Final = 64
 
@@ -136,16 +128,20 @@ class Chunker:
             return self._splitters[way]
 
     def _make(self, way: str) -> Any:
-        settings: tuple[Any, Any, int]
-        settings = (self._tokenizer, self._capacity, self._chunking.overlap)
+        settings: tuple[Any, int] = (self._capacity, self._chunking.overlap)
+        kind: Any = self._library.TextSplitter
+        language: tuple[Any, ...] = ()
         if way == "markdown":
-            return self._library.MarkdownSplitter.from_huggingface_tokenizer(*settings)
-        if way == "sentences":
-            settings = (self._tokenizer, _SENTENCE_TOKENS, 0)
+            kind = self._library.MarkdownSplitter
+        elif way == "sentences":
+            settings = (_SENTENCE_TOKENS, 0)
         elif way != "recursive":
-            language = grammar(way.removeprefix("code "))
-            return self._library.CodeSplitter.from_huggingface_tokenizer(language, *settings)
-        return self._library.TextSplitter.from_huggingface_tokenizer(*settings)
+            kind, language = self._library.CodeSplitter, (grammar(way.removeprefix("code ")),)
+        if not are_lines_apart(self._tokenizer):
+            return kind.from_huggingface_tokenizer(*language, self._tokenizer, *settings)
+        return CountingLines(
+            lambda count: kind.from_callback(*language, count, *settings), self._tokenizer
+        )
 
     def _split_windows(self, text: str) -> Iterator[Chunk]:
         windows = token_windows(
@@ -160,7 +156,7 @@ class Chunker:
             yield from self._split_within(self._plain, text, start, end)
 
     def _split_semantic(self, text: str) -> Iterator[Chunk]:
-        for begin, stop in _sections(text, 0, len(text), _AT_ONCE):
+        for begin, stop in sections(text, 0, len(text), _AT_ONCE):
             yield from self._split_section(text, begin, stop)
 
     def _split_section(self, text: str, begin: int, stop: int) -> Iterator[Chunk]:
@@ -195,7 +191,7 @@ class Chunker:
         if fits and self._count(text[start:end]) <= self._capacity:
             yield from _trimmed(text, start, end)
             return
-        for begin, stop in _sections_between_voids(text, start, end, at_once or _AT_ONCE):
+        for begin, stop in sections_between_voids(text, start, end, at_once or _AT_ONCE):
             for offset, chunk in splitter.chunk_indices(text[begin:stop]):
                 at = begin + offset
                 if len(chunk) <= self._max_chars:
@@ -271,44 +267,6 @@ class Chunker:
 
     def _count(self, text: str) -> int:
         return self._counts([text])[0]
-
-
-def _between_voids(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    # Most texts need no closer look at each character.
-    if not _SPACES.search(text[start:end:_STRIDE]):
-        yield start, end
-        return
-    for void in _VOID.finditer(text, start, end):
-        if void.start() > start:
-            yield start, void.start()
-        start = void.end()
-    if end > start:
-        yield start, end
-
-
-def _sections(text: str, start: int, end: int, at_once: int) -> Iterator[tuple[int, int]]:
-    """Spans of no more than a splitter is given at once."""
-    while end - start > at_once:
-        stop = _last_border(text, start + at_once // 2, start + at_once)
-        yield start, stop
-        start = stop
-    if end > start:
-        yield start, end
-
-
-def _last_border(text: str, first: int, last: int) -> int:
-    for border in _BORDERS:
-        ends = [found.end() for found in border.finditer(text, first, last)]
-        if ends:
-            return ends[-1]
-    return last
-
-
-def _sections_between_voids(
-    text: str, start: int, end: int, at_once: int
-) -> Iterator[tuple[int, int]]:
-    for begin, stop in _between_voids(text, start, end):
-        yield from _sections(text, begin, stop, at_once)
 
 
 def _trimmed(text: str, start: int, end: int) -> Iterator[Chunk]:
