@@ -87,6 +87,7 @@ class LlmspellVectorStore(VectorStore):
         *,
         ids: Sequence[str | None] | None = None,
         ttl: float | timedelta | None = None,
+        batch_size: int | None = None,
     ) -> list[str]:
         """Embed and write texts, all of them or none; each replaces what has its id.
 
@@ -94,6 +95,7 @@ class LlmspellVectorStore(VectorStore):
             metadatas: one for each text.
             ids: one for each text; a new UUID where None.
             ttl: seconds that they live; None means for ever.
+            batch_size: of LangChain's ``index``, which hands over no more at once; not looked at.
 
         Returns:
             Their ids.
@@ -114,6 +116,7 @@ class LlmspellVectorStore(VectorStore):
         *,
         ids: Sequence[str | None] | None = None,
         ttl: float | timedelta | None = None,
+        batch_size: int | None = None,
     ) -> list[str]:
         """As :meth:`add_texts`."""
         texts = list(texts)

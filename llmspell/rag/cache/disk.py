@@ -11,6 +11,7 @@ import shutil
 import struct
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from llmspell.rag.cache.keys import KEY_BYTES
 from llmspell.rag.cache.settings import EmbeddingCacheSettings
 from llmspell.rag.cache.stats import Counters
 
-__all__ = ["DiskTier"]
+__all__ = ["DAMAGE", "DiskTier"]
 
 _NUMBER: Final = struct.Struct(">Q")
 _BYTES: Final = b"bytes"
@@ -30,9 +31,13 @@ _MAP_FACTOR: Final = 3
 _MAP_BESIDE: Final = 32 << 20
 # Used ones that are known; the rest are as if they weren't.
 _MAX_USED: Final = 100_000
-_DAMAGE: Final = (
+#: What LMDB raises where a file isn't as it wrote it, and of a transaction that met that before.
+DAMAGE: Final = (
+    lmdb.BadTxnError,
     lmdb.CorruptedError,
+    lmdb.CursorFullError,
     lmdb.InvalidError,
+    lmdb.PageFullError,
     lmdb.PageNotFoundError,
     lmdb.PanicError,
     lmdb.VersionMismatchError,
@@ -63,7 +68,7 @@ class DiskTier:
         self._used: set[bytes] = set()
         try:
             self._open(directory)
-        except _DAMAGE:
+        except DAMAGE:
             counters.corrupt.inc()
             shutil.rmtree(directory, ignore_errors=True)
             self._open(directory)
@@ -81,6 +86,7 @@ class DiskTier:
         )
         try:
             self._data = directory / "data.mdb"
+            self._inode = self._data.stat().st_ino
             if _is_short(self._data, env):
                 # To read a page behind the end of the file would kill the process.
                 raise lmdb.CorruptedError(f"{self._data} was cut off")
@@ -209,11 +215,22 @@ class DiskTier:
 
     def _held(self, transaction: Any) -> int:
         raw = transaction.get(_BYTES, db=self._meta)
-        return 0 if raw is None else int(_NUMBER.unpack(raw)[0])
+        return 0 if raw is None else _number(raw)
 
     def _last(self, transaction: Any) -> int:
         with transaction.cursor(self._order) as cursor:
-            return int(_NUMBER.unpack(cursor.key())[0]) if cursor.last() else 0
+            return _number(cursor.key()) if cursor.last() else 0
+
+    def discard(self) -> None:
+        """Close it, and remove its file, which is damaged; not one that another process made since.
+
+        Counted as corrupt.
+        """
+        self.close()
+        self._counters.corrupt.inc()
+        with suppress(OSError):
+            if self._data.stat().st_ino == self._inode:
+                shutil.rmtree(self._data.parent, ignore_errors=True)
 
     def _enter(self) -> bool:
         """Keep it open until :meth:`_leave`; gives False where it was closed."""
@@ -226,6 +243,12 @@ class DiskTier:
             self._users -= 1
             if self._is_closed and not self._users:
                 self._idle.notify_all()
+
+
+def _number(raw: bytes) -> int:
+    if len(raw) != _NUMBER.size:
+        raise lmdb.CorruptedError(f"a number of {len(raw)} bytes")
+    return int(_NUMBER.unpack(raw)[0])
 
 
 def _end(env: lmdb.Environment) -> int:

@@ -13,7 +13,7 @@ from typing import Final
 import lmdb
 
 from llmspell.rag.cache.compartment import Compartment
-from llmspell.rag.cache.disk import DiskTier
+from llmspell.rag.cache.disk import DAMAGE, DiskTier
 from llmspell.rag.cache.entry import Made
 from llmspell.rag.cache.settings import EmbeddingCacheSettings
 from llmspell.rag.cache.stats import Counters
@@ -42,6 +42,7 @@ class Disks:
         self._lock = threading.Lock()
         self._open: OrderedDict[bytes, DiskTier] = OrderedDict()
         self._failed: dict[bytes, float] = {}
+        self._renewed: dict[bytes, float] = {}  # until when damage is one more of the same
         # What waits is found, too: memory may have let go of it before it is written.
         self._waiting: dict[bytes, Made] = {}
         self._pending: queue.Queue[_Job | None] = queue.Queue(settings.max_pending)
@@ -62,11 +63,12 @@ class Disks:
             keys = [key for key in keys if key not in waiting]
             if not keys:
                 return waiting
+        tier = None
         try:
             tier = self._tier(compartment)
             return waiting if tier is None else waiting | tier.get(keys, dim, oldest_us)
         except (lmdb.Error, OSError) as error:
-            self._pause(compartment, error)
+            self._fail(compartment, tier, error)
             return waiting
 
     def put(self, compartment: Compartment, key: bytes, made: Made) -> None:
@@ -99,6 +101,7 @@ class Disks:
         # Closed under the lock: a process mustn't have one open twice.
         with self._lock:
             self._failed.pop(scope, None)
+            self._renewed.pop(scope, None)
             tier = self._open.pop(scope, None)
             if tier is not None:
                 tier.close()
@@ -126,9 +129,19 @@ class Disks:
                 self._writer.start()
             return self._writer is not None
 
-    def _pause(self, compartment: Compartment, error: Exception) -> None:
+    def _fail(self, compartment: Compartment, tier: DiskTier | None, error: Exception) -> None:
+        """Begin what is damaged anew; leave alone what fails otherwise, or is damaged again."""
+        scope = compartment.scope
         with self._lock:
-            self._failed[compartment.scope] = time.monotonic() + _PAUSE_S
+            until = time.monotonic() + _PAUSE_S
+            if not isinstance(error, DAMAGE) or tier is None:
+                self._failed[scope] = until
+            elif self._open.get(scope) is tier:
+                del self._open[scope]
+                tier.discard()
+                if self._renewed.get(scope, 0.0) > time.monotonic():
+                    self._failed[scope] = until
+                self._renewed[scope] = until
         _LOG.warning("the embedding cache in %s fails: %s", compartment.directory, error)
 
     def _tier(self, compartment: Compartment) -> DiskTier | None:
@@ -175,11 +188,12 @@ class Disks:
                 return
 
     def _wrote(self, compartment: Compartment, entries: list[tuple[bytes, Made]]) -> bool:
-        try:
-            for _ in range(2):  # it may have been closed for another to be opened
+        for _ in range(2):  # it may have been closed for another to be opened, or begun anew
+            tier = None
+            try:
                 tier = self._tier(compartment)
                 if tier is not None and tier.put(entries):
                     return True
-        except (lmdb.Error, OSError) as error:
-            self._pause(compartment, error)
+            except (lmdb.Error, OSError) as error:
+                self._fail(compartment, tier, error)
         return False

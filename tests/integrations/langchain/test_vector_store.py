@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.indexing import InMemoryRecordManager, aindex, index
 
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
 from llmspell.integrations.langchain import LlmspellRetriever, LlmspellVectorStore
@@ -125,6 +126,23 @@ def test_a_store_is_made_from_texts_and_documents(tenant: Tenant) -> None:
     assert tenant.count() == 2
     asyncio.run(LlmspellVectorStore.afrom_texts(["owl"], Words(), ids=["o"], tenant=tenant))
     assert tenant.get("o").text == "owl"
+
+
+def test_langchain_s_indexing_keeps_a_store_in_step_with_its_sources(
+    store: LlmspellVectorStore, tenant: Tenant
+) -> None:
+    def of(*texts: str) -> list[Document]:
+        return [Document(page_content=text, metadata={"source": "s"}) for text in texts]
+
+    records = InMemoryRecordManager("s")
+    records.create_schema()
+    how: Any = {"cleanup": "full", "source_id_key": "source", "key_encoder": "blake2b"}
+    done = index(of("red fox", "grey wolf"), records, store, **how)
+    assert (done["num_added"], tenant.count()) == (2, 2)
+    done = index(of("red fox", "brown bear"), records, store, **how)
+    assert (done["num_added"], done["num_skipped"], done["num_deleted"]) == (1, 1, 1)
+    done = asyncio.run(aindex(of("red fox"), records, store, **how))
+    assert (done["num_deleted"], tenant.count()) == (1, 1)
 
 
 def test_records_of_others_are_documents_too(store: LlmspellVectorStore, tenant: Tenant) -> None:

@@ -18,7 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell.rag.cache import EmbeddingCacheSettings
+from llmspell.rag.cache.compartment import Compartment
 from llmspell.rag.cache.disk import DiskTier
+from llmspell.rag.cache.disks import Disks
 from llmspell.rag.cache.entry import Made, decode, encode
 from llmspell.rag.cache.stats import Counters
 
@@ -192,3 +194,63 @@ for part in (3, 8, 15):
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert done.returncode == 0
+
+
+def break_pages(data: Path) -> None:
+    """Take from all pages with vectors what says of which kind they are."""
+    raw = bytearray(data.read_bytes())
+    for page in range(2 * 4_096, len(raw), 4_096):
+        if b"LSE1" in raw[page : page + 4_096]:
+            raw[page + 10 : page + 12] = bytes(2)
+    with data.open("r+b") as file:
+        file.write(raw)
+
+
+def test_file_whose_damage_shows_later_is_made_anew(tmp_path: Path) -> None:
+    counters = Counters()
+    compartment = Compartment(b"1" * 16, tmp_path / "embeddings")
+    keys = [key(number) for number in range(200)]
+
+    def disks() -> Disks:
+        return Disks(EmbeddingCacheSettings(disk_bytes=1 << 20), counters)
+
+    def write(to: Disks) -> None:
+        for number in range(200):
+            to.put(compartment, key(number), made(number))
+        to.flush()
+
+    first = disks()
+    write(first)
+    first.close()
+    break_pages(tmp_path / "embeddings" / "data.mdb")
+    second = disks()
+    assert second.get(compartment, keys, 64, -1) == {}
+    assert counters.corrupt.value == 1
+    write(second)
+    assert set(second.get(compartment, keys, 64, -1)) == set(keys)
+    break_pages(tmp_path / "embeddings" / "data.mdb")
+    assert second.get(compartment, keys, 64, -1) == {}
+    assert (counters.corrupt.value, counters.dropped.value) == (2, 0)
+    write(second)  # left alone for a while, for it was damaged just before
+    assert counters.dropped.value == 200
+    second.close()
+    third = disks()
+    write(third)
+    assert set(third.get(compartment, keys, 64, -1)) == set(keys)
+    third.close()
+
+
+def test_damage_that_a_write_meets_is_mended_by_it(tmp_path: Path) -> None:
+    counters = Counters()
+    compartment = Compartment(b"1" * 16, tmp_path / "embeddings")
+    opened(tmp_path).close()
+    with lmdb.open(str(tmp_path / "embeddings"), max_dbs=3) as env:
+        meta = env.open_db(b"meta")
+        with env.begin(meta, write=True) as transaction:
+            transaction.put(b"bytes", b"few")
+    disks = Disks(EmbeddingCacheSettings(), counters)
+    disks.put(compartment, key(1), made(1))
+    disks.flush()
+    assert set(disks.get(compartment, [key(1)], 64, -1)) == {key(1)}
+    assert (counters.corrupt.value, counters.dropped.value) == (1, 0)
+    disks.close()
