@@ -33,6 +33,7 @@ from llmspell.errors import (
     TenantSuspended,
 )
 from llmspell.observability import span
+from llmspell.remote import current_deadline
 from llmspell.tenancy import instruments_of
 from llmspell.tools import Approval
 
@@ -211,7 +212,9 @@ class AgentRun(FollowedRun):
         )
 
     async def _in_time(self, is_resumed: bool) -> AgentResult:
-        limit = asyncio.timeout(max(0.0, self.budget.seconds_left))
+        around, left = current_deadline(), self.budget.seconds_left
+        is_around = around is not None and around.remaining < left
+        limit = asyncio.timeout(max(0.0, around.remaining if around and is_around else left))
         try:
             async with limit:
                 return await self._loop(is_resumed)
@@ -220,6 +223,11 @@ class AgentRun(FollowedRun):
             is_deadline = isinstance(error, ProviderTimeout) and self.budget.seconds_left < 0.01
             if not limit.expired() and not is_deadline:
                 raise
+            if is_around:
+                raise ProviderTimeout(
+                    f"run {self.id!r}: the deadline that it was begun under has passed; resume it",
+                    is_sent=True,
+                ) from None
             raise AgentLimitExceeded(
                 limit="max_seconds", value=self.agent.limits.max_seconds, run_id=self.id
             ) from None

@@ -63,6 +63,7 @@ def current_deadline() -> Deadline | None:
 def deadline(seconds: float) -> Iterator[Deadline]:
     """Let calls of models inside of the ``with`` take so long together, and no more.
 
+    Runs of agents, and calls of tools by :class:`llmspell.tools.TenantTools`, hold it too.
     Within another one the earlier of both holds. Tasks that are started inside keep it, and so do
     calls by ``asyncio.to_thread``.
     """

@@ -161,7 +161,7 @@ def _show_default(schema: dict[str, Any], value: Any) -> None:
 
     try:
         shown = to_jsonable_python(value)
-    except PydanticSerializationError:
+    except (PydanticSerializationError, ValueError):  # of bytes that are no text
         return
     if _is_json(shown):
         schema["default"] = shown

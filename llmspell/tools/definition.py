@@ -149,8 +149,13 @@ class FunctionTool(Tool, Generic[_P, _R]):
     ) -> None:
         if not callable(function):
             raise ConfigError(f"a tool is made of a function, got {function!r}")
+        if isinstance(function, functools.partial):
+            raise ConfigError(
+                f"a tool is made of a function, got {function!r:.200}; make one of its func, and "
+                "fix the arguments by bind"
+            )
         self._function = function
-        self.name = function.__name__ if name is None else name
+        self.name = getattr(function, "__name__", "") if name is None else name
         self.description = description or ""
         self.options = options or ToolOptions()
         self._bound = dict(bound or {})

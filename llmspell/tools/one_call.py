@@ -17,6 +17,7 @@ from llmspell.errors import (
     ToolDenied,
 )
 from llmspell.observability import Attribute, is_traced, span
+from llmspell.remote import current_deadline
 from llmspell.tools.approval import Approval, ApprovalPending, ToolCall
 from llmspell.tools.client import CallAgain
 from llmspell.tools.context import ToolContext
@@ -114,6 +115,8 @@ class OneCall:
             self.result = ToolResult(self._name, fault=fault)
             self.outcome = str(fault.kind)
             return False
+        if self.is_late():
+            return False
         quotas = self._tools._policy.quotas
         if not quotas:
             return True
@@ -178,15 +181,33 @@ class OneCall:
         of_tool = self._tools._registry.places_of(self._name)
         return found if of_tool is None else [*found, of_tool]
 
+    def is_late(self) -> bool:
+        """Whether the deadline around the call has passed; then there is a result."""
+        around = current_deadline()
+        if around is None or around.remaining > 0:
+            return False
+        self._refuse(FaultKind.TIMEOUT, "the deadline had passed; the tool wasn't called")
+        return True
+
+    @property
+    def most_wait(self) -> float:
+        """Seconds that it waits for a place."""
+        around, most = current_deadline(), self._tools._policy.max_wait
+        return most if around is None else min(most, around.remaining)
+
     def busy(self) -> ToolResult:
         """The result where no place was free."""
         waited = self._tools._policy.max_wait
-        self._refuse(FaultKind.BUSY, f"too many calls at one time; none ended in {waited:g} s")
+        why = f"too many calls at one time; none ended in {waited:g} s, or by the deadline"
+        self._refuse(FaultKind.BUSY, why)
         return self.result
 
     def run(self, give_back: Callable[[], None]) -> Run:
         """The call that is to be made, which gives back its places when nothing of it runs."""
         assert self.tool is not None
+        timeout = self._timeout
+        if (around := current_deadline()) is not None:
+            timeout = min(timeout or around.remaining, around.remaining)
         try:
             if self.tool.options.cost:
                 self._operation.use(cost=self.tool.options.cost)
@@ -200,7 +221,7 @@ class OneCall:
             self._arguments,
             self._tools._tenant.id,
             context,
-            self._timeout,
+            timeout,
             give_back,
         )
 

@@ -105,7 +105,8 @@ class TenantTools:
         Args:
             name: of the tool.
             arguments: by name, or as JSON.
-            timeout: seconds that the tool may run, where that is less than its own.
+            timeout: seconds that the tool may run, where that is less than its own; a
+                :func:`llmspell.providers.deadline` around the call holds too.
             call_id: that the model gave the call; for traces.
 
         Returns:
@@ -151,8 +152,10 @@ class TenantTools:
                     told.set(_GIVEN, is_given)
                 if not is_given:
                     return call.result
+            if call.is_late():
+                return call.result
             held = HeldPlaces()
-            if not held.take(call.bounds(), self._policy.max_wait):
+            if not held.take(call.bounds(), call.most_wait):
                 return call.busy()
             run = call.run(held.give_back)
             return call.done(run, run.now())
@@ -197,8 +200,10 @@ class TenantTools:
                         told.set(_GIVEN, is_given)
                     if not is_given:
                         return call.result
+                if call.is_late():
+                    return call.result
                 held = HeldPlaces()
-                if not await held.atake(call.bounds(), self._policy.max_wait):
+                if not await held.atake(call.bounds(), call.most_wait):
                     return call.busy()
                 run = call.run(held.give_back)
                 return call.done(run, await run.later())

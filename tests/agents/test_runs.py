@@ -18,7 +18,7 @@ from llmspell.agents import (
     Call,
     RunState,
 )
-from llmspell.providers import Price
+from llmspell.providers import Price, deadline
 from llmspell.tools import ToolResult, tool
 from tests.agents.script import Script, call, say
 
@@ -121,6 +121,28 @@ def test_a_run_ends_when_its_time_is_over(acme: Tenant) -> None:
     with pytest.raises(errors.AgentLimitExceeded, match="max_seconds"):
         run(Agent(Script(call(("hang", {}))), [hang], tenant=acme, limits=limits))
     assert ended
+
+
+@pytest.mark.parametrize("at", ["tool", "approval"])
+def test_a_run_ends_with_the_deadline_around_it_and_can_be_resumed(acme: Tenant, at: str) -> None:
+    is_late = False
+
+    async def wait(where: str) -> bool:
+        if where == at and not is_late:
+            await asyncio.sleep(60)
+        return True
+
+    @tool(trusted=True, needs_approval=True, idempotent=True)
+    async def work() -> bool:
+        """Work."""
+        return await wait("tool")
+
+    model = Script(call(("work", {})), say("done"), say("done"))
+    agent = Agent(model, [work], "", acme, approve=lambda asked: wait("approval"))
+    with agent, pytest.raises(errors.ProviderTimeout, match="the deadline"), deadline(0.2):
+        run(agent, run_id="r")
+    is_late = True
+    assert asyncio.run(agent.resume("r")).output == "done"
 
 
 def test_what_a_run_may_use_is_reserved_once_and_what_it_used_is_charged(db: Database) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import functools
 import json
 import math
 from collections.abc import AsyncIterator
@@ -241,6 +242,7 @@ class Holder:
         (undescribed, "give it a docstring"),
         (in_turn, "return a list"),
         (Holder.method, "is a method"),
+        (functools.partial(undescribed), "by bind"),
     ],
 )
 def test_what_no_model_could_call_is_refused(function: Any, named: str) -> None:
@@ -254,14 +256,14 @@ class Band:
     high: Annotated[float, pydantic.Field(le=math.inf)] = 1.0
 
 
-def within(default: Band, most: float = math.inf) -> None:
+def within(default: Band, most: float = math.inf, raw: bytes = b"\xff") -> None:
     """Do."""
 
 
 def test_what_json_has_no_number_for_is_in_no_schema() -> None:
     made = tool(trusted=True)(within)
     json.dumps(made.spec.parameters, allow_nan=False)
-    assert set(made.spec.parameters["properties"]) == {"default", "most"}
+    assert set(made.spec.parameters["properties"]) == {"default", "most", "raw"}
     assert made.validate({"default": {}}) == {"default": Band()}
 
 

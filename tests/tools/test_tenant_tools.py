@@ -12,6 +12,7 @@ import pytest
 
 from llmspell import Database, Tenant, TenantConfig
 from llmspell.errors import ConfigError, TenantSuspended
+from llmspell.providers import deadline
 from llmspell.security import AuditLog, SecurityLevel
 from llmspell.tools import (
     Approval,
@@ -206,6 +207,33 @@ def test_a_hook_that_gives_no_decision_is_an_error(mine: ToolRegistry, tenant: T
     hook: Any = lambda call: "yes"  # noqa: E731
     with pytest.raises(ConfigError, match="it gives True, False or an Approval"):
         mine.bind(tenant, approve=hook).call("risky", {})
+
+
+def test_the_deadline_around_a_call_holds_for_the_tool(tenant: Tenant) -> None:
+    begun: list[str] = []
+
+    @tool(trusted=True)
+    def hang() -> None:
+        """Hang."""
+        begun.append("sync")
+        gone.wait(60)
+
+    @tool(trusted=True)
+    async def ahang() -> None:
+        """Hang."""
+        begun.append("async")
+        await asyncio.sleep(60)
+
+    gone = threading.Event()
+    with ToolRegistry([hang, ahang]) as registry:
+        tools = registry.bind(tenant)
+        for name in ("hang", "ahang"):
+            with deadline(0.05):
+                late = [tools.call(name, {}), asyncio.run(tools.acall(name, {}))]
+            assert [kind_of(one) for one in late] == [FaultKind.TIMEOUT] * 2
+            assert "had passed" in late[1].text
+        gone.set()
+    assert begun in ([], ["sync"], ["async"], ["sync", "async"])
 
 
 def test_denials_are_on_record(tenant: Tenant, tmp_path: Path) -> None:
