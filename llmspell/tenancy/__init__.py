@@ -1,6 +1,6 @@
 """Tenants: handles to rooms that share nothing."""
 
-from llmspell.tenancy.aio import AsyncTenant, Workers
+from llmspell.tenancy.aio import AsyncTenant
 from llmspell.tenancy.budget import Budget
 from llmspell.tenancy.current import current_operation
 from llmspell.tenancy.diversity import MMR
@@ -54,6 +54,7 @@ from llmspell.tenancy.scrub_report import (
     ScrubReport,
 )
 from llmspell.tenancy.tenant import Tenant
+from llmspell.tenancy.workers import Workers
 
 __all__ = [
     "AsyncTenant",

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from contextvars import copy_context
 from datetime import timedelta
 from functools import partial
-from typing import Any, BinaryIO, ParamSpec, TypeVar, overload
+from typing import Any, BinaryIO, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from llmspell.config import TenantConfig
-from llmspell.errors import ClosedError
 from llmspell.index import CancelToken
 from llmspell.quota import Usage
 from llmspell.state import AsyncState
@@ -39,69 +37,11 @@ from llmspell.tenancy.retrieving import Retrieve
 from llmspell.tenancy.scrub_report import OnScrub, ScrubReport
 from llmspell.tenancy.searching import Consistency
 from llmspell.tenancy.tenant import Tenant
+from llmspell.tenancy.workers import Workers
 
-__all__ = ["AsyncTenant", "Workers"]
+__all__ = ["AsyncTenant"]
 
-_P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-
-class Workers:
-    """Threads that blocking calls run in; more calls than threads wait in line."""
-
-    def __init__(self, threads: int) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="llmspell")
-        self._is_closed = False
-
-    async def run(self, call: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Await a call that runs in a thread, with the context variables of the caller.
-
-        A caller that is cancelled goes on at once; the call itself runs to its end.
-
-        Raises:
-            ClosedError: the workers are closed.
-        """
-        import asyncio
-
-        if self._is_closed:
-            raise ClosedError("the database is closed")
-        loop = asyncio.get_running_loop()
-        context = copy_context()
-        run = partial(context.run, call, *args, **kwargs)
-        return await loop.run_in_executor(self._executor, run)
-
-    async def run_stoppable(self, call: Callable[[Callable[[], bool]], _R]) -> _R:
-        """As :meth:`run`, of a call that takes what it asks now and then whether to stop.
-
-        It is to stop where its caller is cancelled, or the workers are closed.
-        """
-        is_left = False
-        try:
-            return await self.run(call, lambda: is_left or self._is_closed)
-        except BaseException:
-            is_left = True
-            raise
-
-    async def close(self, last: Callable[[], None]) -> None:
-        """Refuse new calls, let those under way end, then call ``last``.
-
-        A caller that is cancelled waits for that too, and is cancelled then.
-        """
-        import asyncio
-
-        def end() -> None:
-            self._executor.shutdown()
-            last()
-
-        self._is_closed = True
-        ending = asyncio.ensure_future(asyncio.to_thread(end))
-        try:
-            await asyncio.shield(ending)
-        except asyncio.CancelledError:
-            await asyncio.wait([ending])
-            raise
 
 
 class AsyncTenant(AsyncRetrieveCalls):
