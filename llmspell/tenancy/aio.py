@@ -20,7 +20,7 @@ from llmspell.tenancy.current import begin_async
 from llmspell.tenancy.documents import DocumentInfo, DocumentPage, IngestReport, Progress
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation, execute_async
 from llmspell.tenancy.hits import Hits
-from llmspell.tenancy.importing import OnConflict
+from llmspell.tenancy.import_plan import OnConflict
 from llmspell.tenancy.model import (
     ExportReport,
     ImportReport,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from llmspell.index import CancelToken
 from llmspell.storage import CatalogEntry
 from llmspell.tenancy.exporting import export_tenant
-from llmspell.tenancy.importing import OnConflict, import_tenant
+from llmspell.tenancy.import_plan import OnConflict
+from llmspell.tenancy.importing import import_tenant
 from llmspell.tenancy.model import ExportReport, ImportReport, SnapshotReport
 from llmspell.tenancy.scrub_report import OnScrub, ScrubReport
 from llmspell.tenancy.tenant_handle import API_CALLS, TenantHandle, until_the_end

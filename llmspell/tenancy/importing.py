@@ -5,44 +5,30 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import BinaryIO, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import BinaryIO, get_args
 
 import numpy as np
 
 from llmspell.config import TenantConfig
-from llmspell.errors import (
-    DimensionMismatch,
-    DuplicateId,
-    EmbedderMismatch,
-    InputError,
-    MetricMismatch,
-)
+from llmspell.errors import DimensionMismatch, EmbedderMismatch, InputError, MetricMismatch
 from llmspell.quota import Slot
 from llmspell.storage import (
     ExportedDocument,
     ExportedRecord,
     ExportReader,
-    Moment,
     Put,
     Room,
     StoredDocument,
     Write,
-    decode_id,
     decode_items,
     export_source,
     unpack,
 )
+from llmspell.tenancy.import_plan import Batch, OnConflict, Plan, plan_write, rows_of
 from llmspell.tenancy.inputs import check_vectors, pack_metadata, pack_text
 from llmspell.tenancy.model import ImportReport
 
-__all__ = ["OnConflict", "import_tenant"]
-
-OnConflict: TypeAlias = Literal["error", "replace", "skip"]
-
-#: One write of an import, but for a document that has more; each costs an fsync.
-BATCH_RECORDS: Final = 4_096
-BATCH_BYTES: Final = 16 << 20
+__all__ = ["import_tenant"]
 
 
 def import_tenant(
@@ -73,27 +59,6 @@ def import_tenant(
         bytes=reader.bytes,
         seconds=time.perf_counter() - started,
     )
-
-
-@dataclass
-class _Batch:
-    """Records, or documents with their chunks: of one kind, so that no key comes twice."""
-
-    puts: list[Put] = field(default_factory=list)
-    documents: dict[str, StoredDocument] = field(default_factory=dict)
-    bytes: int = 0
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.puts) + len(self.documents) >= BATCH_RECORDS or self.bytes >= BATCH_BYTES
-
-
-class _Plan(NamedTuple):
-    """What is to be written of a batch, and what that adds."""
-
-    write: Write
-    skipped: int
-    grown: tuple[int, int, int]  # documents, vectors, bytes of storage
 
 
 class _Importer:
@@ -134,9 +99,9 @@ class _Importer:
         try:
             self._match(reader)
             for batch in self._batches(reader):
-                plans: list[_Plan] = []
+                plans: list[Plan] = []
 
-                def plan(batch: _Batch = batch, plans: list[_Plan] = plans) -> Write:
+                def plan(batch: Batch = batch, plans: list[Plan] = plans) -> Write:
                     plans.append(self._plan(batch))
                     return plans[-1].write
 
@@ -171,15 +136,15 @@ class _Importer:
             )
         self._dim = dim
 
-    def _batches(self, reader: ExportReader) -> Iterator[_Batch]:
-        batch = _Batch()
+    def _batches(self, reader: ExportReader) -> Iterator[Batch]:
+        batch = Batch()
         document: ExportedDocument | None = None
         records = documents = 0
         for item in decode_items(reader, self._dim):
             if isinstance(item, ExportedDocument):
                 if batch.is_full or (document is None and batch.puts):
                     yield batch
-                    batch = _Batch()
+                    batch = Batch()
                 document = item
                 documents += 1
                 if not item.content_hash and not item.chunks:
@@ -187,7 +152,7 @@ class _Importer:
                 batch.documents[item.id] = StoredDocument(
                     item.content_hash,
                     unpack(pack_metadata(item.metadata, self._config.schema)),
-                    _rows(len(batch.puts), item.chunks),
+                    rows_of(len(batch.puts), item.chunks),
                     version=item.version,
                     source=item.source,
                     embedder=item.embedder,
@@ -198,7 +163,7 @@ class _Importer:
             records += 1
             if document is None and batch.is_full:
                 yield batch
-                batch = _Batch()
+                batch = Batch()
             if document is None and item.expires_us <= self._now_us:
                 self.expired += 1
                 continue
@@ -225,7 +190,7 @@ class _Importer:
         )
 
     def _require_model(
-        self, batch: _Batch, documents: Iterable[StoredDocument], held: Mapping[str, int]
+        self, batch: Batch, documents: Iterable[StoredDocument | None], held: Mapping[str, int]
     ) -> None:
         """Let no document come beside those of another model, unless the export has both.
 
@@ -234,7 +199,8 @@ class _Importer:
             held: documents that are there now, by model.
         """
         self._models.update(document.embedder for document in batch.documents.values())
-        others = sorted({one.embedder for one in documents if one.embedder} - held.keys())
+        written = {one.embedder for one in documents if one is not None}
+        others = sorted(written - {""} - held.keys())
         if others and held and not held.keys() <= self._models:
             raise EmbedderMismatch(
                 f"{others[0]!r} embedded documents of the export, {', '.join(sorted(held))} "
@@ -244,91 +210,10 @@ class _Importer:
                 asked=others[0],
             )
 
-    def _plan(self, batch: _Batch) -> _Plan:
+    def _plan(self, batch: Batch) -> Plan:
         """Decide by what is there now."""
         with self._room.store.moment() as moment:
-            held = _Held(moment, batch.puts, self._room.views.now_us())
-            taken: list[str | bytes]
-            if batch.documents:
-                taken = [name for name in batch.documents if held.has_document(moment, name, batch)]
-            else:
-                taken = [put.key for put in batch.puts if put.key in held.live]
-            if taken and self._on_conflict == "error":
-                raise DuplicateId(_conflict(taken))
-            passed: set[str | bytes] = set(taken) if self._on_conflict == "skip" else set()
-            puts, documents = _without(batch, passed)
-            gone = held.replaced(moment, puts, documents)
-            self._require_model(batch, documents.values(), moment.embedders or {})
-        came = sum(put.storage for put in puts)
-        grown = (
-            len(documents) - sum(name in held.documents for name in documents),
-            len(puts) - len(gone),
-            came - sum(gone.values()),
-        )
-        vectors = None
-        if puts:
-            raw = b"".join(put.vector for put in puts)
-            vectors = np.frombuffer(raw, dtype="<f4").reshape(len(puts), self._dim)
-        write = Write(puts=puts, vectors=vectors, documents=documents)
-        return _Plan(write, len(batch.puts) - len(puts), grown)
-
-
-class _Held:
-    """What a tenant has of the ids of a batch."""
-
-    def __init__(self, moment: Moment, puts: list[Put], now_us: int) -> None:
-        keys = [put.key for put in puts]
-        self._records = {
-            key: moment.whole(row, key, vector=False)[0]
-            for key, row in zip(keys, moment.rows(keys), strict=True)
-            if row is not None
-        }
-        self.live = {key for key, record in self._records.items() if record.expires_us > now_us}
-        self.documents: dict[str, StoredDocument] = {}
-
-    def has_document(self, moment: Moment, name: str, batch: _Batch) -> bool:
-        """Whether a document of the batch is there, or a record that has the id of a chunk."""
-        stored = moment.document(name)
-        if stored is not None:
-            self.documents[name] = stored
-            return True
-        document = batch.documents[name]
-        return any(batch.puts[-1 - row].key in self.live for row in document.rows)
-
-    def replaced(self, moment: Moment, puts: list[Put], documents: Iterable[str]) -> dict[int, int]:
-        """Rows that go when these are written, with the storage that they take."""
-        found = [self._records[put.key] for put in puts if put.key in self._records]
-        for name in documents:
-            if name in self.documents:
-                chunks = moment.chunks(self.documents[name], vectors=False)
-                found.extend(chunk for chunk, _ in chunks)
-        return {record.rowid: record.storage for record in found}
-
-
-def _without(
-    batch: _Batch, passed: set[str | bytes]
-) -> tuple[list[Put], dict[str, StoredDocument]]:
-    """The batch without some documents and their chunks, or without some keys."""
-    if not batch.documents:
-        return [put for put in batch.puts if put.key not in passed], {}
-    puts: list[Put] = []
-    documents = {}
-    for name, document in batch.documents.items():
-        if name not in passed:
-            documents[name] = document._replace(rows=_rows(len(puts), len(document.rows)))
-            puts.extend(batch.puts[-1 - row] for row in document.rows)
-    return puts, documents
-
-
-def _rows(first: int, count: int) -> tuple[int, ...]:
-    """Rows, in a write, of so many puts from one on."""
-    return tuple(-1 - place for place in range(first, first + count))
-
-
-def _conflict(taken: list[str | bytes]) -> str:
-    names = [repr(decode_id(one) if isinstance(one, bytes) else one) for one in taken[:5]]
-    more = f" and {len(taken) - 5} more" if len(taken) > 5 else ""
-    return (
-        f"{', '.join(names)}{more} there already; "
-        "on_conflict='replace' writes over them, 'skip' leaves them"
-    )
+            now_us = self._room.views.now_us()
+            plan = plan_write(moment, batch, self._on_conflict, dim=self._dim, now_us=now_us)
+            self._require_model(batch, plan.write.documents.values(), moment.embedders or {})
+        return plan

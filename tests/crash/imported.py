@@ -9,7 +9,7 @@ import sys
 
 import llmspell
 from llmspell import Document, QuotaLimits, TenantConfig
-from llmspell.tenancy import importing
+from llmspell.tenancy import import_plan
 from tests.tenancy.texts import Lines, embed
 
 CONFIG = TenantConfig(id="to", quotas=QuotaLimits.unlimited())
@@ -31,7 +31,7 @@ def fill(database: llmspell.Database) -> llmspell.Tenant:
 
 def main(data: str, file: str) -> None:
     # Many batches, so that a kill falls between them or into one.
-    importing.BATCH_RECORDS = 10  # type: ignore[misc]
+    import_plan.BATCH_RECORDS = 10  # type: ignore[misc]
     with llmspell.open(data, texts=Lines()) as database:
         print("open", flush=True)
         database.tenant("to").import_from(file, on_conflict="skip")
