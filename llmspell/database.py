@@ -36,6 +36,7 @@ from llmspell.tenancy import (
 )
 from llmspell.tenancy.inputs import as_flag
 from llmspell.tenancy.lifecycle import Lifecycle, info_of
+from llmspell.tenancy.ports import require_embedder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -134,6 +135,10 @@ class Database:
         )
         if embedder is not None and texts is not None:
             raise ConfigError("give embedder or texts, not both: Pipeline(embedder) takes it")
+        if embedder is not None:
+            require_embedder(embedder)
+        if texts is not None and not callable(getattr(texts, "embed_query", None)):
+            raise ConfigError(f"texts is a Pipeline, or services like it, got {texts!r:.100}")
         self._path = as_path(path)
         self._embedder = embedder
         self._embedding_cache = _embedding_cache(embedding_cache, self._path)

@@ -34,7 +34,12 @@ from llmspell.tenancy.documents import (
     Progress,
 )
 from llmspell.tenancy.embedding import embedded_within
-from llmspell.tenancy.ports import EmbeddingModel, IngestSource, IngestTarget
+from llmspell.tenancy.ports import (
+    EmbeddingModel,
+    IngestSource,
+    IngestTarget,
+    require_embedder,
+)
 
 if TYPE_CHECKING:
     from llmspell.security import Broker
@@ -71,6 +76,8 @@ class Pipeline:
         allow_unsandboxed: bool = False,
         memory: MemoryGuard | None = None,
     ) -> None:
+        if embedder is not None:
+            require_embedder(embedder)
         self._embedder: Embedder = LocalEmbedder() if embedder is None else embedder
         self._chunking = chunking or Chunking()
         if self._chunking.size > self._embedder.max_tokens:

@@ -138,7 +138,11 @@ def _mode(source: object) -> int:
         given = repr(os.fspath(source))
         shown = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}…"
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        what = "; give Document(id, text) for a text" if isinstance(source, str) else ""
+        what = ""
+        if isinstance(source, str):
+            is_url = source.startswith(("http://", "https://"))
+            what = "WebPage(url) for a page" if is_url else "Document(id, text) for a text"
+            what = f"; give {what}"
         raise IngestError(f"{shown} can't be read: {why}{what}") from error
 
 

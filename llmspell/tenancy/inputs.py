@@ -79,7 +79,8 @@ def as_vectors(vectors: ArrayLike) -> NDArray[np.float32]:
         raise ShapeError(f"vectors must have rows of equal length: {error}") from None
     kinds = "f" if isinstance(vectors, np.ndarray) else "fiu"
     if array.dtype.kind not in kinds:
-        raise DtypeError(f"vectors must be floats, got {_kind(vectors)} of {array.dtype}")
+        way = "; ingest embeds texts" if array.dtype.kind == "U" else ""
+        raise DtypeError(f"vectors must be floats, got {_kind(vectors)} of {array.dtype}{way}")
     if array.dtype is _FLOAT32 and array.flags.c_contiguous:
         return array
     with np.errstate(over="ignore"):

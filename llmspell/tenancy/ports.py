@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from llmspell.errors import ConfigError
 from llmspell.tenancy.documents import (
     Blob,
     Document,
@@ -32,6 +33,7 @@ __all__ = [
     "Task",
     "TextServices",
     "VectorCache",
+    "require_embedder",
 ]
 
 IngestSource: TypeAlias = (
@@ -154,3 +156,16 @@ class TextServices(Protocol):
         Args:
             progress: called after every document; True draws a bar on standard error.
         """
+
+
+def require_embedder(embedder: object) -> None:
+    """Refuse what can't embed, before anything asks it to.
+
+    Raises:
+        ConfigError: it isn't an :class:`llmspell.rag.Embedder`.
+    """
+    if isinstance(embedder, type) or not callable(getattr(embedder, "embed", None)):
+        raise ConfigError(
+            f"embedder must be an llmspell.rag.Embedder, got {embedder!r:.100}; there are some in "
+            "llmspell.rag.embedding, of which CallableEmbedder takes a function"
+        )

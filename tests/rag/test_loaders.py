@@ -95,6 +95,8 @@ def test_path_that_does_not_exist_raises(tmp_path: Path) -> None:
     with pytest.raises(errors.IngestError, match=r"give Document\(id, text\)") as raised:
         find("A text, which is no path. " * 1_000)
     assert len(str(raised.value)) < 300
+    with pytest.raises(errors.IngestError, match=r"give WebPage\(url\)"):
+        find("https://handbook.test/leave")
     with pytest.raises(errors.IngestError, match="got int"):
         find([1])  # type: ignore[list-item]
 

@@ -14,6 +14,7 @@ import pytest
 
 import llmspell
 from llmspell import Database, QuotaLimits, Search, StateScope, Tenant, TenantConfig, errors
+from llmspell.rag import LocalEmbedder, Pipeline
 
 QUERY = np.array([1, 0], np.float32)
 
@@ -130,6 +131,15 @@ def test_open_takes_an_argument_or_names_what_is_wrong(
 def test_open_refuses_what_is_no_path(path: Any) -> None:
     with pytest.raises(errors.InputError, match="path"):
         llmspell.open(path)
+
+
+@pytest.mark.parametrize("model", ["all-MiniLM-L6-v2", len, LocalEmbedder], ids=repr)
+def test_what_cannot_embed_is_refused_when_it_is_given(tmp_path: Path, model: Any) -> None:
+    for make in (lambda: llmspell.open(tmp_path / "data", embedder=model), lambda: Pipeline(model)):
+        with pytest.raises(errors.ConfigError, match="CallableEmbedder takes a function"):
+            make()
+    with pytest.raises(errors.ConfigError, match="texts is a Pipeline"):
+        llmspell.open(tmp_path / "data", texts=model)
 
 
 @pytest.mark.parametrize("limit", [True, -1, 1.5, "x", 1 << 70])
