@@ -1,33 +1,43 @@
 """A function's arguments as JSON Schema, and the check of what a model sent.
 
-Both come from pydantic (extra ``tools``), which is imported when the first of them is asked for.
+Both come from pydantic (extra ``tools``), which is imported when the first of them is asked for;
+of plain types alone from its core, without the rest.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from llmspell.errors import ConfigError, InvalidArguments, MissingDependency
 from llmspell.tools.context import ToolContext
 
-__all__ = ["Arguments", "context_parameter", "finite", "require_pydantic"]
+__all__ = ["Arguments", "context_parameter", "finite", "parameters"]
 
 #: Of a message to a model; so much of a value that it sent, and so many of its mistakes.
 _SHOWN: Final = 80
 _MISTAKES: Final = 20
+#: What pydantic's core and JSON Schema call the types that most arguments have. To be told so by
+#: pydantic takes longer than all else that makes a tool.
+_PLAIN: Final = {
+    str: ("str", "string"),
+    int: ("int", "integer"),
+    float: ("float", "number"),
+    bool: ("bool", "boolean"),
+}
 
 
 class Arguments:
     """The arguments of one function. Thread-safe.
 
     Args:
-        function: typed; without positional-only arguments, ``*`` and ``**``.
+        function: typed.
+        given: those of its :func:`parameters` that a model gives.
         described: what each argument is, by name.
-        hidden: names of arguments that no model gives.
 
     Raises:
         ConfigError: a type that can't be resolved, or isn't data that JSON Schema describes.
@@ -35,43 +45,27 @@ class Arguments:
     """
 
     def __init__(
-        self, function: Callable[..., Any], described: Mapping[str, str], hidden: Collection[str]
+        self,
+        function: Callable[..., Any],
+        given: Sequence[inspect.Parameter],
+        described: Mapping[str, str],
     ) -> None:
-        pydantic = require_pydantic()
-        import typing_extensions  # pydantic's own; it wants its TypedDict before Python 3.12
-
-        name = _name_of(function)
+        core = _require("pydantic_core")
         hints = _hints(function)
-        fields: dict[str, Any] = {}
-        defaults: dict[str, Any] = {}
-        for parameter in parameters(function):
-            if parameter.name in hidden:
-                continue
-            kind = hints[parameter.name]
-            text = described.get(parameter.name)
-            if text:
-                kind = typing.Annotated[kind, pydantic.Field(description=text)]
-            if parameter.default is not parameter.empty:
-                kind = typing.NotRequired[kind]
-                defaults[parameter.name] = parameter.default
-            fields[parameter.name] = kind
-        make_shape: Any = typing_extensions.TypedDict
-        shape = make_shape(name, fields)
-        shape.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")
-        try:
-            self._adapter = pydantic.TypeAdapter(shape)
-            self.schema: dict[str, Any] = finite(self._adapter.json_schema())
-        except (pydantic.errors.PydanticUserError, NameError, TypeError) as error:
-            raise ConfigError(
-                f"{name}: its arguments must be of types that JSON Schema describes: {error}"
-            ) from error
-        self.schema.pop("title", None)
-        self.schema.setdefault("properties", {})
-        for argument, schema in self.schema["properties"].items():
-            schema.pop("title", None)
+        kinds = {one.name: hints[one.name] for one in given}
+        defaults = {one.name: one.default for one in given if one.default is not one.empty}
+        self.schema: dict[str, Any]
+        if all(_is_plain(kind) for kind in kinds.values()):
+            self._validator, self.schema = _of_plain(core, kinds, defaults)
+        else:
+            self._validator, self.schema = _of_any(_name_of(function), kinds, defaults)
+        # In their order: a model may be told another name than the function's.
+        for argument, schema in zip(kinds, self.schema["properties"].values(), strict=True):
+            if described.get(argument):
+                schema["description"] = described[argument]
             if argument in defaults:
                 _show_default(schema, defaults[argument])
-        self._invalid = pydantic.ValidationError
+        self._invalid = core.ValidationError
 
     def validated(self, given: Mapping[str, Any] | str | bytes) -> dict[str, Any]:
         """The arguments as the function takes them; those that aren't given are left out.
@@ -84,9 +78,9 @@ class Arguments:
         """
         try:
             if isinstance(given, str | bytes):
-                made = self._adapter.validate_json(given or "{}")
+                made = self._validator.validate_json(given or "{}")
             else:
-                made = self._adapter.validate_python(given)
+                made = self._validator.validate_python(given)
         except self._invalid as error:
             raise InvalidArguments(_mistakes(error)) from None
         except RecursionError:
@@ -121,9 +115,9 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return found
 
 
-def context_parameter(function: Callable[..., Any]) -> str | None:
-    """Name of the argument that is a :class:`ToolContext`, if there is one."""
-    for parameter in parameters(function):
+def context_parameter(found: Sequence[inspect.Parameter]) -> str | None:
+    """Name of the parameter that is a :class:`ToolContext`, if there is one among them."""
+    for parameter in found:
         annotation = parameter.annotation
         if annotation is ToolContext:
             return parameter.name
@@ -132,13 +126,58 @@ def context_parameter(function: Callable[..., Any]) -> str | None:
     return None
 
 
-def require_pydantic() -> Any:
-    """The library. Raises MissingDependency where it isn't installed."""
+def _require(module: str) -> Any:
     try:
-        import pydantic
+        return importlib.import_module(module)
     except ImportError as error:
         raise MissingDependency("tools", "pydantic") from error
-    return pydantic
+
+
+def _is_plain(kind: object) -> bool:
+    return any(kind is plain for plain in _PLAIN)
+
+
+def _of_plain(
+    core: Any, kinds: Mapping[str, Any], optional: Collection[str]
+) -> tuple[Any, dict[str, Any]]:
+    """What checks arguments of plain types, and their JSON Schema; as :func:`_of_any` for these."""
+    fields, properties = {}, {}
+    for name, kind in kinds.items():
+        own, in_json = _PLAIN[kind]
+        is_required = name not in optional
+        fields[name] = core.core_schema.typed_dict_field({"type": own}, required=is_required)
+        properties[name] = {"type": in_json}
+    shape = core.core_schema.typed_dict_schema(fields, extra_behavior="forbid")
+    schema = {"additionalProperties": False, "properties": properties, "type": "object"}
+    required = [name for name in kinds if name not in optional]
+    return core.SchemaValidator(shape), {**schema, "required": required} if required else schema
+
+
+def _of_any(
+    name: str, kinds: Mapping[str, Any], optional: Collection[str]
+) -> tuple[Any, dict[str, Any]]:
+    """What checks arguments of any types, and their JSON Schema."""
+    pydantic = _require("pydantic")
+    import typing_extensions  # pydantic's own; it wants its TypedDict before Python 3.12
+
+    make_shape: Any = typing_extensions.TypedDict
+    try:
+        fields = {
+            one: typing.NotRequired[kind] if one in optional else kind
+            for one, kind in kinds.items()
+        }
+        shape = make_shape(name, fields)
+        shape.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")
+        adapter = pydantic.TypeAdapter(shape)
+        schema: dict[str, Any] = finite(adapter.json_schema())
+    except (pydantic.errors.PydanticUserError, NameError, TypeError) as error:
+        raise ConfigError(
+            f"{name}: its arguments must be of types that JSON Schema describes: {error}"
+        ) from error
+    schema.pop("title", None)
+    for one in schema["properties"].values():
+        one.pop("title", None)
+    return adapter.validator, schema
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

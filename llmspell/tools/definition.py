@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Generic, ParamSpec, Self, TypeVar
 
 from llmspell.errors import ConfigError
 from llmspell.tools.arguments import Arguments, context_parameter, parameters
-from llmspell.tools.docstring import describe
+from llmspell.tools.docstring import Described, describe
 from llmspell.tools.options import ToolOptions
 from llmspell.tools.spec import ToolSpec
 
@@ -74,7 +74,7 @@ class Tool:
     @functools.cached_property
     def context_name(self) -> str | None:
         """Name of the argument that takes the :class:`ToolContext`, if there is one."""
-        return context_parameter(self.function)
+        return context_parameter(self._takes)
 
     @functools.cached_property
     def spec(self) -> ToolSpec:
@@ -90,7 +90,7 @@ class Tool:
             raise ConfigError(
                 f"a tool's name is 1 to 64 of the letters, digits, _ and -; got {name!r}"
             )
-        description = self.description or describe(self.function).summary or self._of_class()
+        description = self.description or self._said.summary or self._of_class()
         if not description:
             raise ConfigError(f"{name}: a model is told what a tool does; give it a docstring")
         timeout = options.timeout
@@ -130,8 +130,17 @@ class Tool:
 
     @functools.cached_property
     def _arguments(self) -> Arguments:
-        hidden = {*self.bound, *([self.context_name] if self.context_name else [])}
-        return Arguments(self.function, describe(self.function).arguments, hidden)
+        hidden = {*self.bound, self.context_name}
+        given = [parameter for parameter in self._takes if parameter.name not in hidden]
+        return Arguments(self.function, given, self._said.arguments)
+
+    @functools.cached_property
+    def _takes(self) -> list[inspect.Parameter]:
+        return parameters(self.function)
+
+    @functools.cached_property
+    def _said(self) -> Described:
+        return describe(self.function)
 
 
 class FunctionTool(Tool, Generic[_P, _R]):
@@ -160,7 +169,7 @@ class FunctionTool(Tool, Generic[_P, _R]):
         self.options = options or ToolOptions()
         self._bound = dict(bound or {})
         self._check = check
-        names = {parameter.name for parameter in parameters(function)}
+        names = {parameter.name for parameter in self._takes}
         unknown = self._bound.keys() - names
         if unknown:
             raise ConfigError(f"{self.name} has no argument {min(unknown)!r}")

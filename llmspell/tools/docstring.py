@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from llmspell.errors import MissingDependency
@@ -32,12 +33,21 @@ def describe(function: Callable[..., Any]) -> Described:
     except ImportError as error:
         raise MissingDependency("tools", "docstring_parser") from error
     try:
-        parsed = docstring_parser.parse(text)
+        parsed = _parsed(docstring_parser, text)
     except docstring_parser.ParseError:  # it is for people then
         return Described(text, {})
     parts = [part for part in (parsed.short_description, parsed.long_description) if part]
     arguments = {one.arg_name: _flat(one.description or "") for one in parsed.params}
     return Described("\n\n".join(parts), arguments)
+
+
+def _parsed(parser: Any, text: str) -> Any:
+    """In Google's style where that finds arguments: to try all styles takes three times as long."""
+    with suppress(parser.ParseError):
+        found = parser.parse(text, parser.DocstringStyle.GOOGLE)
+        if found.params:
+            return found
+    return parser.parse(text)
 
 
 def _flat(text: str) -> str:

@@ -9,7 +9,7 @@ import functools
 import json
 import math
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import jsonschema
 import pydantic
@@ -135,6 +135,59 @@ def test_what_the_schema_takes_is_taken(arguments: dict[str, Any]) -> None:
     except InvalidArguments:
         assert not is_valid
     # Beyond the schema some are taken that mean the same, such as "3" for 3.
+
+
+def plain(a: str, b: int, c: float, d: bool = True) -> None:
+    """Take what is plain."""
+
+
+def plain_by_pydantic(
+    a: Annotated[str, ""], b: Annotated[int, ""], c: Annotated[float, ""], d: bool = True
+) -> None:
+    """Take what is plain."""
+
+
+PLAIN: Final = tool(trusted=True)(plain)
+BY_PYDANTIC: Final = tool(trusted=True)(plain_by_pydantic)
+_VALUES: Final = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.binary(max_size=3)
+    | st.sampled_from(["", "x", "1", "1_0", "2.0", "yes", "nan", "\ud800", [1], {}, Size.SMALL])
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(["a", "b", "c", "d", "e"]), _VALUES))
+def test_plain_arguments_are_described_and_checked_as_pydantic_would(
+    arguments: dict[str, Any],
+) -> None:
+    def found(by: Tool) -> str:
+        try:
+            return repr(by.validate(arguments))
+        except InvalidArguments as error:
+            return str(error)
+
+    assert PLAIN.spec.parameters == BY_PYDANTIC.spec.parameters
+    assert found(PLAIN) == found(BY_PYDANTIC)
+
+
+def test_an_argument_may_have_another_name_for_the_model() -> None:
+    def function(from_: Annotated[str, pydantic.Field(alias="from")] = "here") -> str:
+        """Do.
+
+        Args:
+            from_: a place.
+        """
+        return from_
+
+    made = tool(trusted=True)(function)
+    assert made.spec.parameters["properties"] == {
+        "from": {"type": "string", "description": "a place.", "default": "here"}
+    }
+    assert made.validate({"from": "there"}) == {"from_": "there"}
 
 
 def test_a_fixed_argument_leaves_the_schema() -> None:

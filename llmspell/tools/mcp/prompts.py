@@ -61,11 +61,12 @@ class PromptTemplate:
             raise ConfigError(f"{self.name}: say what the prompt is for; give it a docstring")
         self.title = title
         self._function = function
-        self._context_name = context_parameter(function)
+        takes = parameters(function)
+        self._context_name = context_parameter(takes)
         #: By name: whether it is required, and what it is.
         self.arguments: Mapping[str, tuple[bool, str]] = {
             one.name: (one.default is one.empty, said.arguments.get(one.name, ""))
-            for one in parameters(function)
+            for one in takes
             if one.name != self._context_name and _is_text(self.name, one)
         }
         self.complete = checked_completions(self.name, complete, self.arguments)

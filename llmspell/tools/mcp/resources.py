@@ -197,8 +197,9 @@ class _Reader:
         if not callable(read):
             raise ConfigError(f"{uri}: a resource is read by a function, got {read!r}")
         self._function = read
-        self._context_name = context_parameter(read)
-        wanted = {one.name for one in parameters(read)} - {self._context_name}
+        takes = parameters(read)
+        self._context_name = context_parameter(takes)
+        wanted = {one.name for one in takes} - {self._context_name}
         if wanted != names:
             raise ConfigError(
                 f"{uri}: its function must have the arguments {sorted(names)}, and may have a "
