@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmspell.storage.lexical.text_index import TextIndex
+from llmspell.storage.lexical.analyzer import Analyzer
+from llmspell.storage.lexical.text_index import MOST_DRIFT, TextIndex
 from llmspell.storage.lexical.text_searcher import TextSearcher
 
 WORDS = ("apple", "pear", "plum", "fig")
@@ -98,13 +99,15 @@ def drift(index: TextIndex, anew: TextIndex, queries: Sequence[str]) -> float:
     return most
 
 
-@pytest.mark.parametrize(("order", "most"), [("topic", 0.05), ("length", 0.6)])
+@pytest.mark.parametrize("order", ["mixed", "longest", "shortest"])
 def test_removed_texts_make_no_word_more_frequent(
-    index: TextIndex, tmp_path: Path, order: str, most: float
+    index: TextIndex, tmp_path: Path, order: str
 ) -> None:
     kept = list(paragraphs())[:900]
-    if order == "length":
-        kept.sort(key=len, reverse=True)
+    kept.sort(key=len, reverse=order == "longest")
+    if order == "mixed":
+        # Four of nine of every length go first.
+        kept = [text for _, text in sorted(enumerate(kept), key=lambda one: one[0] % 9)]
     texts = list(enumerate(kept, 1))
     queries = [" ".join(re.findall(r"\w+", text)[:6]) for _, text in texts[::40]]
     index.apply(texts, ())
@@ -114,7 +117,23 @@ def test_removed_texts_make_no_word_more_frequent(
     anew.apply(texts[400:], ())
     assert index._searcher.removed == 400
     # What is left is the mean length of a text, which the engine takes over removed ones as well.
-    assert drift(index, anew, queries) < most
+    told = index._searcher.drift(lambda row: index.analyzer.terms(texts[row - 1][1]))
+    assert (told > MOST_DRIFT) == (order != "mixed")
+    assert 0 < drift(index, anew, queries) < told + 1e-6
+    assert index.is_worn(lambda row: texts[row - 1][1]) == (order != "mixed")
+    assert not index.is_worn(lambda row: None)
+    assert not anew.is_worn(lambda row: texts[row - 1][1])
     for query in queries:
         terms = index.analyzer.terms(query)
         assert index.most(terms) == pytest.approx(anew.most(terms))
+
+
+def test_terms_are_counted_as_they_are_made() -> None:
+    analyzer = Analyzer()
+    for size in (126, 127, 128, 129, 300):
+        for letter in ("a", "\xe9", "7"):
+            text = f"one {letter * size}, two_three{letter * (size // 2)}"
+            assert analyzer.count(text) == len(analyzer.terms(text)), (letter, size)
+    odd = ["", " \n", "don't x-1 3.14", "a\x00b", "\u4e2d\u6587 words", "cafe\u0301 \u0939\u093f"]
+    for text in [*list(paragraphs())[:50], *odd]:
+        assert analyzer.count(text) == len(analyzer.terms(text)), text

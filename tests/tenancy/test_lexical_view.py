@@ -8,7 +8,9 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import numpy as np
@@ -126,7 +128,7 @@ def test_a_scrub_names_a_damaged_snapshot_and_writes_it_anew(root: Path) -> None
 def test_files_of_another_engine_are_made_anew(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("llmspell.storage.lexical.text_index.ANALYZER_VERSION", 2)
+    monkeypatch.setattr("llmspell.storage.lexical.text_index.ANALYZER_VERSION", 99)
     assert reopened(root) == [2, 4]
     assert "is to read it" in caplog.text
 
@@ -171,6 +173,44 @@ def test_an_index_of_more_removed_than_living_texts_is_made_anew(tmp_path: Path)
         tenant.delete(list(range(310, 599)))
         assert found(tenant, "apple") == [1_000, 599]
         assert tenant._enter().views.lexical()._opened()._searcher.removed == 0
+
+
+@pytest.mark.parametrize("longest_first", [True, False])
+def test_texts_that_are_removed_move_no_score_by_more_than_a_tenth(
+    tmp_path: Path, longest_first: bool
+) -> None:
+    texts = [page for _, page in sorted(topics.items())][:60]
+    texts.sort(key=len, reverse=longest_first)
+    with llmspell.open(tmp_path / "data") as database:
+        tenant = database.create_tenant(CONFIG)
+        put(tenant, dict(enumerate(texts)))
+        assert found(tenant, "class")
+        for first in (8, 16, 40):
+            tenant.delete(list(range(first)))
+            fresh = database.create_tenant(replace(CONFIG, id=f"fresh-{first}"))
+            put(fresh, {n: texts[n] for n in range(first, len(texts))})
+            for query in ("class", "the value of a name", "import module"):
+                scores = [
+                    {hit.id: hit.score for hit in one.retrieve(query, 100, mode="lexical")}
+                    for one in (tenant, fresh)
+                ]
+                assert scores[0].keys() == scores[1].keys()
+                for key, score in scores[1].items():
+                    assert scores[0][key] == pytest.approx(score, rel=0.1)
+
+
+def test_texts_of_usual_length_are_removed_without_making_the_index_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmspell.storage.lexical import LexicalView
+
+    with llmspell.open(tmp_path / "data") as database:
+        tenant = database.create_tenant(CONFIG)
+        put(tenant, dict.fromkeys(range(100), "apple pear") | dict.fromkeys(range(100, 104), "fig"))
+        assert found(tenant, "fig")
+        monkeypatch.delattr(LexicalView, "_build")
+        tenant.delete(list(range(60)))
+        assert found(tenant, "apple") == list(range(60, 100))
 
 
 def test_what_a_killed_process_left_is_removed(root: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from llmspell.storage.batches import in_batches
 from llmspell.storage.lexical.analyzer import ANALYZER_VERSION, Analyzer, engine
 from llmspell.storage.lexical.engine_errors import engine_errors
-from llmspell.storage.lexical.text_searcher import ROW, TEXT, Scored, TextSearcher
+from llmspell.storage.lexical.text_searcher import LENGTH, ROW, TEXT, Scored, TextSearcher
 
 __all__ = ["TextIndex", "about_engine"]
 
@@ -22,6 +22,9 @@ WRITER_BYTES: Final = 15_000_000
 
 #: Fewer removed texts are left to the engine, which merges small segments by itself.
 WORN_FROM: Final = 256
+
+#: Share by which the mean length of a text, and so no score by more, may be off for removed texts.
+MOST_DRIFT: Final = 0.1
 
 #: What the engine calls its files, but for its locks.
 ENGINE_FILE: Final = re.compile(r"(meta|\.managed)\.json|[0-9a-f]{32}(\.\d{1,20})?\.[a-z]{1,16}")
@@ -53,6 +56,7 @@ class TextIndex:
         builder = tantivy.SchemaBuilder()
         builder.add_text_field(TEXT, tokenizer_name="words", index_option="freq")
         builder.add_unsigned_field(ROW, indexed=True, fast=True)
+        builder.add_unsigned_field(LENGTH, fast=True)
         self._schema: Any = builder.build()
         with engine_errors(path, "opening"):
             self._index: Any = tantivy.Index(self._schema, path=str(path))
@@ -66,13 +70,23 @@ class TextIndex:
         """Texts held."""
         return self._searcher.documents
 
-    @property
-    def is_worn(self) -> bool:
-        """Whether it holds more texts that were removed than texts that live.
+    def is_worn(self, text_of: Callable[[int], str | None]) -> bool:
+        """Whether texts that were removed outnumber those that live, or move their scores.
 
         They take space and time, and count in the mean length of a text, which BM25 divides by.
+
+        Args:
+            text_of: gives the text of a row; None where it is gone since the last change.
         """
-        return self._searcher.removed > max(self._searcher.documents, WORN_FROM)
+        searcher = self._searcher
+        if searcher.removed > max(searcher.documents, WORN_FROM):
+            return True
+
+        def terms_of(row: int) -> Sequence[str]:
+            text = text_of(row)
+            return () if text is None else self.analyzer.terms(text)
+
+        return searcher.drift(terms_of) > MOST_DRIFT
 
     def apply(
         self, added: Iterable[tuple[int, str]], removed: Iterable[int], *, anew: bool = False
@@ -95,6 +109,7 @@ class TextIndex:
                     document = tantivy.Document()
                     document.add_text(TEXT, text)
                     document.add_unsigned(ROW, row)
+                    document.add_unsigned(LENGTH, self.analyzer.count(text))
                     writer.add_document(document)
                 for rows in in_batches(removed):
                     # By a query: a term is looked up as a signed number, and never found (0.27).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from llmspell.storage.lexical.analyzer import engine
 from llmspell.storage.lexical.engine_errors import engine_errors
 
-__all__ = ["NOTHING", "ROW", "TEXT", "Scored", "TextSearcher"]
+__all__ = ["LENGTH", "NOTHING", "ROW", "TEXT", "Scored", "TextSearcher"]
 
 #: Fields of a text in the engine.
 TEXT: Final = "text"
 ROW: Final = "row"
+LENGTH: Final = "length"
 
 #: Rows that a filter keeps are given to the engine where they are few beside what would be read
 #: over; measured, a row costs 4 us as a term of the query and 2.4 us as a hit that is passed over.
@@ -141,6 +142,36 @@ class TextSearcher:
         counts = Counter(terms).items()
         return sum([times * _idf(count, self._living(term)) * (K1 + 1) for term, times in counts])
 
+    def drift(self, terms_of: Callable[[int], Sequence[str]]) -> float:
+        """By which share the mean length that scores go by is off that of the texts that live.
+
+        A term scores tf / (tf + k1 * (1 - b + b * length / mean)), which changes by a smaller share
+        than the mean does, and so no score is off by more.
+
+        Args:
+            terms_of: gives the terms of a row's text; none where it is gone, which says 0.
+        """
+        count = self.documents
+        if not count or not self.removed:
+            return 0.0
+        query = self._tantivy.Query
+        with engine_errors(self._path, "searching"):
+            sums = {"length": {"sum": {"field": LENGTH}}}
+            living = int(self._searcher.aggregate(query.all_query(), sums)["length"]["value"])
+            if not living:
+                return 0.0
+            # The engine tells the mean that it goes by where it explains a score.
+            kind = self._tantivy.FieldType.Unsigned
+            any_words = query.range_query(self._schema, LENGTH, kind, 1, living)
+            ((_, address),) = self._searcher.search(any_words, 1, count=False).hits
+            terms = terms_of(*self._searcher.fast_field_values(ROW, [address]))
+            if not terms:
+                return 0.0
+            said = json.loads(self._term(terms[0]).explain(self._searcher, address).to_json())
+            mean = next(value for name, value in _reasons(said) if name.startswith("avgdl"))
+        off = float(mean) * count / living
+        return max(off, 1.0 / off) - 1.0
+
     def _of_terms(self, terms: Sequence[str]) -> Any:
         """The query: one look at a term's texts, however often it is said; None finds nothing."""
         query = self._tantivy.Query
@@ -230,6 +261,13 @@ class TextSearcher:
             np.concatenate([found.scores[better], np.full(wanted, cut)]),
         )
         return _best(chosen, limit)
+
+
+def _reasons(explained: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """What an explanation of the engine is made of, by what it calls it."""
+    yield explained["description"], explained["value"]
+    for part in explained.get("details", ()):
+        yield from _reasons(part)
 
 
 def _best(found: Scored, limit: int) -> Scored:

@@ -83,7 +83,7 @@ class LexicalView:
                     self._open()
                 elif self.sequence < sequence:
                     self._follow()
-                if self._opened().is_worn:
+                if self._opened().is_worn(self._text_of):
                     self._build(self._opened())
             except BaseException:
                 # What the engine has by now is anyone's guess.
@@ -230,6 +230,10 @@ class LexicalView:
                 return
             if record.text is not None:
                 yield record.rowid, record.text
+
+    def _text_of(self, row: int) -> str | None:
+        (raw,) = self._store.fetch([row])
+        return None if raw is None else StoredRecord(row, raw).text
 
     def _replay(self, index: TextIndex, changes: Sequence[Change]) -> None:
         """Add and remove rows; metadata that changed is nothing to this view."""
