@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
-from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmspell.errors import ClosedError, ShapeError
 from llmspell.rag.cache.asked import Asked
-from llmspell.rag.cache.compartment import SHARED_SCOPE, Compartment
+from llmspell.rag.cache.compartments import Compartments
 from llmspell.rag.cache.disks import Disks
 from llmspell.rag.cache.entry import Made
 from llmspell.rag.cache.flights import (
@@ -25,7 +23,7 @@ from llmspell.rag.cache.flights import (
     landed,
     landed_async,
 )
-from llmspell.rag.cache.keys import remote_prefix, text_keys
+from llmspell.rag.cache.keys import text_keys
 from llmspell.rag.cache.memory import MemoryTier
 from llmspell.rag.cache.packages import required
 from llmspell.rag.cache.remote import RemoteTier
@@ -35,11 +33,8 @@ from llmspell.tenancy.ports import AsyncEmbed, CacheOwner, Embed, EmbeddingModel
 
 __all__ = ["EmbeddingCache"]
 
-_DIRECTORY: Final = "embeddings"
 # No entry is older than this, where none is too old.
 _EVER: Final = -1
-# Tenants that were dropped last, which a call may just be on its way to.
-_KNOWN_GONE: Final = 1_024
 
 
 class EmbeddingCache:
@@ -72,12 +67,7 @@ class EmbeddingCache:
         has_remote = self.settings.redis_url is not None
         self._remote = RemoteTier(self.settings, self._counters) if has_remote else None
         self._flights = Flights()
-        self._lock = threading.Lock()
-        self._compartments: dict[bytes, Compartment] = {}
-        # A call may still be under way in one, and must see it go.
-        self._resting: WeakValueDictionary[bytes, Compartment] = WeakValueDictionary()
-        self._gone: dict[bytes, None] = {}  # scopes, the oldest first
-        self._shared = Compartment(SHARED_SCOPE, self._directory(shared), self._afar(None))
+        self._compartments = Compartments(self.settings, shared)
         self._is_closed = False
 
     def embed(
@@ -170,10 +160,7 @@ class EmbeddingCache:
 
     def rest(self, scope: bytes) -> None:
         """Close the files of a tenant that nobody uses; its next text opens them again."""
-        with self._lock:
-            compartment = self._compartments.pop(scope, None)
-            if compartment is not None:
-                self._resting[scope] = compartment
+        self._compartments.rest(scope)
         self._disks.rest(scope)
 
     def forget(self, owner: CacheOwner) -> None:
@@ -181,11 +168,7 @@ class EmbeddingCache:
 
         A server of several hosts is told beside, and again while it is away.
         """
-        with self._lock:
-            self._gone[owner.key] = None
-            while len(self._gone) > _KNOWN_GONE:
-                del self._gone[next(iter(self._gone))]
-        compartment = self._own_compartment(owner)
+        compartment = self._compartments.forget(owner)
         self._memory.forget(compartment)
         self.rest(owner.key)
         if self._remote is not None:
@@ -204,7 +187,7 @@ class EmbeddingCache:
         """What memory has: the answer, where that is all that is asked of one text."""
         if self._is_closed:
             raise ClosedError("the embedding cache is closed")
-        compartment = self._compartment(owner)
+        compartment = self._compartments.of(owner)
         keys = text_keys(compartment.prefix(model, task), texts)
         oldest_us = self._oldest()
         if len(keys) == 1:  # a query, which can't wait
@@ -302,33 +285,6 @@ class EmbeddingCache:
                 self._disks.put(asked.compartment, key, made)
                 if self._remote is not None:
                     self._remote.put(asked.compartment, asked.names[key], made)
-
-    def _compartment(self, owner: CacheOwner) -> Compartment:
-        if owner.id in self.settings.shared_by:
-            return self._shared
-        compartment = self._compartments.get(owner.key)
-        return self._own_compartment(owner) if compartment is None else compartment
-
-    def _own_compartment(self, owner: CacheOwner) -> Compartment:
-        with self._lock:
-            found = self._compartments.get(owner.key) or self._resting.get(owner.key)
-            if found is None:
-                directory = self._directory(owner.directory)
-                found = Compartment(owner.key, directory, self._afar(owner.id))
-                if owner.key in self._gone:
-                    found.is_gone = True
-                    return found
-            return self._compartments.setdefault(owner.key, found)
-
-    def _directory(self, parent: Path | None) -> Path | None:
-        if parent is None or not self.settings.disk_bytes:
-            return None
-        return parent / _DIRECTORY
-
-    def _afar(self, tenant_id: str | None) -> bytes:
-        if self.settings.redis_url is None:
-            return b""
-        return remote_prefix(self.settings.redis_namespace, tenant_id)
 
     def _oldest(self) -> int:
         ttl = self.settings.ttl

@@ -315,13 +315,14 @@ def test_settings_that_cant_be_are_refused(wrong: dict[str, object]) -> None:
 def test_tenants_that_were_dropped_leave_nothing_and_keep_nothing(
     tmp_path: Path, make: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmspell.rag.cache.cache._KNOWN_GONE", 3)
+    monkeypatch.setattr("llmspell.rag.cache.compartments._KNOWN_GONE", 3)
     cache, model = make(disk_bytes=0), Model()
     owners = [owner(tmp_path, f"tenant {number}") for number in range(9)]
     for one in owners:
         cache.embed(one, MODEL, "query", ["text"], model)
         cache.forget(one)
-    assert (len(cache._compartments), len(cache._resting), len(cache._gone)) == (0, 0, 3)
+    known = cache._compartments
+    assert (len(known._used), len(known._resting), len(known._gone)) == (0, 0, 3)
     # A call that was on its way.
     cache.embed(owners[-1], MODEL, "query", ["text"], model)
     assert cache.stats().memory_entries == 0

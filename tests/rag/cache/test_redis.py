@@ -197,7 +197,7 @@ def test_server_that_doesnt_answer_is_left_alone_and_asked_again_when_it_does(
     remote._timeout = patience
     remote._breaker._until = 0.0
     # Whoever asks has it tried, and doesn't wait for that.
-    wait_until(lambda: remote._serves(cache._shared))
+    wait_until(lambda: remote._serves(cache._compartments.shared))
     cache.embed(acme, MODEL, "query", ["after"], model)
     cache.flush()
     assert cache.stats().redis_written == 1
@@ -216,13 +216,13 @@ def test_server_that_can_be_reached_but_not_read_is_tried_ever_less(
     pauses = []
     for text in ("one", "two", "three"):
         remote._breaker._until = 0.0
-        wait_until(lambda: remote._serves(cache._shared))
+        wait_until(lambda: remote._serves(cache._compartments.shared))
         cache.embed(acme, MODEL, "query", [text], model)
         assert not remote._breaker.is_closed
         pauses.append(remote._breaker._pause)
     client.acl_setuser("writer", commands=["+getrange"])
     remote._breaker._until = 0.0
-    wait_until(lambda: remote._serves(cache._shared))
+    wait_until(lambda: remote._serves(cache._compartments.shared))
     cache.embed(acme, MODEL, "query", ["four"], model)
     assert [*pauses, remote._breaker._pause] == [2.0, 4.0, 8.0, 1.0]
 
