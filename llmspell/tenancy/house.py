@@ -15,9 +15,10 @@ from llmspell.observability import Instruments
 from llmspell.quota import JoinedSlot, Slot, Usage
 from llmspell.storage import CatalogEntry, Flusher
 from llmspell.tenancy.budget import Budget
+from llmspell.tenancy.handles import HandleRef
 from llmspell.tenancy.ports import TextServices, VectorCache
 from llmspell.tenancy.registry import Registry
-from llmspell.tenancy.residence import HandleRef, Residence
+from llmspell.tenancy.residence import Residence
 from llmspell.tenancy.residents import Residents
 from llmspell.tenancy.tenant import Tenant
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -32,6 +31,7 @@ from llmspell.storage import (
     disk_bytes,
 )
 from llmspell.tenancy.embedding import owner_of
+from llmspell.tenancy.handles import NO_HANDLES, Handles
 from llmspell.tenancy.model import DropReceipt
 from llmspell.tenancy.searching import search_door
 
@@ -39,21 +39,9 @@ if TYPE_CHECKING:
     from llmspell.tenancy.house import House
     from llmspell.tenancy.tenant_handle import TenantHandle
 
-    _Ref = weakref.ref[TenantHandle]
-else:
-    _Ref = weakref.ref
-
-__all__ = ["HandleRef", "Residence"]
+__all__ = ["Residence"]
 
 _LOG = logging.getLogger("llmspell")
-
-
-class HandleRef(_Ref):
-    """A weak reference to a handle, which still tells whose it was when that is gone."""
-
-    __slots__ = ("key",)
-
-    key: bytes
 
 
 class Residence:
@@ -97,15 +85,13 @@ class Residence:
         self._room: Room | None = None
         self._door: SearchDoor | None = None
         self._end: Exception | None = None
-        self._handles: tuple[HandleRef, ...] = ()
+        self._handles: Handles = NO_HANDLES
 
     def admit(self, handle: TenantHandle) -> None:
         """Take a new handle; raises what ended the tenant, if anything did."""
         self._check()
-        reference = HandleRef(handle, self.house.forget)
-        reference.key = self.entry.key
         with self.house.lock:
-            self._handles = (*self._live(), reference)
+            self._handles = self._handles.and_also(handle, self.entry.key, self.house.forget)
 
     def open(self, handle: TenantHandle) -> Room:
         """Open the room, or give the open one, and let the handle keep it.
@@ -141,7 +127,7 @@ class Residence:
         return room
 
     def _admits(self, handle: TenantHandle) -> None:
-        if not any(reference() is handle for reference in self._handles):
+        if not self._handles.has(handle):
             raise ClosedError(f"this handle to tenant {self.entry.config.id!r} is closed")
 
     def take_mark(self) -> bool:
@@ -163,7 +149,7 @@ class Residence:
                 return
             # First: what enters its use from here on asks for the room, and waits for the lock. A
             # search by a vector enters none; where it finds the room closed, it begins again.
-            self._take_back()
+            self._handles.let_go()
             if not self.uses.count:
                 self._close_room(snapshot=True)
         except (LlmspellError, OSError) as error:
@@ -267,8 +253,7 @@ class Residence:
         if isinstance(self._end, UseAfterFork):
             return
         with self.house.lock:
-            others = [reference for reference in self._live() if reference() is not handle]
-            self._handles = tuple(others)
+            self._handles = self._handles.without(handle)
         with self._lock:
             handle._let_go()
         self.close_unused()
@@ -278,14 +263,14 @@ class Residence:
         if isinstance(self._end, UseAfterFork):
             return
         with self._lock:
-            if not self._live():
+            if not self._handles.any_live:
                 self._close_room(snapshot=True)
         self.house.retire(self)
 
     @property
     def is_empty(self) -> bool:
         """Whether there is neither a handle nor an open room."""
-        return self._room is None and not self._live()
+        return self._room is None and not self._handles.any_live
 
     def close(self) -> None:
         """Close the room and all handles, with the database."""
@@ -313,7 +298,7 @@ class Residence:
             )
             self._finish(self._dropped(), snapshot=False)
             # What is left of them raises what ended the tenant.
-            self._handles = ()
+            self._handles = NO_HANDLES
             if self.house.embedding_cache is not None:
                 self.house.embedding_cache.forget(owner_of(self))
             erase(dropped)
@@ -334,15 +319,6 @@ class Residence:
     def path(self) -> Path:
         """Its directory."""
         return self.house.root / self.entry.directory
-
-    def _live(self) -> list[HandleRef]:
-        return [reference for reference in self._handles if reference() is not None]
-
-    def _take_back(self) -> None:
-        for reference in self._handles:
-            handle = reference()
-            if handle is not None:
-                handle._let_go()
 
     def _weigh(self, room: Room) -> None:
         self.house.residents.weigh(self, room.weigh())
@@ -393,7 +369,7 @@ class Residence:
         with self._lock:
             if self._end is None:
                 self._end = end
-                self._take_back()
+                self._handles.let_go()
             self._close_room(snapshot=snapshot)
 
     def _close_room(self, *, snapshot: bool) -> None:
@@ -410,7 +386,7 @@ class Residence:
                 "start it by spawn, or open the database after the fork"
             )
         _INHERITED.append(self._room)
-        self._take_back()
+        self._handles.let_go()
 
 
 # Freeing the parent's index in a child could touch locks that its threads held.
