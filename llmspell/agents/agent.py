@@ -90,6 +90,8 @@ class Agent:
             raise ConfigError(f"limits must be AgentLimits, got {limits!r}")
         if approve is not None and not callable(approve):
             raise ConfigError(f"approve must be a function of a ToolCall, got {approve!r}")
+        if hooks is not None and not isinstance(hooks, AgentHooks):
+            raise ConfigError(f"hooks must be of AgentHooks, got {hooks!r:.80}")
         if transcripts not in ("state", "memory") and not callable(transcripts):
             raise ConfigError(
                 f"transcripts must be 'state', 'memory' or a function of a run's id, got "

@@ -11,7 +11,15 @@ from llmspell.errors import InputError
 from llmspell.providers.messages import Message, OutputSchema, Thought, ToolCall, ToolDefinition
 from llmspell.providers.price import Price, Usage
 
-__all__ = ["ChatModel", "ChatRequest", "ChatResponse", "Finish", "StreamEvent", "TextDelta"]
+__all__ = [
+    "ChatModel",
+    "ChatRequest",
+    "ChatResponse",
+    "Finish",
+    "StreamEvent",
+    "TextDelta",
+    "require_request",
+]
 
 Finish: TypeAlias = Literal["stop", "length", "tool_calls", "refused"]
 """Why a model ended: by itself, at ``max_tokens``, to call tools, or by the provider's filter."""
@@ -51,6 +59,15 @@ class ChatRequest:
                 raise InputError(f"{name} must be several, got {given!r:.80}; put one in a list")
             object.__setattr__(self, name, tuple(given))
         _check(self)
+
+
+def require_request(given: object) -> None:
+    """Raise InputError unless a model is asked a request."""
+    if not isinstance(given, ChatRequest):
+        raise InputError(
+            "a model is asked a ChatRequest, such as "
+            f"ChatRequest(messages=[Message.user('Hello')]), got {given!r:.80}"
+        )
 
 
 def _check(request: ChatRequest) -> None:

@@ -19,12 +19,18 @@ from llmspell.errors import (
     ProviderTimeout,
 )
 from llmspell.providers.bill import Bill, billed
-from llmspell.providers.chat import ChatRequest, ChatResponse, StreamEvent, TextDelta
+from llmspell.providers.chat import (
+    ChatRequest,
+    ChatResponse,
+    StreamEvent,
+    TextDelta,
+    require_request,
+)
 from llmspell.providers.clients import Clients
 from llmspell.providers.failures import failure_of
 from llmspell.providers.messages import well_formed
 from llmspell.providers.price import Price
-from llmspell.providers.settings import ConnectionSettings
+from llmspell.providers.settings import ConnectionSettings, check_kind
 from llmspell.providers.telling import telling
 from llmspell.providers.wire import reading
 from llmspell.remote import KeyReader, KeySource, SecretReader, current_deadline
@@ -98,6 +104,13 @@ class HttpChat(ABC):
         for name, value in {"model_id": model_id, "provider": provider}.items():
             if not isinstance(value, str) or not value.strip():
                 raise ConfigError(f"{name} must be a str that isn't blank, got {value!r}")
+        check_kind("base_url", base_url, str)
+        check_kind("price", price, Price)
+        check_kind("connections", connections, ConnectionSettings)
+        check_kind("headers", headers, Mapping)
+        for name, value in (headers or {}).items():
+            if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
+                raise ConfigError(f"the header {name!r:.80} must be a str of ASCII in one line")
         self._model_id = model_id
         self._provider = provider
         given = Secret(api_key) if isinstance(api_key, str) else api_key
@@ -133,6 +146,7 @@ class HttpChat(ABC):
 
     async def acomplete(self, request: ChatRequest) -> ChatResponse:
         """See :meth:`llmspell.providers.ChatModel.acomplete`."""
+        require_request(request)
         async with billed(request, self._price, self._bytes_per_token) as bill:
             with telling(self._provider, self._model_id, bill.request) as told:
                 async with self._guarded(bill):
@@ -146,6 +160,7 @@ class HttpChat(ABC):
 
     async def astream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """See :meth:`llmspell.providers.ChatModel.astream`."""
+        require_request(request)
         assembly = self._assembly(request)
         async with billed(request, self._price, self._bytes_per_token) as bill:
             with telling(self._provider, self._model_id, bill.request, is_stream=True) as told:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from llmspell.errors import ConfigError
 from llmspell.providers.chat import ChatRequest, ChatResponse
@@ -27,7 +28,8 @@ class OpenAIChat(HttpChat):
 
     Args:
         max_tokens_field: ``max_completion_tokens`` for OpenAI, ``max_tokens`` for servers that
-            know only the older name; by ``base_url`` where None.
+            know only the older name; where None the first without a ``base_url``, and for those
+            of OpenAI and Azure.
     """
 
     _sdk_name = "openai"
@@ -64,9 +66,8 @@ class OpenAIChat(HttpChat):
                 "max_tokens_field must be max_completion_tokens or max_tokens, got "
                 f"{max_tokens_field!r}"
             )
-        self._field = max_tokens_field or (
-            "max_completion_tokens" if base_url is None else "max_tokens"
-        )
+        is_theirs = base_url is None or _is_theirs(base_url)
+        self._field = max_tokens_field or ("max_completion_tokens" if is_theirs else "max_tokens")
 
     async def _ask(self, client: Any, request: ChatRequest) -> ChatResponse:
         given = self._given(request, stream=False)
@@ -93,3 +94,12 @@ class OpenAIChat(HttpChat):
         return openai_arguments(
             request, self._model_id, max_tokens_field=self._field, stream=stream
         )
+
+
+def _is_theirs(base_url: str) -> bool:
+    """Whether OpenAI's own models are there, of which the newer take no ``max_tokens``."""
+    try:
+        host = urlsplit(base_url).hostname or ""
+    except ValueError:  # none that anybody reaches, which the first call says
+        return False
+    return host == "api.openai.com" or host.endswith((".api.openai.com", ".openai.azure.com"))

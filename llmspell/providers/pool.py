@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Self
 
 from llmspell.errors import ConfigError, ContextTooLong, ProviderError, ProviderRefused
 from llmspell.providers.breaker import Breaker
-from llmspell.providers.chat import ChatModel, ChatRequest, ChatResponse, StreamEvent
+from llmspell.providers.chat import (
+    ChatModel,
+    ChatRequest,
+    ChatResponse,
+    StreamEvent,
+    require_request,
+)
 from llmspell.providers.gate import CallLimits, Gate
 from llmspell.providers.hedge import hedged, hedged_stream
 from llmspell.providers.member import Member, ModelStats
@@ -49,9 +55,14 @@ class ProviderPool:
         hedge_after: float | None = None,
         hedge_streams: bool = False,
     ) -> None:
+        if not isinstance(models, Iterable):
+            raise ConfigError(f"models must be several, got {models!r:.80}; put one in a list")
         self._models = tuple(models)
         if not self._models:
             raise ConfigError("a pool needs a model")
+        for name, value, kind in (("retry", retry, Retry), ("breaker", breaker, Breaker)):
+            if value is not None and not isinstance(value, kind):
+                raise ConfigError(f"{name} must be of {kind.__name__}, got {value!r:.80}")
         for model in self._models:
             if not isinstance(model, ChatModel):
                 raise ConfigError(f"models must be of ChatModel's protocol, got {model!r:.80}")
@@ -60,6 +71,11 @@ class ProviderPool:
         if hedge_after is not None:
             check_seconds("hedge_after", hedge_after)
         by_name: Mapping[str, CallLimits] = limits if isinstance(limits, Mapping) else {}
+        given = by_name.values() if limits is by_name else [limits or CallLimits()]
+        if not all(isinstance(one, CallLimits) for one in given):
+            raise ConfigError(
+                f"limits must be CallLimits, or these by provider, got {limits!r:.80}"
+            )
         strangers = set(by_name) - {model.provider for model in self._models}
         if strangers:
             raise ConfigError(f"limits name providers that the pool hasn't: {sorted(strangers)}")
@@ -111,6 +127,7 @@ class ProviderPool:
         Raises:
             ProviderError: of the last model that was asked, with a note on each before it.
         """
+        require_request(request)
         failures: list[tuple[Member, ProviderError]] = []
         for place, member in enumerate(self._members):
             try:
@@ -130,6 +147,7 @@ class ProviderPool:
 
     async def astream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """See :meth:`ChatModel.astream`; another model is asked until the first event came."""
+        require_request(request)
         failures: list[tuple[Member, ProviderError]] = []
         for place, member in enumerate(self._members):
             has_begun = False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llmspell.errors import ConfigError
 
-__all__ = ["ConnectionSettings", "check_seconds"]
+__all__ = ["ConnectionSettings", "check_kind", "check_seconds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +56,9 @@ def check_seconds(name: str, value: object) -> None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not 0 < value < math.inf:  # type: ignore[operator]
         raise ConfigError(f"{name} must be a number of seconds above 0, got {value!r}")
+
+
+def check_kind(name: str, value: object, kind: type) -> None:
+    """Raise ConfigError unless it is None, or of a type."""
+    if value is not None and not isinstance(value, kind):
+        raise ConfigError(f"{name} must be of {kind.__name__}, got {value!r:.80}")

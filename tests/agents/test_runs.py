@@ -401,7 +401,7 @@ def test_what_a_hook_raises_ends_the_run(acme: Tenant) -> None:
     "given",
     [
         *({"name": "a b"}, {"instructions": 7}, {"tenant": "acme"}, {"limits": {}}),
-        *({"approve": 7}, {"transcripts": "disk"}, {"tools": add}),
+        *({"approve": 7}, {"transcripts": "disk"}, {"tools": add}, {"hooks": []}),
     ],
 )
 def test_arguments_of_another_kind_are_refused(given: dict[str, Any]) -> None:

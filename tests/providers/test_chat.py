@@ -26,6 +26,7 @@ from llmspell.providers import (
     OpenAIChat,
     OutputSchema,
     Price,
+    ProviderPool,
     StreamEvent,
     TextDelta,
     ToolCall,
@@ -244,6 +245,51 @@ def test_messages_that_no_provider_takes_are_refused(messages: Sequence[Message]
 def test_settings_of_a_request_are_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(errors.InputError):
         ask(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"price": (1, 2)}, {"connections": {"size": 1}}, {"base_url": 7}),
+        *({"headers": {"x": 7}}, {"headers": {"x": "a\nb"}}, {"headers": "x: y"}),
+    ],
+)
+@kinds
+def test_what_a_model_is_made_of_is_checked_before_it_is_asked(
+    kind: str, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(errors.ConfigError, match=next(iter(wrong)).removesuffix("s")):
+        {"openai": OpenAIChat, "anthropic": AnthropicChat}[kind]("m", api_key="k", **wrong)
+
+
+@kinds
+def test_who_asks_without_a_request_is_told(kind: str) -> None:
+    with scripted(kind, "never") as (model, server):
+        for asked in (model, ProviderPool([model])):
+            with pytest.raises(errors.InputError, match="ChatRequest"):
+                asked.complete("Hello")  # type: ignore[arg-type]
+            with pytest.raises(errors.InputError, match="ChatRequest"):
+                asyncio.run(_streamed(asked, "Hello"))  # type: ignore[arg-type]
+        assert not server.asked
+
+
+@pytest.mark.parametrize(
+    "url, is_new",
+    [
+        (None, True),
+        ("https://api.openai.com/v1", True),
+        ("https://eu.api.openai.com/v1/", True),
+        ("https://acme.openai.azure.com/openai/v1/", True),
+        ("http://localhost:11434/v1", False),
+        ("https://api.openai.com.evil.test/v1", False),
+        ("https://[no/v1", False),
+    ],
+)
+def test_openais_own_models_are_given_the_newer_name_of_the_bound(
+    url: str | None, is_new: bool
+) -> None:
+    sent = OpenAIChat("m", api_key="k", base_url=url)._given(ask(), stream=False)
+    assert ("max_completion_tokens" in sent, "max_tokens" in sent) == (is_new, not is_new)
 
 
 @pytest.mark.parametrize("given", ["NaN", "1e999", r'"\ud800"', "[" * 50_000 + "]" * 50_000])

@@ -304,6 +304,8 @@ def test_a_stream_that_breaks_off_is_not_begun_again(rig: Rig) -> None:
         {"hedge_after": 0},
         {"hedge_streams": True},
         {"limits": {"nobody": CallLimits()}},
+        {"limits": {"openai": 3}},
+        *({"models": OpenAIChat("m", api_key="k")}, {"limits": 3}, {"retry": 3}, {"breaker": 3}),
     ],
 )
 def test_settings_of_a_pool_are_checked(wrong: dict[str, Any]) -> None:
