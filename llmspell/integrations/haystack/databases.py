@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 
+from llmspell.aio import AsyncDatabase
 from llmspell.database import Database
 from llmspell.errors import DatabaseLocked
 
@@ -16,7 +17,7 @@ _KNOWN: weakref.WeakValueDictionary[str, Database] = weakref.WeakValueDictionary
 _OPENED: dict[str, tuple[Database, int]] = {}  # here, and by how many stores they are used
 
 
-def take(source: Database | str | os.PathLike[str]) -> Database:
+def take(source: Database | AsyncDatabase | str | os.PathLike[str]) -> Database:
     """The database itself, or that at a path: known from a former call, or opened; thread-safe.
 
     Each call wants one of :func:`give_back`.
@@ -25,6 +26,8 @@ def take(source: Database | str | os.PathLike[str]) -> Database:
         DatabaseLocked: it was opened elsewhere in this process; give that database.
         StorageError: it can't be opened.
     """
+    if isinstance(source, AsyncDatabase):
+        source = source._database
     with _LOCK:
         if isinstance(source, Database):
             # Remembered, so that a store that is read from a file finds it by its path.

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
+from llmspell.aio import AsyncDatabase
 from llmspell.database import Database
 from llmspell.errors import ConfigError, DuplicateId, IdNotFound
 from llmspell.integrations.haystack.awaited import AwaitedCalls
@@ -39,9 +40,9 @@ class LlmspellDocumentStore(FieldQueries, Retrievals, AwaitedCalls):
     embeddings are kept as float32. The names that end in ``_async`` run in threads.
 
     Args:
-        database: that the tenant is in, or its path. A path is opened once for all stores, and
-            closed with the last of them; a database that a store was made with is found by its
-            path.
+        database: that the tenant is in, sync or async, or its path. A path is opened once for all
+            stores, and closed with the last of them; a database that a store was made with is found
+            by its path.
         tenant_id: of a tenant that is there.
         embedding_dim: length of the embeddings, where the tenant has neither ``dim`` nor a vector
             yet, and the first documents have no embedding. Those take the place of a vector all
@@ -54,7 +55,7 @@ class LlmspellDocumentStore(FieldQueries, Retrievals, AwaitedCalls):
 
     def __init__(
         self,
-        database: Database | str | os.PathLike[str],
+        database: Database | AsyncDatabase | str | os.PathLike[str],
         tenant_id: str,
         *,
         embedding_dim: int | None = None,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from llmspell.integrations.handles import as_tenant
 from llmspell.integrations.langchain.framework import BaseStore
 from llmspell.state import Delete, Set
-from llmspell.tenancy import Tenant
+from llmspell.tenancy import AsyncTenant, Tenant
 
 __all__ = ["LlmspellByteStore"]
 
@@ -22,12 +23,16 @@ class LlmspellByteStore(BaseStore[str, bytes]):
     docs/reference/state.md. Each key that is read is charged as one API call, and each write.
 
     Args:
-        tenant: whose state they lie in, under ``("langchain", "store", name)``.
+        tenant: whose state they lie in, under ``("langchain", "store", name)``; a handle, sync or
+            async.
         name: tells it from other stores of the tenant.
+
+    Raises:
+        ConfigError: ``tenant`` is no handle.
     """
 
-    def __init__(self, tenant: Tenant, *, name: str = "default") -> None:
-        self._state = tenant.state
+    def __init__(self, tenant: Tenant | AsyncTenant, *, name: str = "default") -> None:
+        self._state = as_tenant(tenant).state
         self._prefix = ("langchain", "store", name)
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:

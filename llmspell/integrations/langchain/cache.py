@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from llmspell.errors import ConfigError, CorruptFile, MetadataError
 from llmspell.integrations.exact import dumps, loads
+from llmspell.integrations.handles import as_tenant
 from llmspell.integrations.langchain.framework import (
     BaseCache,
     ChatGeneration,
@@ -19,7 +20,7 @@ from llmspell.integrations.langchain.framework import (
     message_to_dict,
     messages_from_dict,
 )
-from llmspell.tenancy import Tenant
+from llmspell.tenancy import AsyncTenant, Tenant
 
 __all__ = ["LlmspellCache"]
 
@@ -39,18 +40,21 @@ class LlmspellCache(BaseCache):
     end the call of the model.
 
     Args:
-        tenant: whose state they lie in, under ``("langchain", "cache", name)``.
+        tenant: whose state they lie in, under ``("langchain", "cache", name)``; a handle, sync or
+            async.
         name: tells it from other caches of the tenant.
         ttl: seconds that an answer is good for; None means for ever.
 
     Raises:
-        ConfigError: ``ttl`` is not above 0.
+        ConfigError: ``ttl`` is not above 0, or ``tenant`` no handle.
     """
 
-    def __init__(self, tenant: Tenant, *, name: str = "default", ttl: float | None = None) -> None:
+    def __init__(
+        self, tenant: Tenant | AsyncTenant, *, name: str = "default", ttl: float | None = None
+    ) -> None:
         if ttl is not None and not ttl > 0:
             raise ConfigError(f"ttl must be above 0 seconds, got {ttl!r}")
-        self._state = tenant.state
+        self._state = as_tenant(tenant).state
         self._prefix = ("langchain", "cache", name)
         self._ttl = ttl
 

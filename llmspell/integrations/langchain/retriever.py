@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator
+
+from llmspell.integrations.handles import as_tenant
 from llmspell.integrations.langchain.documents import to_document
 from llmspell.integrations.langchain.framework import (
     AsyncCallbackManagerForRetrieverRun,
@@ -27,7 +30,7 @@ class LlmspellRetriever(BaseRetriever):
     ``score``, unless that has such a field.
 
     Args:
-        tenant: that is searched.
+        tenant: that is searched; a handle, sync or async.
         mode: ``"dense"`` is :meth:`llmspell.Tenant.search`; ``"lexical"`` and ``"hybrid"`` are of
             :meth:`llmspell.Tenant.retrieve`, and need the extra ``lexical``.
         k: how many documents are wanted.
@@ -35,7 +38,7 @@ class LlmspellRetriever(BaseRetriever):
         threshold: least score of a document.
     """
 
-    tenant: Tenant
+    tenant: Annotated[Tenant, BeforeValidator(as_tenant)]
     mode: Mode = "dense"
     k: int = 4
     filter: Mapping[str, Any] | None = None

@@ -12,6 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from llmspell.errors import InputError
+from llmspell.integrations.handles import as_tenant
 from llmspell.integrations.langchain.documents import to_document
 from llmspell.integrations.langchain.framework import (
     Document,
@@ -22,7 +23,7 @@ from llmspell.integrations.langchain.framework import (
 )
 from llmspell.integrations.matching import nearest
 from llmspell.integrations.metadata import to_fields
-from llmspell.tenancy import Hit, Tenant
+from llmspell.tenancy import AsyncTenant, Hit, Tenant
 
 __all__ = ["DocumentFilter", "LlmspellVectorStore"]
 
@@ -37,12 +38,15 @@ class LlmspellVectorStore(VectorStore):
     Metadata comes back equal, whatever it was: see docs/reference/integrations.md.
 
     Args:
-        tenant: whose records they are; you close it.
+        tenant: whose records they are, by a handle, sync or async; you close it.
         embedding: turns texts and queries into vectors.
+
+    Raises:
+        ConfigError: ``tenant`` is no handle.
     """
 
-    def __init__(self, tenant: Tenant, embedding: Embeddings) -> None:
-        self._tenant = tenant
+    def __init__(self, tenant: Tenant | AsyncTenant, embedding: Embeddings) -> None:
+        self._tenant = as_tenant(tenant)
         self._embedding = embedding
 
     @property
@@ -58,7 +62,7 @@ class LlmspellVectorStore(VectorStore):
         metadatas: list[dict[str, Any]] | None = None,
         *,
         ids: list[str] | None = None,
-        tenant: Tenant,
+        tenant: Tenant | AsyncTenant,
     ) -> LlmspellVectorStore:
         """A store over ``tenant``, to which texts are added."""
         store = cls(tenant, embedding)
@@ -73,7 +77,7 @@ class LlmspellVectorStore(VectorStore):
         metadatas: list[dict[str, Any]] | None = None,
         *,
         ids: list[str] | None = None,
-        tenant: Tenant,
+        tenant: Tenant | AsyncTenant,
     ) -> LlmspellVectorStore:
         """As :meth:`from_texts`."""
         store = cls(tenant, embedding)

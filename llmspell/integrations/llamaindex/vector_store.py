@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from llmspell.errors import InputError
+from llmspell.integrations.handles import as_tenant
 from llmspell.integrations.llamaindex.filters import matcher, narrowed
 from llmspell.integrations.llamaindex.framework import (
     BaseNode,
@@ -26,7 +27,7 @@ from llmspell.integrations.llamaindex.nodes import document_of, to_fields_of, to
 from llmspell.integrations.matching import MOST_RETRIEVED, Found, nearest, scan, widened
 from llmspell.integrations.metadata import DOCUMENT
 from llmspell.integrations.narrowing import Condition, both
-from llmspell.tenancy import Hit, Record, Retrieved, Tenant, WeightedScores
+from llmspell.tenancy import AsyncTenant, Hit, Record, Retrieved, Tenant, WeightedScores
 from llmspell.tenancy.retrieving import Mode
 
 __all__ = ["LlmspellVectorStore"]
@@ -47,16 +48,19 @@ class LlmspellVectorStore(BasePydanticVectorStore):
     be nested. Nodes come back equal, with embeddings in float32. Awaited forms run in threads.
 
     Args:
-        tenant: whose records they are; you close it.
+        tenant: whose records they are, by a handle, sync or async; you close it.
+
+    Raises:
+        ConfigError: ``tenant`` is no handle.
     """
 
     stores_text: bool = True
     is_embedding_query: bool = True
     _tenant: Tenant = PrivateAttr()
 
-    def __init__(self, tenant: Tenant) -> None:
+    def __init__(self, tenant: Tenant | AsyncTenant) -> None:
         super().__init__(stores_text=True)
-        self._tenant = tenant
+        self._tenant = as_tenant(tenant)
 
     @classmethod
     def class_name(cls) -> str:
