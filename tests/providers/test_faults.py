@@ -93,19 +93,19 @@ def test_an_error_within_a_stream_is_told(kind: str) -> None:
 
 @kinds
 def test_no_server_means_that_nothing_was_sent(kind: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
     with scripted(kind, "x") as (model, server):
         server.close()
         with pytest.raises(errors.ProviderUnreachable) as caught:
             model.complete(ask())
     assert not caught.value.is_sent
-    with (
-        OpenAIChat("m", api_key="k", base_url=url) as model,
-        pytest.raises(errors.ProviderUnreachable),
-    ):
-        model.complete(ask())
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # and doesn't listen
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            OpenAIChat("m", api_key="k", base_url=url) as model,
+            pytest.raises(errors.ProviderUnreachable),
+        ):
+            model.complete(ask())
 
 
 @kinds

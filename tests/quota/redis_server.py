@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import time
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ import pytest
 import redis
 
 from llmspell.quota._redis import MARK
+from tests.ports import free_port
 
 
 def binary() -> str:
@@ -31,28 +31,31 @@ class RedisServer:
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self.options = options or ("--save", "")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        while not self._starts():  # another server was quicker to take the port
+            self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
+        assert self._starts(), "the server didn't start"
+
+    def _starts(self) -> bool:
         args = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         self._process = subprocess.Popen(
             [binary(), *args, *self.options], stdout=subprocess.DEVNULL
         )
-        while not self._answers():
-            assert self._process.poll() is None, "the server didn't start"
+        while not self._answers(self._process.pid):
+            if self._process.poll() is not None:
+                return False
             time.sleep(0.01)
+        return True
 
-    def _answers(self) -> bool:
+    def _answers(self, pid: int) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as link:
-                link.sendall(b"PING\r\n")
-                return link.recv(64).startswith(b"+PONG")
-        except OSError:
+            with redis.Redis(port=self.port, socket_timeout=1) as client:
+                return bool(client.info("server")["process_id"] == pid)
+        except redis.RedisError:
             return False
 
     def kill(self) -> None:

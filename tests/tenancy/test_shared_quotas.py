@@ -150,9 +150,9 @@ def test_operation_that_is_late_is_charged_at_its_end(hosts: Hosts) -> None:
 
 def test_renewed_operation_holds(hosts: Hosts) -> None:
     one, other = hosts.pair()
-    with one.operation(tokens=900, lease=0.5) as operation:
+    with one.operation(tokens=900, lease=1) as operation:
         operation.renew(60)
-        threading.Event().wait(0.8)
+        threading.Event().wait(1.3)
         assert other.usage().tokens.used >= 900
     assert one._residence.slot.usage().tokens.used >= 900
 

@@ -151,15 +151,15 @@ def test_requests_of_embedders_are_counted(server: FakeEmbeddingServer, connect:
 
 
 def test_a_service_that_is_not_there_is_unavailable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
     settings = RemoteSettings(retry_delay=0.001)
-    url = f"http://127.0.0.1:{port}/v1"
-    with (
-        OpenAIEmbedder("m", base_url=url, dim=3, max_tokens=9, settings=settings) as embedder,
-        pytest.raises(errors.EmbeddingUnavailable),
-    ):
-        embedder.embed(["a"])
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # and doesn't listen
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        with (
+            OpenAIEmbedder("m", base_url=url, dim=3, max_tokens=9, settings=settings) as embedder,
+            pytest.raises(errors.EmbeddingUnavailable),
+        ):
+            embedder.embed(["a"])
     assert embedder.usage.requests == 4
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import time
 from importlib.util import find_spec
@@ -13,6 +12,8 @@ from typing import Any
 import hvac
 import pytest
 import requests
+
+from tests.ports import free_port
 
 ROOT = "root-token-of-the-tests"
 # Whose names are to be had by the role of the tests.
@@ -36,9 +37,7 @@ class BaoServer:
     """Listens on one port, everything in memory."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._process = subprocess.Popen(
             [
