@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import sys
+import time
 import traceback
 from copy import deepcopy
 from pathlib import Path
@@ -225,6 +226,7 @@ class Run:
         self._doubtful: int | None = None
         self._writers: list[Writer] = []
         self._words_failed = False
+        self._takes = 0.004  #: seconds that a batch took of late
 
     def cycle(self) -> str:
         """Kill one writer; returns how."""
@@ -289,9 +291,11 @@ class Run:
             for writer in self._writers:
                 number, self._next = self._next, self._next + 1
                 is_last = writer is victim and turn >= (calm if name == "moment" else TURNS - 1)
+                begun = time.monotonic()
                 writer.tell("write", number)
                 try:
-                    done = writer.answer(self._rng.uniform(0, 0.004) if is_last else PATIENCE)
+                    patience = self._rng.uniform(0, self._takes) if is_last else PATIENCE
+                    done = writer.answer(patience)
                 except TimeoutError:
                     self._doubtful = number
                     return name == "moment"
@@ -299,6 +303,7 @@ class Run:
                     assert writer is victim, "a writer died that nobody killed"
                     self._doubtful = number
                     return True
+                self._takes += 0.1 * (time.monotonic() - begun - self._takes)
                 self._records.apply(batch(number))
                 for other in self._writers:
                     if other is not writer:

@@ -60,8 +60,8 @@ class Killed(NamedTuple):
     durable: int
 
 
-def kill_at_random(data: Path, first: int, durability: Durability, rng: random.Random) -> Killed:
-    """Run a writer for a moment and kill it."""
+def kill_at_random(data: Path, first: int, durability: Durability, seconds: float) -> Killed:
+    """Run a writer for so long and kill it."""
     writer = subprocess.Popen(
         [sys.executable, "-m", "tests.crash.writer", str(data), str(first), durability],
         cwd=ROOT,
@@ -72,7 +72,7 @@ def kill_at_random(data: Path, first: int, durability: Durability, rng: random.R
     last = {"begin": first - 1, "done": first - 1, "durable": first - 1}
     first_line = writer.stdout.readline()
     assert first_line == f"begin {first}\n"
-    time.sleep(rng.expovariate(1 / 0.04))
+    time.sleep(seconds)
     writer.send_signal(signal.SIGKILL)
     for line in [first_line, *writer.communicate()[0].splitlines(keepends=True)]:
         if line.endswith("\n"):
@@ -120,9 +120,10 @@ def test_killed_writer_leaves_all_that_it_was_promised(
     with llmspell.open(data) as db:
         db.create_tenant(CONFIG)
     model = Model()
-    number, in_flight, lost = 1, 0, 0
+    number, in_flight, lost, mean = 1, 0, 0, 0.04
     for _ in range(CYCLES):
-        killed = kill_at_random(data, number, durability, rng)
+        killed = kill_at_random(data, number, durability, rng.expovariate(1 / mean))
+        mean *= 1.0 if killed.done >= number else 1.2  # until there is time for some batches
         for known in range(number, killed.durable + 1):
             model.apply(batch(known))
         # The next to be written: of the others any number of the first ones may be there.

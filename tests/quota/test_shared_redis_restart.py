@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -59,10 +60,14 @@ def test_hosts_stay_at_the_limit_while_the_server_is_killed_and_comes_back(
         assert all(n < LIMIT for n in before)
         for quota in HELD:
             wait_until(lambda q=quota: sums(ours)[q] > before[q] + 100)  # type: ignore[misc]  # noqa: B023
-    # A limit not far away, so that the hosts come to it.
+    # A limit not far away, so that the hosts come to it; they are not to pass it meanwhile.
+    for host in ours:
+        host.process.send_signal(signal.SIGSTOP)
     limit = max(sums(ours)) + 3_000
     with SharedLedger(server.url, lease_seconds=LEASE_S) as ledger:
         set_limits(ledger.slot(KEY), limit)
+    for host in ours:
+        host.process.send_signal(signal.SIGCONT)
     wait_until(lambda: all(sums(ours)[quota] >= limit for quota in HELD))
     for host in ours:
         host.finish()

@@ -23,6 +23,7 @@ from llmspell import QuotaLimits, Tenant, TenantConfig, errors
 from llmspell.storage.lexical.engine_errors import engine_errors
 from llmspell.storage.snapshots import LEXICAL
 from tests.tenancy.ledgers import shares_ledger
+from tests.tenancy.test_closing import open_files
 from tests.tenancy.texts import Lines
 
 CONFIG = TenantConfig(id="acme", quotas=QuotaLimits.unlimited())
@@ -84,14 +85,14 @@ def test_writes_behind_the_snapshot_are_followed(root: Path) -> None:
 
 def test_nothing_is_left_open_or_on_disk_by_a_closed_tenant(root: Path) -> None:
     with llmspell.open(root) as database:
-        before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+        before = open_files(root) if os.path.isdir("/proc/self/fd") else []
         tenant = database.tenant("acme")
         assert found(tenant, "apple") == [2, 4]
         assert len(workplaces(root)) == 1
         tenant.close()
         assert workplaces(root) == []
         if before:
-            assert set(os.listdir("/proc/self/fd")) == before
+            assert sorted(open_files(root)) == sorted(before)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.005, 0.05, 0.5, 0.99])
