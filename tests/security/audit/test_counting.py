@@ -75,7 +75,7 @@ def test_what_is_allowed_hides_no_denial(tmp_path: Path) -> None:
 
 
 def test_interval_that_ends_begins_with_a_record_again(tmp_path: Path) -> None:
-    with AuditLog.open(tmp_path, count_interval=0.05) as log:
+    with AuditLog.open(tmp_path, count_interval=1) as log:
         for _ in range(5):
             deny(log)
         # Nothing is appended: the log sees to it by itself.

@@ -178,11 +178,11 @@ def test_timeouts_are_the_clients(bound: egress.Client) -> None:
     hold = threading.Event()
     with Server(lambda _: ok() if hold.wait(20) else None) as slow:
         with pytest.raises(httpx.ReadTimeout), httpx.Client(transport=HttpxTransport()) as client:
-            client.get(slow.url(), timeout=0.05)
+            client.get(slow.url(), timeout=0.5)
         with requests.Session() as session:
             session.mount("http://", RequestsAdapter())
             with pytest.raises(requests.ReadTimeout):
-                session.get(slow.url(), timeout=(0.05, 0.05))
+                session.get(slow.url(), timeout=(0.5, 0.5))
         hold.set()
 
 

@@ -47,6 +47,7 @@ class Grounds:
 
     sandbox: Sandbox
     room: Room
+    made: set[str] = field(default_factory=set)
     proven: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
     _tools: dict[tuple[str, str], ConfinedTool] = field(default_factory=dict)
@@ -202,7 +203,8 @@ class Grounds:
                 made = made.with_read_only(program)
         if profile not in ("safe", "restricted"):
             made = made.with_processes(6)
-        made = made.with_timeout(5.0 if profile == "safe" else 20.0)
+        seconds = 5.0 if profile == "safe" else 20.0
+        made = made.with_timeout(60.0 if module == "lasting" else seconds)
         memory = min(MEMORY, made.memory_bytes)
         return made.with_memory_limit(memory).with_cpu_limit(250 if module == "lasting" else 4_000)
 

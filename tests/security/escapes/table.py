@@ -193,7 +193,7 @@ LASTING: Final = [
         "done",
         "spin spin_deaf spin_catching spin_in_threads spin_in_c spin_with_more_time",
         on=LISTED,
-        timeout=4.0,
+        timeout=60.0,
         may_take=True,
     ),
     *_all(
@@ -201,7 +201,7 @@ LASTING: Final = [
         "done",
         "spin_in_child spin_in_a_chain",
         on=LISTED,
-        timeout=4.0,
+        timeout=60.0,
         may_take=True,
     ),
     *_all(

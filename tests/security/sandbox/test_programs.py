@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmspell.errors import ToolFailed, ToolTimeout
-from llmspell.security import Sandbox, SecurityRequirements
+from llmspell.security import ConfinedTool, Sandbox, SecurityRequirements, UnconfinedTool
 from tests.security.sandbox.conftest import TOOLS
 from tests.security.sandbox.test_workers import until
 
@@ -65,6 +65,7 @@ def test_no_more_processes_than_were_asked_for(sandbox: Sandbox) -> None:
 def test_what_a_call_left_running_ends_with_it(sandbox: Sandbox) -> None:
     group = sandbox.host.pids_group
     assert group is not None
+    until(lambda: all(map(is_at_rest, sandbox._tools)))
     others = in_groups(group.path)  # the workers of other tools that are ready
     needs = SecurityRequirements.restricted().with_processes(3)
     with sandbox.load("programs", FUNCTIONS, needs, path=[TOOLS]) as tool:
@@ -75,6 +76,14 @@ def test_what_a_call_left_running_ends_with_it(sandbox: Sandbox) -> None:
     with tool, pytest.raises(ToolTimeout):
         tool.call("runs", ["/bin/sleep", "60"], timeout=0.3)
     assert in_groups(group.path) <= others
+
+
+def is_at_rest(tool: ConfinedTool | UnconfinedTool) -> bool:
+    """Whether all its workers that are to be ready are, and those that served have ended."""
+    assert isinstance(tool, ConfinedTool)
+    pool = tool._pool
+    is_filled = len(pool._idle) == tool.definition.ready and not pool._spent
+    return is_filled or not pool._filling.is_alive()
 
 
 def in_groups(place: str) -> set[int]:
