@@ -147,7 +147,7 @@ def test_without_a_token_nobody_is_served_and_no_session_is_anothers(
 
 
 def test_idle_sessions_end(mine: ToolRegistry, tenant: Tenant) -> None:
-    app = McpServer(mine.bind(tenant)).asgi(idle_seconds=0.2, json_response=True)
+    app = McpServer(mine.bind(tenant)).asgi(idle_seconds=1, json_response=True)
     with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT) as http:
         begun = http.post("/mcp", json=HELLO)
         session = {"mcp-session-id": begun.headers["mcp-session-id"]}
