@@ -36,7 +36,7 @@ from llmspell.tenancy.model import (
     TenantEvent,
     TenantInfo,
 )
-from llmspell.tenancy.operation import Operation, instruments_of
+from llmspell.tenancy.operation import Operation, instruments_of, state_of
 from llmspell.tenancy.parents import ParentDocument
 from llmspell.tenancy.ports import IngestSource, IngestTarget, TextServices
 from llmspell.tenancy.ranking import Thresholds
@@ -115,6 +115,7 @@ __all__ = [
     "Workers",
     "current_operation",
     "instruments_of",
+    "state_of",
     "tenant_id_of",
     "MMR",
     "ParentDocument",

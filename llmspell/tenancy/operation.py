@@ -15,11 +15,12 @@ from llmspell.tenancy.scope import StateScope
 from llmspell.tenancy.settling import charge_used
 
 if TYPE_CHECKING:
+    from llmspell.state import State
     from llmspell.tenancy.aio import AsyncTenant
     from llmspell.tenancy.tenant import Tenant
     from llmspell.tenancy.tenant_handle import TenantHandle
 
-__all__ = ["OPERATION_LEASE_S", "Allowance", "Operation", "instruments_of"]
+__all__ = ["OPERATION_LEASE_S", "Allowance", "Operation", "instruments_of", "state_of"]
 
 HandleT = TypeVar("HandleT", bound="TenantHandle | AsyncTenant")
 
@@ -370,3 +371,10 @@ def instruments_of(handle: Tenant | AsyncTenant) -> observability.Instruments:
     """Those of the database that a handle is of."""
     tenant = handle if hasattr(handle, "_instruments") else handle._tenant
     return tenant._instruments
+
+
+def state_of(handle: Tenant | AsyncTenant) -> State:
+    """That of the tenant that a handle leads to, for threads."""
+    tenant: Any = handle if hasattr(handle, "_residence") else handle._tenant
+    state: State = tenant.state
+    return state

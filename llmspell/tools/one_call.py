@@ -18,10 +18,12 @@ from llmspell.errors import (
 )
 from llmspell.observability import Attribute, is_traced, span
 from llmspell.remote import current_deadline
+from llmspell.tenancy import state_of
 from llmspell.tools.approval import Approval, ApprovalPending, ToolCall
 from llmspell.tools.client import CallAgain
 from llmspell.tools.context import ToolContext
 from llmspell.tools.faults import fault_of
+from llmspell.tools.leases import Leases
 from llmspell.tools.result import FaultKind, ToolFault, ToolResult
 from llmspell.tools.running import Run
 from llmspell.tools.shared_calls import Counted, Refusal, shared_of
@@ -62,6 +64,8 @@ class OneCall:
         self.ran_ns = 0
         #: Quotas that are counted for all processes, before the call goes on.
         self.shared: list[Counted] = []
+        #: What this process has taken of them.
+        self.leases: Leases
 
     def __enter__(self) -> Self:
         if is_traced():
@@ -126,6 +130,9 @@ class OneCall:
         if taken is not None:
             return self._used_up(taken)
         self.shared = shared_of(self._name, quotas)
+        if self.shared:
+            self.leases = tally.leases
+            self.leases.state = state_of(self._tools._tenant)
         return True
 
     @contextmanager

@@ -28,9 +28,13 @@ class CallQuota:
         calls: 1 to 100,000; of a shared one at most 1,000.
         seconds: length of the stretch; at most 31 days.
         shared: count in the tenant's state, durably and for all processes of the data directory, by
-            the clock of the wall; each call then makes two or three calls of the state, more where
-            others count at the same moment, which the tenant is charged. Otherwise counted in this
+            the clock of the wall. Counting makes two or three calls of the state, more where others
+            count at the same moment, which the tenant is charged. Otherwise counted in this
             process's memory, of one registry.
+        lease: calls of a shared one that a registry takes at a time, and counts at once; None for a
+            hundredth of ``calls``, and at least 1. It makes them within a tenth of ``seconds``
+            without calls of the state. What is left of it counts until it is given back, or for
+            ``seconds`` from its end where its process dies.
 
     Raises:
         ConfigError: out of range.
@@ -39,6 +43,7 @@ class CallQuota:
     calls: int
     seconds: float
     shared: bool = False
+    lease: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.shared, bool):
@@ -50,6 +55,19 @@ class CallQuota:
         _require_seconds("seconds", self.seconds, _MAX_SECONDS)
         if not self.seconds:
             raise ConfigError("seconds must be above 0")
+        lease: object = self.lease
+        if lease is None:
+            return
+        if not self.shared:
+            raise ConfigError("lease is of a quota that is shared=True")
+        whole = isinstance(lease, int) and not isinstance(lease, bool)
+        if not whole or not 1 <= lease <= self.calls:  # type: ignore[operator]
+            raise ConfigError(f"lease must be an int of 1 to {self.calls:,}, got {lease!r}")
+
+    @property
+    def leased(self) -> int:
+        """Calls that are taken at a time."""
+        return self.lease or max(1, self.calls // 100)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from llmspell.tools.closing import Ending, aclose_all, close_all, endings_of
 from llmspell.tools.confining import definition_of
 from llmspell.tools.definition import Tool
 from llmspell.tools.policy import ToolPolicy
+from llmspell.tools.shared_calls import give_back_leases
 from llmspell.tools.tally import Tallies
 
 if TYPE_CHECKING:
@@ -203,8 +204,9 @@ class ToolRegistry:
     def close(self) -> None:
         """End its tools, their workers, and its own sandbox; does nothing the second time.
 
-        In the order of: tools that have a ``close``, the last one first; what :meth:`on_close` was
-        told; workers.
+        In the order of: calls of shared quotas that are leased and not made, which other processes
+        have then; tools that have a ``close``, the last one first; what :meth:`on_close` was told;
+        workers.
 
         Raises:
             CloseFailed: some of it raised; all else is closed.
@@ -225,12 +227,16 @@ class ToolRegistry:
                 return []
             self._is_closed = True
             tools = reversed(self._tools.values()) if self._closes_tools else ()
-            endings = [*endings_of(tools)]
+            endings = [("leased calls", self._give_back_leases), *endings_of(tools)]
             endings += [("on_close", close) for close in reversed(self._closes)]
             if self._given_sandbox is None:
                 return [*endings, ("the sandbox", self._sandbox.close)]
             workers = [*self._confined.items()]
         return endings + [(f"workers of {of.module}", tool.close) for of, tool in workers]
+
+    def _give_back_leases(self) -> None:
+        for tally in self.tallies.all():
+            give_back_leases(tally.leases)
 
     def __contains__(self, name: object) -> bool:
         return name in self._tools

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from llmspell.quota import Places
+from llmspell.tools.leases import Leases
 from llmspell.tools.policy import CallQuota
 
 __all__ = ["Tallies", "Tally"]
@@ -28,6 +29,8 @@ class Tally:
         self._calls: dict[tuple[str, float], deque[float]] = {}
         self._forgets_at = self._clock() + _RECENT
         self._places: dict[int, Places] = {}
+        #: Of quotas that are shared.
+        self.leases = Leases()
 
     def now(self) -> float:
         """By its clock."""
@@ -84,7 +87,8 @@ class Tally:
         """Whether there is nothing to remember of it."""
         with self._lock:
             is_free = not any(places.taken for places in self._places.values())
-            return is_free and self._clock() >= self._forgets_at
+            is_over = self._clock() >= self._forgets_at
+        return is_free and is_over and self.leases.is_idle(time.time())
 
 
 def _counted(tool: str, quotas: Mapping[str, CallQuota]) -> list[tuple[str, CallQuota]]:
@@ -110,3 +114,8 @@ class Tallies:
                 found = self._of[tenant, generation] = Tally()
             found.keep()
             return found
+
+    def all(self) -> list[Tally]:
+        """Those that are remembered."""
+        with self._lock:
+            return list(self._of.values())

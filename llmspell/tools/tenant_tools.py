@@ -26,12 +26,7 @@ from llmspell.tools.one_call import Given, OneCall
 from llmspell.tools.policy import ToolPolicy
 from llmspell.tools.registry import ToolRegistry
 from llmspell.tools.result import ToolResult
-from llmspell.tools.shared_calls import (
-    agive_back_shared,
-    atake_shared,
-    give_back_shared,
-    take_shared,
-)
+from llmspell.tools.shared_calls import ado, do, giving_back, taking
 from llmspell.tools.spec import ToolSpec
 from llmspell.tools.threads import awaited
 
@@ -132,7 +127,7 @@ class TenantTools:
                 return call.result
             if shared := call.shared:
                 with call.counting():
-                    refusal = take_shared(self._tenant.state, shared)
+                    refusal = do(self._tenant.state, taking(call.leases, shared))
                 if not call.counted(refusal):
                     return call.result
             if call.is_asked:
@@ -145,8 +140,9 @@ class TenantTools:
                     except (ApprovalPending, CallAgain):
                         # It is made again, with the answer, and counted then.
                         call.uncount()
-                        with suppress(LlmspellError):  # at worst it counts twice
-                            give_back_shared(self._tenant.state, shared)
+                        if shared:
+                            with suppress(LlmspellError):  # at worst it counts twice
+                                do(self._tenant.state, giving_back(call.leases, shared))
                         raise
                     is_given = call.approved(answer)
                     told.set(_GIVEN, is_given)
@@ -182,7 +178,7 @@ class TenantTools:
                     return call.result
                 if shared := call.shared:
                     with call.counting():
-                        refusal = await atake_shared(self._async_state(), shared)
+                        refusal = await ado(self._async_state(), taking(call.leases, shared))
                     if not call.counted(refusal):
                         return call.result
                 if call.is_asked:
@@ -193,8 +189,10 @@ class TenantTools:
                                 answer = await answer
                         except (ApprovalPending, CallAgain):
                             call.uncount()
-                            with suppress(LlmspellError):
-                                await agive_back_shared(self._async_state(), shared)
+                            if shared:
+                                with suppress(LlmspellError):
+                                    state = self._async_state()
+                                    await ado(state, giving_back(call.leases, shared))
                             raise
                         is_given = call.approved(answer)
                         told.set(_GIVEN, is_given)
