@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from llmspell.errors import ConfigError
 from llmspell.rag.embedding.embedder import Task
-from llmspell.rag.embedding.remote import ModelFacts, RemoteEmbedder, Reply
+from llmspell.rag.embedding.model_facts import ModelFacts
+from llmspell.rag.embedding.remote import RemoteEmbedder, Reply
 from llmspell.rag.embedding.remote_settings import RemoteSettings
 from llmspell.rag.embedding.replies import data_reply
 from llmspell.remote import KeySource, SecretReader

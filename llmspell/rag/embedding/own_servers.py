@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from llmspell.rag.embedding.embedder import Task
+from llmspell.rag.embedding.model_facts import ModelFacts
 from llmspell.rag.embedding.openai import OpenAIEmbedder
-from llmspell.rag.embedding.remote import ModelFacts, Reply
+from llmspell.rag.embedding.remote import Reply
 from llmspell.rag.embedding.replies import token_count
 
 __all__ = ["OllamaEmbedder", "TEIEmbedder"]

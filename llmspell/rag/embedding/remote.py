@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -13,37 +12,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell.errors import ClosedError, ConfigError, InputError, TextTooLong
+from llmspell.errors import ConfigError, InputError, TextTooLong
 from llmspell.observability import MODELS, Model
 from llmspell.rag.embedding.base_url import checked_url, place
+from llmspell.rag.embedding.charges import hold_tokens
 from llmspell.rag.embedding.embedder import Task
+from llmspell.rag.embedding.model_facts import ModelFacts, facts_of
 from llmspell.rag.embedding.remote_settings import EmbeddingUsage, RemoteSettings
 from llmspell.rag.embedding.tokens import TokenCounter, batches
 from llmspell.rag.embedding.vectors import as_texts
 from llmspell.remote import KeyReader, KeySource, SecretReader
 from llmspell.security import Secret
-from llmspell.tenancy.current import current_operation
 
 if TYPE_CHECKING:
     import asyncio
 
     from llmspell.rag.embedding.remote_call import EmbeddingCall
-    from llmspell.tenancy import Hold
 
-__all__ = ["ModelFacts", "RemoteEmbedder", "Reply"]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """What is known of a model beforehand.
-
-    Attributes:
-        dim: length of its vectors.
-        max_tokens: the longest text that it takes.
-    """
-
-    dim: int
-    max_tokens: int
+__all__ = ["RemoteEmbedder", "Reply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +194,9 @@ class RemoteEmbedder(ABC):
             raise InputError(f"task must be 'passage' or 'query', got {task!r}")
         found = [self._marked(text, task) or " " for text in as_texts(texts)]
         counts = self._fit(found, truncate)
-        hold = self._hold(sum(counts) if self._counter.is_exact else min(1, len(found)))
+        is_exact = self._counter.is_exact
+        least = sum(counts) if is_exact else min(1, len(found))
+        hold = hold_tokens(least, price=self._settings.price, is_exact=is_exact)
         size, tokens = self._BATCH
         planned = batches(
             counts,
@@ -271,39 +259,6 @@ class RemoteEmbedder(ABC):
             self._tokens += tokens
         MODELS.used(self._counted, input=tokens, cost=tokens * self._settings.price / 1e6)
 
-    def _hold(self, tokens: int) -> Hold | None:
-        """Set aside tokens of a tenant that has them, and the money for them; None of nobody.
-
-        Without a tokenizer that is one, given back at once: what it takes is told by the answers.
-        """
-        operation = current_operation()
-        if operation is None or not tokens:
-            return None
-        # By the sum of an operation money is rounded once, and not for each of many small calls.
-        operation.hold(cost=tokens * self._settings.price / 1e6).release()
-        hold = operation.hold(tokens=tokens)
-        if not self._counter.is_exact:
-            hold.release()
-            return None
-        return hold
-
-    def _charge(self, tokens: int, hold: Hold | None = None) -> None:
-        """Charge tokens that were used, out of a hold where there is one."""
-        operation = current_operation()
-        if operation is None:
-            return
-        price = self._settings.price
-        cost = tokens * price / 1e6 if price else None
-        with ExitStack() as last:
-            if tokens:
-                counted = tokens if hold is None else None
-                last.callback(operation.use, tokens=counted, cost=cost, already=True)
-            if hold is not None:
-                try:
-                    hold.settle(tokens=tokens)
-                except ClosedError:  # with its operation, which has counted all of it
-                    last.pop_all()
-
     def _headers(self, key: Secret[str] | None) -> Mapping[str, str]:
         return {} if key is None else self._auth(key.reveal())
 
@@ -311,23 +266,3 @@ class RemoteEmbedder(ABC):
 def _give_back(planning: asyncio.Future[tuple[EmbeddingCall, list[list[int]]]]) -> None:
     if not planning.cancelled() and planning.exception() is None:
         planning.result()[0].give_back()
-
-
-def facts_of(
-    known: Mapping[str, ModelFacts], model: str, dim: int | None, max_tokens: int | None
-) -> ModelFacts:
-    """What is known of a model, with what was given in place of it.
-
-    Raises:
-        ConfigError: neither known nor given, or out of range.
-    """
-    found = known.get(model)
-    dim = dim if dim is not None or found is None else found.dim
-    max_tokens = max_tokens if max_tokens is not None or found is None else found.max_tokens
-    for name, value in (("dim", dim), ("max_tokens", max_tokens)):
-        if value is None:
-            raise ConfigError(f"{name} of model {model!r} isn't known here; give it")
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f"{name} must be an int of at least 1, got {value!r}")
-    assert dim is not None and max_tokens is not None
-    return ModelFacts(dim, max_tokens)

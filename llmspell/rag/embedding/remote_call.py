@@ -19,6 +19,7 @@ from llmspell.errors import (
     TenantSuspended,
     TextTooLong,
 )
+from llmspell.rag.embedding.charges import charge_tokens
 from llmspell.rag.embedding.embedder import Task
 from llmspell.rag.embedding.service import CallTime
 from llmspell.rag.embedding.vectors import unit_rows
@@ -169,4 +170,5 @@ class EmbeddingCall:
             return
         used, self._used = self._used, 0
         if used or self._hold is not None:
-            await asyncio.to_thread(self._owner._charge, used, self._hold)
+            price = self._owner._settings.price
+            await asyncio.to_thread(charge_tokens, used, self._hold, price=price)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from llmspell.rag.embedding.embedder import Task
-from llmspell.rag.embedding.remote import ModelFacts, RemoteEmbedder, Reply
+from llmspell.rag.embedding.model_facts import ModelFacts
+from llmspell.rag.embedding.remote import RemoteEmbedder, Reply
 from llmspell.rag.embedding.replies import data_reply
 
 __all__ = ["VoyageEmbedder"]
