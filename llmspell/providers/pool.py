@@ -21,7 +21,7 @@ from llmspell.providers.hedge import hedged, hedged_stream
 from llmspell.providers.member import Member, ModelStats
 from llmspell.providers.price import Price
 from llmspell.providers.retry import Retry
-from llmspell.providers.settings import check_seconds
+from llmspell.providers.settings import check_kind, check_seconds
 from llmspell.remote.background import run_in_background
 
 __all__ = ["ProviderPool"]
@@ -60,9 +60,8 @@ class ProviderPool:
         self._models = tuple(models)
         if not self._models:
             raise ConfigError("a pool needs a model")
-        for name, value, kind in (("retry", retry, Retry), ("breaker", breaker, Breaker)):
-            if value is not None and not isinstance(value, kind):
-                raise ConfigError(f"{name} must be of {kind.__name__}, got {value!r:.80}")
+        check_kind("retry", retry, Retry)
+        check_kind("breaker", breaker, Breaker)
         for model in self._models:
             if not isinstance(model, ChatModel):
                 raise ConfigError(f"models must be of ChatModel's protocol, got {model!r:.80}")

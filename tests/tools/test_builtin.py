@@ -64,10 +64,19 @@ def test_each_can_be_described(tools: TenantTools) -> None:
             ["1"],
         ),
         ("query_data", {"text": '{"a": 1}\n[2]\n', "format": "jsonl"}, [{"a": 1}, [2]]),
+        ("query_data", {"text": '["a\u2028b"]\r\n[]', "format": "jsonl"}, [["a\u2028b"], []]),
         (
             "render_template",
             {"template": "{{ a }}{% if b %}!{% endif %}", "values": {"a": 1, "b": 1}},
             "1!",
+        ),
+        (
+            "render_template",
+            {
+                "template": "{{ a|default('é') }}{{ b|striptags }}{{ b|pprint|length }}",
+                "values": {"b": "<b>x</b>"},
+            },
+            "éx10",
         ),
         (
             "html_to_markdown",

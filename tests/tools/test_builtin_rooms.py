@@ -260,6 +260,25 @@ def test_a_page_is_fetched_and_read(tools: TenantTools) -> None:
         assert server.requests[-1].endswith(b"q")
 
 
+@pytest.mark.parametrize(
+    "header, said, encoding",
+    [
+        ("; charset=windows-1252", "", "cp1252"),
+        ("; charset=Shift_JIS", "", "shift_jis"),
+        ("", '<meta charset="iso-8859-15">', "iso8859_15"),
+        ("", '<meta charset="no-such">', "utf-8"),
+        ("; charset=no-such", "", "utf-8"),
+    ],
+)
+def test_a_page_is_read_in_its_own_encoding(
+    tools: TenantTools, header: str, said: str, encoding: str
+) -> None:
+    text = "お茶" if encoding == "shift_jis" else "thé"
+    page = f"<html><head>{said}</head><p>{text}</p></html>".encode(encoding)
+    with Server(ok(page, f"Content-Type: text/html{header}")) as server:
+        assert value(tools, "read_web_page", url=server.url())["markdown"] == text
+
+
 def test_no_other_host_is_reached(tools: TenantTools) -> None:
     assert failed(tools, "fetch_url", url="http://b.test/") == "EgressDenied"
     with Server(redirect("http://b.test/")) as server:

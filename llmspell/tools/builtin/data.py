@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from llmspell.tools import tool
 
 __all__ = ["query_data", "render_template"]
 
+#: Imported by jinja2 when a template first has a text in quotes, or a filter that needs them.
+_LAZY: Final = ("encodings.unicode_escape", "html", "jinja2.constants", "pprint")
 
-@tool(idempotent=True)
+
+@tool(idempotent=True, preload=_LAZY)
 def query_data(
     text: str, query: str = "@", format: Literal["json", "jsonl", "csv", "yaml"] = "json"
 ) -> Any:
@@ -34,7 +37,8 @@ def _read(text: str, format: str) -> Any:
         case "json":
             return json.loads(text)
         case "jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+            # Not by splitlines, which ends lines at signs that a JSON text may hold.
+            return [json.loads(line) for line in text.split("\n") if line.strip()]
         case "csv":
             csv.field_size_limit(max(len(text), 1))  # of the worker, which has bounds of its own
             return list(csv.DictReader(io.StringIO(text), strict=True))
@@ -55,7 +59,7 @@ def _with_keys(value: Any) -> Any:
     return [_with_keys(one) for one in value] if isinstance(value, list) else value
 
 
-@tool(idempotent=True)
+@tool(idempotent=True, preload=_LAZY)
 def render_template(template: str, values: dict[str, Any]) -> str:
     """Fill values into a Jinja template.
 

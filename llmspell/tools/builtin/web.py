@@ -12,6 +12,19 @@ from llmspell.tools import FunctionTool, tool
 __all__ = ["html_to_markdown", "web_tools"]
 
 _MAX_CHARS: Final = 200_000
+# The encodings of the web (encoding.spec.whatwg.org), which Python imports with the first page in
+# one: in a worker it is too late then, and such a page would be read as UTF-8.
+_ENCODINGS: Final = tuple(
+    f"encodings.{name}"
+    for name in (
+        *("ascii", "latin_1", "utf_8_sig", "utf_16", "utf_16_be", "utf_16_le"),
+        *(f"iso8859_{part}" for part in (*range(1, 12), *range(13, 17))),
+        *("cp866", "cp874", *(f"cp{page}" for page in range(1250, 1259))),
+        *("koi8_r", "koi8_u", "mac_cyrillic", "mac_roman"),
+        *("big5", "big5hkscs", "gb2312", "gbk", "gb18030"),
+        *("cp932", "euc_jp", "iso2022_jp", "shift_jis", "cp949", "euc_kr"),
+    )
+)
 
 
 def web_tools(domains: Iterable[str]) -> list[FunctionTool[..., Any]]:
@@ -39,7 +52,7 @@ def web_tools(domains: Iterable[str]) -> list[FunctionTool[..., Any]]:
     ]
 
 
-@tool
+@tool(preload=_ENCODINGS)
 def fetch_url(
     url: str,
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET",
@@ -67,7 +80,7 @@ def fetch_url(
     }
 
 
-@tool
+@tool(preload=_ENCODINGS)
 def read_web_page(url: str, max_chars: int = 20_000) -> dict[str, Any]:
     """Fetch a web page, and give what it says as Markdown.
 
@@ -78,7 +91,7 @@ def read_web_page(url: str, max_chars: int = 20_000) -> dict[str, Any]:
     response = egress.client().get(url).raise_for_status()
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml", ""):
-        title, text = _markdown(response.text)
+        title, text = _markdown(_text_of(response))
     elif kind.startswith("text/") or kind.endswith(("json", "xml")):
         title, text = "", response.text
     else:
@@ -96,6 +109,19 @@ def read_web_page(url: str, max_chars: int = 20_000) -> dict[str, Any]:
 def html_to_markdown(html: str) -> str:
     """Turn HTML into Markdown; scripts and styles are left out."""
     return _markdown(html)[1]
+
+
+def _text_of(response: Any) -> str:
+    """A page by the encoding that its header says, or else the page itself."""
+    from bs4.dammit import EncodingDetector
+
+    if "charset=" not in response.headers.get("content-type", "").lower():
+        declared = EncodingDetector.find_declared_encoding(response.content, is_html=True)
+        try:
+            return str(response.content.decode(declared or "utf-8", "replace"))
+        except (LookupError, ValueError):  # no text encoding of Python's
+            pass
+    return str(response.text)
 
 
 # Not the reader of ingests, which drops links and emphasis: these help an agent to go on, and would
