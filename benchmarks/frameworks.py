@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 from benchmarks.host import describe_host, write_result
 from benchmarks.peers.base import PeerSpec
-from benchmarks.process import PeerProcess, say
+from benchmarks.process import PeerProcess, keeping_compiled, say
 from benchmarks.toolkits.base import CASES, IMPORTS, QUIET, TOOLKITS
 
 __all__ = ["add_arguments", "main", "run"]
@@ -119,7 +118,7 @@ def _fresh_ms(program: str) -> float:
             text=True,
             check=True,
             cwd=_ROOT,
-            env={**os.environ, **QUIET},
+            env={**keeping_compiled(), **QUIET},
         )
     return float(done.stdout.split()[-1])
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.host import describe_host, write_result
+from benchmarks.process import keeping_compiled
 
 __all__ = ["add_arguments", "main", "run"]
 
@@ -108,6 +109,7 @@ def _python(*arguments: str) -> tuple[str, str]:
         text=True,
         check=True,
         cwd=Path(__file__).resolve().parent.parent,
+        env=keeping_compiled(),
     )
     return done.stdout, done.stderr
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,16 @@ from typing import Any, Self, cast
 
 from benchmarks.peers.base import PeerSpec
 
-__all__ = ["PeerError", "PeerProcess", "say"]
+__all__ = ["PeerError", "PeerProcess", "keeping_compiled", "say"]
+
+
+def keeping_compiled() -> dict[str, str]:
+    """The environment of a process whose imports are timed: it keeps what it has compiled.
+
+    Of a shell that says otherwise, packages that were compiled when they were installed would be
+    compared with a checkout that is compiled each time.
+    """
+    return {name: it for name, it in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 class PeerError(RuntimeError):

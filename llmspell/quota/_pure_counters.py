@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import calendar
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from typing import NamedTuple, NoReturn
 
 from llmspell.errors import QuotaExceeded
@@ -240,7 +240,7 @@ def _end_of(quota: Quota, period: int) -> int:
     if quota is not Quota.COST:
         return (period + 1) * DAY_NS
     years, month = divmod(period + 1, 12)
-    return calendar.timegm((1970 + years, month + 1, 1, 0, 0, 0)) * SECOND_NS
+    return (date(1970 + years, month + 1, 1) - date(1970, 1, 1)).days * DAY_NS
 
 
 def _refuse(quota: Quota, limit: int, used: int, requested: int, retry_ns: int | None) -> NoReturn:

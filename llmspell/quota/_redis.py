@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any, NamedTuple, cast
 
 import msgpack  # type: ignore[import-untyped]
@@ -64,6 +63,8 @@ class Server:
         # Errors and logs show the place without the password.
         where = self._client.connection_pool.connection_kwargs
         self.where = str(where.get("path") or f"{where.get('host')}:{where.get('port')}")
+        from importlib.resources import files  # with all that it loads
+
         lua = files("llmspell.quota").joinpath("shared.lua").read_text(encoding="utf-8")
         self._script = self._client.register_script(lua)
 

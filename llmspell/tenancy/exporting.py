@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from importlib.metadata import version
 from typing import BinaryIO
 
 from llmspell.config import TenantConfig
@@ -19,6 +18,8 @@ def export_tenant(
     room: Room, config: TenantConfig, file: str | os.PathLike[str] | BinaryIO
 ) -> ExportReport:
     """See :meth:`llmspell.Tenant.export`."""
+    from importlib.metadata import version  # it loads the reading of mails
+
     started = time.perf_counter()
     now_us = room.views.now_us()
     with export_target(file) as write, room.store.moment() as moment:

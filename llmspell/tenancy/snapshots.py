@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from importlib.metadata import version
 from typing import BinaryIO
 
 from llmspell.storage import CatalogEntry, Room
@@ -20,6 +19,8 @@ def snapshot_tenant(
     room: Room, entry: CatalogEntry, target: str | os.PathLike[str] | BinaryIO
 ) -> SnapshotReport:
     """See :meth:`llmspell.Tenant.snapshot`."""
+    from importlib.metadata import version  # it loads the reading of mails
+
     started = time.perf_counter()
     taken_us = room.views.now_us()
     with archive_target(target) as archive, room.copying() as copy:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from llmspell.errors import ClosedError, ConfigError
@@ -128,6 +127,8 @@ class ToolRegistry:
             ConfigError: one can't be imported, gives no tools or a name that is taken, or there is
                 none of a name; nothing was added.
         """
+        from importlib.metadata import entry_points  # it loads the reading of mails
+
         found = {one.name: one for one in entry_points(group=ENTRY_POINTS)}
         if names is not None:
             missing = set(names) - found.keys()
