@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from llmspell.errors import (
     ConfigError,
     InputError,
+    LlmspellError,
 )
 from llmspell.rag.chunker import Chunker
 from llmspell.rag.chunking import Chunking
@@ -135,8 +136,8 @@ class Pipeline:
         A document that is there with the same text, metadata and settings costs nothing; a file or
         a blob that is there with the same bytes is read, and not parsed, split or embedded. All
         others are written with all of their chunks in one transaction, several small ones
-        together. What was written before an error or a kill stays; ingesting the same again goes
-        on from there.
+        together. What was written before an error or a kill stays, and a note of the error says how
+        many documents that is; ingesting the same again goes on from there.
 
         Args:
             room: the tenant.
@@ -167,7 +168,15 @@ class Pipeline:
             items = find(source)
             total = items.count() if callback is not None else None
             run = Run(room, callback, total, is_of_one=items.is_one)
-            self._ingest(run, items)
+            try:
+                self._ingest(run, items)
+            except LlmspellError as error:
+                if written := run.added + run.replaced:
+                    error.add_note(
+                        f"{written:,} documents of this ingest are written, and stay; the same "
+                        "ingest again goes on behind them"
+                    )
+                raise
         return IngestReport(
             added=run.added,
             replaced=run.replaced,

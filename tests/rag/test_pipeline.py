@@ -366,6 +366,8 @@ def test_refused_batch_leaves_what_came_before_and_is_continued(pipeline: Pipeli
     with pytest.raises(errors.QuotaExceeded) as refusal:
         pipeline.ingest(room, many(150))
     assert (refusal.value.used, refusal.value.requested) == (64, 64)
+    (note,) = refusal.value.__notes__
+    assert note.startswith("64 documents of this ingest are written")
     assert len(room.documents) == 64
     room.limit = 1_000
     report = pipeline.ingest(room, many(150))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ class CallableEmbedder:
         provider: who computes them.
 
     Raises:
-        ConfigError: a setting is out of range.
+        ConfigError: a setting is out of range, or the function is async.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class CallableEmbedder:
     ) -> None:
         if not callable(function):
             raise ConfigError(f"function must be callable, got {type(function).__name__}")
+        if inspect.iscoroutinefunction(function):
+            raise ConfigError("function is called in a thread; give one that isn't async")
         if not model_id or not provider:
             raise ConfigError("model_id and provider must not be empty: they tell vectors apart")
         if dim < 1 or max_tokens < 1:

@@ -17,10 +17,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from llmspell.errors import ConfigError, EmbeddingError, InputError, MissingDependency, TextTooLong
+from llmspell.errors import ConfigError, EmbeddingError, MissingDependency, TextTooLong
 from llmspell.rag.embedding.embedder import Task
 from llmspell.rag.embedding.minilm import integer_graph
 from llmspell.rag.embedding.runtime import local_module, usable_cores
+from llmspell.rag.embedding.vectors import as_texts
 
 __all__ = ["LocalEmbedder", "model_file"]
 
@@ -107,11 +108,10 @@ class LocalEmbedder:
         return await asyncio.to_thread(self.embed, texts, task=task, truncate=truncate)
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        if isinstance(texts, str):
-            raise InputError("texts must be a sequence of str, got one str; wrap it in a list")
-        if len(texts) == 1:  # spares the tokenizer's own thread pool
-            return [self.tokenizer.encode(texts[0]).ids]
-        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
+        found = as_texts(texts)
+        if len(found) == 1:  # spares the tokenizer's own thread pool
+            return [self.tokenizer.encode(found[0]).ids]
+        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(found)]
 
     def _load_session(self) -> Any:
         if self._session is None:

@@ -63,6 +63,14 @@ def test_what_a_function_raises_is_the_cause() -> None:
     assert isinstance(failed.value.__cause__, KeyError)
 
 
+def test_async_function_is_refused() -> None:
+    async def awaited(texts: Sequence[str], task: Task) -> list[list[float]]:
+        return [[1.0, 0.0]] * len(texts)
+
+    with pytest.raises(errors.ConfigError, match="isn't async"):
+        CallableEmbedder(awaited, model_id="awaited", dim=2)
+
+
 def test_length_is_checked_by_the_tokenizer(embedder: LocalEmbedder) -> None:
     seen: list[str] = []
 

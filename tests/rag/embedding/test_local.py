@@ -79,6 +79,14 @@ def test_one_str_instead_of_a_sequence_is_refused(embedder: LocalEmbedder) -> No
         embedder.embed("not a list")
 
 
+@pytest.mark.parametrize("beside", [[], ["a text"]])
+def test_what_is_no_text_is_named(embedder: LocalEmbedder, beside: list[str]) -> None:
+    with pytest.raises(errors.InputError, match="text 0 isn't valid Unicode"):
+        embedder.embed(["half a pair: \ud83d", *beside])
+    with pytest.raises(errors.InputError, match="text 0 must be a str, got int"):
+        embedder.embed([5, *beside])  # type: ignore[list-item]
+
+
 def test_many_threads_get_the_vectors_of_their_own_texts(embedder: LocalEmbedder) -> None:
     texts = [f"document number {n} " + "filler " * (n % 7) for n in range(48)]
     expected = embedder.embed(texts)
