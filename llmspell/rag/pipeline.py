@@ -26,7 +26,7 @@ from llmspell.rag.memory import MemoryGuard
 from llmspell.rag.preparing import Preparing, model_of
 from llmspell.rag.progress import progress_bar
 from llmspell.rag.reading import Reader
-from llmspell.rag.run import Run, Split
+from llmspell.rag.run import Run, Split, Waiting
 from llmspell.rag.sources import Item, Skipped, find
 from llmspell.tenancy.current import current_operation
 from llmspell.tenancy.documents import (
@@ -76,6 +76,7 @@ class Pipeline:
         web: Broker | None = None,
         allow_unsandboxed: bool = False,
         memory: MemoryGuard | None = None,
+        batch_chunks: int = _BATCH_CHUNKS,
     ) -> None:
         if embedder is not None:
             require_embedder(embedder)
@@ -86,6 +87,9 @@ class Pipeline:
                 f"size of a chunk must be at most {self._embedder.max_tokens}, the longest text "
                 f"that {self._embedder.model_id} takes, got {self._chunking.size}"
             )
+        if isinstance(batch_chunks, bool) or not isinstance(batch_chunks, int) or batch_chunks < 1:
+            raise ConfigError(f"batch_chunks must be an int of 1 or more, got {batch_chunks!r}")
+        self._batch_chunks = batch_chunks
         self._reader = Reader(
             max_file_bytes=max_file_bytes, web=web, allow_unsandboxed=allow_unsandboxed
         )
@@ -189,12 +193,12 @@ class Pipeline:
         )
 
     def _ingest(self, run: Run, items: Iterable[Item]) -> None:
-        batch: list[Split] = []
+        waiting = Waiting()
         failed: list[BaseException] = []
 
         def write() -> None:
             try:
-                self._write(run, batch)
+                self._write(run, waiting.take())
             except BaseException as error:
                 failed.append(error)
                 raise
@@ -210,15 +214,14 @@ class Pipeline:
                     split = self._read(run, item)
                     if split is None:
                         continue
-                    batch.append(split)
-                    if sum(len(one.document.chunks) for one in batch) > _BATCH_CHUNKS:
-                        self._write(run, batch, keep=1)
+                    waiting.add(split)
+                    if waiting.chunks > self._batch_chunks:
+                        self._write(run, waiting.take(keep=1))
                 if failed:
                     raise failed[0]
-                self._write(run, batch)
+                self._write(run, waiting.take())
         finally:
-            for split in batch:
-                split.release()
+            waiting.release()
 
     def _read(self, run: Run, item: Item) -> Split | None:
         """What is to be embedded of an item; None where it is settled without that."""
@@ -232,12 +235,10 @@ class Pipeline:
             run.finished(found.id)
         return None
 
-    def _write(self, run: Run, waiting: list[Split], *, keep: int = 0) -> None:
-        """Write what waits, but for the last ``keep``, and let it go."""
-        batch = waiting[: len(waiting) - keep]
+    def _write(self, run: Run, batch: Sequence[Split]) -> None:
+        """Write what has waited, and let it go."""
         if not batch:
             return
-        del waiting[: len(batch)]
 
         def embed(texts: Sequence[str]) -> NDArray[np.float32]:
             with run.stage("embed"):

@@ -15,7 +15,7 @@ from llmspell.rag.sources import Skipped
 from llmspell.tenancy.documents import Document, IngestProgress, Progress, SplitDocument
 from llmspell.tenancy.ports import IngestTarget
 
-__all__ = ["Loaded", "Run", "Split", "Unchanged"]
+__all__ = ["Loaded", "Run", "Split", "Unchanged", "Waiting"]
 
 # Extras that files of some types need, and others don't.
 _OF_TYPES: Final = ("code", "documents")
@@ -54,6 +54,41 @@ class Split:
         """Give back the memory that it holds."""
         if self.hold is not None:
             self.hold.release()
+
+
+class Waiting:
+    """Split documents that wait for their vectors, in order.
+
+    Attributes:
+        chunks: of all of them; one without any counts as one, for it takes memory too.
+    """
+
+    __slots__ = ("_splits", "chunks")
+
+    def __init__(self) -> None:
+        self._splits: list[Split] = []
+        self.chunks = 0
+
+    def add(self, split: Split) -> None:
+        """One more waits."""
+        self._splits.append(split)
+        self.chunks += _weight(split)
+
+    def take(self, *, keep: int = 0) -> list[Split]:
+        """All but the last ``keep``, which wait on."""
+        taken = self._splits[: len(self._splits) - keep]
+        del self._splits[: len(taken)]
+        self.chunks = sum(map(_weight, self._splits))
+        return taken
+
+    def release(self) -> None:
+        """Give back the memory that they hold."""
+        for split in self.take():
+            split.release()
+
+
+def _weight(split: Split) -> int:
+    return max(len(split.document.chunks), 1)
 
 
 @dataclass(slots=True)

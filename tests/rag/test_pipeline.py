@@ -361,6 +361,23 @@ def test_documents_are_embedded_and_written_in_batches(
     assert [len(batch) for batch in room.batches] == [64, 64, 22]
 
 
+def test_size_of_a_batch_can_be_set(embedder: LocalEmbedder) -> None:
+    room = Room()
+    Pipeline(embedder, batch_chunks=20).ingest(room, many(30))
+    assert room.charged == [20, 10]
+    for wrong in (0, True, 1.5):
+        with pytest.raises(errors.ConfigError, match="batch_chunks must be an int of 1 or more"):
+            Pipeline(embedder, batch_chunks=wrong)  # type: ignore[arg-type]
+
+
+def test_documents_that_became_blank_wait_in_batches_too(embedder: LocalEmbedder) -> None:
+    room, pipeline = Room(), Pipeline(embedder, batch_chunks=20)
+    pipeline.ingest(room, many(30))
+    room.batches.clear()
+    pipeline.ingest(room, [Document(one.id, " ") for one in many(30)])
+    assert [len(batch) for batch in room.batches] == [20, 10]
+
+
 def test_refused_batch_leaves_what_came_before_and_is_continued(pipeline: Pipeline) -> None:
     room = Room(limit=100)
     with pytest.raises(errors.QuotaExceeded) as refusal:
