@@ -18,14 +18,12 @@ def _cost(tokens: int, price: float) -> float:
     return tokens * price / 1e6
 
 
-def hold_tokens(tokens: int, *, price: float, is_exact: bool) -> Hold | None:
+def hold_tokens(tokens: int, *, price: float) -> Hold | None:
     """Set aside tokens of a tenant that has them, and the money for them; None of nobody.
 
     Args:
-        tokens: that a call may take.
+        tokens: that a call may take, as they were counted or guessed.
         price: of a million tokens.
-        is_exact: whether a tokenizer counted them. Otherwise they are given back at once, and None
-            is returned: what the call takes is told by the answers.
 
     Raises:
         QuotaExceeded: the tenant hasn't as much left.
@@ -33,13 +31,7 @@ def hold_tokens(tokens: int, *, price: float, is_exact: bool) -> Hold | None:
     operation = current_operation()
     if operation is None or not tokens:
         return None
-    # By the sum of an operation money is rounded once, and not for each of many small calls.
-    operation.hold(cost=_cost(tokens, price)).release()
-    hold = operation.hold(tokens=tokens)
-    if not is_exact:
-        hold.release()
-        return None
-    return hold
+    return operation.hold(tokens=tokens, cost=_cost(tokens, price))
 
 
 def charge_tokens(tokens: int, hold: Hold | None, *, price: float) -> None:
@@ -58,6 +50,7 @@ def charge_tokens(tokens: int, hold: Hold | None, *, price: float) -> None:
             last.callback(operation.use, tokens=counted, cost=cost, already=True)
         if hold is not None:
             try:
-                hold.settle(tokens=tokens)
+                # By the sum of an operation money is rounded once, and not for each call.
+                hold.settle(tokens=tokens, cost=0.0)
             except ClosedError:  # with its operation, which has counted all of it
                 last.pop_all()

@@ -47,10 +47,9 @@ class RemoteEmbedder(ABC):
     Connections are opened with the first text; close it, or use it in ``with``.
 
     In an operation of a tenant, :func:`llmspell.current_operation`, the tokens that a call takes
-    are charged to it by what each answer reports. Those that the tokenizer counts are set aside
-    before anything is sent, and of what was embedded all of them are charged; without one, no
-    request is sent once the tenant has none left. What was sent and not answered may be billed: it
-    is charged as it was counted, or by its bytes.
+    are charged to it. Before anything is sent they are set aside, as the tokenizer counts them, or
+    guessed by bytes without one; at the end what the answers report is charged in their place. What
+    was sent and not answered may be billed, and is charged as it was set aside.
 
     Args:
         model: its name at the service; the service's newest where None.
@@ -194,9 +193,7 @@ class RemoteEmbedder(ABC):
             raise InputError(f"task must be 'passage' or 'query', got {task!r}")
         found = [self._marked(text, task) or " " for text in as_texts(texts)]
         counts = self._fit(found, truncate)
-        is_exact = self._counter.is_exact
-        least = sum(counts) if is_exact else min(1, len(found))
-        hold = hold_tokens(least, price=self._settings.price, is_exact=is_exact)
+        hold = hold_tokens(sum(counts), price=self._settings.price)
         size, tokens = self._BATCH
         planned = batches(
             counts,

@@ -53,6 +53,7 @@ class EmbeddingCall:
         self._texts = texts
         self._counts = counts
         self._hold = hold
+        self._held = sum(counts)
         self._task: Task = task
         self._truncate = truncate
         self._used = 0
@@ -143,7 +144,7 @@ class EmbeddingCall:
         used = guess if tokens is None else tokens
         owner._count(len(texts), used)
         # What the tokenizer counts, at least: it is what was said before.
-        self._used += used if self._hold is None else max(used, guess)
+        self._used += max(used, guess) if owner._counter.is_exact else used
 
     def _take(self, answer: bytes, positions: list[int]) -> int | None:
         """Put the vectors of an answer where they belong; the tokens that it tells."""
@@ -165,10 +166,14 @@ class EmbeddingCall:
             self._hold.release()
 
     async def _settle(self, *, at_end: bool = False) -> None:
-        """Charge what was used, which may ask a server; what is held for it, once at the end."""
-        if self._hold is not None and not at_end:
+        """Charge what was used, which may ask a server: out of what is held, once at the end.
+
+        Where that is used up before, at once, so that no request is sent beyond the quota.
+        """
+        if self._hold is not None and not at_end and self._used <= self._held:
             return
         used, self._used = self._used, 0
-        if used or self._hold is not None:
+        hold, self._hold = self._hold, None
+        if used or hold is not None:
             price = self._owner._settings.price
-            await asyncio.to_thread(charge_tokens, used, self._hold, price=price)
+            await asyncio.to_thread(charge_tokens, used, hold, price=price)

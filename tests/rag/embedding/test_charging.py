@@ -16,7 +16,7 @@ from llmspell.rag.embedding import (
     RemoteEmbedder,
     RemoteSettings,
 )
-from llmspell.testing import EmbeddingFault, FakeEmbeddingServer
+from llmspell.testing import EmbeddingFault, EmbeddingRequest, FakeEmbeddingServer
 from tests.rag.embedding.conftest import Connect
 
 
@@ -40,6 +40,33 @@ def test_tokens_and_money_that_a_service_reports_are_charged_to_the_operation(
         assert usage.cost.used == 6_000
 
 
+def test_tokens_are_set_aside_by_a_guess_before_anything_is_sent(
+    tmp_path: Path,
+    server: FakeEmbeddingServer,
+    connect: Connect,
+    config: TenantConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    embedder = connect(batch_texts=1, concurrency=1, price=10_000.0)
+    with llmspell.open(tmp_path) as database:
+        tenant = database.create_tenant(config)
+        with tenant.operation(), pytest.raises(errors.QuotaExceeded, match="tokens"):
+            embedder.embed(["word " * 50] * 2)  # 168 by the guess
+        assert (tenant.usage().tokens.used, server.requests) == (0, [])
+        begin, seen = server._begin, []
+
+        def look(request: EmbeddingRequest) -> EmbeddingFault | None:
+            seen.append(tenant.usage())
+            return begin(request)
+
+        monkeypatch.setattr(server, "_begin", look)
+        with tenant.operation():
+            embedder.embed(["word " * 50])
+        (during,), after = seen, tenant.usage()
+        assert (during.tokens.used, during.cost.used) == (84, 840_000)
+        assert (after.tokens.used, after.cost.used) == (50, 500_000)
+
+
 def test_no_request_is_sent_once_a_tenant_has_no_tokens_left(
     tmp_path: Path, server: FakeEmbeddingServer, connect: Connect, config: TenantConfig
 ) -> None:
@@ -47,11 +74,12 @@ def test_no_request_is_sent_once_a_tenant_has_no_tokens_left(
     with llmspell.open(tmp_path) as database:
         tenant = database.create_tenant(config)
         with tenant.operation(), pytest.raises(errors.QuotaExceeded):
-            embedder.embed(["word " * 60] * 50)
+            embedder.embed(["a " * 10] * 14)  # 98 by the guess, and 140 by the service
         assert tenant.usage().tokens.used == 100
+        assert len(server.requests) == 11
         with tenant.operation(), pytest.raises(errors.QuotaExceeded):
             embedder.embed(["word"])
-    assert len(server.requests) == 2
+    assert len(server.requests) == 11
 
 
 def test_a_tokenizer_lets_a_tenant_be_refused_before_anything_is_sent(
