@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from llmspell.errors import ConfigError, QuotaExceeded, TenantSuspended
+from llmspell.errors import ConfigError
 from llmspell.tenancy import AsyncTenant, Tenant
-from llmspell.tools.mcp.caller import InputNeeded, McpCaller
-from llmspell.tools.mcp.content import content_of
+from llmspell.tools.mcp.calls import Calls
 from llmspell.tools.mcp.offers import Offers
 from llmspell.tools.mcp.prompts import PromptTemplate
 from llmspell.tools.mcp.resources import Offer
@@ -19,7 +17,6 @@ from llmspell.tools.mcp.sdk import require_mcp
 from llmspell.tools.mcp.sessions import SessionMiddleware, begin_session, note_version
 from llmspell.tools.mcp.subscriptions import Subscriptions
 from llmspell.tools.mcp.tokens import Authenticate, Verifier, by_token
-from llmspell.tools.result import FaultKind
 from llmspell.tools.tenant_tools import TenantTools
 
 if TYPE_CHECKING:
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["McpServer"]
 
-_log: Final = logging.getLogger(__name__)
 #: After which a client that was cut off, or sent away, comes back.
 _RETRY_MS: Final = 500
 _MIN_KEY: Final = 32
@@ -90,6 +86,7 @@ class McpServer:
         )
         self._name = name
         self._instructions = instructions
+        self._calls = Calls(self._tools_of)
         self._offers = Offers(_by_name(prompts), _checked(resources), self._tools_of)
         self._subscriptions = Subscriptions(self._offers)
         if not watch_seconds > 0:
@@ -246,8 +243,8 @@ class McpServer:
             self._name,
             version=version("llmspell"),
             instructions=self._instructions,
-            on_list_tools=self._list_tools,
-            on_call_tool=self._call_tool,
+            on_list_tools=self._calls.list_tools,
+            on_call_tool=self._calls.call_tool,
             **offered,
         )
         # By the constructor it would warn of what later protocols have no more.
@@ -278,42 +275,6 @@ class McpServer:
             return self._tools
         tools: TenantTools = context.request.scope["user"].access_token.tools
         return tools
-
-    async def _list_tools(self, context: Any, params: Any) -> Any:
-        from mcp import types
-
-        return types.ListToolsResult(
-            tools=[
-                types.Tool(
-                    name=spec.name,
-                    description=spec.description,
-                    input_schema=spec.parameters,
-                    annotations=types.ToolAnnotations(idempotent_hint=spec.idempotent),
-                )
-                for spec in self._tools_of(context).specs()
-            ]
-        )
-
-    async def _call_tool(self, context: Any, params: Any) -> Any:
-        from mcp import MCPError, types
-
-        client = McpCaller(context, params)
-        try:
-            result = await self._tools_of(context).acall(
-                params.name, params.arguments or {}, client=client
-            )
-        except InputNeeded as needed:
-            return needed.result
-        except (QuotaExceeded, TenantSuspended) as refusal:
-            return types.CallToolResult(
-                content=[types.TextContent(text=f"Error (refused): {refusal}")], is_error=True
-            )
-        except Exception as error:  # whatever it is, a client is told no more
-            _log.error("the tool %r can't be run", params.name, exc_info=error)
-            raise MCPError(types.INTERNAL_ERROR, "the tool can't be run now") from error
-        if result.fault is not None and result.fault.kind is FaultKind.UNKNOWN_TOOL:
-            raise MCPError(types.INVALID_PARAMS, result.fault.message)
-        return content_of(result)
 
 
 def _by_name(prompts: Iterable[PromptTemplate]) -> dict[str, PromptTemplate]:
