@@ -6,7 +6,6 @@ import math
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 __all__ = ["retry_after", "wait_before"]
@@ -52,6 +51,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             try:
                 seconds = float(given)
             except ValueError:
+                from email.utils import parsedate_to_datetime  # few services give a date
+
                 seconds = (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds()
     except (OverflowError, TypeError, ValueError):
         return None
