@@ -9,6 +9,8 @@ import signal
 import tempfile
 from pathlib import Path
 
+import pytest
+
 import llmspell
 from tests.crash.disk import Disk
 from tests.crash.heirs import BATCH, TENANT
@@ -45,6 +47,7 @@ def heir_survives(base: Path, nth: int) -> bool:
     return True
 
 
+@pytest.mark.timeout(900)
 def test_power_cut_behind_a_killed_process_loses_nothing_of_its_heir() -> None:
     for nth in itertools.count(1):
         base = Path(tempfile.mkdtemp(dir=MEMORY))

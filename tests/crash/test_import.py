@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 import llmspell
 from tests.crash.imported import CONFIG, DOCUMENTS, LINES, RECORDS, fill
 from tests.crash.trace import ROOT
@@ -37,6 +39,7 @@ def check_part(tenant: llmspell.Tenant, source: list[tuple[object, ...]]) -> int
     return len(held)
 
 
+@pytest.mark.timeout(300 + 24 * CYCLES)
 def test_killed_import_is_taken_up_and_leaves_nothing_half(tmp_path: Path) -> None:
     rng = random.Random(4)
     data, file = tmp_path / "data", tmp_path / "export"

@@ -110,6 +110,7 @@ def check_index(tenant: Tenant, model: Model, rng: np.random.Generator) -> None:
         assert {hit.id for hit in hits} == set(keys)
 
 
+@pytest.mark.timeout(300 + 12 * CYCLES)
 @pytest.mark.parametrize("durability", ["sync", "batch", "async"])
 def test_killed_writer_leaves_all_that_it_was_promised(
     tmp_path: Path, durability: Durability

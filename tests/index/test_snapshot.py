@@ -441,7 +441,8 @@ for line in open("/proc/self/smaps"):
         of_file = rest[-1] == path
     elif of_file and rest[-1] == "kB":
         kib[first] = kib.get(first, 0) + int(rest[0])
-print(kib["Shared_Clean:"], kib["Private_Dirty:"], flush=True)
+# In a file system that lies in memory all of a file is as one that isn't written back yet.
+print(kib["Shared_Clean:"] + kib["Shared_Dirty:"], kib["Private_Dirty:"], flush=True)
 sys.stdin.readline()  # mapped until the other has looked as well
 """
 

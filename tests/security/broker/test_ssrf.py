@@ -99,6 +99,7 @@ def allowed() -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.timeout(900)
 def test_no_flip_of_a_name_reaches_an_address_that_is_not_allowed(allowed: Server) -> None:
     try:
         private = Server(ok(b"private"), address=PRIVATE, port=allowed.port)
