@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sqlite3
 import tarfile
 import zipfile
@@ -137,6 +138,21 @@ def test_files_are_listed_and_searched(tools: TenantTools) -> None:
         {"path": "sub/b.md", "line": 1, "text": "tea"},
     ]
     assert value(tools, "search_files", text="^t.o", is_regex=True)["matches"][0]["line"] == 2
+
+
+def test_a_name_that_is_no_text_hides_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "tea.txt").write_text("tea")
+    (tmp_path / os.fsdecode(b"th\xe9.txt")).write_text("tea")
+    kept: Any = {"encoding": "latin-1", "format": tarfile.GNU_FORMAT}
+    with tarfile.open(tmp_path / "t.tar", "w", **kept) as tape:
+        tape.addfile(tarfile.TarInfo("th\xe9"))
+    given = str(tmp_path)
+    (_, list_files, search_files), (list_archive, _) = file_tools(given), archive_tools(given)
+    listed = list_files(root=given, pattern="*.txt")["files"]
+    found = search_files(text="tea", root=given, pattern="*.txt")["matches"]
+    for names in ([one["path"] for one in listed], [one["path"] for one in found]):
+        assert sorted(names) == ["tea.txt", "th\ufffd.txt"]
+    assert list_archive("t.tar", given)["members"][0]["name"] == "th\ufffd"
 
 
 def test_a_file_is_written_and_added_to(tools: TenantTools, room: Path) -> None:

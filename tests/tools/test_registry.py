@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
+import enum
 import importlib
 import sys
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
+import typing_extensions
 
 from llmspell import Tenant
 from llmspell.errors import ClosedError, ConfigError
@@ -86,6 +90,46 @@ def test_a_name_is_taken_once() -> None:
             registry.remove("first")
         registry.add(first)
         assert [one.spec.name for one in registry] == ["first"]
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Word(enum.StrEnum):
+    TEA = "tea"
+
+
+class Order(typing_extensions.TypedDict):
+    when: datetime.date
+
+
+def paint(a: list[Colour | None]) -> None:
+    """Do."""
+
+
+def order(a: Order) -> None:
+    """Do."""
+
+
+def gather(a: frozenset[int] = frozenset()) -> None:
+    """Do."""
+
+
+def plain(a: Word, b: Literal["x"], c: tuple[int, ...], d: dict[str, bytes | None]) -> None:
+    """Do."""
+
+
+@pytest.mark.parametrize(
+    "function, named", [(paint, "Colour"), (order, "date"), (gather, "frozenset")]
+)
+def test_what_no_worker_can_be_sent_is_refused_before_a_model_is_told_of_it(
+    function: Any, named: str
+) -> None:
+    with ToolRegistry([tool(plain)]) as registry:
+        with pytest.raises(ConfigError, match=f"takes a {named}"):
+            registry.add(tool(function))
+        registry.add(tool(function).bind(a=None), tool(name="here", trusted=True)(function))
 
 
 def test_what_is_no_tool_is_refused() -> None:

@@ -63,7 +63,8 @@ def list_archive(path: str, root: str, max_members: int = 500) -> dict[str, Any]
                 if len(found) >= max_members:
                     is_complete = False
                     break
-                found.append({"name": member.name, "bytes": member.size, "kind": _kind_of(member)})
+                name = member.name.encode(errors="surrogateescape").decode(errors="replace")
+                found.append({"name": name, "bytes": member.size, "kind": _kind_of(member)})
     return {"format": "tar", "members": found, "is_complete": is_complete}
 
 

@@ -84,7 +84,7 @@ def list_files(root: str, pattern: str = "*", path: str = ".", max_files: int = 
         for name in _walked(files, path, pattern):
             if len(found) >= max_files:
                 return {"files": found, "is_complete": False}
-            found.append({"path": name, "bytes": files.stat(name).st_size})
+            found.append({"path": _told(name), "bytes": files.stat(name).st_size})
     return {"files": found, "is_complete": True}
 
 
@@ -113,7 +113,7 @@ def search_files(
                     continue
                 if len(found) >= max_matches:
                     return {"matches": found, "is_complete": False}
-                found.append({"path": name, "line": number, "text": line[:_MAX_LINE]})
+                found.append({"path": _told(name), "line": number, "text": line[:_MAX_LINE]})
     return {"matches": found, "is_complete": True}
 
 
@@ -155,6 +155,11 @@ def _is_regular(files: FileSandbox, path: str) -> bool:
         return stat.S_ISREG(files.stat(path).st_mode)
     except (OSError, SecurityError):  # a link, or gone
         return False
+
+
+def _told(name: str) -> str:
+    """A file's name as data: what is no UTF-8 in it becomes U+FFFD."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _lines(file: Any) -> Iterator[str]:
