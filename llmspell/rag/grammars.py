@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from typing import Any, Final
@@ -32,7 +33,7 @@ def is_source(media_type: str) -> bool:
 
 def has_grammar(media_type: str) -> bool:
     """Whether its grammar is installed; loads nothing."""
-    return is_source(media_type) and importlib.util.find_spec(_GRAMMARS[media_type][0]) is not None
+    return is_source(media_type) and _is_installed(_GRAMMARS[media_type][0])
 
 
 def grammar(media_type: str) -> Any:
@@ -46,3 +47,8 @@ def grammar(media_type: str) -> Any:
         return getattr(importlib.import_module(module), function)()
     except ImportError as error:
         raise MissingDependency("code", module.replace("_", "-")) from error
+
+
+@functools.cache  # a look takes 70 µs, and a file of which nobody says what it is needs three
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from llmspell.errors import IngestError, InvalidId, MissingDependency, SandboxUnavailable
 from llmspell.rag.chunker import Chunker
@@ -27,6 +26,53 @@ _Found = TypeVar("_Found")
 def model_of(embedder: Embedder) -> EmbeddingModel:
     """What an embedder's vectors are told apart by."""
     return EmbeddingModel(embedder.provider, embedder.model_id, embedder.dim)
+
+
+class _Room:
+    """What an item holds of the guard; given back at the end of a ``with``, unless it is kept."""
+
+    __slots__ = ("_hold", "_item", "_memory")
+
+    def __init__(self, memory: MemoryGuard, item: Item) -> None:
+        self._memory = memory
+        self._item = item
+        self._hold: Hold | None = None
+
+    def grow(self, size: int) -> Skipped | None:
+        """Hold ``size`` bytes or more; what waits is written first where there is no room for them.
+
+        Returns:
+            Why the item is passed over, where it is.
+        """
+        if self._hold is not None:
+            if size <= self._hold.size:
+                return None
+            # Who waits must hold nothing; the text alone isn't counted meanwhile.
+            self._hold.release()
+        most = self._memory.max_bytes
+        if size > most:
+            reason = f"takes up to {size:,} bytes of memory, and ingests may hold {most:,}"
+            return Skipped(name_of(self._item), reason)
+        hold = self._memory.try_take(size)
+        if hold is None:
+            self._memory.relieve()
+            hold = self._memory.take(size)
+        self._hold = hold
+        return None
+
+    def keep(self, size: int) -> Hold:
+        """The hold, of so many bytes from now on, which somebody else gives back."""
+        hold, self._hold = self._hold, None
+        assert hold is not None
+        hold.shrink(size)
+        return hold
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._hold is not None:
+            self._hold.release()
 
 
 class Preparing:
@@ -62,59 +108,34 @@ class Preparing:
         Raises:
             LlmspellError: as an ingest does, where no other item can be gone on with.
         """
-        hold = self._take(item, bytes_to_read(item, self._reader.max_file_bytes))
-        if isinstance(hold, Skipped):
-            return hold
-        # What is held at the end of it is given back, but for what a split document holds.
-        with ExitStack() as stack:
-            stack.push(hold)
+        with _Room(self._memory, item) as room:
+            refused = room.grow(bytes_to_read(item, self._reader.max_file_bytes))
+            if refused is not None:
+                return refused
             got = self._or_skipped(run, item, lambda: self._get(run, item))
             if isinstance(got, Skipped):
                 return got
-            # A file may have grown, and of a page nobody knew.
-            hold = self._more(item, hold, bytes_to_read(got, self._reader.max_file_bytes))
-            if isinstance(hold, Skipped):
-                return hold
-            stack.push(hold)
+            if got is not item:
+                # A file may have grown, and of a page nobody knew.
+                refused = room.grow(bytes_to_read(got, self._reader.max_file_bytes))
+                if refused is not None:
+                    return refused
             loaded = self._or_skipped(run, item, lambda: self._load(run, got))
             if not isinstance(loaded, Loaded):
                 return loaded
             # A table with its columns' names, or what was packed, is longer than its file.
-            hold = self._more(item, hold, bytes_to_split(loaded.document.text))
-            if isinstance(hold, Skipped):
-                return hold
-            stack.push(hold)
+            refused = room.grow(bytes_to_split(loaded.document.text))
+            if refused is not None:
+                return refused
             split = self._or_skipped(run, item, lambda: self._split(run, loaded))
             if isinstance(split, Skipped):
                 return split
             size = bytes_to_keep(split.document, self._model.dim)
-            hold = self._more(item, hold, size)
-            if isinstance(hold, Skipped):
-                return hold
-            stack.pop_all()
-        hold.shrink(size)
-        split.hold = hold
+            refused = room.grow(size)
+            if refused is not None:
+                return refused
+            split.hold = room.keep(size)
         return split
-
-    def _more(self, item: Item, hold: Hold, size: int) -> Hold | Skipped:
-        """The room for an item, made larger where it has to be."""
-        if size <= hold.size:
-            return hold
-        # Who waits must hold nothing; the text alone isn't counted meanwhile.
-        hold.release()
-        return self._take(item, size)
-
-    def _take(self, item: Item, size: int) -> Hold | Skipped:
-        """Room for so many bytes, for which what waits is written first where there is none."""
-        most = self._memory.max_bytes
-        if size > most:
-            reason = f"takes up to {size:,} bytes of memory, and ingests may hold {most:,}"
-            return Skipped(name_of(item), reason)
-        hold = self._memory.try_take(size)
-        if hold is None:
-            self._memory.relieve()
-            hold = self._memory.take(size)
-        return hold
 
     def _or_skipped(self, run: Run, item: Item, step: Callable[[], _Found]) -> _Found | Skipped:
         """What a step gives; where it fails for the item alone, why that is passed over."""

@@ -38,5 +38,7 @@ class Seen:
         return True
 
     def _has(self, key: int) -> bool:
+        if not len(self._sorted):
+            return False
         place = int(np.searchsorted(self._sorted, np.uint64(key)))
         return place < len(self._sorted) and int(self._sorted[place]) == key

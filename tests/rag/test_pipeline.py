@@ -300,7 +300,10 @@ def test_file_that_can_not_be_read_here_is_skipped_among_others_and_raised_alone
     error: type[errors.LlmspellError]
     if lacks == "extra":
         error, reason = errors.MissingDependency, r"llmspell[documents]"
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        find = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name: None if name == "pypdfium2" else find(name)
+        )
     else:
         error, reason = errors.SandboxUnavailable, "can't confine its parser: Landlock"
         monkeypatch.setattr(Sandbox, "_missing", lambda self, needs: ["Landlock"])
