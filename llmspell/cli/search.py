@@ -96,7 +96,10 @@ def _parse_filter(text: str | None) -> dict[str, Any] | None:
     try:
         parsed = json.loads(text)
     except ValueError as error:
-        raise WrongUsage(f"--filter must be JSON, got {text!r}: {error}") from None
+        such_as = '{"lang": "en"}'
+        raise WrongUsage(
+            f"--filter must be JSON such as {such_as!r}, got {text!r}: {error}"
+        ) from None
     if not isinstance(parsed, dict):
         raise WrongUsage(f"--filter must be a JSON object, got {text!r}")
     return parsed

@@ -215,7 +215,9 @@ class Catalog:
         with self._env.read() as txn:
             raw = self._tenants(txn).get(key)
         if raw is None:
-            raise TenantNotFound(f"no tenant {tenant_id!r}; create_tenant makes one")
+            raise TenantNotFound(
+                f"no tenant {tenant_id!r}; create_tenant makes one, or `llmspell tenant create`"
+            )
         return decode_entry(raw)
 
     def page(self, after: str | None, limit: int | None) -> list[CatalogEntry]:

@@ -113,6 +113,7 @@ def test_unknown_tenant_gives_code_3(cli: Cli) -> None:
         assert done.code == ExitCode.NOT_FOUND
         assert done.out == ""
         assert done.error["type"] == "TenantNotFound"
+        assert "`llmspell tenant create`" in done.error["message"]
 
 
 def test_drop_asks_for_consent_and_then_the_tenant_is_gone(cli: Cli) -> None:

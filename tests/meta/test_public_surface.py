@@ -6,9 +6,12 @@ import inspect
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import llmspell
 from llmspell import errors
+
+ROOT = Path(__file__).parents[2]
 
 SURFACE = {
     "AsyncDatabase",
@@ -106,6 +109,15 @@ def test_every_public_name_and_method_is_described() -> None:
             if public and inspect.isfunction(function) and not inspect.getdoc(function):
                 undescribed.append(f"{name}.{member}")
     assert undescribed == []
+
+
+def test_every_setting_and_variable_is_in_the_reference() -> None:
+    page = (ROOT / "docs/reference/configuration.md").read_text()
+    settings = list(inspect.signature(llmspell.open).parameters)
+    assert [name for name in settings if f"| `{name}` |" not in page] == []
+    sources = "".join(path.read_text() for path in (ROOT / "llmspell").rglob("*.py"))
+    variables = set(re.findall(r"\bLLMSPELL_[A-Z_]+", sources))
+    assert {name for name in variables if f"| `{name}` |" not in page} == set()
 
 
 def test_the_drawn_error_tree_is_the_real_one() -> None:

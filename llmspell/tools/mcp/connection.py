@@ -70,6 +70,7 @@ class McpConnection:
         self._stop: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._status = 0  # of the server's last response, by HTTP
         self._ready: Future[list[Any]] = Future()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -84,6 +85,8 @@ class McpConnection:
         except Exception as error:
             self.close()
             why = "not in time" if isinstance(error, TimeoutError) else _said(error)
+            if self._status >= 400:  # the SDK's error doesn't say it
+                why = f"HTTP {self._status}: {why}"
             raise ToolFailed(f"{self._where}: no connection to the MCP server: {why}") from error
         if only is not None:
             missing = set(only) - {one.name for one in found}
@@ -162,7 +165,9 @@ class McpConnection:
         stop = asyncio.Event()
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(
-                await _client(server, headers, environment, stack.enter_async_context)
+                await _client(
+                    server, headers, environment, self._note_status, stack.enter_async_context
+                )
             )
             tools = await listed_tools(client)
             # The SDK would judge results by the server's schema: regular expressions that could
@@ -172,11 +177,15 @@ class McpConnection:
             self._ready.set_result(tools)
             await stop.wait()
 
+    async def _note_status(self, response: Any) -> None:
+        self._status = response.status_code
+
 
 async def _client(
     server: str | Sequence[str],
     headers: dict[str, str],
     environment: dict[str, str],
+    on_response: Callable[[Any], Any],
     enter: Callable[[Any], Any],
 ) -> Any:
     from mcp import Client
@@ -194,7 +203,7 @@ async def _client(
         httpx2.AsyncClient(
             headers={"accept-encoding": "identity", **headers},
             timeout=httpx2.Timeout(30, read=300),
-            event_hooks={"response": [bound_body]},
+            event_hooks={"response": [on_response, bound_body]},
         )
     )
     return Client(streamable_http_client(server, http_client=http))

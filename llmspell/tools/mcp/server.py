@@ -79,7 +79,9 @@ class McpServer:
         if (tools is None) == (authenticate is None):
             raise ConfigError("give tools, for all clients, or authenticate, and not both")
         if tools is not None and not isinstance(tools, TenantTools):
-            raise ConfigError(f"tools must be TenantTools, got {tools!r}")
+            raise ConfigError(
+                f"tools must be TenantTools, which registry.bind(tenant) gives; got {tools!r}"
+            )
         self._tools = tools
         self._authenticate = (
             by_token(authenticate) if isinstance(authenticate, Mapping) else authenticate

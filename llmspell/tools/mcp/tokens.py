@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
+from llmspell.errors import ConfigError
 from llmspell.tools.tenant_tools import TenantTools
 
 __all__ = ["Authenticate", "Verifier", "by_token"]
@@ -48,6 +49,12 @@ def _whose() -> Any:
 
 def by_token(tokens: Mapping[str, TenantTools]) -> Authenticate:
     """Look tokens up by their hash: how long that takes says nothing of how a token begins."""
+    for tools in tokens.values():  # the token is in no message
+        if not isinstance(tools, TenantTools):
+            raise ConfigError(
+                "authenticate leads from tokens to TenantTools, which registry.bind(tenant) gives; "
+                f"got {tools!r}"
+            )
     found = {_digest(token): tools for token, tools in tokens.items()}
     return lambda token: found.get(_digest(token))
 

@@ -115,6 +115,8 @@ def test_ours_are_the_same_over_the_wire(tenant: Tenant) -> None:
             assert fault is not None
             assert fault.kind is FaultKind.FAILED
             assert "so it is" in fault.message
+            with pytest.raises(ToolFailed, match="no connection to the MCP server: HTTP 401"):
+                McpConnection(f"{url}/mcp", headers={"Authorization": "Bearer another"})
 
 
 def test_a_process_is_spoken_to(tenant: Tenant) -> None:

@@ -217,6 +217,8 @@ def test_who_is_served_is_said_once(mine: ToolRegistry, tenant: Tenant) -> None:
         McpServer(tools, authenticate={"a": tools})
     with pytest.raises(ConfigError, match="tools must be TenantTools"):
         McpServer(mine)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"TenantTools, which registry\.bind.*got Tenant"):
+        McpServer(authenticate={"a": tenant})  # type: ignore[dict-item]
     with pytest.raises(ConfigError, match="standard input has no tokens"):
         asyncio.run(McpServer(authenticate={"a": tools}).run_stdio())
     with pytest.raises(ConfigError):
