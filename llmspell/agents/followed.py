@@ -83,6 +83,7 @@ class FollowedRun(ABC):
 
         Raises:
             CallNotWaiting: it doesn't wait.
+            InputError: the decision is something else than a bool or an Approval.
         """
         self.following.decide(key, decision)
 

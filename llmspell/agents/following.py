@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from llmspell.agents.events import AgentEvent
-from llmspell.errors import CallNotWaiting
+from llmspell.errors import CallNotWaiting, InputError
 from llmspell.tools import Approval
 
 __all__ = ["Following"]
@@ -72,7 +72,14 @@ class Following:
             del self._asked[key]
 
     def decide(self, key: str, decision: bool | Approval) -> None:
-        """Decide about a call that waits; raises CallNotWaiting where it doesn't."""
+        """Decide about a call that waits.
+
+        Raises:
+            CallNotWaiting: it doesn't.
+            InputError: the decision is something else than a bool or an Approval.
+        """
+        if not isinstance(decision, bool | Approval):
+            raise InputError(f"a decision is True, False or an Approval, got {decision!r:.80}")
         waiting = self._asked.get(key)
         if waiting is None or waiting.done():
             raise CallNotWaiting(

@@ -13,6 +13,7 @@ from llmspell.agents.decisions import ask_approval
 from llmspell.agents.events import ApprovalAsked, RunState, ToolFinished, ToolStarted
 from llmspell.agents.history import Call, Turn
 from llmspell.agents.limits import RunUsage
+from llmspell.errors import ConfigError, InvalidStateValue
 from llmspell.tools import Approval, FaultKind, ToolCall, ToolFault, ToolResult
 from llmspell.tools.approval import ApprovalPending
 
@@ -133,6 +134,11 @@ class ToolCalls:
             if answer is None:
                 self.stop(call, [told])
                 raise ApprovalPending
+        if not isinstance(answer, bool | Approval):
+            raise ConfigError(
+                f"approve gave {answer!r:.80}; it gives True, False, an Approval, or None where "
+                "nobody decides now"
+            )
         decided = answer if isinstance(answer, Approval) else Approval(answer)
         await run.keep(
             {
@@ -177,8 +183,17 @@ class ToolCalls:
     async def _finish(self, call: Call, result: ToolResult) -> None:
         run = self._run
         result = await run.hooks.after_tool(run, call, result)
+        try:
+            await self._keep(call, result)
+        except InvalidStateValue as error:  # what it did is done; the run goes on without it
+            fault = ToolFault(FaultKind.RESULT_TOO_LARGE, f"its result can't be kept: {error}")
+            result = ToolResult(call.tool, fault=fault, seconds=result.seconds)
+            await self._keep(call, result)
+        await run.tell(ToolFinished(call, result))
+
+    async def _keep(self, call: Call, result: ToolResult) -> None:
         used = self.used.get(call.key)
-        await run.keep(
+        await self._run.keep(
             {
                 "kind": "result",
                 "call": call.key,
@@ -187,7 +202,6 @@ class ToolCalls:
                 "cost": self._costs.get(call.key, 0.0),
             }
         )
-        await run.tell(ToolFinished(call, result))
 
     def _interrupted(self, turn: Turn, call: Call) -> ToolResult | None:
         """What stands for a call that may have been made before a crash, and mustn't be twice."""

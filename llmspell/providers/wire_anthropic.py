@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from llmspell.providers.chat import ChatRequest, ChatResponse, Finish
-from llmspell.providers.messages import Message, Thought, ToolCall, well_formed
+from llmspell.providers.messages import Message, OutputSchema, Thought, ToolCall, well_formed
 from llmspell.providers.price import Price, Usage
 from llmspell.providers.wire import count_of, reading, text_of
 
@@ -53,15 +54,16 @@ def anthropic_arguments(
     if request.tools and request.tool_choice != "auto":
         choice = {"type": "any" if request.tool_choice == "required" else "none"}
     if request.output is not None:
+        output = _output_name(request.output, request)
         tools.append(
             {
-                "name": request.output.name,
+                "name": output,
                 "description": "Gives the answer.",
                 "input_schema": dict(request.output.schema),
             }
         )
         has_choice = bool(request.tools) and request.tool_choice != "none"
-        choice = {"type": "any"} if has_choice else {"type": "tool", "name": request.output.name}
+        choice = {"type": "any"} if has_choice else {"type": "tool", "name": output}
     if tools:
         given["tools"] = tools
     if choice is not None:
@@ -79,6 +81,15 @@ def anthropic_arguments(
     if stream:
         given["stream"] = True
     return given
+
+
+def _output_name(output: OutputSchema, request: ChatRequest) -> str:
+    """That of the tool which an output schema becomes; another one than those of the tools."""
+    taken, name = {tool.name for tool in request.tools}, output.name
+    numbers = itertools.count(2)
+    while name in taken:
+        name = f"{output.name[:48]}_{next(numbers)}"
+    return name
 
 
 def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -105,7 +116,7 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
             result["is_error"] = True
         return [result]
     blocks = [_thought(thought) for thought in message.thoughts]
-    if message.text:  # an empty block is refused
+    if message.text.strip():  # a blank block is refused
         blocks.append({"type": "text", "text": message.text})
     for call in message.tool_calls:
         blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)})
@@ -156,7 +167,8 @@ class AnthropicStream:
     def __init__(
         self, request: ChatRequest, *, provider: str, model_id: str, price: Price | None
     ) -> None:
-        self._output = None if request.output is None else request.output.name
+        output = request.output
+        self._output = None if output is None else _output_name(output, request)
         self._provider = provider
         self._model = model_id
         self._price = price

@@ -112,6 +112,27 @@ def test_a_hook_approves_or_refuses(acme: Tenant) -> None:
     assert {one.tenant for one in asked} == {"acme"}
 
 
+def test_what_is_no_decision_is_no_refusal_either(acme: Tenant) -> None:
+    given: list[Any] = ["yes", True]
+    model = Script(call(("remove", {"name": "a"})), say("done"))
+
+    async def main() -> None:
+        agent = Agent(model, [remove], "", acme, approve=lambda asked: given.pop(0))
+        with pytest.raises(errors.ConfigError, match="'yes'"):
+            await agent.run("go", run_id="r")
+        assert (await agent.resume("r")).output == "done"
+        asked = Agent(Script(call(("remove", {"name": "b"})), say("done")), [remove], "", acme)
+        async with asked.start("go") as run:
+            async for event in run:
+                if isinstance(event, ApprovalAsked):
+                    with pytest.raises(errors.InputError, match="'yes'"):
+                        run.decide(event.key, "yes")  # type: ignore[arg-type]
+                    run.decide(event.key, True)
+
+    asyncio.run(main())
+    assert removed == ["a", "b"]
+
+
 def test_who_follows_a_run_decides_while_it_waits(acme: Tenant) -> None:
     model = Script(call(("remove", {"name": "a"}), ("remove", {"name": "b"})), say("done"))
     agent = Agent(model, [remove], "", acme)

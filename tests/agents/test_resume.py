@@ -132,6 +132,22 @@ def test_a_line_that_a_crash_cut_short_is_overwritten(tmp_path: Path) -> None:
     assert [json.loads(line)["kind"] for line in path.read_text().splitlines()] == ["a", "c"]
 
 
+def test_a_result_that_is_too_large_to_be_kept_ends_no_run(acme: Tenant) -> None:
+    made: list[int] = []
+
+    @tool(trusted=True, max_result_bytes=16 << 20)
+    def dump() -> str:
+        """Give all of it."""
+        made.append(1)
+        return "x" * (9 << 20)
+
+    model = Script(call(("dump", {})), say("done"))
+    with Agent(model, [dump], "", acme) as agent:
+        assert asyncio.run(agent.run("go")).output == "done"
+    assert made == [1]
+    assert "result_too_large" in model.told(1)[-1]
+
+
 def test_half_a_surrogate_pair_is_no_end_of_a_transcript(acme: Tenant, tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     agent = Agent(Script(say("x")), tenant=acme, transcripts=lambda run_id: FileTranscript(path))

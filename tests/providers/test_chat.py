@@ -169,6 +169,32 @@ def test_an_output_schema_gives_json(kind: str) -> None:
 
 
 @kinds
+def test_an_output_is_told_from_a_tool_of_its_name(kind: str) -> None:
+    schema = OutputSchema({"type": "object"})
+    tools = [ToolDefinition(name, "Do.", {"type": "object"}) for name in ("answer", "answer_2")]
+    given = Call("answer_3", {"n": 3}) if kind == "anthropic" else None
+    replies = [
+        Reply("", [Call("answer", {"a": 1})]),
+        Reply("" if given else '{"n": 3}', [given] if given else []),
+    ]
+    with scripted(kind, replies) as (model, server):
+        first, second = (model.complete(ask(output=schema, tools=tools)) for _ in range(2))
+        sent = [one.get("name") or one["function"]["name"] for one in server.asked[0].body["tools"]]
+    assert [one.name for one in first.tool_calls] == ["answer"]
+    assert (second.tool_calls, json.loads(second.text)) == ((), {"n": 3})
+    assert len(set(sent)) == len(sent)
+
+
+def test_blank_texts_are_no_blocks() -> None:
+    call = ToolCall("toolu_1", "add", "{}")
+    spoken = (Message.user("go"), Message.assistant("\n\n", (call,)), Message.tool("toolu_1", "3"))
+    with scripted("anthropic", "ok") as (model, server):
+        model.complete(ChatRequest(messages=spoken, tools=(ADD,)))
+        _, said, _ = server.asked[0].body["messages"]
+    assert [block["type"] for block in said["content"]] == ["tool_use"]
+
+
+@kinds
 @pytest.mark.parametrize("finish", ["stop", "length", "refused"])
 def test_the_reason_of_the_end_is_told(kind: str, finish: str) -> None:
     with scripted(kind, Reply("so far", finish=finish)) as (model, _):  # type: ignore[arg-type]
