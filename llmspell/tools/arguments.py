@@ -58,7 +58,7 @@ class Arguments:
         if all(_is_plain(kind) for kind in kinds.values()):
             self._validator, self.schema = _of_plain(core, kinds, defaults)
         else:
-            self._validator, self.schema = _of_any(_name_of(function), kinds, defaults)
+            self._validator, self.schema = _of_any(core, _name_of(function), kinds, defaults)
         # In their order: a model may be told another name than the function's.
         for argument, schema in zip(kinds, self.schema["properties"].values(), strict=True):
             if described.get(argument):
@@ -154,21 +154,32 @@ def _of_plain(
 
 
 def _of_any(
-    name: str, kinds: Mapping[str, Any], optional: Collection[str]
+    core: Any, name: str, kinds: Mapping[str, Any], optional: Collection[str]
 ) -> tuple[Any, dict[str, Any]]:
     """What checks arguments of any types, and their JSON Schema."""
     pydantic = _require("pydantic")
-    import typing_extensions  # pydantic's own; it wants its TypedDict before Python 3.12
 
-    make_shape: Any = typing_extensions.TypedDict
+    def field(handler: Any, one: str, kind: Any) -> Any:
+        is_required = one not in optional
+        if not any(isinstance(it, pydantic.fields.FieldInfo) for it in _metadata(kind)):
+            inner = handler.generate_schema(kind)
+            return core.core_schema.typed_dict_field(inner, required=is_required)
+        # What it says beside the type, such as another name, pydantic reads in classes alone.
+        import typing_extensions  # pydantic's own; it wants its TypedDict before Python 3.12
+
+        make: Any = typing_extensions.TypedDict
+        made = make(name, {one: kind if is_required else typing.NotRequired[kind]})
+        return handler.resolve_ref_schema(handler.generate_schema(made))["fields"][one]
+
+    def shape(_: Any, handler: Any) -> Any:
+        fields = {one: field(handler, one, kind) for one, kind in kinds.items()}
+        return core.core_schema.typed_dict_schema(fields, extra_behavior="forbid")
+
     try:
-        fields = {
-            one: typing.NotRequired[kind] if one in optional else kind
-            for one, kind in kinds.items()
-        }
-        shape = make_shape(name, fields)
-        shape.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")
-        adapter = pydantic.TypeAdapter(shape)
+        adapter = pydantic.TypeAdapter(
+            typing.Annotated[Any, pydantic.GetPydanticSchema(shape)],
+            config=pydantic.ConfigDict(extra="forbid"),  # of what has no config of its own within
+        )
         schema: dict[str, Any] = finite(adapter.json_schema())
     except (pydantic.errors.PydanticUserError, NameError, TypeError) as error:
         raise ConfigError(
@@ -178,6 +189,10 @@ def _of_any(
     for one in schema["properties"].values():
         one.pop("title", None)
     return adapter.validator, schema
+
+
+def _metadata(kind: Any) -> tuple[Any, ...]:
+    return kind.__metadata__ if typing.get_origin(kind) is typing.Annotated else ()
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

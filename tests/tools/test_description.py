@@ -107,6 +107,10 @@ def test_arguments_come_as_the_types_that_the_function_takes() -> None:
         ({"what": "tea", "colour": "green"}, "colour: Input should be 'red' or 'blue'"),
         ({"what": "tea", "to": {"street": "a"}}, "to.number: Field required"),
         ({"what": "tea", "price": 3}, "price: Extra inputs"),
+        (
+            {"what": "tea", "to": {"street": "a", "number": 1, "zip": 2}},
+            "to.zip: Unexpected keyword",
+        ),
         ("{", "Invalid JSON"),
         ("[]", "should be an object"),
         (None, "valid dictionary"),
