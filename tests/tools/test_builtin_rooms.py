@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sqlite3
 import tarfile
 import zipfile
@@ -156,9 +157,12 @@ def test_a_name_that_is_no_text_hides_no_other_file(tmp_path: Path) -> None:
 
 
 def test_a_file_is_written_and_added_to(tools: TenantTools, room: Path) -> None:
-    assert value(tools, "write_file", path="new/deep/c.txt", text="ä\n")["bytes"] == 3
-    value(tools, "write_file", path="new/deep/c.txt", text="b\n", append=True)
-    assert (room / "new/deep/c.txt").read_text() == "ä\nb\n"
+    try:
+        assert value(tools, "write_file", path="new/deep/c.txt", text="ä\n")["bytes"] == 3
+        value(tools, "write_file", path="new/deep/c.txt", text="b\n", append=True)
+        assert (room / "new/deep/c.txt").read_text() == "ä\nb\n"
+    finally:
+        shutil.rmtree(room / "new", ignore_errors=True)  # others list what there is
 
 
 @pytest.mark.parametrize(
