@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import inspect
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -16,6 +18,10 @@ from numpy.typing import NDArray
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig
 from llmspell.integrations import SCHEMA
+
+#: What runs tests that others wrote.
+SUITES: Final = ("test_standard_suites.py", "test_polign_suite.py")
+PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "integrations.md"
 
 # They report their use to their makers when they are imported.
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
@@ -34,6 +40,24 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = pyfuncitem._fixtureinfo.argnames
     asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail what is skipped of another maker's suite, unless the page of integrations names it."""
+    report = yield
+    name = getattr(item, "originalname", item.name)
+    if report.skipped and item.path.name in SUITES and f"`{name}`" not in _told():
+        report.outcome = "failed"
+        report.longrepr = f"{name} is skipped, and {PAGE.name} doesn't say why: {report.longrepr}"
+    return report
+
+
+@functools.cache
+def _told() -> str:
+    return PAGE.read_text(encoding="utf-8").partition("## Their own tests")[2]
 
 
 class HashedWords:

@@ -24,6 +24,7 @@ from llmspell.providers import (
     TextDelta,
     deadline,
 )
+from llmspell.providers.bill import most_usage
 from llmspell.providers.breaker import Circuit
 from llmspell.providers.gate import Gate
 from llmspell.testing import Fault, Reply, Script, ScriptedChatServer
@@ -269,6 +270,20 @@ def test_a_rate_that_is_used_up_refuses_what_would_wait_too_long(
     assert [pool.complete(ask()).text for _ in range(2)] == ["x", "x"]
     with pytest.raises(errors.ProviderBusy) as caught:
         pool.complete(ask())
+    assert caught.value.retry_after == pytest.approx(3)
+    assert rig.asked == [2]
+
+
+def test_tokens_of_a_minute_are_counted_by_what_a_call_may_take(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmspell.providers.pool.Gate", partial(Gate, clock=lambda: 0.0))
+    most = most_usage(ask(max_tokens=100)).total
+    # A tenth of a minute's is two calls; the third would wait for three seconds.
+    pool = rig.pool("x", limits=CallLimits(tokens_per_minute=20 * most, max_wait=0.5))
+    assert [pool.complete(ask(max_tokens=100)).text for _ in range(2)] == ["x", "x"]
+    with pytest.raises(errors.ProviderBusy, match="its rate is used up") as caught:
+        pool.complete(ask(max_tokens=100))
     assert caught.value.retry_after == pytest.approx(3)
     assert rig.asked == [2]
 

@@ -46,6 +46,11 @@ def test_holds_are_counted_and_given_back() -> None:
     assert (guard.tracker.held, guard.tracker.holds, guard.tracker.peak) == (0, 0, 100)
 
 
+def test_ingests_may_hold_500_mb_unless_told_otherwise() -> None:
+    assert MemoryGuard().max_bytes == 500_000_000
+    assert Pipeline()._memory.max_bytes == 500_000_000
+
+
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, None])
 def test_bound_that_is_none_is_refused(bad: object) -> None:
     with pytest.raises(errors.ConfigError):
