@@ -8,6 +8,7 @@ from typing import Final
 
 from llmspell.errors import ConfigError
 from llmspell.storage import StoredRecord, parse_filter
+from llmspell.storage.filters import AllOf, Filter
 from llmspell.storage.retriever import Retriever
 from llmspell.tenancy.retrieved import Retrieved
 
@@ -21,8 +22,9 @@ MOST_CHARS: Final = 10_000_000
 class ParentDocument:
     """Gives in place of a chunk a passage of its document, once for all chunks that lie in it.
 
-    It grows from the chunk by its neighbours on both sides, as long as their characters fit; what
-    was found lower down and lies in it is no hit of its own. Records that are no chunks stay.
+    It grows from the chunk by its neighbours on both sides, as long as their characters fit and the
+    filter of the search keeps them; what was found lower down and lies in it is no hit of its own.
+    Records that are no chunks stay.
 
     Args:
         around: chunks to add on each side at most; None means the whole document.
@@ -45,9 +47,16 @@ class ParentDocument:
 
 
 def with_parents(
-    retriever: Retriever, settings: ParentDocument, hits: Iterable[Retrieved]
+    retriever: Retriever,
+    settings: ParentDocument,
+    hits: Iterable[Retrieved],
+    condition: Filter | None,
 ) -> Iterator[Retrieved]:
-    """Hits with their passages, in the order of the hits, each chunk once."""
+    """Hits with their passages, in the order of the hits, each chunk once.
+
+    Args:
+        condition: of the search, which chunks around a hit must meet too.
+    """
     documents: dict[str, list[StoredRecord]] = {}
     given: set[object] = set()
     for hit in hits:
@@ -58,6 +67,9 @@ def with_parents(
             continue
         if hit.document not in documents:
             documents[hit.document] = _chunks(retriever, hit.document)
+            if condition is not None:
+                kept = {one.id for one in _chunks(retriever, hit.document, condition)}
+                given.update(one.id for one in documents[hit.document] if one.id not in kept)
         chunks = documents[hit.document]
         places = [place for place, chunk in enumerate(chunks) if chunk.id == hit.id]
         if not places:
@@ -69,8 +81,11 @@ def with_parents(
         yield _joined(hit, passage)
 
 
-def _chunks(retriever: Retriever, document: str) -> list[StoredRecord]:
-    found = retriever.matching(parse_filter({"document": document}))
+def _chunks(
+    retriever: Retriever, document: str, condition: Filter | None = None
+) -> list[StoredRecord]:
+    of_it = parse_filter({"document": document})
+    found = retriever.matching(of_it if condition is None else AllOf((of_it, condition)))
     chunks = [record for record in found if record.is_chunk and record.text is not None]
     return sorted(chunks, key=lambda record: (record.metadata["start"], record.metadata["end"]))
 
@@ -78,7 +93,7 @@ def _chunks(retriever: Retriever, document: str) -> list[StoredRecord]:
 def _grown(
     chunks: Sequence[StoredRecord], place: int, settings: ParentDocument, given: Set[object]
 ) -> Sequence[StoredRecord]:
-    """Chunks around one, up to those that were given already."""
+    """Chunks around one, up to those that were given already, or aren't to be."""
     first, last = place, place + 1
     room = settings.max_chars - _chars(chunks[place])
     steps = len(chunks) if settings.around is None else settings.around

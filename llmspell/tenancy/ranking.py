@@ -112,7 +112,7 @@ class Ranking:
             order = self._diverse(asked.mmr, order, scores, wanted)
         hits = self._hits(order, scores, found, reranked)
         if asked.parents is not None:
-            hits = with_parents(self._retriever, asked.parents, hits)
+            hits = with_parents(self._retriever, asked.parents, hits, sought.condition)
         page = list(islice(hits, first, end + 1))
         marked = [self._marked(hit, sought.terms) for hit in page[: asked.k]]
         return marked, len(page) > asked.k

@@ -146,6 +146,20 @@ def test_a_chunk_is_given_with_its_document_once(document: Tenant) -> None:
     assert found[None].chunks == ()
 
 
+def test_a_passage_has_nothing_that_the_filter_keeps_out(document: Tenant) -> None:
+    document.update_metadata(["doc#2", "doc#8"], [{"secret": True}] * 2)
+    hits = document.retrieve(
+        "5 10",
+        mode="lexical",
+        parents=ParentDocument(),
+        filter={"document": "doc", "secret": {"$exists": False}},
+    )
+    assert sorted(hit.chunks for hit in hits) == [
+        tuple(f"doc#{n}" for n in range(3, 8)),
+        tuple(f"doc#{n}" for n in range(9, 14)),
+    ]
+
+
 def test_a_passage_grows_by_neighbours_as_far_as_they_fit(document: Tenant) -> None:
     def passages(**settings: Any) -> list[tuple[Any, ...]]:
         hits = document.retrieve("5 9", mode="lexical", parents=ParentDocument(**settings))
