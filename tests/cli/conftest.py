@@ -68,11 +68,12 @@ def run_process(data: Path, *arguments: str, **extra: str) -> Run:
     return Run(done.returncode, done.stdout, done.stderr)
 
 
-def run_here(data: Path, *arguments: str, **extra: str) -> Run:
+def run_here(data: Path, *arguments: str, stdin: bytes = b"", **extra: str) -> Run:
     """Run ``llmspell ARGUMENTS`` in this process."""
     settings: dict[str, str | None] = dict.fromkeys(UNSET)
     settings |= {"LLMSPELL_DATA": str(data), "HOME": str(data.parent)}
-    done = CliRunner().invoke(app, arguments, env=settings | extra, prog_name="llmspell")
+    settings |= extra
+    done = CliRunner().invoke(app, arguments, stdin, env=settings, prog_name="llmspell")
     return Run(done.exit_code, done.stdout, done.stderr)
 
 

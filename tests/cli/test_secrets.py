@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,15 @@ from llmspell.cli.exits import ExitCode
 from llmspell.security import MasterKey, read_audit
 
 from .conforming import mismatch
-from .conftest import COMMAND, Run, environment
+from .conftest import COMMAND, Run, environment, run_here
 
 
 class Secrets:
     """Runs ``llmspell secrets`` on one store, whose key is in a file."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run: Callable[..., Run]) -> None:
         self.folder = folder
+        self.run = run
         self.store = folder / "new" / "secrets.json"
         self.key = folder / "key"
 
@@ -30,20 +32,35 @@ class Secrets:
             "LLMSPELL_SECRETS": str(self.store),
             "LLMSPELL_SECRETS_KEY_SOURCE": f"file:{self.key}",
         }
-        done = subprocess.run(
-            [*COMMAND, "secrets", *arguments],
-            env=environment(self.folder / "data", **(places | extra)),
-            input=value if isinstance(value, bytes) else value.encode(),
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
+        stdin = value if isinstance(value, bytes) else value.encode()
+        places |= extra
+        return self.run(self.folder / "data", "secrets", *arguments, stdin=stdin, **places)
+
+
+def run_apart(data: Path, *arguments: str, stdin: bytes, **extra: str) -> Run:
+    """Run ``llmspell ARGUMENTS`` in a process of its own."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(data, **extra),
+        input=stdin,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 @pytest.fixture
 def secrets(tmp_path: Path) -> Secrets:
-    return Secrets(tmp_path)
+    return Secrets(tmp_path, run_here)
+
+
+def test_a_value_comes_and_goes_by_the_streams_of_a_process(tmp_path: Path) -> None:
+    secrets = Secrets(tmp_path, run_apart)
+    assert secrets("set", "openai", value="sk-1\n").code == 0
+    assert secrets("get", "openai").out == "sk-1\n"
+    refused = secrets("set", "openai", value=b"\xff")
+    assert (refused.code, len(refused.err.splitlines())) == (ExitCode.USAGE, 1)
 
 
 def test_what_is_set_is_got_listed_and_deleted(secrets: Secrets) -> None:
