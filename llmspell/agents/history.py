@@ -185,13 +185,14 @@ class History:
             )
 
     def messages(self) -> Iterator[AgentMessage]:
-        """What the model is told, in order."""
+        """What the model is told, in order; of calls those that have a result."""
         yield from self.earlier
         yield Said("user", self.input)
         for turn in self.turns:
             yield turn.answer
             for call in turn.answer.calls:
-                yield call, turn.results[call.key]
+                if call.key in turn.results:
+                    yield call, turn.results[call.key]
             if turn.repair is not None:
                 yield Said("user", turn.repair)
 

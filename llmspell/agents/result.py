@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llmspell.agents.events import ApprovalAsked, RunState
+from llmspell.agents.history import AgentMessage
 from llmspell.agents.limits import RunUsage
 
 __all__ = ["AgentResult"]
@@ -25,6 +26,8 @@ class AgentResult:
         finish: why the model ended its last answer: ``length`` where the output was cut off at
             ``max_answer_tokens``, or at what the tenant had left; ``refused`` by the provider's
             filter; otherwise ``stop``, or ``tool_calls`` where it waits.
+        messages: that were said, as the model is told them: those of its session before, the input,
+            answers of the model, each with its calls, and calls with their results.
     """
 
     output: Any
@@ -33,3 +36,4 @@ class AgentResult:
     usage: RunUsage
     pending: tuple[ApprovalAsked, ...] = ()
     finish: str = "stop"
+    messages: tuple[AgentMessage, ...] = field(default=(), repr=False)

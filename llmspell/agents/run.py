@@ -253,12 +253,16 @@ class AgentRun(FollowedRun):
         answer = self.history.turns[-1].answer
         value = self.agent.output.parse(answer.text)
         used = self.budget.used if self.budget.used.steps else self.history.used
-        return AgentResult(value, self.id, RunState.FINISHED, used, finish=answer.finish)
+        said = tuple(self.history.messages())
+        return AgentResult(
+            value, self.id, RunState.FINISHED, used, finish=answer.finish, messages=said
+        )
 
     async def _paused(self, calls: ToolCalls) -> AgentResult:
         await self.enter(RunState.WAITING)
         pending, used = tuple(calls.pending), self.budget.used
-        return AgentResult(None, self.id, RunState.WAITING, used, pending, "tool_calls")
+        said = tuple(self.history.messages())
+        return AgentResult(None, self.id, RunState.WAITING, used, pending, "tool_calls", said)
 
     def _join_session(self) -> None:
         name = self.history.session if self.history.agent is not None else self._session_name

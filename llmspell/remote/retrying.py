@@ -41,21 +41,27 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     Args:
         headers: with names in lower case, or found in any.
     """
-    milliseconds, given = headers.get("retry-after-ms"), headers.get("retry-after")
-    try:
-        if milliseconds is not None:
-            seconds = float(milliseconds) / 1_000
-        elif given is None:
-            return None
-        else:
-            try:
-                seconds = float(given)
-            except ValueError:
-                from email.utils import parsedate_to_datetime  # few services give a date
+    for name, unit in (("retry-after-ms", 1_000.0), ("retry-after", 1.0)):
+        seconds = _seconds_of(headers.get(name))
+        if seconds is not None:
+            return min(max(0.0, seconds / unit), _MAX_RETRY_AFTER)
+    return None
 
-                seconds = (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds()
-    except (OverflowError, TypeError, ValueError):
+
+def _seconds_of(given: str | None) -> float | None:
+    """What a header says; None where it says nothing that can be waited for."""
+    if given is None:
         return None
-    if not math.isfinite(seconds):
-        return None
-    return min(max(0.0, seconds), _MAX_RETRY_AFTER)
+    try:
+        seconds = float(given)
+    except ValueError:
+        from email.utils import parsedate_to_datetime  # few services give a date
+
+        try:
+            at = parsedate_to_datetime(given)
+        except (OverflowError, TypeError, ValueError):
+            return None
+        # "-0000" is read as a time of nowhere, and is one of UTC.
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        seconds = (at - datetime.now(UTC)).total_seconds()
+    return seconds if math.isfinite(seconds) else None

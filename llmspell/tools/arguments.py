@@ -61,8 +61,9 @@ class Arguments:
             self._validator, self.schema = _of_any(core, _name_of(function), kinds, defaults)
         # In their order: a model may be told another name than the function's.
         for argument, schema in zip(kinds, self.schema["properties"].values(), strict=True):
-            if described.get(argument):
-                schema["description"] = described[argument]
+            text = described.get(argument) or _annotated(kinds[argument])
+            if text:
+                schema["description"] = text
             if argument in defaults:
                 _show_default(schema, defaults[argument])
         self._invalid = core.ValidationError
@@ -203,6 +204,15 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
             f"{_name_of(function)}: the type of an argument can't be resolved: {error}; import it "
             "where the tool's module is run, not for type checkers alone"
         ) from error
+
+
+def _annotated(kind: Any) -> str | None:
+    """What a type is annotated with in words: a text, or a ``Doc`` of PEP 727."""
+    for one in getattr(kind, "__metadata__", ()):
+        text = getattr(one, "documentation", one)
+        if isinstance(text, str):
+            return text
+    return None
 
 
 def _name_of(function: Callable[..., Any]) -> str:

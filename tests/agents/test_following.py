@@ -12,6 +12,7 @@ from llmspell.agents import (
     Agent,
     ApprovalAsked,
     RunState,
+    Said,
     StateChanged,
     TextDelta,
     ToolFinished,
@@ -186,6 +187,18 @@ def test_a_decision_about_a_call_that_does_not_wait_is_refused(acme: Tenant, key
         assert acme.state.items(("agents", "runs", waits.run_id)) == before
         assert removed == []
         assert asyncio.run(agent.resume(waits.run_id, decisions={"0-0": True})).output == "done"
+
+
+def test_a_result_has_what_was_said_so_far(acme: Tenant) -> None:
+    model = Script(call(("add", {"a": 1, "b": 2}), ("remove", {"name": "a"})), say("done"))
+    agent = Agent(model, [add, remove], "", acme)
+    asked, answered, (added, three) = asyncio.run(agent.run("go", run_id="r")).messages
+    assert (asked, added.tool, three.value) == (Said("user", "go"), "add", 3)
+    assert [one.tool for one in answered.calls] == ["add", "remove"]
+    result = asyncio.run(agent.resume("r", decisions={"0-1": True}))
+    (_, gone), last = result.messages[3:]
+    assert (gone.value, last.text) == ("a is gone", "done")
+    assert asyncio.run(agent.resume("r")).messages == result.messages
 
 
 def test_a_decision_may_be_given_again_and_not_changed(acme: Tenant) -> None:

@@ -22,6 +22,8 @@ from llmspell.remote import retry_after, wait_before
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "9", "retry-after-ms": "soon"}, 9.0),
+        ({"retry-after": "Fri, 31 Dec 1999 23:59:59 -0000"}, 0.0),
         ({"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT"}, 0.0),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import jsonschema
 import pydantic
 import pytest
+import typing_extensions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -315,6 +316,26 @@ class Band:
 
 def within(default: Band, most: float = math.inf, raw: bytes = b"\xff") -> None:
     """Do."""
+
+
+def noted(
+    a: Annotated[int, "how many"],
+    b: Annotated[int, pydantic.Field(ge=1), typing_extensions.Doc("how few")] = 1,
+    c: Annotated[str, pydantic.Field(description="which")] = "",
+    d: Annotated[int, "not this"] = 2,
+) -> None:
+    """Do.
+
+    Args:
+        d: but this.
+    """
+
+
+def test_what_an_argument_is_may_be_said_at_its_type() -> None:
+    properties = tool(trusted=True)(noted).spec.parameters["properties"]
+    said = {name: about["description"] for name, about in properties.items()}
+    assert said == {"a": "how many", "b": "how few", "c": "which", "d": "but this."}
+    assert properties["b"]["minimum"] == 1
 
 
 def test_what_json_has_no_number_for_is_in_no_schema() -> None:
