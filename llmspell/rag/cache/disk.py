@@ -29,6 +29,10 @@ _BYTES: Final = b"bytes"
 # Pages that are half full, a page of its own for a long vector, and some to work with.
 _MAP_FACTOR: Final = 3
 _MAP_BESIDE: Final = 32 << 20
+# Places in a page, and lengths of keys, have 16 bits.
+_BEHIND: Final = 2 << 16
+# No vector takes so much; LMDB believes what a damaged page says of a length, to 4 GiB.
+_LONGEST: Final = 1 << 20
 # Used ones that are known; the rest are as if they weren't.
 _MAX_USED: Final = 100_000
 #: What LMDB raises where a file isn't as it wrote it, and of a transaction that met that before.
@@ -98,6 +102,7 @@ class DiskTier:
             env.close()
             raise
         self._env = env
+        self._lengthen()
 
     def get(self, keys: Sequence[bytes], dim: int, oldest_us: int) -> dict[bytes, Made]:
         """The vectors of those keys that are there, whole, and made at ``oldest_us`` or later.
@@ -137,7 +142,7 @@ class DiskTier:
         if not self._enter():
             return False
         try:
-            with self._env.begin(write=True) as transaction:
+            with self._env.begin(write=True, buffers=True) as transaction:
                 held = self._held(transaction)
                 last = self._last(transaction)
                 for number, (key, made) in enumerate(entries, last + 1):
@@ -148,11 +153,7 @@ class DiskTier:
                     held += len(key) + len(raw)
                 held = self._evict(transaction, held, last + len(entries))
                 transaction.put(_BYTES, _NUMBER.pack(held), db=self._meta)
-            if _is_short(self._data, self._env):
-                # Pages that were free at once are never written.
-                end = _end(self._env)
-                with self._data.open("r+b") as file:
-                    os.posix_fallocate(file.fileno(), end - 1, 1)
+            self._lengthen()
             return True
         except lmdb.MapFullError:
             # Readers of a process that was killed may hold what was freed.
@@ -186,7 +187,8 @@ class DiskTier:
                 if not cursor.first():
                     break
                 number, key = cursor.item()
-            raw = transaction.get(key, db=self._vectors)
+            number, key = bytes(number), bytes(key)
+            raw = _value(transaction.get(key, db=self._vectors))
             if raw is not None and raw[: _NUMBER.size] != number:
                 raw = None  # it was written anew since
             if raw is not None and key in self._used and key not in spared:
@@ -206,12 +208,23 @@ class DiskTier:
 
     def _remove(self, transaction: Any, key: bytes) -> int:
         """Take an entry out; gives the bytes that it took."""
-        raw = transaction.get(key, db=self._vectors)
+        raw = _value(transaction.get(key, db=self._vectors))
         if raw is None:
             return 0
         transaction.delete(raw[: _NUMBER.size], db=self._order)
         transaction.delete(key, db=self._vectors)
         return KEY_BYTES + len(raw)
+
+    def _lengthen(self) -> None:
+        """Have the file go on behind its last page, as far as a damaged one may lead a reader.
+
+        Pages that were free at once are never written, and what is read behind the end of a file
+        kills the process.
+        """
+        end = _end(self._env) + _BEHIND
+        if self._data.stat().st_size < end:
+            with self._data.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), end - 1, 1)
 
     def _held(self, transaction: Any) -> int:
         raw = transaction.get(_BYTES, db=self._meta)
@@ -243,6 +256,12 @@ class DiskTier:
             self._users -= 1
             if self._is_closed and not self._users:
                 self._idle.notify_all()
+
+
+def _value(raw: memoryview | None) -> bytes | None:
+    if raw is not None and len(raw) > _LONGEST:
+        raise lmdb.CorruptedError(f"a value of {len(raw):,} bytes")
+    return None if raw is None else bytes(raw)
 
 
 def _number(raw: bytes) -> int:

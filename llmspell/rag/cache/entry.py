@@ -58,7 +58,7 @@ def longest(dim: int) -> int:
 
 def decode(key: bytes, raw: bytes | memoryview, dim: int) -> Made | None:
     """The vector of an entry; None where it is damaged, or of another key or dimension."""
-    if len(raw) < _HEAD.size:
+    if not _HEAD.size <= len(raw) <= longest(dim):
         return None
     raw = memoryview(raw)
     (checksum,) = _CHECK.unpack_from(raw)

@@ -176,7 +176,7 @@ def test_file_that_was_cut_off_is_made_anew(tmp_path: Path) -> None:
 import os, sys
 from pathlib import Path
 from tests.rag.cache.test_disk import Counters, key, made, opened
-for part in (3, 8, 15):
+for part in (1, 6, 11):
     path = Path(sys.argv[1]) / str(part)
     path.mkdir()
     tier = opened(path)
@@ -254,3 +254,43 @@ def test_damage_that_a_write_meets_is_mended_by_it(tmp_path: Path) -> None:
     assert set(disks.get(compartment, [key(1)], 64, -1)) == {key(1)}
     assert (counters.corrupt.value, counters.dropped.value) == (1, 0)
     disks.close()
+
+
+def test_page_that_leads_behind_the_file_kills_nobody(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from tests.rag.cache.test_disk import Counters, key, made, opened
+keys = [key(number) for number in range(200)]
+tier = opened(Path(sys.argv[1]))
+tier.put([(one, made(number)) for number, one in enumerate(keys)])
+tier.close()
+data = Path(sys.argv[1]) / "embeddings" / "data.mdb"
+raw = bytearray(data.read_bytes())
+for page in range(2 * 4_096, len(raw), 4_096):
+    if b"LSE1" in raw[page : page + 4_096]:
+        raw[page + 16 : page + 16 + 12] = bytes((0xF8, 0xFF)) * 6  # places of its entries
+data.write_bytes(raw)
+tier = opened(Path(sys.argv[1]))
+tier.get(keys, 64, -1)
+tier.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert done.returncode == 0
+
+
+def test_length_beyond_any_vector_is_damage(tmp_path: Path) -> None:
+    tier = opened(tmp_path)
+    tier.put([(key(1), made(1))])
+    tier.close()
+    with lmdb.open(str(tmp_path / "embeddings"), max_dbs=3) as env:
+        vectors = env.open_db(b"vectors")
+        with env.begin(vectors, write=True) as transaction:
+            transaction.put(key(1), bytes(2 << 20))
+    counters = Counters()
+    tier = opened(tmp_path, counters)
+    assert tier.get([key(1)], 64, -1) == {}
+    assert counters.corrupt.value == 1
+    with pytest.raises(lmdb.CorruptedError, match="a value of"):
+        tier.put([(key(1), made(1))])
+    tier.close()
