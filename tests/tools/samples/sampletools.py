@@ -33,7 +33,7 @@ def peek(path: str) -> str:
     return pathlib.Path(path).read_text()
 
 
-@tool(requirements=SecurityRequirements.safe().with_cpu_limit(200))
+@tool(requirements=SecurityRequirements.safe().with_cpu_limit(200).with_timeout(60))
 def spin() -> None:
     """Never end."""
     while True:
