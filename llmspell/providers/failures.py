@@ -90,8 +90,15 @@ def _of_connection(cause: BaseException, provider: str) -> ProviderError:
 
 def _of_status(error: Any, provider: str, key: Secret[str] | None) -> ProviderError:
     status = int(error.status_code)
+    if 300 <= status < 400:
+        to = error.response.headers.get("location", "")
+        return ProviderRefused(
+            f"{provider}: {status}: the server redirects to {to!r:.200}, and a key goes to no "
+            "other address than the base_url; give that one, if it is right",
+            status=status,
+        )
     body = error.body if isinstance(error.body, dict) else {}
-    is_event = status < 400  # inside of a stream
+    is_event = status < 300  # inside of a stream
     kind = _kind(body)
     if is_event:
         status = _STATUS_OF.get(kind, 500)

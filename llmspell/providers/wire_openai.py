@@ -93,9 +93,9 @@ def openai_response(
         message = choice["message"]
         calls = tuple(
             ToolCall(
-                text_of(call["id"]),
+                text_of(call.get("id") or ""),  # some servers give none, here as in a stream
                 text_of(call["function"]["name"]),
-                text_of(call["function"]["arguments"]),
+                text_of(call["function"].get("arguments") or ""),
             )
             for call in message.get("tool_calls") or ()
         )

@@ -33,7 +33,7 @@ from llmspell.providers import (
     ToolDefinition,
     Usage,
 )
-from llmspell.providers.wire_openai import OpenAIStream
+from llmspell.providers.wire_openai import OpenAIStream, openai_response
 from llmspell.security import SecretRef, SecretStore
 from llmspell.testing import Call, Reply, ScriptedChatServer
 from tests.providers.models import KINDS, ask, scripted
@@ -330,6 +330,17 @@ def test_arguments_that_no_request_can_hold_are_answered_all_the_same(
     if given.startswith("["):
         with pytest.raises(errors.InputError):
             said.parsed()
+
+
+def test_a_call_without_an_id_or_arguments_is_a_call() -> None:
+    calls = [
+        {"function": {"name": "look"}},
+        {"id": None, "function": {"name": "x", "arguments": None}},
+    ]
+    body = {"choices": [{"message": {"content": None, "tool_calls": calls}}]}
+    answer = openai_response(body, provider="p", model_id="m", price=None)
+    assert answer.tool_calls == (ToolCall("", "look", ""), ToolCall("", "x", ""))
+    assert (answer.finish, answer.tool_calls[0].parsed()) == ("tool_calls", {})
 
 
 @pytest.mark.parametrize("ids", [("a", "b"), ("",)])

@@ -37,6 +37,7 @@ def _stream(model: Any) -> None:
 @pytest.mark.parametrize(
     "status, expected, is_sent",
     [
+        (307, errors.ProviderRefused, False),
         (400, errors.ProviderRefused, False),
         (401, errors.ProviderDenied, False),
         (403, errors.ProviderDenied, False),
@@ -56,6 +57,7 @@ def test_a_status_is_an_error_of_its_own(
     ):
         model.complete(ask())
     assert (caught.value.status, caught.value.is_sent) == (status, is_sent)
+    assert ("redirects" in str(caught.value)) == (status == 307)
     if status in (429, 503, 529):
         assert caught.value.retry_after == 7.0
 
