@@ -274,6 +274,14 @@ def test_a_rate_that_is_used_up_refuses_what_would_wait_too_long(
     assert rig.asked == [2]
 
 
+def test_what_a_pool_does_unless_told_otherwise_is_as_the_reference_says() -> None:
+    assert Breaker() == Breaker(failures=5, rest=30)
+    assert Retry() == Retry(retries=3, base=0.1, longest=20, sent=False)
+    assert CallLimits() == CallLimits(
+        concurrency=None, requests_per_minute=None, tokens_per_minute=None, max_wait=30
+    )
+
+
 def test_tokens_of_a_minute_are_counted_by_what_a_call_may_take(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

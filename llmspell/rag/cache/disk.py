@@ -179,6 +179,20 @@ class DiskTier:
             self._idle.wait_for(lambda: not self._users)
             self._env.close()
 
+    def close_if_idle(self) -> bool:
+        """Close it where nobody is inside; gives False where somebody is."""
+        with self._idle:
+            if self._users:
+                return False
+            self._is_closed = True
+            self._env.close()
+            return True
+
+    def wait_until_idle(self) -> None:
+        """Wait for those who are inside."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._users)
+
     def _evict(self, transaction: Any, held: int, last: int) -> int:
         """Drop the oldest beyond the bound; those used since are put behind the newest, once."""
         spared: set[bytes] = set()
@@ -254,7 +268,7 @@ class DiskTier:
     def _leave(self) -> None:
         with self._idle:
             self._users -= 1
-            if self._is_closed and not self._users:
+            if not self._users:
                 self._idle.notify_all()
 
 

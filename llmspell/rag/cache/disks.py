@@ -98,13 +98,17 @@ class Disks:
 
     def rest(self, scope: bytes) -> None:
         """Close what is open of a compartment."""
-        # Closed under the lock: a process mustn't have one open twice.
-        with self._lock:
-            self._failed.pop(scope, None)
-            self._renewed.pop(scope, None)
-            tier = self._open.pop(scope, None)
-            if tier is not None:
-                tier.close()
+        while True:
+            # Closed under the lock: a process mustn't have one open twice. But answers of others
+            # need the lock, and don't wait for what is being written to this one.
+            with self._lock:
+                self._failed.pop(scope, None)
+                self._renewed.pop(scope, None)
+                tier = self._open.get(scope)
+                if tier is None or tier.close_if_idle():
+                    self._open.pop(scope, None)
+                    return
+            tier.wait_until_idle()
 
     def close(self) -> None:
         """Write what waits, and close all."""
@@ -159,9 +163,16 @@ class Disks:
             if self._is_over or compartment.is_gone or not directory.parent.is_dir():
                 return None
             tier = self._open[scope] = DiskTier(directory, self._settings, self._counters)
-            if len(self._open) > self._settings.max_open:
-                self._open.popitem(last=False)[1].close()
+            self._close_oldest(tier)
         return tier
+
+    def _close_oldest(self, newest: DiskTier) -> None:
+        """Close those that are too many; not what is in use, for which an answer would wait."""
+        for scope, tier in list(self._open.items()):
+            if len(self._open) <= self._settings.max_open:
+                return
+            if tier is not newest and tier.close_if_idle():
+                del self._open[scope]
 
     def _write(self) -> None:
         while True:

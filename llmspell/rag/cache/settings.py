@@ -37,7 +37,8 @@ class EmbeddingCacheSettings:
             shorter.
         ttl: seconds that a vector is used after it was made; None for ever.
         max_pending: vectors that wait to be written to disk; what comes beyond is left out.
-        max_open: tenants whose cache on disk is open at a time; each takes two file descriptors.
+        max_open: tenants whose cache on disk is open at a time, beside those in use at that moment;
+            each takes two file descriptors.
         shared_by: ids of tenants that have one cache together, for public texts: each of them
             could tell by the time it takes whether another has embedded a text. All others have
             one of their own.

@@ -6,13 +6,16 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from llmspell import EmbeddingCacheSettings, errors
 from llmspell.rag.cache import EmbeddingCache, flights
+from llmspell.rag.cache.entry import encode
 from llmspell.tenancy.ports import EmbeddingModel
 from tests.rag.cache.owners import MODEL, Model, owner
 from tests.tenancy.texts import DIM, embed
@@ -242,6 +245,34 @@ def test_more_than_may_wait_for_the_disk_is_dropped_and_counted(tmp_path: Path, 
     stats = cache.stats()
     assert stats.dropped > 0
     assert stats.disk_entries + stats.dropped == 500
+
+
+def test_answer_doesnt_wait_for_what_is_being_written(
+    tmp_path: Path, make: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> bytes:
+        begun.set()
+        assert may_end.wait(60)
+        return encode(*given)
+
+    monkeypatch.setattr("llmspell.rag.cache.disk.encode", slow)
+    # One file may be open at a time, and it is being written to.
+    cache, model = make(max_open=1), Model()
+    acme, other = owner(tmp_path), owner(tmp_path, "other")
+    try:
+        cache.embed(acme, MODEL, "query", ["one"], model)
+        assert begun.wait(30)
+        for one in (acme, other):
+            within_seconds(partial(cache.embed, one, MODEL, "query", ["two"], model))
+    finally:
+        may_end.set()
+    cache.flush()
+    for one in (acme, other):
+        cache.embed(one, MODEL, "query", ["two"], model)
+    assert model.asked == ["one", "two", "two"]
+    assert cache.stats().dropped == 0
 
 
 def test_what_waits_for_the_disk_is_found_though_memory_let_go_of_it(
