@@ -17,7 +17,7 @@ from llmspell import EmbeddingCacheSettings, errors
 from llmspell.rag.cache import EmbeddingCache, flights
 from llmspell.rag.cache.entry import encode
 from llmspell.tenancy.ports import EmbeddingModel
-from tests.rag.cache.owners import MODEL, Model, owner
+from tests.rag.cache.owners import MODEL, Model, owner, within_seconds
 from tests.tenancy.texts import DIM, embed
 
 Open = Callable[..., EmbeddingCache]
@@ -108,6 +108,25 @@ def test_callers_at_a_time_have_a_text_embedded_once(tmp_path: Path, make: Open)
     assert cache.stats().misses == 3
 
 
+def test_text_that_came_in_between_is_not_embedded_again_and_counted_once(
+    tmp_path: Path, make: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, model, acme = make(), Model(), owner(tmp_path)
+    look = EmbeddingCache._look
+
+    def overtaken(self: EmbeddingCache, asked: Any) -> None:
+        look(self, asked)
+        monkeypatch.setattr(EmbeddingCache, "_look", look)
+        self.embed(acme, MODEL, "query", ["one"], model)  # as another thread would
+
+    monkeypatch.setattr(EmbeddingCache, "_look", overtaken)
+    found = cache.embed(acme, MODEL, "query", ["one", "two"], model)
+    np.testing.assert_array_equal(found, embed(["one", "two"]))
+    assert model.asked == ["one", "two"]
+    stats = cache.stats()
+    assert (stats.memory_hits, stats.disk_hits, stats.shared, stats.misses) == (0, 0, 1, 2)
+
+
 def test_callers_who_want_each_others_texts_dont_wait_in_a_circle(
     tmp_path: Path, make: Open
 ) -> None:
@@ -124,16 +143,6 @@ def test_callers_who_want_each_others_texts_dont_wait_in_a_circle(
         for number, found in enumerate(pool.map(ask, range(2), timeout=60)):
             np.testing.assert_array_equal(found, embed(orders[number]))
     assert sorted(models[0].asked + models[1].asked) == ["x", "y"]
-
-
-def within_seconds(call: Callable[[], object]) -> object:
-    """What a call gives; fails where it still waits, which a pool would wait for, too."""
-    given: list[object] = []
-    thread = threading.Thread(target=lambda: given.append(call()), daemon=True)
-    thread.start()
-    thread.join(20)
-    assert given, "it waits for itself"
-    return given[0]
 
 
 def test_model_that_asks_for_what_it_embeds_doesnt_wait_for_itself(

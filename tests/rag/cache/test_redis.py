@@ -7,7 +7,9 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +19,9 @@ import llmspell
 from llmspell import Document, EmbeddingCacheSettings, TenantConfig, errors
 from llmspell.rag.cache import EmbeddingCache, breaker
 from llmspell.rag.cache.entry import Made, encode
+from llmspell.rag.cache.remote import RemoteTier
 from tests.quota.redis_server import RedisServer
-from tests.rag.cache.owners import MODEL, Model, owner
+from tests.rag.cache.owners import MODEL, Model, owner, within_seconds
 from tests.rag.cache.test_tenants import Counting
 from tests.tenancy.texts import DIM, embed
 
@@ -265,6 +268,32 @@ def test_server_that_takes_no_more_is_still_asked(
     finally:
         client.config_set("maxmemory", 0)
     assert model.asked == ["one", "two", "three"]
+
+
+def test_answer_doesnt_wait_for_what_is_being_written(
+    tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    store = RemoteTier._store
+
+    def slow(self: RemoteTier, puts: Any) -> None:
+        begun.set()
+        assert may_end.wait(60)
+        store(self, puts)
+
+    monkeypatch.setattr(RemoteTier, "_store", slow)
+    cache, model, acme = host(max_pending=1), Model(), owner(tmp_path)
+    try:
+        cache.embed(acme, MODEL, "query", ["one"], model)
+        assert begun.wait(30)
+        # One more can wait; the third is left out.
+        for text in ("two", "three"):
+            within_seconds(partial(cache.embed, acme, MODEL, "query", [text], model))
+    finally:
+        may_end.set()
+    cache.flush()
+    stats = cache.stats()
+    assert (stats.redis_written, stats.redis_dropped, stats.misses) == (2, 1, 3)
 
 
 def test_url_without_the_extra_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
