@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 import subprocess
 import sys
@@ -293,4 +295,23 @@ def test_length_beyond_any_vector_is_damage(tmp_path: Path) -> None:
     assert counters.corrupt.value == 1
     with pytest.raises(lmdb.CorruptedError, match="a value of"):
         tier.put([(key(1), made(1))])
+    tier.close()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_disk_is_used_where_a_file_can_not_be_lengthened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    def refuse(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if is_there:
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+    else:
+        monkeypatch.delattr(os, "posix_fallocate")
+    tier = opened(tmp_path)
+    tier.put([(key(1), made(1))])
+    tier.close()
+    tier = opened(tmp_path)
+    assert set(tier.get([key(1)], 64, -1)) == {key(1)}
     tier.close()
