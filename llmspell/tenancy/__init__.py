@@ -17,6 +17,7 @@ from llmspell.tenancy.documents import (
     WebPage,
 )
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation
+from llmspell.tenancy.forms import to_await, to_call
 from llmspell.tenancy.fusion import ReciprocalRank, WeightedScores
 from llmspell.tenancy.hit import Hit
 from llmspell.tenancy.hits import Hits
@@ -117,6 +118,8 @@ __all__ = [
     "instruments_of",
     "state_of",
     "tenant_id_of",
+    "to_await",
+    "to_call",
     "MMR",
     "ParentDocument",
     "Rerank",

@@ -16,12 +16,18 @@ _R = TypeVar("_R")
 
 
 class Workers:
-    """Threads that blocking calls run in; more calls than threads wait in line."""
+    """Threads that blocking calls run in; more calls than threads wait in line.
 
-    def __init__(self, threads: int) -> None:
+    Args:
+        threads: at most; those of the event loop that asks, as ``asyncio.to_thread``, where None.
+    """
+
+    def __init__(self, threads: int | None) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="llmspell")
+        self._executor = (
+            None if threads is None else ThreadPoolExecutor(threads, thread_name_prefix="llmspell")
+        )
         self._is_closed = False
 
     async def run(self, call: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -61,7 +67,8 @@ class Workers:
         import asyncio
 
         def end() -> None:
-            self._executor.shutdown()
+            if self._executor is not None:
+                self._executor.shutdown()
             last()
 
         self._is_closed = True

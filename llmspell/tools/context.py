@@ -17,7 +17,7 @@ class ToolContext:
     """A parameter of this type is given to a trusted tool, and no model sees it.
 
     Args:
-        tenant: handle on whose behalf the tool is called.
+        tenant: handle on whose behalf the tool is called, sync or async as its caller has it.
         operation: that the call is charged to; report by its ``use`` what the tool used.
         tool: name that was called.
         client: who asked for the call, where it can be spoken with; None otherwise.
@@ -27,3 +27,17 @@ class ToolContext:
     operation: Operation[Any]
     tool: str
     client: ToolClient | None = None
+
+    @property
+    def sync_tenant(self) -> Tenant:
+        """The tenant for a tool that isn't async, whatever handle its caller has."""
+        from llmspell.tenancy import to_call
+
+        return to_call(self.tenant)
+
+    @property
+    def async_tenant(self) -> AsyncTenant:
+        """The tenant for an async tool, whatever handle its caller has: await its calls."""
+        from llmspell.tenancy import to_await
+
+        return to_await(self.tenant)

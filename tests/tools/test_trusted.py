@@ -38,6 +38,18 @@ async def whose_async(context: ToolContext) -> str:
 
 
 @tool(trusted=True)
+def noted(context: ToolContext) -> int:
+    """Note something, and tell how much was."""
+    return context.sync_tenant.state.append("notes", context.operation.tenant_id)
+
+
+@tool(trusted=True)
+async def noted_async(context: ToolContext) -> int:
+    """Note something, and tell how much was."""
+    return await context.async_tenant.state.append("notes", context.operation.tenant_id)
+
+
+@tool(trusted=True)
 def odd(kind: str) -> object:
     """Return something."""
     return {
@@ -69,6 +81,21 @@ def paid() -> str:
 def mine() -> Iterator[ToolRegistry]:
     with ToolRegistry([whose, whose_async, odd, nested, paid]) as made:
         yield made
+
+
+def test_a_tool_reaches_its_tenant_by_either_handle(tmp_path: Path) -> None:
+    async def main() -> list[object]:
+        async with llmspell.open(tmp_path / "async") as database:
+            tools = registry.bind(await database.create_tenant(TenantConfig(id="acme")))
+            return [(await tools.acall(name, {})).value for name in names]
+
+    names = ("noted", "noted_async")
+    with ToolRegistry([noted, noted_async]) as registry:
+        assert asyncio.run(main()) == [1, 2]
+        with llmspell.open(tmp_path / "sync") as database:
+            tools = registry.bind(database.create_tenant(TenantConfig(id="acme")))
+            assert [tools.call(name, {}).value for name in names] == [1, 2]
+            assert [asyncio.run(tools.acall(name, {})).value for name in names] == [3, 4]
 
 
 def test_a_tool_knows_for_whom_it_runs(mine: ToolRegistry, tenant: Tenant) -> None:

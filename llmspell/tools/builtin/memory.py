@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 from llmspell.errors import ConfigError, InputError, StateConflict
 from llmspell.security import SecurityLevel
 from llmspell.state import NOTHING, AsyncState
-from llmspell.tenancy import AsyncTenant
 from llmspell.tools import FunctionTool, ToolContext, tool
 
 __all__ = ["MEMORY", "memory_tools"]
@@ -122,10 +120,7 @@ async def forget(key: str, *, namespace: str, context: ToolContext) -> bool:
 
 
 def _state_of(context: ToolContext) -> AsyncState:
-    tenant = context.tenant
-    if isinstance(tenant, AsyncTenant):
-        return tenant.state
-    return AsyncState(tenant.state, asyncio.to_thread)
+    return context.async_tenant.state
 
 
 async def _notes(state: AsyncState, namespace: str) -> dict[str, str] | None:
