@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,6 +200,16 @@ def test_in_an_operation_of_the_tenant_a_run_is_part_of_it(db: Database) -> None
 def test_limits_out_of_range_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(errors.ConfigError):
         AgentLimits(**given)
+
+
+def test_limits_are_as_the_reference_says_unless_others_are_given() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "reference", "agents.md").read_text()
+    table = page.partition("| field of `AgentLimits` |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines()[2:]]
+    told = {name.strip(" `"): value.strip(" `").replace(",", "") for name, value in rows}
+    assert told == {
+        name: f"{value}".removesuffix(".0") for name, value in asdict(AgentLimits()).items()
+    }
 
 
 def test_money_is_charged_as_the_model_bills_it_and_bounded(db: Database) -> None:

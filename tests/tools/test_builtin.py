@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 import llmspell
 from llmspell import Document, Tenant, TenantConfig
-from llmspell.security import Sandbox
+from llmspell.security import ProgramRule, Sandbox, SecurityLevel
 from llmspell.tools import FunctionTool, TenantTools, ToolRegistry, builtin
+from llmspell.tools.builtin import command_tool, memory_tools, web_tools
 from tests.tenancy.texts import Lines
 
 NAMES = [name for name in builtin.__all__ if isinstance(getattr(builtin, name), FunctionTool)]
@@ -34,6 +35,21 @@ def tools(shared: ToolRegistry, tenant: Tenant) -> TenantTools:
 def test_each_can_be_described(tools: TenantTools) -> None:
     assert {spec.name for spec in tools.specs()} == set(NAMES)
     assert set(NAMES) <= set(dir(builtin))
+
+
+def test_each_is_confined_and_safe_but_for_those_that_need_a_clock_or_the_tenant(
+    tools: TenantTools,
+) -> None:
+    specs = tools.specs()
+    assert {spec.level for spec in specs} == {SecurityLevel.SAFE}
+    trusted = {spec.name for spec in specs if not spec.is_confined}
+    assert trusted == {"current_time", "date_difference", "shift_date", "search_knowledge"}
+    remember, run = memory_tools("helper")[0], command_tool({"ls": ProgramRule()})
+    assert (remember.spec.level, run.spec.level) == (SecurityLevel.SAFE, SecurityLevel.PRIVILEGED)
+    assert run.spec.is_confined
+    (fetch, _), (anywhere, _) = web_tools(["a.test"]), web_tools(["*"])
+    assert fetch.spec.level is SecurityLevel.RESTRICTED
+    assert anywhere.spec.level is SecurityLevel.PRIVILEGED
 
 
 @pytest.mark.usefixtures("confines")
