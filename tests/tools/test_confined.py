@@ -53,6 +53,13 @@ def test_what_goes_wrong_is_data(
     assert result.value is None
 
 
+def test_the_usual_encodings_are_there(registry: ToolRegistry, tenant: Tenant) -> None:
+    tools = registry.bind(tenant)
+    for encoding in ("utf-8-sig", "cp1252", "latin-1", "idna", "unicode-escape"):
+        result = tools.call("recode", {"text": "th\xe9", "encoding": encoding})
+        assert result.value == "th\xe9", encoding
+
+
 def test_a_call_may_be_given_less_time(registry: ToolRegistry, tenant: Tenant) -> None:
     result = registry.bind(tenant).call("sleep", {"seconds": 60}, timeout=0.1)
     assert result.fault is not None

@@ -28,6 +28,12 @@ async def later(text: str) -> str:
 
 
 @tool
+def recode(text: str, encoding: str) -> str:
+    """Encode a text, and decode it."""
+    return text.encode(encoding).decode(encoding)
+
+
+@tool
 def peek(path: str) -> str:
     """Read a file that it may not."""
     return pathlib.Path(path).read_text()

@@ -31,6 +31,7 @@ __all__ = ["load"]
 # Imported by others' functions when they are first called, and then it is too late.
 _LAZY: Final = (
     *("_strptime", "encodings.idna", "encodings.latin_1", "encodings.utf_16", "encodings.ascii"),
+    *("encodings.cp1252", "encodings.punycode", "encodings.unicode_escape", "encodings.utf_8_sig"),
     *("linecache", "tokenize", "traceback", "asyncio", "datetime", "decimal", "stringprep"),
     *("concurrent.futures.thread", "contextvars", "locale", "selectors", "zoneinfo"),
 )
