@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from llmspell.errors import ConfigError
 from llmspell.tools.definition import FunctionTool
-from llmspell.tools.options import ToolOptions
+from llmspell.tools.options import OptionValues, options_of
 
 __all__ = ["tool"]
 
@@ -20,7 +20,7 @@ _R = TypeVar("_R")
 def tool(function: Callable[_P, _R], /) -> FunctionTool[_P, _R]: ...
 @overload
 def tool(
-    *, name: str | None = None, description: str | None = None, **options: Any
+    *, name: str | None = None, description: str | None = None, **options: Unpack[OptionValues]
 ) -> Callable[[Callable[_P, _R]], FunctionTool[_P, _R]]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -28,7 +28,7 @@ def tool(
     *,
     name: str | None = None,
     description: str | None = None,
-    **options: Any,
+    **options: Unpack[OptionValues],
 ) -> Any:
     """Make a typed function a tool: its name, docstring and types become what a model is told.
 
@@ -39,7 +39,7 @@ def tool(
     Args:
         name: other than the function's.
         description: other than the docstring's.
-        options: see :class:`ToolOptions`.
+        options: see :class:`llmspell.tools.ToolOptions`.
 
     Raises:
         ConfigError: a class, an argument without a type or that can't be given by name, an option.
@@ -53,7 +53,7 @@ def tool(
                 "llmspell.tools.Tool, with a method run, and make an object of it"
             )
         return FunctionTool(
-            function, name=name, description=description, options=ToolOptions(**options)
+            function, name=name, description=description, options=options_of(options)
         )
 
     return made if function is None else made(function)

@@ -6,12 +6,12 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, Generic, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, ParamSpec, Self, TypeVar, Unpack
 
 from llmspell.errors import ConfigError
 from llmspell.tools.arguments import Arguments, context_parameter, parameters
 from llmspell.tools.docstring import Described, describe
-from llmspell.tools.options import ToolOptions
+from llmspell.tools.options import OptionValues, ToolOptions
 from llmspell.tools.spec import ToolSpec
 
 __all__ = ["ArgumentCheck", "FunctionTool", "Tool"]
@@ -218,7 +218,11 @@ class FunctionTool(Tool, Generic[_P, _R]):
         return self._changed(check=check)
 
     def with_options(
-        self, *, name: str | None = None, description: str | None = None, **options: Any
+        self,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        **options: Unpack[OptionValues],
     ) -> Self:
         """The tool under another name, another description, or with other :class:`ToolOptions`."""
         return self._changed(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypedDict, Unpack
 
 from llmspell.errors import ConfigError
 from llmspell.security import SecurityLevel, SecurityRequirements
 
-__all__ = ["ToolOptions"]
+__all__ = ["OptionValues", "ToolOptions", "options_of"]
 
 MIB: Final = 1 << 20
 MAX_RESULT: Final = 64 * MIB
@@ -19,6 +19,21 @@ _LEAST: Final = {
     SecurityLevel.RESTRICTED: SecurityRequirements.restricted,
     SecurityLevel.PRIVILEGED: SecurityRequirements.privileged,
 }
+
+
+class OptionValues(TypedDict, total=False):
+    """Some fields of :class:`ToolOptions`, for type checkers to see which there are."""
+
+    trusted: bool
+    level: SecurityLevel | str | None
+    requirements: SecurityRequirements | None
+    timeout: float | None
+    cost: float
+    max_concurrent: int | None
+    needs_approval: bool
+    idempotent: bool
+    max_result_bytes: int
+    preload: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,19 +99,17 @@ class ToolOptions:
             raise ConfigError("preload is one str; give several, or a tuple of one")
         object.__setattr__(self, "preload", tuple(self.preload))
 
-    def with_changes(self, **changes: Any) -> Self:
+    def with_changes(self, **changes: Unpack[OptionValues]) -> Self:
         """Options with some of them changed.
 
         Raises:
             ConfigError: as when they are made, or an option that there is none of.
         """
-        unknown = changes.keys() - self.__dataclass_fields__.keys()
-        if unknown:
-            raise ConfigError(f"there is no option {min(unknown)!r}")
-        if {"trusted", "level", "requirements"} & changes.keys():
+        values: dict[str, Any] = dict(_known(changes))
+        if {"trusted", "level", "requirements"} & values.keys():
             # What was derived from the ones is derived anew from the others.
-            changes = {"trusted": self.trusted, "level": None, "requirements": None} | changes
-        return replace(self, **changes)
+            values = {"trusted": self.trusted, "level": None, "requirements": None} | values
+        return replace(self, **values)
 
     def _check_trusted(self) -> None:
         if self.requirements is not None:
@@ -126,6 +139,23 @@ class ToolOptions:
             object.__setattr__(self, "level", self.requirements.level)
         check_level(self.level, self.requirements)  # type: ignore[arg-type]
         _require_timeout(self.timeout, self.requirements.timeout_seconds)
+
+
+def options_of(values: OptionValues) -> ToolOptions:
+    """The options that were given by name.
+
+    Raises:
+        ConfigError: as when they are made, or an option that there is none of.
+    """
+    return ToolOptions(**_known(values))
+
+
+def _known(values: OptionValues) -> OptionValues:
+    unknown = values.keys() - OptionValues.__annotations__.keys()
+    if unknown:
+        names = ", ".join(sorted(OptionValues.__annotations__))
+        raise ConfigError(f"there is no option {min(unknown)!r} of a tool; there are {names}")
+    return values
 
 
 def _level_of(value: str) -> SecurityLevel:

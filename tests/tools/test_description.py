@@ -9,7 +9,7 @@ import functools
 import json
 import math
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_type_hints
 
 import jsonschema
 import pydantic
@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from llmspell.errors import ConfigError, InvalidArguments, LevelMismatch
 from llmspell.security import SecurityLevel, SecurityRequirements
 from llmspell.tools import Tool, ToolContext, ToolOptions, tool
+from llmspell.tools.options import OptionValues
 
 
 class Size(enum.Enum):
@@ -382,5 +383,11 @@ def test_other_options_make_another_tool() -> None:
     assert confined.level is SecurityLevel.SAFE
     with pytest.raises(ConfigError, match="no option 'price'"):
         order.with_options(price=1)
+    with pytest.raises(ConfigError, match=r"no option 'needs_aproval' .*needs_approval"):
+        tool(needs_aproval=True)(order)  # type: ignore[call-overload]
     with pytest.raises(ConfigError, match="a tool's name is"):
         _ = order.with_options(name="no name").spec
+
+
+def test_type_checkers_see_the_options_that_there_are() -> None:
+    assert get_type_hints(OptionValues) == get_type_hints(ToolOptions)
