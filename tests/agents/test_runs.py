@@ -141,7 +141,7 @@ def test_a_run_ends_with_the_deadline_around_it_and_can_be_resumed(acme: Tenant,
 
     model = Script(call(("work", {})), say("done"), say("done"))
     agent = Agent(model, [work], "", acme, approve=lambda asked: wait("approval"))
-    with agent, pytest.raises(errors.ProviderTimeout, match="the deadline"), deadline(0.2):
+    with agent, pytest.raises(errors.ProviderTimeout, match="the deadline"), deadline(1):
         run(agent, run_id="r")
     is_late = True
     assert asyncio.run(agent.resume("r")).output == "done"
