@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import lmdb
@@ -90,10 +91,13 @@ class Disks:
             self._pending.join()
 
     def state(self) -> tuple[int, int]:
-        """Entries and bytes of those that are open."""
+        """Entries and bytes of those that are open; none of one that fails."""
         with self._lock:
             tiers = list(self._open.values())
-        states = [tier.state() for tier in tiers]
+        states = []
+        for tier in tiers:
+            with suppress(lmdb.Error, OSError):  # whoever uses it next mends it
+                states.append(tier.state())
         return sum(n for n, _ in states), sum(size for _, size in states)
 
     def rest(self, scope: bytes) -> None:

@@ -251,6 +251,8 @@ def test_damage_that_a_write_meets_is_mended_by_it(tmp_path: Path) -> None:
         with env.begin(meta, write=True) as transaction:
             transaction.put(b"bytes", b"few")
     disks = Disks(EmbeddingCacheSettings(), counters)
+    assert disks.get(compartment, [key(1)], 64, -1) == {}
+    assert disks.state() == (0, 0)
     disks.put(compartment, key(1), made(1))
     disks.flush()
     assert set(disks.get(compartment, [key(1)], 64, -1)) == {key(1)}
