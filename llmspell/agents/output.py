@@ -88,11 +88,18 @@ class _BySchema(Output):
             kind.check_schema(given)
         except jsonschema.SchemaError as error:
             raise ConfigError(f"output is no JSON Schema: {error.message}") from None
-        self._validator = kind(given)
+        import referencing
+
+        self._unresolvable = referencing.exceptions.Unresolvable
+        registry: Any = referencing.Registry()  # which fetches nothing
+        self._validator = kind(given, registry=registry)
 
     def parse(self, text: str) -> Any:
         data = _unwrapped(text) if self._is_wrapped else _loaded(text)
-        found = list(self._validator.iter_errors(data))
+        try:
+            found = list(self._validator.iter_errors(data))
+        except self._unresolvable as error:
+            raise ConfigError(f"output is a schema that refers out of it: {error}") from None
         if found:
             raise InputError(_listed((one.json_path, one.message) for one in found))
         return data

@@ -96,7 +96,7 @@ class OneCall:
 
     def check(self, operation: Operation[Any], arguments: Given, timeout: float | None) -> bool:
         """Whether the tool may be called with these; otherwise there is a result."""
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
             raise InputError(f"timeout must be seconds above 0, got {timeout!r}")
         self._tools._registry.require_open()
         tool = self._tools._registry.get(self._name)

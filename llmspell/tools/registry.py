@@ -87,7 +87,7 @@ class ToolRegistry:
             if not tool.options.trusted:
                 definition_of(tool)
             if name in named:
-                raise ConfigError(f"two tools are named {name!r}; rename one by with_options")
+                raise ConfigError(f"two tools are named {name!r}; give one another name")
             named[name] = tool
         with self._lock:
             self.require_open()

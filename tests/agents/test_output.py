@@ -155,6 +155,12 @@ def test_a_type_that_is_told_otherwise_than_it_is_read_comes_out_as_the_model_sa
     assert model.schema(0)["type"] == "object", "as providers want it of the root"
 
 
+def test_a_schema_that_refers_out_of_it_fetches_nothing(acme: Tenant) -> None:
+    output = {"type": "object", "properties": {"name": {"$ref": "http://127.0.0.1:1/x"}}}
+    with pytest.raises(errors.ConfigError, match="refers out of it"):
+        run(Agent(Script(say(GOOD)), tenant=acme, output=output))
+
+
 @pytest.mark.parametrize("output", [7, {"type": "nothing"}])
 def test_what_no_schema_describes_is_refused(acme: Tenant, output: Any) -> None:
     with pytest.raises(errors.ConfigError, match="output"):
