@@ -25,6 +25,7 @@ class Asked:
         missing: places of each key that wasn't in memory.
         made: what has been found or made of these.
         names: of what is missing, on a server of several hosts.
+        since: flights that had landed when it was looked for.
         out: (n, dim) float32; places that ``missing`` doesn't name are filled.
     """
 
@@ -36,6 +37,7 @@ class Asked:
         "names",
         "oldest_us",
         "out",
+        "since",
         "task",
         "texts",
     )
@@ -56,6 +58,7 @@ class Asked:
         self.missing: dict[bytes, list[int]] = {}
         self.made: dict[bytes, Made] = {}
         self.names: dict[bytes, bytes] = {}
+        self.since = 0
         self.out = np.empty((len(texts), model.dim), dtype=np.float32)
 
     def wanted(self) -> list[bytes]:

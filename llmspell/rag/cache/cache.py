@@ -103,11 +103,14 @@ class EmbeddingCache:
         if not isinstance(asked, Asked):
             return asked
         if asked.missing:
+            asked.since = self._flights.landings
             self._look(asked)
         while wanted := asked.wanted():
             if not is_embedding():
                 with self._flights.board(wanted, asked.made) as (mine, theirs):
-                    self._compute(asked, self._since(asked, mine), compute)
+                    if mine and self._flights.landings != asked.since:
+                        mine = self._since(asked, mine)
+                    self._compute(asked, mine, compute)
                 wanted = self._met(asked, landed(theirs))
             self._compute(asked, wanted, compute)
         return asked.answer()
@@ -132,11 +135,14 @@ class EmbeddingCache:
         if not isinstance(asked, Asked):
             return asked
         if asked.missing:
+            asked.since = self._flights.landings
             await asyncio.to_thread(self._look, asked)
         while wanted := asked.wanted():
             if not is_embedding():
                 with self._flights.board(wanted, asked.made, loop) as (mine, theirs):
-                    await self._acompute(asked, self._since(asked, mine), compute)
+                    if mine and self._flights.landings != asked.since:
+                        mine = await asyncio.to_thread(self._since, asked, mine)
+                    await self._acompute(asked, mine, compute)
                 wanted = self._met(asked, await landed_async(theirs))
             await self._acompute(asked, wanted, compute)
         return asked.answer()
@@ -236,16 +242,22 @@ class EmbeddingCache:
         self._counters.redis_hits.inc(len(found))
 
     def _since(self, asked: Asked, keys: Sequence[bytes]) -> list[bytes]:
-        """Those keys that are still missing: one that was under way may have come in."""
-        missing = []
+        """Those keys that are still missing: what was under way may have come in.
+
+        Memory may have let go of that again: where it is full, it does of what is asked for once.
+        """
+        found: dict[bytes, Made] = {}
         for key in keys:
             made = self._memory.get(key, asked.oldest_us)
-            if made is None:
-                missing.append(key)
-            else:
-                asked.made[key] = made
-        self._counters.shared.inc(len(keys) - len(missing))
-        return missing
+            if made is not None:
+                found[key] = made
+        missing = [key for key in keys if key not in found]
+        if missing:
+            dim, oldest_us = asked.model.dim, asked.oldest_us
+            found |= self._disks.get(asked.compartment, missing, dim, oldest_us)
+        self._counters.shared.inc(len(found))
+        asked.made |= found
+        return [key for key in keys if key not in found]
 
     def _met(self, asked: Asked, ends: Mapping[bytes, Made | Missed]) -> list[bytes]:
         """Take what others made; gives the keys that the caller is to embed itself."""

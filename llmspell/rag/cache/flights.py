@@ -119,12 +119,17 @@ async def _end_of(flight: Flight) -> None:
 
 
 class Flights:
-    """What is under way, by key. Thread-safe."""
+    """What is under way, by key. Thread-safe.
+
+    Attributes:
+        landings: how often a call has ended what it embedded.
+    """
 
     def __init__(self) -> None:
         """Start with none."""
         self._lock = threading.Lock()
         self._under_way: dict[bytes, Flight] = {}
+        self.landings = 0
 
     @contextmanager
     def board(
@@ -160,6 +165,7 @@ class Flights:
             raise
         finally:
             with self._lock:
+                self.landings += 1
                 for key in mine:
                     del self._under_way[key]
             for key, flight in mine.items():

@@ -127,6 +127,32 @@ def test_text_that_came_in_between_is_not_embedded_again_and_counted_once(
     assert (stats.memory_hits, stats.disk_hits, stats.shared, stats.misses) == (0, 0, 1, 2)
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_text_that_came_in_between_is_found_though_memory_let_go_of_it(
+    tmp_path: Path, make: Open, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    cache, model, acme = make(memory_entries=1), Model(), owner(tmp_path)
+    look = EmbeddingCache._look
+
+    def overtaken(self: EmbeddingCache, asked: Any) -> None:
+        look(self, asked)
+        monkeypatch.setattr(EmbeddingCache, "_look", look)
+        for text in ("one", "other"):
+            self.embed(acme, MODEL, "query", [text], model)
+
+    async def amodel(texts: Sequence[str]) -> np.ndarray:
+        return model(texts)
+
+    monkeypatch.setattr(EmbeddingCache, "_look", overtaken)
+    if is_async:
+        asyncio.run(cache.aembed(acme, MODEL, "query", ["one", "other"], amodel))
+    else:
+        cache.embed(acme, MODEL, "query", ["one", "other"], model)
+    assert model.asked == ["one", "other"]
+    stats = cache.stats()
+    assert (stats.memory_hits + stats.disk_hits, stats.shared, stats.misses) == (0, 2, 2)
+
+
 def test_callers_who_want_each_others_texts_dont_wait_in_a_circle(
     tmp_path: Path, make: Open
 ) -> None:
