@@ -120,6 +120,13 @@ def test_every_setting_and_variable_is_in_the_reference() -> None:
     assert {name for name in variables if f"| `{name}` |" not in page} == set()
 
 
+def test_every_how_to_is_found_from_the_readme_and_from_the_index() -> None:
+    pages = [path.stem for path in (ROOT / "docs/how-to").glob("*.md")]
+    readme, index = ((ROOT / name).read_text() for name in ("README.md", "docs/index.md"))
+    assert [name for name in pages if f"(docs/how-to/{name}.md)" not in readme] == []
+    assert [name for name in pages if f"\nhow-to/{name}\n" not in index] == []
+
+
 def test_the_drawn_error_tree_is_the_real_one() -> None:
     drawn: dict[str, str] = {}
     parents = ["LlmspellError"]
