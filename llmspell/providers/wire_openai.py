@@ -130,6 +130,7 @@ class OpenAIStream:
         self._calls: list[tuple[int, list[str]]] = []
         self._open: dict[int, list[str]] = {}
         self._finish: str | None = None
+        self._is_refusal = False
         self._usage: Any = None
 
     def add(self, chunk: Any) -> str:
@@ -162,6 +163,7 @@ class OpenAIStream:
             call[0] = call_id or call[0]
             call[1] += text_of(function.get("name") or "")
             call[2] += text_of(function.get("arguments") or "")
+        self._is_refusal = self._is_refusal or bool(delta.get("refusal"))
         text = text_of(delta.get("content") or delta.get("refusal") or "")
         if text:
             self._texts.append(text)
@@ -184,7 +186,7 @@ class OpenAIStream:
         return _made(
             text="".join(self._texts),
             calls=calls,
-            finish=_finish(self._finish, calls),
+            finish="refused" if self._is_refusal else _finish(self._finish, calls),
             usage=_usage(self._usage),
             model=self._model,
             provider=self._provider,

@@ -332,6 +332,16 @@ def test_arguments_that_no_request_can_hold_are_answered_all_the_same(
             said.parsed()
 
 
+def test_a_refusal_is_told_in_a_stream_as_in_a_whole_response() -> None:
+    stream = OpenAIStream(provider="p", model_id="m", price=None)
+    for delta, finish in (({"refusal": "I can't"}, None), ({"refusal": "."}, "stop")):
+        stream.add({"choices": [{"delta": delta, "finish_reason": finish}]})
+    body = {"choices": [{"message": {"refusal": "I can't."}, "finish_reason": "stop"}]}
+    whole = openai_response(body, provider="p", model_id="m", price=None)
+    assert stream.response() == whole
+    assert (whole.text, whole.finish) == ("I can't.", "refused")
+
+
 def test_a_call_without_an_id_or_arguments_is_a_call() -> None:
     calls = [
         {"function": {"name": "look"}},
