@@ -174,7 +174,7 @@ class Agent:
     ) -> AgentRun:
         """A run to follow, in an ``async with``; arguments as :meth:`run`."""
         if not isinstance(text, str) or not text.strip():
-            raise InputError("an agent is asked a text that isn't blank")
+            raise InputError(f"an agent is asked a text that isn't blank, got {text!r:.80}")
         return self._made(text, run_id, session, max_messages)
 
     async def resume(
@@ -276,7 +276,9 @@ class Agent:
 
         if self.tenant is None:
             raise ConfigError(f"agent {self.name!r} runs on behalf of a tenant; give it a handle")
-        own_id = run_id or uuid.uuid4().hex
+        if run_id == "":  # an id that was lost on its way, and not a wish for a new one
+            raise InputError("a run's id has one character or more, got ''; None makes one")
+        own_id = uuid.uuid4().hex if run_id is None else run_id
         return AgentRun(
             self,
             self.tenant,

@@ -27,6 +27,7 @@ A function is called by several threads at once where requests come at once.
 """
 
 _MAX_BODY: Final = 64 << 20
+_NO_MORE: Final = Fault("status", status=400)
 
 
 class ScriptedChatServer:
@@ -34,7 +35,7 @@ class ScriptedChatServer:
 
     Official clients of OpenAI (``base_url=server.openai_url``) and Anthropic
     (``base_url=server.anthropic_url``) take it for their provider. A request beyond the end of a
-    script is answered with status 400.
+    script is answered with status 400, which says so.
 
     Args:
         script: see :data:`Script`.
@@ -119,9 +120,7 @@ def _as_answer(script: Script) -> Callable[[ChatAsked], Scripted]:
         return lambda _: only
     if not isinstance(script, Iterable):
         raise ConfigError(f"a script is a reply, several, or a function, got {script!r:.80}")
-    turns: Iterator[Scripted] = itertools.chain(
-        script, itertools.repeat(Fault("status", status=400))
-    )
+    turns: Iterator[Scripted] = itertools.chain(script, itertools.repeat(_NO_MORE))
     lock = threading.Lock()
 
     def in_turn(_: ChatAsked) -> Scripted:
@@ -210,7 +209,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _fail(self, asked: ChatAsked, fault: Fault, model: str) -> None:
         if fault.kind == "status":
             more = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
-            self._send_json(fault.status, error_of(asked.path, fault.status), more)
+            said = "the script has no more replies" if fault is _NO_MORE else None
+            self._send_json(fault.status, error_of(asked.path, fault.status, said), more)
             return
         self.close_connection = True
         if fault.kind == "garbage":

@@ -73,9 +73,9 @@ def events_of(path: str, reply: Reply, model: str) -> Iterator[bytes]:
     yield b"data: [DONE]\n\n"
 
 
-def error_of(path: str, status: int) -> dict[str, Any]:
+def error_of(path: str, status: int, said: str | None = None) -> dict[str, Any]:
     """The body of an error, which is an event of a stream, too."""
-    said = f"scripted status {status}"
+    said = f"scripted status {status}" if said is None else said
     if path == ANTHROPIC_PATH:
         kind = _ANTHROPIC_ERRORS.get(status, "api_error")
         return {"type": "error", "error": {"type": kind, "message": said}}

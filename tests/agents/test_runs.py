@@ -431,3 +431,5 @@ def test_a_run_needs_a_tenant_and_a_text(acme: Tenant) -> None:
         run(Agent(Script()))
     with pytest.raises(errors.InputError, match="blank"):
         run(Agent(Script(), tenant=acme), " ")
+    with pytest.raises(errors.InputError, match="one character or more"):
+        run(Agent(Script(say("Hello.")), tenant=acme), run_id="")

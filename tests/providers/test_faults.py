@@ -94,6 +94,14 @@ def test_an_error_within_a_stream_is_told(kind: str) -> None:
 
 
 @kinds
+def test_a_script_that_is_at_its_end_says_so(kind: str) -> None:
+    with scripted(kind, ["well"]) as (model, _):
+        assert model.complete(ask()).text == "well"
+        with pytest.raises(errors.ProviderRefused, match="the script has no more replies"):
+            model.complete(ask())
+
+
+@kinds
 def test_no_server_means_that_nothing_was_sent(kind: str) -> None:
     with scripted(kind, "x") as (model, server):
         server.close()
