@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -86,9 +89,25 @@ def test_the_systems_certificates_are_the_default(make: MakeSession, certified: 
 
 
 def test_a_host_without_tls_is_not_spoken_to(make: MakeSession, trusting: ssl.SSLContext) -> None:
-    with Server(ok()) as server:
-        url = server.url().replace("http:", "https:")
-        assert make(tls=trusting).answer({"method": "GET", "url": url})["failed"] == "tls"
+    said = bytearray()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            said.extend(connection.recv(4096))
+            connection.sendall(ok())
+            with suppress(OSError):
+                while more := connection.recv(4096):
+                    said.extend(more)
+
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        url = f"https://a.test:{listener.getsockname()[1]}/"
+        answer = make(tls=trusting).answer({"method": "GET", "url": url})
+        serving.join()
+    assert (answer["failed"], answer["timeout"]) == ("tls", False)
+    assert b"GET" not in said
 
 
 def test_a_handshake_that_never_ends_is_ended(make: MakeSession, trusting: ssl.SSLContext) -> None:
