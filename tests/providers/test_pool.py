@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -107,6 +108,13 @@ def test_retry_after_is_waited_for_and_one_that_is_too_long_ends_it(rig: Rig) ->
     with pytest.raises(errors.ProviderRateLimited) as caught:
         rig.pool([slow, "no"]).complete(ask())
     assert caught.value.retry_after == 3600 and rig.asked == [1]
+
+
+def test_a_model_is_left_alone_for_as_long_as_it_asks(rig: Rig) -> None:
+    pool = rig.pool([Fault("status", status=429, retry_after="0.2"), "yes"])
+    started = time.monotonic()
+    assert pool.complete(ask()).text == "yes"
+    assert time.monotonic() - started >= 0.2  # no earlier; how much later is the machine's affair
 
 
 def test_waits_double_with_full_jitter() -> None:

@@ -14,10 +14,12 @@ import pytest
 
 import llmspell
 from llmspell import (
+    MMR,
     Database,
     Document,
     QuotaLimits,
     ReciprocalRank,
+    Rerank,
     Retrieve,
     Tenant,
     TenantConfig,
@@ -315,6 +317,13 @@ def test_vectors_are_as_many_as_queries(animals: Tenant) -> None:
 def test_settings_out_of_range_are_refused(make: Any) -> None:
     with pytest.raises(errors.ConfigError):
         make()
+
+
+def test_settings_are_as_the_reference_says_unless_others_are_given() -> None:
+    assert WeightedScores() == WeightedScores(dense=0.5, lexical=0.5)
+    assert ReciprocalRank() == ReciprocalRank(k=60, dense=1, lexical=1)
+    assert MMR() == MMR(relevance=0.7)
+    assert Rerank(model=lambda query, texts: texts).depth == 50
 
 
 def test_without_the_engine_words_are_refused_by_name(
