@@ -60,7 +60,7 @@ def failure_of(
         cause = error.__cause__ or error
         if isinstance(cause, LlmspellError):  # of what bounds the response
             return cause
-        return _of_connection(cause, provider)
+        return _of_connection(cause, provider, error.request.url.netloc.decode())
     if isinstance(error, sdk.APIResponseValidationError):
         return BadProviderResponse(
             f"{provider}: the response isn't as it should be: {error!r:.300}"
@@ -68,19 +68,21 @@ def failure_of(
     if isinstance(error, sdk.APIError):
         return _of_event(error, provider, key)
     if type(error).__module__.partition(".")[0] in ("httpx2", "httpcore2"):
-        return _of_connection(error, provider)
+        return _of_connection(error, provider, "the server")
     # JSON that isn't, or is nested too deeply; bytes that are no text.
     if isinstance(error, (RecursionError, ValueError)):
         return BadProviderResponse(f"{provider}: the response can't be read: {error!r:.300}")
     return error
 
 
-def _of_connection(cause: BaseException, provider: str) -> ProviderError:
+def _of_connection(cause: BaseException, provider: str, server: str) -> ProviderError:
     kind = type(cause).__name__
     if kind == "PoolTimeout":
         return ProviderBusy(f"{provider}: all connections are in use; nothing was sent")
     if kind in ("ConnectError", "ConnectTimeout", "UnsupportedProtocol", "ProxyError"):
-        return ProviderUnreachable(f"{provider}: no connection: {cause!s:.300}; nothing was sent")
+        return ProviderUnreachable(
+            f"{provider}: no connection to {server:.300}: {cause!s:.300}; nothing was sent"
+        )
     if kind.endswith("Timeout") or isinstance(cause, TimeoutError):
         return ProviderTimeout(f"{provider}: no answer in time", is_sent=True)
     return ProviderInterrupted(

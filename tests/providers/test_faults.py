@@ -110,10 +110,10 @@ def test_no_server_means_that_nothing_was_sent(kind: str) -> None:
     assert not caught.value.is_sent
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))  # and doesn't listen
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
         with (
-            OpenAIChat("m", api_key="k", base_url=url) as model,
-            pytest.raises(errors.ProviderUnreachable),
+            OpenAIChat("m", api_key="k", base_url=f"http://user:word@{where}") as model,
+            pytest.raises(errors.ProviderUnreachable, match=f": no connection to {where}: "),
         ):
             model.complete(ask())
 
