@@ -25,7 +25,7 @@ class UnusableResult(Exception):
     """A tool returned what is no data, or too much of it."""
 
 
-def fault_of(error: Exception) -> ToolFault:
+def fault_of(error: BaseException) -> ToolFault:
     """What a model is told of an error: 2,000 characters of its text at most, without secrets.
 
     Secrets are what :func:`llmspell.security.redact` knows as such; ``***`` stands for each.

@@ -85,7 +85,11 @@ class Run:
         self.started = time.perf_counter_ns()
         try:
             return self._result(self._here() if self.tool.options.trusted else self._confined(None))
-        except Exception as error:
+        except (
+            Exception,
+            SystemExit,
+            asyncio.CancelledError,
+        ) as error:  # a tool may not end the program
             return self._faulty(error)
 
     async def later(self) -> ToolResult:
@@ -101,7 +105,7 @@ class Run:
             except asyncio.CancelledError:
                 cancel.cancel()
                 raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a tool may not end the program
             return self._faulty(error)
 
     def _here(self) -> Any:
@@ -144,6 +148,11 @@ class Run:
         try:
             async with limit:
                 return await made
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise RuntimeError("it raised CancelledError, and nobody had cancelled it") from error
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -189,7 +198,7 @@ class Run:
         data = as_data(value, self.tool.options.max_result_bytes)
         return ToolResult(self.tool.spec.name, data, seconds=self._end())
 
-    def _faulty(self, error: Exception) -> ToolResult:
+    def _faulty(self, error: BaseException) -> ToolResult:
         seconds = self._end()
         if isinstance(error, RAISED):
             raise error

@@ -27,6 +27,10 @@ def begin(call: Callable[[], _R]) -> Future[_R]:
     def work() -> None:
         try:
             future.set_result(context.run(call))
+        except (StopIteration, asyncio.CancelledError) as error:
+            # No future of asyncio takes the one, so that who awaits it would wait for ever; the
+            # other would say that who awaits it was cancelled.
+            future.set_exception(RuntimeError(f"it raised {error!r:.200}"))
         except BaseException as error:
             future.set_exception(error)
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,6 +122,37 @@ def test_an_async_tool_can_be_called_while_a_loop_runs(mine: ToolRegistry, tenan
 )
 def test_results_are_data(mine: ToolRegistry, tenant: Tenant, kind: str, value: object) -> None:
     assert mine.bind(tenant).call("odd", {"kind": kind}).value == value
+
+
+ODD = {"stop": StopIteration, "exit": SystemExit, "cancel": asyncio.CancelledError}
+
+
+@tool(trusted=True)
+def leaves(how: str) -> None:
+    """Raise what goes through most handlers."""
+    raise ODD[how]
+
+
+@tool(trusted=True)
+async def leaves_async(how: str) -> None:
+    """Raise what goes through most handlers."""
+    raise ODD[how]
+
+
+@pytest.mark.parametrize("how", ["stop", "exit", "cancel"])
+@pytest.mark.parametrize("made", [leaves, leaves_async])
+def test_a_tool_ends_neither_the_program_nor_who_waits_for_it(
+    tenant: Tenant, made: Any, how: str
+) -> None:
+    with ToolRegistry([made, made.with_options(name="timed", timeout=20)]) as registry:
+        tools = registry.bind(tenant)
+        for name in (made.name, "timed"):
+            for result in (
+                tools.call(name, {"how": how}),
+                asyncio.run(tools.acall(name, {"how": how})),
+            ):
+                assert result.fault is not None
+                assert result.fault.kind is FaultKind.FAILED
 
 
 @pytest.mark.parametrize("depth", [200, 201, 255])
