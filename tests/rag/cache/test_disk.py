@@ -78,6 +78,22 @@ def test_half_precision_takes_half_and_is_rounded() -> None:
     assert kept.vector[0] == np.float32(1e9)
 
 
+def test_vector_of_more_than_8192_bytes_is_compressed_where_that_is_shorter() -> None:
+    again = Made(np.tile(made(1).vector, 33)[: 2_048 + 1], 7)
+    at_bound = Made(again.vector[:2_048], 7)
+    as_noise = made(1, 2_049)
+    around = len(encode(key(1), at_bound, EmbeddingCacheSettings())) - 8_192
+    assert 0 < around < 100
+    raw = encode(key(1), again, EmbeddingCacheSettings())
+    assert len(raw) < 2_048
+    back = decode(key(1), raw, 2_049)
+    assert back is not None
+    assert back.vector.tobytes() == again.vector.tobytes()
+    assert (
+        len(encode(key(1), as_noise, EmbeddingCacheSettings())) <= as_noise.vector.nbytes + around
+    )
+
+
 @settings(max_examples=15, deadline=None)
 @given(batches=st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=12), max_size=12))
 def test_disk_counts_to_the_byte_and_stays_within_its_bound(
