@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from types import ModuleType
 from typing import Any, ClassVar, Final, Protocol, Self
+from urllib.parse import urlsplit
 
 from llmspell.errors import (
     BadProviderResponse,
@@ -105,6 +106,8 @@ class HttpChat(ABC):
             if not isinstance(value, str) or not value.strip():
                 raise ConfigError(f"{name} must be a str that isn't blank, got {value!r}")
         check_kind("base_url", base_url, str)
+        if base_url is not None and not _has_host(base_url):  # it may have a password in it
+            raise ConfigError("base_url must begin with https:// or http:// and have a host")
         check_kind("price", price, Price)
         check_kind("connections", connections, ConnectionSettings)
         check_kind("headers", headers, Mapping)
@@ -272,3 +275,11 @@ class HttpChat(ABC):
     @abstractmethod
     def _assembly(self, request: ChatRequest) -> Assembly:
         """What puts the parts together."""
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # such as a port that is no number
+        return False

@@ -98,8 +98,5 @@ class OpenAIChat(HttpChat):
 
 def _is_theirs(base_url: str) -> bool:
     """Whether OpenAI's own models are there, of which the newer take no ``max_tokens``."""
-    try:
-        host = urlsplit(base_url).hostname or ""
-    except ValueError:  # none that anybody reaches, which the first call says
-        return False
+    host = urlsplit(base_url).hostname or ""
     return host == "api.openai.com" or host.endswith((".api.openai.com", ".openai.azure.com"))
