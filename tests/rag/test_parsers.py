@@ -153,6 +153,10 @@ def test_hostile_page_is_read_in_time_by_its_length(parsers: Parsers, trick: str
     assert parsers.parse(page.encode(), HTML).text.startswith("before")
 
 
+def test_limits_are_as_the_reference_says() -> None:
+    assert (module.MAX_PAGES, module.MAX_UNPACKED) == (10_000, 64 << 20)
+
+
 def test_page_with_more_text_than_there_may_be_is_named(parsers: Parsers) -> None:
     with pytest.raises(errors.IngestError, match=r"HTML file can't be read.*8,388,608 char"):
         parsers.parse(b"<p>" + b"x" * (8 << 20) + b"x", HTML)

@@ -48,6 +48,11 @@ def test_a_failure_that_may_pass_is_tried_three_times_more(
     assert embedder.usage.requests == 8
 
 
+def test_retries_are_as_the_reference_says_unless_others_are_asked_for() -> None:
+    given = RemoteSettings()
+    assert (given.retries, given.retry_delay) == (3, 0.1)
+
+
 @pytest.mark.parametrize("kind", ["wrong_count", "wrong_dim", "nan", "zeros", "garbage"])
 @pytest.mark.parametrize("service", ["openai", "cohere", "voyage", "tei"])
 def test_an_answer_that_is_no_vector_for_each_text_is_never_taken(
