@@ -199,6 +199,11 @@ class Agent:
             RunNotFound: there is no run of that id.
             LlmspellError: as :meth:`run`.
         """
+        if decisions is not None and not isinstance(decisions, Mapping):
+            raise InputError(
+                "decisions are True, False or an Approval by the key of a pending call, "
+                f"got {decisions!r:.80}"
+            )
         return await self._made(None, run_id, None, 0, decisions).run()
 
     def as_tool(self, *, description: str, name: str | None = None) -> AgentTool:

@@ -433,3 +433,5 @@ def test_a_run_needs_a_tenant_and_a_text(acme: Tenant) -> None:
         run(Agent(Script(), tenant=acme), " ")
     with pytest.raises(errors.InputError, match="one character or more"):
         run(Agent(Script(say("Hello.")), tenant=acme), run_id="")
+    with pytest.raises(errors.InputError, match=r"by the key of a pending call, got \[True\]"):
+        asyncio.run(Agent(Script(), tenant=acme).resume("r", decisions=[True]))  # type: ignore[arg-type]
