@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sybil import Sybil
+import pytest
+from sybil import Example, Sybil
+from sybil.integration.pytest import SybilItem
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 
 from llmspell.observability import MODELS
@@ -29,9 +32,30 @@ def confines_tools() -> bool:
 def enter_empty_folder(namespace: dict[str, Any]) -> None:
     """Let a page's examples write where nothing is in their way."""
     namespace["confines_tools"] = confines_tools
+    namespace["_ran"] = {}
     namespace["_home"] = Path.cwd()
     namespace["_folder"] = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     os.chdir(namespace["_folder"].name)
+
+
+def run_in_order(example: Example) -> None:
+    """Run an example behind those of its page before it, which may be another process's to test."""
+    ran: dict[int, Exception | None] = example.namespace["_ran"]
+    for one in example.document.examples():
+        if one.start <= example.start and one.start not in ran:
+            ran[one.start] = None
+            try:
+                one.evaluate()
+            except Exception as error:  # a skip, too
+                ran[one.start] = error
+    if (failure := ran[example.start]) is not None:
+        raise failure
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let the examples of a page be tests of their own, in any of the processes of ``-n``."""
+    if isinstance(item, SybilItem):
+        item.runtest = partial(run_in_order, item.example)  # type: ignore[method-assign]
 
 
 def leave_folder(namespace: dict[str, Any]) -> None:
