@@ -226,16 +226,31 @@ class Agent:
         The tools themselves may be other agents', too: those with a ``close`` are closed by the
         registry that they are given in.
         """
+        if (own := self._taken()) is not None:
+            own.close()
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, for async code."""
+        if (own := self._taken()) is not None:
+            await own.aclose()
+
+    def _taken(self) -> ToolRegistry | None:
+        """The registry of its own, which nobody closes after this."""
         with self._lock:
             own, self._own = self._own, None
-        if own is not None:
-            own.close()
+        return own
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
 
     def bind_tools(self, tenant: Handle, approve: Callable[..., Any]) -> TenantTools | None:
         """Its tools as a tenant may use them; None where it has none."""

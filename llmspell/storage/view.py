@@ -29,6 +29,8 @@ from llmspell.storage.store import LogTail, TenantStore
 __all__ = ["VectorView"]
 
 _LOG = logging.getLogger("llmspell")
+#: Fewer records take a moment, and after a kill every small tenant is built when it is next opened.
+_WORTH_A_WARNING = 1_000
 
 #: A snapshot is due when so many rows changed behind the last one, and a fifth of the index did.
 SNAPSHOT_ROWS: Final = 20_000
@@ -364,7 +366,8 @@ class VectorView:
         due, _ = self._store.expiring(0, now_us)
         self._left_out = set(due)
         if counters.vectors:
-            _LOG.warning(
+            _LOG.log(
+                logging.WARNING if counters.vectors >= _WORTH_A_WARNING else logging.INFO,
                 "tenant %s: building the index from its %d records (%s)",
                 self._config.id,
                 counters.vectors,

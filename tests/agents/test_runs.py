@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,12 @@ from llmspell.agents import (
     RunState,
 )
 from llmspell.providers import Price, deadline
+from llmspell.security import SecurityLevel
+from llmspell.security.host import probe
 from llmspell.tools import ToolResult, tool
+from llmspell.tools.builtin import calculator
 from tests.agents.script import Script, call, say
+from tests.security.sandbox.test_workers import all_below
 
 
 @tool(trusted=True)
@@ -51,6 +56,24 @@ def test_the_model_is_told_what_its_tools_came_to(acme: Tenant) -> None:
     assert result.output == "3 and 7"
     assert model.told(1)[-2:] == ["3", "7"]
     assert result.usage.tool_calls == 2
+
+
+def test_leaving_an_async_block_ends_the_workers_of_its_tools(acme: Tenant) -> None:
+    if missing := probe().missing_for(SecurityLevel.SAFE):
+        pytest.skip(f"this host can't confine tools: {'; '.join(missing)}")
+
+    async def workers() -> tuple[set[int], set[int]]:
+        before = set(all_below(os.getpid()))
+        model = Script(call(("calculator", {"expression": "6 * 7"})), say("42"))
+        async with Agent(model, [calculator], tenant=acme) as agent:
+            assert (await agent.run("go")).output == "42"
+            begun = set(all_below(os.getpid())) - before
+        await agent.aclose()  # does nothing the second time
+        return begun, begun & set(all_below(os.getpid()))
+
+    begun, left = asyncio.run(workers())
+    assert begun
+    assert not left
 
 
 def test_a_call_that_a_model_got_wrong_is_told_to_it(acme: Tenant) -> None:

@@ -183,6 +183,20 @@ DAMAGES = [
 ]
 
 
+@pytest.mark.parametrize(("records", "level"), [(999, "INFO"), (1_000, "WARNING")])
+def test_building_an_index_is_a_warning_where_it_takes_more_than_a_moment(
+    root: Path, caplog: pytest.LogCaptureFixture, records: int, level: str
+) -> None:
+    with llmspell.open(root) as db:
+        db.create_tenant(CONFIG).upsert(range(records), np.resize(VECTORS, (records, DIM)))
+    for path in snapshots(root):
+        path.unlink()
+    with caplog.at_level("INFO", logger="llmspell"), llmspell.open(root) as db:
+        assert db.tenant("acme").search(VECTORS[0], k=1)
+    told = [one.levelname for one in caplog.records if "building the index" in one.message]
+    assert told == [level]
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_snapshot_costs_no_data(
     root: Path,
@@ -190,6 +204,7 @@ def test_damaged_snapshot_costs_no_data(
     damage: Callable[[Path], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", logger="llmspell")
     write_two_snapshots(root, expected)
     damage(snapshots(root)[-1])
     reopen(root, expected)
