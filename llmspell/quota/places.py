@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -142,27 +144,31 @@ class HeldPlaces:
     def __init__(self) -> None:
         self._held: list[Place] = []
 
-    def take(self, bounds: Iterable[Places], timeout: float) -> bool:
+    def take(self, bounds: Iterable[Places], timeout: float, *, until: float = math.inf) -> bool:
         """Take one of each, in this order; False, and none is held, where one wasn't free in time.
 
         Args:
             bounds: of which a place is taken.
             timeout: seconds to wait for each.
+            until: by ``time.monotonic``, to wait for all of them.
         """
         try:
             for places in bounds:
-                if not self._has(places.take(timeout)):
+                if not self._has(places.take(min(timeout, until - time.monotonic()))):
                     return False
         except BaseException:
             self.give_back()
             raise
         return True
 
-    async def atake(self, bounds: Iterable[Places], timeout: float) -> bool:
+    async def atake(
+        self, bounds: Iterable[Places], timeout: float, *, until: float = math.inf
+    ) -> bool:
         """As :meth:`take`, for a task."""
         try:
             for places in bounds:
-                if not self._has(await places.atake(timeout)):
+                left = min(timeout, until - time.monotonic())
+                if not self._has(await places.atake(left)):
                     return False
         except BaseException:
             self.give_back()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from llmspell.errors import (
     ConfigError,
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from llmspell.tools.tenant_tools import TenantTools
 
 __all__ = ["Given", "OneCall"]
+
+#: Of a call that the deadline leaves no more.
+_LEAST_SECONDS: Final = 0.001
 
 Given: TypeAlias = Mapping[str, Any] | str | bytes
 """Arguments of a call: by name, or as JSON."""
@@ -197,10 +201,10 @@ class OneCall:
         return True
 
     @property
-    def most_wait(self) -> float:
-        """Seconds that it waits for a place."""
+    def waits(self) -> dict[str, float]:
+        """How long it waits for places: ``timeout`` for each, ``until`` for all."""
         around, most = current_deadline(), self._tools._policy.max_wait
-        return most if around is None else min(most, around.remaining)
+        return {"timeout": most, "until": math.inf if around is None else around.at}
 
     def busy(self) -> ToolResult:
         """The result where no place was free."""
@@ -214,7 +218,9 @@ class OneCall:
         assert self.tool is not None
         timeout = self._timeout
         if (around := current_deadline()) is not None:
-            timeout = min(timeout or around.remaining, around.remaining)
+            # At its end too it is late, and not refused for a timeout of 0.
+            left = max(around.remaining, _LEAST_SECONDS)
+            timeout = min(timeout or left, left)
         try:
             if self.tool.options.cost:
                 self._operation.use(cost=self.tool.options.cost)

@@ -148,11 +148,12 @@ class TenantTools:
                     told.set(_GIVEN, is_given)
                 if not is_given:
                     return call.result
-            if call.is_late():
-                return call.result
             held = HeldPlaces()
-            if not held.take(call.bounds(), call.most_wait):
+            if not held.take(call.bounds(), **call.waits):
                 return call.busy()
+            if call.is_late():
+                held.give_back()
+                return call.result
             run = call.run(held.give_back)
             return call.done(run, run.now())
 
@@ -198,11 +199,12 @@ class TenantTools:
                         told.set(_GIVEN, is_given)
                     if not is_given:
                         return call.result
-                if call.is_late():
-                    return call.result
                 held = HeldPlaces()
-                if not await held.atake(call.bounds(), call.most_wait):
+                if not await held.atake(call.bounds(), **call.waits):
                     return call.busy()
+                if call.is_late():
+                    held.give_back()
+                    return call.result
                 run = call.run(held.give_back)
                 return call.done(run, await run.later())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,17 @@ def test_what_can_not_be_done_fails_by_name(
     fault = tools.call(name, arguments).fault
     assert fault is not None
     assert fault.error == error
+
+
+def test_a_table_that_is_asked_in_this_process_leaves_its_bounds_for_others() -> None:
+    before = csv.field_size_limit()
+    long = "x" * (before + 1)
+    try:
+        assert builtin.query_data("a\n1", "[0].a", "csv") == "1"
+        assert csv.field_size_limit() == before
+        assert builtin.query_data(f"a\n{long}", "[0].a", "csv") == long
+    finally:
+        csv.field_size_limit(before)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 from llmspell import Database, Tenant, TenantConfig
 from llmspell.errors import ConfigError, TenantSuspended
 from llmspell.providers import deadline
+from llmspell.quota import Place
+from llmspell.remote import Deadline
 from llmspell.security import AuditLog, SecurityLevel
 from llmspell.tools import (
     Approval,
@@ -234,6 +237,43 @@ def test_the_deadline_around_a_call_holds_for_the_tool(tenant: Tenant) -> None:
             assert "had passed" in late[1].text
         gone.set()
     assert begun in ([], ["sync"], ["async"], ["sync", "async"])
+
+
+def test_a_tool_is_not_called_by_who_got_its_place_behind_the_deadline(
+    mine: ToolRegistry, tenant: Tenant
+) -> None:
+    called: list[str] = []
+
+    @tool(trusted=True, max_concurrent=1)
+    def note() -> None:
+        """Note it."""
+        called.append("note")
+
+    mine.add(note)
+    tools = mine.bind(tenant, policy=ToolPolicy(max_concurrent=1))
+    of_tool, of_tenant = mine.places_of("note"), mine.tallies.of(tenant.id, tenant.generation)
+    assert of_tool is not None
+
+    def free(around: Deadline, first: Place, last: Place) -> None:
+        """The first place in time, and the last one too late."""
+        while around.remaining > 0.1:
+            time.sleep(0.01)
+        first.give_back()
+        while around.remaining:
+            time.sleep(0.01)
+        last.give_back()
+
+    for call in (tools.call, lambda *given: asyncio.run(tools.acall(*given))):
+        first, last = of_tenant.places(1).take(0), of_tool.take(0)
+        assert first is not None and last is not None
+        with deadline(0.2) as around:
+            freeing = threading.Thread(target=free, args=(around, first, last))
+            freeing.start()
+            result = call("note", {})
+        freeing.join()
+        assert kind_of(result) in (FaultKind.BUSY, FaultKind.TIMEOUT)
+        assert not called
+    assert tools.call("note", {}).is_ok
 
 
 def test_denials_are_on_record(tenant: Tenant, tmp_path: Path) -> None:

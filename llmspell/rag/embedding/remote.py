@@ -237,8 +237,8 @@ class RemoteEmbedder(ABC):
     def _fit(self, texts: list[str], truncate: bool) -> list[int]:
         """Tokens of each text; texts that are too long are cut in place."""
         counts = self._counter.counts(texts)
-        if not self._counter.is_exact:
-            return counts
+        if not self._counter.is_exact:  # the service cuts them, or refuses them until they fit
+            return [min(count, self.max_tokens) for count in counts] if truncate else counts
         for position, count in enumerate(counts):
             if count > self.max_tokens:
                 if not truncate:

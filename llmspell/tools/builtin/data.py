@@ -40,7 +40,9 @@ def _read(text: str, format: str) -> Any:
             # Not by splitlines, which ends lines at signs that a JSON text may hold.
             return [json.loads(line) for line in text.split("\n") if line.strip()]
         case "csv":
-            csv.field_size_limit(max(len(text), 1))  # of the worker, which has bounds of its own
+            # Of the process: a worker has bounds of its own, and others keep what they have.
+            if len(text) > csv.field_size_limit():
+                csv.field_size_limit(len(text))
             return list(csv.DictReader(io.StringIO(text), strict=True))
         case _:
             import yaml

@@ -104,6 +104,23 @@ def test_a_tokenizer_lets_a_tenant_be_refused_before_anything_is_sent(
     assert len(server.requests[-1].texts[0].split()) == 510
 
 
+@pytest.mark.parametrize("service", ["openai", "voyage"])
+def test_of_a_text_that_is_cut_no_more_is_set_aside_than_the_model_takes(
+    tmp_path: Path,
+    server: FakeEmbeddingServer,
+    connect: Connect,
+    config: TenantConfig,
+    service: str,
+) -> None:
+    server.max_tokens = 40
+    embedder = connect(service)
+    with llmspell.open(tmp_path) as database:
+        tenant = database.create_tenant(config)
+        with tenant.operation():
+            embedder.embed(["word " * 100], truncate=True)  # 167 by the guess
+        assert 30 <= tenant.usage().tokens.used <= 40
+
+
 def test_what_was_refused_or_never_sent_costs_nothing_with_a_tokenizer_either(
     tmp_path: Path,
     server: FakeEmbeddingServer,
