@@ -14,6 +14,8 @@ _MISTAKES: Final = 10
 _SHOWN: Final = 200
 #: Key of data that isn't an object.
 _VALUE: Final = "value"
+#: Where schemas have the parts that they refer to; the older name is that of draft 7.
+_PARTS: Final = ("$defs", "definitions")
 
 
 class Output:
@@ -82,12 +84,12 @@ class _BySchema(Output):
         except ImportError as error:
             raise MissingDependency("agents", "jsonschema") from error
         given = dict(schema)
-        self.schema, self._is_wrapped = _as_object(given)
         kind = jsonschema.validators.validator_for(given, default=jsonschema.Draft202012Validator)
         try:
             kind.check_schema(given)
         except jsonschema.SchemaError as error:
             raise ConfigError(f"output is no JSON Schema: {error.message}") from None
+        self.schema, self._is_wrapped = _as_object(given)
         import referencing
 
         self._unresolvable = referencing.exceptions.Unresolvable
@@ -127,12 +129,14 @@ def _as_object(schema: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """
     if schema.get("type") == "object":
         return schema, False
-    inside = schema.get("$defs", {}).get(str(schema.get("$ref", "")).removeprefix("#/$defs/"))
-    if isinstance(inside, Mapping) and inside.get("type") == "object":
-        return {**inside, "$defs": schema["$defs"]}, False  # of a type that holds itself
-    inner = {name: part for name, part in schema.items() if name != "$defs"}
+    parts = {name: schema[name] for name in _PARTS if isinstance(schema.get(name), Mapping)}
+    for name, named in parts.items():
+        inside = named.get(str(schema.get("$ref", "")).removeprefix(f"#/{name}/"))
+        if isinstance(inside, Mapping) and inside.get("type") == "object":
+            return {**inside, **parts}, False  # of a type that holds itself
+    inner = {name: part for name, part in schema.items() if name not in parts}
     told = {"type": "object", "properties": {_VALUE: inner}, "required": [_VALUE]}
-    return ({**told, "$defs": schema["$defs"]} if "$defs" in schema else told), True
+    return {**told, **parts}, True
 
 
 def _unwrapped(text: str) -> Any:

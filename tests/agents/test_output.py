@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pydantic
 import pytest
 
@@ -161,7 +163,23 @@ def test_a_schema_that_refers_out_of_it_fetches_nothing(acme: Tenant) -> None:
         run(Agent(Script(say(GOOD)), tenant=acme, output=output))
 
 
-@pytest.mark.parametrize("output", [7, {"type": "nothing"}])
+@pytest.mark.parametrize("named", ["$defs", "definitions"])
+def test_parts_of_a_schema_that_is_wrapped_are_where_references_lead(
+    acme: Tenant, named: str
+) -> None:
+    part = {"$ref": f"#/{named}/City"}
+    for output, good in [
+        ({"type": "array", "items": part, named: {"City": SCHEMA}}, f'{{"value": [{GOOD}]}}'),
+        ({**part, named: {"City": SCHEMA}}, GOOD),
+    ]:
+        model = Script(say(good))
+        assert run(Agent(model, tenant=acme, output=output)).output
+        told = model.schema(0)
+        assert told["type"] == "object"
+        jsonschema.validate(json.loads(good), told)
+
+
+@pytest.mark.parametrize("output", [7, {"type": "nothing"}, {"$defs": 7}])
 def test_what_no_schema_describes_is_refused(acme: Tenant, output: Any) -> None:
     with pytest.raises(errors.ConfigError, match="output"):
         run(Agent(Script(say("x")), tenant=acme, output=output))
