@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 from typing import Any, Final
@@ -24,6 +23,9 @@ _GRAMMARS: Final = {
     "text/x-tsx": ("tree_sitter_typescript", "language_tsx"),
     "text/x-typescript": ("tree_sitter_typescript", "language_typescript"),
 }
+
+#: Modules that were found.
+_INSTALLED: Final[set[str]] = set()
 
 
 def is_source(media_type: str) -> bool:
@@ -49,6 +51,9 @@ def grammar(media_type: str) -> Any:
         raise MissingDependency("code", module.replace("_", "-")) from error
 
 
-@functools.cache  # a look takes 70 µs, and a file of which nobody says what it is needs three
 def _is_installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+    # A look takes 70 µs, and a file of which nobody says what it is needs three. One that isn't
+    # there is looked for again: a notebook may install it.
+    if module not in _INSTALLED and importlib.util.find_spec(module) is not None:
+        _INSTALLED.add(module)
+    return module in _INSTALLED

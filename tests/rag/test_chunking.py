@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell import errors
+from llmspell.rag import grammars
 from llmspell.rag.chunker import Chunker
 from llmspell.rag.chunking import Chunking, ChunkingMethod, splitting_way
 from llmspell.rag.embedding.local import LocalEmbedder
@@ -45,6 +48,17 @@ def test_chunks_are_slices_that_fit_and_drop_nothing(
     boundaries |= {n for n in range(len(joined)) if joined[n - 1].isspace() or joined[n].isspace()}
     for chunk in chunker.split(joined, media_type):
         assert {chunk.start, chunk.end} <= boundaries
+
+
+def test_a_grammar_that_is_installed_meanwhile_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(grammars._GRAMMARS, "text/x-later", ("tree_sitter_later", "language"))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert splitting_way(Chunking(), "text/x-later") == "recursive"
+    (tmp_path / "tree_sitter_later.py").touch()
+    importlib.invalidate_caches()
+    assert splitting_way(Chunking(), "text/x-later") == "code text/x-later"
 
 
 def test_windows_are_full_and_overlap_by_whole_words(embedder: LocalEmbedder) -> None:
