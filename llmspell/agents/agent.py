@@ -97,6 +97,10 @@ class Agent:
                 f"transcripts must be 'state', 'memory' or a function of a run's id, got "
                 f"{transcripts!r}"
             )
+        if not isinstance(tools, Iterable):
+            raise ConfigError(
+                f"tools must be several, or a registry, got {tools!r:.80}; put one in a list"
+            )
         self.model = model
         self.name = name
         self.instructions = instructions
@@ -104,10 +108,6 @@ class Agent:
         self.limits = limits or AgentLimits()
         self.approve = approve
         self.hooks = hooks or AgentHooks()
-        if not _is_registry(tools) and not isinstance(tools, Iterable):
-            raise ConfigError(
-                f"tools must be several, or a registry, got {tools!r:.80}; put one in a list"
-            )
         self._given: Any = tools if _is_registry(tools) else tuple(tools)
         self._kind = output
         self._policy = policy

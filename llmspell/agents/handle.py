@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 from llmspell.state import AsyncState
-from llmspell.tenancy import AsyncTenant, Operation, Tenant, current_operation
+from llmspell.tenancy import AsyncTenant, Operation, Tenant, async_handle, current_operation
 
 __all__ = ["Handle", "operation_of", "state_of"]
 
@@ -17,9 +16,7 @@ Handle: TypeAlias = Tenant | AsyncTenant
 
 def state_of(handle: Handle) -> AsyncState:
     """The tenant's state, to await."""
-    if isinstance(handle, AsyncTenant):
-        return handle.state
-    return AsyncState(handle.state, asyncio.to_thread)
+    return async_handle(handle).state
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmspell.errors import ConfigError
-from llmspell.tenancy import AsyncTenant, Tenant
+from llmspell.tenancy import AsyncTenant, Tenant, sync_handle
 
 __all__ = ["as_tenant"]
 
@@ -14,10 +14,8 @@ def as_tenant(tenant: object) -> Tenant:
     Raises:
         ConfigError: it is no handle.
     """
-    if isinstance(tenant, AsyncTenant):
-        return tenant._tenant
-    if isinstance(tenant, Tenant):
-        return tenant
+    if isinstance(tenant, Tenant | AsyncTenant):
+        return sync_handle(tenant)
     raise ConfigError(
         f"tenant must be a handle, as Database.tenant gives one, got {type(tenant).__name__}"
     )

@@ -17,8 +17,8 @@ from llmspell.tenancy.documents import (
     WebPage,
 )
 from llmspell.tenancy.execute import Ingest, RunAgent, Search, TenantOperation
-from llmspell.tenancy.forms import to_await, to_call
 from llmspell.tenancy.fusion import ReciprocalRank, WeightedScores
+from llmspell.tenancy.handle_forms import async_handle, instruments_of, sync_handle
 from llmspell.tenancy.hit import Hit
 from llmspell.tenancy.hits import Hits
 from llmspell.tenancy.hold import Hold
@@ -37,7 +37,7 @@ from llmspell.tenancy.model import (
     TenantEvent,
     TenantInfo,
 )
-from llmspell.tenancy.operation import Operation, instruments_of, state_of
+from llmspell.tenancy.operation import Operation
 from llmspell.tenancy.parents import ParentDocument
 from llmspell.tenancy.ports import IngestSource, IngestTarget, TextServices
 from llmspell.tenancy.ranking import Thresholds
@@ -114,12 +114,11 @@ __all__ = [
     "WeightedScores",
     "WebPage",
     "Workers",
+    "async_handle",
     "current_operation",
     "instruments_of",
-    "state_of",
+    "sync_handle",
     "tenant_id_of",
-    "to_await",
-    "to_call",
     "MMR",
     "ParentDocument",
     "Rerank",

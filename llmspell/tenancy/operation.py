@@ -6,7 +6,6 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
-from llmspell import observability
 from llmspell.errors import ClosedError, InputError, ReservationExpired
 from llmspell.quota import MILLIONTHS, Quota
 from llmspell.tenancy.amounts import as_amount, as_count, in_millionths
@@ -15,12 +14,11 @@ from llmspell.tenancy.scope import StateScope
 from llmspell.tenancy.settling import charge_used
 
 if TYPE_CHECKING:
-    from llmspell.state import State
     from llmspell.tenancy.aio import AsyncTenant
     from llmspell.tenancy.tenant import Tenant
     from llmspell.tenancy.tenant_handle import TenantHandle
 
-__all__ = ["OPERATION_LEASE_S", "Allowance", "Operation", "instruments_of", "state_of"]
+__all__ = ["OPERATION_LEASE_S", "Allowance", "Operation"]
 
 HandleT = TypeVar("HandleT", bound="TenantHandle | AsyncTenant")
 
@@ -365,16 +363,3 @@ class Operation(Generic[HandleT]):
             return  # the tenant was dropped
         if refusal is not None and is_done:
             raise refusal
-
-
-def instruments_of(handle: Tenant | AsyncTenant) -> observability.Instruments:
-    """Those of the database that a handle is of."""
-    tenant = handle if hasattr(handle, "_instruments") else handle._tenant
-    return tenant._instruments
-
-
-def state_of(handle: Tenant | AsyncTenant) -> State:
-    """That of the tenant that a handle leads to, for threads."""
-    tenant: Any = handle if hasattr(handle, "_residence") else handle._tenant
-    state: State = tenant.state
-    return state

@@ -44,7 +44,7 @@ class Workers:
             raise ClosedError("the database is closed")
         loop = asyncio.get_running_loop()
         context = copy_context()
-        run = partial(context.run, _awaitable, partial(call, *args, **kwargs))
+        run = partial(context.run, _for_a_future, partial(call, *args, **kwargs))
         return await loop.run_in_executor(self._executor, run)
 
     async def run_stoppable(self, call: Callable[[Callable[[], bool]], _R]) -> _R:
@@ -80,8 +80,8 @@ class Workers:
             raise
 
 
-def _awaitable(call: Callable[[], _R]) -> _R:
-    """What a call gives; its StopIteration, which no future takes, would be awaited for ever."""
+def _for_a_future(call: Callable[[], _R]) -> _R:
+    """What a call gives; in place of StopIteration, which no future takes, another error."""
     try:
         return call()
     except StopIteration as error:

@@ -22,6 +22,7 @@ from llmspell.tools.definition import FunctionTool, Tool
 __all__ = ["definition_of", "qualified_name"]
 
 _PACKAGE: Final = __name__.partition(".")[0]
+#: Types whose values msgpack doesn't hold.
 _UNSENT: Final = (
     *(Set, PurePath, decimal.Decimal, enum.Enum, uuid.UUID),
     *(datetime.date, datetime.time, datetime.timedelta),

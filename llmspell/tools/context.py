@@ -31,13 +31,13 @@ class ToolContext:
     @property
     def sync_tenant(self) -> Tenant:
         """The tenant for a tool that isn't async, whatever handle its caller has."""
-        from llmspell.tenancy import to_call
+        from llmspell.tenancy import sync_handle
 
-        return to_call(self.tenant)
+        return sync_handle(self.tenant)
 
     @property
     def async_tenant(self) -> AsyncTenant:
         """The tenant for an async tool, whatever handle its caller has: await its calls."""
-        from llmspell.tenancy import to_await
+        from llmspell.tenancy import async_handle
 
-        return to_await(self.tenant)
+        return async_handle(self.tenant)

@@ -33,8 +33,8 @@ class Tool:
     of the class, or of ``run``, are told. For a function there is :func:`tool`.
 
     One that holds something, such as a connection, has a method ``close`` without arguments, sync
-    or async, which is called when the :class:`ToolRegistry` that it is in is closed. It isn't
-    waited for calls then: one that is late may run on in its thread.
+    or async, which is called when the :class:`ToolRegistry` that it is in is closed. Calls aren't
+    waited for then: one that is late may run on in its thread.
     """
 
     name: str = ""

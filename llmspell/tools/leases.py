@@ -46,7 +46,7 @@ class Lease:
 
 
 class Leases:
-    """The leases of one tenant in this process. Thread-safe.
+    """The leases of one tenant in this process; times are seconds since 1970. Thread-safe.
 
     A lease that the state is told of is no more to be had, also where telling it failed: it may
     have been told all the same, and doesn't count for others then.
@@ -81,7 +81,7 @@ class Leases:
             lease.left += 1
             return True
 
-    def over(self, key: Key, now: float) -> list[Lease]:
+    def pop_over(self, key: Key, now: float) -> list[Lease]:
         """Take away those that are used up or have ended; whoever does tells the state of them."""
         with self._lock:
             held = self._of.get(key, [])
@@ -96,7 +96,7 @@ class Leases:
         with self._lock:
             self._of.setdefault(key, []).extend(leases)
 
-    def all(self) -> dict[Key, list[Lease]]:
+    def pop_all(self) -> dict[Key, list[Lease]]:
         """Take away all of them; whoever does tells the state of them."""
         with self._lock:
             found, self._of = self._of, {}

@@ -19,7 +19,7 @@ from llmspell.errors import (
 )
 from llmspell.observability import Attribute, is_traced, span
 from llmspell.remote import current_deadline
-from llmspell.tenancy import state_of
+from llmspell.tenancy import sync_handle
 from llmspell.tools.approval import Approval, ApprovalPending, ToolCall
 from llmspell.tools.client import CallAgain
 from llmspell.tools.context import ToolContext
@@ -136,7 +136,7 @@ class OneCall:
         self.shared = shared_of(self._name, quotas)
         if self.shared:
             self.leases = tally.leases
-            self.leases.state = state_of(self._tools._tenant)
+            self.leases.state = sync_handle(self._tools._tenant).state
         return True
 
     @contextmanager

@@ -40,8 +40,8 @@ class ToolRegistry:
         sandbox: that confines tools; one of the registry's own where it isn't given, which ends
             with it and refuses what this host can't confine.
         audit: told of calls that are refused, and given to the registry's own sandbox.
-        close_tools: whether its tools are closed with it. Not where they are for others too, such
-            as another registry that closes them.
+        close_tools: whether its tools are closed with it; False where others use them too, such as
+            another registry that closes them.
 
     Raises:
         ConfigError: see :meth:`add`.
@@ -217,7 +217,7 @@ class ToolRegistry:
     async def aclose(self) -> None:
         """As :meth:`close`; a ``close`` that is async is awaited in this event loop.
 
-        Otherwise it is in another one, which things that are of this loop may not take.
+        By :meth:`close` it is awaited in another one, in which what belongs to this loop may fail.
         """
         await aclose_all(self._ended())
 

@@ -62,6 +62,7 @@ class Run:
     """One call of a tool, with arguments that fit.
 
     Args:
+        registry: that the tool is in.
         tool: that is called.
         arguments: by name.
         tenant: id of the one on whose behalf it is.
@@ -85,11 +86,8 @@ class Run:
         self.started = time.perf_counter_ns()
         try:
             return self._result(self._here() if self.tool.options.trusted else self._confined(None))
-        except (
-            Exception,
-            SystemExit,
-            asyncio.CancelledError,
-        ) as error:  # a tool may not end the program
+        # A tool may not end the program, nor say that its caller was cancelled.
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
             return self._faulty(error)
 
     async def later(self) -> ToolResult:
@@ -105,7 +103,7 @@ class Run:
             except asyncio.CancelledError:
                 cancel.cancel()
                 raise
-        except (Exception, SystemExit) as error:  # a tool may not end the program
+        except (Exception, SystemExit) as error:  # as above; who was cancelled is told so
             return self._faulty(error)
 
     def _here(self) -> Any:

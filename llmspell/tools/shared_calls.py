@@ -25,12 +25,12 @@ __all__ = [
     "Counted",
     "Refusal",
     "Steps",
-    "ado",
-    "do",
+    "atake_steps",
     "give_back_leases",
     "giving_back",
     "shared_of",
     "taking",
+    "take_steps",
 ]
 
 #: Below these parts of keys of the state calls are counted, by tool and milliseconds.
@@ -68,7 +68,7 @@ class _Kept(NamedTuple):
     leases: list[tuple[int, float, int]]
 
     @property
-    def ends(self) -> list[float]:
+    def counts_from(self) -> list[float]:
         """From when on each call counts, in order."""
         leased = (until for _, until, calls in self.leases for _ in range(calls))
         return sorted([*self.times, *leased])
@@ -86,7 +86,7 @@ def shared_of(tool: str, quotas: Mapping[str, CallQuota]) -> list[Counted]:
     ]
 
 
-def do(state: State, steps: Steps[_R]) -> _R:
+def take_steps(state: State, steps: Steps[_R]) -> _R:
     """Take the steps; raises as calls of the state do."""
     try:
         step = next(steps)
@@ -105,8 +105,8 @@ def do(state: State, steps: Steps[_R]) -> _R:
         return done.value  # type: ignore[no-any-return]
 
 
-async def ado(state: AsyncState, steps: Steps[_R]) -> _R:
-    """As :func:`do`."""
+async def atake_steps(state: AsyncState, steps: Steps[_R]) -> _R:
+    """As :func:`take_steps`."""
     try:
         step = next(steps)
         while True:
@@ -134,7 +134,7 @@ def taking(leases: Leases, counted: Sequence[Counted]) -> Steps[Refusal | None]:
         missing = [one for one in counted if not _leased(leases, one)]
         if not missing:
             return None
-        over = {one.key: leases.over(one.key, time.time()) for one in missing}
+        over = {one.key: leases.pop_over(one.key, time.time()) for one in missing}
         is_counted = False
         try:
             found = []
@@ -145,12 +145,12 @@ def taking(leases: Leases, counted: Sequence[Counted]) -> Steps[Refusal | None]:
             new: list[Lease | None] = []
             for one, kept in zip(missing, found, strict=True):
                 told = _lasting(_told(kept, over[one.key]), one.quota.seconds, now)
-                ends, most = told.ends, one.quota.calls
-                if len(ends) >= most:
-                    return one.name, ends[len(ends) - most] + one.quota.seconds - now
+                counted_from, most = told.counts_from, one.quota.calls
+                if len(counted_from) >= most:
+                    return one.name, counted_from[-most] + one.quota.seconds - now
                 # A clock that was set back opens nothing: what lies ahead of it counts.
                 one.at = max([now, *told.times[-1:]])
-                lease = _lease(one, min(one.quota.leased, most - len(ends)) - 1)
+                lease = _lease(one, min(one.quota.leased, most - len(counted_from)) - 1)
                 leased = [] if lease is None else [(lease.number, lease.until, lease.left)]
                 told = _Kept([*told.times, one.at], told.leases + leased)
                 edits += _edits(one.key, kept, told)
@@ -203,13 +203,13 @@ def giving_back(leases: Leases, counted: Sequence[Counted]) -> Steps[None]:
 def give_back_leases(leases: Leases) -> None:
     """Tell what was made and what is left, for others; what can't be told is theirs later."""
     state = leases.state
-    held = leases.all()
+    held = leases.pop_all()
     if state is None:
         return
     for key, over in held.items():
         if over:
             with suppress(LlmspellError):
-                do(state, _returning(key, over))
+                take_steps(state, _returning(key, over))
 
 
 def _returning(key: Key, over: Sequence[Lease]) -> Steps[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
@@ -17,6 +16,7 @@ from llmspell.tenancy import (
     AsyncTenant,
     Operation,
     Tenant,
+    async_handle,
     current_operation,
     instruments_of,
 )
@@ -26,7 +26,7 @@ from llmspell.tools.one_call import Given, OneCall
 from llmspell.tools.policy import ToolPolicy
 from llmspell.tools.registry import ToolRegistry
 from llmspell.tools.result import ToolResult
-from llmspell.tools.shared_calls import ado, do, giving_back, taking
+from llmspell.tools.shared_calls import atake_steps, giving_back, take_steps, taking
 from llmspell.tools.spec import ToolSpec
 from llmspell.tools.threads import awaited
 
@@ -127,7 +127,7 @@ class TenantTools:
                 return call.result
             if shared := call.shared:
                 with call.counting():
-                    refusal = do(self._tenant.state, taking(call.leases, shared))
+                    refusal = take_steps(self._tenant.state, taking(call.leases, shared))
                 if not call.counted(refusal):
                     return call.result
             if call.is_asked:
@@ -142,7 +142,7 @@ class TenantTools:
                         call.uncount()
                         if shared:
                             with suppress(LlmspellError):  # at worst it counts twice
-                                do(self._tenant.state, giving_back(call.leases, shared))
+                                take_steps(self._tenant.state, giving_back(call.leases, shared))
                         raise
                     is_given = call.approved(answer)
                     told.set(_GIVEN, is_given)
@@ -179,7 +179,8 @@ class TenantTools:
                     return call.result
                 if shared := call.shared:
                     with call.counting():
-                        refusal = await ado(self._async_state(), taking(call.leases, shared))
+                        steps = taking(call.leases, shared)
+                        refusal = await atake_steps(self._async_state(), steps)
                     if not call.counted(refusal):
                         return call.result
                 if call.is_asked:
@@ -193,7 +194,7 @@ class TenantTools:
                             if shared:
                                 with suppress(LlmspellError):
                                     state = self._async_state()
-                                    await ado(state, giving_back(call.leases, shared))
+                                    await atake_steps(state, giving_back(call.leases, shared))
                             raise
                         is_given = call.approved(answer)
                         told.set(_GIVEN, is_given)
@@ -245,9 +246,7 @@ class TenantTools:
         return tenant.operation()
 
     def _async_state(self) -> AsyncState:
-        if isinstance(self._tenant, AsyncTenant):
-            return self._tenant.state
-        return AsyncState(self._tenant.state, asyncio.to_thread)
+        return async_handle(self._tenant).state
 
     def _decide(self, asked: ToolCall) -> bool | Approval | Awaitable[bool | Approval]:
         if self._approve is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from llmspell.errors import ClosedError, ConfigError
 from llmspell.rag.embedding import Embedder, Task
 from llmspell.rag.embedding.vectors import as_texts
-from llmspell.tenancy import AsyncTenant, Tenant
+from llmspell.tenancy import AsyncTenant, Tenant, sync_handle
 from llmspell.tenancy.current import within
 from llmspell.tenancy.embedding import owner_of
 from llmspell.tenancy.ports import EmbeddingModel
@@ -44,7 +44,7 @@ class CachedEmbedder:
     """
 
     def __init__(self, embedder: Embedder, tenant: Tenant | AsyncTenant) -> None:
-        sync = tenant._tenant if isinstance(tenant, AsyncTenant) else tenant
+        sync = sync_handle(tenant)
         cache = sync._residence.house.embedding_cache
         if cache is None:
             raise ConfigError(

@@ -37,6 +37,11 @@ def hold_tokens(tokens: int, *, price: float) -> Hold | None:
 def charge_tokens(tokens: int, hold: Hold | None, *, price: float) -> None:
     """Charge tokens that were used, out of a hold where there is one; may ask a server.
 
+    Args:
+        tokens: that the answers report, or as they were counted or guessed.
+        hold: what :func:`hold_tokens` set aside for them.
+        price: of a million tokens.
+
     Raises:
         QuotaExceeded: more was used than the tenant had; all that it had counts as used.
     """

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final, Literal
 
 from llmspell.security import SecurityLevel
-from llmspell.tenancy import AsyncTenant, Hit, Retrieved
+from llmspell.tenancy import Hit, Retrieved
 from llmspell.tools import ToolContext, tool
 
 __all__ = ["search_knowledge"]
@@ -29,18 +28,10 @@ async def _search(
         query: what is asked, in words.
         limit: most passages, 1 to 50.
     """
-    tenant = context.tenant
-    k = min(max(limit, 1), _MAX_HITS)
+    tenant, k = context.async_tenant, min(max(limit, 1), _MAX_HITS)
     if mode == "dense":  # the short way, which needs no lexical index
-        call: Any = tenant.search
-        named: dict[str, Any] = {"filter": filter}
-    else:
-        call, named = tenant.retrieve, {"filter": filter, "mode": mode}
-    if isinstance(tenant, AsyncTenant):
-        found = list(await call(query, k, **named))
-    else:
-        found = await asyncio.to_thread(lambda: list(call(query, k, **named)))
-    return [_told(hit) for hit in found]
+        return [_told(hit) for hit in await tenant.search(query, k, filter=filter)]
+    return [_told(hit) for hit in await tenant.retrieve(query, k, filter=filter, mode=mode)]
 
 
 #: Searches in the tenant of the call, which is charged. No model chooses ``mode`` and ``filter``,

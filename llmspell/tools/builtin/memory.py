@@ -70,7 +70,7 @@ async def remember(
     """
     if not key.strip() or len(key) > _MAX_KEY:
         raise InputError(f"a key has 1 to {_MAX_KEY} characters that aren't all blank")
-    state = _state_of(context)
+    state = context.async_tenant.state
     for _ in range(_TRIES):
         notes = await _notes(state, namespace)
         kept = {**(notes or {}), key: text}
@@ -92,7 +92,7 @@ async def recall(words: str = "", *, namespace: str, context: ToolContext) -> li
     Args:
         words: that all stand in a note or its key, in whatever case; all notes without any.
     """
-    notes = await _notes(_state_of(context), namespace) or {}
+    notes = await _notes(context.async_tenant.state, namespace) or {}
     wanted = words.casefold().split()
     return [
         {"key": key, "text": text}
@@ -108,7 +108,7 @@ async def forget(key: str, *, namespace: str, context: ToolContext) -> bool:
     Args:
         key: of the note, as recall tells it.
     """
-    state = _state_of(context)
+    state = context.async_tenant.state
     for _ in range(_TRIES):
         notes = await _notes(state, namespace)
         if notes is None or key not in notes:
@@ -117,10 +117,6 @@ async def forget(key: str, *, namespace: str, context: ToolContext) -> bool:
         if await _replace(state, namespace, notes, kept):
             return True
     raise _contended(namespace)
-
-
-def _state_of(context: ToolContext) -> AsyncState:
-    return context.async_tenant.state
 
 
 async def _notes(state: AsyncState, namespace: str) -> dict[str, str] | None:

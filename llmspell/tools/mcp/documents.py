@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from llmspell.errors import ConfigError, IdNotFound, InvalidId
-from llmspell.tenancy import AsyncTenant, DocumentInfo, Tenant
+from llmspell.tenancy import AsyncTenant, DocumentInfo, Tenant, async_handle
 from llmspell.tenancy.listing import text_parts
 from llmspell.tools.context import ToolContext
 from llmspell.tools.mcp.completion import MAX_COMPLETIONS
@@ -50,10 +49,7 @@ class TenantDocuments:
 
     async def page(self, tenant: Tenant | AsyncTenant, cursor: str | None) -> ListedPage:
         """A hundred of them, in the order of their ids."""
-        if isinstance(tenant, AsyncTenant):
-            found = await tenant.documents(cursor=cursor, limit=_PAGE)
-        else:
-            found = await asyncio.to_thread(tenant.documents, cursor=cursor, limit=_PAGE)
+        found = await async_handle(tenant).documents(cursor=cursor, limit=_PAGE)
         return ListedPage([_listed(one) for one in found.documents], found.cursor)
 
     def reads(self, uri: str) -> Callable[[ToolContext], Any] | None:
@@ -63,11 +59,7 @@ class TenantDocuments:
             return None
 
         async def read(context: ToolContext) -> tuple[str, str]:
-            tenant, most = context.tenant, self._max_chars
-            if isinstance(tenant, AsyncTenant):
-                chunks = await tenant.chunks(document_id, max_chars=most)
-            else:
-                chunks = await asyncio.to_thread(tenant.chunks, document_id, max_chars=most)
+            chunks = await context.async_tenant.chunks(document_id, max_chars=self._max_chars)
             media_type = chunks[0].metadata.get("media_type") if chunks else None
             return "".join(text_parts(chunks)), _read_as(media_type)
 
@@ -79,22 +71,17 @@ class TenantDocuments:
         if document_id is None:
             return None
         try:
-            if isinstance(tenant, AsyncTenant):
-                return (await tenant.document(document_id)).version
-            return (await asyncio.to_thread(tenant.document, document_id)).version
+            return (await async_handle(tenant).document(document_id)).version
         except (IdNotFound, InvalidId):
             return 0
 
 
 async def _ids(typed: str, context: ToolContext) -> list[str]:
     """Ids that begin so."""
-    tenant, cursor = context.tenant, None
+    tenant, cursor = context.async_tenant, None
     found: list[str] = []
     for _ in range(_LOOKED_AT // 1_000):
-        if isinstance(tenant, AsyncTenant):
-            page = await tenant.documents(cursor=cursor)
-        else:
-            page = await asyncio.to_thread(tenant.documents, cursor=cursor)
+        page = await tenant.documents(cursor=cursor)
         found += [one.id for one in page.documents if one.id.startswith(typed)]
         cursor = page.cursor
         if cursor is None or len(found) > MAX_COMPLETIONS:

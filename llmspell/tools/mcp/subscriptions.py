@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from llmspell.tenancy import AsyncTenant, Tenant
+from llmspell.tenancy import AsyncTenant, Tenant, async_handle
 from llmspell.tools.mcp.faults import invalid, told
 from llmspell.tools.mcp.resources import Offer
 from llmspell.tools.mcp.sessions import Session, own_session
@@ -236,8 +236,5 @@ class _Stream:
 
 async def _use_of(tenant: Tenant | AsyncTenant) -> object:
     """What its quotas count of what it holds, which is free to ask: another after most changes."""
-    if isinstance(tenant, AsyncTenant):
-        usage = await tenant.usage()
-    else:
-        usage = await asyncio.to_thread(tenant.usage)
+    usage = await async_handle(tenant).usage()
     return usage.documents.used, usage.vectors.used, usage.storage.used, usage.embeddings.used
