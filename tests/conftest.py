@@ -8,6 +8,9 @@ import os
 import pytest
 from hypothesis import settings
 
+from llmspell.security import SecurityLevel
+from llmspell.security.host import probe
+
 # On a busy machine a deadline is a test that fails by itself.
 settings.register_profile("llmspell", deadline=None)
 settings.load_profile("llmspell")
@@ -20,6 +23,13 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def confines() -> None:
+    """Skip where this host can't confine tools."""
+    if missing := probe().missing_for(SecurityLevel.SAFE):
+        pytest.skip(f"this host can't confine tools: {'; '.join(missing)}")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -22,12 +22,10 @@ from llmspell.agents import (
     RunState,
 )
 from llmspell.providers import Price, deadline
-from llmspell.security import SecurityLevel
-from llmspell.security.host import probe
 from llmspell.tools import ToolResult, tool
 from llmspell.tools.builtin import calculator
 from tests.agents.script import Script, call, say
-from tests.security.sandbox.test_workers import all_below
+from tests.processes import all_below
 
 
 @tool(trusted=True)
@@ -58,10 +56,8 @@ def test_the_model_is_told_what_its_tools_came_to(acme: Tenant) -> None:
     assert result.usage.tool_calls == 2
 
 
+@pytest.mark.usefixtures("confines")
 def test_leaving_an_async_block_ends_the_workers_of_its_tools(acme: Tenant) -> None:
-    if missing := probe().missing_for(SecurityLevel.SAFE):
-        pytest.skip(f"this host can't confine tools: {'; '.join(missing)}")
-
     async def workers() -> tuple[set[int], set[int]]:
         before = set(all_below(os.getpid()))
         model = Script(call(("calculator", {"expression": "6 * 7"})), say("42"))

@@ -7,15 +7,10 @@ from typing import Any
 import pytest
 
 from benchmarks import report, sandbox
-from llmspell.security import SecurityLevel
-from llmspell.security.host import probe
 
 
 @pytest.fixture(scope="module")
-def measured() -> dict[str, Any]:
-    missing = probe().missing_for(SecurityLevel.SAFE)
-    if missing:
-        pytest.skip(f"this host can't confine tools: {'; '.join(missing)}")
+def measured(confines: None) -> dict[str, Any]:
     return sandbox.run(calls=3, rounds=2, registered=5)
 
 

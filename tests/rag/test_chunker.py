@@ -186,11 +186,10 @@ LONG = {
 }
 
 
-@pytest.mark.parametrize("kind", LONG)
-def test_splitter_is_given_a_bounded_part_of_a_text_at_once(
-    embedder: LocalEmbedder, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    given: list[int] = []
+@pytest.fixture
+def handed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the library's splitters are given in the test."""
+    texts: list[str] = []
     make = Chunker._make
 
     class Watched:
@@ -198,41 +197,36 @@ def test_splitter_is_given_a_bounded_part_of_a_text_at_once(
             self._splitter = splitter
 
         def chunk_indices(self, text: str) -> Any:
-            given.append(len(text))
+            texts.append(text)
             return self._splitter.chunk_indices(text)
 
     monkeypatch.setattr(Chunker, "_make", lambda self, way: Watched(make(self, way)))
+    return texts
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_splitter_is_given_a_bounded_part_of_a_text_at_once(
+    embedder: LocalEmbedder, monkeypatch: pytest.MonkeyPatch, handed: list[str], kind: str
+) -> None:
     monkeypatch.setattr("llmspell.rag.chunker._AT_ONCE", 5_000)
     monkeypatch.setattr("llmspell.rag.chunker._SOURCE_AT_ONCE", 4_000)
     text, media_type = LONG[kind]
     chunks = Chunker(embedder.tokenizer, Chunking(overlap=0)).split(text, media_type)
     assert_covers(text, chunks)
     assert_whole(text, chunks)
-    assert len(given) > 1
-    assert max(given) <= (4_000 if media_type == "text/javascript" else 5_000)
+    assert len(handed) > 1
+    assert max(map(len, handed)) <= (4_000 if media_type == "text/javascript" else 5_000)
 
 
 def test_splitter_is_given_no_long_run_of_white_space_wherever_that_begins(
-    embedder: LocalEmbedder, monkeypatch: pytest.MonkeyPatch
+    embedder: LocalEmbedder, handed: list[str]
 ) -> None:
-    given: list[str] = []
-    make = Chunker._make
-
-    class Watched:
-        def __init__(self, splitter: Any) -> None:
-            self._splitter = splitter
-
-        def chunk_indices(self, text: str) -> Any:
-            given.append(text)
-            return self._splitter.chunk_indices(text)
-
-    monkeypatch.setattr(Chunker, "_make", lambda self, way: Watched(make(self, way)))
     splitter = Chunker(embedder.tokenizer, Chunking(size=32, overlap=0))
     for first in range(20):
         text = PROSE[: 400 + first].strip() + " " * 256 + PROSE[:400].strip()
         assert_covers(text, splitter.split(text))
-    assert len(given) == 40
-    assert not any(" " * 256 in text for text in given)
+    assert len(handed) == 40
+    assert not any(" " * 256 in text for text in handed)
 
 
 def test_part_that_is_split_at_once_ends_between_paragraphs(

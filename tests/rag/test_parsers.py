@@ -15,8 +15,7 @@ from llmspell.rag.media_types import DOCX, HTML, PDF
 from llmspell.rag.parsers import Parsers
 from llmspell.rag.parsers import parsers as module
 from llmspell.rag.sources import Pending, Skipped
-from llmspell.security import Sandbox, SecurityLevel
-from llmspell.security.host import probe
+from llmspell.security import Sandbox
 from llmspell.tenancy.documents import Document
 from tests.rag.files import docx_bomb, docx_file, docx_laughs, docx_with, pdf
 
@@ -24,10 +23,7 @@ LEAVE = pdf(["Every employee has thirty", "days of paid holiday."], ["Second pag
 
 
 @pytest.fixture(scope="module")
-def parsers() -> Iterator[Parsers]:
-    missing = probe().missing_for(SecurityLevel.SAFE)
-    if missing:
-        pytest.skip(f"this host can't confine tools: {missing}")
+def parsers(confines: None) -> Iterator[Parsers]:
     made = Parsers()
     with pytest.MonkeyPatch.context() as patch:
         # The minute of a file of 16 MiB is too long for those here.

@@ -12,8 +12,7 @@ import pytest
 
 import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig
-from llmspell.security import Sandbox, SecurityLevel
-from llmspell.security.host import probe
+from llmspell.security import Sandbox
 from llmspell.tools import FunctionTool, ToolRegistry
 
 SAMPLES = Path(__file__).with_name("samples")
@@ -32,14 +31,6 @@ def samples() -> ModuleType:
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox() as made:
         yield made
-
-
-@pytest.fixture
-def confines(sandbox: Sandbox) -> None:
-    """Skip where this host can't."""
-    missing = probe().missing_for(SecurityLevel.SAFE)
-    if missing:
-        pytest.skip(f"this host can't confine tools: {'; '.join(missing)}")
 
 
 @pytest.fixture(scope="session")

@@ -8,15 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from llmspell.errors import ConfigError, InputError, PatternLimitExceeded, UnsafePattern
-from llmspell.security import BacktrackingPatterns, Sandbox, SecurityLevel
+from llmspell.security import BacktrackingPatterns, Sandbox
 
 
 @pytest.fixture(scope="module")
-def patterns() -> Iterator[BacktrackingPatterns]:
+def patterns(confines: None) -> Iterator[BacktrackingPatterns]:
     with Sandbox() as sandbox:
-        missing = sandbox.host.missing_for(SecurityLevel.SAFE)
-        if missing:
-            pytest.skip(f"this host can't confine tools: {'; '.join(missing)}")
         yield BacktrackingPatterns(sandbox, timeout=5)
 
 

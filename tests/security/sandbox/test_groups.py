@@ -17,9 +17,9 @@ from llmspell.security.sandbox.fork_server import is_silent
 from llmspell.security.sandbox.groups import GroupPool, WorkerGroup
 from llmspell.security.sandbox.worker import processes
 from llmspell.security.sandbox.worker_handle import WorkerHandle
+from tests.processes import until
 from tests.security.sandbox.conftest import SAFE, descriptors_left
 from tests.security.sandbox.test_owner import ONE
-from tests.security.sandbox.test_workers import until
 
 FULL = r"Too many open files|no room"
 

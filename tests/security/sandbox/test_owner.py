@@ -24,8 +24,8 @@ from llmspell.security.host import HostSupport
 from llmspell.security.sandbox import fork_server, pool
 from llmspell.security.sandbox.fork_server import ForkServer, Loader
 from llmspell.security.sandbox.worker import frames, processes
+from tests.processes import all_below, is_alive, until
 from tests.security.sandbox.conftest import SAFE, TOOLS, confined
-from tests.security.sandbox.test_workers import all_below, is_alive, until
 from tests.security.secrets.places import forks
 
 ONE = "def run():\n    return 1\n"

@@ -9,8 +9,8 @@ import pytest
 
 from llmspell.errors import ToolFailed, ToolTimeout
 from llmspell.security import ConfinedTool, Sandbox, SecurityRequirements, UnconfinedTool
+from tests.processes import until
 from tests.security.sandbox.conftest import TOOLS
-from tests.security.sandbox.test_workers import until
 
 LIBRARIES = [place for place in ("/usr", "/lib", "/lib64", "/bin", "/etc") if os.path.isdir(place)]
 FUNCTIONS = ["runs", "forks", "outlives"]

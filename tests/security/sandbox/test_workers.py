@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,33 +15,9 @@ import pytest
 from llmspell.errors import ClosedError, UseAfterFork
 from llmspell.security import ConfinedTool, Sandbox, SecurityRequirements
 from llmspell.security.sandbox.worker_handle import WorkerHandle
+from tests.processes import all_below, children_of, is_alive, until
 from tests.security.sandbox.conftest import SAFE, TOOLS, confined
 from tests.security.secrets.places import forks
-
-
-def children_of(process: int) -> list[int]:
-    try:
-        text = Path(f"/proc/{process}/task/{process}/children").read_text()
-    except (FileNotFoundError, ProcessLookupError):  # it ended since it was found
-        return []
-    return [int(word) for word in text.split()]
-
-
-def all_below(process: int) -> list[int]:
-    found = []
-    waiting = [process]
-    while waiting:
-        below = children_of(waiting.pop())
-        found += below
-        waiting += below
-    return found
-
-
-def until(holds: Callable[[], object], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it didn't come to hold"
-        time.sleep(0.005)
 
 
 def test_each_call_has_a_process_of_its_own(plain: ConfinedTool) -> None:
@@ -196,14 +170,6 @@ def test_all_ends_with_the_owner_even_where_it_is_killed(sandbox: Sandbox) -> No
         for one in forked:
             os.kill(one, signal.SIGKILL)
         owner.stdout.close()
-
-
-def is_alive(process: int) -> bool:
-    try:
-        text = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] != "Z"
 
 
 @forks

@@ -1,0 +1,44 @@
+"""Processes of tests: which there are, and waiting for what comes of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def children_of(process: int) -> list[int]:
+    """Processes that one has begun, and that haven't ended."""
+    try:
+        text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it ended since it was found
+        return []
+    return [int(word) for word in text.split()]
+
+
+def all_below(process: int) -> list[int]:
+    """Those, and what they have begun in turn."""
+    found = []
+    waiting = [process]
+    while waiting:
+        below = children_of(waiting.pop())
+        found += below
+        waiting += below
+    return found
+
+
+def until(holds: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for it; so many seconds only end a hang."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it didn't come to hold"
+        time.sleep(0.005)
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process runs; one that has ended, and that nobody has waited for, doesn't."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] != "Z"
