@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from llmspell.agents import Agent
 from llmspell.errors import ProviderError
 from llmspell.providers import (
     ChatRequest,
@@ -19,6 +20,19 @@ from llmspell.providers import (
 )
 from llmspell.providers.bill import billed
 from llmspell.testing import Call, Reply
+from llmspell.tools import tool
+
+
+@tool(trusted=True)
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def run(agent: Agent, text: str = "go", **named: Any) -> Any:
+    """Run an agent, and close it."""
+    with agent:
+        return asyncio.run(agent.run(text, **named))
 
 
 def say(text: str, *, tokens: int = 10) -> Reply:

@@ -19,14 +19,7 @@ from llmspell.agents import (
 )
 from llmspell.providers import ChatRequest
 from llmspell.tools import Approval, ToolCall, tool
-from tests.agents.script import Script, call, say
-
-
-@tool(trusted=True)
-def add(a: int, b: int) -> int:
-    """Add two numbers."""
-    return a + b
-
+from tests.agents.script import Script, add, call, say
 
 removed: list[str] = []
 

@@ -10,13 +10,7 @@ from llmspell import Tenant, errors
 from llmspell.agents import Agent
 from llmspell.providers import AnthropicChat, OpenAIChat, ProviderPool, Retry
 from llmspell.testing import Call, Fault, Reply, ScriptedChatServer
-from llmspell.tools import tool
-
-
-@tool(trusted=True)
-def add(a: int, b: int) -> int:
-    """Add two numbers."""
-    return a + b
+from tests.agents.script import add
 
 
 def test_a_run_goes_on_with_another_provider_of_its_pool(acme: Tenant) -> None:

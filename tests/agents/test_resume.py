@@ -22,15 +22,9 @@ from llmspell.agents import (
 from llmspell.agents.handle import state_of
 from llmspell.state import AsyncState
 from llmspell.tools import tool
-from tests.agents.script import Script, call, say
+from tests.agents.script import Script, add, call, say
 
 ROOT = Path(__file__).parents[2]
-
-
-@tool(trusted=True)
-def add(a: int, b: int) -> int:
-    """Add two numbers."""
-    return a + b
 
 
 def state(tenant: Tenant) -> AsyncState:

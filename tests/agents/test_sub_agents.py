@@ -11,7 +11,7 @@ from llmspell import Database, Tenant, TenantConfig, errors
 from llmspell.agents import Agent, AgentLimits, Answered, ApprovalAsked, RunState, SubAgentEvent
 from llmspell.providers import ChatRequest, ChatResponse, Price
 from llmspell.tools import ToolPolicy, ToolRegistry, tool
-from tests.agents.script import Script, call, say
+from tests.agents.script import Script, call, run, say
 
 TASK = call(("helper", {"task": "help me"}))
 
@@ -24,11 +24,6 @@ def remove(name: str) -> str:
 
 def boss(model: Script, helper: Agent, tenant: Tenant, **given: Any) -> Agent:
     return Agent(model, [helper.as_tool(description="Helps.")], "", tenant, **given)
-
-
-def run(agent: Agent, **named: Any) -> Any:
-    with agent:
-        return asyncio.run(agent.run("go", **named))
 
 
 def test_a_sub_agent_is_given_a_task_and_gives_its_output(acme: Tenant) -> None:

@@ -29,15 +29,10 @@ from llmspell.agents import (
 from llmspell.testing import Call, Fault, Reply
 from llmspell.tools import tool
 from tests.agents.killed import FIRST, RUN, tools
+from tests.agents.script import add
 from tests.agents.wire import Server, Wire
 
 ROOT = Path(__file__).parents[2]
-
-
-@tool(trusted=True)
-def add(a: int, b: int) -> int:
-    """Add two numbers."""
-    return a + b
 
 
 def adding(*pairs: tuple[int, int], text: str = "") -> Reply:

@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from llmspell.providers import AnthropicChat, ChatRequest, Message, OpenAIChat
+import pytest
+
+from llmspell.providers import (
+    AnthropicChat,
+    ChatModel,
+    ChatRequest,
+    Message,
+    OpenAIChat,
+    StreamEvent,
+    ToolDefinition,
+)
 from llmspell.testing import Script, ScriptedChatServer
 
 KINDS: dict[str, Callable[..., OpenAIChat | AnthropicChat]] = {
@@ -15,6 +25,15 @@ KINDS: dict[str, Callable[..., OpenAIChat | AnthropicChat]] = {
         "m-1", base_url=server.anthropic_url, **given
     ),
 }
+
+
+kinds = pytest.mark.parametrize("kind", KINDS)
+ADD = ToolDefinition("add", "Adds.", {"type": "object", "properties": {"a": {"type": "integer"}}})
+
+
+async def streamed(model: ChatModel, request: ChatRequest) -> list[StreamEvent]:
+    """All events of an answer."""
+    return [event async for event in model.astream(request)]
 
 
 def ask(text: str = "How are you?", **given: Any) -> ChatRequest:

@@ -15,9 +15,8 @@ import llmspell
 from llmspell import QuotaLimits, TenantConfig, errors
 from llmspell.providers import ChatResponse, Price, deadline
 from llmspell.testing import Fault, Reply
-from tests.providers.models import KINDS, ask, scripted
+from tests.providers.models import ask, kinds, scripted
 
-kinds = pytest.mark.parametrize("kind", KINDS)
 PRICE = Price(input=100.0, output=1_000.0)
 
 

@@ -7,13 +7,10 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from llmspell import errors
 from llmspell.providers import (
@@ -26,30 +23,21 @@ from llmspell.providers import (
     OpenAIChat,
     OutputSchema,
     Price,
-    ProviderPool,
     StreamEvent,
     TextDelta,
     ToolCall,
     ToolDefinition,
     Usage,
 )
-from llmspell.providers.wire_openai import OpenAIStream, openai_response
 from llmspell.security import SecretRef, SecretStore
 from llmspell.testing import Call, Reply, ScriptedChatServer
-from tests.providers.models import KINDS, ask, scripted
-
-ADD = ToolDefinition("add", "Adds.", {"type": "object", "properties": {"a": {"type": "integer"}}})
-kinds = pytest.mark.parametrize("kind", KINDS)
-
-
-async def _streamed(model: ChatModel, request: ChatRequest) -> list[StreamEvent]:
-    return [event async for event in model.astream(request)]
+from tests.providers.models import ADD, KINDS, ask, kinds, scripted, streamed
 
 
 def _close_after(model: ChatModel, request: ChatRequest) -> list[StreamEvent]:
     async def run() -> list[StreamEvent]:
         try:
-            return await _streamed(model, request)
+            return await streamed(model, request)
         finally:
             await model.aclose()  # type: ignore[attr-defined]
 
@@ -116,7 +104,7 @@ def test_what_a_model_thought_goes_back_to_it_as_it_was(is_stream: bool) -> None
         async def answered() -> ChatResponse:
             if not is_stream:
                 return await model.acomplete(request)
-            *_, last = await _streamed(model, request)
+            *_, last = await streamed(model, request)
             assert isinstance(last, ChatResponse)
             return last
 
@@ -243,85 +231,6 @@ def test_a_closed_model_and_a_running_loop_are_told() -> None:
             model.complete(ask())
 
 
-@pytest.mark.parametrize(
-    "messages",
-    [
-        (),
-        (Message.system("only"),),
-        (Message.user("a"), Message.assistant("b")),
-        (Message.user("a"), Message.system("late"), Message.user("b")),
-    ],
-)
-def test_messages_that_no_provider_takes_are_refused(messages: Sequence[Message]) -> None:
-    with pytest.raises(errors.InputError):
-        ChatRequest(messages=tuple(messages))
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"max_tokens": 0},
-        {"temperature": 3.0},
-        {"tool_choice": "required"},
-        {"tool_choice": "sometimes"},
-        {"tools": (ADD, ADD)},
-        {"tools": (ToolDefinition("no spaces", "", {}),)},
-    ],
-)
-def test_settings_of_a_request_are_checked(wrong: dict[str, object]) -> None:
-    with pytest.raises(errors.InputError):
-        ask(**wrong)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        *({"price": (1, 2)}, {"connections": {"size": 1}}, {"base_url": 7}),
-        *(
-            {"base_url": "localhost:8000/v1"},
-            {"base_url": "https://[no/v1"},
-            {"base_url": "ftp://x"},
-        ),
-        *({"headers": {"x": 7}}, {"headers": {"x": "a\nb"}}, {"headers": "x: y"}),
-    ],
-)
-@kinds
-def test_what_a_model_is_made_of_is_checked_before_it_is_asked(
-    kind: str, wrong: dict[str, Any]
-) -> None:
-    with pytest.raises(errors.ConfigError, match=next(iter(wrong)).removesuffix("s")):
-        {"openai": OpenAIChat, "anthropic": AnthropicChat}[kind]("m", api_key="k", **wrong)
-
-
-@kinds
-def test_who_asks_without_a_request_is_told(kind: str) -> None:
-    with scripted(kind, "never") as (model, server):
-        for asked in (model, ProviderPool([model])):
-            with pytest.raises(errors.InputError, match="ChatRequest"):
-                asked.complete("Hello")  # type: ignore[arg-type]
-            with pytest.raises(errors.InputError, match="ChatRequest"):
-                asyncio.run(_streamed(asked, "Hello"))  # type: ignore[arg-type]
-        assert not server.asked
-
-
-@pytest.mark.parametrize(
-    "url, is_new",
-    [
-        (None, True),
-        ("https://api.openai.com/v1", True),
-        ("https://eu.api.openai.com/v1/", True),
-        ("https://acme.openai.azure.com/openai/v1/", True),
-        ("http://localhost:11434/v1", False),
-        ("https://api.openai.com.evil.test/v1", False),
-    ],
-)
-def test_openais_own_models_are_given_the_newer_name_of_the_bound(
-    url: str | None, is_new: bool
-) -> None:
-    sent = OpenAIChat("m", api_key="k", base_url=url)._given(ask(), stream=False)
-    assert ("max_completion_tokens" in sent, "max_tokens" in sent) == (is_new, not is_new)
-
-
 @pytest.mark.parametrize("given", ["NaN", "1e999", r'"\ud800"', "[" * 50_000 + "]" * 50_000])
 @kinds
 def test_arguments_that_no_request_can_hold_are_answered_all_the_same(
@@ -334,77 +243,6 @@ def test_arguments_that_no_request_can_hold_are_answered_all_the_same(
     if given.startswith("["):
         with pytest.raises(errors.InputError):
             said.parsed()
-
-
-def test_a_refusal_is_told_in_a_stream_as_in_a_whole_response() -> None:
-    stream = OpenAIStream(provider="p", model_id="m", price=None)
-    for delta, finish in (({"refusal": "I can't"}, None), ({"refusal": "."}, "stop")):
-        stream.add({"choices": [{"delta": delta, "finish_reason": finish}]})
-    body = {"choices": [{"message": {"refusal": "I can't."}, "finish_reason": "stop"}]}
-    whole = openai_response(body, provider="p", model_id="m", price=None)
-    assert stream.response() == whole
-    assert (whole.text, whole.finish) == ("I can't.", "refused")
-
-
-def test_a_call_without_an_id_or_arguments_is_a_call() -> None:
-    calls = [
-        {"function": {"name": "look"}},
-        {"id": None, "function": {"name": "x", "arguments": None}},
-    ]
-    body = {"choices": [{"message": {"content": None, "tool_calls": calls}}]}
-    answer = openai_response(body, provider="p", model_id="m", price=None)
-    assert answer.tool_calls == (ToolCall("", "look", ""), ToolCall("", "x", ""))
-    assert (answer.finish, answer.tool_calls[0].parsed()) == ("tool_calls", {})
-
-
-@pytest.mark.parametrize("ids", [("a", "b"), ("",)])
-def test_calls_in_a_stream_without_numbers_or_ids_are_told_apart(ids: tuple[str, ...]) -> None:
-    stream = OpenAIStream(provider="p", model_id="m", price=None)
-    for one in ids:
-        head = {"id": one, "function": {"name": "add", "arguments": '{"a":'}}
-        stream.add({"choices": [{"delta": {"tool_calls": [head]}}]})
-        stream.add({"choices": [{"delta": {"tool_calls": [{"function": {"arguments": "1}"}}]}}]})
-    stream.add({"choices": [{"delta": {}, "finish_reason": "stop"}]})
-    calls = stream.response().tool_calls
-    assert calls == tuple(ToolCall(one, "add", '{"a":1}') for one in ids)
-
-
-@given(st.text())
-def test_arguments_are_an_object_or_an_error(text: str) -> None:
-    try:
-        expected = json.loads(text or "{}")
-    except ValueError:
-        expected = None
-    call = ToolCall("1", "t", text)
-    if isinstance(expected, dict):
-        assert call.parsed() == expected
-    else:
-        with pytest.raises(errors.InputError):
-            call.parsed()
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: Message("robot", "x"),  # type: ignore[arg-type]
-        lambda: Message.user(None),  # type: ignore[arg-type]
-        lambda: Message("tool", "x"),
-        lambda: Message("user", "x", tool_call_id="1"),
-        lambda: Message("user", "x", (ToolCall("1", "t", "{}"),)),
-        lambda: ToolCall("1", "t", {}),  # type: ignore[arg-type]
-        lambda: ToolDefinition("t", "", {"type": object()}),
-        lambda: ToolDefinition("t", "", []),  # type: ignore[arg-type]
-        lambda: OutputSchema({"maximum": float("inf")}),
-        lambda: ask(stop=("",)),
-        lambda: ask(stop="END"),  # would be three
-        lambda: ask(tools=ADD),
-        lambda: ChatRequest(messages=Message.user("x")),  # type: ignore[arg-type]
-        lambda: ask(temperature="hot"),
-    ],
-)
-def test_what_a_request_is_made_of_is_checked(make: Callable[[], object]) -> None:
-    with pytest.raises(errors.InputError):
-        make()
 
 
 @kinds

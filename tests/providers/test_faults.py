@@ -17,9 +17,7 @@ import pytest
 from llmspell import errors
 from llmspell.providers import ConnectionSettings, OpenAIChat, Retry, deadline
 from llmspell.testing import Fault, Reply, ScriptedChatServer
-from tests.providers.models import KINDS, ask, scripted
-
-kinds = pytest.mark.parametrize("kind", KINDS)
+from tests.providers.models import KINDS, ask, kinds, scripted
 
 
 def _stream(model: Any) -> None:
