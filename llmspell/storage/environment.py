@@ -294,10 +294,6 @@ class Environment:
         with storage_errors(self.path, "copying"):
             self._env.copyfd(descriptor, compact=True, txn=cast(lmdb.Transaction, txn))
 
-    def stat_bytes(self) -> int:
-        """Bytes that the data file takes on disk."""
-        return (self.path / DATA).stat().st_blocks * 512
-
     def close(self) -> None:
         """Close when the last transaction has ended; new ones are refused from now on.
 
