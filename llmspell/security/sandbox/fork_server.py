@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import math
 import os
 import select
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +41,16 @@ def is_silent(talk: socket.socket) -> bool:
     return not poll.poll(0)
 
 
+def _is_there(talk: socket.socket) -> bool:
+    """Whether the other end is there; what it sent may wait for another thread."""
+    poll = select.poll()
+    try:
+        poll.register(talk, 0)  # its end shows all the same
+    except ValueError:  # closed, perhaps by another thread a moment ago
+        return False
+    return not poll.poll(0)
+
+
 def shut_down(talk: socket.socket) -> None:
     """Tell the other end that this one is gone, and whoever waits for it here."""
     with contextlib.suppress(OSError):
@@ -46,10 +58,17 @@ def shut_down(talk: socket.socket) -> None:
 
 
 class Loader:
-    """A process that has one tool's libraries in memory: asks it for workers. Thread-safe."""
+    """A process that has one tool's libraries in memory: asks it for workers. Thread-safe.
 
-    def __init__(self, talk: socket.socket) -> None:
+    Args:
+        talk: with it.
+        is_served: whether the fork server that it came of still runs: it ends with that.
+            False from before the kernel ends anything for that server's end.
+    """
+
+    def __init__(self, talk: socket.socket, is_served: Callable[[], bool]) -> None:
         self._talk = talk
+        self.is_served = is_served
         self._lock = threading.Lock()
 
     def await_ready(self, module: str) -> None:
@@ -106,15 +125,24 @@ class Loader:
             raise OSError(errno.EMFILE, "no room for the descriptor of a worker")
         return handles[0]
 
-    def is_waiting(self) -> bool:
-        """Whether it lives, and has nothing more to say."""
-        return is_silent(self._talk)
+    def is_alive(self) -> bool:
+        """Whether it lives, and isn't about to end with its server.
+
+        False from before the kernel ends the first of its workers for that.
+        """
+        return _is_there(self._talk) and self.is_served()
 
     def close(self) -> None:
         """It ends with its workers, even where forks of this process have its socket too."""
         shut_down(self._talk)
         with self._lock:
             self._talk.close()
+
+
+def _is_serving(process: subprocess.Popen[bytes], control: socket.socket) -> bool:
+    # Of the two processes that a server is, `process` waits for the one at the other end of
+    # `control`. Where either is killed the other ends too, and only then what it has forked.
+    return process.poll() is None and _is_there(control)
 
 
 class ForkServer:
@@ -138,7 +166,8 @@ class ForkServer:
         with self._lock:
             if self._is_closed:
                 raise ClosedError("the sandbox is closed")
-            if self._process is None or self._process.poll() is not None:
+            process, control = self._process, self._control
+            if process is None or control is None or not _is_serving(process, control):
                 self._end()
                 self._start()
 
@@ -157,10 +186,11 @@ class ForkServer:
                 self.start()
                 try:
                     with self._lock:
-                        assert self._control is not None
-                        socket.send_fds(self._control, [b"load"], [theirs.fileno(), written])
+                        process, control = self._process, self._control
+                        assert process is not None and control is not None
+                        socket.send_fds(control, [b"load"], [theirs.fileno(), written])
                     undo.pop_all()
-                    return Loader(ours)
+                    return Loader(ours, functools.partial(_is_serving, process, control))
                 except OSError:
                     if attempt:
                         raise SandboxUnavailable("the fork server ends when it is asked") from None

@@ -168,7 +168,7 @@ class WorkerPool:
         try:
             self._await_ready(worker)
         except ToolNotLoaded:
-            if loader.is_waiting():
+            if loader.is_alive():
                 raise
             # It ended with its loader, in whatever it was about.
             worker, _ = self._forked_by_a_living_loader()
@@ -178,11 +178,12 @@ class WorkerPool:
     def _forked_by_a_living_loader(self) -> tuple[WorkerHandle, Loader]:
         loader = self._loader
         assert loader is not None
-        try:
-            return self._forked(loader), loader
-        except OSError as error:
-            if loader.is_waiting():
-                raise self._unavailable(error) from error
+        if loader.is_alive():
+            try:
+                return self._forked(loader), loader
+            except OSError as error:
+                if loader.is_alive():
+                    raise self._unavailable(error) from error
         with self._lock:
             self._require_usable()
             if self._loader is loader:

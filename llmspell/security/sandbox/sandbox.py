@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Self
 
-from llmspell.errors import ClosedError, ConfigError, SandboxUnavailable
+from llmspell.errors import ClosedError, ConfigError, SandboxUnavailable, ToolNotLoaded
 from llmspell.security.denials import Denials, check_sink
 from llmspell.security.host import HostSupport, probe
 from llmspell.security.requirements import SecurityRequirements
@@ -260,19 +260,26 @@ def _load(server: ForkServer, definition: ToolDefinition) -> Loader:
             level=definition.requirements.level.value,
             missing=(lacks,),
         )
-    try:
-        loader = server.load(make_order(definition))
-    except OSError as error:
-        raise SandboxUnavailable(
-            f"{definition.module}: it can't be loaded: {error}",
-            level=definition.requirements.level.value,
-        ) from error
-    try:
-        loader.await_ready(definition.module)
-    except BaseException:
-        loader.close()
-        raise
-    return loader
+    for attempt in range(2):
+        try:
+            loader = server.load(make_order(definition))
+        except OSError as error:
+            raise SandboxUnavailable(
+                f"{definition.module}: it can't be loaded: {error}",
+                level=definition.requirements.level.value,
+            ) from error
+        try:
+            loader.await_ready(definition.module)
+            return loader
+        except ToolNotLoaded:
+            has_ended_with_server = not loader.is_served()
+            loader.close()
+            if attempt or not has_ended_with_server:
+                raise
+        except BaseException:
+            loader.close()
+            raise
+    raise AssertionError
 
 
 def _end(server: ForkServer, tools: set[ConfinedTool | UnconfinedTool]) -> None:

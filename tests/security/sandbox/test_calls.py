@@ -155,7 +155,11 @@ def test_threads_of_a_safe_tool_run(plain: ConfinedTool) -> None:
     assert plain.call("threads", [4]).value == 4
 
 
-def test_calls_of_many_threads_each_get_their_own_answer(plain: ConfinedTool) -> None:
+def test_calls_of_many_threads_each_get_their_own_answer(
+    sandbox: Sandbox, plain: ConfinedTool
+) -> None:
+    reloaded = sandbox.counters.reloaded.value
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda number: plain.call("echo", [number]).value, range(60)))
     assert found == [[[number], {}] for number in range(60)]
+    assert sandbox.counters.reloaded.value == reloaded

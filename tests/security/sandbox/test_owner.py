@@ -43,10 +43,10 @@ def test_an_answer_that_comes_too_late_is_nobody_else_s(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = ends
-    loader = Loader(ours)
+    loader = Loader(ours, lambda: True)
     with pytest.raises(TimeoutError):
         loader.fork([0])
-    assert not loader.is_waiting()
+    assert not loader.is_alive()
     with pytest.raises(OSError, match="ipe"):
         socket.send_fds(theirs, [b"7"], [0])
     with pytest.raises(OSError, match="ipe"):
@@ -98,7 +98,7 @@ def test_what_a_loader_says_is_data(ends: tuple[socket.socket, socket.socket], s
     ours, theirs = ends
     theirs.send(said)
     with pytest.raises(ToolNotLoaded, match="made: ") as caught:
-        Loader(ours).await_ready("made")
+        Loader(ours, lambda: True).await_ready("made")
     assert "\x1b" not in str(caught.value)
 
 

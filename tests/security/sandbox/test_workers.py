@@ -101,11 +101,14 @@ def test_a_tool_lives_on_where_its_loader_or_the_server_is_killed(sandbox: Sandb
             until(lambda: not any(worker.is_waiting() for worker in list(tool._pool._idle)))
         until(lambda: own.counters.reloaded.value >= 1)
         assert tool.call("count").value == 1
-        process.kill()
-        until(lambda: process.poll() is not None)
-        until(lambda: not any(worker.is_waiting() for worker in list(tool._pool._idle)))
-        for _ in range(5):  # more than are ready
-            assert tool.call("count").value == 1
+        for end in (process.pid, None):
+            process = own._server._process
+            assert process is not None
+            (server,) = children_of(process.pid)
+            os.kill(end or server, signal.SIGKILL)
+            until(lambda server=server: not is_alive(server))  # nor anything that it has forked
+            for _ in range(5):  # more than are ready
+                assert tool.call("count").value == 1
 
 
 def test_closing_ends_every_process_and_leaves_no_group() -> None:
