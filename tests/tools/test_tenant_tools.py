@@ -14,7 +14,7 @@ import pytest
 from llmspell import Database, Tenant, TenantConfig
 from llmspell.errors import ConfigError, TenantSuspended
 from llmspell.providers import deadline
-from llmspell.quota import Place
+from llmspell.quota import HeldPlaces, Place
 from llmspell.remote import Deadline
 from llmspell.security import AuditLog, SecurityLevel
 from llmspell.tools import (
@@ -159,6 +159,22 @@ def test_who_waits_too_long_is_told_that_all_are_busy(mine: ToolRegistry, tenant
     places = mine.places_of("slow")
     assert places is not None
     assert places.taken == 0
+
+
+def test_a_call_waits_half_a_minute_for_a_place_where_the_policy_says_nothing(
+    mine: ToolRegistry, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    def none_is_free(held: HeldPlaces, bounds: Any, timeout: float, *, until: float) -> bool:
+        waited.append(timeout)
+        return False
+
+    monkeypatch.setattr(HeldPlaces, "take", none_is_free)
+    for policy in (None, ToolPolicy(max_wait=2.5)):
+        result = mine.bind(tenant, policy=policy).call("small", {})
+        assert kind_of(result) is FaultKind.BUSY
+    assert waited == [30.0, 2.5]
 
 
 async def later(call: ToolCall) -> Approval:

@@ -158,6 +158,13 @@ def test_idle_sessions_end(mine: ToolRegistry, tenant: Tenant) -> None:
         assert http.post("/mcp", json=ping, headers=session).status_code == 404
 
 
+def test_sessions_end_after_half_an_hour_where_nothing_is_said(
+    mine: ToolRegistry, tenant: Tenant
+) -> None:
+    route: Any = McpServer(mine.bind(tenant)).asgi().routes[0]
+    assert route.app.session_manager.session_idle_timeout == 1_800
+
+
 def test_no_more_sessions_than_are_allowed(mine: ToolRegistry, tenant: Tenant) -> None:
     app = McpServer(mine.bind(tenant)).asgi(max_sessions=1, json_response=True)
     with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT) as http:
