@@ -16,6 +16,8 @@ from tests.quota.test_shared_redis_hosts import server
 __all__ = ["server"]  # a fixture
 
 LEASE_US = 20_000
+#: Ten of them are longer than a pause of the machine.
+LONG_LEASE_US = 300_000
 
 
 class Host:
@@ -70,18 +72,18 @@ def test_use_of_the_dead_outlives_the_request_of_one_who_was_forgotten(
 
 
 def test_rates_of_the_dead_outlive_a_request_that_comes_late(server: RedisServer) -> None:
-    quota, lease_us = Quota.API_CALLS, 300_000  # ten of them are longer than a pause of the machine
-    dead, late, other = (Host(server, name, lease_us) for name in ("dead", "late", "other"))
+    quota = Quota.API_CALLS
+    dead, late, other = (Host(server, name, LONG_LEASE_US) for name in ("dead", "late", "other"))
     late.ask(2, quota, limit=100)
     dead.ask(1, quota, want=70)
-    time.sleep(2 * lease_us / 1e6)
+    time.sleep(2 * LONG_LEASE_US / 1e6)
     assert late.ask(1, quota).status == "stale"
     assert other.ask(1, quota).parts[quota].used > 60
 
 
 def test_retry_after_of_a_rate_is_no_longer_than_it_takes(server: RedisServer) -> None:
     quota, waited_us = Quota.API_CALLS, 50_000
-    host = Host(server, "host")
+    host = Host(server, "host", LONG_LEASE_US)
     host.ask(1, quota, want=1, limit=1)
     host.ask(2, quota, used=1)
     time.sleep(waited_us / 1e6)

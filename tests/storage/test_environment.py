@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from llmspell.errors import (
     StorageFull,
     UseAfterFork,
 )
+from llmspell.storage import readers
 from llmspell.storage.environment import Environment
 from llmspell.storage.transaction import Transaction
 
@@ -264,7 +266,11 @@ def kill_a_reader(path: Path, before: Callable[[], object] = lambda: None) -> No
     reader.communicate()
 
 
-def test_map_filled_up_by_a_reader_that_was_killed_takes_writes_again(path: Path) -> None:
+def test_map_filled_up_by_a_reader_that_was_killed_takes_writes_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else a write that comes a second behind the last look finds it dead by itself.
+    monkeypatch.setattr(readers, "LOOKED_AFTER_SECONDS", math.inf)
     env = open_env(path)
 
     def replace() -> None:

@@ -42,7 +42,7 @@ class Hosts:
         self, when_away: WhenAway = "closed", told: Callable[[TenantEvent], object] | None = None
     ) -> Database:
         ledger = SharedLedger(
-            self.server.url, lease=4, lease_seconds=LEASE_S, when_away=when_away, timeout=0.5
+            self.server.url, lease=4, lease_seconds=LEASE_S, when_away=when_away, timeout=10
         )
         path = self.folder / f"host{len(self.made)}"
         database = llmspell.open(path, texts=Lines(), shared_quotas=ledger, on_event=told)
