@@ -36,10 +36,13 @@ class Following:
         self._events = asyncio.Queue(_EVENTS)
 
     def stop(self) -> None:
-        """Keep none any more, and let go a run that waits for the reader."""
+        """Keep none any more, and let go a run that waits for the reader, and the reader."""
         events, self._events = self._events, None
-        while events is not None and not events.empty():
+        if events is None:
+            return
+        while not events.empty():
             events.get_nowait()
+        events.put_nowait(None)
 
     def end(self) -> None:
         """There will be no more events."""

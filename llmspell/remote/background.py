@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from llmspell.errors import InputError
@@ -33,6 +34,7 @@ def run_in_background(coroutine: Coroutine[Any, Any, _R], *, holds_up: bool = Fa
     Raises:
         InputError: the caller is in an event loop that would stand still, and mustn't; or in the
             very one that runs the coroutine.
+        RuntimeError: no thread can be started.
     """
     here = _loop_here()
     if here is not None and (here is _loop or not holds_up):
@@ -71,7 +73,11 @@ class _Begun(Generic[_R]):
         self._coroutine = coroutine
         self._context = contextvars.copy_context()
         self._task: asyncio.Task[_R] | None = None
-        self._running = _running()
+        try:
+            self._running = _running()
+        except BaseException:
+            coroutine.close()
+            raise
         self._running.call_soon_threadsafe(self._start)
 
     def cancel(self) -> None:
@@ -107,6 +113,22 @@ def _running() -> asyncio.AbstractEventLoop:
     global _loop, _pid
     with _lock:
         if _loop is None or _pid != os.getpid():  # a fork leaves the thread behind
-            _loop, _pid = asyncio.new_event_loop(), os.getpid()
-            threading.Thread(target=_loop.run_forever, name="llmspell-remote", daemon=True).start()
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(
+                target=_run, args=(loop,), name="llmspell-remote", daemon=True
+            )
+            try:
+                thread.start()
+            except BaseException:  # the next call tries again
+                loop.close()
+                raise
+            _loop, _pid = loop, os.getpid()
         return _loop
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop for ever, whatever code of the user's raises in it."""
+    while True:
+        # A task tells SystemExit to who waits for it, and ends the loop of all others besides.
+        with suppress(SystemExit, KeyboardInterrupt):
+            loop.run_forever()

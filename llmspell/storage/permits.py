@@ -15,7 +15,11 @@ POLL_SECONDS: Final = 0.001
 
 
 class Permit:
-    """Held by each transaction; one that an exception from elsewhere let fall counts no more."""
+    """Held by each transaction; one that an exception from elsewhere let fall counts no more.
+
+    Attributes:
+        thread: that holds it; 0 while it is idle, and where one is just about to.
+    """
 
     __slots__ = ("__weakref__", "thread")
 
@@ -35,11 +39,13 @@ class Permits:
 
     def take(self) -> Permit | None:
         """An idle one; None where all are in use, or are being taken back."""
+        # First: behind the pop no exception from elsewhere may come before the permit has a thread.
+        this = threading.get_ident()
         try:
             permit = self._idle.pop()
         except IndexError:
             return None
-        permit.thread = threading.get_ident()
+        permit.thread = this
         return permit
 
     def add(self) -> Permit:
@@ -50,6 +56,8 @@ class Permits:
 
     def give_back(self, permit: Permit) -> None:
         """Let others have it."""
+        # Who takes all back mustn't count it as one that was lost, where another takes it just now.
+        permit.thread = 0
         self._returned.append(permit)
 
     def renew(self) -> None:

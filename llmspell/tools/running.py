@@ -122,8 +122,8 @@ class Run:
         try:
             return future.result(self.timeout)
         except TimeoutError as error:
-            if future.done():  # the tool's own
-                raise
+            if future.done():  # the tool's own, or it ended at this very moment
+                return future.result()
             raise self._too_late() from error
 
     async def _here_async(self) -> Any:
@@ -137,7 +137,7 @@ class Run:
             return await finished(future, self.timeout)
         except TimeoutError as error:
             if future.done():
-                raise
+                return future.result()
             raise self._too_late() from error
 
     async def _timed(self) -> Any:

@@ -87,6 +87,29 @@ def test_more_events_than_anybody_reads_keep_no_run_from_its_end(acme: Tenant) -
         asyncio.run(main())
 
 
+def test_a_reader_in_a_task_of_its_own_ends_where_another_asks_for_the_result(
+    acme: Tenant,
+) -> None:
+    agent = Agent(Script(say("done")), (), "", acme)
+
+    async def main() -> None:
+        async with agent.start("go") as run:
+
+            async def read() -> None:
+                async for _ in run:
+                    begun.set()
+
+            begun = asyncio.Event()
+            reader = asyncio.create_task(read())
+            await begun.wait()
+            assert (await run.result()).output == "done"
+            async with asyncio.timeout(20):
+                await reader
+
+    with agent:
+        asyncio.run(main())
+
+
 # --- approval
 
 

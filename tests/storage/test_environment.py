@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from llmspell.errors import (
 )
 from llmspell.storage import readers
 from llmspell.storage.environment import Environment
+from llmspell.storage.permits import Permit
 from llmspell.storage.transaction import Transaction
 
 NAMES = (b"one", b"two")
@@ -147,6 +149,31 @@ def test_permit_that_an_interrupt_let_fall_does_not_keep_the_environment_open(pa
     env.close()
 
 
+def test_close_waits_for_a_reader_that_has_only_just_taken_its_permit(path: Path) -> None:
+    env = open_env(path)
+    assert env.get_many(b"one", [b"k"]) == [b"v"]  # its permit was this thread's last
+    taken, may_go_on = threading.Event(), threading.Event()
+
+    class Idle(deque[Permit]):
+        def pop(self) -> Permit:  # type: ignore[override]
+            permit = super().pop()
+            if threading.current_thread() is reader:
+                taken.set()
+                assert may_go_on.wait(20)
+            return permit
+
+    env._permits._idle = env._permits._returned = Idle(env._permits._idle)
+    seen: list[bytes | None] = []
+    reader = threading.Thread(target=lambda: seen.extend(env.get_many(b"one", [b"k"])))
+    reader.start()
+    assert taken.wait(20)
+    assert not env._permits.take_all_back(0.01)
+    may_go_on.set()
+    env.close()
+    reader.join(20)
+    assert seen == [b"v"]
+
+
 def test_close_waits_for_the_last_reader(path: Path) -> None:
     env = open_env(path)
     inside, leave = threading.Event(), threading.Event()
@@ -248,6 +275,7 @@ READ = """
 import sys, time
 from pathlib import Path
 from llmspell.storage.environment import Environment
+from llmspell.storage.permits import Permit
 env = Environment(Path(sys.argv[1]), (b"one", b"two"), map_size=64 << 20)
 with env.read():
     print("reads", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,27 @@ class WaitingAsync(Tool):
         except asyncio.CancelledError:
             self.was_cancelled = True
             raise
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_function_that_ends_as_its_time_does_has_its_result(
+    mine: ToolRegistry, tenant: Tenant, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    waiting = Waiting()
+    mine.add(waiting)
+
+    class Ending(Future[Any]):
+        """Its call ends between the end of the time and the look whether it has."""
+
+        def done(self) -> bool:
+            waiting.may_go_on.set()
+            wait([self], 20)
+            return super().done()
+
+    monkeypatch.setattr("llmspell.tools.threads.Future", Ending)
+    tools = mine.bind(tenant)
+    made = asyncio.run(tools.acall("waiting", {})) if is_async else tools.call("waiting", {})
+    assert made.fault is None
 
 
 def test_a_function_that_is_late_keeps_its_place_until_it_ends(
