@@ -35,7 +35,8 @@ class FollowedRun(ABC):
         if self._task is not None:
             raise InputError(f"run {self.id!r} has begun; resume it by its agent")
         self.following.begin()
-        self._task = asyncio.ensure_future(self._told())
+        self._task = asyncio.ensure_future(self.run())
+        self._task.add_done_callback(self._ended)  # of one that is cancelled before it began, too
         return self
 
     async def __aexit__(
@@ -50,8 +51,6 @@ class FollowedRun(ABC):
         await asyncio.wait([self._task])
         if not self._task.cancelled():
             self._task.exception()  # looked at: result() raises it to who asks
-        elif self.state is RunState.CREATED:
-            self.state = RunState.CANCELLED
 
     async def __aiter__(self) -> AsyncIterator[AgentEvent]:
         """Events up to the end of the run, for one reader; none once :meth:`result` was asked."""
@@ -87,8 +86,7 @@ class FollowedRun(ABC):
         """
         self.following.decide(key, decision)
 
-    async def _told(self) -> AgentResult:
-        try:
-            return await self.run()
-        finally:
-            self.following.end()
+    def _ended(self, task: asyncio.Task[AgentResult]) -> None:
+        if task.cancelled() and self.state is RunState.CREATED:
+            self.state = RunState.CANCELLED
+        self.following.end()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
 from llmspell.agents.events import AgentEvent
@@ -22,9 +23,12 @@ class Following:
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
-        self._events: asyncio.Queue[AgentEvent | None] | None = None
+        self._events: deque[AgentEvent] | None = None
         self._asked: dict[str, asyncio.Future[bool | Approval]] = {}
         self._is_over = False
+        # Set by each change of what is above, for the reader and for those who tell.
+        self._is_readable = asyncio.Event()
+        self._has_room = asyncio.Event()
 
     @property
     def is_on(self) -> bool:
@@ -33,37 +37,41 @@ class Following:
 
     def begin(self) -> None:
         """Keep events from here on."""
-        self._events = asyncio.Queue(_EVENTS)
+        self._events = deque()
 
     def stop(self) -> None:
-        """Keep none any more, and let go a run that waits for the reader, and the reader."""
-        events, self._events = self._events, None
-        if events is None:
-            return
-        while not events.empty():
-            events.get_nowait()
-        events.put_nowait(None)
+        """Keep none any more; let go a run that waits for the reader, and a reader for the run."""
+        self._events = None
+        self._is_readable.set()
+        self._has_room.set()
 
     def end(self) -> None:
         """There will be no more events."""
         self._is_over = True
-        if self._events is not None:
-            with suppress(asyncio.QueueFull):  # its reader has something to read then
-                self._events.put_nowait(None)
+        self._is_readable.set()
 
     async def tell(self, event: AgentEvent) -> None:
         """Keep an event for the reader."""
-        if self._events is not None:
-            await self._events.put(event)
+        while self._events is not None:
+            if len(self._events) < _EVENTS:
+                self._events.append(event)
+                self._is_readable.set()
+                return
+            self._has_room.clear()
+            await self._has_room.wait()
 
     async def events(self) -> AsyncIterator[AgentEvent]:
         """Events up to the end."""
-        events = self._events
-        while events is not None and not (self._is_over and events.empty()):
-            event = await events.get()
-            if event is None:
+        while self._events is not None:
+            if self._events:
+                event = self._events.popleft()
+                self._has_room.set()
+                yield event
+            elif self._is_over:
                 return
-            yield event
+            else:
+                self._is_readable.clear()
+                await self._is_readable.wait()
 
     @contextmanager
     def waiting(self, key: str) -> Iterator[asyncio.Future[bool | Approval]]:

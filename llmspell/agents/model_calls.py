@@ -119,11 +119,10 @@ class ModelCalls:
         """Keep what an answer came to, and tell of it."""
         run = self._run
         if entries and entries[-1]["kind"] == "end" and self._session is not None:
-            await self._session.end(run.transcript, entries, run.history.input, answer.text)
+            end = self._session.end(run.transcript, entries, run.history.input, answer.text)
+            await run.know(end, entries)
         elif entries:
-            await run.transcript.append(*entries)
-        for entry in entries:
-            run.history.take(entry)
+            await run.keep(*entries)
         if entries and entries[0]["kind"] == "answer":
             kept = run.history.turns[-1].answer
             await run.tell(Answered(kept))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from llmspell.agents.decisions import require_asked
+from llmspell.agents.ending import to_its_end
 from llmspell.agents.events import (
     AgentEvent,
     RunState,
@@ -105,10 +106,22 @@ class AgentRun(FollowedRun):
         return "" if within is None else f"{within.run.prefix}{within.call.key}/"
 
     async def keep(self, *entries: Entry) -> None:
-        """Write entries to the transcript, and know what they say."""
-        await self.transcript.append(*entries)
-        for entry in entries:
-            self.history.take(entry)
+        """Write entries to the transcript, and know what they say; see :meth:`know`."""
+        await self.know(self.transcript.append(*entries), entries)
+
+    async def know(self, writing: Coroutine[Any, Any, None], entries: Iterable[Entry]) -> None:
+        """Know what entries say once they are written.
+
+        It goes on where the run is cancelled: a write that is under way can't be called back, and
+        how the run has stopped is written behind it.
+        """
+
+        async def known() -> None:
+            await writing
+            for entry in entries:
+                self.history.take(entry)
+
+        await to_its_end(known())
 
     async def tell(self, event: AgentEvent) -> None:
         """Tell those who follow the run, and the run that it is part of."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Coroutine, Iterable
+from collections.abc import Collection, Iterable
 from contextvars import ContextVar
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llmspell.agents.decisions import ask_approval
+from llmspell.agents.ending import to_its_end
 from llmspell.agents.events import ApprovalAsked, RunState, ToolFinished, ToolStarted
 from llmspell.agents.history import Call, Turn
 from llmspell.agents.limits import RunUsage
@@ -176,7 +177,7 @@ class ToolCalls:
                         return
                     if call.key in self._stopped:
                         return
-                await _to_its_end(self._finish(call, result))
+                await to_its_end(self._finish(call, result))
             finally:
                 _CURRENT.reset(token)
 
@@ -248,15 +249,3 @@ class ToolCalls:
         if spec is None or fault.kind not in _FAILED or call.key in self.used:
             return False
         return spec.idempotent or fault.kind in _NOT_RUN
-
-
-async def _to_its_end(doing: Coroutine[Any, Any, None]) -> None:
-    """Await what must be done although who waits for it is cancelled."""
-    task = asyncio.ensure_future(doing)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # looked at: who is cancelled raises that
-        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -94,6 +95,7 @@ class FileTranscript:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._end = 0
+        self._turn = threading.Lock()  # results of calls side by side come from several threads
 
     async def read(self) -> list[Entry]:
         """As :meth:`Transcript.read`; raises TranscriptDamaged."""
@@ -111,13 +113,14 @@ class FileTranscript:
         return FileTranscript(self.path.with_name(f"{self.path.stem}.{safe}{self.path.suffix}"))
 
     def _read(self) -> list[Entry]:
-        try:
-            raw = self.path.read_bytes()
-        except FileNotFoundError:
-            raw = b""
-        self._end = raw.rfind(b"\n") + 1
+        with self._turn:
+            try:
+                raw = self.path.read_bytes()
+            except FileNotFoundError:
+                raw = b""
+            self._end = raw.rfind(b"\n") + 1
         entries = []
-        for number, line in enumerate(raw[: self._end].splitlines(), 1):
+        for number, line in enumerate(raw[: raw.rfind(b"\n") + 1].splitlines(), 1):
             try:
                 entry = json.loads(line)
             except ValueError as error:
@@ -129,7 +132,7 @@ class FileTranscript:
 
     def _write(self, lines: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as file:
+        with self._turn, self.path.open("ab") as file:
             file.truncate(self._end)
             file.write(lines)
             file.flush()

@@ -17,6 +17,7 @@ from llmspell.agents import (
     TextDelta,
     ToolFinished,
 )
+from llmspell.agents.following import Following
 from llmspell.providers import ChatRequest
 from llmspell.tools import Approval, ToolCall, tool
 from tests.agents.script import Script, add, call, say
@@ -108,6 +109,31 @@ def test_a_reader_in_a_task_of_its_own_ends_where_another_asks_for_the_result(
 
     with agent:
         asyncio.run(main())
+
+
+def test_a_reader_of_a_run_that_is_cancelled_before_it_began_is_told_nothing(acme: Tenant) -> None:
+    async def main() -> None:
+        async with Agent(Script(say("never")), (), "", acme).start("go") as run:
+            run.cancel()
+            assert await asyncio.wait_for(anext(aiter(run), None), 60) is None
+            assert run.state is RunState.CANCELLED
+            with pytest.raises(errors.AgentCancelled):
+                await run.result()
+
+    asyncio.run(main())
+
+
+def test_as_many_as_tell_of_a_run_are_let_go_when_nobody_reads() -> None:
+    async def main() -> None:
+        following = Following("r")
+        following.begin()
+        telling = [asyncio.create_task(following.tell(TextDelta(f"{n}"))) for n in range(1_000)]
+        await asyncio.sleep(0)
+        assert sum(one.done() for one in telling) == 256
+        following.stop()
+        await asyncio.wait_for(asyncio.gather(*telling), 60)
+
+    asyncio.run(main())
 
 
 # --- approval

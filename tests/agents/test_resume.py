@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from llmspell.agents import (
     StateTranscript,
 )
 from llmspell.agents.handle import state_of
-from llmspell.state import AsyncState
+from llmspell.state import Append, AsyncState, Edit, State
 from llmspell.tools import tool
 from tests.agents.script import Script, add, call, say
 
@@ -86,6 +88,42 @@ def test_who_resumes_a_run_takes_it_over(acme: Tenant) -> None:
     asyncio.run(main())
 
 
+def test_an_answer_that_is_written_while_the_run_is_cancelled_is_known(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_writing, go_on, paid = threading.Event(), threading.Event(), []
+    write = State.write
+
+    def slow(self: State, edits: Sequence[Edit]) -> None:
+        if any(isinstance(one, Append) and '"answer"' in one.values[0] for one in edits):
+            is_writing.set()
+            assert go_on.wait(60)
+        write(self, edits)
+
+    @tool(trusted=True)
+    def pay() -> str:
+        """Pay."""
+        paid.append(1)
+        return "paid"
+
+    model = Script(call(("pay", {})), say("done"))
+
+    async def main(agent: Agent) -> None:
+        async with agent.start("go", run_id="r") as run:
+            await asyncio.to_thread(is_writing.wait, 60)
+            run.cancel()
+            await asyncio.sleep(0)  # it is told now
+            go_on.set()
+            with pytest.raises(errors.AgentCancelled):
+                await run.result()
+        assert (await agent.resume("r")).output == "done"
+
+    monkeypatch.setattr(State, "write", slow)
+    with Agent(model, [pay], "", acme) as agent:
+        asyncio.run(main(agent))
+    assert (paid, model.asked) == ([1], 2), "the call had not begun, and is made"
+
+
 # --- transcripts
 
 
@@ -109,6 +147,16 @@ def test_a_transcript_gives_its_entries_back(transcript: Any) -> None:
         await child.append({"kind": "d"})
         assert len(await transcript.read()) == 3
         assert [one["kind"] for one in await transcript.child("0-1").read()] == ["d"]
+
+    asyncio.run(main())
+
+
+def test_entries_that_come_at_once_are_all_kept(transcript: Any) -> None:
+    async def main() -> None:
+        await transcript.append({"kind": "first"})
+        await asyncio.gather(*(transcript.append({"kind": f"{n}"}) for n in range(8)))
+        kept = [one["kind"] for one in await transcript.read()]
+        assert (kept[0], sorted(kept[1:])) == ("first", [f"{n}" for n in range(8)])
 
     asyncio.run(main())
 
