@@ -119,13 +119,12 @@ class ConfinedTool:
             self._note(error, function, denials)
             raise
         finally:
-            if cancel is not None:
-                cancel._end()
-            self._pool.give_back(
-                worker,
-                tenant,
-                has_failed=has_failed or (cancel is not None and cancel.is_cancelled),
-            )
+            try:
+                if cancel is not None:
+                    cancel._end()
+                    has_failed |= cancel.is_cancelled
+            finally:  # also where the caller is interrupted
+                self._pool.give_back(worker, tenant, has_failed=has_failed)
 
     def close(self) -> None:
         """End all its processes; calls that go on fail."""

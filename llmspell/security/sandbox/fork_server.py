@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import math
 import os
 import select
@@ -12,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +20,7 @@ import msgpack  # type: ignore[import-untyped]
 from llmspell.errors import ClosedError, SandboxUnavailable, ToolNotLoaded
 from llmspell.security.sandbox.orders import PACKAGE, library_path
 from llmspell.security.sandbox.worker import frames
+from llmspell.security.sandbox.worker.processes import HERE, REFUSED
 
 __all__ = ["ForkServer", "Loader", "is_silent"]
 
@@ -57,19 +56,52 @@ def shut_down(talk: socket.socket) -> None:
         talk.shutdown(socket.SHUT_RDWR)
 
 
+def _asked(talk: socket.socket) -> bool:
+    """Whether the other end answers; for one thread at a time."""
+    try:
+        talk.send(HERE)
+        return bool(talk.recv(len(HERE)))
+    except BaseException as error:
+        shut_down(talk)  # what it still answers would be taken for the answer to the next one
+        if not isinstance(error, OSError):
+            raise
+        return False
+
+
+class Serving:
+    """A fork server while it runs, and after it has ended. Thread-safe.
+
+    It is two processes: where either is killed the other ends too, and with them what they forked.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+        self.process = process  # waits for the one at the other end of `control`
+        self.control = control
+        # Taken again where the garbage collector closes a sandbox in the midst of this.
+        self.lock = threading.RLock()
+
+    def is_there(self) -> bool:
+        """Whether it runs, as far as can be seen from here."""
+        return self.process.poll() is None and _is_there(self.control)
+
+    def answers(self) -> bool:
+        """Whether it runs; it is asked. What ended before this was asked didn't end with it."""
+        with self.lock:
+            return _asked(self.control)
+
+
 class Loader:
     """A process that has one tool's libraries in memory: asks it for workers. Thread-safe.
 
     Args:
         talk: with it.
-        is_served: whether the fork server that it came of still runs: it ends with that.
-            False from before the kernel ends anything for that server's end.
+        serving: the server that it came of, and ends with.
     """
 
-    def __init__(self, talk: socket.socket, is_served: Callable[[], bool]) -> None:
+    def __init__(self, talk: socket.socket, serving: Serving) -> None:
         self._talk = talk
-        self.is_served = is_served
-        self._lock = threading.Lock()
+        self._serving = serving
+        self._lock = threading.RLock()  # see Serving
 
     def await_ready(self, module: str) -> None:
         """Wait until all is loaded.
@@ -121,16 +153,36 @@ class Loader:
                 raise
         if not raw:
             raise ConnectionError("the loader ended")
+        if raw.startswith(REFUSED):
+            number = int(raw[len(REFUSED) :])
+            raise OSError(number, f"the loader can't fork it: {os.strerror(number)}")
         if len(handles) != 1:
             raise OSError(errno.EMFILE, "no room for the descriptor of a worker")
         return handles[0]
 
     def is_alive(self) -> bool:
-        """Whether it lives, and isn't about to end with its server.
+        """Whether it and its server live, as far as can be seen from here.
 
-        False from before the kernel ends the first of its workers for that.
+        One that has ended may seem to live while a worker that it forked just then has its socket.
         """
-        return _is_there(self._talk) and self.is_served()
+        return _is_there(self._talk) and self._serving.is_there()
+
+    def is_served(self) -> bool:
+        """Whether its server lives; it is asked."""
+        return self._serving.answers()
+
+    def answers(self) -> bool:
+        """Whether it and its server live; both are asked.
+
+        The kernel ends a worker after its loader or with it, and the server before them. So a
+        worker that had ended before this was asked ended by itself where it is true.
+        """
+        with self._lock:
+            return _asked(self._talk) and self.is_served()
+
+    def give_up(self) -> None:
+        """It ends with its workers, and whoever waits for it is told; to be closed all the same."""
+        shut_down(self._talk)
 
     def close(self) -> None:
         """It ends with its workers, even where forks of this process have its socket too."""
@@ -139,22 +191,20 @@ class Loader:
             self._talk.close()
 
 
-def _is_serving(process: subprocess.Popen[bytes], control: socket.socket) -> bool:
-    # Of the two processes that a server is, `process` waits for the one at the other end of
-    # `control`. Where either is killed the other ends too, and only then what it has forked.
-    return process.poll() is None and _is_there(control)
-
-
 class ForkServer:
     """A process that loaders are forked from, started when it is first needed. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
+        self._lock = threading.RLock()  # see Serving
+        self._serving: Serving | None = None
         self._owner = 0
         self._is_closed = False
         self.holds: dict[str, bool] = {}
+
+    @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The one that ends when all of it has."""
+        return None if self._serving is None else self._serving.process
 
     def start(self) -> None:
         """Start it, unless it runs.
@@ -164,12 +214,7 @@ class ForkServer:
             ClosedError: after :meth:`close`.
         """
         with self._lock:
-            if self._is_closed:
-                raise ClosedError("the sandbox is closed")
-            process, control = self._process, self._control
-            if process is None or control is None or not _is_serving(process, control):
-                self._end()
-                self._start()
+            self._started()
 
     def load(self, order: dict[str, Any]) -> Loader:
         """Have a tool loaded; see :meth:`Loader.await_ready`."""
@@ -183,14 +228,13 @@ class ForkServer:
             frames.write_all(written, raw)
             os.lseek(written, 0, os.SEEK_SET)
             for attempt in range(2):
-                self.start()
                 try:
-                    with self._lock:
-                        process, control = self._process, self._control
-                        assert process is not None and control is not None
-                        socket.send_fds(control, [b"load"], [theirs.fileno(), written])
+                    with self._lock:  # or another thread closes it between the two
+                        serving = self._started()
+                        with serving.lock:
+                            socket.send_fds(serving.control, [b"load"], [theirs.fileno(), written])
                     undo.pop_all()
-                    return Loader(ours, functools.partial(_is_serving, process, control))
+                    return Loader(ours, serving)
                 except OSError:
                     if attempt:
                         raise SandboxUnavailable("the fork server ends when it is asked") from None
@@ -198,14 +242,30 @@ class ForkServer:
 
     def close(self) -> None:
         """End it with all that it has forked, for good."""
+        if self._owner not in (0, os.getpid()):
+            # A fork of the owner lets go of its copy alone; the lock may be another thread's, which
+            # isn't in it.
+            self._is_closed = True
+            if self._serving is not None:
+                self._serving.control.close()
+            return
         with self._lock:
             self._is_closed = True
             self._end()
 
-    def _start(self) -> None:
+    def _started(self) -> Serving:
+        if self._is_closed:
+            raise ClosedError("the sandbox is closed")
+        if self._serving is None or not self._serving.is_there():
+            self._end()
+            self._serving = self._start()
+        return self._serving
+
+    def _start(self) -> Serving:
         extension = find_spec("llmspell._sandbox")
         if extension is None or extension.origin is None:
             raise SandboxUnavailable(f"there is no sandbox for {sys.platform} in this build")
+        self._owner = os.getpid()
         package = str(PACKAGE.parent)
         command = [sys.executable, "-I", "-S", "-B", str(_START), package, extension.origin]
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -236,6 +296,8 @@ class ForkServer:
         control.settimeout(_SECONDS)
         try:
             self.holds = msgpack.unpackb(control.recv(_MESSAGE))
+            if self._is_closed:  # by the garbage collector, just now
+                raise ClosedError("the sandbox is closed")
         except BaseException as error:
             control.close()
             process.kill()
@@ -243,18 +305,17 @@ class ForkServer:
             if not isinstance(error, OSError | ValueError):
                 raise
             raise SandboxUnavailable("the fork server ended as it began; see stderr") from None
-        self._process, self._control, self._owner = process, control, os.getpid()
+        return Serving(process, control)
 
     def _end(self) -> None:
-        if self._control is not None:
-            if os.getpid() == self._owner:  # a fork of it lets go of its copy alone
-                shut_down(self._control)
-            self._control.close()
-            self._control = None
-        if self._process is not None:
-            try:
-                self._process.wait(_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
+        serving, self._serving = self._serving, None
+        if serving is None:
+            return
+        shut_down(serving.control)
+        with serving.lock:
+            serving.control.close()
+        try:
+            serving.process.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            serving.process.kill()
+            serving.process.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import secrets
@@ -16,6 +17,8 @@ from typing import Final
 from llmspell.security.host import ControlGroup, HostSupport
 
 __all__ = ["GroupPool", "WorkerGroup", "remove_forgotten"]
+
+_log: Final = logging.getLogger(__name__)
 
 _SECONDS: Final = 10.0
 _MOMENT: Final = 0.2
@@ -193,7 +196,7 @@ class GroupPool:
             except FileNotFoundError:  # somebody cleaned up
                 group.remove()
             except OSError:
-                self._free.append(group)
+                self._put_back(group)
                 raise
         group = WorkerGroup(*self._places)
         try:
@@ -210,6 +213,9 @@ class GroupPool:
         if not self._is_as_new(group):
             group.remove()
             return
+        self._put_back(group)
+
+    def _put_back(self, group: WorkerGroup) -> None:
         self._free.append(group)
         if self._is_closed:  # perhaps since a moment ago
             self.close()
@@ -230,7 +236,11 @@ class GroupPool:
         self._is_closed = True
         with contextlib.suppress(IndexError):
             while True:
-                self._free.popleft().remove()
+                group = self._free.popleft()
+                try:
+                    group.remove()
+                except OSError as error:
+                    _log.warning("a worker's group stays behind: %s", error)
 
 
 def remove_forgotten(host: HostSupport) -> None:

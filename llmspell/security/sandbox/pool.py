@@ -34,6 +34,8 @@ _CALLS_OF_ONE: Final = 10_000
 # Kept workers of one tool, of all tenants together.
 _KEPT: Final = 64
 _PAUSE: Final = 0.1
+# Loaders that may end, with their server or killed by somebody, while one worker is made.
+_TRIES: Final = 3
 
 
 class WorkerPool:
@@ -41,7 +43,8 @@ class WorkerPool:
 
     Args:
         definition: of the tool.
-        loads: makes a loader of the tool; called again where one has ended.
+        loads: makes a loader of the tool, and tells of it before it waits until all is loaded;
+            called again where one has ended.
         groups: that hold the workers; closed with the pool.
         counters: of the sandbox.
     """
@@ -50,7 +53,7 @@ class WorkerPool:
         self,
         definition: ToolDefinition,
         *,
-        loads: Callable[[], Loader],
+        loads: Callable[[Callable[[Loader], None]], Loader],
         groups: GroupPool,
         counters: SandboxCounters,
     ) -> None:
@@ -60,11 +63,14 @@ class WorkerPool:
         self._counters = counters
         self._process = os.getpid()
         self._lock = threading.RLock()
+        self._keeping = threading.RLock()  # whoever looks through `_kept`, or changes it
         self._is_closed = False
+        self._is_ended = False
         self._idle: deque[WorkerHandle] = deque()
         self._kept: deque[tuple[str | None, WorkerHandle]] = deque()
         self._spent: deque[WorkerHandle] = deque()
         self._loader: Loader | None = None
+        self._loading: Loader | None = None
         self._wanted = threading.Semaphore(0)
         self._filling = threading.Thread(target=self._fill, name="llmspell-workers", daemon=True)
 
@@ -78,19 +84,15 @@ class WorkerPool:
         with self._lock:
             if self._loader is not None:
                 return
-            loader = self._loads()
+            self._loader = self._loaded()
             try:
-                worker = self._forked(loader)
-                self._await_ready(worker)
-                self._start_filling(worker)
-            except OSError as error:
-                loader.close()
-                raise self._unavailable(error) from error
+                self._idle.append(self._ready_worker())
+                self._start_filling()
             except BaseException:
+                loader, self._loader = self._loader, None
                 loader.close()
+                _end(self._idle)
                 raise
-            self._loader = loader
-            self._idle.append(worker)
             self._wanted.release()
 
     def take(self, tenant: str | None) -> WorkerHandle:
@@ -121,7 +123,8 @@ class WorkerPool:
             )
         finally:  # also where the caller is interrupted
             if is_kept:
-                self._kept.append((tenant, worker))
+                with self._keeping:
+                    self._kept.append((tenant, worker))
             else:
                 self._spent.append(worker)
             if not is_kept or len(self._kept) > _KEPT:
@@ -131,15 +134,22 @@ class WorkerPool:
 
     def close(self) -> None:
         """End all its processes; calls that go on fail."""
+        if os.getpid() != self._process:  # a thread that isn't in this fork may have the lock
+            return
+        self._is_closed = True
+        for loader in (self._loading, self._loader):
+            if loader is not None:
+                loader.give_up()  # whoever waits for it, and has the lock, is told
         with self._lock:
-            if self._is_closed or os.getpid() != self._process:
+            if self._is_ended:
                 return
-            self._is_closed = True
+            self._is_ended = True
         if self._loader is not None:
             self._loader.close()  # a worker that isn't ready yet ends with it, and isn't waited for
         if self._filling.is_alive():
             self._wanted.release()
-            self._filling.join()
+            if self._filling is not threading.current_thread():  # of which garbage may be collected
+                self._filling.join()
         self._end_all()
         self._groups.close()
 
@@ -152,7 +162,7 @@ class WorkerPool:
 
     def _waiting(self, tenant: str | None) -> WorkerHandle | None:
         if self._definition.keep_workers:
-            with self._lock:
+            with self._keeping:
                 for place, (of, worker) in enumerate(self._kept):
                     if of == tenant:
                         del self._kept[place]
@@ -162,18 +172,40 @@ class WorkerPool:
         except IndexError:
             return None
 
+    def _loaded(self) -> Loader:
+        """A new loader; for whoever has the lock."""
+        self._require_usable()  # it may have been closed while the lock was waited for
+        try:
+            return self._loads(self._note_loading)
+        except ToolNotLoaded:
+            self._require_usable()  # was it given up?
+            raise
+        finally:
+            self._loading = None
+
+    def _note_loading(self, loader: Loader) -> None:
+        self._loading = loader
+        if self._is_closed:
+            loader.give_up()
+
     def _ready_worker(self) -> WorkerHandle:
         """A new worker in which the module has run."""
-        worker, loader = self._forked_by_a_living_loader()
-        try:
-            self._await_ready(worker)
-        except ToolNotLoaded:
-            if loader.is_alive():
-                raise
-            # It ended with its loader, in whatever it was about.
-            worker, _ = self._forked_by_a_living_loader()
-            self._await_ready(worker)
-        return worker
+        for _ in range(_TRIES):
+            worker, loader = self._forked_by_a_living_loader()
+            try:
+                self._await_ready(worker)
+                return worker
+            except ToolNotLoaded:
+                if loader.answers():
+                    raise
+                # It ended with its loader, in whatever it was about.
+            except OSError as error:
+                raise self._unavailable(error) from error
+        name = self._definition.module
+        raise SandboxUnavailable(
+            f"{name}: no worker can be forked: {_TRIES} times the process that forks them ended "
+            "meanwhile; see who kills processes of this one"
+        )
 
     def _forked_by_a_living_loader(self) -> tuple[WorkerHandle, Loader]:
         loader = self._loader
@@ -182,12 +214,12 @@ class WorkerPool:
             try:
                 return self._forked(loader), loader
             except OSError as error:
-                if loader.is_alive():
+                if loader.answers():
                     raise self._unavailable(error) from error
         with self._lock:
             self._require_usable()
             if self._loader is loader:
-                self._loader = self._loads()
+                self._loader = self._loaded()
                 self._counters.reloaded.inc()
                 loader.close()
             loader = self._loader
@@ -219,26 +251,22 @@ class WorkerPool:
         try:
             worker.await_ready()
         except BaseException:
-            worker.close()
+            _end(deque([worker]))
             raise
 
-    def _start_filling(self, worker: WorkerHandle) -> None:
+    def _start_filling(self) -> None:
         try:
             if not self._filling.is_alive():
                 self._filling.start()
         except RuntimeError as error:
-            worker.close()
             raise SandboxUnavailable(f"{self._definition.module}: {error}") from error
-        except BaseException:
-            worker.close()
-            raise
 
     def _fill(self) -> None:
         """Fork ahead, and end what has served: until it is closed."""
         while True:
             self._wanted.acquire()
-            while not self._is_closed and len(self._kept) > _KEPT:
-                with contextlib.suppress(IndexError):
+            with self._keeping:
+                while len(self._kept) > _KEPT:
                     self._spent.append(self._kept.popleft()[1])
             _end(self._spent)
             if self._is_closed:
@@ -246,13 +274,16 @@ class WorkerPool:
             try:
                 while len(self._idle) < self._definition.ready:
                     self._idle.append(self._ready_worker())
-            except (OSError, LlmspellError):
+            except Exception as error:
                 # A call forks for itself, and tells why that fails.
-                time.sleep(_PAUSE)
+                if not isinstance(error, OSError | LlmspellError):
+                    _log.exception("%s: no worker is forked ahead", self._definition.module)
+                if not self._is_closed:
+                    time.sleep(_PAUSE)
 
     def _end_all(self) -> None:
-        with contextlib.suppress(IndexError):
-            while True:
+        with self._keeping:
+            while self._kept:
                 self._spent.append(self._kept.popleft()[1])
         _end(self._idle)
         _end(self._spent)

@@ -35,6 +35,9 @@ __all__ = ["Sandbox"]
 
 _log: Final = logging.getLogger(__name__)
 
+# Fork servers that may be killed while one tool is loaded.
+_TRIES: Final = 3
+
 # What a Python for Linux may have been built without, by headers older than the kernel that it runs
 # on; and what some libraries that replace parts of the standard one take away.
 _OF_PYTHON: Final = (
@@ -251,7 +254,9 @@ def _default_broker(audit: AuditSink | None, definition: ToolDefinition) -> Brok
     return Broker(definition.requirements.domains, on_attempt=on_attempt)
 
 
-def _load(server: ForkServer, definition: ToolDefinition) -> Loader:
+def _load(
+    server: ForkServer, definition: ToolDefinition, begun: Callable[[Loader], None]
+) -> Loader:
     server.start()
     if definition.requirements.processes and not server.holds["hidden"]:
         lacks = "namespaces of processes and mounts, so that all of them end together"
@@ -260,7 +265,7 @@ def _load(server: ForkServer, definition: ToolDefinition) -> Loader:
             level=definition.requirements.level.value,
             missing=(lacks,),
         )
-    for attempt in range(2):
+    for _ in range(_TRIES):
         try:
             loader = server.load(make_order(definition))
         except OSError as error:
@@ -269,24 +274,29 @@ def _load(server: ForkServer, definition: ToolDefinition) -> Loader:
                 level=definition.requirements.level.value,
             ) from error
         try:
+            begun(loader)
             loader.await_ready(definition.module)
             return loader
         except ToolNotLoaded:
-            has_ended_with_server = not loader.is_served()
-            loader.close()
-            if attempt or not has_ended_with_server:
+            if loader.is_served():
+                loader.close()
                 raise
+            loader.close()  # it ended with its server, in whatever it was about
         except BaseException:
             loader.close()
             raise
-    raise AssertionError
+    raise SandboxUnavailable(
+        f"{definition.module}: it can't be loaded: {_TRIES} times the fork server ended meanwhile; "
+        "see who kills processes of this one",
+        level=definition.requirements.level.value,
+    )
 
 
 def _end(server: ForkServer, tools: set[ConfinedTool | UnconfinedTool]) -> None:
+    server.close()  # first: so a tool that is being loaded isn't waited for
     while True:
         try:
             tool = tools.pop()
         except KeyError:  # others take from it too
             break
         tool.close()
-    server.close()

@@ -240,7 +240,7 @@ def test_registering_starts_nothing_until_the_first_call() -> None:
             module="plain", functions=("words",), requirements=SAFE, path=(str(TOOLS),), ready=0
         )
         tool = own.register(definition)
-        assert own._server._process is None
+        assert own._server.process is None
         assert tool.call("words", ["a"]).value == {"a": 1}
         assert tool.call("words", ["b"]).value == {"b": 1}
         assert own.counters.waited.value >= 1

@@ -23,7 +23,7 @@ def test_a_python_that_was_built_without_what_is_needed_is_told(
         with pytest.raises(SandboxUnavailable, match="this build of Python lacks it") as caught:
             own.load("made", ["run"], SAFE, source="def run(): pass\n")
         assert caught.value.missing == (f"{name}: this build of Python lacks it",)
-        assert own._server._process is None
+        assert own._server.process is None
 
 
 def test_a_build_without_the_extension_module_is_told(

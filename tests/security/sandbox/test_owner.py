@@ -43,7 +43,7 @@ def test_an_answer_that_comes_too_late_is_nobody_else_s(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = ends
-    loader = Loader(ours, lambda: True)
+    loader = Loader(ours, None)  # type: ignore[arg-type]
     with pytest.raises(TimeoutError):
         loader.fork([0])
     assert not loader.is_alive()
@@ -98,7 +98,7 @@ def test_what_a_loader_says_is_data(ends: tuple[socket.socket, socket.socket], s
     ours, theirs = ends
     theirs.send(said)
     with pytest.raises(ToolNotLoaded, match="made: ") as caught:
-        Loader(ours, lambda: True).await_ready("made")
+        Loader(ours, None).await_ready("made")  # type: ignore[arg-type]
     assert "\x1b" not in str(caught.value)
 
 
@@ -107,7 +107,7 @@ def test_a_fork_of_the_owner_keeps_nothing_alive_that_is_closed(
     own: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tool = confined(own, SAFE)
-    server = own._server._process
+    server = own._server.process
     assert server is not None
     below = all_below(server.pid)
     woken, wakes = os.pipe()
@@ -219,7 +219,7 @@ def test_an_import_that_never_ends_ends_with_its_process(
     (place / "waits.py").write_text("import time\ntime.sleep(600)\n")
     monkeypatch.syspath_prepend(place)
     own.load("made", ["run"], SAFE, source=ONE).close()
-    server = own._server._process
+    server = own._server.process
     assert server is not None
     until(lambda: sum(map(is_alive, all_below(server.pid))) == 1)
     monkeypatch.setattr(fork_server, "_LOADING_SECONDS", 1)
@@ -234,7 +234,7 @@ def test_a_thread_that_has_signals_blocked_may_start_the_server(own: Sandbox) ->
         tool = own.load("made", ["run"], SAFE, source=ONE)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    server = own._server._process
+    server = own._server.process
     assert server is not None
     for _ in range(5):
         tool.call("run")

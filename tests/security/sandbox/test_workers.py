@@ -90,23 +90,26 @@ def test_only_the_sockets_and_streams_of_a_worker_are_open(plain: ConfinedTool) 
 
 def test_a_tool_lives_on_where_its_loader_or_the_server_is_killed(sandbox: Sandbox) -> None:
     with Sandbox() as own, confined(own, SAFE) as tool:
-        process = own._server._process
+        process = own._server.process
         assert process is not None
         for _ in range(2):
             assert tool.call("count").value == 1
             until(lambda: sum(worker.is_waiting() for worker in list(tool._pool._idle)) == 2)
             (server,) = children_of(process.pid)
+            until(lambda: sum(map(is_alive, children_of(server))) == 1)  # noqa: B023
             (loader,) = filter(is_alive, children_of(server))
             os.kill(loader, signal.SIGKILL)
             until(lambda: not any(worker.is_waiting() for worker in list(tool._pool._idle)))
         until(lambda: own.counters.reloaded.value >= 1)
         assert tool.call("count").value == 1
         for end in (process.pid, None):
-            process = own._server._process
+            process = own._server.process
             assert process is not None
+            until(lambda: len(tool._pool._idle) == 2 and not tool._pool._spent)  # all are forked
             (server,) = children_of(process.pid)
+            below = [server, *all_below(server)]
             os.kill(end or server, signal.SIGKILL)
-            until(lambda server=server: not is_alive(server))  # nor anything that it has forked
+            until(lambda below=below: not any(map(is_alive, below)))
             for _ in range(5):  # more than are ready
                 assert tool.call("count").value == 1
 
@@ -115,7 +118,7 @@ def test_closing_ends_every_process_and_leaves_no_group() -> None:
     own = Sandbox()
     tool = confined(own, SAFE)
     tool.call("count")
-    process = own._server._process
+    process = own._server.process
     assert process is not None
     below = all_below(process.pid)
     assert len(below) >= 3
@@ -156,7 +159,7 @@ def test_all_ends_with_the_owner_even_where_it_is_killed(sandbox: Sandbox) -> No
         tool = sandbox.load("plain", ["sleeps"], SecurityRequirements.safe(), path=[{str(TOOLS)!r}])
         if os.fork() == 0:  # who has a copy of the owner's sockets keeps nothing alive
             time.sleep(60)
-        print(sandbox._server._process.pid, flush=True)
+        print(sandbox._server.process.pid, flush=True)
         tool.call("sleeps", [5.0])
     """)
     owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

@@ -82,17 +82,25 @@ def load(
         message, given = processes.received(talk, 16, 8)
         if not message:
             return
+        if message == processes.HERE:
+            talk.send(message)
+            continue
         pages = int(os.pread(statistics, 100, 0).split()[0])
-        with reaper.held():
-            worker = os.fork()
-            if worker == 0:
-                processes.run(
-                    _work, confining, scanned, order, given, this, pages, rules,
-                    empty, changes_root,
-                )  # fmt: skip
-            handle = os.pidfd_open(worker)
-        for descriptor in given:
-            os.close(descriptor)
+        try:
+            with reaper.held():
+                worker = os.fork()
+                if worker == 0:
+                    processes.run(
+                        _work, confining, scanned, order, given, this, pages, rules,
+                        empty, changes_root,
+                    )  # fmt: skip
+                handle = os.pidfd_open(worker)
+        except OSError as error:  # the workers that there are go on
+            talk.send(b"%s%d" % (processes.REFUSED, error.errno or 0))
+            continue
+        finally:
+            for descriptor in given:
+                os.close(descriptor)
         socket.send_fds(talk, [b"%d" % worker], [handle])
         os.close(handle)
 

@@ -9,9 +9,14 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Final, NoReturn
 
-__all__ = ["Reaper", "open_empty_directory", "received", "run"]
+__all__ = ["HERE", "REFUSED", "Reaper", "open_empty_directory", "received", "run"]
+
+#: The owner's question whether one is there, and the answer.
+HERE: Final = b"here"
+#: A loader's answer where the kernel makes no worker: before the number of the error.
+REFUSED: Final = b"!"
 
 
 class Reaper:

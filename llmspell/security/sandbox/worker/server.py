@@ -52,11 +52,18 @@ def main(confining: ModuleType, control: int, owner: int) -> None:
         message, given = processes.received(talk, MESSAGE, 2)
         if not message:
             break
-        with reaper.held():
-            if os.fork() == 0:
-                talk.close()
-                os.close(owner)
-                processes.run(load, confining, *given, empty, held["root"])
-        for descriptor in given:
-            os.close(descriptor)
+        if message == processes.HERE:
+            talk.send(message)
+            continue
+        try:
+            with reaper.held():
+                if os.fork() == 0:
+                    talk.close()
+                    os.close(owner)
+                    processes.run(load, confining, *given, empty, held["root"])
+        except OSError as error:  # the owner sees that nobody has the descriptors; others go on
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+        finally:
+            for descriptor in given:
+                os.close(descriptor)
     sys.exit(0)
