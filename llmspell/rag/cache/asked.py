@@ -25,7 +25,7 @@ class Asked:
         missing: places of each key that wasn't in memory.
         made: what has been found or made of these.
         names: of what is missing, on a server of several hosts.
-        since: flights that had landed when it was looked for.
+        since: flights that had landed before it was looked for anywhere, memory included.
         out: (n, dim) float32; places that ``missing`` doesn't name are filled.
     """
 
@@ -49,6 +49,7 @@ class Asked:
         task: str,
         texts: Sequence[str],
         oldest_us: int,
+        since: int,
     ) -> None:
         self.compartment = compartment
         self.model = model
@@ -58,7 +59,7 @@ class Asked:
         self.missing: dict[bytes, list[int]] = {}
         self.made: dict[bytes, Made] = {}
         self.names: dict[bytes, bytes] = {}
-        self.since = 0
+        self.since = since
         self.out = np.empty((len(texts), model.dim), dtype=np.float32)
 
     def wanted(self) -> list[bytes]:

@@ -103,7 +103,6 @@ class EmbeddingCache:
         if not isinstance(asked, Asked):
             return asked
         if asked.missing:
-            asked.since = self._flights.landings
             self._look(asked)
         while wanted := asked.wanted():
             if not is_embedding():
@@ -135,7 +134,6 @@ class EmbeddingCache:
         if not isinstance(asked, Asked):
             return asked
         if asked.missing:
-            asked.since = self._flights.landings
             await asyncio.to_thread(self._look, asked)
         while wanted := asked.wanted():
             if not is_embedding():
@@ -196,12 +194,14 @@ class EmbeddingCache:
         compartment = self._compartments.of(owner)
         keys = text_keys(compartment.prefix(model, task), texts)
         oldest_us = self._oldest()
+        # Read first: what lands behind memory's answer is looked for again.
+        since = self._flights.landings
         if len(keys) == 1:  # a query, which can't wait
             made = self._memory.get(keys[0], oldest_us)
             if made is not None:
                 self._counters.memory_hits.inc()
                 return made.vector.reshape(1, -1).copy()
-        asked = Asked(compartment, model, task, texts, oldest_us)
+        asked = Asked(compartment, model, task, texts, oldest_us, since)
         hits = 0
         for place, key in enumerate(keys):
             made = self._memory.get(key, oldest_us)

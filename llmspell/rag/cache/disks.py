@@ -86,9 +86,11 @@ class Disks:
             self._counters.dropped.inc()
 
     def flush(self) -> None:
-        """Wait until what waits is written."""
-        if not self._is_closed:
-            self._pending.join()
+        """Wait until what waits is written, or all is closed: nobody writes what comes behind."""
+        with self._pending.all_tasks_done:
+            self._pending.all_tasks_done.wait_for(
+                lambda: self._is_over or not self._pending.unfinished_tasks
+            )
 
     def state(self) -> tuple[int, int]:
         """Entries and bytes of those that are open; none of one that fails."""
@@ -126,6 +128,8 @@ class Disks:
                 tier.close()
             self._open.clear()
             self._is_over = True
+        with self._pending.all_tasks_done:
+            self._pending.all_tasks_done.notify_all()
 
     def _begin(self) -> bool:
         """Start the thread; gives False where it has ended for good."""

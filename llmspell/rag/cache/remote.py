@@ -74,7 +74,8 @@ class RemoteTier:
         self._leaving: set[bytes] = set()
         self._is_exact = settings.disk_dtype == "float32"  # whatever other hosts do
         self._is_refused = False  # the last write was
-        self._is_closed = False
+        self._is_closed = False  # takes no more to write
+        self._is_over = False  # nor is anything written any more
 
     def get(
         self, compartment: Compartment, names: Sequence[bytes], dim: int, oldest_us: int
@@ -118,9 +119,11 @@ class RemoteTier:
         self._send(None)
 
     def flush(self) -> None:
-        """Wait until what waits is written, or dropped."""
-        if not self._is_closed:
-            self._pending.join()
+        """Wait until what waits is written, or dropped, or all is closed."""
+        with self._pending.all_tasks_done:
+            self._pending.all_tasks_done.wait_for(
+                lambda: self._is_over or not self._pending.unfinished_tasks
+            )
 
     def close(self) -> None:
         """Write what waits, as far as that takes a few seconds, and close all connections."""
@@ -132,6 +135,9 @@ class RemoteTier:
             with suppress(queue.Full):
                 self._pending.put(None, timeout=_CLOSE_S)
             self._thread.join(_CLOSE_S)
+        self._is_over = True
+        with self._pending.all_tasks_done:
+            self._pending.all_tasks_done.notify_all()
         self._readers.shutdown(wait=False, cancel_futures=True)
         self._reader.close()
         self._writer.close()

@@ -17,6 +17,7 @@ from llmspell import EmbeddingCacheSettings, errors
 from llmspell.rag.cache import EmbeddingCache, flights
 from llmspell.rag.cache.entry import encode
 from llmspell.tenancy.ports import EmbeddingModel
+from tests.processes import until
 from tests.rag.cache.owners import MODEL, Model, owner, within_seconds
 from tests.tenancy.texts import DIM, embed
 
@@ -158,6 +159,33 @@ def test_text_that_came_in_between_is_found_though_memory_let_go_of_it(
     assert (stats.memory_hits + stats.disk_hits, stats.shared, stats.misses) == (0, 2, 2)
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_text_that_came_in_behind_memorys_answer_is_not_embedded_again_without_a_disk(
+    tmp_path: Path, make: Open, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    cache, model, acme = make(disk_bytes=0), Model(), owner(tmp_path)
+    memory = EmbeddingCache._asked
+
+    def overtaken(self: EmbeddingCache, *given: Any) -> Any:
+        asked = memory(self, *given)
+        monkeypatch.setattr(EmbeddingCache, "_asked", memory)
+        self.embed(acme, MODEL, "query", ["one"], model)  # as another thread would
+        return asked
+
+    async def amodel(texts: Sequence[str]) -> np.ndarray:
+        return model(texts)
+
+    monkeypatch.setattr(EmbeddingCache, "_asked", overtaken)
+    if is_async:
+        found = asyncio.run(cache.aembed(acme, MODEL, "query", ["one", "two"], amodel))
+    else:
+        found = cache.embed(acme, MODEL, "query", ["one", "two"], model)
+    np.testing.assert_array_equal(found, embed(["one", "two"]))
+    assert model.asked == ["one", "two"]
+    stats = cache.stats()
+    assert (stats.memory_hits, stats.shared, stats.misses) == (0, 1, 2)
+
+
 def test_callers_who_want_each_others_texts_dont_wait_in_a_circle(
     tmp_path: Path, make: Open
 ) -> None:
@@ -277,37 +305,75 @@ def test_answer_doesnt_change_what_is_kept(tmp_path: Path, make: Open) -> None:
     np.testing.assert_array_equal(cache.embed(acme, MODEL, "query", ["one"], model), embed(["one"]))
 
 
-def test_more_than_may_wait_for_the_disk_is_dropped_and_counted(tmp_path: Path, make: Open) -> None:
-    cache, model, acme = make(max_pending=1), Model(), owner(tmp_path)
-    texts = [f"text {number}" for number in range(500)]
-    cache.embed(acme, MODEL, "passage", texts, model)
+class Disk:
+    """One that writes nothing before it is let."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.may_end = threading.Event()
+
+    def encode(self, *given: Any) -> bytes:
+        self.begun.set()
+        assert self.may_end.wait(60)
+        return encode(*given)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    disk = Disk()
+    monkeypatch.setattr("llmspell.rag.cache.disk.encode", disk.encode)
+    yield disk
+    disk.may_end.set()
+
+
+def test_more_than_may_wait_for_the_disk_is_dropped_and_counted(
+    tmp_path: Path, make: Open, slow: Disk
+) -> None:
+    cache, model, acme = make(max_pending=3), Model(), owner(tmp_path)
+    cache.embed(acme, MODEL, "passage", ["being written"], model)
+    assert slow.begun.wait(30)
+    cache.embed(acme, MODEL, "passage", [f"text {number}" for number in range(9)], model)
+    slow.may_end.set()
     cache.flush()
     stats = cache.stats()
-    assert stats.dropped > 0
-    assert stats.disk_entries + stats.dropped == 500
+    assert (stats.disk_entries, stats.dropped) == (4, 6)
+
+
+def test_flush_ends_though_a_call_comes_behind_the_close(
+    tmp_path: Path, make: Open, slow: Disk
+) -> None:
+    cache, model, acme = make(), Model(), owner(tmp_path)
+    model.gate = threading.Event()
+    late = threading.Thread(
+        target=cache.embed, args=(acme, MODEL, "query", ["late"], model), daemon=True
+    )
+    late.start()
+    assert model.entered.wait(30)
+    cache.embed(acme, MODEL, "query", ["being written"], Model())
+    assert slow.begun.wait(30)
+    ends = [threading.Thread(target=end, daemon=True) for end in (cache.flush, cache.close)]
+    for end in ends:
+        end.start()
+    until(cache._disks._pending.qsize)  # what ends the thread that writes
+    model.gate.set()
+    late.join()
+    slow.may_end.set()
+    for end in ends:
+        end.join(20)
+        assert not end.is_alive()
 
 
 def test_answer_doesnt_wait_for_what_is_being_written(
-    tmp_path: Path, make: Open, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make: Open, slow: Disk
 ) -> None:
-    begun, may_end = threading.Event(), threading.Event()
-
-    def slow(*given: Any) -> bytes:
-        begun.set()
-        assert may_end.wait(60)
-        return encode(*given)
-
-    monkeypatch.setattr("llmspell.rag.cache.disk.encode", slow)
     # One file may be open at a time, and it is being written to.
     cache, model = make(max_open=1), Model()
     acme, other = owner(tmp_path), owner(tmp_path, "other")
-    try:
-        cache.embed(acme, MODEL, "query", ["one"], model)
-        assert begun.wait(30)
-        for one in (acme, other):
-            within_seconds(partial(cache.embed, one, MODEL, "query", ["two"], model))
-    finally:
-        may_end.set()
+    cache.embed(acme, MODEL, "query", ["one"], model)
+    assert slow.begun.wait(30)
+    for one in (acme, other):
+        within_seconds(partial(cache.embed, one, MODEL, "query", ["two"], model))
+    slow.may_end.set()
     cache.flush()
     for one in (acme, other):
         cache.embed(one, MODEL, "query", ["two"], model)

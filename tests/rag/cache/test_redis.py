@@ -20,6 +20,7 @@ from llmspell import Document, EmbeddingCacheSettings, TenantConfig, errors
 from llmspell.rag.cache import EmbeddingCache, breaker
 from llmspell.rag.cache.entry import Made, encode
 from llmspell.rag.cache.remote import RemoteTier
+from tests.processes import until
 from tests.quota.redis_server import RedisServer
 from tests.rag.cache.owners import MODEL, Model, owner, within_seconds
 from tests.rag.cache.test_tenants import Counting
@@ -184,15 +185,27 @@ def test_server_that_doesnt_answer_is_left_alone_and_asked_again_when_it_does(
     cache = host()
     remote = cache._remote
     assert remote is not None
-    patience = remote._timeout
+    patience, is_asked = remote._timeout, threading.Event()
+    submit = remote._readers.submit
+
+    def begun(*given: Any) -> Any:
+        job = submit(*given)
+        # A lookup that hasn't begun in time, on a busy machine, says nothing of the server.
+        until(lambda: job.running() or job.done())
+        is_asked.set()
+        return job
+
     server.pause()
     try:
         remote._timeout = 0.05
+        monkeypatch.setattr(remote._readers, "submit", begun)
         texts = [f"text {number}" for number in range(20)]
         for text in texts:
+            is_asked.clear()
             found = cache.embed(acme, MODEL, "query", [text], model)
             np.testing.assert_array_equal(found, embed([text]))
-        # The first one waited, and none after it.
+            # The first one waited, and none after it.
+            assert is_asked.is_set() == (text == texts[0])
         assert cache.stats().redis_failed == 1
         assert (cache.stats().redis_dropped, cache.stats().misses) == (20, 20)
     finally:
@@ -200,18 +213,25 @@ def test_server_that_doesnt_answer_is_left_alone_and_asked_again_when_it_does(
     remote._timeout = patience
     remote._breaker._until = 0.0
     # Whoever asks has it tried, and doesn't wait for that.
-    wait_until(lambda: remote._serves(cache._compartments.shared))
+    until(lambda: remote._serves(cache._compartments.shared))
     cache.embed(acme, MODEL, "query", ["after"], model)
     cache.flush()
     assert cache.stats().redis_written == 1
 
 
 def test_server_that_can_be_reached_but_not_read_is_tried_ever_less(
-    tmp_path: Path, host: Host, client: redis.Redis, server: RedisServer
+    tmp_path: Path,
+    host: Host,
+    client: redis.Redis,
+    server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    client.acl_setuser(
-        "writer", enabled=True, passwords=["+x"], keys="*", commands=["+@all", "-getrange"]
-    )
+    # Pauses that don't end before the test does, whatever holds it up.
+    monkeypatch.setattr(breaker, "FIRST_S", 1e6)
+    monkeypatch.setattr(breaker, "MOST_S", 4e6)
+    may_not_read = ["+@all", "-getrange"]
+    user = {"enabled": True, "passwords": ["+x"], "keys": "*"}
+    client.acl_setuser("writer", commands=may_not_read, **user)
     model, acme = Model(), owner(tmp_path)
     cache = host(redis_url=server.url.replace("//", "//writer:x@"))
     remote = cache._remote
@@ -219,15 +239,19 @@ def test_server_that_can_be_reached_but_not_read_is_tried_ever_less(
     pauses = []
     for text in ("one", "two", "three"):
         remote._breaker._until = 0.0
-        wait_until(lambda: remote._serves(cache._compartments.shared))
+        until(lambda: remote._serves(cache._compartments.shared))
         cache.embed(acme, MODEL, "query", [text], model)
         assert not remote._breaker.is_closed
         pauses.append(remote._breaker._pause)
-    client.acl_setuser("writer", commands=["+getrange"])
+    client.acl_setuser("writer", commands=["+@all"], **user)
     remote._breaker._until = 0.0
-    wait_until(lambda: remote._serves(cache._compartments.shared))
+    until(lambda: remote._serves(cache._compartments.shared))
     cache.embed(acme, MODEL, "query", ["four"], model)
-    assert [*pauses, remote._breaker._pause] == [2.0, 4.0, 8.0, 1.0]
+    assert [*pauses, remote._breaker._pause] == [2e6, 4e6, 4e6, 1e6]
+
+
+def test_pause_of_a_server_that_fails_begins_at_a_second_and_ends_at_a_minute() -> None:
+    assert (breaker.FIRST_S, breaker.MOST_S) == (1.0, 60.0)
 
 
 def test_server_that_is_gone_costs_hits_and_not_answers(
@@ -294,6 +318,33 @@ def test_answer_doesnt_wait_for_what_is_being_written(
     cache.flush()
     stats = cache.stats()
     assert (stats.redis_written, stats.redis_dropped, stats.misses) == (2, 1, 3)
+
+
+def test_flush_ends_though_a_vector_comes_behind_the_close(
+    tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(self: RemoteTier, puts: Any) -> None:
+        begun.set()
+        assert may_end.wait(60)
+
+    monkeypatch.setattr(RemoteTier, "_store", slow)
+    cache, acme = host(), owner(tmp_path)
+    remote = cache._remote
+    assert remote is not None
+    cache.embed(acme, MODEL, "query", ["one"], Model())
+    assert begun.wait(30)
+    waiting = threading.Thread(target=cache.flush, daemon=True)
+    closing = threading.Thread(target=remote.close, daemon=True)
+    waiting.start()
+    closing.start()
+    until(lambda: remote._is_closed)
+    may_end.set()
+    closing.join(20)
+    remote._pending.put_nowait(None)  # of a call that asked whether it is closed before it was
+    waiting.join(20)
+    assert not waiting.is_alive()
 
 
 def test_url_without_the_extra_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,12 +429,3 @@ def test_settings_are_checked_and_hide_the_password() -> None:
         with pytest.raises(errors.ConfigError) as caught:
             EmbeddingCache(EmbeddingCacheSettings(redis_url=url))
         assert "secret" not in "".join(traceback.format_exception(caught.value))
-
-
-def wait_until(is_done: Callable[[], object]) -> None:
-    pause = threading.Event()
-    for _ in range(2_000):
-        if is_done():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it didn't come")

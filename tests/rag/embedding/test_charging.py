@@ -188,13 +188,14 @@ def test_a_request_without_an_answer_is_charged_as_it_was_counted_or_guessed(
         for fault, error in REFUSED:
             server.fail(fault)
             assert charged(remote, error) == 0, fault
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
-        away = OpenAIEmbedder(
-            "m", base_url=nowhere, dim=3, max_tokens=9, settings=RemoteSettings(retries=0)
-        )
-        with away:
-            assert charged(away, errors.EmbeddingUnavailable) == 0
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))  # and doesn't listen
+            nowhere = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+            away = OpenAIEmbedder(
+                "m", base_url=nowhere, dim=3, max_tokens=9, settings=RemoteSettings(retries=0)
+            )
+            with away:
+                assert charged(away, errors.EmbeddingUnavailable) == 0
 
 
 def test_a_request_that_is_not_answered_in_time_is_charged(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
+from itertools import count
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from llmspell.rag.embedding import (
     VoyageEmbedder,
 )
 from llmspell.security import Secret, SecretRef, SecretStore
-from llmspell.testing import EmbeddingFault, FakeEmbeddingServer
+from llmspell.testing import EmbeddingFault, EmbeddingRequest, FakeEmbeddingServer
 from tests.rag.embedding.conftest import KEY, SERVICES, Connect
 
 TEXTS = [f"word{n} of a text" + " more" * (n % 7) for n in range(40)]
@@ -30,10 +32,21 @@ def expected(server: FakeEmbeddingServer, texts: list[str]) -> np.ndarray:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_vectors_are_unit_rows_in_the_order_of_the_texts_over_many_requests(
-    server: FakeEmbeddingServer, connect: Connect, service: str
+    server: FakeEmbeddingServer,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    service: str,
 ) -> None:
     embedder = connect(service, batch_texts=3)
-    server.fail(*[EmbeddingFault(kind="stall", seconds=0.1)] * 2)  # so that others come meanwhile
+    begin, number, both = server._begin, count(), threading.Barrier(2)
+
+    def meet(request: EmbeddingRequest) -> EmbeddingFault | None:
+        fault = begin(request)
+        if next(number) < 2:
+            both.wait(20)  # neither is answered before the other has come
+        return fault
+
+    monkeypatch.setattr(server, "_begin", meet)
     vectors = embedder.embed(TEXTS)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, expected(server, TEXTS), atol=1e-6)
