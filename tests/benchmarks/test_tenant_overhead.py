@@ -47,7 +47,11 @@ def test_where_it_goes_is_stated_on_one_thread_and_rates_on_several(
         else:
             assert case["in_place_us"] is None
             assert case["qps"]["index"] > 0
-    assert measured["pieces_us"]["fetch the records"] > 0
+    # Each less an empty step, which takes longer when the system runs something else meanwhile.
+    assert list(measured["pieces_us"]) == [
+        *("arrays to lists", "fetch the records", "make the hits", "read ids and scores"),
+        "read ids, scores, texts, metadata",
+    ]
 
 
 def test_each_number_of_the_table_is_the_result_s(measured: dict[str, Any], tmp_path: Path) -> None:

@@ -21,6 +21,11 @@ def data() -> Iterator[Path]:
 @pytest.fixture(scope="package")
 def doors(data: Path) -> Iterator[list[Door]]:
     """The ways; each test leaves no tenants behind."""
-    logging.getLogger("llmspell").setLevel(logging.DEBUG)
-    with doors_to(data) as made:
-        yield made
+    logger = logging.getLogger("llmspell")
+    before = logger.level
+    logger.setLevel(logging.DEBUG)
+    try:
+        with doors_to(data) as made:
+            yield made
+    finally:
+        logger.setLevel(before)

@@ -61,7 +61,8 @@ def test_a_copy_cut_short_at_its_beginning_leaves_no_descriptor(
             finally:
                 sys.settrace(traced)
             gc.collect()
-            assert descriptors() == before, cuts
+            # Behind earlier tests a thread may still close what it had.
+            assert descriptors() <= before, cuts
         gc.collect()
     assert cuts > 10
-    assert descriptors() == before
+    assert descriptors() <= before

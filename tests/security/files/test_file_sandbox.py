@@ -255,7 +255,7 @@ def test_a_file_in_a_path_is_no_directory(sandbox: FileSandbox) -> None:
 
 def test_nothing_is_left_open(room: Room, resolver: ResolverName) -> None:
     gc.collect()
-    before = sorted(os.listdir("/dev/fd"))
+    before = set(os.listdir("/dev/fd"))
     with FileSandbox([room.root], resolver=resolver) as sandbox:
         file = sandbox.open("hello.txt")
         for path in ("to_secret", "notes/magic/x", "fifo", "missing/x", "notes", "hello.txt/x"):
@@ -267,7 +267,7 @@ def test_nothing_is_left_open(room: Room, resolver: ResolverName) -> None:
     sandbox.close()
     assert file.read() == "hello"
     file.close()
-    assert sorted(os.listdir("/dev/fd")) == before
+    assert set(os.listdir("/dev/fd")) <= before
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, pickle.dumps])

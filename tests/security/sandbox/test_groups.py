@@ -167,4 +167,4 @@ def test_what_a_worker_was_given_is_closed_where_it_isn_t_forked(own: Sandbox) -
     with pytest.raises(ConnectionError):
         WorkerHandle(Ended(), groups, 10, has_listener=False)  # type: ignore[arg-type]
     groups.close()
-    assert len(os.listdir("/proc/self/fd")) == held
+    assert len(os.listdir("/proc/self/fd")) <= held
