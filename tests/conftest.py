@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from llmspell.security import SecurityLevel
 from llmspell.security.host import probe
+from tests.clock import Clock
 
 # On a busy machine a deadline is a test that fails by itself.
 settings.register_profile("llmspell", deadline=None)
@@ -30,6 +31,12 @@ def confines() -> None:
     """Skip where this host can't confine tools."""
     if missing := probe().missing_for(SecurityLevel.SAFE):
         pytest.skip(f"this host can't confine tools: {'; '.join(missing)}")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Time that passes when a test says so."""
+    return Clock(monkeypatch)
 
 
 @pytest.hookimpl(optionalhook=True)

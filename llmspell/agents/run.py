@@ -227,13 +227,17 @@ class AgentRun(FollowedRun):
     async def _in_time(self, is_resumed: bool) -> AgentResult:
         around, left = current_deadline(), self.budget.seconds_left
         is_around = around is not None and around.remaining < left
-        limit = asyncio.timeout(max(0.0, around.remaining if around and is_around else left))
+
+        def remaining() -> float:
+            return around.remaining if around and is_around else self.budget.seconds_left
+
+        limit = asyncio.timeout(max(0.0, remaining()))
         try:
             async with limit:
                 return await self._loop(is_resumed)
         except TimeoutError as error:
             # A model keeps the same deadline, and may be the first to say that it has passed.
-            is_deadline = isinstance(error, ProviderTimeout) and self.budget.seconds_left < 0.01
+            is_deadline = isinstance(error, ProviderTimeout) and remaining() < 0.01
             if not limit.expired() and not is_deadline:
                 raise
             if is_around:

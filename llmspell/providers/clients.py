@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from llmspell.errors import ClosedError
 from llmspell.providers.settings import ConnectionSettings
 from llmspell.security import Secret
 
 __all__ = ["Clients"]
+
+#: Between two looks whether another thread's loop still runs.
+_LOOK_S: Final = 0.02
 
 
 @dataclass(slots=True)
@@ -69,7 +73,7 @@ class Clients:
             current.calls += 1
         try:
             if old is not None and not old.calls:
-                await old.sdk.close()
+                await asyncio.shield(old.sdk.close())
             yield current.with_key(key.reveal())
         finally:
             with self._lock:
@@ -120,5 +124,21 @@ class Clients:
             if loop is here:
                 await client.sdk.close()
             elif loop.is_running():
-                closing = asyncio.run_coroutine_threadsafe(client.sdk.close(), loop)
-                await asyncio.wrap_future(closing)
+                await _closed_in(loop, client.sdk.close())
+
+
+async def _closed_in(loop: asyncio.AbstractEventLoop, closing: Coroutine[Any, Any, None]) -> None:
+    """Let the loop of a client close it; one that ends meanwhile isn't waited for."""
+    try:
+        asked = asyncio.run_coroutine_threadsafe(closing, loop)
+    except RuntimeError:  # it was closed in this very moment
+        closing.close()
+        return
+    ended = asyncio.wrap_future(asked)
+    while not ended.done() and loop.is_running():
+        await asyncio.wait([ended], timeout=_LOOK_S)
+    if ended.done():
+        if not ended.cancelled():  # with all that ran in the loop as it ended
+            ended.result()
+    elif loop.is_closed() and inspect.getcoroutinestate(closing) == inspect.CORO_CREATED:
+        closing.close()  # it will never be begun

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -228,12 +227,11 @@ class HttpChat(ABC):
         limit = self._settings.timeout
         if deadline is not None:
             limit = min(limit, deadline.require(self._provider, is_sent=bill.is_begun))
-        ends_at = time.monotonic() + limit
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit) as scope:
                 yield
         except TimeoutError as error:
-            if time.monotonic() < ends_at:
+            if not scope.expired():
                 raise
             raise ProviderTimeout(
                 f"{self._provider}: no answer within {limit:.3g} s", is_sent=bill.is_begun

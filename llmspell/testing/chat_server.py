@@ -172,6 +172,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # an answer is several writes, each of which would wait
     server: _Server
 
     def log_message(self, *_: Any) -> None:
@@ -180,11 +181,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         path = self.path.partition("?")[0]
-        if path not in (OPENAI_PATH, ANTHROPIC_PATH) or length > _MAX_BODY:
+        if length > _MAX_BODY:
+            self.close_connection = True  # what isn't read would be taken for the next request
+            self._send_json(413, error_of(path, 413))
+            return
+        given = self.rfile.read(length)
+        if path not in (OPENAI_PATH, ANTHROPIC_PATH):
             self._send_json(404, error_of(path, 404))
             return
         try:
-            body = json.loads(self.rfile.read(length))
+            body = json.loads(given)
         except ValueError:
             self._send_json(400, error_of(path, 400))
             return
@@ -212,7 +218,9 @@ class _Handler(BaseHTTPRequestHandler):
             said = "the script has no more replies" if fault is _NO_MORE else None
             self._send_json(fault.status, error_of(asked.path, fault.status, said), more)
             return
-        self.close_connection = True
+        # A client that has read an answer to its end takes the connection for the next request.
+        is_whole = fault.kind == "garbage" or (fault.kind == "event" and asked.is_stream)
+        self.close_connection = not is_whole
         if fault.kind == "garbage":
             if asked.is_stream:
                 self._send_events([b"data: {not json\n\n", b"\xff\xfe\n\n"])

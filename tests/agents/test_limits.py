@@ -14,6 +14,7 @@ from llmspell.agents import Agent, AgentLimits
 from llmspell.providers import Price, deadline
 from llmspell.tools import tool
 from tests.agents.script import Script, add, call, run, say
+from tests.clock import Clock
 
 
 def test_no_more_tools_run_at_one_time_than_may(acme: Tenant) -> None:
@@ -58,30 +59,41 @@ def test_an_answer_is_asked_for_no_longer_than_what_is_left(acme: Tenant) -> Non
     assert short.max_tokens(0) == 50
 
 
-def test_a_run_ends_when_its_time_is_over(acme: Tenant) -> None:
-    ended = []
+def test_a_run_ends_when_its_time_is_over(acme: Tenant, clock: Clock) -> None:
+    begun, ended = asyncio.Event(), []
 
     @tool(trusted=True)
     async def hang() -> None:
         """Never end."""
+        begun.set()
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         finally:
             ended.append(True)
 
-    limits = AgentLimits(max_seconds=1.5)
-    with pytest.raises(errors.AgentLimitExceeded, match="max_seconds"):
-        run(Agent(Script(call(("hang", {}))), [hang], tenant=acme, limits=limits))
+    async def main() -> None:
+        running = asyncio.ensure_future(agent.run("go"))
+        await begun.wait()
+        await clock.run_out(running)
+        with pytest.raises(errors.AgentLimitExceeded, match="max_seconds"):
+            await running
+
+    limits = AgentLimits(max_seconds=60)
+    with Agent(Script(call(("hang", {}))), [hang], tenant=acme, limits=limits) as agent:
+        clock.run(main())
     assert ended
 
 
 @pytest.mark.parametrize("at", ["tool", "approval"])
-def test_a_run_ends_with_the_deadline_around_it_and_can_be_resumed(acme: Tenant, at: str) -> None:
-    is_late = False
+def test_a_run_ends_with_the_deadline_around_it_and_can_be_resumed(
+    acme: Tenant, clock: Clock, at: str
+) -> None:
+    is_late, begun = False, asyncio.Event()
 
     async def wait(where: str) -> bool:
         if where == at and not is_late:
-            await asyncio.sleep(60)
+            begun.set()
+            await asyncio.Event().wait()
         return True
 
     @tool(trusted=True, needs_approval=True, idempotent=True)
@@ -91,10 +103,19 @@ def test_a_run_ends_with_the_deadline_around_it_and_can_be_resumed(acme: Tenant,
 
     model = Script(call(("work", {})), say("done"), say("done"))
     agent = Agent(model, [work], "", acme, approve=lambda asked: wait("approval"))
-    with agent, pytest.raises(errors.ProviderTimeout, match="the deadline"), deadline(1):
-        run(agent, run_id="r")
-    is_late = True
-    assert asyncio.run(agent.resume("r")).output == "done"
+
+    async def main() -> None:
+        with deadline(60):
+            running = asyncio.ensure_future(agent.run("go", run_id="r"))
+        await begun.wait()
+        await clock.run_out(running)
+        with pytest.raises(errors.ProviderTimeout, match="the deadline"):
+            await running
+
+    with agent:
+        clock.run(main())
+        is_late = True
+        assert asyncio.run(agent.resume("r")).output == "done"
 
 
 def test_what_a_run_may_use_is_reserved_once_and_what_it_used_is_charged(db: Database) -> None:

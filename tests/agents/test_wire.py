@@ -31,6 +31,7 @@ from llmspell.tools import tool
 from tests.agents.killed import FIRST, RUN, tools
 from tests.agents.script import add
 from tests.agents.wire import Server, Wire
+from tests.clock import Clock
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,11 +126,22 @@ def test_an_output_that_was_cut_off_says_so(
         assert (result.output, result.finish) == ("Once upon a", finish)
 
 
-def test_the_time_of_a_run_ends_an_answer_that_does_not_come(wire: Wire, acme: Tenant) -> None:
+def test_the_time_of_a_run_ends_an_answer_that_does_not_come(
+    wire: Wire, acme: Tenant, clock: Clock
+) -> None:
+    async def main(model: Any) -> None:
+        async with model:
+            running = asyncio.ensure_future(agent.run("go"))
+            while not wire.asked:
+                await asyncio.sleep(0.005)
+            await clock.run_out(running)
+            with pytest.raises(errors.AgentLimitExceeded, match="max_seconds"):
+                await running
+
     model = wire.model(Fault("stall"))
-    agent = Agent(model, tenant=acme, limits=AgentLimits(max_seconds=1.5, max_answer_tokens=50))
-    with pytest.raises(errors.AgentLimitExceeded, match="max_seconds"):
-        run(model, agent, lambda agent: agent.run("go"))
+    limits = AgentLimits(max_seconds=60, max_answer_tokens=50)
+    with Agent(model, tenant=acme, limits=limits) as agent:
+        clock.run(main(model))
     assert acme.usage().tokens.used > 50, "it may have been billed"
 
 

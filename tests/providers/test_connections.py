@@ -7,6 +7,7 @@ import itertools
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,48 @@ def test_who_waits_too_long_for_a_connection_is_told() -> None:
         await asyncio.wait([first])
 
     using(Fault("stall"), ConnectionSettings(size=1, idle=1, acquire_timeout=0.05), use)
+
+
+class _Ending(asyncio.SelectorEventLoop):
+    """Ends in the moment in which another thread asks something of it, once that is wanted."""
+
+    ends: Callable[[], None] | None = None
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        ends, self.ends = self.ends, None
+        if ends is not None:
+            ends()
+        return super().call_soon_threadsafe(callback, *args, context=context)
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_closing_waits_for_no_loop_that_ends_meanwhile(is_closed: bool) -> None:
+    loop, running = _Ending(), threading.Event()
+
+    def live() -> None:
+        with pytest.raises(errors.ProviderUnreachable):
+            loop.run_until_complete(model.acomplete(ask()))
+        loop.call_soon(running.set)
+        loop.run_forever()
+        if is_closed:
+            loop.close()
+
+    def end() -> None:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # and doesn't listen
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        model = OpenAIChat("m", api_key="k", base_url=url)
+        thread = threading.Thread(target=live)
+        thread.start()
+        assert running.wait(60)
+        loop.ends = end
+        asyncio.run(asyncio.wait_for(model.aclose(), 60))
+    if not is_closed:
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
 
 
 def test_a_host_that_takes_no_connection_is_given_up_after_connect_timeout() -> None:

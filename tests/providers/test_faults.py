@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import http.client
 import json
 import socket
 import threading
@@ -17,7 +18,8 @@ import pytest
 from llmspell import errors
 from llmspell.providers import ConnectionSettings, OpenAIChat, Retry, deadline
 from llmspell.testing import Fault, Reply, ScriptedChatServer
-from tests.providers.models import KINDS, ask, kinds, scripted
+from tests.clock import Clock
+from tests.providers.models import KINDS, ask, kinds, scripted, streamed
 
 
 def _stream(model: Any) -> None:
@@ -67,18 +69,58 @@ def test_a_status_is_an_error_of_its_own(
         ("drop", errors.ProviderInterrupted),
         ("truncate", errors.ProviderInterrupted),
         ("garbage", errors.BadProviderResponse),
-        ("stall", errors.ProviderTimeout),
     ],
 )
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_a_broken_answer_is_an_error_and_may_have_been_billed(
     kind: str, fault: Any, expected: type[errors.ProviderError], is_stream: bool
 ) -> None:
-    with scripted(kind, ["well", Fault(fault)]) as (model, _):
-        model.complete(ask())  # imports the SDK
-        with deadline(1.5 if fault == "stall" else 60.0), pytest.raises(expected) as caught:
-            _stream(model) if is_stream else model.complete(ask())
+    with scripted(kind, Fault(fault)) as (model, _), pytest.raises(expected) as caught:
+        _stream(model) if is_stream else model.complete(ask())
     assert caught.value.is_sent
+
+
+@kinds
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_answer_that_stalls_ends_with_its_deadline_and_may_have_been_billed(
+    kind: str, is_stream: bool, clock: Clock
+) -> None:
+    async def run(model: Any) -> None:
+        async with model:
+            with deadline(60), pytest.raises(errors.ProviderTimeout) as caught:
+                asking = streamed(model, ask()) if is_stream else model.acomplete(ask())
+                asked = asyncio.ensure_future(asking)
+                while not server.asked:
+                    await asyncio.sleep(0.005)
+                await clock.run_out(asked)
+                await asked
+            assert caught.value.is_sent
+
+    with scripted(kind, Fault("stall")) as (model, server):
+        clock.run(run(model))
+
+
+@kinds
+def test_an_answer_that_is_none_and_whole_leaves_its_connection_open(kind: str) -> None:
+    with scripted(kind, [Fault("garbage"), "well"]) as (model, server):
+        with pytest.raises(errors.BadProviderResponse):
+            model.complete(ask())
+        assert model.complete(ask()).text == "well"
+        assert server.connections == 1
+
+
+def test_a_path_that_is_none_leaves_nothing_for_the_next_request() -> None:
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]})
+    with ScriptedChatServer("well") as server:
+        client = http.client.HTTPConnection(server.url.removeprefix("http://"))
+        statuses = []
+        for path in ("/nowhere", "/v1/chat/completions"):
+            client.request("POST", path, body)
+            with client.getresponse() as response:
+                statuses.append(response.status)
+                response.read()
+        client.close()
+        assert (statuses, server.connections) == ([404, 200], 1)
 
 
 @kinds
@@ -117,16 +159,22 @@ def test_no_server_means_that_nothing_was_sent(kind: str) -> None:
 
 
 @kinds
-def test_a_deadline_passes_through_and_ends_the_call(kind: str) -> None:
-    with scripted(kind, ["quick", Reply("late", after=30)]) as (model, server):
-        model.complete(ask())
-        with deadline(1.5):
-            with pytest.raises(errors.ProviderTimeout) as caught:
-                model.complete(ask())
-            assert caught.value.is_sent
-            with pytest.raises(errors.ProviderTimeout, match="nothing was sent"):
-                model.complete(ask())
-        assert len(server.asked) == 2
+def test_a_deadline_passes_through_and_ends_the_call(kind: str, clock: Clock) -> None:
+    async def run(model: Any) -> None:
+        async with model:
+            with deadline(60):
+                asked = asyncio.ensure_future(model.acomplete(ask()))
+                while not server.asked:
+                    await asyncio.sleep(0.005)
+                await clock.run_out(asked)
+                with pytest.raises(errors.ProviderTimeout):
+                    await asked
+                with pytest.raises(errors.ProviderTimeout, match="nothing was sent"):
+                    await model.acomplete(ask())
+        assert len(server.asked) == 1
+
+    with scripted(kind, Fault("stall")) as (model, server):
+        clock.run(run(model))
 
 
 def test_the_earlier_of_two_deadlines_holds() -> None:
@@ -232,6 +280,7 @@ def test_a_compressed_answer_is_not_asked_for_and_not_taken() -> None:
             """Say nothing."""
 
         def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))  # or the end resets the connection
             asked_for.append(self.headers["Accept-Encoding"])
             self.send_response(200)
             self.send_header("Content-Encoding", "gzip")

@@ -128,8 +128,9 @@ def test_waits_double_with_full_jitter() -> None:
 
 
 def test_a_retry_beyond_the_deadline_is_not_waited_for(rig: Rig) -> None:
-    pool = rig.pool([Fault("status", status=429, retry_after="15"), "no"])
-    with deadline(5), pytest.raises(errors.ProviderRateLimited):
+    slow = Fault("status", status=429, retry_after="3600")
+    pool = rig.pool([slow, "no"], retry=Retry(longest=7_200))
+    with deadline(600), pytest.raises(errors.ProviderRateLimited):
         pool.complete(ask())
 
 
