@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from llmspell.security import ConfinedTool, Sandbox, SecurityRequirements
+from llmspell.security import ConfinedTool, Sandbox, SecurityRequirements, UnconfinedTool
+from tests.processes import until
 
 TOOLS = Path(__file__).with_name("tools")
 PLAIN = [
@@ -59,6 +61,21 @@ def own(sandbox: Sandbox) -> Iterator[Sandbox]:
     """One of the test's own, where the host can confine."""
     with Sandbox(host=sandbox.host) as made:
         yield made
+
+
+def is_at_rest(tool: ConfinedTool | UnconfinedTool) -> bool:
+    """Whether its thread waits for something to do: all that served have ended by then."""
+    assert isinstance(tool, ConfinedTool)
+    pool = tool._pool
+    waiting = pool._wanted._cond._waiters  # type: ignore[attr-defined]  # of threading.Semaphore
+    return bool(waiting) or not pool._filling.is_alive()
+
+
+@pytest.fixture
+def calm(sandbox: Sandbox) -> None:
+    """No tool that others use too opens, closes or ends anything meanwhile; nor does garbage."""
+    gc.collect()
+    until(lambda: all(map(is_at_rest, list(sandbox._tools))))
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from llmspell.errors import ToolFailed, ToolTimeout
-from llmspell.security import ConfinedTool, Sandbox, SecurityRequirements, UnconfinedTool
+from llmspell.security import ConfinedTool, Sandbox, SecurityRequirements
 from tests.processes import until
-from tests.security.sandbox.conftest import TOOLS
+from tests.security.sandbox.conftest import TOOLS, is_at_rest
 
 LIBRARIES = [place for place in ("/usr", "/lib", "/lib64", "/bin", "/etc") if os.path.isdir(place)]
 FUNCTIONS = ["runs", "forks", "outlives"]
@@ -65,28 +65,21 @@ def test_no_more_processes_than_were_asked_for(sandbox: Sandbox) -> None:
 def test_what_a_call_left_running_ends_with_it(sandbox: Sandbox) -> None:
     group = sandbox.host.pids_group
     assert group is not None
-    for other in sandbox._tools:
+    for other in list(sandbox._tools):
         assert isinstance(other, ConfinedTool)
         other._pool._wanted.release()  # one that keeps a worker forks none for it by itself
-    until(lambda: all(map(is_at_rest, sandbox._tools)))
+    until(lambda: all(map(is_at_rest, list(sandbox._tools))))
     others = in_groups(group.path)  # the workers of other tools that are ready
     needs = SecurityRequirements.restricted().with_processes(3)
     with sandbox.load("programs", FUNCTIONS, needs, path=[TOOLS]) as tool:
         tool.call("outlives", [60])
-        until(lambda: len(tool._pool._idle) == 2 and not tool._pool._spent)
+        until(lambda: is_at_rest(tool))
+        assert len(tool._pool._idle) == 2
         until(lambda: len(in_groups(group.path) - others) == 2)
     tool = sandbox.load("programs", ["runs"], programs(3), path=[TOOLS])
     with tool, pytest.raises(ToolTimeout):
         tool.call("runs", ["/bin/sleep", "60"], timeout=0.3)
     assert in_groups(group.path) <= others
-
-
-def is_at_rest(tool: ConfinedTool | UnconfinedTool) -> bool:
-    """Whether all its workers that are to be ready are, and those that served have ended."""
-    assert isinstance(tool, ConfinedTool)
-    pool = tool._pool
-    is_filled = len(pool._idle) == tool.definition.ready and not pool._spent
-    return is_filled or not pool._filling.is_alive()
 
 
 def in_groups(place: str) -> set[int]:

@@ -16,7 +16,7 @@ from llmspell.errors import ClosedError, UseAfterFork
 from llmspell.security import ConfinedTool, Sandbox, SecurityRequirements
 from llmspell.security.sandbox.worker_handle import WorkerHandle
 from tests.processes import all_below, children_of, is_alive, until
-from tests.security.sandbox.conftest import SAFE, TOOLS, confined
+from tests.security.sandbox.conftest import SAFE, TOOLS, confined, is_at_rest
 from tests.security.secrets.places import forks
 
 
@@ -94,7 +94,8 @@ def test_a_tool_lives_on_where_its_loader_or_the_server_is_killed(sandbox: Sandb
         assert process is not None
         for _ in range(2):
             assert tool.call("count").value == 1
-            until(lambda: sum(worker.is_waiting() for worker in list(tool._pool._idle)) == 2)
+            until(lambda: is_at_rest(tool))
+            assert [worker.is_waiting() for worker in tool._pool._idle] == [True, True]
             (server,) = children_of(process.pid)
             until(lambda: sum(map(is_alive, children_of(server))) == 1)  # noqa: B023
             (loader,) = filter(is_alive, children_of(server))
@@ -105,7 +106,7 @@ def test_a_tool_lives_on_where_its_loader_or_the_server_is_killed(sandbox: Sandb
         for end in (process.pid, None):
             process = own._server.process
             assert process is not None
-            until(lambda: len(tool._pool._idle) == 2 and not tool._pool._spent)  # all are forked
+            until(lambda: is_at_rest(tool))
             (server,) = children_of(process.pid)
             below = [server, *all_below(server)]
             os.kill(end or server, signal.SIGKILL)
@@ -118,15 +119,18 @@ def test_closing_ends_every_process_and_leaves_no_group() -> None:
     own = Sandbox()
     tool = confined(own, SAFE)
     tool.call("count")
+    until(lambda: is_at_rest(tool))
     process = own._server.process
     assert process is not None
     below = all_below(process.pid)
-    assert len(below) >= 3
-    before = groups_of_this_process(own)
-    assert before or own.host.memory_group is None
+    assert len(below) >= 4  # the server, the loader and two workers
+    groups = [worker._group for worker in tool._pool._idle if worker._group is not None]
+    paths = [path for group in groups for path in group._paths.values()]
+    assert all(map(os.path.exists, paths))
+    assert paths or own.host.memory_group is None
     own.close()
     assert not any(os.path.exists(f"/proc/{one}") for one in [process.pid, *below])
-    assert len(groups_of_this_process(own)) < len(before) or not before
+    assert not any(map(os.path.exists, paths))
     with pytest.raises(ClosedError):
         tool.call("count")
     with pytest.raises(ClosedError):
@@ -134,20 +138,15 @@ def test_closing_ends_every_process_and_leaves_no_group() -> None:
     own.close()
 
 
-def groups_of_this_process(sandbox: Sandbox) -> list[Path]:
-    group = sandbox.host.memory_group
-    return [] if group is None else list(Path(group.path).glob(f"llmspell-{os.getpid()}-*"))
-
-
+@pytest.mark.usefixtures("calm")
 def test_descriptors_and_threads_come_back(sandbox: Sandbox) -> None:
     with confined(sandbox, SAFE) as tool:
         for _ in range(5):
             tool.call("count")
-        until(lambda: len(tool._pool._idle) == 2 and not tool._pool._spent)
+        until(lambda: is_at_rest(tool))
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(30):
             tool.call("count")
-        until(lambda: len(tool._pool._idle) == 2 and not tool._pool._spent)
         until(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
