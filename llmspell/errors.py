@@ -101,6 +101,8 @@ caller would expect, so ``except ValueError`` and ``except KeyError`` do what th
     │   ├── TextRefused (ValueError)        hidden characters, look-alikes, too much, unquotable
     │   ├── ToolDenied (PermissionError)    a call of a tool that isn't allowed or approved
     │   ├── ToolFailed (RuntimeError)       a tool raised, or its process ended
+    │   │   ├── ToolChanged                 its MCP server says of it something else than at first
+    │   │   ├── ToolInterrupted (ConnectionError) its MCP server was lost; it may have run
     │   │   ├── ToolLimitExceeded           it took more memory or processor time than it may
     │   │   ├── ToolNotLoaded               its module isn't there, or failed when it was loaded
     │   │   └── ToolTimeout (TimeoutError)  it wasn't done in time, and was killed
@@ -212,8 +214,10 @@ __all__ = [
     "TenantSuspended",
     "TextRefused",
     "TextTooLong",
+    "ToolChanged",
     "ToolDenied",
     "ToolFailed",
+    "ToolInterrupted",
     "ToolLimitExceeded",
     "ToolNotLoaded",
     "ToolTimeout",
@@ -972,6 +976,20 @@ class ToolFailed(SecurityError, RuntimeError):
         super().__init__(message)
         self.error = error
         self.trace = trace
+
+
+class ToolChanged(ToolFailed):
+    """A tool of an MCP server of which a new session says something else than the first one.
+
+    It wasn't called: what a model was told of it, and what it was approved for, may not hold.
+    """
+
+
+class ToolInterrupted(ToolFailed, ConnectionError):
+    """The connection to a tool's MCP server was lost during a call, which may have run there.
+
+    It isn't made again, as the tool isn't known to be idempotent, or it was made again in vain.
+    """
 
 
 class ToolLimitExceeded(ToolFailed):

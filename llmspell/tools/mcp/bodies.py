@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 __all__ = ["MAX_BODY", "bound_body"]
@@ -11,11 +11,16 @@ __all__ = ["MAX_BODY", "bound_body"]
 MAX_BODY: Final = 64 << 20
 
 
-async def bound_body(response: Any) -> None:
+def bound_body(response: Any, at_break: Callable[[], None]) -> None:
     """Let a response of httpx2 be read up to :data:`MAX_BODY`, and none that is packed.
 
-    Reading beyond raises ``httpx2.StreamError``, of which the SDK makes the call's failure. What is
-    packed could be a thousand times as large as what was sent, and nobody asked for it.
+    Reading beyond raises ``httpx2.StreamError``, of which the SDK makes the call's failure, and so
+    does a connection that ends too early, which would end the whole session. What is packed could
+    be a thousand times as large as what was sent, and nobody asked for it.
+
+    Args:
+        response: whose body hasn't been read.
+        at_break: called where the connection ends too early.
     """
     import httpx2
 
@@ -29,11 +34,15 @@ async def bound_body(response: Any) -> None:
             if is_packed:
                 raise httpx2.StreamError("the response is compressed, which wasn't asked for")
             left = MAX_BODY
-            async for piece in self._body:
-                left -= len(piece)
-                if left < 0 and not is_events:
-                    raise httpx2.StreamError(f"a response of more than {MAX_BODY:,} bytes")
-                yield piece
+            try:
+                async for piece in self._body:
+                    left -= len(piece)
+                    if left < 0 and not is_events:
+                        raise httpx2.StreamError(f"a response of more than {MAX_BODY:,} bytes")
+                    yield piece
+            except httpx2.TransportError as error:
+                at_break()
+                raise httpx2.StreamError(f"the response broke off: {error}") from error
 
         async def aclose(self) -> None:
             await self._body.aclose()

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from llmspell.errors import ToolFailed
 
-__all__ = ["MAX_LISTED_BYTES", "MAX_PAGES", "MAX_TOOLS", "listed_tools"]
+__all__ = [
+    "MAX_LISTED_BYTES",
+    "MAX_PAGES",
+    "MAX_TOOLS",
+    "changes_of",
+    "is_repeatable",
+    "listed_tools",
+]
 
 MAX_TOOLS: Final = 1_000
 MAX_PAGES: Final = 100
@@ -44,3 +52,31 @@ async def listed_tools(client: Any) -> list[Any]:
         f"its list of tools doesn't end within {MAX_TOOLS:,} tools, {MAX_PAGES} pages and "
         f"{MAX_LISTED_BYTES >> 20} MiB"
     )
+
+
+def is_repeatable(tool: Any) -> bool:
+    """Whether a tool, by what the server says of it, may be called twice in place of once."""
+    hints = tool.annotations
+    return hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)
+
+
+def changes_of(first: Mapping[str, Any], now: Sequence[Any]) -> dict[str, str]:
+    """What is other of tools, of which the server has said something before, by their names.
+
+    Args:
+        first: the tools, by name, as they are used.
+        now: what the server says of its tools now.
+    """
+    there = {one.name: one for one in now}
+    found: dict[str, str] = {}
+    for name, tool in first.items():
+        other = there.get(name)
+        if other is None:
+            found[name] = "it isn't there"
+        elif (tool.description, tool.title) != (other.description, other.title):
+            found[name] = "its description is another"
+        elif tool.input_schema != other.input_schema:
+            found[name] = "its arguments are others"
+        elif is_repeatable(tool) != is_repeatable(other):
+            found[name] = "it is said otherwise whether a call may be repeated"
+    return found
