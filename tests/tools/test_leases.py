@@ -191,7 +191,7 @@ def test_no_stretch_of_time_has_more_calls_than_the_quota_whatever_becomes_of_th
 
 
 def test_a_lease_that_the_state_may_have_been_told_of_is_not_used_again() -> None:
-    quota = {"a": CallQuota(calls=10, seconds=10, shared=True, lease=2)}
+    quota = {"a": CallQuota(calls=10, seconds=3_600, shared=True, lease=2)}
     kept, leases = Kept(), Leases()
     first, second, third = (shared_of("a", quota) for _ in range(3))
     for counted in (first, second):  # the second uses up the lease

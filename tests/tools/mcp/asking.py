@@ -17,7 +17,7 @@ def asked(url: str, ask: Callable[[Any], Awaitable[Any]], token: str = "", **opt
 
     async def main() -> Any:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
+        async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
             transport = streamable_http_client(f"{url}/mcp", http_client=http)
             async with Client(transport, **options) as client:
                 return await ask(client)

@@ -83,7 +83,7 @@ async def test_tool_with_progress(context: ToolContext) -> str:
 @tool(trusted=True)
 async def test_sampling(prompt: str, context: ToolContext) -> str:
     """Ask the client's model."""
-    said = await client_of(context).sample(prompt, max_tokens=100, timeout=20)
+    said = await client_of(context).sample(prompt, max_tokens=100, timeout=60)
     return f"LLM response: {said.text}"
 
 
@@ -186,7 +186,7 @@ async def asked(
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     if required is not None:
         schema["required"] = required
-    return await client_of(context).elicit(message, schema, timeout=20)
+    return await client_of(context).elicit(message, schema, timeout=60)
 
 
 def told(answer: Answer) -> str:

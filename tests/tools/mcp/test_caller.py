@@ -35,7 +35,7 @@ FORM = {
 async def order(context: ToolContext) -> dict[str, Any]:
     """Ask how many."""
     assert context.client is not None
-    answer = await context.client.elicit("How many?", FORM, timeout=5)
+    answer = await context.client.elicit("How many?", FORM, timeout=60)
     return {"action": answer.action, "content": dict(answer.content)}
 
 
@@ -46,7 +46,7 @@ async def ponder(context: ToolContext) -> dict[str, Any]:
     await context.client.progress(1, 2, "asking")
     await context.client.log("debug", "in detail")
     await context.client.log("warning", {"asked": True}, logger="ponder")
-    said = await context.client.sample("Why?", max_tokens=10, system="Be brief.", timeout=5)
+    said = await context.client.sample("Why?", max_tokens=10, system="Be brief.", timeout=60)
     return {"text": said.text, "model": said.model, "stop": said.stop_reason}
 
 
@@ -342,7 +342,7 @@ def test_who_comes_back_fetches_its_own_result_and_no_other(
     tokens = {"a": registry.bind(tenant), "b": registry.bind(tenant)}
     app = McpServer(authenticate=tokens).asgi()
     call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "slow"}}
-    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT, timeout=10) as http:
+    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT, timeout=60) as http:
         mine, theirs = begin(http, "a"), begin(http, "b")
         ((last, nothing),) = events_of(http.post("/mcp", json=call, headers=mine).text)
         assert nothing is None
@@ -366,7 +366,7 @@ def test_who_comes_back_fetches_its_own_result_and_no_other(
 def test_a_session_that_has_ended_keeps_nothing(registry: ToolRegistry, tenant: Tenant) -> None:
     app = McpServer(authenticate={"a": registry.bind(tenant)}).asgi()
     call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "slow"}}
-    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT, timeout=10) as http:
+    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT, timeout=60) as http:
         headers = begin(http, "a")
         layer: Any = app.middleware_stack
         while not isinstance(layer, SessionMiddleware):
@@ -382,7 +382,7 @@ def test_a_session_that_has_ended_keeps_nothing(registry: ToolRegistry, tenant: 
 def test_where_nothing_is_kept_nobody_is_sent_away(registry: ToolRegistry, tenant: Tenant) -> None:
     app = McpServer(authenticate={"a": registry.bind(tenant)}).asgi(replay_bytes=0)
     call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "slow"}}
-    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT, timeout=10) as http:
+    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT, timeout=60) as http:
         told = events_of(http.post("/mcp", json=call, headers=begin(http, "a")).text)
         assert told[-1][1]["result"]["content"][0]["text"] == "for acme"
 

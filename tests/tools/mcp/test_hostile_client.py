@@ -56,7 +56,7 @@ class Client:
         self, verb: str, method: str | None, params: Any, *more: tuple[str, str], id: Any = 1
     ) -> Iterator[http.client.HTTPResponse]:
         """The beginning of an answer."""
-        connection = http.client.HTTPConnection(str(self._url.hostname), self._url.port, timeout=20)
+        connection = http.client.HTTPConnection(str(self._url.hostname), self._url.port, timeout=60)
         body = b""
         if method is not None:
             message = {"jsonrpc": "2.0", "method": method, "params": params, "id": id}

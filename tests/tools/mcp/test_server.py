@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from llmspell import Database, QuotaLimits, Tenant, TenantConfig
 from llmspell.errors import ConfigError
 from llmspell.tools import ToolContext, ToolPolicy, ToolRegistry, tool
 from llmspell.tools.mcp import McpServer
+from tests.processes import until
 from tests.tools.mcp.asking import asked
 from tests.tools.mcp.serving import served
 
@@ -135,7 +135,7 @@ def test_without_a_token_nobody_is_served_and_no_session_is_anothers(
 ) -> None:
     tokens = {"a": mine.bind(tenant), "b": mine.bind(other), "a2": mine.bind(tenant)}
     app = McpServer(authenticate=tokens).asgi()
-    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT) as http:
+    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT, timeout=60) as http:
         for headers in ({}, {"Authorization": "Bearer c"}, {"Authorization": "Basic a"}):
             assert http.post("/mcp", json=HELLO, headers=headers).status_code == 401
         begun = http.post("/mcp", json=HELLO, headers={"Authorization": "Bearer a"})
@@ -148,12 +148,11 @@ def test_without_a_token_nobody_is_served_and_no_session_is_anothers(
 
 def test_idle_sessions_end(mine: ToolRegistry, tenant: Tenant) -> None:
     app = McpServer(mine.bind(tenant)).asgi(idle_seconds=1, json_response=True)
-    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT) as http:
+    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT, timeout=60) as http:
         begun = http.post("/mcp", json=HELLO)
         session = {"mcp-session-id": begun.headers["mcp-session-id"]}
         sessions = app.routes[0].app.session_manager._server_instances  # asking would keep it
-        while sessions:
-            time.sleep(0.02)
+        until(lambda: not sessions)
         ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
         assert http.post("/mcp", json=ping, headers=session).status_code == 404
 
@@ -167,17 +166,19 @@ def test_sessions_end_after_half_an_hour_where_nothing_is_said(
 
 def test_no_more_sessions_than_are_allowed(mine: ToolRegistry, tenant: Tenant) -> None:
     app = McpServer(mine.bind(tenant)).asgi(max_sessions=1, json_response=True)
-    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT) as http:
+    sessions = app.routes[0].app.session_manager._server_instances  # type: ignore[attr-defined]
+    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT, timeout=60) as http:
         begun = http.post("/mcp", json=HELLO)
         assert begun.status_code == 200
         assert http.post("/mcp", json=HELLO).status_code == 503
         http.delete("/mcp", headers={"mcp-session-id": begun.headers["mcp-session-id"]})
+        until(lambda: not sessions)  # it ends behind the answer
         assert http.post("/mcp", json=HELLO).status_code == 200
 
 
 def test_other_names_of_the_host_are_refused(mine: ToolRegistry, tenant: Tenant) -> None:
     app = McpServer(mine.bind(tenant)).asgi(hosts=["mcp.test"], json_response=True)
-    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT) as http:
+    with served(app) as url, httpx2.Client(base_url=url, headers=ACCEPT, timeout=60) as http:
         for host, status in (("evil.test", 421), ("mcp.test", 200)):
             found = http.post("/mcp", json=HELLO, headers={"Host": host})
             assert found.status_code == status
