@@ -96,13 +96,18 @@ class Flusher:
     def _schedule(self, writer: Writer, seconds: float) -> None:
         due = time.monotonic() + seconds
         with self._wake:
-            if due >= self._due.get(writer, math.inf) or self._is_closed:
+            is_sooner = due < self._due.get(writer, math.inf)
+            if is_sooner and not self._is_closed:
+                self._due[writer] = due
+            else:
                 self._due.setdefault(writer, due)
+            if self._is_closed or self._due[writer] == math.inf:
                 return
-            self._due[writer] = due
+            # Also where it is due already: the thread may not have been to be started then.
             if self._thread is None:
                 self._start()
-            self._wake.notify()
+            elif is_sooner:
+                self._wake.notify()
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="llmspell-flush", daemon=True)

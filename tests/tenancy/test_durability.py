@@ -158,6 +158,21 @@ def test_what_waits_is_committed_when_its_time_has_come(
     assert set(committers) == {"llmspell-flush"}
 
 
+def test_thread_that_could_not_be_started_is_started_by_the_next_write(
+    open_as: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = make(open_as("async", flush_interval=0.02))
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        put(tenant, 1)
+    put(tenant, 2)
+    await_commit(tenant, 3)
+
+
 def test_async_writer_waits_while_the_backlog_is_full(
     open_as: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,8 @@ class Disks:
         # What waits is found, too: memory may have let go of it before it is written.
         self._waiting: dict[bytes, Made] = {}
         self._pending: queue.Queue[_Job | None] = queue.Queue(settings.max_pending)
+        # Held while one is put, so that none comes behind the end, which nobody would write.
+        self._putting = threading.Lock()
         self._writer: threading.Thread | None = None
         self._is_closed = False  # takes no more to write
         self._is_over = False  # opens nothing any more
@@ -73,15 +75,16 @@ class Disks:
             return waiting
 
     def put(self, compartment: Compartment, key: bytes, made: Made) -> None:
-        """Have a vector written; dropped, and counted, where too many wait."""
+        """Have a vector written; dropped, and counted, where too many wait, or nobody writes."""
         if compartment.directory is None or compartment.is_gone:
-            return
-        if self._writer is None and not self._begin():
             return
         self._waiting[key] = made
         try:
-            self._pending.put_nowait((compartment, key, made))
-        except queue.Full:
+            with self._putting:
+                self._begin()
+                self._pending.put_nowait((compartment, key, made))
+        # RuntimeError: it is closed, or no thread can be started; the next one is tried again.
+        except (queue.Full, RuntimeError):
             self._waiting.pop(key, None)
             self._counters.dropped.inc()
 
@@ -118,10 +121,11 @@ class Disks:
 
     def close(self) -> None:
         """Write what waits, and close all."""
-        with self._lock:
+        with self._putting:
             is_first, self._is_closed = not self._is_closed, True
-        if self._writer is not None and is_first:
-            self._pending.put(None)
+        if self._writer is not None:
+            if is_first:
+                self._pending.put(None)
             self._writer.join()
         with self._lock:
             for tier in self._open.values():
@@ -131,15 +135,16 @@ class Disks:
         with self._pending.all_tasks_done:
             self._pending.all_tasks_done.notify_all()
 
-    def _begin(self) -> bool:
-        """Start the thread; gives False where it has ended for good."""
-        with self._lock:
-            if self._writer is None and not self._is_closed:
-                self._writer = threading.Thread(
-                    target=self._write, name="llmspell-embedding-cache", daemon=True
-                )
-                self._writer.start()
-            return self._writer is not None
+    def _begin(self) -> None:
+        """Start the thread where none runs; raises RuntimeError where none can."""
+        if self._is_closed:
+            raise RuntimeError("closed")
+        if self._writer is None:
+            writer = threading.Thread(
+                target=self._write, name="llmspell-embedding-cache", daemon=True
+            )
+            writer.start()
+            self._writer = writer
 
     def _fail(self, compartment: Compartment, tier: DiskTier | None, error: Exception) -> None:
         """Begin what is damaged anew; leave alone what fails otherwise, or is damaged again."""
@@ -197,7 +202,12 @@ class Disks:
                     compartment, key, made = job
                     by_scope.setdefault(compartment.scope, (compartment, {}))[1][key] = made
             for compartment, entries in by_scope.values():
-                if not self._wrote(compartment, list(entries.items())):
+                is_written = False
+                try:
+                    is_written = self._wrote(compartment, list(entries.items()))
+                except Exception:  # without this thread, whoever flushes or closes waits for ever
+                    _LOG.exception("writing to the embedding cache in %s", compartment.directory)
+                if not is_written:
                     self._counters.dropped.inc(len(entries))
                 for key in entries:
                     self._waiting.pop(key, None)

@@ -128,12 +128,12 @@ class RemoteTier:
     def close(self) -> None:
         """Write what waits, as far as that takes a few seconds, and close all connections."""
         with self._lock:
-            is_first, self._is_closed = not self._is_closed, True
-        if not is_first:
-            return
+            if self._is_closed:
+                return
+            self._is_closed = True
+            with suppress(queue.Full):  # then the thread has enough to wake for
+                self._pending.put_nowait(None)
         if self._thread is not None:
-            with suppress(queue.Full):
-                self._pending.put(None, timeout=_CLOSE_S)
             self._thread.join(_CLOSE_S)
         self._is_over = True
         with self._pending.all_tasks_done:
@@ -147,8 +147,10 @@ class RemoteTier:
         if self._breaker.is_closed:
             return compartment.remote not in self._leaving
         if self._breaker.is_due():
-            with suppress(RuntimeError):  # it was closed meanwhile
+            try:
                 self._readers.submit(self._try)
+            except RuntimeError:  # it was closed meanwhile, or no thread can be started
+                self._breaker.fail()
         return False
 
     def _try(self) -> None:
@@ -205,18 +207,20 @@ class RemoteTier:
         return found
 
     def _send(self, job: _Put | None) -> bool:
+        # Under the lock, so that nothing comes behind the end, which nobody would write.
         with self._lock:
             if self._is_closed:
                 return False
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._write, name="llmspell-embedding-cache-redis", daemon=True
-                )
-                self._thread.start()
-        try:
-            self._pending.put_nowait(job)
-        except queue.Full:
-            return False
+            try:
+                if self._thread is None:
+                    thread = threading.Thread(
+                        target=self._write, name="llmspell-embedding-cache-redis", daemon=True
+                    )
+                    thread.start()
+                    self._thread = thread
+                self._pending.put_nowait(job)
+            except (queue.Full, RuntimeError):  # the next one tries again to start the thread
+                return False
         return True
 
     def _write(self) -> None:
@@ -227,13 +231,17 @@ class RemoteTier:
                     jobs.append(self._pending.get_nowait())
                 except queue.Empty:
                     break
-            self._store([job for job in jobs if job is not None])
-            for prefix in list(self._leaving):
-                self._remove(prefix)
+            try:
+                self._store([job for job in jobs if job is not None])
+                for prefix in list(self._leaving):
+                    self._remove(prefix)
+            except Exception:  # without this thread, whoever flushes waits for ever
+                _LOG.exception("writing the embedding cache to Redis")
             for _ in jobs:
                 self._pending.task_done()
-            if self._is_closed and self._pending.empty():
-                return
+            with self._lock:
+                if self._is_closed and self._pending.empty():
+                    return
 
     def _store(self, puts: Sequence[_Put]) -> None:
         """Write vectors, but for those of a tenant that was dropped since."""

@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -25,6 +26,7 @@ from llmspell.rag.cache.disk import DiskTier
 from llmspell.rag.cache.disks import Disks
 from llmspell.rag.cache.entry import Made, decode, encode
 from llmspell.rag.cache.stats import Counters
+from tests.rag.cache.owners import within_seconds
 
 FLOATS = st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=40)
 
@@ -256,6 +258,50 @@ def test_file_whose_damage_shows_later_is_made_anew(tmp_path: Path) -> None:
     write(third)
     assert set(third.get(compartment, keys, 64, -1)) == set(keys)
     third.close()
+
+
+def test_write_that_fails_in_whatever_way_keeps_no_flush_and_no_other_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = Counters()
+    disks = Disks(EmbeddingCacheSettings(), counters)
+    compartment = Compartment(b"1" * 16, tmp_path / "embeddings")
+
+    def fail(*given: object) -> bytes:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("llmspell.rag.cache.disk.encode", fail)
+        disks.put(compartment, key(1), made(1))
+        within_seconds(lambda: [disks.flush()])
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)  # one runs, and no other is needed
+        disks.put(compartment, key(2), made(2))
+    within_seconds(lambda: [disks.close()])
+    assert counters.dropped.value == 1
+    again = Disks(EmbeddingCacheSettings(), counters)
+    assert list(again.get(compartment, [key(1), key(2)], 64, -1)) == [key(2)]
+    again.close()
+
+
+def test_thread_that_cannot_be_started_costs_what_was_put_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = Counters()
+    disks = Disks(EmbeddingCacheSettings(), counters)
+    compartment = Compartment(b"1" * 16, tmp_path / "embeddings")
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        disks.put(compartment, key(1), made(1))
+    disks.put(compartment, key(2), made(2))
+    within_seconds(lambda: [disks.flush()])
+    assert list(disks.get(compartment, [key(1), key(2)], 64, -1)) == [key(2)]
+    assert counters.dropped.value == 1
+    disks.close()
 
 
 def test_damage_that_a_write_meets_is_mended_by_it(tmp_path: Path) -> None:

@@ -347,6 +347,40 @@ def test_flush_ends_though_a_vector_comes_behind_the_close(
     assert not waiting.is_alive()
 
 
+def test_write_that_fails_in_whatever_way_keeps_no_flush_and_no_other_write(
+    tmp_path: Path, host: Host, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, model, acme = host(), Model(), owner(tmp_path)
+
+    def fail(*given: object) -> bytes:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("llmspell.rag.cache.remote.encode", fail)
+        cache.embed(acme, MODEL, "query", ["one"], model)
+        within_seconds(lambda: [cache.flush()])
+    cache.embed(acme, MODEL, "query", ["two"], model)
+    within_seconds(lambda: [cache.flush()])
+    assert len(client.keys()) == 1
+
+
+def test_thread_that_cannot_be_started_costs_what_was_put_and_no_answer(
+    tmp_path: Path, host: Host, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, model, acme = host(), Model(), owner(tmp_path)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        cache.embed(acme, MODEL, "query", ["one"], model)
+    cache.embed(acme, MODEL, "query", ["two"], model)
+    within_seconds(lambda: [cache.flush()])
+    assert len(client.keys()) == 1
+    assert cache.stats().redis_dropped == 1
+
+
 def test_url_without_the_extra_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(errors.MissingDependency, match=r"llmspell\[redis\]"):
