@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -11,6 +12,7 @@ from llmspell.security.denials import Denials
 from llmspell.security.sandbox.call_cancel import CallCancel
 from llmspell.security.sandbox.counters import SandboxCounters
 from llmspell.security.sandbox.definition import ToolDefinition, require_function
+from llmspell.security.sandbox.exchange import NeverRead
 from llmspell.security.sandbox.pool import WorkerPool
 from llmspell.security.sandbox.tool_result import ToolResult
 from llmspell.security.sandbox.worker_handle import WorkerHandle
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from llmspell.security.broker.session import Session
 
 __all__ = ["ConfinedTool"]
+
+# Workers that may end, with their loader or killed by somebody, before they have read a call.
+_TRIES: Final = 3
 
 
 class ConfinedTool:
@@ -98,33 +103,42 @@ class ConfinedTool:
             raise InputError(f"timeout must be above 0 and at most {most:g} s, got {timeout!r}")
         denials = Denials(self._audit, "tool.run", tenant)
         self._counters.calls.inc()
-        worker = self._pool.take(tenant)
-        has_failed = True
-        try:
-            if cancel is not None:
-                cancel._begin(function, worker)
-            with self._way_out(worker, tenant) as session:
-                result = worker.call(
-                    function,
-                    arguments,
-                    named or {},
-                    result_bytes=requirements.output_bytes,
-                    timeout=most if timeout is None else timeout,
-                    cpu_seconds=requirements.cpu_ms / 1e3,
-                    session=session,
-                )
-            has_failed = False
-            return result
-        except ToolFailed as error:
-            self._note(error, function, denials)
-            raise
-        finally:
+        timeout = most if timeout is None else timeout
+        end = time.monotonic() + timeout
+        for left in reversed(range(_TRIES)):
+            worker = self._pool.take(tenant)
+            has_failed = True
             try:
                 if cancel is not None:
-                    cancel._end()
-                    has_failed |= cancel.is_cancelled
-            finally:  # also where the caller is interrupted
-                self._pool.give_back(worker, tenant, has_failed=has_failed)
+                    cancel._begin(function, worker)
+                with self._way_out(worker, tenant) as session:
+                    result = worker.call(
+                        function,
+                        arguments,
+                        named or {},
+                        result_bytes=requirements.output_bytes,
+                        timeout=timeout,
+                        cpu_seconds=requirements.cpu_ms / 1e3,
+                        session=session,
+                    )
+                has_failed = False
+                return result
+            except NeverRead as error:
+                if not left:
+                    self._note(error, function, denials)
+                    raise ToolFailed(str(error)) from None
+            except ToolFailed as error:
+                self._note(error, function, denials)
+                raise
+            finally:
+                try:
+                    if cancel is not None:
+                        cancel._end()
+                        has_failed |= cancel.is_cancelled
+                finally:  # also where the caller is interrupted
+                    self._pool.give_back(worker, tenant, has_failed=has_failed)
+            timeout = max(0.001, end - time.monotonic())
+        raise AssertionError
 
     def close(self) -> None:
         """End all its processes; calls that go on fail."""

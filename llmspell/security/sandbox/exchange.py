@@ -6,7 +6,6 @@ errors without what a terminal would obey.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import select
@@ -22,7 +21,7 @@ from llmspell.security.sandbox.worker import frames
 if TYPE_CHECKING:
     from llmspell.security.broker.session import Session
 
-__all__ = ["ERROR_BYTES", "Confined", "Exchange"]
+__all__ = ["ERROR_BYTES", "Confined", "Exchange", "NeverRead"]
 
 #: What an error may take above the result's limit.
 ERROR_BYTES: Final = 1 << 18
@@ -30,6 +29,10 @@ _READ: Final = 1 << 18
 _TAIL: Final = 300  # characters of stderr in an error
 # How many processors one process may keep busy, for when its CPU time is looked at next.
 _PROCESSORS: Final = os.cpu_count() or 1
+
+
+class NeverRead(ToolFailed):
+    """The worker's process ended before it had read all of the message: nothing came of that."""
 
 
 class Confined(Protocol):
@@ -64,15 +67,16 @@ class Exchange:
         self._limits = limits
         self.printed = (bytearray(), bytearray())
         self.is_cut = False
+        self._unsent = memoryview(b"")
+        self._is_unread = False
 
     def run(self, message: bytes, session: Session | None) -> tuple[int, Any]:
         talk, streams = self._worker.talk, self._worker.streams
-        unsent = memoryview(message)
-        if unsent:  # most often it goes at once
-            with contextlib.suppress(BlockingIOError, BrokenPipeError):
-                unsent = unsent[talk.send(unsent) :]
+        self._unsent = memoryview(message)
+        if message:  # most often it goes at once
+            self._send()
         poll = select.poll()
-        poll.register(talk, select.POLLIN | select.POLLOUT if unsent else select.POLLIN)
+        poll.register(talk, select.POLLIN | select.POLLOUT if self._unsent else select.POLLIN)
         for stream in streams:
             poll.register(stream, select.POLLIN)
         answer = bytearray()
@@ -87,24 +91,25 @@ class Exchange:
                         poll.unregister(descriptor)
                     continue
                 if events & select.POLLOUT:
-                    unsent = self._send(unsent)
-                    if not unsent:
+                    self._send()
+                    if not self._unsent:
                         poll.modify(talk, select.POLLIN)
                 if events & (select.POLLIN | select.POLLHUP | select.POLLERR):
-                    answer += self._receive()
+                    answer += self._receive(message)
             found = self._take(answer)
             if found is None:
                 continue
             kind, value, end = found
-            if len(answer) > end or unsent:
+            if len(answer) > end or self._unsent:
                 raise self._broken("it says more than it was asked")
             if kind == frames.ASK:
                 assert session is not None
                 del answer[:end]
-                unsent = memoryview(self._answer_to(value, session))
+                self._unsent = memoryview(self._answer_to(value, session))
+                message = b""  # it was read
                 poll.modify(talk, select.POLLIN | select.POLLOUT)
                 continue
-            for index in range(2):
+            for index in range(len(self._worker.streams)):
                 self._drain(index)
             return kind, value
 
@@ -124,23 +129,25 @@ class Exchange:
             )
         return kind(f"{self._what}: {error}: {text}", error=error, trace=trace)
 
-    def _send(self, unsent: memoryview) -> memoryview:
+    def _send(self) -> None:
         try:
-            return unsent[self._worker.talk.send(unsent) :]
+            self._unsent = self._unsent[self._worker.talk.send(self._unsent) :]
         except BlockingIOError:
-            return unsent
-        except OSError:
-            return memoryview(b"")  # its end shows where it is read
+            return
+        except OSError:  # its end shows where it is read
+            self._is_unread = True
+            self._unsent = memoryview(b"")
 
-    def _receive(self) -> bytes:
+    def _receive(self, message: bytes) -> bytes:
         try:
             part = self._worker.talk.recv(_READ)
         except BlockingIOError:
             return b""
-        except ConnectionError:
+        except ConnectionError:  # it left some of what it was sent
+            self._is_unread = True
             part = b""
         if not part:
-            raise self._ended()
+            raise self._ended(may_be_unread=bool(message))
         return part
 
     def _take(self, answer: bytearray) -> tuple[int, Any, int] | None:
@@ -175,15 +182,14 @@ class Exchange:
             self._worker.kill()
             raise ToolTimeout(f"{self._what}: not done in {self._timeout:g} s")
 
-    def _ended(self) -> ToolFailed:
-        for index in range(2):
+    def _ended(self, *, may_be_unread: bool) -> ToolFailed:
+        for index in range(len(self._worker.streams)):
             self._drain(index)
         if self._worker.ran_out_of_memory():
             return ToolLimitExceeded(f"{self._what}: took more memory than it may", limit="memory")
         said = frames.shown(bytes(self.printed[1][-_TAIL:]).decode(errors="replace").strip(), _TAIL)
-        return ToolFailed(
-            f"{self._what}: its process ended" + (f"; it printed: {said}" if said else "")
-        )
+        kind = NeverRead if may_be_unread and (self._is_unread or self._unsent) else ToolFailed
+        return kind(f"{self._what}: its process ended" + (f"; it printed: {said}" if said else ""))
 
     def _broken(self, what: str) -> ToolFailed:
         self._worker.kill()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from llmspell.errors import ClosedError, SandboxUnavailable, ToolNotLoaded
+from llmspell.errors import ClosedError, SandboxUnavailable, ToolFailed, ToolNotLoaded
 from llmspell.security import ConfinedTool, Sandbox, ToolDefinition
 from llmspell.security.sandbox import pool, sandbox
 from llmspell.security.sandbox.fork_server import Loader, Serving
@@ -65,14 +65,14 @@ def killed_before(
     real = getattr(kind, name)
     left = [None] * times
 
-    def kills(self: Any, *given: Any) -> Any:
+    def kills(self: Any, *given: Any, **named: Any) -> Any:
         if left:
             left.pop()
             victim = whom()
             below = [victim, *all_below(victim)]
             os.kill(victim, signal.SIGKILL)
             until(lambda: not any(map(is_alive, below)))
-        return real(self, *given)
+        return real(self, *given, **named)
 
     with patch.context() as patched:
         patched.setattr(kind, name, kills)
@@ -83,14 +83,28 @@ def killed_before(
 
 
 @pytest.mark.parametrize("whom", WHOM.values(), ids=WHOM.keys())
-def test_a_worker_whose_loader_is_killed_as_it_begins_is_made_anew(
-    own: Sandbox, whom: Callable[[Sandbox], int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("when", ["await_ready", "call"])
+def test_a_worker_whose_loader_is_killed_before_its_call_is_made_anew(
+    own: Sandbox, when: str, whom: Callable[[Sandbox], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tool = registered(own)
     for _ in range(2):  # the first one that the tool has, and a later one
-        with killed_before(WorkerHandle, "await_ready", partial(whom, own), 1, monkeypatch):
+        with killed_before(WorkerHandle, when, partial(whom, own), 1, monkeypatch):
             assert tool.call("run").value == 1
-    assert own.counters.reloaded.value == 2
+    assert (own.counters.reloaded.value, own.counters.failed.value) == (2, 0)
+
+
+def test_a_call_whose_workers_are_killed_each_time_fails(
+    own: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = registered(own)
+    with (
+        killed_before(WorkerHandle, "call", partial(WHOM["loader"], own), 3, monkeypatch),
+        pytest.raises(ToolFailed, match="run: its process ended") as caught,
+    ):
+        tool.call("run")
+    assert type(caught.value) is ToolFailed
+    assert (own.counters.calls.value, own.counters.failed.value) == (1, 1)
 
 
 def test_a_tool_whose_server_is_killed_as_it_is_loaded_is_loaded_anew(

@@ -16,7 +16,7 @@ import pytest
 
 from llmspell.errors import ToolFailed, ToolTimeout
 from llmspell.security import Sandbox
-from llmspell.security.sandbox.exchange import Exchange
+from llmspell.security.sandbox.exchange import Exchange, NeverRead
 from llmspell.security.sandbox.worker.frames import (
     ASK,
     ERROR,
@@ -83,6 +83,45 @@ def test_a_worker_that_asks_without_end_has_no_more_time_than_a_silent_one(
     with pytest.raises(ToolTimeout):
         exchange.run(b"call", AsksAgain(theirs))
     assert worker.is_killed
+
+
+@pytest.mark.parametrize("reads", [0, 3, 1 << 20], ids=["nothing", "some", "all"])
+@pytest.mark.parametrize("size", [8, 1 << 20], ids=["small", "large"])
+def test_who_ends_before_all_of_a_message_was_read_has_done_nothing(
+    ends: tuple[socket.socket, socket.socket], reads: int, size: int
+) -> None:
+    ours, theirs = ends
+    exchange = Exchange(Worker(ours), "it", 20, math.inf, {RESULT: LIMIT})  # type: ignore[arg-type]
+
+    def end() -> None:
+        left = min(reads, size)
+        theirs.recv(1, socket.MSG_PEEK)  # once there is something
+        while left:
+            left -= len(theirs.recv(left))
+        theirs.close()
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    with pytest.raises(ToolFailed, match="it: its process ended") as caught:
+        exchange.run(bytes(size), None)
+    thread.join()
+    assert isinstance(caught.value, NeverRead) == (reads < size)
+
+
+def test_who_ends_before_the_answer_to_what_it_asked_has_begun(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    class Ends:
+        def answer(self, request: Any, *, timeout: float) -> Any:
+            theirs.close()
+
+    ours, theirs = ends
+    worker = Worker(ours)
+    exchange = Exchange(worker, "it", 20, math.inf, {ASK: LIMIT})  # type: ignore[arg-type]
+    theirs.sendall(pack_frame(ASK, None, LIMIT))
+    with pytest.raises(ToolFailed, match="it: its process ended") as caught:
+        exchange.run(b"call", Ends())  # type: ignore[arg-type]
+    assert type(caught.value) is ToolFailed
 
 
 def nested(depth: int) -> Any:
