@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmspell import errors
-from llmspell.rag import grammars
+from llmspell.rag import chunker, grammars
 from llmspell.rag.chunker import Chunker
 from llmspell.rag.chunking import Chunking, ChunkingMethod, splitting_way
 from llmspell.rag.embedding.local import LocalEmbedder
@@ -59,6 +59,12 @@ def test_a_grammar_that_is_installed_meanwhile_is_used(
     (tmp_path / "tree_sitter_later.py").touch()
     importlib.invalidate_caches()
     assert splitting_way(Chunking(), "text/x-later") == "code text/x-later"
+
+
+def test_settings_and_parts_are_as_the_reference_says_unless_others_are_given() -> None:
+    assert Chunking() == Chunking(method="auto", size=512, overlap=64)
+    parts = (chunker._AT_ONCE, chunker._SOURCE_AT_ONCE, chunker._LOOKED_AT)
+    assert parts == (65_536, 16_384, 1_048_576)
 
 
 def test_windows_are_full_and_overlap_by_whole_words(embedder: LocalEmbedder) -> None:

@@ -151,6 +151,7 @@ def test_hostile_page_is_read_in_time_by_its_length(parsers: Parsers, trick: str
 
 def test_limits_are_as_the_reference_says() -> None:
     assert (module.MAX_PAGES, module.MAX_UNPACKED) == (10_000, 64 << 20)
+    assert (module.CPU_MS, module.SECONDS) == (60_000, 120.0)
 
 
 def test_page_with_more_text_than_there_may_be_is_named(parsers: Parsers) -> None:

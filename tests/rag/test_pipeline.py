@@ -274,6 +274,13 @@ def test_html_is_read_as_text_with_its_title(pipeline: Pipeline) -> None:
     assert [chunk.text for chunk in document.chunks] == ["# Leave\n\nThirty days."]
 
 
+def test_file_may_have_16_mib_unless_told_otherwise(pipeline: Pipeline) -> None:
+    most = 16 << 20
+    with pytest.raises(errors.IngestError, match="larger than 16,777,216 bytes"):
+        pipeline.read(Blob("a", b"x" * (most + 1)))
+    assert len(pipeline.read(Blob("a", b"x" * most)).text) == most
+
+
 def test_what_is_skipped_is_reported_with_the_reason(pipeline: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Some text.")
     (tmp_path / "b.bin").write_bytes(b"\0\1\2")

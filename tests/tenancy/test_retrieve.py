@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import inspect
 import math
 import pickle
 import sys
@@ -15,8 +17,10 @@ import pytest
 import llmspell
 from llmspell import (
     MMR,
+    AsyncTenant,
     Database,
     Document,
+    ParentDocument,
     QuotaLimits,
     ReciprocalRank,
     Rerank,
@@ -319,7 +323,42 @@ def test_settings_out_of_range_are_refused(make: Any) -> None:
         make()
 
 
+@pytest.mark.parametrize("mode", ["dense", "lexical"])
+def test_each_index_gives_100_candidates_or_k_where_that_is_more(acme: Tenant, mode: Any) -> None:
+    angles = np.linspace(0.1, 1.4, 130)
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    acme.upsert(list(range(130)), vectors, texts=["word"] * 130)
+    seen: list[int] = []
+
+    def equal(query: str, texts: Sequence[str]) -> list[float]:
+        seen.append(len(texts))
+        return [0.0] * len(texts)
+
+    asked: dict[str, Any] = {"mode": mode, "vector": [1.0, 0.0] if mode == "dense" else None}
+    hits = acme.retrieve("word", **asked, rerank=Rerank(model=equal, depth=1_000))
+    acme.retrieve("word", 120, **asked, rerank=Rerank(model=equal, depth=1_000))
+    assert (seen, len(hits)) == ([100, 120], 10)
+    assert len(acme.execute(Retrieve("word", **asked))) == 10
+
+
+def test_scores_are_weighted_unless_ranks_are_asked_for(animals: Tenant) -> None:
+    asked: dict[str, Any] = {"vector": [0.9, 0.1, 0.5, 0.3, 0.2]}
+    hits = animals.retrieve("cats", **asked)
+    assert hits == animals.retrieve("cats", **asked, mode="hybrid", fusion=WeightedScores())
+    assert hits != animals.retrieve("cats", **asked, fusion=ReciprocalRank())
+
+
+@pytest.mark.parametrize("call", [Tenant.retrieve, AsyncTenant.retrieve])
+def test_call_has_the_settings_of_the_object(call: Any) -> None:
+    _, _, *given = inspect.signature(call).parameters.values()
+    assert {one.name: one.default for one in given} == {
+        one.name: one.default for one in dataclasses.fields(Retrieve) if one.name != "query"
+    }
+
+
 def test_settings_are_as_the_reference_says_unless_others_are_given() -> None:
+    assert Retrieve("q") == Retrieve("q", 10, "hybrid", consistency="strong")
+    assert ParentDocument() == ParentDocument(around=None, max_chars=20_000)
     assert WeightedScores() == WeightedScores(dense=0.5, lexical=0.5)
     assert ReciprocalRank() == ReciprocalRank(k=60, dense=1, lexical=1)
     assert MMR() == MMR(relevance=0.7)

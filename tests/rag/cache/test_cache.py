@@ -419,6 +419,25 @@ def test_no_more_files_are_open_than_may_be(tmp_path: Path, make: Open) -> None:
     assert len(model.asked) == 5
 
 
+def test_settings_are_as_the_reference_says_unless_others_are_given() -> None:
+    assert EmbeddingCacheSettings() == EmbeddingCacheSettings(
+        memory_bytes=64 << 20,
+        memory_entries=100_000,
+        disk_bytes=256 << 20,
+        disk_dtype="float32",
+        compress_over=8_192,
+        ttl=None,
+        max_pending=4_096,
+        max_open=64,
+        shared_by=frozenset(),
+        redis_url=None,
+        redis_timeout=0.05,
+        redis_ttl=7 * 86_400.0,
+        redis_namespace="llmspell",
+    )
+    assert flights.PATIENCE_S == 60
+
+
 def test_closed_cache_says_so(tmp_path: Path, make: Open) -> None:
     cache, acme = make(), owner(tmp_path)
     cache.close()

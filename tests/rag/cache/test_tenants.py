@@ -216,6 +216,8 @@ def test_warmed_queries_are_there_when_they_are_asked(
     records: list[dict[str, object]] = [{"q": "third"}, {"q": 3}, {"other": 1}, {"q": "first"}]
     log.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
     assert warm_embeddings(tenant, log, field="q") == 2
+    log.write_text('{"query": "third"}\n{"q": "never asked"}', encoding="utf-8")
+    assert warm_embeddings(tenant, log) == 1
     assert warm_embeddings(tenant, ["fourth", "fifth"], limit=1) == 1
     del texts.asked[:]
     for query in ("first", "second", "third", "fourth"):

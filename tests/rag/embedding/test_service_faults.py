@@ -48,9 +48,18 @@ def test_a_failure_that_may_pass_is_tried_three_times_more(
     assert embedder.usage.requests == 8
 
 
-def test_retries_are_as_the_reference_says_unless_others_are_asked_for() -> None:
-    given = RemoteSettings()
-    assert (given.retries, given.retry_delay) == (3, 0.1)
+def test_settings_are_as_the_reference_says_unless_others_are_given() -> None:
+    assert RemoteSettings() == RemoteSettings(
+        concurrency=4,
+        batch_texts=None,
+        batch_tokens=None,
+        retries=3,
+        retry_delay=0.1,
+        timeout=60.0,
+        connect_timeout=5.0,
+        price=0.0,
+        allow_http=False,
+    )
 
 
 @pytest.mark.parametrize("kind", ["wrong_count", "wrong_dim", "nan", "zeros", "garbage"])
