@@ -158,7 +158,10 @@ class RemoteEmbedder(ABC):
 
         call, planned = self._planned(texts, task, truncate)
         if planned:
-            run_in_background(call.run(planned), holds_up=True)
+            try:
+                run_in_background(call.run(planned), holds_up=True)
+            finally:
+                call.give_back()
         return call.rows
 
     async def aembed(
@@ -180,7 +183,10 @@ class RemoteEmbedder(ABC):
             planning.add_done_callback(_give_back)  # the thread goes on
             raise
         if planned:
-            await await_in_background(call.run(planned))
+            try:
+                await await_in_background(call.run(planned))
+            finally:
+                call.give_back()  # of one that was cancelled before its turn
         return call.rows
 
     def _planned(

@@ -57,6 +57,7 @@ class EmbeddingCall:
         self._task: Task = task
         self._truncate = truncate
         self._used = 0
+        self._is_begun = False
 
     async def run(self, planned: Sequence[list[int]]) -> None:
         """Run all batches, some at once; the operation that this is in is charged.
@@ -64,6 +65,7 @@ class EmbeddingCall:
         Where one fails, those under way end by themselves, for they may be billed, and no other
         begins. Where it is cancelled, those under way are, too.
         """
+        self._is_begun = True
         self._until = CallTime(self._owner._settings.timeout)
         workers = min(self._owner._settings.concurrency, len(planned))
         waiting = iter(planned)
@@ -161,8 +163,8 @@ class EmbeddingCall:
         return reply.tokens
 
     def give_back(self) -> None:
-        """Give back what is set aside for a call that isn't run."""
-        if self._hold is not None:
+        """Give back what is set aside, unless it is run, and settles that itself."""
+        if self._hold is not None and not self._is_begun:
             self._hold.release()
 
     async def _settle(self, *, at_end: bool = False) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from llmspell.rag.embedding import (
     RemoteEmbedder,
     RemoteSettings,
 )
+from llmspell.remote import background
 from llmspell.testing import EmbeddingFault, EmbeddingRequest, FakeEmbeddingServer
 from tests.rag.embedding.conftest import Connect
 
@@ -260,6 +263,44 @@ def test_a_cancelled_call_ends_its_request_and_is_charged_for_it(tmp_path: Path)
         acme = database.create_tenant(TenantConfig(id="acme"))
         with acme.operation():
             asyncio.run(main())
+
+
+def test_what_is_set_aside_for_a_call_that_is_cancelled_before_its_turn_is_given_back(
+    tmp_path: Path,
+    server: FakeEmbeddingServer,
+    connect: Connect,
+    config: TenantConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    embedder, may_go_on = connect(), threading.Event()
+    start = background.await_in_background
+
+    async def main() -> None:
+        is_told = asyncio.Event()
+
+        async def told(coroutine: Any) -> Any:
+            is_told.set()
+            return await start(coroutine)
+
+        monkeypatch.setattr(background, "await_in_background", told)
+        # The loop that is to run it stands still meanwhile.
+        background._running().call_soon_threadsafe(may_go_on.wait, 20)
+        task = asyncio.create_task(embedder.aembed(["some words"]))
+        await asyncio.wait_for(is_told.wait(), 20)
+        assert tenant.usage().tokens.used == 4
+        task.cancel()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        may_go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert tenant.usage().tokens.used == 0
+
+    with llmspell.open(tmp_path) as database:
+        tenant = database.create_tenant(config)
+        with tenant.operation():
+            asyncio.run(main())
+    assert not server.requests
 
 
 def test_a_database_embeds_by_a_service(
