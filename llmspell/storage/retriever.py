@@ -13,7 +13,7 @@ from llmspell.errors import CorruptFile
 from llmspell.observability import Stages, now_ns
 from llmspell.storage.filters import Filter
 from llmspell.storage.finder import ATTEMPTS
-from llmspell.storage.lexical import Analyzer
+from llmspell.storage.lexical import Analyzer, LexicalView, Scored
 from llmspell.storage.record import StoredRecord
 from llmspell.storage.store import TenantStore
 from llmspell.storage.views import Views
@@ -100,11 +100,11 @@ class Retriever:
 
     def terms(self, text: str) -> list[str]:
         """Terms of a query, as the lexical index has them."""
-        return self._views.lexical().terms(text)
+        return self._views.ask_words(lambda view: view.terms(text))
 
     def analyzer(self) -> Analyzer:
         """What made the terms of the lexical index; of use also when the room has closed."""
-        return self._views.lexical().analyzer
+        return self._views.ask_words(lambda view: view.analyzer)
 
     def vectors(self, rows: Sequence[int]) -> list[NDArray[np.float32] | None]:
         """Vectors of some rows; None where one has gone."""
@@ -137,8 +137,11 @@ class Retriever:
             records,
             {row: score for row, score in dense.items() if row in records},
             {row: score for row, score in lexical.items() if row in records},
-            self._views.lexical().most(sought.terms) if lexical and sought.terms else 0.0,
+            self._most(sought.terms) if lexical and sought.terms else 0.0,
         )
+
+    def _most(self, terms: list[str]) -> float:
+        return self._views.ask_words(lambda view: view.most(terms))
 
     def _by_meaning(self, sought: Sought) -> dict[int, float]:
         if sought.vector is None:
@@ -164,15 +167,20 @@ class Retriever:
         return {}
 
     def _by_words(self, sought: Sought) -> dict[int, float]:
-        if sought.terms is None:
+        terms = sought.terms
+        if terms is None:
             return {}
-        view = self._views.lexical()
-        allowed = None
-        if sought.condition is not None:
-            allowed = self._views.matching(sought.condition)
-        expired = self._views.expired
-        refused = np.array(expired, dtype=np.int64) if expired else None
-        started = now_ns()
-        found = view.search(sought.terms, sought.depth, allowed=allowed, refused=refused)
-        self._stages.lexical.record_since(started)
+
+        def search(view: LexicalView) -> Scored:
+            allowed = None
+            if sought.condition is not None:
+                allowed = self._views.matching(sought.condition)
+            expired = self._views.expired
+            refused = np.array(expired, dtype=np.int64) if expired else None
+            started = now_ns()
+            found = view.search(terms, sought.depth, allowed=allowed, refused=refused)
+            self._stages.lexical.record_since(started)
+            return found
+
+        found = self._views.ask_words(search)
         return dict(zip(found.rows.tolist(), found.scores.tolist(), strict=True))

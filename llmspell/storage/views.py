@@ -22,7 +22,7 @@ from llmspell.storage.log import Counters
 from llmspell.storage.record import NEVER
 from llmspell.storage.snapshots import LEXICAL, PAYLOAD, Snapshots
 from llmspell.storage.store import TenantStore
-from llmspell.storage.view import CURVES, VectorView
+from llmspell.storage.view import ATTEMPTS, CURVES, VectorView
 from llmspell.storage.write import Applied, Write
 
 if TYPE_CHECKING:
@@ -217,30 +217,28 @@ class Views:
         """Rows that a filter keeps, ascending."""
         return self._ask(lambda payload: payload.matching(condition))
 
-    def lexical(self) -> LexicalView:
-        """The lexical index with every write that the other views have followed.
+    def ask_words(self, question: Callable[[LexicalView], _R]) -> _R:
+        """Ask the lexical index with every write that the other views have followed.
 
         It opens with the first call, which takes a while where no snapshot holds. Writes and other
-        searches go on meanwhile.
+        searches go on meanwhile. Where one of these fails to open it or to follow, which closes it
+        for all, it is opened anew.
 
         Raises:
             ClosedError: they are closed.
             CorruptFile: a record is damaged.
             MissingDependency: the extra ``lexical`` isn't installed.
         """
-        view = self._lexical
-        if view is None or view.is_closed:
-            from llmspell.storage.lexical import LexicalView
-
-            with self._lock:
-                if self._is_closed:
-                    raise ClosedError(f"{self._directory}: closed")
-                view = self._lexical
-                if view is None or view.is_closed:
-                    view = LexicalView(self._directory, self._store, self._config)
-                    self._lexical = view
-        view.reach(self.position.sequence)
-        return view
+        tries = ATTEMPTS
+        while True:
+            view = self._lexical_view()
+            try:
+                view.reach(self.position.sequence)
+                return question(view)
+            except ClosedError:
+                tries -= 1
+                if self._is_closed or not view.is_closed or not tries:
+                    raise
 
     def snapshot(self) -> None:
         """Save them, and trim the log behind what is needed to open them."""
@@ -331,6 +329,20 @@ class Views:
                     self._directory, self._store, self._config, self._vectors.sequence
                 )
             return self._payload
+
+    def _lexical_view(self) -> LexicalView:
+        view = self._lexical
+        if view is None or view.is_closed:
+            from llmspell.storage.lexical import LexicalView
+
+            with self._lock:
+                if self._is_closed:
+                    raise ClosedError(f"{self._directory}: closed")
+                view = self._lexical
+                if view is None or view.is_closed:
+                    view = LexicalView(self._directory, self._store, self._config)
+                    self._lexical = view
+        return view
 
     def _renew_lexical(self) -> None:
         from llmspell.storage.lexical import LexicalView

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -20,8 +21,10 @@ from hypothesis import strategies as st
 
 import llmspell
 from llmspell import QuotaLimits, Tenant, TenantConfig, errors
+from llmspell.storage.lexical import LexicalView
 from llmspell.storage.lexical.engine_errors import engine_errors
 from llmspell.storage.snapshots import LEXICAL
+from tests.storage.test_replacing import Watched
 from tests.tenancy.ledgers import shares_ledger
 from tests.tenancy.test_closing import open_files
 from tests.tenancy.texts import Lines
@@ -36,6 +39,11 @@ def put(tenant: Tenant, texts: dict[Any, str | None]) -> None:
 
 def found(tenant: Tenant, query: str, **asked: Any) -> list[Any]:
     return sorted(tenant.retrieve(query, 100, mode="lexical", **asked).ids, key=str)
+
+
+def removed(tenant: Tenant) -> int:
+    """Texts that were removed, and that the engine holds still."""
+    return tenant._enter().views.ask_words(lambda view: view._opened()._searcher.removed)
 
 
 def snapshot_of(root: Path) -> Path:
@@ -68,8 +76,6 @@ def reopened(root: Path) -> list[Any]:
 def test_what_was_closed_opens_from_its_snapshot(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llmspell.storage.lexical import LexicalView
-
     monkeypatch.delattr(LexicalView, "_build")
     assert reopened(root) == [2, 4]
 
@@ -162,18 +168,17 @@ def test_an_index_of_more_removed_than_living_texts_is_made_anew(tmp_path: Path)
         assert len(found(tenant, "apple")) == 100
         tenant.delete(list(range(290)))
         assert found(tenant, "apple")[0] == 290
-        view = tenant._enter().views.lexical()
-        assert view._opened()._searcher.removed == 290
+        assert removed(tenant) == 290
         tenant.delete(list(range(290, 310)))
         assert found(tenant, "apple") == list(range(310, 410))
-        assert view._opened()._searcher.removed == 0
+        assert removed(tenant) == 0
         put(tenant, {1_000: "apple"})
         assert found(tenant, "apple", filter={}) == list(range(310, 410))
     with llmspell.open(tmp_path / "data") as database:
         tenant = database.tenant("acme")
         tenant.delete(list(range(310, 599)))
         assert found(tenant, "apple") == [1_000, 599]
-        assert tenant._enter().views.lexical()._opened()._searcher.removed == 0
+        assert removed(tenant) == 0
 
 
 @pytest.mark.parametrize("longest_first", [True, False])
@@ -203,8 +208,6 @@ def test_texts_that_are_removed_move_no_score_by_more_than_a_tenth(
 def test_texts_of_usual_length_are_removed_without_making_the_index_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llmspell.storage.lexical import LexicalView
-
     with llmspell.open(tmp_path / "data") as database:
         tenant = database.create_tenant(CONFIG)
         put(tenant, dict.fromkeys(range(100), "apple pear") | dict.fromkeys(range(100, 104), "fig"))
@@ -294,6 +297,33 @@ def test_a_file_that_cannot_be_written_is_named_and_the_view_opens_anew(
         assert workplaces(root) == []
         assert found(tenant, "apple") == [2, 4, 5]
         assert len(workplaces(root)) == 1
+
+
+def test_a_call_that_fails_fails_for_no_other_that_waits_for_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[list[Any]] = []
+    waits = threading.Event()
+
+    with llmspell.open(root) as database:
+        tenant = database.tenant("acme")
+        assert found(tenant, "apple") == [2, 4]
+        put(tenant, {5: "apple"})
+        other = threading.Thread(target=lambda: answers.append(found(tenant, "apple")))
+
+        def fail(view: LexicalView) -> None:
+            patch.undo()
+            view._lock = Watched(view._lock, waits)  # type: ignore[assignment]
+            other.start()
+            assert waits.wait(30)
+            raise errors.StorageFull("no room")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LexicalView, "_follow", fail)
+            with pytest.raises(errors.StorageFull):
+                found(tenant, "apple")
+        other.join()
+    assert answers == [[2, 4, 5]]
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
