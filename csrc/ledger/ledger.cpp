@@ -19,9 +19,6 @@ namespace {
 constexpr std::uint64_t catch_up_divisor = 8;
 constexpr std::uint64_t catch_up_window_ns = 3'600'000'000'000;
 
-// A sweep reads the whole pool, and a tenant at its limit may be refused a million times a second.
-constexpr std::uint64_t refusal_sweep_ns = 100'000'000;
-
 std::filesystem::path lock_path(const std::filesystem::path& path) {
     std::filesystem::path name = path;
     return name += ".lock";

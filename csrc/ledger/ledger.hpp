@@ -23,6 +23,9 @@ namespace llmspell::ledger {
 
 using Key = std::array<std::uint64_t, 2>;
 
+// A sweep reads the whole pool, and a tenant at its limit may be refused a million times a second.
+inline constexpr std::uint64_t refusal_sweep_ns = 100'000'000;
+
 enum class Status {
     ok,
     system_error,  // errno in Result::error
@@ -52,8 +55,8 @@ class Ledger {
     // calendar follow the wall clock by a little.
     Status sweep(const EnvironmentSource& source, std::size_t& given_back, int& error);
 
-    // The same before a charge is refused for good, at most once in 100 ms and without waiting for
-    // another who has the file lock; true if something was given back.
+    // The same before a charge is refused for good, at most once in refusal_sweep_ns and without
+    // waiting for another who has the file lock; true if something was given back.
     bool sweep_before_refusal(const EnvironmentSource& source) noexcept;
 
     Now at(std::uint64_t boot_ns) const noexcept;

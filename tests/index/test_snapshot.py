@@ -275,7 +275,9 @@ def test_searches_go_on_while_an_index_is_saved(tmp_path: Path) -> None:
     index.add(np.arange(10_000, 30_000), clustered(20_000, 12, 2), threads=2)
     query = clustered(2_000, 12, 1)[5]
     during = 0
-    for _ in range(20):
+    for _ in range(2_000):
+        if during > 20:
+            break
         saver = threading.Thread(target=index.save, args=(tmp_path / "index",))
         saver.start()
         while saver.is_alive():
