@@ -208,8 +208,9 @@ def test_a_reservation_keeps_all_unless_its_block_fails(slot: SharedSlot) -> Non
 
 
 def test_an_overdue_reservation_is_given_back_and_a_renewed_one_is_not(slot: SharedSlot) -> None:
-    overdue, renewed = slot.reserve(tokens=5, lease=1), slot.reserve(tokens=3, lease=1)
+    renewed = slot.reserve(tokens=3, lease=1)
     renewed.renew(60)
+    overdue = slot.reserve(tokens=5, lease=1)
     wait_until(lambda: slot.read(Quota.TOKENS)[0] == 3)
     with pytest.raises(ReservationExpired):
         overdue.settle()
