@@ -32,7 +32,8 @@ class CallMetrics:
     def __init__(self, label: str, calls: tuple[str, str], seconds: tuple[str, str]) -> None:
         self._label = label
         self._exported = calls, seconds
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._lock = threading.RLock()
         self._names: set[str] = set()
         self._calls: dict[tuple[str, str], Counter] = {}
         self._seconds: dict[str, Histogram] = {}

@@ -53,7 +53,8 @@ class ModelMetrics:
 
     def __init__(self, *, max_models: int = _MAX_MODELS) -> None:
         self._max_models = max_models
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._lock = threading.RLock()
         self._seconds: dict[Model, Histogram] = {}
         self._calls: Counter[tuple[Model, str]] = Counter()
         self._tokens: Counter[tuple[Model, str]] = Counter()

@@ -73,7 +73,8 @@ class Circuit:
         self._settings = settings
         self._name = name
         self._clock = clock
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._lock = threading.RLock()
         self._failures = 0
         self._opened_at: float | None = None
         self._is_probing = False

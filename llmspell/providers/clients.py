@@ -51,7 +51,8 @@ class Clients:
     def __init__(self, make: Callable[[Any], Any], settings: ConnectionSettings) -> None:
         self._make = make
         self._settings = settings
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._lock = threading.RLock()
         self._is_closed = False
         self._current: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Client] = (
             weakref.WeakKeyDictionary()
@@ -79,7 +80,7 @@ class Clients:
             with self._lock:
                 current.calls -= 1
                 is_last = not current.calls and self._current.get(loop) is not current
-            if is_last:
+            if is_last and not loop.is_closed():  # the collector ends what a loop has left
                 await asyncio.shield(current.sdk.close())
 
     def _forget_ended(self) -> None:

@@ -62,7 +62,8 @@ class Member:
         MODELS.watch(self._counted, self._circuit)
         self._gate = gate
         self._running = 0
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._lock = threading.RLock()
         self._counts: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._cost = 0.0

@@ -37,7 +37,8 @@ class SharedSlot:
         self.ledger = ledger
         self.key = key
         self._asking = threading.Lock()  # one request at a time
-        self._reservations_lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._reservations_lock = threading.RLock()
         self._reservations: set[SharedReservation] = set()
         self._leases = Leases(ledger.lease)
         self._is_kept = False  # by the ledger, also when nobody else has it
@@ -249,7 +250,7 @@ class SharedSlot:
         """
         now = now_ns()
         with self._reservations_lock:
-            over = [one for one in self._reservations if one.lease_end <= now]
+            over = [one for one in list(self._reservations) if one.lease_end <= now]
         for reservation in over:
             reservation._end({quota: 0 for quota, _ in reservation._items})
         lost = self._epoch not in ("", epoch)

@@ -80,7 +80,8 @@ class Leases:
 
     def __init__(self, lease: int) -> None:
         self._lease = lease
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._lock = threading.RLock()
         self._held = [_Held() for _ in range(QUOTAS)]
 
     def take(self, items: Items, now: int, *, reserve: bool = False) -> bool:

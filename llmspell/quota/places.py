@@ -34,18 +34,19 @@ class Place:
         give_back: what lets the next one in; None where any number may be taken.
     """
 
-    __slots__ = ("_give_back", "_lock")
+    __slots__ = ("_give_back",)
 
     def __init__(self, give_back: Callable[[], None] | None) -> None:
-        self._give_back = give_back
-        self._lock = threading.Lock()
+        # Taken out by whoever gives it back: without a lock, as the collector may be who does.
+        self._give_back = [] if give_back is None else [give_back]
 
     def give_back(self) -> None:
         """Let the next one in."""
-        with self._lock:
-            give_back, self._give_back = self._give_back, None
-        if give_back is not None:
-            give_back()
+        try:
+            give_back = self._give_back.pop()
+        except IndexError:
+            return
+        give_back()
 
 
 class Places:
@@ -59,7 +60,9 @@ class Places:
         self._limit = limit
         self._taken = 0
         self._waiting: deque[Waiter] = deque()
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a coroutine that has a place, or waits for one, while
+        # this is held. It may at any call, so that behind each of these all must be as it should.
+        self._lock = threading.RLock()
 
     @property
     def taken(self) -> int:
@@ -106,8 +109,12 @@ class Places:
             if self._taken < self._limit:
                 self._taken += 1
                 return None
-            waiter = Waiter()
-            waiter.loop = loop
+        waiter = Waiter()
+        waiter.loop = loop
+        with self._lock:
+            if self._taken < self._limit:  # since
+                self._taken += 1
+                return None
             self._waiting.append(waiter)
             return waiter
 

@@ -73,7 +73,8 @@ class SharedLedger:
         self._server = Server(url, timeout)
         self._slots: weakref.WeakValueDictionary[bytes, SharedSlot] = weakref.WeakValueDictionary()
         self._kept: set[SharedSlot] = set()  # for what they have to tell, whoever uses them
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._lock = threading.RLock()
         self._closed = self._forked = False
         self._stop = threading.Event()
         beat = min(lease_seconds / 8, MAX_BEAT_S)

@@ -49,7 +49,8 @@ class Operation(Generic[HandleT]):
         self._handle = handle
         self._residence = tenant._residence
         self._slot = self._residence.slot
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._lock = threading.RLock()
         self._is_open = True
         self._is_late = False  # its reservation has been given back
         self._outer: Operation[Any] | None = None

@@ -53,7 +53,8 @@ class Leases:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._lock = threading.RLock()
         self._of: dict[Key, list[Lease]] = {}
         self._pid = os.getpid()
         #: Where they are kept; known with the first one.

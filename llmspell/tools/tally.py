@@ -25,7 +25,8 @@ class Tally:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._lock = threading.RLock()
         self._calls: dict[tuple[str, float], deque[float]] = {}
         self._forgets_at = self._clock() + _RECENT
         self._places: dict[int, Places] = {}
@@ -101,7 +102,8 @@ class Tallies:
     """One for each tenant, whatever handles lead to it. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._lock = threading.RLock()
         self._of: dict[tuple[str, int], Tally] = {}
 
     def of(self, tenant: str, generation: int) -> Tally:

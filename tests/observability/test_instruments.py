@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
 
 import pytest
@@ -7,8 +9,10 @@ import pytest
 from llmspell import _hot
 from llmspell.config import QUOTA_NAMES
 from llmspell.errors import InputError, QuotaExceeded
-from llmspell.observability import Instruments, ToolMetrics
+from llmspell.observability import Instruments, Model, ToolMetrics, models
 from llmspell.observability.calls import MAX_NAMES
+from llmspell.tools.threads import begin
+from tests.collected import left_pending
 
 
 def refusal(quota: str = "max_vectors") -> QuotaExceeded:
@@ -121,3 +125,25 @@ def test_names_beyond_the_first_so_many_share_a_series() -> None:
     assert len(calls) == MAX_NAMES + 2
     assert (calls["tool 0", "ok"], calls["_other", "ok"]) == (2, 5)
     assert calls["_unknown", "unknown_tool"] == 1
+
+
+def test_call_that_the_collector_ends_is_counted_while_another_one_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metrics, model = models.ModelMetrics(), Model("chat", "provider", "model")
+
+    async def calls(at: asyncio.Event) -> None:
+        try:
+            at.set()
+            await asyncio.Future()
+        finally:
+            metrics.called(model, "cancelled", 1)
+
+    def collecting() -> _hot.Histogram:
+        gc.collect()
+        return _hot.Histogram()
+
+    with left_pending(calls):
+        monkeypatch.setattr(models, "Histogram", collecting)
+        begin(lambda: metrics.called(model, "ok", 1)).result(20)
+    assert metrics.calls() == {(model, "ok"): 1, (model, "cancelled"): 1}

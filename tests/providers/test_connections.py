@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import socket
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import openai
 import pytest
 
 from llmspell import errors
 from llmspell.providers import ConnectionSettings, OpenAIChat
+from llmspell.providers.clients import Clients
+from llmspell.security import Secret
 from llmspell.testing import Fault, Script, ScriptedChatServer
+from llmspell.tools.threads import begin
+from tests.collected import left_pending
 from tests.providers.models import ask
 
 Use = Callable[[OpenAIChat, ScriptedChatServer], Awaitable[None]]
@@ -139,3 +145,23 @@ def test_a_host_that_takes_no_connection_is_given_up_after_connect_timeout() -> 
         ):
             model.complete(ask())
     assert not caught.value.is_sent
+
+
+def test_call_that_the_collector_ends_holds_up_none_that_makes_a_client() -> None:
+    def make(http_client: Any) -> Any:
+        gc.collect()
+        return openai.AsyncOpenAI(api_key="k", http_client=http_client)
+
+    clients = Clients(make, ConnectionSettings())
+
+    async def calls(at: asyncio.Event) -> None:
+        async with clients.client(Secret("old")):
+            at.set()
+            await asyncio.Future()
+
+    async def call() -> str:
+        async with clients.client(Secret("new")) as client:
+            return str(client.api_key)
+
+    with left_pending(calls):
+        assert begin(lambda: asyncio.run(call())).result(20) == "new"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import threading
 import time
@@ -29,6 +30,8 @@ from llmspell.providers.bill import most_usage
 from llmspell.providers.breaker import Circuit
 from llmspell.providers.gate import Gate
 from llmspell.testing import Fault, Reply, Script, ScriptedChatServer
+from llmspell.tools.threads import begin
+from tests.collected import left_pending
 from tests.providers.models import ask
 
 SOON = Retry(base=0.001)
@@ -409,3 +412,25 @@ def test_only_the_call_that_tries_closes_a_circuit_again() -> None:
         circuit.enter()
     circuit.leave(errors.ProviderRateLimited("it works"), is_probe=probe)
     assert circuit.state == "closed"
+
+
+def test_call_that_the_collector_ends_holds_up_no_other_one() -> None:
+    def collecting() -> float:
+        gc.collect()
+        return time.monotonic()
+
+    circuit = Circuit(Breaker(failures=1), "model", clock=collecting)
+
+    async def calls(at: asyncio.Event) -> None:
+        is_probe = circuit.enter()
+        try:
+            at.set()
+            await asyncio.Future()
+        except BaseException as error:
+            circuit.leave(error, is_probe=is_probe)
+            raise
+
+    with left_pending(calls):
+        failed = errors.ProviderUnreachable("gone")
+        begin(lambda: circuit.leave(failed, is_probe=False)).result(20)
+    assert circuit.state == "open"

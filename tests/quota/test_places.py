@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from llmspell.quota import HeldPlaces, Places
+from llmspell.tools.threads import begin
+from tests.collected import left_pending
 
 
 def test_places_are_never_taken_twice_and_never_lost() -> None:
@@ -55,6 +60,29 @@ def test_a_place_goes_past_a_loop_that_was_closed_with_tasks_in_line() -> None:
     asyncio.run(run())
     assert places.taken == 0
     left._log_destroy_pending = False  # type: ignore[attr-defined]  # it is meant to be pending
+
+
+def test_a_place_of_a_call_that_the_collector_ends_goes_to_who_asks_at_that_moment() -> None:
+    places = Places(1)
+
+    class Line(deque[Any]):
+        def append(self, waiter: Any) -> None:
+            super().append(waiter)
+            gc.collect()
+
+    places._waiting = Line()
+
+    async def holds(at: asyncio.Event) -> None:
+        place = await places.atake(0)
+        assert place is not None
+        try:
+            at.set()
+            await asyncio.Future()
+        finally:
+            place.give_back()
+
+    with left_pending(holds):
+        assert begin(lambda: places.take(20)).result(20) is not None
 
 
 def test_a_task_that_is_cancelled_in_line_takes_no_place() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from llmspell.quota import Quota
 from llmspell.quota.lease import Granted, Items, Leases, Sent
+from llmspell.tools.threads import begin
+from tests.collected import left_pending
 
 START = 1_000_000_000_000
 LEASE_NS = 10_000_000_000
@@ -150,3 +155,26 @@ def test_what_was_used_is_needed_until_its_period_ends(leases: Leases) -> None:
     leases.refund(VECTORS, 1, END)
     grant(leases, report(leases, END), left_us=1_000_000)
     assert leases.is_needed(period_end), "a level has no period"
+
+
+def test_a_reservation_that_the_collector_ends_is_settled_while_the_server_is_told(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert leases.take([(TOKENS, 4)], START, reserve=True)
+
+    async def calls(at: asyncio.Event) -> None:
+        try:
+            at.set()
+            await asyncio.Future()
+        finally:
+            leases.settle([(TOKENS, 4)], {TOKENS: 1}, leases.gens(), START, covered=True)
+
+    def collecting(*counts: Any) -> Sent:
+        gc.collect()
+        return Sent(*counts)
+
+    with left_pending(calls):
+        monkeypatch.setattr("llmspell.quota.lease.Sent", collecting)
+        begin(lambda: report(leases)).result(20)
+    monkeypatch.undo()
+    assert report(leases)[TOKENS][1:3] == (1, 9)

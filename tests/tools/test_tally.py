@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmspell.tools.policy import CallQuota
 from llmspell.tools.tally import Tallies, Tally
+from llmspell.tools.threads import begin
+from tests.collected import left_pending
 
 
 @given(
@@ -57,6 +62,27 @@ def test_a_tally_is_idle_when_its_quotas_and_places_are_free() -> None:
     assert tally.is_idle()
     now = 99.0
     assert not tally.is_idle()
+
+
+def test_a_call_that_the_collector_ends_is_forgotten_while_another_is_counted() -> None:
+    def collecting() -> float:
+        gc.collect()
+        return 2.0
+
+    tally = Tally(collecting)
+    quotas = {"*": CallQuota(calls=1, seconds=60)}
+
+    async def calls(at: asyncio.Event) -> None:
+        tally.take("a", quotas, 1.0)
+        try:
+            at.set()
+            await asyncio.Future()
+        finally:
+            tally.give_back("a", quotas, 1.0)
+
+    with left_pending(calls):
+        begin(tally.keep).result(20)
+    assert tally.take("a", quotas, 2.0) is None
 
 
 def test_of_calls_that_are_not_made_their_own_time_is_forgotten() -> None:

@@ -127,7 +127,8 @@ class Flights:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._lock = threading.RLock()
         self._under_way: dict[bytes, Flight] = {}
         self.landings = 0
 
@@ -150,15 +151,16 @@ class Flights:
         """
         mine: dict[bytes, Flight] = {}
         theirs: dict[bytes, Flight] = {}
-        with self._lock:
-            for key in keys:
-                flight = self._under_way.get(key)
-                if flight is None:
-                    mine[key] = self._under_way[key] = Flight(loop)
-                elif key not in mine:
-                    theirs[key] = flight
         missed = Missed.LEFT
         try:
+            with self._lock:
+                for key in keys:
+                    flight = self._under_way.get(key)
+                    if flight is None:
+                        mine[key] = Flight(loop)
+                        self._under_way[key] = mine[key]
+                    elif key not in mine:
+                        theirs[key] = flight
             yield list(mine), theirs
         except Exception:
             missed = Missed.FAILED
@@ -166,7 +168,8 @@ class Flights:
         finally:
             with self._lock:
                 self.landings += 1
-                for key in mine:
-                    del self._under_way[key]
+                for key, flight in mine.items():
+                    if self._under_way.get(key) is flight:  # or it was interrupted before
+                        del self._under_way[key]
             for key, flight in mine.items():
                 flight.set_result(made.get(key, missed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from llmspell import EmbeddingCacheSettings, errors
 from llmspell.rag.cache import EmbeddingCache, flights
 from llmspell.rag.cache.entry import encode
 from llmspell.tenancy.ports import EmbeddingModel
+from tests.collected import left_pending
 from tests.processes import until
 from tests.rag.cache.owners import MODEL, Model, owner, within_seconds
 from tests.tenancy.texts import DIM, embed
@@ -482,3 +484,44 @@ def test_tenants_that_were_dropped_leave_nothing_and_keep_nothing(
     # A call that was on its way.
     cache.embed(owners[-1], MODEL, "query", ["text"], model)
     assert cache.stats().memory_entries == 0
+
+
+def test_call_that_the_collector_ends_while_another_begins_holds_up_neither_it_nor_the_next(
+    tmp_path: Path, make: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, model, acme = make(), Model(), owner(tmp_path)
+
+    async def calls(at: asyncio.Event) -> None:
+        with cache._flights.board([b"one"], {}, asyncio.get_running_loop()):
+            at.set()
+            await asyncio.Future()
+
+    class Collecting(flights.Flight):
+        def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+            gc.collect()
+            super().__init__(loop)
+
+    with left_pending(calls):
+        monkeypatch.setattr(flights, "Flight", Collecting)
+        within_seconds(lambda: cache.embed(acme, MODEL, "query", ["two"], model))
+    with cache._flights.board([b"one"], {}) as (mine, _):
+        assert mine == [b"one"]
+
+
+def test_interrupt_while_a_call_begins_keeps_no_other_one_waiting(
+    make: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make()
+
+    class Interrupted(flights.Flight):
+        def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+            super().__init__(loop)
+            if cache._flights._under_way:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(flights, "Flight", Interrupted)
+        with pytest.raises(KeyboardInterrupt), cache._flights.board([b"one", b"two"], {}):
+            pass
+    with cache._flights.board([b"one", b"two"], {}) as (mine, _):
+        assert mine == [b"one", b"two"]
