@@ -291,4 +291,6 @@ def _end(env: lmdb.Environment) -> int:
 
 
 def _is_short(path: Path, env: lmdb.Environment) -> bool:
-    return path.stat().st_size < _end(env)
+    # Its pages first: another process that writes meanwhile makes the file longer, and then more.
+    end = _end(env)
+    return path.stat().st_size < end

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from llmspell.rag.cache import EmbeddingCacheSettings
 from llmspell.rag.cache.compartment import Compartment
-from llmspell.rag.cache.disk import DiskTier
+from llmspell.rag.cache.disk import DiskTier, _is_short
 from llmspell.rag.cache.disks import Disks
 from llmspell.rag.cache.entry import Made, decode, encode
 from llmspell.rag.cache.stats import Counters
@@ -214,6 +214,23 @@ for part in (1, 6, 11):
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert done.returncode == 0
+
+
+def test_file_that_another_process_lengthens_meanwhile_was_not_cut_off(tmp_path: Path) -> None:
+    tier = opened(tmp_path)
+
+    class Data(type(tmp_path)):  # type: ignore[misc]
+        def stat(self, **how: bool) -> os.stat_result:
+            found = super().stat(**how)
+            tier.put([(key(number), made(number)) for number in range(1_000)])
+            return found
+
+    data = Data(tmp_path / "embeddings" / "data.mdb")
+    assert not _is_short(data, tier._env)
+    tier.close()
+    os.truncate(data, 8_192)
+    with lmdb.open(str(tmp_path / "embeddings"), max_dbs=3, lock=False) as env:
+        assert _is_short(tmp_path / "embeddings" / "data.mdb", env)
 
 
 def break_pages(data: Path) -> None:
