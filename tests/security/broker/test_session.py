@@ -212,9 +212,9 @@ def test_closing_ends_what_is_under_way(make: MakeSession, attempts: list[Attemp
 
 
 def test_a_host_that_is_not_there_is_named_without_its_address(make: MakeSession) -> None:
-    with Server(ok()) as server:
-        url = server.url()
-    answer = get(make(), url)
+    with socket.socket() as bound:  # and doesn't listen: nobody else can, meanwhile
+        bound.bind((LOOPBACK, 0))
+        answer = get(make(), f"http://a.test:{bound.getsockname()[1]}/")
     assert answer == {"failed": "connect", "message": "a.test can't be reached", "timeout": False}
 
 

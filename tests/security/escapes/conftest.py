@@ -22,9 +22,11 @@ def require_so_many_shown(grounds: Grounds, told: Path) -> None:
     from tests.security.escapes.test_attempts import CASES
 
     shown = grounds.proven & grounds.refused
-    with told.open("a") as file:
-        file.write(json.dumps([sorted(grounds.made), sorted(shown)]) + "\n")
-    parts = [json.loads(line) for line in told.read_text().splitlines()]
+    told.mkdir(exist_ok=True)
+    unnamed = told / f"{os.getpid()}.writing"
+    unnamed.write_text(json.dumps([sorted(grounds.made), sorted(shown)]))
+    unnamed.rename(told / f"{os.getpid()}.json")  # whole, for another one that looks just then
+    parts = [json.loads(one.read_text()) for one in told.glob("*.json")]
     if len({one for made, _ in parts for one in made}) == len(CASES):
         assert len({one for _, shown in parts for one in shown}) >= LEAST
 

@@ -15,9 +15,10 @@ import pytest
 
 from llmspell.errors import LlmspellError, ToolFailed
 from llmspell.security import Sandbox, SecurityRequirements
-from tests.processes import children_of
+from tests.processes import children_of, until
 from tests.security.escapes.room import MEMORY
 from tests.security.escapes.running import Grounds
+from tests.security.sandbox.conftest import await_rest
 
 SAFE = SecurityRequirements.safe()
 SECONDS = 20.0
@@ -40,6 +41,7 @@ def left(sandbox: Sandbox) -> dict[str, Any]:
 @pytest.fixture
 def sandbox(grounds: Grounds) -> Iterator[Sandbox]:
     """One of its own, that leaves nothing when it is closed."""
+    await_rest(grounds.sandbox)
     before = left(grounds.sandbox)
     with Sandbox(host=grounds.sandbox.host) as made:
         yield made
@@ -171,7 +173,7 @@ def test_a_tool_that_is_closed_amid_its_calls(sandbox: Sandbox) -> None:
     threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(0.1)
+    until(lambda: sandbox.counters.calls.value == len(threads))
     tool.close()
     for thread in threads:
         thread.join(SECONDS)

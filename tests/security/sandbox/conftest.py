@@ -71,11 +71,16 @@ def is_at_rest(tool: ConfinedTool | UnconfinedTool) -> bool:
     return bool(waiting) or not pool._filling.is_alive()
 
 
-@pytest.fixture
-def calm(sandbox: Sandbox) -> None:
-    """No tool that others use too opens, closes or ends anything meanwhile; nor does garbage."""
+def await_rest(sandbox: Sandbox) -> None:
+    """Wait until no tool that others use too opens, closes or ends anything, nor garbage does."""
     gc.collect()
     until(lambda: all(map(is_at_rest, list(sandbox._tools))))
+
+
+@pytest.fixture
+def calm(sandbox: Sandbox) -> None:
+    """Nothing but the test opens, closes or ends anything of a sandbox."""
+    await_rest(sandbox)
 
 
 @contextmanager
