@@ -75,7 +75,9 @@ class WorkerGroup:
             if place.version == 2:
                 with contextlib.suppress(OSError):
                     return int(_read(path, "cpu.stat").split()[1]) / 1e6
-        return sum(map(_cpu_seconds_of, self.members()))
+        with contextlib.suppress(OSError):
+            return sum(map(_cpu_seconds_of, self.members()))
+        return 0.0
 
     def entrances(self) -> list[int]:
         """Descriptors: a process that writes "0" to each is in it."""
@@ -90,19 +92,28 @@ class WorkerGroup:
         return found
 
     def ran_out_of_memory(self) -> bool:
-        """Whether the kernel ended a process for its memory."""
+        """Whether the kernel ended a process for its memory, as far as that can be read."""
+        with contextlib.suppress(OSError, ValueError):
+            return self.was_out_of_memory()
+        return False
+
+    def was_out_of_memory(self) -> bool:
+        """The same; raises OSError where it can't be read."""
         if self._memory is None:
             return False
         name = "memory.oom_control" if self._memory.version == 1 else "memory.events"
-        with contextlib.suppress(OSError, ValueError):
-            for line in _read(self._paths[self._memory], name).splitlines():
-                key, _, value = line.partition(" ")
-                if key == "oom_kill" and int(value) > 0:
-                    return True
+        for line in _read(self._paths[self._memory], name).splitlines():
+            key, _, value = line.partition(" ")
+            if key == "oom_kill" and int(value) > 0:
+                return True
         return False
 
     def end_all(self) -> None:
-        """Kill whatever is in it, and wait until nothing is."""
+        """Kill whatever is in it, and wait until nothing is.
+
+        Raises:
+            OSError: what is in it can't be read, for lack of descriptors.
+        """
         deadline = time.monotonic() + _SECONDS
         if self._pids is not None:
             _try_write(self._paths[self._pids], "pids.max", 0)  # none comes after it was looked at
@@ -123,7 +134,6 @@ class WorkerGroup:
 
     def remove(self) -> None:
         """Take it away, with what is in it."""
-        self.end_all()
         deadline = time.monotonic() + _SECONDS
         for path in self._paths.values():
             while True:
@@ -134,6 +144,8 @@ class WorkerGroup:
                 except OSError as error:
                     if error.errno != errno.EBUSY or time.monotonic() > deadline:
                         raise
+                    with contextlib.suppress(OSError):  # no descriptors: perhaps in a moment
+                        self.end_all()
                     time.sleep(0.001)
                 else:
                     break
@@ -146,18 +158,24 @@ class WorkerGroup:
         return int(_read(self._paths[self._memory], name)) > _LEFT_BEHIND
 
     def is_empty(self) -> bool:
-        """Whether nothing is in it, nor counted that has ended."""
-        with contextlib.suppress(OSError):
-            if self._pids is not None:
-                return int(_read(self._paths[self._pids], "pids.current")) == 0
+        """Whether nothing is in it, nor counted that has ended; raises OSError as `members`."""
+        if self._pids is not None:
+            return int(_read(self._paths[self._pids], "pids.current")) == 0
         return not self.members()
 
     def members(self) -> list[int]:
-        """Process ids of what is in it."""
+        """Process ids of what is in it.
+
+        Raises:
+            OSError: they can't be read, for lack of descriptors.
+        """
         found: set[int] = set()
         for path in self._paths.values():
-            with contextlib.suppress(OSError):
+            try:
                 found.update(map(int, _read(path, "cgroup.procs").split()))
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENODEV):  # it is gone: nothing is in it
+                    raise
         # With version 2, 0 is one that can't be seen from here; killing that would be suicide.
         return sorted(found - {0})
 
@@ -208,12 +226,10 @@ class GroupPool:
 
     def give_back(self, group: WorkerGroup) -> None:
         """Take a group back whose first process has ended; what that left behind is killed."""
-        if self.may_fork:
-            group.end_all()
-        if not self._is_as_new(group):
+        if self._is_as_new(group):
+            self._put_back(group)
+        else:
             group.remove()
-            return
-        self._put_back(group)
 
     def _put_back(self, group: WorkerGroup) -> None:
         self._free.append(group)
@@ -221,14 +237,16 @@ class GroupPool:
             self.close()
 
     def _is_as_new(self, group: WorkerGroup) -> bool:
-        # What the kernel counts of memory that ran out is not set back.
-        if group.ran_out_of_memory() or not _comes_to_hold(group.is_empty):
-            return False
         try:
+            if self.may_fork:
+                group.end_all()
+            # What the kernel counts of memory that ran out is not set back.
+            if group.was_out_of_memory() or not _comes_to_hold(group.is_empty):
+                return False
             if self.may_fork:
                 group.limit(*self._limits)
             return not group.holds_memory()
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # it can't be told
             return False
 
     def close(self) -> None:

@@ -13,7 +13,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from llmspell.errors import InputError, ToolFailed, ToolLimitExceeded, ToolNotLoaded
+from llmspell.errors import (
+    InputError,
+    SandboxUnavailable,
+    ToolFailed,
+    ToolLimitExceeded,
+    ToolNotLoaded,
+)
 from llmspell.security.sandbox.exchange import ERROR_BYTES, Exchange
 from llmspell.security.sandbox.fork_server import Loader, is_silent
 from llmspell.security.sandbox.groups import GroupPool
@@ -48,7 +54,8 @@ class WorkerHandle:
             self._group = None if taken is None else taken[0]
             entrances = [] if taken is None else taken[1]
             if self._group is not None:
-                undo.callback(groups.give_back, self._group)
+                # Not given back: who was forked by one that ended as it answered may enter it yet.
+                undo.callback(self._group.remove)
             with contextlib.ExitStack() as given:
                 for entrance in entrances:
                     given.callback(os.close, entrance)
@@ -110,6 +117,7 @@ class WorkerHandle:
 
         Raises:
             ToolFailed: what the function raised; the worker may be called again then alone.
+            SandboxUnavailable: this process has no descriptor left to let it have processes.
         """
         try:
             call = frames.pack_frame(
@@ -119,7 +127,10 @@ class WorkerHandle:
             raise InputError(f"{name}: its arguments can't be sent: {error}") from None
         self.await_ready()
         if self._group is not None and self._groups.may_fork:
-            self._group.admit(self._groups.processes + 1)
+            try:
+                self._group.admit(self._groups.processes + 1)
+            except OSError as error:
+                raise SandboxUnavailable(f"{name}: its group can't be opened: {error}") from error
         self.calls += 1
         limits = {frames.RESULT: result_bytes, frames.ERROR: ERROR_BYTES}
         if session is not None:
@@ -162,7 +173,8 @@ class WorkerHandle:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         if self._group is not None and self._groups.may_fork:
-            self._group.end_all()
+            with contextlib.suppress(OSError):  # no descriptors: it is done as the group comes back
+                self._group.end_all()
 
     def close(self) -> None:
         """End it and give back what it took."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -81,6 +82,11 @@ def await_rest(sandbox: Sandbox) -> None:
 def calm(sandbox: Sandbox) -> None:
     """Nothing but the test opens, closes or ends anything of a sandbox."""
     await_rest(sandbox)
+
+
+def is_in_test() -> bool:
+    """Whether it is the test that calls what it has replaced, and no thread that forks ahead."""
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager

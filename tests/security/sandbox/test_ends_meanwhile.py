@@ -23,7 +23,7 @@ from llmspell.security.sandbox.fork_server import Loader, Serving
 from llmspell.security.sandbox.pool import WorkerPool
 from llmspell.security.sandbox.worker_handle import WorkerHandle
 from tests.processes import all_below, children_of, is_alive, until
-from tests.security.sandbox.conftest import SAFE, TOOLS
+from tests.security.sandbox.conftest import SAFE, TOOLS, is_in_test
 from tests.security.sandbox.test_owner import ONE
 from tests.security.secrets.places import forks
 
@@ -66,7 +66,7 @@ def killed_before(
     left = [None] * times
 
     def kills(self: Any, *given: Any, **named: Any) -> Any:
-        if left:
+        if left and is_in_test():
             left.pop()
             victim = whom()
             below = [victim, *all_below(victim)]
@@ -264,7 +264,7 @@ def test_a_sandbox_may_be_collected_as_garbage_wherever_its_threads_are(
     real = WorkerPool._ready_worker
 
     def collects(workers: WorkerPool) -> WorkerHandle:
-        if threading.current_thread() is workers._filling:
+        if workers is tool._pool and not is_in_test():
             with own._server._lock, workers._lock, workers._keeping:
                 own.close()
         return real(workers)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,13 @@ import pytest
 from llmspell.errors import SandboxUnavailable
 from llmspell.security import Sandbox
 from llmspell.security.host import ControlGroup, HostSupport
+from llmspell.security.sandbox import groups
 from llmspell.security.sandbox.fork_server import is_silent
 from llmspell.security.sandbox.groups import GroupPool, WorkerGroup
 from llmspell.security.sandbox.worker import processes
 from llmspell.security.sandbox.worker_handle import WorkerHandle
 from tests.processes import until
-from tests.security.sandbox.conftest import SAFE, descriptors_left, is_at_rest
+from tests.security.sandbox.conftest import SAFE, descriptors_left, is_at_rest, is_in_test
 from tests.security.sandbox.test_owner import ONE
 
 FULL = r"Too many open files|no room"
@@ -125,39 +127,71 @@ def test_all_that_is_in_a_group_is_ended(
 
 
 @pytest.mark.usefixtures("calm")
+def test_what_a_call_left_running_ends_though_no_descriptors_are_left_just_then(
+    own: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if own.host.pids_group is None:
+        pytest.skip("no place for control groups that count processes")
+    made = GroupPool(own.host, 1 << 26, 3)
+    taken = made.take()
+    assert taken is not None
+    spare = os.dup(0)
+    sleep = time.sleep
+
+    def comes_back(seconds: float) -> None:
+        if closed or not is_in_test():
+            sleep(seconds)
+        else:
+            closed.append(os.close(spare))
+
+    closed: list[None] = []
+    with subprocess.Popen(["sleep", "60"]) as left:
+        for entrance in taken[1]:
+            os.write(entrance, str(left.pid).encode())
+            os.close(entrance)
+        monkeypatch.setattr(groups.time, "sleep", comes_back)
+        with descriptors_left(0):
+            assert not made._is_as_new(taken[0])
+            made.give_back(taken[0])
+        assert left.wait() == -signal.SIGKILL
+    assert closed and not made._free
+    assert not any(map(os.path.exists, taken[0]._paths.values()))
+
+
+@pytest.mark.usefixtures("calm")
 def test_a_group_whose_door_can_t_be_opened_is_kept(own: Sandbox) -> None:
     if own.host.memory_group is None and own.host.pids_group is None:
         pytest.skip("no place for control groups")
-    groups = GroupPool(own.host, 1 << 26, 0)
-    taken = groups.take()
+    made = GroupPool(own.host, 1 << 26, 0)
+    taken = made.take()
     assert taken is not None
     for one in taken[1]:
         os.close(one)
-    groups.give_back(taken[0])
+    made.give_back(taken[0])
     with descriptors_left(0), pytest.raises(OSError, match="Too many"):
-        groups.take()
-    assert len(groups._free) == 1
-    groups.close()
-    assert not groups._free
+        made.take()
+    assert len(made._free) == 1
+    made.close()
+    assert not made._free
 
 
 def test_a_group_that_comes_back_as_its_pool_is_closed_is_removed(
     own: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    groups = GroupPool(own.host, 1 << 26, 0)
-    taken = groups.take()
+    made = GroupPool(own.host, 1 << 26, 0)
+    taken = made.take()
     if taken is None:
         pytest.skip("no place for control groups")
     for one in taken[1]:
         os.close(one)
 
     def closes(group: WorkerGroup) -> bool:
-        groups.close()
+        made.close()
         return True
 
-    monkeypatch.setattr(groups, "_is_as_new", closes)
-    groups.give_back(taken[0])
-    assert not groups._free
+    monkeypatch.setattr(made, "_is_as_new", closes)
+    made.give_back(taken[0])
+    assert not made._free
     assert not any(os.path.exists(path) for path in taken[0]._paths.values())
 
 
@@ -167,9 +201,9 @@ def test_what_a_worker_was_given_is_closed_where_it_isn_t_forked(own: Sandbox) -
         def fork(self, descriptors: list[int]) -> int:
             raise ConnectionError("the loader ended")
 
-    groups = GroupPool(own.host, 1 << 26, 0)
+    made = GroupPool(own.host, 1 << 26, 0)
     held = len(os.listdir("/proc/self/fd"))
     with pytest.raises(ConnectionError):
-        WorkerHandle(Ended(), groups, 10, has_listener=False)  # type: ignore[arg-type]
-    groups.close()
+        WorkerHandle(Ended(), made, 10, has_listener=False)  # type: ignore[arg-type]
+    made.close()
     assert len(os.listdir("/proc/self/fd")) <= held

@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from llmspell.errors import ClosedError, UseAfterFork
 from llmspell.security import ConfinedTool, Sandbox, SecurityRequirements
 from llmspell.security.sandbox.worker_handle import WorkerHandle
 from tests.processes import all_below, children_of, is_alive, until
-from tests.security.sandbox.conftest import SAFE, TOOLS, confined, is_at_rest
+from tests.security.sandbox.conftest import SAFE, TOOLS, confined, is_at_rest, is_in_test
 from tests.security.secrets.places import forks
 
 
@@ -48,20 +49,26 @@ def test_a_kept_worker_that_failed_is_not_kept(sandbox: Sandbox) -> None:
 def test_a_worker_is_ended_where_its_caller_is_interrupted(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(worker: WorkerHandle) -> NoReturn:
-        raise KeyboardInterrupt
+    def interrupted(name: str) -> Callable[[WorkerHandle], Any]:
+        real = getattr(WorkerHandle, name)
+
+        def interrupt(worker: WorkerHandle) -> Any:
+            if is_in_test():
+                raise KeyboardInterrupt
+            return real(worker)
+
+        return interrupt
 
     with confined(sandbox, SAFE, keep_workers=True) as tool:
-        tool.start()
-        until(lambda: len(tool._pool._idle) == tool.definition.ready)
+        until(lambda: is_at_rest(tool))
         first = tool._pool._idle[0]
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(WorkerHandle, "is_waiting", interrupt)
+            patch.setattr(WorkerHandle, "is_waiting", interrupted("is_waiting"))
             tool.call("count")
         until(lambda: first.talk.fileno() < 0)
         second = tool._pool.take("acme")
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(WorkerHandle, "cpu_seconds", interrupt)
+            patch.setattr(WorkerHandle, "cpu_seconds", interrupted("cpu_seconds"))
             tool._pool.give_back(second, "acme", has_failed=False)
         until(lambda: second.talk.fileno() < 0)
         assert tool.call("count", tenant="acme").value == 1
