@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
 def children_of(process: int) -> list[int]:
-    """Processes that one has begun, and that haven't ended."""
-    try:
-        text = Path(f"/proc/{process}/task/{process}/children").read_text()
-    except (FileNotFoundError, ProcessLookupError):  # it ended since it was found
-        return []
-    return [int(word) for word in text.split()]
+    """Processes that one has begun, in whichever thread, and that haven't ended."""
+    found: list[int] = []
+    threads = Path(f"/proc/{process}/task")
+    with suppress(FileNotFoundError, ProcessLookupError):  # it ended since it was found
+        for thread in os.listdir(threads):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found += map(int, threads.joinpath(thread, "children").read_text().split())
+    return found
 
 
 def all_below(process: int) -> list[int]:

@@ -47,7 +47,8 @@ class FollowedRun(ABC):
     ) -> None:
         assert self._task is not None
         self.following.stop()
-        self._task.cancel()
+        if self.state not in (RunState.FAILED, RunState.CANCELLED):  # it is ending already
+            self._task.cancel()
         await asyncio.wait([self._task])
         if not self._task.cancelled():
             self._task.exception()  # looked at: result() raises it to who asks

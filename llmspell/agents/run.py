@@ -292,12 +292,14 @@ class AgentRun(FollowedRun):
     async def _stopped(self, state: RunState, why: str, error: BaseException) -> None:
         """Note that it has ended so, where that can be; the exception says the rest."""
         self.state = state
+        # First: who is told of it may resume the run.
+        with suppress(Exception):
+            if self._calls is not None and not self.history.is_ended:
+                stop: Entry = {"kind": "stop", "state": str(state), "why": why}
+                stop["not_begun"] = self._calls.not_begun()
+                await to_its_end(self.transcript.append(stop))
         with suppress(Exception):
             await self.tell(StateChanged(state))
             await self.hooks.on_state(self, state)
         with suppress(Exception):
             await self.hooks.on_error(self, error)
-        with suppress(Exception):
-            if self._calls is not None and not self.history.is_ended:
-                stop: Entry = {"kind": "stop", "state": str(state), "why": why}
-                await self.transcript.append({**stop, "not_begun": self._calls.not_begun()})

@@ -10,6 +10,9 @@ import pytest
 from llmspell import Tenant, errors
 from llmspell.agents import (
     Agent,
+    AgentHooks,
+    AgentLimits,
+    AgentRun,
     ApprovalAsked,
     RunState,
     Said,
@@ -324,6 +327,42 @@ def test_leaving_the_block_cancels_the_run(acme: Tenant) -> None:
     with Agent(Script(call(("hang", {}))), [hang], "", acme) as agent:
         asyncio.run(main())
     assert ended == ["hang"]
+
+
+def test_a_run_that_was_cancelled_ends_as_ever_when_its_block_is_left(acme: Tenant) -> None:
+    hang, begun, _ = hanging()
+    made, ended, is_ending, go_on = [], [], asyncio.Event(), asyncio.Event()
+
+    @tool(trusted=True)
+    async def pay() -> str:
+        """Pay."""
+        made.append(1)
+        return "paid"
+
+    class Slow(AgentHooks):
+        async def on_state(self, run: AgentRun, state: RunState) -> None:
+            if state is RunState.CANCELLED:
+                is_ending.set()
+                await go_on.wait()
+
+        async def on_error(self, run: AgentRun, error: BaseException) -> None:
+            ended.append(type(error))
+
+    model = Script(call(("hang", {}), ("pay", {})), say("well"))
+    limits = AgentLimits(max_parallel_tools=1)
+
+    async def main() -> None:
+        async with agent.start("go", run_id="r") as run:
+            await begun.wait()
+            run.cancel()
+            await is_ending.wait()
+            asyncio.get_running_loop().call_soon(go_on.set)
+        assert ended == [asyncio.CancelledError]
+        assert (await agent.resume("r")).output == "well"
+
+    with Agent(model, [hang, pay], "", acme, limits, hooks=Slow()) as agent:
+        asyncio.run(main())
+    assert made == [1], "it had not begun"
 
 
 def test_what_was_done_when_a_run_is_cancelled_is_not_done_again(acme: Tenant) -> None:

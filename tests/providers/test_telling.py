@@ -10,7 +10,7 @@ import pytest
 
 import llmspell
 from llmspell import errors
-from llmspell.observability import Model, ModelMetrics
+from llmspell.observability import MODELS, Model, ModelMetrics
 from llmspell.providers import Breaker, OpenAIChat, Price, ProviderPool, Retry
 from llmspell.testing import Fault, Reply, ScriptedChatServer
 from tests.providers.models import ask
@@ -73,8 +73,10 @@ def test_each_request_is_a_span_that_tells_its_usage_once() -> None:
 
 
 def test_the_metrics_of_a_database_tell_of_calls_tokens_retries_and_circuits(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The tests before may have used many models, beyond which the rest are summed up.
+    monkeypatch.setattr(MODELS, "_max_models", 100_000)
     reply = Reply("x", input_tokens=30, output_tokens=12, cached_tokens=10)
     busy = Fault("status", status=503)
     with ScriptedChatServer([busy, reply, busy, busy]) as server:
