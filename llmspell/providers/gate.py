@@ -75,9 +75,13 @@ class _Rate:
         own = min(amount * self._per_unit, self._burst)
         return max(0.0, max(self._at, now) + own - now - self._burst)
 
-    def take(self, amount: float, now: float) -> None:
-        """Let it begin."""
-        self._at = max(self._at, now) + amount * self._per_unit
+    def take(self, amount: float, at: float) -> None:
+        """Let it begin then."""
+        self._at = max(self._at, at) + amount * self._per_unit
+
+    def give_back(self, amount: float) -> None:
+        """It didn't begin."""
+        self._at -= amount * self._per_unit
 
 
 class Gate:
@@ -95,7 +99,8 @@ class Gate:
         self._limits = limits
         self._name = name
         self._clock = clock
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        self._lock = threading.RLock()
         self._places = Places(limits.concurrency)
         self._requests = _rate(limits.requests_per_minute)
         self._tokens = _rate(limits.tokens_per_minute)
@@ -120,18 +125,24 @@ class Gate:
             place.give_back()
 
     async def _pace(self, tokens: int, ends_at: float) -> None:
-        while True:
-            with self._lock:
-                now = self._clock()
-                due = [(rate, n) for rate, n in self._rates(tokens) if rate is not None]
-                wait = max((rate.wait(amount, now) for rate, amount in due), default=0.0)
-                if wait <= 0:
-                    for rate, amount in due:
-                        rate.take(amount, now)
-                    return
-            if now + wait > ends_at:
+        """Wait until the rates let it begin; who comes later comes behind that."""
+        with self._lock:
+            now = self._clock()
+            due = [(rate, amount) for rate, amount in self._rates(tokens) if rate is not None]
+            wait = max((rate.wait(amount, now) for rate, amount in due), default=0.0)
+            if wait > 0 and now + wait > ends_at:
                 raise self._busy("its rate is used up", wait)
+            for rate, amount in due:
+                rate.take(amount, now + wait)
+        if wait <= 0:
+            return
+        try:
             await asyncio.sleep(wait)
+        except BaseException:
+            with self._lock:
+                for rate, amount in due:
+                    rate.give_back(amount)
+            raise
 
     def _rates(self, tokens: int) -> list[tuple[_Rate | None, int]]:
         return [(self._requests, 1), (self._tokens, tokens)]

@@ -31,6 +31,7 @@ from llmspell.providers.breaker import Circuit
 from llmspell.providers.gate import Gate
 from llmspell.testing import Fault, Reply, Script, ScriptedChatServer
 from llmspell.tools.threads import begin
+from tests.clock import Clock
 from tests.collected import left_pending
 from tests.providers.models import ask
 
@@ -284,6 +285,34 @@ def test_a_rate_that_is_used_up_refuses_what_would_wait_too_long(
         pool.complete(ask())
     assert caught.value.retry_after == pytest.approx(3)
     assert rig.asked == [2]
+
+
+def test_calls_begin_in_the_order_in_which_they_came_for_their_rate(clock: Clock) -> None:
+    limits = CallLimits(requests_per_minute=60, max_wait=600)
+    gate = Gate(limits, "m", clock=lambda: clock.ahead)
+    begun: list[str] = []
+
+    async def call(name: str) -> None:
+        async with gate.turn(0):
+            begun.append(name)
+
+    async def main() -> None:
+        for number in range(6):  # a tenth of a minute's
+            await call(str(number))
+        a, b, c = (asyncio.create_task(call(name)) for name in "abc")
+        await asyncio.sleep(0)
+        c.cancel()  # another may come in its place
+        await asyncio.wait([c])
+        clock.ahead += 1
+        late = asyncio.create_task(call("late"))
+        await asyncio.sleep(0)  # it asks before those that wait have seen the time
+        with deadline(2.5), pytest.raises(errors.ProviderBusy) as caught:
+            await call("never")
+        assert caught.value.retry_after == pytest.approx(3)
+        await clock.run_out(asyncio.gather(a, b, late))
+
+    clock.run(main())
+    assert begun[6:] == ["a", "b", "late"]
 
 
 def test_what_a_pool_does_unless_told_otherwise_is_as_the_reference_says() -> None:
