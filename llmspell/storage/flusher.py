@@ -133,7 +133,9 @@ class Flusher:
                 if writer is not None and seconds <= 0:
                     del self._due[writer]
                     return writer
-                if not self._wake.wait(min(seconds, IDLE_SECONDS)) and due == math.inf:
+                is_woken = self._wake.wait(min(seconds, IDLE_SECONDS))
+                # Looked at again: one may have come between the end of the wait and the lock.
+                if not is_woken and min(self._due.values(), default=math.inf) == math.inf:
                     break
             self._thread = None
             return None

@@ -16,7 +16,7 @@ import pytest
 
 import llmspell
 from llmspell import Database, Document, QuotaLimits, Tenant, TenantConfig, errors
-from llmspell.storage import queue
+from llmspell.storage import flusher, queue
 from llmspell.storage.environment import Environment
 from tests.tenancy.texts import Lines
 
@@ -171,6 +171,30 @@ def test_thread_that_could_not_be_started_is_started_by_the_next_write(
         put(tenant, 1)
     put(tenant, 2)
     await_commit(tenant, 3)
+
+
+def test_write_that_comes_as_the_idle_thread_is_about_to_end_is_committed(
+    open_as: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = open_as("batch", flush_interval=0.02)
+    tenant = make(db)
+    wake = db._house.flusher._wake
+    wait = wake.wait
+    came = []
+
+    def overtaken(seconds: float) -> bool:
+        if seconds < flusher.IDLE_SECONDS or came:
+            return wait(seconds)
+        # As where its time has passed, and a write comes before it has the lock again.
+        wake.release()
+        came.append(put(tenant, 2))
+        wake.acquire()
+        return False
+
+    monkeypatch.setattr(wake, "wait", overtaken)
+    put(tenant, 1)
+    await_commit(tenant, 3)
+    assert came
 
 
 def test_async_writer_waits_while_the_backlog_is_full(
