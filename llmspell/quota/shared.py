@@ -191,5 +191,8 @@ def _beat(ledger: weakref.ref[SharedLedger], stop: threading.Event, seconds: flo
         alive = ledger()
         if alive is None:
             return
-        alive._beat_slots()
+        try:
+            alive._beat_slots()
+        except Exception:  # of an answer that is none: the thread goes on, for it renews all leases
+            logger.exception("a look at the quota server failed; it is tried again")
         del alive

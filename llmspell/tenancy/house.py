@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 
 from llmspell.errors import ClosedError, FlushFailed, StorageError, TenantNotFound
 from llmspell.observability import Instruments
@@ -99,6 +99,16 @@ class House:
             # Its own key, so that one is held and not two of equal bytes.
             self._residences[residence.entry.key] = residence
         return residence
+
+    @contextmanager
+    def kept(self, entry: CatalogEntry) -> Iterator[Residence]:
+        """The one residence of a tenant, while nobody can come to another one of it.
+
+        No lock is held: what is done with it may wait for one that reads slowly, and other tenants
+        don't. Raises ClosedError, TenantNotFound.
+        """
+        with closing(self._handle(entry)) as handle:
+            yield handle._residence
 
     def retire(self, residence: Residence) -> None:
         """Let a residence go that has neither handles nor an open room."""

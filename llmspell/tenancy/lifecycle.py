@@ -87,12 +87,11 @@ class Lifecycle:
     def drop(self, tenant_id: str) -> DropReceipt:
         """See :meth:`llmspell.Database.drop_tenant`."""
         entry = self._catalog.get(tenant_id)
-        with self._step("tenant.drop", tenant_id, generation=entry.generation), self._house.lock:
-            residence = self._house.residence(entry)
-            try:
-                receipt = residence.drop(lambda: self._catalog.drop(entry), self._registry.erase)
-            finally:
-                self._house.retire(residence)
+        with (
+            self._step("tenant.drop", tenant_id, generation=entry.generation),
+            self._house.kept(entry) as residence,
+        ):
+            receipt = residence.drop(lambda: self._catalog.drop(entry), self._registry.erase)
         self._tell("dropped", entry)
         return receipt
 
@@ -156,9 +155,7 @@ class Lifecycle:
             made.append(commit())
             return old
 
-        with self._house.lock:
-            residence = self._house.residence(old)
+        with self._house.kept(old) as residence:
             residence.drop(replace_old, self._registry.erase)
-            self._house.retire(residence)
         self._tell("dropped", old)
         return made[0]

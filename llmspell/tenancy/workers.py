@@ -45,7 +45,13 @@ class Workers:
         loop = asyncio.get_running_loop()
         context = copy_context()
         run = partial(context.run, _for_a_future, partial(call, *args, **kwargs))
-        return await loop.run_in_executor(self._executor, run)
+        try:
+            running = loop.run_in_executor(self._executor, run)
+        except RuntimeError:
+            if self._is_closed:  # in this very moment, from another thread
+                raise ClosedError("the database is closed") from None
+            raise
+        return await running
 
     async def run_stoppable(self, call: Callable[[Callable[[], bool]], _R]) -> _R:
         """As :meth:`run`, of a call that takes what it asks now and then whether to stop.

@@ -360,6 +360,19 @@ def test_a_reservation_is_listed_under_the_lock_of_those_who_walk_the_list(
     assert len(slot._reservations) == 1
 
 
+def test_an_answer_that_is_none_ends_no_thread_that_renews_leases(
+    server: RedisServer, ledger: SharedLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    mark = "{llmspell}:quota:server"
+    with redis.Redis.from_url(server.url) as client:
+        ledger.slot(KEY).charge(Quota.TOKENS)  # the server has a mark then
+        before = client.hget(mark, "run")
+        client.hset(mark, "run", b"\xff")
+        wait_until(lambda: "it is tried again" in caplog.text)
+        client.hset(mark, "run", before)
+    assert ledger._thread.is_alive()
+
+
 def test_amounts_that_are_no_ints_are_refused(slot: SharedSlot) -> None:
     for amount in (0.5, 1.0, "1", None):
         with pytest.raises(TypeError):

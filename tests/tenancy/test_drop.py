@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import llmspell
 from llmspell import Database, QuotaLimits, Tenant, TenantConfig, errors
 from llmspell.quota import Ledger, OnCrossing, Slot
 from llmspell.storage import Catalog, CatalogEntry, FileLock
+from llmspell.tools.threads import begin
+from tests.processes import until
 from tests.tenancy.ledgers import shares_ledger
 from tests.tenancy.test_lifecycle import everything_fails, in_other_process
 
@@ -44,6 +48,38 @@ def test_drop_that_the_catalog_refuses_ends_no_handle(
             db.drop_tenant("acme")
     assert acme.count() == 1
     db.drop_tenant("acme")
+    everything_fails(acme, errors.TenantNotFound)
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_drop_that_waits_for_a_slow_reader_keeps_no_other_tenant_waiting(
+    db: Database, acme: Tenant, is_replaced: bool
+) -> None:
+    acme.upsert([1], ONE)
+    copy = io.BytesIO()
+    acme.snapshot(copy)
+    copy.seek(0)
+    reading, may_go_on = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def write(self, data: Any) -> int:
+            reading.set()
+            assert may_go_on.wait(60)
+            return super().write(data)
+
+    exporting = begin(lambda: acme.export(Slow()))
+    assert reading.wait(20)
+    if is_replaced:
+        dropping = begin(lambda: db.restore_tenant(copy, replace=True).count())
+    else:
+        dropping = begin(lambda: db.drop_tenant("acme").generation)
+    until(lambda: acme._residence._end is not None)
+    try:
+        begin(lambda: db.create_tenant(TenantConfig(id="other")).upsert([1], ONE)).result(20)
+    finally:
+        may_go_on.set()
+    assert exporting.result(20).records == 1
+    assert dropping.result(20) == 1
     everything_fails(acme, errors.TenantNotFound)
 
 
