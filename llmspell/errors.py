@@ -484,7 +484,7 @@ class FlushFailed(StorageError):
 
 
 class UseAfterFork(StorageError):
-    """A database that was open when this process was forked is used in it.
+    """A database, or a connection, that was open when this process was forked is used in it.
 
     Start workers by spawn or forkserver, or open the database after the fork.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from llmspell.errors import (
     ToolChanged,
     ToolFailed,
     ToolInterrupted,
+    UseAfterFork,
 )
 from llmspell.tools.mcp.link import Link, LinkLost, Target, said
 from llmspell.tools.mcp.listing import changes_of, is_repeatable
@@ -88,6 +90,7 @@ class McpConnection:
             raise ConfigError("server must be a URL, or the words of a command; got none")
         self._target = Target(server, dict(headers or {}), dict(environment or {}), connect_timeout)
         self._where = self._target.name
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._is_closed = False
         self._closing = asyncio.Event()
@@ -128,7 +131,12 @@ class McpConnection:
         return link is not None and link.is_open
 
     def close(self) -> None:
-        """End the connection, and the server's process; does nothing the second time."""
+        """End the connection, and the server's process; does nothing the second time.
+
+        Nor does it in a fork of the process that made it.
+        """
+        if self._pid != os.getpid():
+            return
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
@@ -144,6 +152,11 @@ class McpConnection:
 
     async def _call(self, name: str, arguments: dict[str, Any]) -> Any:
         """Call a tool from any loop; where it is cancelled the server is told."""
+        if self._pid != os.getpid():  # its thread is in the other process, and so may its lock be
+            raise UseAfterFork(
+                f"the connection to {self._where} was made before this process was forked; make "
+                "one in it"
+            )
         call = self._called(name, arguments)
         with self._lock:  # what is begun before the loop closes is ended by it
             if self._is_closed:

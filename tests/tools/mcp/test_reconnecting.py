@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -335,3 +336,29 @@ def test_closing_ends_a_call_that_waits_for_a_new_session(mortal: Mortal) -> Non
             with pytest.raises(ClosedError):
                 waiting.result(60)
         assert not is_alive(mortal.starts[-1])
+
+
+FORK = """
+import asyncio, os, sys
+from llmspell.errors import UseAfterFork
+from llmspell.tools.mcp import McpConnection
+
+with McpConnection(sys.argv[1:], only=["pid"]) as connection:
+    (pid,) = connection.tools
+    child = os.fork()
+    if not child:
+        try:
+            asyncio.run(pid.run())
+        except UseAfterFork:
+            connection.close()
+            os._exit(7)
+        os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), asyncio.run(pid.run()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_fork_of_the_process_makes_no_calls_and_ends_nothing(mortal: Mortal) -> None:
+    given = [sys.executable, "-c", FORK, *mortal.command]
+    done = subprocess.run(given, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["7", str(mortal.starts[0])]
