@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,13 +43,15 @@ def enter_empty_folder(namespace: dict[str, Any]) -> None:
 def run_in_order(example: Example) -> None:
     """Run an example behind those of its page before it, which may be another process's to test."""
     ran: dict[int, Exception | None] = example.namespace["_ran"]
-    for one in example.document.examples():
+    whole = [*example.document.examples()]
+    for one in whole:
         if one.start <= example.start and one.start not in ran:
             ran[one.start] = None
             try:
                 one.evaluate()
             except Exception as error:  # a skip, too
                 ran[one.start] = error
+    example.namespace["_is_at_its_end"] = whole[-1].start in ran
     if (failure := ran[example.start]) is not None:
         raise failure
 
@@ -61,7 +65,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def leave_folder(namespace: dict[str, Any]) -> None:
     """Go back, and remove what they wrote."""
     os.chdir(namespace["_home"])
-    namespace["_folder"].cleanup()
+    folder = namespace["_folder"]
+    if not namespace.get("_is_at_its_end"):
+        # Another process runs the end of the page, which closes what its beginning opened. Here it
+        # would be garbage that some other test is told of.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            namespace.clear()
+            gc.collect()
+    folder.cleanup()
 
 
 pytest_collect_file = Sybil(

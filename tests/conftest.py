@@ -12,8 +12,10 @@ from llmspell.security import SecurityLevel
 from llmspell.security.host import probe
 from tests.clock import Clock
 
-# On a busy machine a deadline is a test that fails by itself.
-settings.register_profile("llmspell", deadline=None)
+# On a busy machine a deadline is a test that fails by itself, and a change is judged by the same
+# examples as the one before it. Others are drawn by `pytest --hypothesis-profile=explore`.
+settings.register_profile("explore", deadline=None, derandomize=False)
+settings.register_profile("llmspell", deadline=None, derandomize=True)
 settings.load_profile("llmspell")
 
 
