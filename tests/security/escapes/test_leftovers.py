@@ -41,7 +41,7 @@ def left(sandbox: Sandbox) -> dict[str, Any]:
 @pytest.fixture
 def sandbox(grounds: Grounds) -> Iterator[Sandbox]:
     """One of its own, that leaves nothing when it is closed."""
-    await_rest(grounds.sandbox)
+    await_rest()
     before = left(grounds.sandbox)
     with Sandbox(host=grounds.sandbox.host) as made:
         yield made

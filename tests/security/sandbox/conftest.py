@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from llmspell.security import ConfinedTool, Sandbox, SecurityRequirements, UnconfinedTool
+from llmspell.security.sandbox.pool import WorkerPool
 from tests.processes import until
 
 TOOLS = Path(__file__).with_name("tools")
@@ -67,21 +68,32 @@ def own(sandbox: Sandbox) -> Iterator[Sandbox]:
 def is_at_rest(tool: ConfinedTool | UnconfinedTool) -> bool:
     """Whether its thread waits for something to do: all that served have ended by then."""
     assert isinstance(tool, ConfinedTool)
-    pool = tool._pool
-    waiting = pool._wanted._cond._waiters  # type: ignore[attr-defined]  # of threading.Semaphore
-    return bool(waiting) or not pool._filling.is_alive()
+    return _waits(tool._pool) or not tool._pool._filling.is_alive()
 
 
-def await_rest(sandbox: Sandbox) -> None:
-    """Wait until no tool that others use too opens, closes or ends anything, nor garbage does."""
+def _waits(pool: WorkerPool) -> bool:
+    return bool(pool._wanted._cond._waiters)  # type: ignore[attr-defined]  # of a Semaphore
+
+
+def await_rest() -> None:
+    """Wait until no tool of this process opens, closes or ends anything, nor garbage does.
+
+    Those of other tests too, whose sandboxes last for a module or a session.
+    """
     gc.collect()
-    until(lambda: all(map(is_at_rest, list(sandbox._tools))))
+    until(lambda: all(map(_waits, _pools())))
+
+
+def _pools() -> list[WorkerPool]:
+    targets = [getattr(one, "_target", None) for one in threading.enumerate()]
+    owners = [getattr(target, "__self__", None) for target in targets]
+    return [owner for owner in owners if isinstance(owner, WorkerPool)]
 
 
 @pytest.fixture
-def calm(sandbox: Sandbox) -> None:
+def calm() -> None:
     """Nothing but the test opens, closes or ends anything of a sandbox."""
-    await_rest(sandbox)
+    await_rest()
 
 
 def is_in_test() -> bool:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from llmspell.errors import ToolFailed, ToolTimeout
-from llmspell.security import ConfinedTool, Sandbox, SecurityRequirements
+from llmspell.security import Sandbox, SecurityRequirements
 from tests.processes import until
-from tests.security.sandbox.conftest import TOOLS, is_at_rest
+from tests.security.sandbox.conftest import TOOLS, await_rest, is_at_rest
 
 LIBRARIES = [place for place in ("/usr", "/lib", "/lib64", "/bin", "/etc") if os.path.isdir(place)]
 FUNCTIONS = ["runs", "forks", "outlives"]
@@ -65,10 +65,7 @@ def test_no_more_processes_than_were_asked_for(sandbox: Sandbox) -> None:
 def test_what_a_call_left_running_ends_with_it(sandbox: Sandbox) -> None:
     group = sandbox.host.pids_group
     assert group is not None
-    for other in list(sandbox._tools):
-        assert isinstance(other, ConfinedTool)
-        other._pool._wanted.release()  # one that keeps a worker forks none for it by itself
-    until(lambda: all(map(is_at_rest, list(sandbox._tools))))
+    await_rest()
     others = in_groups(group.path)  # the workers of other tools that are ready
     needs = SecurityRequirements.restricted().with_processes(3)
     with sandbox.load("programs", FUNCTIONS, needs, path=[TOOLS]) as tool:
