@@ -278,10 +278,11 @@ class VectorView:
         """
         least = upto
         for path in (self._directory / PAYLOAD, self._directory / LEXICAL):
-            if not path.exists():
-                continue
-            with path.open("rb") as file:
-                sequence = reached(path.name, file)
+            try:
+                with path.open("rb") as file:
+                    sequence = reached(path.name, file)
+            except FileNotFoundError:
+                continue  # there is none, or a scrub removes a damaged one just now
             if sequence is not None and sequence >= upto - VIEW_LAG:
                 least = min(sequence, least)
             else:

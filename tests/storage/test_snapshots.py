@@ -7,6 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +87,30 @@ def test_of_a_tenant_that_another_process_dropped_nothing_is_said(
         acme.close()
     assert not caplog.records
     assert not acme._residence.path.exists()
+
+
+def test_of_a_snapshot_that_a_scrub_removes_meanwhile_nothing_is_said(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    room = acme._enter()
+    room.views.snapshot()
+    acme.upsert([0], VECTORS[:1], metadata={"n": 0})
+    removed: list[Path] = []
+    opened = Path.open
+
+    def overtaken(path: Path, *given: Any, **named: Any) -> Any:
+        if path.name == PAYLOAD and given == ("rb",):
+            path.unlink()
+            removed.append(path)
+        return opened(path, *given, **named)
+
+    monkeypatch.setattr(Path, "open", overtaken)
+    with caplog.at_level(logging.WARNING, "llmspell"):
+        room.views.snapshot()
+    assert removed
+    assert not caplog.records
+    # The log is trimmed behind the older of both.
+    assert room.store.tail(0).changes is None
 
 
 def test_of_a_disk_that_takes_no_snapshot_it_is_warned(
