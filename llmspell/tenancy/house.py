@@ -189,15 +189,18 @@ class House:
             yield residence.entry.config.id, residence.estimated_recall()
 
     def close_forgotten(self) -> None:
-        """Close the rooms of tenants whose last handle was collected instead of closed."""
-        while True:
+        """Close the rooms of tenants whose last handle was collected instead of closed.
+
+        One that another thread is at, which may wait for a slow reader, is left to the next call.
+        """
+        for _ in range(len(self._forgotten)):
             try:
                 gone = self._forgotten.popleft()
-            except IndexError:
+            except IndexError:  # another thread does the same
                 return
             residence = self._residences.get(gone.key)
-            if residence is not None:
-                residence.close_unused()
+            if residence is not None and not residence.close_forgotten():
+                self._forgotten.append(gone)
 
     def close(self) -> None:
         """Close all of them; the second time what the first left undone."""

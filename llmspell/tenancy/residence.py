@@ -49,8 +49,8 @@ class Residence:
 
     The room opens when a handle first needs data, and closes with the last handle, or before where
     other tenants need the place: then the next use opens it again. Where the last handle was never
-    closed but collected, the room waits for :meth:`close_unused`: the collector may run while any
-    lock is held.
+    closed but collected, the room waits for :meth:`close_forgotten`: the collector may run while
+    any lock is held.
 
     Attributes:
         entry: of the catalog.
@@ -263,9 +263,25 @@ class Residence:
         if isinstance(self._end, UseAfterFork):
             return
         with self._lock:
-            if not self._handles.any_live:
-                self._close_room(snapshot=True)
+            self._close_if_unused()
         self.house.retire(self)
+
+    def close_forgotten(self) -> bool:
+        """As :meth:`close_unused`; False where another thread opens, closes or drops it now."""
+        if isinstance(self._end, UseAfterFork):
+            return True
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self._close_if_unused()
+        finally:
+            self._lock.release()
+        self.house.retire(self)
+        return True
+
+    def _close_if_unused(self) -> None:
+        if not self._handles.any_live:
+            self._close_room(snapshot=True)
 
     @property
     def is_empty(self) -> bool:
