@@ -169,20 +169,24 @@ def test_a_server_that_is_closed_as_a_tool_is_loaded_by_it_says_so(
     own: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Closes:
-        """The lock of a server that another thread closes as soon as it is let go."""
+        """The lock of a server that another thread closes once it runs, as soon as it can.
+
+        That is when the lock is let go the second time: it was started before.
+        """
 
         def __init__(self) -> None:
             self._lock = threading.RLock()
-            self._has_closed = False
+            self._left = 2
 
         def __enter__(self) -> None:
             self._lock.acquire()
 
         def __exit__(self, *exc: object) -> None:
             self._lock.release()
-            if not self._has_closed and own._server.process is not None:
-                self._has_closed = True
-                own._server.close()
+            if own._server.process is not None:
+                self._left -= 1
+                if self._left == 0:
+                    own._server.close()
 
     tool = registered(own)
     monkeypatch.setattr(own._server, "_lock", Closes())
