@@ -48,6 +48,7 @@ def test_what_does_not_get_shorter_is_left_as_it_is() -> None:
     noise = random.Random(0).randbytes(4_096).hex().encode()[:LEAST_BYTES]
     assert packed(random.Random(0).randbytes(LEAST_BYTES)) is None
     assert packed(LONG.encode()[: LEAST_BYTES - 1]) is None
+    assert LEAST_BYTES == 256, "as the reference says"
     assert packed(noise) is not None
     assert not record(None).is_packed
 

@@ -23,6 +23,7 @@ def test_a_function_gives_unit_rows_and_is_told_the_task() -> None:
     queries = asyncio.run(embedder.aembed(["abc", ""], task="query"))
     assert queries.dtype == np.float32 and not np.array_equal(queries, passages)
     assert embedder.embed([]).shape == (0, 2)
+    assert (embedder.provider, embedder.max_tokens, embedder.tokenizer) == ("callable", 512, None)
 
 
 @pytest.mark.parametrize(
