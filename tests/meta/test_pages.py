@@ -21,3 +21,10 @@ def test_what_a_page_opened_whose_end_another_process_runs_is_no_later_test_s() 
         leave_folder(page)  # else the garbage is told of, as an error
     assert not page and not folder.exists()
     assert os.getcwd() == str(here)
+
+
+def test_each_conftest_of_tests_is_in_a_package() -> None:
+    # Another would take the name of the one beside both folders, for all that is imported later.
+    found = [*Path(__file__).parents[1].rglob("conftest.py")]
+    assert found
+    assert [path for path in found if not path.with_name("__init__.py").exists()] == []
