@@ -10,7 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from llmspell.errors import ClosedError, FlushFailed, StorageError, TenantNotFound
+from llmspell.errors import (
+    ClosedError,
+    FlushFailed,
+    LlmspellError,
+    StorageError,
+    TenantNotFound,
+)
 from llmspell.observability import Instruments
 from llmspell.quota import JoinedSlot, Slot, Usage
 from llmspell.storage import CatalogEntry, Flusher
@@ -199,8 +205,14 @@ class House:
             except IndexError:  # another thread does the same
                 return
             residence = self._residences.get(gone.key)
-            if residence is not None and not residence.close_forgotten():
-                self._forgotten.append(gone)
+            if residence is None:
+                continue
+            try:
+                if not residence.close_forgotten():
+                    self._forgotten.append(gone)
+            except (LlmspellError, OSError) as error:
+                # Not to be told to whoever uses another tenant; what waits is kept.
+                _LOG.warning("tenant %s: closing its room: %s", residence.entry.config.id, error)
 
     def close(self) -> None:
         """Close all of them; the second time what the first left undone."""

@@ -100,6 +100,22 @@ def test_failed_flush_is_told_and_loses_nothing(
         assert again.tenant("acme").usage().vectors.used == 3
 
 
+def test_failed_flush_of_a_forgotten_tenant_is_told_to_nobody_who_asks_for_another(
+    db: Database,
+    acme: Tenant,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    forgotten = db.create_tenant(TenantConfig(id="forgotten", quotas=QuotaLimits.unlimited()))
+    put(forgotten, 0)
+    put(forgotten, 1)
+    with full_disk(monkeypatch):
+        del forgotten
+        assert db.tenant("acme").count() == 1
+    assert "tenant forgotten: closing its room" in caplog.text
+    assert ids(db.tenant("forgotten")) == {0, 1}
+
+
 def test_write_behind_a_failed_flush_is_refused_until_one_succeeds(
     acme: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
