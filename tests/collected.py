@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -34,3 +35,33 @@ def left_pending(
         yield
     finally:
         gc.enable()
+
+
+def ended_within(call: Callable[[], object], end: Callable[[], object], moment: int) -> bool:
+    """Make a call, and within it another one, where the collector might end what does that.
+
+    Args:
+        call: is made.
+        end: is called in the same thread, at that ``moment`` of all in which ``call`` calls a
+            function or comes back from one.
+        moment: from 0 on.
+
+    Returns:
+        Whether there are so many.
+    """
+    left = moment
+
+    def look(*_: object) -> None:
+        nonlocal left
+        if not left:
+            sys.setprofile(None)
+            end()
+        left -= 1
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        call()
+    finally:
+        sys.setprofile(before)
+    return left < 0

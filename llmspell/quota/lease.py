@@ -80,7 +80,8 @@ class Leases:
 
     def __init__(self, lease: int) -> None:
         self._lease = lease
-        # Reentrant: the collector may end a call of a loop that was closed while this is held.
+        # Reentrant: the collector may end a call of a loop that was closed while this is held. It
+        # may at any call, so that nothing is called between the reading and the writing of a count.
         self._lock = threading.RLock()
         self._held = [_Held() for _ in range(QUOTAS)]
 
@@ -135,15 +136,16 @@ class Leases:
                 elif idle:
                     if not held.touched:
                         held.avail, held.chunk = 0, max(held.chunk // 2, 1)
-                    held.avail = min(held.avail, self._lease)
+                    if held.avail > self._lease:
+                        held.avail = self._lease
                     held.touched = False
-                keep, asked = held.avail + held.spoken, wants.get(quota, 0)
+                asked = wants.get(quota, 0)
                 want = asked - aside[quota].amount if asked else 0
                 extra = 0
                 if want:
                     extra = max(min(held.chunk, self._lease - held.avail), 0)
                     held.chunk = min(held.chunk * 2, self._lease)
-                counts = (held.gen, held.used, keep, held.base)
+                counts = (held.gen, held.used, held.avail + held.spoken, held.base)
                 sent.append(Sent(*counts, want, asked, extra, held.limit, held.soft))
             return sent
 
@@ -203,11 +205,10 @@ class Leases:
         """
         with self._lock:
             held = self._held[quota]
-            if quota in WINDOWS:
-                amount = min(amount, max(held.used, 0))
+            if quota in WINDOWS and amount > held.used:
+                amount = held.used if held.used > 0 else 0
             held.used -= amount
-            if now < held.end:
-                held.avail += max(min(amount, self._lease - held.avail), 0)
+            self._add(held, amount, now)
 
     def gens(self) -> list[int]:
         """Generations of all quotas, by which a reservation knows that its period has ended."""
@@ -229,7 +230,7 @@ class Leases:
                     continue
                 if covered:
                     held.used += kept[quota]
-                    held.spoken = max(held.spoken - kept[quota], 0)
+                    held.spoken = held.spoken - kept[quota] if held.spoken > kept[quota] else 0
                     self._unspeak(held, amount - kept[quota], now)
                 else:
                     held.used -= amount - kept[quota]
@@ -265,9 +266,14 @@ class Leases:
         return quota in WINDOWS and self._held[quota].gen != gen
 
     def _unspeak(self, held: _Held, amount: int, now: int) -> None:
-        held.spoken = max(held.spoken - amount, 0)
-        if now < held.end:
-            held.avail += max(min(amount, self._lease - held.avail), 0)
+        held.spoken = held.spoken - amount if held.spoken > amount else 0
+        self._add(held, amount, now)
+
+    def _add(self, held: _Held, amount: int, now: int) -> None:
+        """Make so much chargeable again, as far as it is no more than a lease."""
+        room = self._lease - held.avail
+        if now < held.end and room > 0:
+            held.avail += amount if amount < room else room
 
     @staticmethod
     def _void_if_over(held: _Held, now: int) -> None:

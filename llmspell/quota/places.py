@@ -122,10 +122,11 @@ class Places:
         """Stop waiting; True where a place came in that very moment."""
         assert waiter is not None
         with self._lock:
-            if waiter.done():
-                return True
-            if waiter in self._waiting:  # or it was passed over, as gone
+            # First: a place may come in while it is asked whether it is done.
+            try:
                 self._waiting.remove(waiter)
+            except ValueError:
+                return waiter.done()  # or it was passed over, as gone
             return False
 
     def _leave(self, waiter: Waiter | None) -> None:

@@ -165,19 +165,13 @@ class Operation(Generic[HandleT]):
         self, given: Mapping[Quota, int | None], spent: float | None, *, already: bool
     ) -> None:
         """Count what was used, and charge what isn't covered; under the lock."""
-        due = {
-            quota: self._used.get(quota, 0) + amount
-            for quota, amount in given.items()
-            if amount is not None
-        }
+        more = {quota: amount for quota, amount in given.items() if amount is not None}
         if spent is not None:
-            self._cost += spent
-            due[Quota.COST] = in_millionths(self._cost)
-        beyond = {
-            quota: amount - self._free(quota)
-            for quota, amount in due.items()
-            if amount > self._free(quota)
-        }
+            before = self._cost
+            self._cost = after = before + spent
+            more[Quota.COST] = in_millionths(after) - in_millionths(before)
+        short = {quota: amount - self._left(quota) for quota, amount in more.items()}
+        beyond = {quota: amount for quota, amount in short.items() if amount > 0}
         try:
             refusal = None
             if beyond and already:
@@ -192,10 +186,16 @@ class Operation(Generic[HandleT]):
             self._residence.check()
             raise
         finally:
-            for quota, amount in due.items():
-                self._used[quota] = min(amount, self._free(quota))
-            if due.get(Quota.COST, 0) > self._free(Quota.COST):
-                self._cost = self._free(Quota.COST) / MILLIONTHS  # the rest was refused
+            # The collector may have settled another step since. It may at any call, so there is
+            # none between the reading and the writing of what was used.
+            used = self._used
+            for quota, amount in more.items():
+                used.setdefault(quota, 0)
+                total = used[quota] + amount
+                free = self._covered[quota] - self._held[quota]
+                used[quota] = total if total < free else free
+                if total > free and quota is Quota.COST:
+                    self._cost = free / MILLIONTHS  # the rest was refused
 
     def hold(self, *, tokens: int = 0, cost: float = 0.0) -> Hold:
         """Set aside what a step may use at most, such as a call of a model, before it is done.
@@ -222,8 +222,7 @@ class Operation(Generic[HandleT]):
             if not self._is_open:
                 raise ClosedError("the operation has ended; hold what it uses inside of it")
             within = {
-                quota: min(amount, max(0, self._free(quota) - self._used.get(quota, 0)))
-                for quota, amount in wanted.items()
+                quota: min(amount, max(0, self._left(quota))) for quota, amount in wanted.items()
             }
             for quota, amount in within.items():
                 self._held[quota] += amount
@@ -276,9 +275,11 @@ class Operation(Generic[HandleT]):
                 already=True,
             )
 
-    def _free(self, quota: Quota) -> int:
-        """Of a quota, what is covered and not set aside."""
-        return self._covered[quota] - self._held.get(quota, 0)
+    def _left(self, quota: Quota) -> int:
+        """Of a quota, what is covered, not set aside and not used."""
+        # Without a call, for all of one moment: see _report.
+        used = self._used[quota] if quota in self._used else 0  # noqa: SIM401
+        return self._covered[quota] - self._held[quota] - used
 
     def renew(self, lease: float = OPERATION_LEASE_S) -> None:
         """Hold what is reserved for ``lease`` seconds from now, one day at most.

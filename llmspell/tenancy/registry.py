@@ -156,7 +156,12 @@ class Registry:
         """
         if held is None or self._shared_quotas is None:
             held = self._open_slot(entry)
-        found, slot = self._agreed(entry, held)
+        try:
+            found, slot = self._agreed(entry, held)
+        except ClosedError:
+            if self.is_listed(entry):
+                raise
+            found = None  # and its slot was freed before its limits were set
         if found is None:
             # Whoever dropped it meanwhile has freed its slot; nobody would free this one.
             self.ledger.release(entry.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import Any
 
 from llmspell.quota import HeldPlaces, Places
 from llmspell.tools.threads import begin
-from tests.collected import left_pending
+from tests.collected import ended_within, left_pending
 
 
 def test_places_are_never_taken_twice_and_never_lost() -> None:
@@ -83,6 +84,20 @@ def test_a_place_of_a_call_that_the_collector_ends_goes_to_who_asks_at_that_mome
 
     with left_pending(holds):
         assert begin(lambda: places.take(20)).result(20) is not None
+
+
+def test_a_place_that_comes_back_at_any_moment_of_who_stops_waiting_is_not_lost() -> None:
+    def is_within(moment: int) -> bool:
+        places, held = Places(1), HeldPlaces()
+        assert held.take([places], 0)
+        found = HeldPlaces()
+        is_there = ended_within(lambda: found.take([places], 0), held.give_back, moment)
+        held.give_back()
+        found.give_back()
+        assert not places.taken, moment
+        return is_there
+
+    assert sum(1 for _ in itertools.takewhile(is_within, itertools.count())) > 20
 
 
 def test_a_task_that_is_cancelled_in_line_takes_no_place() -> None:

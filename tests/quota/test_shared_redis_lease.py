@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Sequence
+import itertools
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from llmspell.quota import Quota
 from llmspell.quota.lease import Granted, Items, Leases, Sent
 from llmspell.tools.threads import begin
-from tests.collected import left_pending
+from tests.collected import ended_within, left_pending
 
 START = 1_000_000_000_000
 LEASE_NS = 10_000_000_000
@@ -178,3 +180,56 @@ def test_a_reservation_that_the_collector_ends_is_settled_while_the_server_is_to
         begin(lambda: report(leases)).result(20)
     monkeypatch.undo()
     assert report(leases)[TOKENS][1:3] == (1, 9)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda leases: leases.settle(
+            [(VECTORS, 3)], {VECTORS: 1}, leases.gens(), START, covered=True
+        ),
+        lambda leases: leases.refund(VECTORS, 2, START),
+        lambda leases: leases.take([(VECTORS, 1)], START),
+        lambda leases: report(leases, idle=True),
+    ],
+)
+def test_a_reservation_that_ends_at_any_moment_of_another_call_is_counted_whole(
+    call: Callable[[Leases], object],
+) -> None:
+    def outcome(moment: int) -> tuple[bool, Sent]:
+        leases = Leases(9)
+        grant(leases, report(leases), 9, first=True)
+        assert leases.take([(VECTORS, 2)], START)
+        assert leases.take([(VECTORS, 3)], START, reserve=True)
+        assert leases.take([(VECTORS, 3)], START, reserve=True)
+        items, gens = [(VECTORS, 3)], leases.gens()
+
+        def end() -> None:
+            leases.settle(items, {VECTORS: 1}, gens, START, covered=True)
+
+        is_within = ended_within(lambda: call(leases), end, moment)
+        if not is_within:
+            end()
+        return is_within, report(leases)[VECTORS]
+
+    behind = outcome(sys.maxsize)[1]
+    for moment in itertools.count():
+        is_within, told = outcome(moment)
+        assert told == behind, moment
+        if not is_within:
+            break
+    assert moment > 5
+
+
+def test_what_is_told_is_all_that_is_held_wherever_a_refund_comes_between() -> None:
+    def is_within(moment: int) -> bool:
+        leases, told = Leases(8), list[Sent]()
+        grant(leases, report(leases), 8, first=True)
+        assert leases.take([(VECTORS, 4)], START)
+        is_there = ended_within(
+            lambda: told.extend(report(leases)), lambda: leases.refund(VECTORS, 4, START), moment
+        )
+        assert told[VECTORS].used + told[VECTORS].keep == 8, moment
+        return is_there
+
+    assert sum(1 for _ in itertools.takewhile(is_within, itertools.count())) > 20

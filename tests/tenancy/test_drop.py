@@ -243,3 +243,24 @@ def test_call_overtaken_by_a_drop_leaves_no_slot(
             getattr(db, late)("acme")
     assert not db._registry.ledger.release(key)
     assert not db._house.residences()
+
+
+def test_change_whose_slot_a_drop_frees_finds_no_tenant(
+    db: Database, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, is_late = db._registry, [True]
+    with db._house.kept(db._catalog.get("acme")) as residence:
+        entry, opened = residence.entry, registry._open_slot
+
+        def overtaken(found: CatalogEntry) -> Slot:
+            slot = opened(found)
+            if is_late.pop():
+                is_late.append(False)
+                residence.drop(lambda: registry.catalog.drop(entry), registry.erase)
+            return slot
+
+        with monkeypatch.context() as patch:
+            patch.setattr(registry, "_open_slot", overtaken)
+            with pytest.raises(errors.TenantNotFound):
+                db.update_tenant("acme", name="late")
+    assert not registry.ledger.release(entry.key)

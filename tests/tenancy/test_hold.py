@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 import llmspell
 from llmspell import QuotaLimits, TenantConfig, errors
+from tests.collected import ended_within
 
 LIMIT = 1_000
 
@@ -206,3 +208,31 @@ def test_what_counts_at_the_end_is_what_was_settled(
         total = used(tenant)
     database.drop_tenant("one")
     assert total == spent
+
+
+def test_step_that_ends_at_any_moment_of_another_report_is_counted(
+    database: llmspell.Database,
+) -> None:
+    quotas = QuotaLimits(max_api_calls_per_minute=None)
+    tenant = database.create_tenant(TenantConfig(id="moments", quotas=quotas))
+
+    def is_within(moment: int) -> bool:
+        before = tenant.usage()
+        with tenant.operation(tokens=5, cost=0.5) as operation:
+            step = operation.hold(tokens=3, cost=0.25)
+
+            def end() -> None:
+                step.settle(tokens=2, cost=0.125)
+
+            is_there = ended_within(
+                lambda: operation.use(tokens=4, cost=0.5, already=True), end, moment
+            )
+            if not is_there:
+                end()
+        usage = tenant.usage()
+        assert usage.tokens.used - before.tokens.used == 6, moment
+        assert usage.cost.used - before.cost.used == 625_000, moment
+        return is_there
+
+    with closing(tenant):
+        assert sum(1 for _ in itertools.takewhile(is_within, itertools.count())) > 20
