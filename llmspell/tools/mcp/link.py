@@ -54,10 +54,10 @@ class Link:
         self.tools: list[Any] = []
         #: Of which of them it says something else than at first; None before it was looked at.
         self.changes: dict[str, str] | None = None
-        #: Whether it takes no more calls, and whether that is because the server has it no more.
+        #: Whether it takes no more calls, and whether the server has said that it has it no more.
         self.is_lost = self.is_gone = False
         self.has_answered = False
-        self.status = 0  # of the server's last response, by HTTP
+        self.status = 0  # of the server's last response to a message, by HTTP
         self._failure: BaseException | None = None
         self._client: Any = None
         self._calls = 0
@@ -110,6 +110,7 @@ class Link:
             self.has_answered = True
             raise
         finally:
+            fate.is_over = True
             self._calls -= 1
             self._end_if_unused()
         self.has_answered = True
@@ -117,7 +118,6 @@ class Link:
 
     def lose(self) -> None:
         """Make no more calls: the server has the session no more, or may have it no more."""
-        self.is_gone = self.is_gone or not self.is_lost
         self.is_lost = True
         self._end_if_unused()
 

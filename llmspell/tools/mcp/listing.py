@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -75,8 +76,13 @@ def changes_of(first: Mapping[str, Any], now: Sequence[Any]) -> dict[str, str]:
             found[name] = "it isn't there"
         elif (tool.description, tool.title) != (other.description, other.title):
             found[name] = "its description is another"
-        elif tool.input_schema != other.input_schema:
+        elif _written(tool.input_schema) != _written(other.input_schema):
             found[name] = "its arguments are others"
         elif is_repeatable(tool) != is_repeatable(other):
             found[name] = "it is said otherwise whether a call may be repeated"
     return found
+
+
+def _written(schema: Any) -> str:
+    """As JSON, in which 1 isn't true, and what isn't a number is the same as itself."""
+    return json.dumps(schema, sort_keys=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["FATE", "Fate", "Owner", "requests_of"]
 
 _SESSION: Final = "mcp-session-id"
+#: Seconds before a stream is asked for: the SDK asks again as soon as the server says, without end.
+_PAUSE: Final = 0.1
+#: Seconds that a server has to answer that a session is ended.
+_LAST_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -25,11 +31,13 @@ class Fate:
         sent: how many there were.
         refused: those of them that the server certainly hasn't begun.
         is_cut: whether a connection failed, before the answer or within it.
+        is_over: whether nobody waits for the answer any more.
     """
 
     sent: int = 0
     refused: int = 0
     is_cut: bool = False
+    is_over: bool = False
 
     @property
     def is_unsent(self) -> bool:
@@ -42,13 +50,17 @@ FATE: ContextVar[Fate | None] = ContextVar("llmspell_mcp_fate", default=None)
 
 
 class Owner(Protocol):
-    """Whose requests they are."""
+    """Whose requests they are.
+
+    Attributes: ``status``, of the last response to a message; ``is_gone``, whether the server has
+    said that it has the session no more.
+    """
 
     status: int
     is_gone: bool
 
     def lose(self) -> None:
-        """The server has it no more, or may have it no more."""
+        """Make no more calls: the server has it no more, or may have it no more."""
 
 
 def requests_of(session: Owner, headers: Mapping[str, str]) -> httpx2.AsyncClient:
@@ -65,9 +77,22 @@ def requests_of(session: Owner, headers: Mapping[str, str]) -> httpx2.AsyncClien
         """Those of one session."""
 
         async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-            if request.method == "DELETE" and session.is_gone:
-                return httpx2.Response(204, request=request)  # there is nothing to be ended
-            fate = FATE.get() if request.method == "POST" else None
+            fate = FATE.get()
+            match request.method:
+                case "POST":
+                    return await self._tell(request, options, fate)
+                case "DELETE":
+                    return await self._end(request, options)
+                case _ if fate is not None and fate.is_over:
+                    return _answer(request, "nobody waits for the answer any more")
+                case _:
+                    await asyncio.sleep(_PAUSE)
+                    return _bounded(await super().send(request, **options))
+
+        async def _tell(
+            self, request: httpx2.Request, options: dict[str, Any], fate: Fate | None
+        ) -> httpx2.Response:
+            """Send a message, and note what becomes of it."""
             if fate is not None:
                 fate.sent += 1
             try:
@@ -79,13 +104,28 @@ def requests_of(session: Owner, headers: Mapping[str, str]) -> httpx2.AsyncClien
                 _cut(fate)
                 return _answer(request, f"{type(error).__name__}: {error}")
             session.status = response.status_code
-            is_gone = response.status_code == 404 and _SESSION in request.headers
-            if is_gone and request.method == "POST":
+            if response.status_code == 404 and _SESSION in request.headers:
+                session.is_gone = True
                 session.lose()
                 if fate is not None:
                     fate.refused += 1
-            bound_body(response, lambda: _cut(fate))
-            return response
+            return _bounded(response, fate)
+
+        async def _end(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
+            """Tell the server that the session is ended, where it may still have it."""
+            if not session.is_gone:
+                with suppress(httpx2.TransportError, TimeoutError):
+                    async with asyncio.timeout(_LAST_SECONDS):
+                        response = await super().send(request, **options)
+                        await response.aclose()  # what it says has no use, and may have no end
+                    told = httpx2.Response(response.status_code, request=request)
+                    told.next_request = response.next_request
+                    return told
+            return httpx2.Response(204, request=request)
+
+    def _bounded(response: httpx2.Response, fate: Fate | None = None) -> httpx2.Response:
+        bound_body(response, lambda: _cut(fate))
+        return response
 
     def _cut(fate: Fate | None) -> None:
         if fate is not None:

@@ -1,7 +1,8 @@
-"""ASGI applications on the loopback, in threads."""
+"""ASGI applications on the loopback, in threads, and calls of tools there."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+
+from llmspell.tools.mcp import McpConnection
 
 
 @contextmanager
@@ -25,3 +28,9 @@ def served(app: Any, listener: socket.socket | None = None) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+def called(connection: McpConnection, name: str) -> Any:
+    """What a tool of a server, by its name there, gives."""
+    (found,) = [one for one in connection.tools if one.remote_name == name]
+    return asyncio.run(found.run())
