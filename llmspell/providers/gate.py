@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -70,18 +70,15 @@ class _Rate:
         self._burst = _BURST_S
         self._at = -math.inf
 
-    def wait(self, amount: float, now: float) -> float:
-        """Seconds before so much may begin."""
+    def wait(self, amount: float, now: float, ahead: float) -> float:
+        """Seconds before so much may begin, behind so much that waits already."""
         own = min(amount * self._per_unit, self._burst)
-        return max(0.0, max(self._at, now) + own - now - self._burst)
+        ready = max(self._at, now) + ahead * self._per_unit
+        return max(0.0, ready + own - now - self._burst)
 
-    def take(self, amount: float, at: float) -> None:
-        """Let it begin then."""
-        self._at = max(self._at, at) + amount * self._per_unit
-
-    def give_back(self, amount: float) -> None:
-        """It didn't begin."""
-        self._at -= amount * self._per_unit
+    def take(self, amount: float, now: float) -> None:
+        """Let it begin."""
+        self._at = max(self._at, now) + amount * self._per_unit
 
 
 class Gate:
@@ -104,6 +101,10 @@ class Gate:
         self._places = Places(limits.concurrency)
         self._requests = _rate(limits.requests_per_minute)
         self._tokens = _rate(limits.tokens_per_minute)
+        # Of those who wait for the rates one looks at them, and the others wait for it: where one
+        # is cancelled, all behind it move up.
+        self._first = Places(1)
+        self._waiting: dict[object, int] = {}  # the tokens of each of them
 
     @asynccontextmanager
     async def turn(self, tokens: int) -> AsyncIterator[None]:
@@ -126,26 +127,43 @@ class Gate:
 
     async def _pace(self, tokens: int, ends_at: float) -> None:
         """Wait until the rates let it begin; who comes later comes behind that."""
+        mine = object()
+        with self._lock:
+            ahead = list(self._waiting.values())
+            if not self._wait(tokens, ends_at, ahead) and not ahead:
+                return
+            self._waiting[mine] = tokens
+        first = None
+        try:
+            first = await self._first.atake(max(0.0, ends_at - self._clock()))
+            if first is None:
+                raise self._busy("its rate is used up")
+            while wait := self._wait(tokens, ends_at):
+                await asyncio.sleep(wait)
+        finally:
+            self._waiting.pop(mine, None)
+            if first is not None:
+                first.give_back()
+
+    def _wait(self, tokens: int, ends_at: float, ahead: Sequence[int] = ()) -> float:
+        """Seconds before it may begin; it has begun where there are none, and nobody is ahead."""
         with self._lock:
             now = self._clock()
-            due = [(rate, amount) for rate, amount in self._rates(tokens) if rate is not None]
-            wait = max((rate.wait(amount, now) for rate, amount in due), default=0.0)
+            wait = 0.0
+            due: list[tuple[_Rate, int]] = []
+            for rate, amount, before in (
+                (self._requests, 1, len(ahead)),
+                (self._tokens, tokens, sum(ahead)),
+            ):
+                if rate is not None:
+                    due.append((rate, amount))
+                    wait = max(wait, rate.wait(amount, now, before))
             if wait > 0 and now + wait > ends_at:
                 raise self._busy("its rate is used up", wait)
-            for rate, amount in due:
-                rate.take(amount, now + wait)
-        if wait <= 0:
-            return
-        try:
-            await asyncio.sleep(wait)
-        except BaseException:
-            with self._lock:
+            if wait <= 0 and not ahead:
                 for rate, amount in due:
-                    rate.give_back(amount)
-            raise
-
-    def _rates(self, tokens: int) -> list[tuple[_Rate | None, int]]:
-        return [(self._requests, 1), (self._tokens, tokens)]
+                    rate.take(amount, now)
+            return wait
 
     def _busy(self, why: str, wait: float | None = None) -> ProviderBusy:
         return ProviderBusy(

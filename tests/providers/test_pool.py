@@ -315,6 +315,30 @@ def test_calls_begin_in_the_order_in_which_they_came_for_their_rate(clock: Clock
     assert begun[6:] == ["a", "b", "late"]
 
 
+def test_those_behind_a_call_that_is_cancelled_move_up(clock: Clock) -> None:
+    gate = Gate(CallLimits(tokens_per_minute=600, max_wait=60), "m", clock=lambda: clock.ahead)
+    begun: list[str] = []
+
+    async def call(name: str, tokens: int) -> None:
+        async with gate.turn(tokens):
+            begun.append(name)
+
+    async def main() -> None:
+        await call("first", 300)
+        large, small = (asyncio.create_task(call(str(most), most)) for most in (300, 10))
+        await asyncio.sleep(0)
+        with pytest.raises(errors.ProviderBusy) as caught:
+            await call("never", 300)
+        assert caught.value.retry_after == pytest.approx(30 + 30 + 1)  # all three before it
+        large.cancel()
+        await asyncio.wait([large])
+        late = asyncio.create_task(call("late", 10))
+        await clock.run_out(asyncio.gather(small, late))
+
+    clock.run(main())
+    assert begun == ["first", "10", "late"]
+
+
 def test_what_a_pool_does_unless_told_otherwise_is_as_the_reference_says() -> None:
     assert Breaker() == Breaker(failures=5, rest=30)
     assert Retry() == Retry(retries=3, base=0.1, longest=20, sent=False)
