@@ -11,7 +11,7 @@ __all__ = ["MAX_BODY", "bound_body"]
 MAX_BODY: Final = 64 << 20
 
 
-def bound_body(response: Any, at_break: Callable[[], None]) -> None:
+def bound_body(response: Any, at_break: Callable[[], None], at_end: Callable[[], None]) -> None:
     """Let a response of httpx2 be read up to :data:`MAX_BODY`, and none that is packed.
 
     Reading beyond raises ``httpx2.StreamError``, of which the SDK makes the call's failure, and so
@@ -21,6 +21,8 @@ def bound_body(response: Any, at_break: Callable[[], None]) -> None:
     Args:
         response: whose body hasn't been read.
         at_break: called where the connection ends too early.
+        at_end: called where a stream of events is read to its end; who finds an answer in it
+            doesn't read on.
     """
     import httpx2
 
@@ -43,6 +45,8 @@ def bound_body(response: Any, at_break: Callable[[], None]) -> None:
             except httpx2.TransportError as error:
                 at_break()
                 raise httpx2.StreamError(f"the response broke off: {error}") from error
+            if is_events:
+                at_end()
 
         async def aclose(self) -> None:
             await self._body.aclose()

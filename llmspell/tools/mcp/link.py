@@ -104,6 +104,8 @@ class Link:
         try:
             found = await self._client.call_tool(name, arguments)
         except MCPError as error:
+            if error.code == types.CONNECTION_CLOSED and fate.is_answerless:
+                self.lose()
             is_closed = self.is_lost and error.code == types.CONNECTION_CLOSED
             if is_closed or fate.is_cut or fate.is_unsent:
                 raise LinkLost(said(error), is_unsent=fate.is_unsent) from error

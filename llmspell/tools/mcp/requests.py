@@ -31,12 +31,14 @@ class Fate:
         sent: how many there were.
         refused: those of them that the server certainly hasn't begun.
         is_cut: whether a connection failed, before the answer or within it.
+        is_answerless: whether a stream ended without the answer, which may come in another.
         is_over: whether nobody waits for the answer any more.
     """
 
     sent: int = 0
     refused: int = 0
     is_cut: bool = False
+    is_answerless: bool = False
     is_over: bool = False
 
     @property
@@ -124,8 +126,12 @@ def requests_of(session: Owner, headers: Mapping[str, str]) -> httpx2.AsyncClien
             return httpx2.Response(204, request=request)
 
     def _bounded(response: httpx2.Response, fate: Fate | None = None) -> httpx2.Response:
-        bound_body(response, lambda: _cut(fate))
+        bound_body(response, lambda: _cut(fate), lambda: _ended(fate))
         return response
+
+    def _ended(fate: Fate | None) -> None:
+        if fate is not None:
+            fate.is_answerless = True
 
     def _cut(fate: Fate | None) -> None:
         if fate is not None:

@@ -61,8 +61,10 @@ class Cutting:
                 }
             case "tools/list":
                 hints = {"idempotentHint": True}
-                tools: list[dict[str, Any]] = [{"name": name} for name in ("cut", "hold", "again")]
-                tools.append({"name": "cut_once", "annotations": hints})
+                tools: list[dict[str, Any]] = [
+                    *({"name": name} for name in ("cut", "end", "hold", "again")),
+                    *({"name": name, "annotations": hints} for name in ("cut_once", "end_once")),
+                ]
                 told["result"] = {"tools": [{**one, "inputSchema": SCHEMA} for one in tools]}
             case "tools/call":
                 return await self.call(message["params"]["name"], told)
@@ -78,6 +80,8 @@ class Cutting:
             await self.may_go_on.wait()
         elif name == "again":
             return Response(AGAIN, media_type="text/event-stream")
+        elif name == "end" or (name == "end_once" and self.calls.count(name) == 1):
+            return Response(b"data:\n\n", media_type="text/event-stream")
         elif name == "cut" or self.calls.count(name) == 1:
             return StreamingResponse(self.parts(), media_type="application/json")
         return JSONResponse(told)
@@ -116,6 +120,18 @@ def test_an_answer_that_breaks_off_ends_no_other_call(monkeypatch: pytest.Monkey
         assert not made._thread.is_alive()
         assert server.sessions == {"0": True, "1": True, "2": True}  # it has none of them any more
         assert not server.streams
+
+
+def test_a_stream_that_ends_without_the_answer_is_a_connection_that_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "_LONGEST_PAUSE", 0.0)
+    server = Cutting()
+    with served(server.app) as url, McpConnection(f"{url}/mcp") as made:
+        with pytest.raises(ToolInterrupted, match="end was called, which may have run"):
+            called(made, "end")
+        assert called(made, "end_once") == "end_once"
+        assert server.calls == ["end", "end_once", "end_once"]
 
 
 def test_an_answer_that_nobody_waits_for_is_not_asked_for_again_and_again() -> None:
