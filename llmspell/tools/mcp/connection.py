@@ -39,13 +39,15 @@ _LAST_SECONDS: Final = 5.0
 class McpConnection:
     """Tools of an MCP server, over its process or HTTP. Thread-safe; close it, or use a ``with``.
 
-    The tools are those that the server lists at first. Where its session is lost, because its
-    process has ended, it was started anew, or it has the session no more, the next call begins
-    another: at once, then half a second later at the earliest, then twice as long, up to 30
-    seconds, until a call is answered again. A call that was on its way is made once more where
-    nothing of it has run, or where it may be: by the server's ``readOnlyHint`` or
-    ``idempotentHint``, or by ``options``. What another session says of the tools changes nothing
-    here; a tool of which it says something else isn't called.
+    The tools are those that the server lists at first. A session is lost where the server's process
+    ends, the server is restarted, or it has ended the session; the next call then begins another
+    one. The first is tried at once, the next half a second later at the earliest, and each further
+    one after twice as long, up to 30 seconds, until a call is answered again.
+
+    A call that was on its way is made once more if nothing of it has run, or if it may be repeated:
+    by the server's ``readOnlyHint`` or ``idempotentHint``, or by ``options``. Tools that a later
+    session lists aren't taken, and a tool that it describes otherwise than the first one isn't
+    called.
 
     The server isn't confined: a process has all that yours has but the environment, a URL is asked
     directly.
@@ -59,7 +61,8 @@ class McpConnection:
         only: names, as the server says them, of the tools to take; None for all.
         headers: sent with each request to a URL, such as an Authorization.
         environment: variables of a command, besides the few that the SDK passes on.
-        connect_timeout: seconds to begin a session and list the tools.
+        connect_timeout: seconds to begin a session and list the tools; a session that was begun is
+            then ended, for which a URL has five more.
 
     Raises:
         ToolFailed: the server can't be reached, doesn't answer as one of MCP, or lists more than
