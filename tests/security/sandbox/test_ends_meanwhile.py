@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,27 +108,38 @@ def test_a_call_whose_workers_are_killed_each_time_fails(
     assert (own.counters.calls.value, own.counters.failed.value) == (1, 1)
 
 
+def stop_server(of: Sandbox) -> None:
+    """It stands still until it is killed: no loader that it is asked for comes before that."""
+    of._server.start()
+    os.kill(WHOM["server"](of), signal.SIGSTOP)
+
+
 def test_a_tool_whose_server_is_killed_as_it_is_loaded_is_loaded_anew(
     own: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    victim = partial(WHOM["server"], own)
-    with killed_before(Loader, "await_ready", victim, 1, monkeypatch):
+    stop_server(own)
+    with killed_before(Loader, "await_ready", partial(WHOM["server"], own), 1, monkeypatch):
         assert registered(own).call("run").value == 1
 
 
+@pytest.mark.parametrize("whom", ["server", "loader"])
 def test_who_kills_them_each_time_is_told_of_no_fault_of_the_module(
-    own: Sandbox, monkeypatch: pytest.MonkeyPatch
+    own: Sandbox, whom: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tool = registered(own)
-    for kind, whom, module in ((Loader, "server", sandbox), (WorkerHandle, "loader", pool)):
-        victim = partial(WHOM[whom], own)
-        monkeypatch.setattr(module, "_TRIES", 1)
-        with (
-            killed_before(kind, "await_ready", victim, 1, monkeypatch),
-            pytest.raises(SandboxUnavailable, match=r"1 times the .* ended meanwhile"),
-        ):
-            tool.call("run")
-    assert tool.call("run").value == 1
+    kind, module, source = Loader, sandbox, ONE
+    if whom == "server":
+        stop_server(own)
+    else:  # of a worker that isn't ready before that
+        kind, module, source = WorkerHandle, pool, "import time\ntime.sleep(600)\n" + ONE
+    tool = registered(own, replace(MADE, source=source))
+    monkeypatch.setattr(module, "_TRIES", 1)
+    with (
+        killed_before(kind, "await_ready", partial(WHOM[whom], own), 1, monkeypatch),
+        pytest.raises(SandboxUnavailable, match=r"1 times the .* ended meanwhile"),
+    ):
+        tool.call("run")
+    tool.close()
+    assert registered(own).call("run").value == 1
 
 
 def test_a_module_that_ends_its_process_is_tried_once(own: Sandbox) -> None:
@@ -327,6 +339,8 @@ def test_a_loader_that_can_t_fork_just_now_keeps_the_workers_that_it_has(own: Sa
             os.close(one)
         tool._pool._groups.give_back(given[0])
     loader = loader_of(own)
+    assert tool._pool._loader is not None
+    assert tool._pool._loader.answers()  # and has let go of all that the worker before took
     try:
         held = {int(name) for name in os.listdir(f"/proc/{loader}/fd")}
     except PermissionError:
