@@ -41,8 +41,18 @@ def until(holds: Callable[[], object], seconds: float = 20) -> None:
 
 def is_alive(process: int) -> bool:
     """Whether a process runs; one that has ended, and that nobody has waited for, doesn't."""
+    return _state_of(process) not in ("", "Z")
+
+
+def is_stopped(process: int) -> bool:
+    """Whether a process was told to stop, and does nothing any more until it is told to go on."""
+    return _state_of(process) == "T"
+
+
+def _state_of(process: int) -> str:
+    """As the kernel calls it, by a letter; none where there is no such process."""
     try:
         text = Path(f"/proc/{process}/stat").read_text()
     except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] != "Z"
+        return ""
+    return text.rpartition(")")[2].split()[0]

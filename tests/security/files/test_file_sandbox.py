@@ -23,6 +23,7 @@ from llmspell.errors import (
 from llmspell.security import FileSandbox
 from llmspell.security.files.resolving import ResolverName
 from tests.security.files.rooms import SECRET, Room
+from tests.security.sandbox.conftest import await_rest
 
 LINKS = [
     ("to_secret", "to_secret"),
@@ -254,7 +255,7 @@ def test_a_file_in_a_path_is_no_directory(sandbox: FileSandbox) -> None:
 
 
 def test_nothing_is_left_open(room: Room, resolver: ResolverName) -> None:
-    gc.collect()
+    await_rest()  # else workers of tools that other tests have here may come meanwhile
     before = set(os.listdir("/dev/fd"))
     with FileSandbox([room.root], resolver=resolver) as sandbox:
         file = sandbox.open("hello.txt")

@@ -23,8 +23,8 @@ from llmspell.security.sandbox import pool, sandbox
 from llmspell.security.sandbox.fork_server import Loader, Serving
 from llmspell.security.sandbox.pool import WorkerPool
 from llmspell.security.sandbox.worker_handle import WorkerHandle
-from tests.processes import all_below, children_of, is_alive, until
-from tests.security.sandbox.conftest import SAFE, TOOLS, is_in_test
+from tests.processes import all_below, children_of, is_alive, is_stopped, until
+from tests.security.sandbox.conftest import SAFE, TOOLS, is_at_rest, is_in_test
 from tests.security.sandbox.test_owner import ONE
 from tests.security.secrets.places import forks
 
@@ -111,7 +111,9 @@ def test_a_call_whose_workers_are_killed_each_time_fails(
 def stop_server(of: Sandbox) -> None:
     """It stands still until it is killed: no loader that it is asked for comes before that."""
     of._server.start()
-    os.kill(WHOM["server"](of), signal.SIGSTOP)
+    server = WHOM["server"](of)
+    os.kill(server, signal.SIGSTOP)
+    until(lambda: is_stopped(server))
 
 
 def test_a_tool_whose_server_is_killed_as_it_is_loaded_is_loaded_anew(
@@ -260,8 +262,11 @@ def test_a_fork_closes_its_copy_though_a_thread_of_the_owner_had_the_locks(own: 
         held.wait()
         child = os.fork()
         if child == 0:
-            own.close()
-            os._exit(0)
+            try:
+                own.close()
+                os._exit(0)
+            finally:
+                os._exit(1)
         until(lambda: not is_alive(child))
     finally:
         done.set()
@@ -276,7 +281,7 @@ def test_a_sandbox_may_be_collected_as_garbage_wherever_its_threads_are(
 ) -> None:
     tool = own.load("made", ["run"], SAFE, source=ONE, ready=1)
     assert isinstance(tool, ConfinedTool)
-    until(lambda: len(tool._pool._idle) == 1)
+    until(lambda: is_at_rest(tool))  # or it might fork ahead, and so collect, amid the call
     real = WorkerPool._ready_worker
 
     def collects(workers: WorkerPool) -> WorkerHandle:
