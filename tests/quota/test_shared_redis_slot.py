@@ -208,8 +208,9 @@ def test_a_reservation_keeps_all_unless_its_block_fails(slot: SharedSlot) -> Non
 
 
 def test_an_overdue_reservation_is_given_back_and_a_renewed_one_is_not(slot: SharedSlot) -> None:
-    renewed = slot.reserve(tokens=3, lease=1)
-    renewed.renew(60)
+    with slot._reservations_lock:  # so that it isn't given back before, where this thread pauses
+        renewed = slot.reserve(tokens=3, lease=1)
+        renewed.renew(60)
     overdue = slot.reserve(tokens=5, lease=1)
     wait_until(lambda: slot.read(Quota.TOKENS)[0] == 3)
     with pytest.raises(ReservationExpired):
@@ -288,8 +289,9 @@ def test_slots_that_nobody_holds_are_freed_when_all_of_them_is_told(ledger: Shar
         return weakref.ref(slot)
 
     def touch(number: int) -> weakref.ref[SharedSlot]:
-        slot = use(number)
-        assert slot() is not None  # units are out with it
+        with ledger._lock:  # so that it isn't told of all meanwhile, where this thread pauses
+            slot = use(number)
+            assert slot() is not None  # units are out with it
         return slot
 
     touched = [touch(number) for number in range(50)]
