@@ -118,9 +118,9 @@ class FileTranscript:
                 raw = self.path.read_bytes()
             except FileNotFoundError:
                 raw = b""
-            self._end = raw.rfind(b"\n") + 1
+            self._end = end = raw.rfind(b"\n") + 1
         entries = []
-        for number, line in enumerate(raw[: raw.rfind(b"\n") + 1].splitlines(), 1):
+        for number, line in enumerate(raw[:end].splitlines(), 1):
             try:
                 entry = json.loads(line)
             except ValueError as error:

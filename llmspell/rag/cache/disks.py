@@ -16,6 +16,7 @@ import lmdb
 from llmspell.rag.cache.compartment import Compartment
 from llmspell.rag.cache.disk import DAMAGE, DiskTier
 from llmspell.rag.cache.entry import Made
+from llmspell.rag.cache.pending import Pending
 from llmspell.rag.cache.settings import EmbeddingCacheSettings
 from llmspell.rag.cache.stats import Counters
 
@@ -46,7 +47,7 @@ class Disks:
         self._renewed: dict[bytes, float] = {}  # until when damage is one more of the same
         # What waits is found, too: memory may have let go of it before it is written.
         self._waiting: dict[bytes, Made] = {}
-        self._pending: queue.Queue[_Job | None] = queue.Queue(settings.max_pending)
+        self._pending: Pending[_Job | None] = Pending(settings.max_pending)
         # Held while one is put, so that none comes behind the end, which nobody would write.
         self._putting = threading.Lock()
         self._writer: threading.Thread | None = None
@@ -90,10 +91,7 @@ class Disks:
 
     def flush(self) -> None:
         """Wait until what waits is written, or all is closed: nobody writes what comes behind."""
-        with self._pending.all_tasks_done:
-            self._pending.all_tasks_done.wait_for(
-                lambda: self._is_over or not self._pending.unfinished_tasks
-            )
+        self._pending.wait()
 
     def state(self) -> tuple[int, int]:
         """Entries and bytes of those that are open; none of one that fails."""
@@ -132,8 +130,7 @@ class Disks:
                 tier.close()
             self._open.clear()
             self._is_over = True
-        with self._pending.all_tasks_done:
-            self._pending.all_tasks_done.notify_all()
+        self._pending.give_up()
 
     def _begin(self) -> None:
         """Start the thread where none runs; raises RuntimeError where none can."""

@@ -22,6 +22,7 @@ from llmspell.errors import ConfigError, MissingDependency
 from llmspell.rag.cache.breaker import Breaker
 from llmspell.rag.cache.compartment import Compartment
 from llmspell.rag.cache.entry import Made, decode, encode, is_rounded, longest
+from llmspell.rag.cache.pending import Pending
 from llmspell.rag.cache.settings import EmbeddingCacheSettings
 from llmspell.rag.cache.stats import Counters
 
@@ -68,14 +69,13 @@ class RemoteTier:
         )
         self._lock = threading.Lock()
         # None only wakes the thread.
-        self._pending: queue.Queue[_Put | None] = queue.Queue(settings.max_pending)
+        self._pending: Pending[_Put | None] = Pending(settings.max_pending)
         self._thread: threading.Thread | None = None
         # Entries of these are to be removed from the server: until then it has none for anybody.
         self._leaving: set[bytes] = set()
         self._is_exact = settings.disk_dtype == "float32"  # whatever other hosts do
         self._is_refused = False  # the last write was
         self._is_closed = False  # takes no more to write
-        self._is_over = False  # nor is anything written any more
 
     def get(
         self, compartment: Compartment, names: Sequence[bytes], dim: int, oldest_us: int
@@ -120,10 +120,7 @@ class RemoteTier:
 
     def flush(self) -> None:
         """Wait until what waits is written, or dropped, or all is closed."""
-        with self._pending.all_tasks_done:
-            self._pending.all_tasks_done.wait_for(
-                lambda: self._is_over or not self._pending.unfinished_tasks
-            )
+        self._pending.wait()
 
     def close(self) -> None:
         """Write what waits, as far as that takes a few seconds, and close all connections."""
@@ -135,9 +132,7 @@ class RemoteTier:
                 self._pending.put_nowait(None)
         if self._thread is not None:
             self._thread.join(_CLOSE_S)
-        self._is_over = True
-        with self._pending.all_tasks_done:
-            self._pending.all_tasks_done.notify_all()
+        self._pending.give_up()
         self._readers.shutdown(wait=False, cancel_futures=True)
         self._reader.close()
         self._writer.close()

@@ -32,19 +32,14 @@ _MESSAGE: Final = 1 << 16
 
 def is_silent(talk: socket.socket) -> bool:
     """Whether the other end is there, and has sent nothing that wasn't read."""
-    poll = select.poll()
-    try:
-        poll.register(talk, select.POLLIN)
-    except ValueError:  # closed, perhaps by another thread a moment ago
-        return False
-    return not poll.poll(0)
+    return _is_there(talk, select.POLLIN)
 
 
-def _is_there(talk: socket.socket) -> bool:
-    """Whether the other end is there; what it sent may wait for another thread."""
+def _is_there(talk: socket.socket, events: int = 0) -> bool:
+    """Whether the other end is there, and none of these has come: its end shows without any."""
     poll = select.poll()
     try:
-        poll.register(talk, 0)  # its end shows all the same
+        poll.register(talk, events)
     except ValueError:  # closed, perhaps by another thread a moment ago
         return False
     return not poll.poll(0)

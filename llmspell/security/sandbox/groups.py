@@ -92,13 +92,11 @@ class WorkerGroup:
         return found
 
     def ran_out_of_memory(self) -> bool:
-        """Whether the kernel ended a process for its memory, as far as that can be read."""
-        with contextlib.suppress(OSError, ValueError):
-            return self.was_out_of_memory()
-        return False
+        """Whether the kernel ended a process for its memory.
 
-    def was_out_of_memory(self) -> bool:
-        """The same; raises OSError where it can't be read."""
+        Raises:
+            OSError, ValueError: it can't be read.
+        """
         if self._memory is None:
             return False
         name = "memory.oom_control" if self._memory.version == 1 else "memory.events"
@@ -241,7 +239,7 @@ class GroupPool:
             if self.may_fork:
                 group.end_all()
             # What the kernel counts of memory that ran out is not set back.
-            if group.was_out_of_memory() or not _comes_to_hold(group.is_empty):
+            if group.ran_out_of_memory() or not _comes_to_hold(group.is_empty):
                 return False
             if self.may_fork:
                 group.limit(*self._limits)

@@ -277,14 +277,12 @@ def _load(
             begun(loader)
             loader.await_ready(definition.module)
             return loader
-        except ToolNotLoaded:
-            if loader.is_served():
-                loader.close()
-                raise
-            loader.close()  # it ended with its server, in whatever it was about
-        except BaseException:
+        except BaseException as error:
+            # It ended with its server, in whatever it was about?
+            is_lost = isinstance(error, ToolNotLoaded) and not loader.is_served()
             loader.close()
-            raise
+            if not is_lost:
+                raise
     raise SandboxUnavailable(
         f"{definition.module}: it can't be loaded: {_TRIES} times the fork server ended meanwhile; "
         "see who kills processes of this one",

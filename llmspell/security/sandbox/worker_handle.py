@@ -165,8 +165,10 @@ class WorkerHandle:
             return 0.0
 
     def ran_out_of_memory(self) -> bool:
-        """Whether the kernel ended it for its memory."""
-        return self._group is not None and self._group.ran_out_of_memory()
+        """Whether the kernel ended it for its memory, as far as that can be read."""
+        with contextlib.suppress(OSError, ValueError):
+            return self._group is not None and self._group.ran_out_of_memory()
+        return False
 
     def kill(self) -> None:
         """End it, whatever it does, with all that it started."""

@@ -17,7 +17,7 @@ import pytest
 from llmspell import EmbeddingCacheSettings, errors
 from llmspell.rag.cache import EmbeddingCache, flights
 from llmspell.rag.cache.entry import encode
-from llmspell.tenancy.ports import EmbeddingModel
+from llmspell.tenancy.ports import CacheOwner, EmbeddingModel
 from tests.collected import left_pending
 from tests.processes import until
 from tests.rag.cache.owners import MODEL, Model, owner, within_seconds
@@ -37,6 +37,19 @@ def make() -> Iterator[Open]:
     yield make
     for cache in opened:
         cache.close()
+
+
+def in_either_form(
+    cache: EmbeddingCache, of: CacheOwner, texts: list[str], model: Model, is_async: bool
+) -> np.ndarray:
+    """What the cache gives of queries, called or awaited."""
+
+    async def amodel(texts: Sequence[str]) -> np.ndarray:
+        return model(texts)
+
+    if is_async:
+        return asyncio.run(cache.aembed(of, MODEL, "query", texts, amodel))
+    return cache.embed(of, MODEL, "query", texts, model)
 
 
 def test_texts_are_embedded_once_and_come_in_order(tmp_path: Path, make: Open) -> None:
@@ -148,14 +161,8 @@ def test_text_that_came_in_between_is_found_though_memory_let_go_of_it(
         for text in ("one", "other"):
             self.embed(acme, MODEL, "query", [text], model)
 
-    async def amodel(texts: Sequence[str]) -> np.ndarray:
-        return model(texts)
-
     monkeypatch.setattr(EmbeddingCache, "_look", overtaken)
-    if is_async:
-        asyncio.run(cache.aembed(acme, MODEL, "query", ["one", "other"], amodel))
-    else:
-        cache.embed(acme, MODEL, "query", ["one", "other"], model)
+    in_either_form(cache, acme, ["one", "other"], model, is_async)
     assert model.asked == ["one", "other"]
     stats = cache.stats()
     assert (stats.memory_hits + stats.disk_hits, stats.shared, stats.misses) == (0, 2, 2)
@@ -174,14 +181,8 @@ def test_text_that_came_in_behind_memorys_answer_is_not_embedded_again_without_a
         self.embed(acme, MODEL, "query", ["one"], model)  # as another thread would
         return asked
 
-    async def amodel(texts: Sequence[str]) -> np.ndarray:
-        return model(texts)
-
     monkeypatch.setattr(EmbeddingCache, "_asked", overtaken)
-    if is_async:
-        found = asyncio.run(cache.aembed(acme, MODEL, "query", ["one", "two"], amodel))
-    else:
-        found = cache.embed(acme, MODEL, "query", ["one", "two"], model)
+    found = in_either_form(cache, acme, ["one", "two"], model, is_async)
     np.testing.assert_array_equal(found, embed(["one", "two"]))
     assert model.asked == ["one", "two"]
     stats = cache.stats()
